@@ -1,0 +1,111 @@
+"""All settings in one place: `Settings` and its groups, each field with a sentence.
+
+Order: keyword (a flag) > environment (`HUNYUANOCR_`, `__` for nesting) > file (TOML) > default. An unknown key in the file is
+an error at start.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from hunyuanocr.errors import ConfigError
+
+BackendChoice = Literal["torch", "vllm", "ppocr", "auto"]
+
+
+class Group(BaseModel):
+    """A group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ServerSettings(Group):
+    """Where the appliance listens."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 lets phones on the LAN in.")
+    port: int = Field(7860, ge=0, le=65535, description="Port of the page and the API.")
+    api_port: int = Field(8000, ge=0, le=65535, description="Port of the API alone, so that a firewall can tell staff from devices.")
+    page: bool = Field(True, description="Serve the Gradio page; off saves about 150 MB of memory.")
+
+
+class ImageSettings(Group):
+    """What pictures are taken in."""
+
+    max_bytes: int = Field(32 * 1024 * 1024, gt=0, description="Largest upload in bytes.")
+    max_pixels: int = Field(100_000_000, gt=0, description="Largest page in pixels (width × height), checked before decoding.")
+    max_pages: int = Field(50, gt=0, description="Most pages of one PDF or TIFF.")
+    long_side: int = Field(2048, ge=256, description="Longer side in pixels to which a page is scaled down before it is read.")
+    pdf_dpi: int = Field(200, ge=50, le=600, description="Resolution in dots per inch at which PDF pages are drawn.")
+
+
+class PpocrSettings(Group):
+    """The CPU reader (PP-OCR networks)."""
+
+    runtime: Literal["auto", "openvino", "onnxruntime"] = Field(
+        "auto", description="What runs the networks; auto takes OpenVINO on x86-64 where it is installed, else onnxruntime."
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of one reading; 0 takes what the process may use.")
+    workers: int = Field(1, ge=1, description="Readings at the same time.")
+    load: Literal["eager", "lazy"] = Field("eager", description="Load the networks at start, or at the first picture.")
+    batch: int = Field(8, ge=1, description="Text lines that the recogniser reads in one call.")
+    small_memory: bool = Field(False, description="Trade speed for memory: the whole API without the page within 512 MiB.")
+    int8: bool = Field(False, description="Recogniser weights quantised to 8 bit (see docs/evaluation.md for what it wins and costs).")
+    clean_up: Literal["off", "auto"] = Field("off", description="Grey, contrast, denoise, deskew and upscale poor photographs before reading.")
+    recogniser: Path | None = Field(None, description="ONNX file of a CTC recogniser that replaces the built-in one.")
+    dictionary: Path | None = Field(None, description="Its characters, one a line, without the CTC blank.")
+
+
+class PipelineSettings(Group):
+    """Admission, deadlines, cache."""
+
+    queue: int = Field(32, ge=1, description="Requests that may wait; one more is answered 429.")
+    deadline_s: float = Field(120.0, gt=0, description="Seconds a request may take, waiting included; then 504 and the work is cancelled.")
+    breaker_failures: int = Field(5, ge=1, description="Failures of the reader in a row after which it is given a rest.")
+    breaker_rest_s: float = Field(10.0, gt=0, description="Seconds of that rest; requests are answered 503 meanwhile.")
+    cache_mb: float = Field(16.0, ge=0, description="Memory of the result cache in MB; 0 switches it off.")
+    cache_age_s: float = Field(600.0, gt=0, description="Seconds that a cached result may live.")
+
+
+class Settings(BaseSettings):
+    """Every setting of the appliance."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HUNYUANOCR_", env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
+    )
+
+    backend: BackendChoice = Field("auto", description="Which reader serves; auto takes the GPU model when weights and GPU are there.")
+    model_path: Path = Field(Path("models/hunyuanocr-1b"), description="Folder of the HunyuanOCR weights.")
+    device: str = Field("cuda:0", description="Device of the torch backend.")
+    server: ServerSettings = ServerSettings()
+    images: ImageSettings = ImageSettings()
+    ppocr: PpocrSettings = PpocrSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the file."""
+        file = os.environ.get("HUNYUANOCR_CONFIG")
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings from flags (nested dicts for groups), environment and file; raises ConfigError with one line a mistake."""
+    file = os.environ.get("HUNYUANOCR_CONFIG")
+    if file and not Path(file).is_file():
+        raise ConfigError(f"The settings file {file} does not exist.", hint="Correct --config or HUNYUANOCR_CONFIG.")
+    try:
+        return Settings(**flags)
+    except ValidationError as e:
+        lines = "; ".join(f"{'.'.join(map(str, m['loc']))}: {m['msg']}" for m in e.errors(include_input=False, include_url=False))
+        raise ConfigError(f"The settings cannot be used: {lines}.") from e
+    except ValueError as e:  # a TOML file that does not parse
+        raise ConfigError(f"The settings file {file} cannot be read: {e}.") from e

@@ -1,0 +1,167 @@
+"""Every failure that a client may see: a class with a stable `code`, a `hint` that says what to do, and `retryable`.
+
+`api.errors` maps classes to status codes; nothing below the API knows HTTP.
+"""
+
+from __future__ import annotations
+
+
+class HunyuanOcrError(Exception):
+    """Base of the family. `message` says what went wrong, `hint` what the person can do about it."""
+
+    code = "internal_error"
+    hint = "Try again; if it happens again, send the request id to whoever runs this machine."
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint if hint is not None else type(self).hint
+
+
+class BadRequest(HunyuanOcrError):
+    """The request cannot be understood."""
+
+    code = "bad_request"
+    hint = "See /docs for the form of a request."
+
+
+class InvalidValue(HunyuanOcrError):
+    """A parameter has a value that it cannot have."""
+
+    code = "invalid_value"
+    hint = "See /docs for the values it takes."
+
+
+class EmptyInput(BadRequest):
+    """No picture came."""
+
+    code = "empty_input"
+    hint = "Send a picture: multipart field 'file', or JSON with base64 in 'image'."
+
+
+class TooManyFiles(BadRequest):
+    """More than one file came with one request."""
+
+    code = "one_file_only"
+    hint = "Send one file a request; a PDF or TIFF may hold several pages."
+
+
+class InvalidBase64(BadRequest):
+    """The JSON field 'image' is neither base64 nor a data URI."""
+
+    code = "invalid_base64"
+    hint = "Send raw base64 or a data URI (data:image/jpeg;base64,…)."
+
+
+class UnreadableImage(BadRequest):
+    """The bytes look like a picture but cannot be decoded."""
+
+    code = "unreadable_image"
+    hint = "The file is damaged or incomplete; take or save the picture again."
+
+
+class PasswordProtected(BadRequest):
+    """A PDF that asks for a password."""
+
+    code = "pdf_password"
+    hint = "Save the PDF without a password and send it again."
+
+
+class UnsupportedMedia(HunyuanOcrError):
+    """The bytes are no picture and no PDF, or the request's content type is not one that we read."""
+
+    code = "unsupported_media_type"
+    hint = "Send JPEG, PNG, BMP, GIF, WebP, TIFF, HEIC or PDF."
+
+
+class ImageTooLarge(HunyuanOcrError):
+    """More bytes or pixels than the limits allow."""
+
+    code = "image_too_large"
+    hint = "Send a smaller picture."
+
+
+class TooManyPages(HunyuanOcrError):
+    """A PDF or TIFF with more pages than the limit."""
+
+    code = "too_many_pages"
+    hint = "Split the document and send its parts."
+
+
+class TaskNotSupported(HunyuanOcrError):
+    """The active backend cannot do this kind of task."""
+
+    code = "task_not_supported"
+
+
+class UnknownTask(InvalidValue):
+    """`task` names no task."""
+
+    code = "unknown_task"
+
+
+class InvalidSchema(InvalidValue):
+    """`schema` is no JSON Schema of an object."""
+
+    code = "invalid_schema"
+    hint = "Send a JSON Schema with type 'object' and 'properties'."
+
+
+class SchemaNotSatisfied(HunyuanOcrError):
+    """What stands on the page does not fit the client's schema."""
+
+    code = "schema_not_satisfied"
+    hint = "Allow null for fields that may be missing, or ask with 'fields' instead of 'schema'."
+
+
+class QueueFull(HunyuanOcrError):
+    """Too many requests wait already."""
+
+    code = "queue_full"
+    hint = "Wait a moment and send it again."
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class ReaderUnavailable(HunyuanOcrError):
+    """The reader is loading, closed, or has failed so often that it is given a rest."""
+
+    code = "reader_unavailable"
+    hint = "Wait a moment and send it again; /ready tells when the reader is back."
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float = 5.0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class ReaderFailed(HunyuanOcrError):
+    """The reader broke on this picture."""
+
+    code = "reader_failed"
+    hint = "Try again; if this picture fails again, keep it and report it."
+
+
+class DeadlineExceeded(HunyuanOcrError):
+    """The answer did not come in time; the work was cancelled."""
+
+    code = "deadline_exceeded"
+    hint = "Send a smaller picture or fewer pages, or raise 'deadline_s' in the settings."
+    retryable = True
+
+
+class MissingDependency(HunyuanOcrError):
+    """A package that this choice needs is not installed; the hint is the install line."""
+
+    code = "missing_dependency"
+
+
+class ConfigError(HunyuanOcrError):
+    """The settings cannot work; said at start, never later."""
+
+    code = "config_error"
+    hint = "Correct the setting and start again."
