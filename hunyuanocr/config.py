@@ -29,7 +29,9 @@ class ServerSettings(Group):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 lets phones on the LAN in.")
     port: int = Field(7860, ge=0, le=65535, description="Port of the page and the API.")
-    api_port: int = Field(8000, ge=0, le=65535, description="Port of the API alone, so that a firewall can tell staff from devices.")
+    api_port: int = Field(
+        8000, ge=0, le=65535, description="Port of the API alone, so that a firewall can tell staff from devices."
+    )
     page: bool = Field(True, description="Serve the Gradio page; off saves about 150 MB of memory.")
 
 
@@ -53,9 +55,13 @@ class PpocrSettings(Group):
     workers: int = Field(1, ge=1, description="Readings at the same time.")
     load: Literal["eager", "lazy"] = Field("eager", description="Load the networks at start, or at the first picture.")
     batch: int = Field(8, ge=1, description="Text lines that the recogniser reads in one call.")
-    small_memory: bool = Field(False, description="Trade speed for memory: the whole API without the page within 512 MiB.")
-    int8: bool = Field(False, description="Recogniser weights quantised to 8 bit (see docs/evaluation.md for what it wins and costs).")
-    clean_up: Literal["off", "auto"] = Field("off", description="Grey, contrast, denoise, deskew and upscale poor photographs before reading.")
+    small_memory: bool = Field(
+        False, description="Trade speed for memory: the whole API without the page within 512 MiB."
+    )
+    int8: bool = Field(False, description="Recogniser weights in 8 bit (docs/evaluation.md says what that wins and costs).")
+    clean_up: Literal["off", "auto"] = Field(
+        "off", description="Clean poor photographs (grey, contrast, noise, skew, size) before reading."
+    )
     recogniser: Path | None = Field(None, description="ONNX file of a CTC recogniser that replaces the built-in one.")
     dictionary: Path | None = Field(None, description="Its characters, one a line, without the CTC blank.")
 
@@ -64,7 +70,9 @@ class PipelineSettings(Group):
     """Admission, deadlines, cache."""
 
     queue: int = Field(32, ge=1, description="Requests that may wait; one more is answered 429.")
-    deadline_s: float = Field(120.0, gt=0, description="Seconds a request may take, waiting included; then 504 and the work is cancelled.")
+    deadline_s: float = Field(
+        120.0, gt=0, description="Seconds a request may take, waiting included; then 504 and the work is cancelled."
+    )
     breaker_failures: int = Field(5, ge=1, description="Failures of the reader in a row after which it is given a rest.")
     breaker_rest_s: float = Field(10.0, gt=0, description="Seconds of that rest; requests are answered 503 meanwhile.")
     cache_mb: float = Field(16.0, ge=0, description="Memory of the result cache in MB; 0 switches it off.")
@@ -78,7 +86,9 @@ class Settings(BaseSettings):
         env_prefix="HUNYUANOCR_", env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
     )
 
-    backend: BackendChoice = Field("auto", description="Which reader serves; auto takes the GPU model when weights and GPU are there.")
+    backend: BackendChoice = Field(
+        "auto", description="Which reader serves; auto takes the GPU model when weights and GPU are there."
+    )
     model_path: Path = Field(Path("models/hunyuanocr-1b"), description="Folder of the HunyuanOCR weights.")
     device: str = Field("cuda:0", description="Device of the torch backend.")
     server: ServerSettings = ServerSettings()
@@ -89,9 +99,10 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then the file."""
+        """Flags, then environment, then the file; no .env and no secrets folder: one way to set a thing."""
         file = os.environ.get("HUNYUANOCR_CONFIG")
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
