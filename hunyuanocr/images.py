@@ -186,7 +186,8 @@ def _pdf_pages(data: bytes, settings: ImageSettings) -> list[Drawn]:
         try:
             document = pdfium.PdfDocument(data)
         except pdfium.PdfiumError as e:
-            if getattr(e, "err_code", None) == pdfium.raw.FPDF_ERR_PASSWORD:
+            # PDFium keeps the error of an earlier document, so the code alone proves nothing.
+            if getattr(e, "err_code", None) == pdfium.raw.FPDF_ERR_PASSWORD and b"/Encrypt" in data:
                 raise PasswordProtected("The PDF asks for a password.") from e
             raise
         try:
