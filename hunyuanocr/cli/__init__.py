@@ -1,0 +1,28 @@
+"""The `hunyuanocr` command: read, serve, eval, doctor. Imports inside each command keep `--help` quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hunyuanocr.cli import doctor, evaluation, read, serve
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
+app.command("read")(read.read)
+app.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve.serve)
+app.command("eval")(evaluation.evaluate)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Entry point; a mistake of the user's is one line and exit status 2, not a traceback."""
+    from rich.console import Console
+
+    from hunyuanocr.errors import HunyuanOcrError
+
+    try:
+        app()
+    except HunyuanOcrError as e:
+        Console(stderr=True).print(f"[red]{e.code}[/red]: {e.message} {e.hint}", highlight=False)
+        sys.exit(2)

@@ -1,0 +1,54 @@
+"""What several commands share: settings from flags, a running pipeline, a progress bar on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hunyuanocr.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from hunyuanocr.pipeline import Pipeline
+
+errors = Console(stderr=True)  # messages; stdout carries answers only
+
+BackendOption = Annotated[str, typer.Option("--backend", help="torch, vllm, ppocr or auto.")]
+ModelPathOption = Annotated[Path | None, typer.Option("--model-path", help="Folder of the HunyuanOCR weights.")]
+
+
+def settings_from(backend: str, model_path: Path | None) -> Settings:
+    """Settings of a one-off run: no result cache, and only the flags that were given."""
+    flags: dict[str, Any] = {"backend": backend, "pipeline": {"cache_mb": 0}}
+    if model_path is not None:
+        flags["model_path"] = model_path
+    return load_settings(**flags)
+
+
+@asynccontextmanager
+async def running_pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
+    """A started pipeline; says on stderr which reader serves and why."""
+    from hunyuanocr.backends import create_backend
+    from hunyuanocr.pipeline import Pipeline
+
+    backend, why = create_backend(settings)
+    errors.print(f"[dim]{why}[/dim]", highlight=False)
+    pipeline = Pipeline(backend, settings)
+    try:
+        await pipeline.start()
+        yield pipeline
+    finally:
+        await pipeline.close()
+
+
+def progress() -> Progress:
+    """A bar on stderr; silent where that is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=errors, transient=True, disable=not errors.is_terminal,
+    )

@@ -1,0 +1,144 @@
+"""`hunyuanocr doctor`: looks at the machine and says, for each thing, whether it will do and what would mend it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hunyuanocr.config import Settings, load_settings
+
+Verdict = Literal["ok", "note", "bad"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    verdict: Verdict
+    detail: str
+    fix: str = ""
+
+
+def doctor() -> None:
+    """Check Python, packages, memory, disk, ports, GPU, weights, and read a drawn picture. Exit status 1 if something is bad."""
+    findings = list(examine(load_settings()))
+    table = Table("", "what", "found", "what to do")
+    for f in findings:
+        colour = {"ok": "green", "note": "yellow", "bad": "red"}[f.verdict]
+        table.add_row(f"[{colour}]{f.verdict}[/{colour}]", f.what, f.detail, f.fix)
+    Console(highlight=False).print(table)
+    raise typer.Exit(int(any(f.verdict == "bad" for f in findings)))
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """All findings, cheapest first; the last reads a picture with the reader that would serve."""
+    yield _python()
+    yield _packages()
+    yield _memory()
+    yield _disk(Path.cwd())
+    yield _gpu()
+    yield _weights(settings.model_path)
+    for flag, port in (("--port", settings.server.port), ("--api-port", settings.server.api_port)):
+        yield _port(settings.server.host, port, flag)
+    yield _reading(settings)
+
+
+def _python() -> Finding:
+    return Finding("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _packages() -> Finding:
+    names = ("rapidocr", "openvino", "onnxruntime", "fastapi", "gradio", "torch", "vllm")
+    found = [f"{name} {version}" for name in names if (version := _version(name))]
+    if not _version("rapidocr") or not (_version("openvino") or _version("onnxruntime")):
+        return Finding("Packages", "bad", ", ".join(found), "Run ./launch_web_pt.sh once: it installs what is missing.")
+    return Finding("Packages", "ok", ", ".join(found))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _memory() -> Finding:
+    import psutil
+
+    free = psutil.virtual_memory().available / 2**30
+    detail = f"{free:.1f} GB free"
+    if free < 0.5:
+        return Finding("Memory", "bad", detail, "Close other programs; the CPU reader needs about 0.5 GB, the page 0.2 GB more.")
+    if free < 1.5:
+        return Finding("Memory", "note", detail, "Set HUNYUANOCR_PPOCR__SMALL_MEMORY=true and leave the page out (--no-page).")
+    return Finding("Memory", "ok", detail)
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free / 2**30
+    if free < 1:
+        return Finding("Disk", "bad", f"{free:.1f} GB free at {folder}", "Free some space; an installation takes about 1 GB.")
+    return Finding("Disk", "ok", f"{free:.1f} GB free at {folder}")
+
+
+def _gpu() -> Finding:
+    if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
+        return Finding("GPU", "ok", "an NVIDIA driver is here")
+    return Finding("GPU", "note", "none found", "Nothing to do: the CPU reader serves.")
+
+
+def _weights(folder: Path) -> Finding:
+    if folder.is_dir() and any(folder.glob("*.safetensors")):
+        return Finding("HunyuanOCR weights", "ok", str(folder))
+    return Finding("HunyuanOCR weights", "note", f"none in {folder}", "Nothing to do for the CPU reader; see models/README.md.")
+
+
+def _port(host: str, port: int, flag: str) -> Finding:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind((host, port))
+        except OSError as e:
+            return Finding(f"Port {port}", "bad", e.strerror or str(e), f"Stop what uses it, or choose another with {flag}.")
+    return Finding(f"Port {port}", "ok", f"free on {host}")
+
+
+def _reading(settings: Settings) -> Finding:
+    import asyncio
+    import io
+
+    from PIL import Image, ImageDraw, ImageFont
+
+    from hunyuanocr.cli.common import running_pipeline
+    from hunyuanocr.errors import HunyuanOcrError
+    from hunyuanocr.instructions import understand
+    from hunyuanocr.pipeline import Request
+
+    picture = Image.new("RGB", (480, 96), "white")
+    ImageDraw.Draw(picture).text((24, 24), "TOTAL 36.80", fill="black", font=ImageFont.load_default(40))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+
+    async def read() -> tuple[str, float, str]:
+        async with running_pipeline(settings) as pipeline:
+            result = await pipeline.run(Request(data=buffer.getvalue(), task=understand()))
+            return result.text, result.elapsed_ms, f"{result.backend} ({result.model})"
+
+    try:
+        text, elapsed, reader = asyncio.run(read())
+    except HunyuanOcrError as e:
+        return Finding("A reading", "bad", f"{e.code}: {e.message}", e.hint)
+    if "36.80" not in text:
+        return Finding("A reading", "bad", f"{reader} read {text!r} where TOTAL 36.80 stands", "Install again: rm -r .venv")
+    return Finding("A reading", "ok", f"{reader} read a drawn line in {elapsed:.0f} ms")

@@ -1,0 +1,131 @@
+"""Measures of a reading against the truth: small pure functions over lines, values and boxes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz import fuzz
+from rapidfuzz.distance import Levenshtein
+
+from hunyuanocr.types import Line, Quad
+
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+
+IOU = 0.5  # of two boxes that are the same line (ICDAR)
+IN_BOX = 80.0  # partial similarity, 0…100, from which a value counts as standing in a text: one misread letter in five
+ON_PAGE = 60.0  # below it a value stands nowhere on the page: not even a badly misread form of it
+
+
+def rectangle(box: Quad) -> Rectangle:
+    """The upright rectangle around a quadrilateral."""
+    xs, ys = [p[0] for p in box], [p[1] for p in box]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def area(r: Rectangle) -> float:
+    """Square pixels; 0 for a rectangle turned inside out."""
+    return max(r[2] - r[0], 0.0) * max(r[3] - r[1], 0.0)
+
+
+def intersection(a: Rectangle, b: Rectangle) -> float:
+    """Square pixels that two rectangles share."""
+    return area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+
+
+def iou(a: Rectangle, b: Rectangle) -> float:
+    """Intersection over union, 0…1."""
+    shared = intersection(a, b)
+    return shared / (area(a) + area(b) - shared) if shared else 0.0
+
+
+def fold(text: str) -> str:
+    """How two transcripts are compared: NFKC, upper case, letters and digits of any script only."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text).upper() if c.isalnum())
+
+
+def match_lines(truth: Sequence[Line], read: Sequence[Line]) -> list[tuple[int, int]]:
+    """Pairs (truth, read) of the same page with IoU ≥ 0.5, best first, each line once."""
+    boxes, found = [rectangle(line.box) for line in truth], [rectangle(line.box) for line in read]
+    pairs = sorted(
+        ((score, i, j) for i, a in enumerate(boxes) for j, b in enumerate(found)
+         if truth[i].page == read[j].page and (score := iou(a, b)) >= IOU),
+        reverse=True,
+    )
+    taken_truth: set[int] = set()
+    taken_read: set[int] = set()
+    matched = []
+    for _, i, j in pairs:
+        if i not in taken_truth and j not in taken_read:
+            taken_truth.add(i)
+            taken_read.add(j)
+            matched.append((i, j))
+    return matched
+
+
+@dataclass(frozen=True)
+class LineCounts:
+    """Sums over lines of one or many documents; add them up, then ask for rates."""
+
+    truth: int = 0
+    read: int = 0
+    matched: int = 0  # detected: IoU ≥ 0.5
+    exact: int = 0  # matched, and the text is equal after `fold`
+    characters: int = 0  # of the truth, after `fold`
+    edits: int = 0  # Levenshtein; a line that was not found costs all its characters
+    mixed: int = 0  # lines that mix Han with Latin letters
+    mixed_exact: int = 0
+
+    def __add__(self, other: LineCounts) -> LineCounts:
+        return LineCounts(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
+
+    def values(self) -> tuple[int, ...]:
+        """The eight counts in order."""
+        return (self.truth, self.read, self.matched, self.exact, self.characters, self.edits, self.mixed, self.mixed_exact)
+
+
+def count_lines(truth: Sequence[Line], read: Sequence[Line]) -> LineCounts:
+    """Detection, transcription and mixed-script counts of one document. Lines without a letter or digit are left out."""
+    truth = [line for line in truth if fold(line.text)]
+    partner = dict(match_lines(truth, read))
+    counts = LineCounts(truth=len(truth), read=sum(bool(fold(line.text)) for line in read), matched=len(partner))
+    for i, line in enumerate(truth):
+        wanted = fold(line.text)
+        got = fold(read[partner[i]].text) if i in partner else ""
+        exact, mixed = int(wanted == got), int(is_mixed(line.text))
+        edits = Levenshtein.distance(wanted, got)
+        counts += LineCounts(exact=exact, characters=len(wanted), edits=edits, mixed=mixed, mixed_exact=mixed * exact)
+    return counts
+
+
+def is_mixed(text: str) -> bool:
+    """Whether a line mixes Han characters with Latin letters."""
+    return any("一" <= c <= "鿿" for c in text) and any(c.isascii() and c.isalpha() for c in text)
+
+
+def stands_in_box(value: str, box: Quad, page: int, truth: Sequence[Line]) -> bool:
+    """Whether the truth has (about) this value where the box says: lines of which the box covers a part of its own size."""
+    r = rectangle(box)
+    inside = [
+        line.text for line in truth
+        if line.page == page and intersection(r, t := rectangle(line.box)) >= 0.3 * max(min(area(r), area(t)), 1.0)
+    ]
+    return _contains(inside, value, IN_BOX)
+
+
+def stands_on_page(value: str, truth: Sequence[Line]) -> bool:
+    """Whether the truth has anything like this value anywhere."""
+    return _contains([line.text for line in truth], value, ON_PAGE)
+
+
+def _contains(texts: Iterable[str], value: str, similarity: float) -> bool:
+    wanted, there = fold(value), fold("".join(texts))
+    if not wanted:
+        return False
+    return len(there) >= len(wanted) * similarity / 100 and fuzz.partial_ratio(wanted, there) >= similarity
+
+
+def f1(precision: float, recall: float) -> float:
+    """Harmonic mean; 0 when both are 0."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -1,0 +1,51 @@
+"""Read every document of a folder through the pipeline and keep what came out beside the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.evaluate.truth import Sample
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.types import Result
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one document: a result, or the failure in words, and the seconds it took."""
+
+    sample: Sample
+    result: Result | None
+    seconds: float
+    error: str | None = None
+
+    def compared(self) -> dict[str, Any]:
+        """What was wanted beside what was answered, for looking at mistakes; JSON-able."""
+        answered = {f.key: f for f in self.result.fields} if self.result else {}
+        fields = {
+            key: {"truth": wanted, "answer": answered[key].value if key in answered else None,
+                  "grounded": key in answered and answered[key].grounded}
+            for key, wanted in self.sample.fields.items()
+        }
+        return {"file": self.sample.path.name, "seconds": round(self.seconds, 4), "error": self.error, "fields": fields,
+                "meta": dict(self.sample.meta)}
+
+
+async def evaluate(pipeline: Pipeline, samples: Sequence[Sample]) -> AsyncIterator[Outcome]:
+    """One document after the other, so that seconds are those of a reader with nothing else to do."""
+    for sample in samples:
+        keys = [*sample.fields, *(["items"] if sample.items is not None else [])]
+        task = understand(fields=keys) if keys else understand(task="spot")
+        data = await asyncio.to_thread(sample.path.read_bytes)
+        start = time.perf_counter()
+        result, error = None, None
+        try:
+            result = await pipeline.run(Request(data=data, task=task))
+        except HunyuanOcrError as e:
+            error = f"{e.code}: {e.message}"
+        yield Outcome(sample, result, time.perf_counter() - start, error)

@@ -1,0 +1,159 @@
+"""Outcomes → figures: a JSON-able dict, whole and by group (degradation, labelled or not, kind of document)."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hunyuanocr.evaluate.metrics import LineCounts, count_lines, f1, stands_in_box, stands_on_page
+from hunyuanocr.evaluate.run import Outcome
+from hunyuanocr.evaluate.truth import Sample
+from hunyuanocr.fields.catalogue import lookup
+from hunyuanocr.fields.normalize import comparable
+from hunyuanocr.types import Field, FieldType, Line
+
+
+def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """All figures of a run. Peak memory is this process's, in MB."""
+    groups: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        for name in _groups(outcome.sample):
+            groups[name].append(outcome)
+    seconds = sorted(o.seconds for o in outcomes)
+    return {
+        "documents": len(outcomes),
+        "failed": {str(o.sample.path): o.error for o in outcomes if o.error},
+        "seconds": {"p50": _quantile(seconds, 0.5), "p95": _quantile(seconds, 0.95), "mean": round(statistics.fmean(seconds), 4)},
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        **_figures(outcomes),
+        "groups": {name: {"documents": len(some), **_figures(some)} for name, some in sorted(groups.items())},
+    }
+
+
+def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    return {"lines": _lines(outcomes), "fields": _fields(outcomes), "items": _items(outcomes), "evidence": _evidence(outcomes)}
+
+
+def _groups(sample: Sample) -> list[str]:
+    meta = sample.meta
+    if not meta:
+        return []
+    worn = meta.get("degradations") or ["none"]
+    return [
+        *(f"degradation: {d}" for d in worn),
+        f"labelled: {'yes' if meta.get('labelled', True) else 'no'}",
+        f"kind: {meta.get('kind', '?')} {meta.get('language', '')}".strip(),
+    ]
+
+
+def _lines(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
+    counts = [
+        count_lines(o.sample.lines, o.result.lines if o.result else ()) for o in outcomes if o.sample.lines is not None
+    ]
+    if not counts:
+        return None
+    c = sum(counts, LineCounts())
+    precision, recall = _share(c.matched, c.read), _share(c.matched, c.truth)
+    return {
+        "detection_precision": precision, "detection_recall": recall, "detection_f1": round(f1(precision, recall), 4),
+        "line_accuracy": _share(c.exact, c.truth), "character_error_rate": _share(c.edits, c.characters),
+        "mixed_script_lines": c.mixed, "mixed_script_accuracy": _share(c.mixed_exact, c.mixed) if c.mixed else None,
+        "count": c.truth,
+    }
+
+
+def _fields(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Per field: exact match after `comparable`; `null_accuracy` over the documents on which it is not printed."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for o in outcomes:
+        answered = {f.key: f for f in o.result.fields} if o.result else {}
+        for key, wanted in o.sample.fields.items():
+            given = answered[key].value if key in answered else None
+            counts[key].update(_verdict(wanted, given, _type_of(key)))
+    return {key: _rates(c) for key, c in sorted(counts.items())}
+
+
+def _verdict(wanted: str | None, given: str | None, kind: FieldType) -> list[str]:
+    right = wanted is not None and given is not None and comparable(wanted, kind) == comparable(given, kind)
+    verdict = ["absent" if wanted is None else "present"]
+    verdict += ["answered"] if given is not None else []
+    verdict += ["right"] if right else []
+    return verdict + (["null"] if wanted is None and given is None else [])
+
+
+def _rates(c: Counter[str]) -> dict[str, Any]:
+    precision, recall = _share(c["right"], c["answered"]), _share(c["right"], c["present"])
+    return {
+        "precision": precision, "recall": recall, "f1": round(f1(precision, recall), 4), "printed": c["present"],
+        "null_accuracy": _share(c["null"], c["absent"]) if c["absent"] else None, "absent": c["absent"],
+    }
+
+
+def _items(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
+    """A row is right when its name and its amount are."""
+    right = wanted = given = 0
+    asked = [o for o in outcomes if o.sample.items is not None]
+    for o in asked:
+        rows = next((f.rows for f in o.result.fields if f.key == "items"), None) if o.result else None
+        true = Counter(_row(r.get("name"), r.get("amount")) for r in o.sample.items or ())
+        read = Counter(_row(_value(r.get("name")), _value(r.get("amount"))) for r in rows or ())
+        right += (true & read).total()
+        wanted += true.total()
+        given += read.total()
+    if not asked:
+        return None
+    precision, recall = _share(right, given), _share(right, wanted)
+    return {"precision": precision, "recall": recall, "f1": round(f1(precision, recall), 4), "rows": wanted}
+
+
+def _row(name: str | None, amount: str | None) -> tuple[str, str]:
+    return comparable(name or "", FieldType.NAME), comparable(amount or "", FieldType.MONEY)
+
+
+def _value(cell: Field | None) -> str | None:
+    return cell.value if cell else None
+
+
+def _evidence(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
+    """Over all answered values: how many are grounded, how many of those stand in their box, and inventions left unmarked."""
+    answered = grounded = in_box = unmarked = 0
+    judged = [o for o in outcomes if o.sample.lines is not None and o.result]
+    for o in judged:
+        truth: tuple[Line, ...] = o.sample.lines or ()
+        for value in _answered(o.result.fields if o.result else ()):
+            answered += 1
+            grounded += value.grounded
+            text = value.value or ""
+            if value.grounded:
+                in_box += value.box is not None and stands_in_box(text, value.box, value.page or 0, truth)
+                unmarked += not stands_on_page(text, truth)
+    if not judged:
+        return None
+    return {
+        "answered": answered, "grounded": _share(grounded, answered), "grounded_stands_in_box": _share(in_box, grounded),
+        "nowhere_on_page_but_grounded": unmarked,
+    }
+
+
+def _answered(fields: Iterable[Field]) -> list[Field]:
+    flat: list[Field] = []
+    for f in fields:
+        flat += [cell for row in f.rows for cell in row.values()] if f.rows else [f]
+    return [f for f in flat if f.value is not None]
+
+
+def _type_of(key: str) -> FieldType:
+    known = lookup(key)
+    return known.type if known else FieldType.TEXT
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0
+
+
+def _quantile(ordered: Sequence[float], q: float) -> float:
+    return round(ordered[min(int(q * len(ordered)), len(ordered) - 1)], 4)
+

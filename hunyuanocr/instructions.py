@@ -1,0 +1,151 @@
+"""A person's sentence, Chinese or English, and the request's parameters → a Task.
+
+Parameters win over the sentence: `schema`, then `fields`, then `task`. A sentence that names fields becomes `extract`, one that
+names another job (translate, table, formula …) becomes that, an empty one means "read everything", and what is left is
+`free`: it goes to a language model as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hunyuanocr.errors import InvalidValue, UnknownTask
+from hunyuanocr.fields import schema as json_schema
+from hunyuanocr.fields.catalogue import lookup
+from hunyuanocr.phrases import AND, ANY_LANGUAGE, INTO, JOBS, LANGUAGES, NOISE, POLITE, VERBS, WHERE
+from hunyuanocr.types import Evidence, FieldSpec, Task, TaskKind
+
+MAX_INSTRUCTION = 4000  # characters; longer ones are pasted documents, not instructions
+MAX_FIELDS = 64
+
+_STRONG = re.compile(r"[,，、;；\n|]+|\s\+\s|\s&\s")
+_WEAK = re.compile(AND, re.IGNORECASE)
+_QUOTED = re.compile(r"[\"'“”‘’「『]([^\"'“”‘’「」『』]+)[\"'“”‘’」』]")
+_EDGE = " \t\r\n.,:;!?。，：；！？、的()（）[]【】{}\"'"
+_NO_FIELD = frozenset(
+    ["", "it", "this", "text", "image", "picture", "everything", "all", "文字", "内容", "图片", "图中", "全部", "信息", "所有"]
+)
+
+
+def understand(
+    instruction: str = "",
+    *,
+    task: str | None = None,
+    fields: Sequence[str] | None = None,
+    schema: Mapping[str, Any] | None = None,
+    language: str | None = None,
+    evidence: str = "fast",
+) -> Task:
+    """What is wanted. Raises UnknownTask, InvalidSchema or InvalidValue for parameters that cannot be."""
+    instruction = instruction.strip()
+    if len(instruction) > MAX_INSTRUCTION:
+        raise InvalidValue(f"The instruction has {len(instruction)} characters; at most {MAX_INSTRUCTION} are read.")
+    specs = json_schema.specs(schema) if schema is not None else _specs(fields or (), keep_key=True)
+    kind = _kind(task, bool(specs), instruction)
+    if kind is TaskKind.EXTRACT and not specs:
+        specs = _specs(asked_fields(instruction), keep_key=False)
+        if not specs and task:
+            raise InvalidValue("Nothing says which fields to extract.", hint="Name them in 'fields' or 'instruction'.")
+    if len(specs) > MAX_FIELDS:
+        raise InvalidValue(f"{len(specs)} fields are asked for; at most {MAX_FIELDS} fit one request.")
+    target = _language(language) if language else (_target(instruction) if kind is TaskKind.TRANSLATE else None)
+    return Task(kind, instruction, specs if kind is TaskKind.EXTRACT else (), schema, target, _evidence(evidence))
+
+
+def asked_fields(sentence: str) -> list[str]:
+    """The fields that a sentence names, in the person's words: "提取总金额和日期" → ["总金额", "日期"]."""
+    quoted = _QUOTED.findall(sentence)
+    if quoted:
+        return [q for piece in quoted for q in _pieces(piece)]
+    bare = unicodedata.normalize("NFKC", sentence)
+    after_colon = re.split(r"[:：]", bare, maxsplit=1)
+    if len(after_colon) == 2 and after_colon[1].strip():  # "extract the fields: merchant, date, total"
+        bare = after_colon[1]
+    for pattern in (POLITE, NOISE, WHERE, VERBS):
+        bare = re.sub(pattern, " ", bare, flags=re.IGNORECASE)
+    return list(dict.fromkeys(piece for part in _STRONG.split(bare) for piece in _pieces(part)))
+
+
+def _pieces(part: str) -> list[str]:
+    """Split at "and" unless the whole is a field's name (总和, terms and conditions)."""
+    part = re.sub(r"^(the|an?|its|and|和)\b\s*", "", part.strip(_EDGE), flags=re.IGNORECASE).strip(_EDGE)
+    if part.lower() in _NO_FIELD:
+        return []
+    if lookup(part) or not _WEAK.search(part):
+        return [part]
+    return [piece for half in _WEAK.split(part) for piece in _pieces(half)]
+
+
+def _kind(task: str | None, has_specs: bool, instruction: str) -> TaskKind:
+    if task:
+        try:
+            kind = TaskKind(task.strip().lower())
+        except ValueError:
+            names = ", ".join(TaskKind)
+            raise UnknownTask(f"There is no task '{task[:40]}'.", hint=f"The tasks are: {names}.") from None
+        if has_specs and kind is not TaskKind.EXTRACT:
+            raise InvalidValue(f"Fields go with task 'extract', not '{kind}'.", hint="Leave 'task' out or ask for 'extract'.")
+        return kind
+    if has_specs:
+        return TaskKind.EXTRACT
+    return _guess(instruction)
+
+
+def _guess(instruction: str) -> TaskKind:
+    if not instruction:
+        return TaskKind.READ
+    named = asked_fields(instruction)
+    known = [name for name in named if lookup(name)]
+    if known and len(known) == len(named):  # "table number and total": every word is a field, whatever else it resembles
+        return TaskKind.EXTRACT
+    for kind, pattern in JOBS:
+        if re.search(pattern, instruction, re.IGNORECASE):
+            return kind
+    asks = re.search(VERBS, instruction, re.IGNORECASE) or _QUOTED.search(instruction)
+    if known or (named and asks and all(_looks_like_a_field(name) for name in named)):
+        return TaskKind.EXTRACT
+    return TaskKind.FREE
+
+
+def _looks_like_a_field(words: str) -> bool:
+    """A field's name is short; a clause is a question for a language model."""
+    wide = sum("一" <= c <= "鿿" for c in words)
+    return len(words) <= 12 if wide else len(words.split()) <= 4
+
+
+def _specs(names: Iterable[str], *, keep_key: bool) -> tuple[FieldSpec, ...]:
+    """`keep_key`: the keys are the client's own, letter for letter; else known fields get their canonical name."""
+    specs: dict[str, FieldSpec] = {}
+    for words in names:
+        if not words.strip():
+            raise InvalidValue("A field has an empty name.", hint="Leave empty names out of 'fields'.")
+        known = lookup(words)
+        key = words if keep_key or known is None else known.name
+        specs.setdefault(key, FieldSpec(key, known.name, known.type) if known else FieldSpec(key))
+    return tuple(specs.values())
+
+
+def _language(words: str) -> str:
+    wanted = words.strip().lower()
+    for code, names in LANGUAGES.items():
+        if wanted == code or wanted.split("-")[0] == code or wanted in names.split("|"):
+            return code
+    raise InvalidValue(f"The language '{words[:40]}' is not known.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
+
+
+def _target(instruction: str) -> str:
+    """The language to translate into: the one after "into" (翻译成…), else the first named, else the sentence's own."""
+    named = re.search(INTO, instruction, re.IGNORECASE) or re.search(f"(?P<language>{ANY_LANGUAGE})", instruction, re.IGNORECASE)
+    if named:
+        return _language(named["language"])
+    return "zh" if re.search(r"[一-鿿]", instruction) else "en"
+
+
+def _evidence(word: str) -> Evidence:
+    try:
+        return Evidence(word)
+    except ValueError:
+        raise InvalidValue(f"There is no evidence mode '{word[:40]}'.", hint=f"Use one of: {', '.join(Evidence)}.") from None

@@ -1,0 +1,70 @@
+"""The words of instructions, Chinese and English, as regular expressions: jobs, politeness, verbs, places, languages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from hunyuanocr.types import TaskKind
+
+
+def either(*alternatives: str) -> str:
+    """Alternatives, each a regular expression; those of Latin letters match whole words only."""
+    return "|".join(rf"\b(?:{a})\b" if re.match(r"[\w(\[]", a, re.ASCII) else a for a in alternatives)
+
+
+LANGUAGES: Mapping[str, str] = {  # ISO 639-1 → how people call it
+    "zh": "中文|汉语|简体中文|简体|华文|chinese|mandarin", "en": "英文|英语|english", "ja": "日文|日语|japanese",
+    "ko": "韩文|韩语|korean", "fr": "法文|法语|french", "de": "德文|德语|german", "es": "西班牙文|西班牙语|西语|spanish",
+    "pt": "葡萄牙文|葡萄牙语|葡语|portuguese", "it": "意大利文|意大利语|italian", "ru": "俄文|俄语|russian",
+    "th": "泰文|泰语|thai", "vi": "越南文|越南语|vietnamese", "ms": "马来文|马来语|malay", "id": "印尼文|印尼语|indonesian",
+    "ar": "阿拉伯文|阿拉伯语|arabic", "hi": "印地文|印地语|hindi", "tr": "土耳其文|土耳其语|turkish",
+}
+ANY_LANGUAGE = "|".join(LANGUAGES.values())
+INTO = rf"(?:成|为|到|to|into|in)\s*(?P<language>{ANY_LANGUAGE})"
+
+_TEXT_ZH = r"(?:文字|文本|内容|字)(?:内容)?"
+JOBS: tuple[tuple[TaskKind, str], ...] = (  # tried in this order
+    (TaskKind.TRANSLATE, either("翻译|译成|译为", "translate|translation")),
+    (TaskKind.SUBTITLES, either("字幕", "subtitles?")),
+    (TaskKind.CHART, either("图表|流程图", "(chart|flow ?chart|diagram)s?", "mermaid")),
+    (TaskKind.FORMULA, either("公式", "latex", "formula[es]?", "equations?")),
+    (TaskKind.TABLE, either("表格", "tables?(?! *(no|number|#))", "html")),
+    (TaskKind.PARSE, either("文档解析|解析这?[张个份]?(?:文档|图片|页面)", "markdown", "parse (?:the |this )?(?:document|page)")),
+    (TaskKind.SPOT, either("坐标|文字位置|检测并识别", "(?:bounding )?box(?:es)?", "coordinates?", "spotting")),
+    (
+        TaskKind.READ,
+        either(
+            rf"(?:[全所]有?部?|图中的?|图片中的?|上面的?|识别|提取|读取)[^,，。]{{0,6}}{_TEXT_ZH}[。.!！]?$",
+            "^(?:识别|读取|读图|全文|ocr)$",
+            "(?:all|full|any|every|whole|extract|read|recogni[sz]e) (?:of )?(?:the )?(?:printed |visible |plain )?(?:text|words)",
+            "read everything",
+            "^(?:read|ocr|transcribe)(?: it| this| all| everything| (?:the|this) (?:image|picture|page|photo|receipt))?[.!]?$",
+            "what does (?:it|this) say",
+        ),
+    ),
+)
+
+POLITE = either(
+    "请你?|麻烦你?|帮我|帮忙|给我|我(?:想|需)?要|把|将|一下", "please|kindly", "(?:can|could|would) you",
+    "i (?:want|need|would like)(?: to)?", "(?:give|tell|show|get) (?:me|us)|help me",
+)
+VERBS = either(
+    "提取出?|识别出?|抽取|获取|读取|读出|找出|查找|查询|输出|返回|列出|显示|告诉我|看一下|看看",
+    "extract|get|find|read|return|output|list|show|fetch|pull(?: out)?|grab|capture|recogni[sz]e|detect|identify",
+    "what(?:'s| is| are| was| were)|how much(?: is| was)?|which|who(?:'s| is| was)?|when(?: is| was)?",
+)
+WHERE = either(  # where the field stands: "发票上的", "on this receipt"
+    r"[这该此]?[张个份]?(?:图片|图像|图|照片|发票|小票|收据|票据|单据|处方笺?|药单|账单|名片|快递单|面单|[化检]验单|报告单?|文档|页面|证件|卡片)"
+    r"[上中里内]?面?[的:]",
+    "(?:from|on|in|of|for) (?:the |this |my |that |an? )?"
+    "(?:image|picture|photo|receipt|invoice|bill|document|page|scan|prescription|label|card|report|slip)",
+)
+NOISE = either(
+    r"[并且]?(?:请)?(?:按照?|以|用|为|成)\s*json\s*(?:格式|形式)?(?:返回|输出|表示)?|json\s*格式",
+    "的?(?:字段)?内容|的值|(?:这些|以下|下列|如下)?字段(?:信息)?",
+    "是(?:多少|什么|几号|哪天|谁|哪家|啥)|有?多少|[吗呢]|等?信息",
+    "(?:as|in|to|into) (?:a )?json(?: format| object)?", "(?:the )?(?:following )?(?:fields?|values?|keys?)(?: called| named)?",
+    "only|just",
+)
+AND = either("以及|还有|和|与|及|跟", "and|plus|as well as")
