@@ -1,0 +1,116 @@
+"""The measures themselves: right on readings that are right, and low on those that are not."""
+
+import json
+
+import pytest
+
+from hunyuanocr.errors import InvalidValue
+from hunyuanocr.evaluate import Outcome, Sample, load, summarise
+from hunyuanocr.evaluate.metrics import LineCounts, count_lines, iou, is_mixed, match_lines, rectangle, stands_in_box, stands_on_page
+from hunyuanocr.types import Field, FieldType, Line, Result, TaskKind
+
+
+def quad(left, top, right, bottom):
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def line(text, left=0, top=0, right=100, bottom=20, page=0):
+    return Line(text, quad(left, top, right, bottom), 0.9, page)
+
+
+def test_iou():
+    a = rectangle(quad(0, 0, 10, 10))
+    assert iou(a, a) == 1.0
+    assert iou(a, rectangle(quad(5, 0, 15, 10))) == pytest.approx(1 / 3)
+    assert iou(a, rectangle(quad(20, 20, 30, 30))) == 0.0
+
+
+def test_a_perfect_reading_has_no_error():
+    truth = [line("合计 Total", top=0, bottom=20), line("36.80", top=30, bottom=50)]
+    assert count_lines(truth, truth) == LineCounts(2, 2, 2, 2, 12, 0, 1, 1)
+
+
+def test_a_missing_line_costs_all_its_characters_and_an_extra_one_precision():
+    truth = [line("ABCDE", top=0, bottom=20), line("XYZ", top=30, bottom=50)]
+    read = [line("ABCDF", top=1, bottom=21), line("noise", top=200, bottom=220)]
+    counts = count_lines(truth, read)
+    assert (counts.matched, counts.read, counts.exact, counts.edits, counts.characters) == (1, 2, 0, 1 + 3, 8)
+
+
+def test_lines_of_different_pages_do_not_match():
+    assert match_lines([line("A", page=0)], [line("A", page=1)]) == []
+
+
+def test_each_line_is_matched_once():
+    truth = [line("A", 0, 0, 100, 20)]
+    read = [line("A", 0, 0, 100, 20), line("A", 0, 1, 100, 21)]
+    assert match_lines(truth, read) == [(0, 0)]
+
+
+def test_mixed_script():
+    assert is_mixed("可口可乐 Coca-Cola 500ml")
+    assert not is_mixed("可口可乐 500")
+    assert not is_mixed("Coca-Cola")
+
+
+def test_a_value_stands_in_its_box_only():
+    truth = [line("合计 ¥36.80", 0, 0, 200, 20), line("找零 63.20", 0, 40, 200, 60)]
+    assert stands_in_box("¥36.80", quad(100, 0, 200, 20), 0, truth)
+    assert not stands_in_box("¥36.80", quad(100, 40, 200, 60), 0, truth)
+    assert not stands_in_box("¥36.80", quad(100, 0, 200, 20), 1, truth)
+    assert stands_on_page("63.20", truth)
+    assert not stands_on_page("SOMETHING ELSE", truth)
+    assert not stands_on_page("—", truth)
+
+
+def outcome(tmp_path, value, box, grounded, wanted="¥36.80"):
+    truth = (line("合计 ¥36.80", 0, 0, 200, 20), line("找零 63.20", 0, 40, 200, 60))
+    field = Field("total", FieldType.MONEY, value, box=box, page=0 if box else None, grounded=grounded)
+    result = Result("1", TaskKind.EXTRACT, "", truth, (field,), None, ((200, 60),), "ppocr", "m", 1.0)
+    return Outcome(Sample(tmp_path / "a.jpg", truth, {"total": wanted}, None), result, 0.5)
+
+
+def test_summary_counts_right_wrong_null_and_absent(tmp_path):
+    right = outcome(tmp_path, "36.80元", quad(100, 0, 200, 20), True)
+    wrong = outcome(tmp_path, "63.20", quad(0, 40, 200, 60), True)
+    silent = outcome(tmp_path, None, None, False)
+    absent_null = outcome(tmp_path, None, None, False, wanted=None)
+    absent_said = outcome(tmp_path, "63.20", quad(0, 40, 200, 60), True, wanted=None)
+    rates = summarise([right, wrong, silent, absent_null, absent_said])["fields"]["total"]
+    assert (rates["precision"], rates["recall"], rates["printed"], rates["null_accuracy"]) == (0.3333, 0.3333, 3, 0.5)
+
+
+def test_summary_finds_inventions_and_wrong_boxes(tmp_path):
+    invented = outcome(tmp_path, "ABCDEFG", quad(0, 0, 200, 20), True)
+    misplaced = outcome(tmp_path, "¥36.80", quad(0, 40, 200, 60), True)
+    honest = outcome(tmp_path, "ABCDEFG", None, False)
+    evidence = summarise([invented, misplaced, honest])["evidence"]
+    assert evidence["nowhere_on_page_but_grounded"] == 1
+    assert evidence["grounded_stands_in_box"] == 0.0
+    assert evidence["answered"] == 3
+    assert evidence["grounded"] == 0.6667
+
+
+def test_a_failed_document_is_listed_and_counts_as_silent(tmp_path):
+    good = outcome(tmp_path, "36.80", quad(100, 0, 200, 20), True)
+    figures = summarise([good, Outcome(good.sample, None, 0.1, "reader_failed: …")])
+    assert list(figures["failed"].values()) == ["reader_failed: …"]
+    assert figures["fields"]["total"]["recall"] == 0.5
+
+
+def test_load_reads_truth_and_names_broken_files(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "b.jpg").write_bytes(b"no truth")
+    (tmp_path / "a.csv").write_text("1,2,3,2,3,4,1,4,MILK, 2 L\n\n")
+    (tmp_path / "a.json").write_text(json.dumps({"total": "9.00", "phone": None, "_meta": {"kind": "receipt"}, "items": [{"name": "MILK"}]}))
+    (sample,) = load(tmp_path)
+    assert sample.lines is not None
+    assert sample.lines[0].text == "MILK, 2 L"
+    assert sample.fields == {"total": "9.00", "phone": None}
+    assert sample.items == ({"name": "MILK"},)
+    assert sample.meta == {"kind": "receipt"}
+    (tmp_path / "a.csv").write_text("1,2,3\n")
+    with pytest.raises(InvalidValue, match=r"a\.csv, line 1"):
+        load(tmp_path)
+    with pytest.raises(InvalidValue, match="no folder"):
+        load(tmp_path / "nowhere")
