@@ -14,7 +14,8 @@ def keys(sentence: str) -> list[str]:
 
 
 @pytest.mark.parametrize("sentence", [
-    "提取总金额", "请提取总金额", "请帮我提取这张小票上的总金额", "总金额", "总金额是多少？", "这张发票的总金额是多少", "合计多少钱",
+    "提取总金额", "请提取总金额", "请帮我提取这张小票上的总金额", "总金额", "总金额是多少？",
+    "这张发票的总金额是多少", "合计多少钱",
     "extract total amount", "Extract the total amount.", "total", "what is the total?", "What's the grand total on this receipt?",
     "please give me the total as json", "how much is the total", "提取图片中的: ['总金额'] 的字段内容，并按照 JSON 格式返回。",
     "输出 总金额 的值。", "提取总金额，用JSON返回", "read the total",
@@ -27,16 +28,15 @@ def test_one_known_field_however_it_is_asked(sentence):
     ("提取总金额和日期", ["total_amount", "date"]),
     ("请提取商户、日期和总金额", ["merchant", "date", "total_amount"]),
     ("extract the fields: merchant, date, total", ["merchant", "date", "total_amount"]),
-    ("Please extract the merchant name, the date and the total amount from this receipt as JSON", ["merchant", "date", "total_amount"]),
+    ("Please extract the merchant name, the date and the total amount from this receipt as JSON",
+     ["merchant", "date", "total_amount"]),
     ("识别发票号码和开票日期以及税额", ["invoice_number", "date", "tax_amount"]),
     ("总金额，总金额和合计", ["total_amount"]),
     ("患者姓名 及 药费", ["patient", "total_amount"]),
     ("get phone & address", ["phone", "address"]),
 ])
 def test_several_known_fields(sentence, wanted):
-    got = keys(sentence)
-    assert got[0] == wanted[0] and len(got) == len(wanted)
-    assert got == wanted or {"date", "issue_date"} & set(got)  # 开票日期 may be a field of its own
+    assert keys(sentence) == wanted
 
 
 @pytest.mark.parametrize(("sentence", "wanted"), [
@@ -56,7 +56,8 @@ def test_unknown_fields_keep_the_persons_word(sentence, wanted):
 
 @pytest.mark.parametrize(("sentence", "kind"), [
     ("", TaskKind.READ), ("识别全部文字", TaskKind.READ), ("提取图中的文字。", TaskKind.READ), ("提取文字", TaskKind.READ),
-    ("read all text", TaskKind.READ), ("extract text", TaskKind.READ), ("OCR", TaskKind.READ), ("What does it say?", TaskKind.READ),
+    ("read all text", TaskKind.READ),
+    ("extract text", TaskKind.READ), ("OCR", TaskKind.READ), ("What does it say?", TaskKind.READ),
     ("检测并识别图片中的文字，将文本坐标格式化输出。", TaskKind.SPOT), ("give me the text with bounding boxes", TaskKind.SPOT),
     ("translate this menu", TaskKind.TRANSLATE), ("把菜单翻译成英文", TaskKind.TRANSLATE),
     ("table to HTML", TaskKind.TABLE), ("把图中的表格解析为 HTML。", TaskKind.TABLE),
@@ -71,7 +72,8 @@ def test_kinds(sentence, kind):
 
 
 @pytest.mark.parametrize(("sentence", "language"), [
-    ("translate this menu", "en"), ("翻译这个菜单", "zh"), ("把菜单翻译成英文", "en"), ("translate from Chinese into French", "fr"),
+    ("translate this menu", "en"), ("翻译这个菜单", "zh"), ("把菜单翻译成英文", "en"),
+    ("translate from Chinese into French", "fr"),
     ("translate into English from Chinese", "en"), ("Translate to Malay please", "ms"), ("译为日语", "ja"),
 ])
 def test_language_of_a_translation(sentence, language):

@@ -6,7 +6,16 @@ import pytest
 
 from hunyuanocr.errors import InvalidValue
 from hunyuanocr.evaluate import Outcome, Sample, load, summarise
-from hunyuanocr.evaluate.metrics import LineCounts, count_lines, iou, is_mixed, match_lines, rectangle, stands_in_box, stands_on_page
+from hunyuanocr.evaluate.metrics import (
+    LineCounts,
+    count_lines,
+    iou,
+    is_mixed,
+    match_lines,
+    rectangle,
+    stands_in_box,
+    stands_on_page,
+)
 from hunyuanocr.types import Field, FieldType, Line, Result, TaskKind
 
 
@@ -102,7 +111,8 @@ def test_load_reads_truth_and_names_broken_files(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "b.jpg").write_bytes(b"no truth")
     (tmp_path / "a.csv").write_text("1,2,3,2,3,4,1,4,MILK, 2 L\n\n")
-    (tmp_path / "a.json").write_text(json.dumps({"total": "9.00", "phone": None, "_meta": {"kind": "receipt"}, "items": [{"name": "MILK"}]}))
+    truth = {"total": "9.00", "phone": None, "_meta": {"kind": "receipt"}, "items": [{"name": "MILK"}]}
+    (tmp_path / "a.json").write_text(json.dumps(truth))
     (sample,) = load(tmp_path)
     assert sample.lines is not None
     assert sample.lines[0].text == "MILK, 2 L"
