@@ -1,0 +1,58 @@
+"""What routes are given: the pipeline, the settings, the owner; and a wait that ends when the client goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
+
+from hunyuanocr.config import Settings
+from hunyuanocr.pipeline import Pipeline
+
+T = TypeVar("T")
+
+
+def _pipeline(request: Request) -> Pipeline:
+    pipeline: Pipeline = request.app.state.pipeline
+    return pipeline
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _owner(request: Request) -> str:
+    """Whose request it is; everyone is 'local' until keys and users come."""
+    return "local"
+
+
+ThePipeline = Annotated[Pipeline, Depends(_pipeline)]
+TheSettings = Annotated[Settings, Depends(_settings)]
+TheOwner = Annotated[str, Depends(_owner)]
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; when the client goes away first, the work is cancelled and ClientDisconnect raised.
+
+    Call it after the body has been read: from then on `receive` has nothing to say but that the client is gone.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

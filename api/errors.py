@@ -1,0 +1,97 @@
+"""One table: class of error → status code. One body for all of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from api.schemas import ErrorAnswer
+from hunyuanocr import errors as e
+
+STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes its parent's
+    e.HunyuanOcrError: 500,
+    e.BadRequest: 400,
+    e.ImageTooLarge: 413,
+    e.TooManyPages: 413,
+    e.UnsupportedMedia: 415,
+    e.InvalidValue: 422,
+    e.TaskNotSupported: 422,
+    e.SchemaNotSatisfied: 422,
+    e.QueueFull: 429,
+    e.ReaderUnavailable: 503,
+    e.DeadlineExceeded: 504,
+}
+CLIENT_GONE = 499  # for the log; nobody is there to read it
+_HTTP = {  # what the framework itself refuses
+    400: (e.BadRequest.code, e.BadRequest.hint),
+    404: ("not_found", "See /docs for the routes there are."),
+    405: ("method_not_allowed", "See /docs for the methods of this route."),
+}
+
+
+def status_of(error: e.HunyuanOcrError) -> int:
+    """The status code of an error, by its class or the nearest parent in the table."""
+    return next(STATUS[c] for c in type(error).__mro__ if c in STATUS)
+
+
+def answer(request: Request, error: e.HunyuanOcrError, *, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
+    """The error as the client gets it; with Retry-After where waiting helps."""
+    wait = getattr(error, "retry_after", None)
+    headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
+    return body(request, status_of(error), error.code, error.message, error.hint, headers=headers, errors=errors)
+
+
+def body(
+    request: Request, status: int, code: str, detail: str, hint: str, *,
+    headers: dict[str, str] | None = None, errors: list[dict[str, Any]] | None = None,
+) -> JSONResponse:  # fmt: skip
+    """The one form of every error body."""
+    content = ErrorAnswer(
+        detail=detail, code=code, hint=hint, request_id=getattr(request.state, "request_id", ""), errors=errors
+    ).model_dump(exclude_none=True)
+    return JSONResponse(content, status, headers)
+
+
+def validation_errors(found: list[Any]) -> list[dict[str, Any]]:
+    """Where, what and which kind; never what was sent."""
+    return [{"loc": list(x["loc"]), "msg": x["msg"], "type": x["type"]} for x in found]
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers. Whatever is not handled here is caught, logged and answered by `api.middleware`."""
+    app.add_exception_handler(e.HunyuanOcrError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    if not isinstance(error, e.HunyuanOcrError):
+        raise error
+    if status_of(error) == 500:
+        request.state.failure = error  # the middleware logs it with its traceback
+    return answer(request, error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    found = validation_errors(list(error.errors())) if isinstance(error, RequestValidationError) else []
+    where = ", ".join(".".join(map(str, x["loc"])) for x in found)
+    return answer(request, e.InvalidValue(f"The request has values that cannot be used: {where}."), errors=found)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    code, hint = _HTTP.get(error.status_code, ("http_error", e.BadRequest.hint))
+    return body(request, error.status_code, code, str(error.detail), hint, headers=dict(error.headers or {}))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)

@@ -1,0 +1,90 @@
+"""The wire: what a client may send beside its picture, as form fields or as JSON keys."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+from hunyuanocr import types as t
+
+
+def _names(value: Any) -> Any:
+    """A list as it is; a string as JSON list or as names between commas (, ， 、)."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return _json(value)
+    names = value.replace("，", ",").replace("、", ",").split(",")
+    return [name.strip() for name in names if name.strip()] or None
+
+
+def _json(value: Any) -> Any:
+    """Forms carry JSON as text."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        return json.loads(value, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise ValueError("this is not JSON") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _empty_is_none(value: Any) -> Any:
+    """Forms send '' for what is left out."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _encodable(value: Any) -> Any:
+    """Half a surrogate pair cannot be written as UTF-8, and keys and words of the request come back in the answer."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("this is not Unicode text") from None
+    except (RecursionError, TypeError):
+        raise ValueError("this is not a plain value") from None
+    return value
+
+
+def _fast(value: Any) -> Any:
+    return value or "fast"
+
+
+Word = Annotated[str | None, BeforeValidator(_empty_is_none), BeforeValidator(_encodable)]
+Name = Annotated[str, Field(max_length=200)]
+
+
+class OcrRequest(BaseModel):
+    """What may stand beside the picture. Unknown keys are ignored, so that older programs need no change."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, protected_namespaces=())
+
+    instruction: Annotated[Word, Field(
+        max_length=4000, validation_alias=AliasChoices("instruction", "prompt"), examples=["提取总金额和日期"],
+        description="What is wanted, in free words, Chinese or English. Alias: `prompt`. Left out: all text.",
+    )] = None
+    task: Annotated[Word, Field(
+        max_length=40, examples=["extract"], description="Instead of being understood from the instruction: "
+        + ", ".join(t.TaskKind) + ".", json_schema_extra={"enum": [*t.TaskKind]},
+    )] = None
+    fields: Annotated[list[Annotated[Name, BeforeValidator(_encodable)]] | None, BeforeValidator(_names), Field(
+        max_length=100, examples=[["total_amount", "date"]],
+        description="Fields to extract; they are the keys of the answer, letter for letter. In a form: separated by commas.",
+    )] = None
+    json_schema: Annotated[dict[str, Any] | None, BeforeValidator(_encodable), BeforeValidator(_json), Field(
+        validation_alias="schema", serialization_alias="schema",
+        description="JSON Schema of the answer's `fields` (type object); their values are then normalised and fit it.",
+        examples=[{"type": "object", "properties": {"total_amount": {"type": ["number", "null"]}}}],
+    )] = None
+    language: Annotated[Word, Field(max_length=40, examples=["en"], description="Target of a translation.")] = None
+    evidence: Annotated[str, BeforeValidator(_fast), BeforeValidator(_encodable), Field(
+        max_length=40, description="How the model's values are proved on the page.", json_schema_extra={"enum": [*t.Evidence]},
+    )] = "fast"
+    response: Literal["full", "fields"] = Field("full", description="`fields` answers the fields object alone.")
+    stream: bool = Field(False, description="Not served by this route yet: true is refused.")  # fmt: skip

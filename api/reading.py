@@ -1,0 +1,155 @@
+"""The body of a request → the picture's bytes and what is wanted of it, within the byte limit, whatever is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.types import Message
+
+from api.params import OcrRequest
+from hunyuanocr.errors import BadRequest, EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
+
+FILE_KEYS = ("file", "image", "image_file")
+_BESIDE = 1024 * 1024  # bytes for everything but the picture: instruction, schema, multipart headers
+_MOST_PARTS = 64
+_DRAIN = 128 * 1024 * 1024  # read and thrown away, so that a client that sends first and listens later hears the 413
+_DRAIN_S = 10.0
+_DATA_URI = re.compile(r"data:[^,]{0,200},", re.ASCII)
+_WHITE = str.maketrans("", "", " \t\r\n")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One picture and what is wanted of it."""
+
+    data: bytes
+    wanted: OcrRequest
+
+
+async def read_upload(request: Request, max_bytes: int) -> Upload:
+    """Read a multipart or JSON request whose picture has at most `max_bytes` bytes.
+
+    Raises EmptyInput, TooManyFiles, InvalidBase64, ImageTooLarge, UnsupportedMedia, BadRequest, and RequestValidationError for
+    what stands beside the picture.
+    """
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        limited = _limited(request, max_bytes + _BESIDE)
+        async with limited.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=max_bytes + _BESIDE) as form:
+            return await _from_form(form)
+    body = await _limited(request, max_bytes * 4 // 3 + _BESIDE).body()
+    if not body:
+        raise EmptyInput("The request has no body.")
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMedia(
+            f"The content type '{kind[:80]}' is not one that is read here.",
+            hint="Send multipart/form-data with a file, or application/json with base64 in 'image'.",
+        )
+    return await asyncio.to_thread(_from_json, body)
+
+
+def _limited(request: Request, limit: int) -> Request:
+    """The request with a `receive` that raises ImageTooLarge as soon as more than `limit` bytes have come."""
+    seen = 0
+    receive = request.receive
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            await _drain(request, message)
+            raise ImageTooLarge(f"The request has more than {limit} bytes.")
+        return message
+
+    return Request(request.scope, counted)
+
+
+async def _drain(request: Request, message: Message) -> None:
+    """Throw the rest of a body away, within bounds; most clients listen only after they have sent everything."""
+    seen = 0
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            while message.get("more_body") and seen < _DRAIN:
+                message = await request.receive()
+                seen += len(message.get("body", b""))
+    except TimeoutError:
+        return  # it gets its answer now, and the connection is closed
+
+
+async def _from_form(form: FormData) -> Upload:
+    items = form.multi_items()
+    files = [value for key, value in items if isinstance(value, UploadFile) or key in FILE_KEYS]
+    if len(files) > 1:
+        raise TooManyFiles(f"{len(files)} files came with one request.")
+    if not files:
+        raise EmptyInput("The form has no file.")
+    named = {key for key, value in items if value is files[0]}
+    if not named & set(FILE_KEYS):
+        raise EmptyInput(f"The form's file is called '{named.pop()[:40]}'.", hint="Call it 'file', 'image' or 'image_file'.")
+    values: dict[str, Any] = {}
+    for key, value in items:
+        if isinstance(value, str) and key not in FILE_KEYS:
+            values[key] = f"{values[key]},{value}" if key == "fields" and key in values else value
+    wanted = _wanted(values)
+    picture = files[0]
+    if isinstance(picture, UploadFile):
+        data = await picture.read()
+        if not data:
+            raise EmptyInput("The file is empty.")
+        return Upload(data, wanted)
+    return Upload(await asyncio.to_thread(decode_base64, picture), wanted)
+
+
+def _from_json(body: bytes) -> Upload:
+    try:
+        values = json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as e:
+        raise BadRequest("The body is not JSON.", hint="Send an object in UTF-8, with base64 in 'image'.") from e
+    if not isinstance(values, dict):
+        raise BadRequest("The body is JSON, but not an object.", hint='Send {"image": "<base64>", "instruction": "…"}.')
+    pictures = [values.pop(key) for key in FILE_KEYS if values.get(key) is not None]
+    if len(pictures) > 1:
+        raise TooManyFiles(f"{len(pictures)} pictures came with one request.")
+    wanted = _wanted(values)
+    if not pictures or pictures[0] == "":
+        raise EmptyInput("The request has no picture.")
+    if not isinstance(pictures[0], str):
+        raise InvalidBase64("The picture is not a string.")
+    return Upload(decode_base64(pictures[0]), wanted)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _wanted(values: dict[str, Any]) -> OcrRequest:
+    try:
+        return OcrRequest.model_validate(values)
+    except ValidationError as e:
+        raise RequestValidationError(e.errors(include_input=False, include_url=False, include_context=False)) from e
+
+
+def decode_base64(text: str) -> bytes:
+    """Bytes of raw base64 (standard or URL-safe, with or without padding and line breaks) or of a base64 data URI."""
+    head = _DATA_URI.match(text)
+    if head and not head[0].rstrip(",").endswith(";base64"):
+        raise InvalidBase64("The data URI is not base64.")
+    packed = (text[head.end() :] if head else text).translate(_WHITE).replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        data = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    except (binascii.Error, ValueError) as e:
+        raise InvalidBase64("The picture is not base64.") from e
+    if not data:
+        raise EmptyInput("The picture is empty.")
+    return data

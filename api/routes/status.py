@@ -1,0 +1,49 @@
+"""Whether the appliance lives, whether it can read, what it is."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Request
+
+from api.deps import ThePipeline
+from api.schemas import ErrorAnswer, HealthAnswer, ModelAnswer, ModelsAnswer, ReadyAnswer, VersionAnswer
+from hunyuanocr import __version__
+from hunyuanocr.errors import ReaderUnavailable
+
+router = APIRouter(tags=["status"])
+_STARTED = int(time.time())
+
+
+@router.get("/health")
+async def health() -> HealthAnswer:
+    """Alive: for a watchdog that restarts what hangs."""
+    return HealthAnswer()
+
+
+@router.get("/ready", responses={503: {"model": ErrorAnswer, "description": "Loading, failed to start, or at rest."}})
+async def ready(request: Request, pipeline: ThePipeline) -> ReadyAnswer:
+    """The reader is loaded and can answer: for a balancer that chooses where to send requests."""
+    found = await pipeline.health()
+    if not found.ready:
+        raise ReaderUnavailable(found.detail)
+    why = request.app.state.why
+    return ReadyAnswer(detail=why or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model)
+
+
+@router.get("/version")
+async def version(pipeline: ThePipeline) -> VersionAnswer:
+    """What runs here."""
+    backend = pipeline.backend
+    return VersionAnswer(name="hunyuanocr-edge", version=__version__, backend=backend.name.value, model=backend.model)
+
+
+@router.get("/v1/models")
+async def models(request: Request, pipeline: ThePipeline) -> ModelsAnswer:
+    """The reader that serves and the tasks it can do."""
+    backend, found = pipeline.backend, await pipeline.health()
+    reader = ModelAnswer(
+        id=backend.model, created=_STARTED, backend=backend.name.value, tasks=sorted(backend.tasks), ready=found.ready,
+        detail=request.app.state.why or found.detail,
+    )  # fmt: skip
+    return ModelsAnswer(data=[reader])

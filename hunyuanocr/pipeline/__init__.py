@@ -1,0 +1,6 @@
+"""Everything that reads goes through here: bytes and a task in, a typed and grounded Result out."""
+
+from hunyuanocr.pipeline.pipeline import Pipeline
+from hunyuanocr.pipeline.requests import Request, Timing
+
+__all__ = ["Pipeline", "Request", "Timing"]

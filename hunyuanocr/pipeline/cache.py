@@ -1,0 +1,86 @@
+"""Results of late, so that the same picture asked the same way is not read twice.
+
+Keys hold the owner: nobody is answered from another's picture, not even faster.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hunyuanocr.types import Result, Task
+
+Key = tuple[str, str, str, str, str]  # owner, bytes, task, backend, model
+
+
+def key_of(owner: str, data: bytes, task: Task, backend: str, model: str) -> Key:
+    """Blocking (hashes the bytes). Equal tasks print equally, so their text stands for them."""
+    return owner, hashlib.sha256(data).hexdigest(), hashlib.sha256(repr(task).encode()).hexdigest(), backend, model
+
+
+def footprint(thing: Any) -> int:
+    """Bytes of memory that a result holds, shared constants counted anew: an upper bound."""
+    size = sys.getsizeof(thing)
+    if dataclasses.is_dataclass(thing):
+        return size + sum(footprint(getattr(thing, f.name)) for f in dataclasses.fields(thing))
+    if isinstance(thing, Mapping):
+        return size + sum(footprint(k) + footprint(v) for k, v in thing.items())
+    if isinstance(thing, (tuple, list)):
+        return size + sum(footprint(v) for v in thing)
+    return size
+
+
+class Cache:
+    """Least recently used out first; at most `megabytes` (0 keeps nothing), none older than `age_s` seconds."""
+
+    def __init__(self, megabytes: float, age_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._room = int(megabytes * 1e6)
+        self._age_s = age_s
+        self._clock = clock
+        self._kept: OrderedDict[Key, tuple[float, int, Result]] = OrderedDict()
+        self.used = 0
+
+    @property
+    def on(self) -> bool:
+        """False when the settings switch it off."""
+        return self._room > 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Key) -> Result | None:
+        """The result, if it is kept and young enough."""
+        entry = self._kept.get(key)
+        if entry is None:
+            return None
+        if entry[0] <= self._clock():
+            self._drop(key)
+            return None
+        self._kept.move_to_end(key)
+        return entry[2]
+
+    def put(self, key: Key, result: Result) -> None:
+        """Keep a result, and let go of old ones for it; one larger than the whole cache is not kept."""
+        size = footprint(result)
+        if size > self._room:
+            return
+        self._drop(key)
+        self._kept[key] = (self._clock() + self._age_s, size, result)
+        self.used += size
+        while self.used > self._room:
+            self._drop(next(iter(self._kept)))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+        self.used = 0
+
+    def _drop(self, key: Key) -> None:
+        entry = self._kept.pop(key, None)
+        if entry is not None:
+            self.used -= entry[1]

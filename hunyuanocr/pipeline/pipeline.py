@@ -1,0 +1,235 @@
+"""The sentence of the house as one async class: bytes → pages → the backend reads → fields → Result.
+
+An async front over blocking work. Every accepted request ends in a Result or in one of the errors of `hunyuanocr.errors`;
+leaving early (a deadline, a client that is gone) cancels the work and frees its place at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from hunyuanocr.backends.base import Backend, BackendName, Health
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
+from hunyuanocr.images import open_pages
+from hunyuanocr.pipeline.admission import Admission
+from hunyuanocr.pipeline.breaker import Breaker
+from hunyuanocr.pipeline.cache import Cache, Key, key_of
+from hunyuanocr.pipeline.compose import compose
+from hunyuanocr.pipeline.requests import Deadline, Request, Timing
+from hunyuanocr.types import Evidence, Line, Notice, Page, Reading, Result, Task, TaskKind, TextDelta
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_MODEL_READINGS = 8  # of a language model at a time: its engine batches them
+_GRACE_S = 5.0  # for readings that run while the pipeline closes
+
+
+class Pipeline:
+    """Holds a backend and an optional witness (a second reader whose lines prove a language model's values).
+
+    `readings` is how many requests are read at the same time; `timings` keeps the latest 256 requests' stages.
+    """
+
+    def __init__(self, backend: Backend, settings: Settings, witness: Backend | None = None) -> None:
+        limits = settings.pipeline
+        self.backend = backend
+        self.witness = witness
+        self.settings = settings
+        self.readings = settings.ppocr.workers if backend.name is BackendName.PPOCR else _MODEL_READINGS
+        self.admission = Admission(self.readings, limits.queue)
+        self.breaker = Breaker(limits.breaker_failures, limits.breaker_rest_s)
+        self.cache = Cache(limits.cache_mb, limits.cache_age_s)
+        self.timings: deque[Timing] = deque(maxlen=256)
+        self._state = Health(False, "The reader has not been started.")
+        self._loading = asyncio.Lock()
+        # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
+        self._threads = ThreadPoolExecutor(self.readings + 1, thread_name_prefix="pipeline")
+
+    async def start(self) -> None:
+        """Load the readers, once. Raises what they raise; `health()` tells it afterwards as well."""
+        async with self._loading:  # two apps, on two ports, may hold one pipeline
+            if self._state.ready:
+                return
+            self._state = Health(False, "The reader is loading.")
+            try:
+                await self.backend.start()
+                if self.witness is not None:
+                    await self.witness.start()
+            except Exception as e:
+                hint = e.hint if isinstance(e, HunyuanOcrError) else ""
+                self._state = Health(False, f"The reader did not start: {e} {hint}".strip())
+                raise
+            self._state = Health(True, "ready")
+
+    async def close(self) -> None:
+        """Refuse what waits, let what runs end within five seconds, give everything back. May be called twice."""
+        self._state = Health(False, "The reader is shutting down.")
+        await self.admission.close(_GRACE_S)
+        for reader in (self.backend, self.witness):
+            if reader is not None:
+                await reader.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.cache.clear()
+
+    async def health(self) -> Health:
+        """Whether a request sent now would be read, and one sentence about it. Cheap."""
+        if not self._state.ready:
+            return self._state
+        try:
+            self.breaker.check()
+        except ReaderUnavailable as e:
+            return Health(False, e.message)
+        return await self.backend.health()
+
+    async def run(self, request: Request) -> Result:
+        """Read one request. Raises the errors of `hunyuanocr.errors`; cancelling the caller cancels the work."""
+        async with aclosing(self._stream(request)) as parts:
+            async for part in parts:
+                if isinstance(part, Result):
+                    return part
+        raise ReaderFailed("The reader ended without an answer.")
+
+    def stream(self, request: Request) -> AsyncIterator[TextDelta | Result]:
+        """Text as it is written, then one Result. Leave it through `contextlib.aclosing`, which cancels the work."""
+        return self._stream(request)
+
+    async def _stream(self, request: Request) -> AsyncGenerator[TextDelta | Result, None]:
+        timing = Timing(request.id, request.task.kind.value)
+        try:
+            async with aclosing(self._cached(request, timing)) as parts:
+                async for part in parts:
+                    if isinstance(part, Result):
+                        timing.outcome = "ok"
+                        yield replace(part, id=request.id, elapsed_ms=timing.elapsed_ms)
+                    else:
+                        yield part
+        except HunyuanOcrError as e:
+            timing.outcome = e.code
+            raise
+        except Exception:
+            timing.outcome = HunyuanOcrError.code
+            raise
+        finally:
+            self._note(timing)
+
+    async def _cached(self, request: Request, timing: Timing) -> AsyncGenerator[TextDelta | Result, None]:
+        """The kept result of the same request, or a new one, kept."""
+        self._refuse(request.task)
+        key: Key | None = None
+        if self.cache.on:
+            backend = self.backend
+            key = await asyncio.to_thread(key_of, request.owner, request.data, request.task, backend.name.value, backend.model)
+            if (kept := self.cache.get(key)) is not None:
+                timing.cached = True
+                yield kept
+                return
+        self.breaker.check()
+        deadline = Deadline(request.deadline_s or self.settings.pipeline.deadline_s)
+        async with aclosing(self._admitted(request, deadline, timing)) as parts:
+            async for part in parts:
+                if isinstance(part, Result) and key is not None:
+                    self.cache.put(key, part)
+                yield part
+
+    def _refuse(self, task: Task) -> None:
+        """What cannot be answered now, whatever the picture."""
+        if not self._state.ready:
+            raise ReaderUnavailable(self._state.detail)
+        if task.kind not in self.backend.tasks:
+            raise TaskNotSupported(
+                f"The reader '{self.backend.name.value}' cannot do the task '{task.kind.value}'.", hint=_who_can(task.kind)
+            )
+
+    async def _admitted(
+        self, request: Request, deadline: Deadline, timing: Timing
+    ) -> AsyncGenerator[TextDelta | Result, None]:
+        """Wait for a place, then decode, read and compose within the deadline."""
+        async with AsyncExitStack() as stack:
+            with timing.stage("wait"):
+                await stack.enter_async_context(self.admission.slot(deadline))
+            with timing.stage("decode"):
+                pages = await self._thread(deadline, partial(open_pages, request.data, self.settings.images))
+            timing.pages = len(pages)
+            reading: Reading | None = None
+            with timing.stage("read"), self.breaker.guard():
+                async with aclosing(_read(self.backend, pages, request.task, deadline)) as parts:
+                    async for part in parts:
+                        if isinstance(part, Reading):
+                            reading = part
+                        else:
+                            yield part
+                if reading is None:
+                    raise ReaderFailed("The reader ended without a reading.")
+            witness, notices = await self._testify(reading, pages, request.task, deadline, timing)
+            with timing.stage("fields"):
+                reading = replace(reading, notices=(*reading.notices, *notices))
+                work = partial(
+                    compose, request.task, pages, reading, witness,
+                    id=request.id, backend=self.backend.name.value, model=self.backend.model,
+                )  # fmt: skip
+                result = await self._thread(deadline, work)
+        yield result  # the place is free already: a slow client does not hold it
+
+    async def _testify(
+        self, reading: Reading, pages: Sequence[Page], task: Task, deadline: Deadline, timing: Timing
+    ) -> tuple[tuple[Line, ...], tuple[Notice, ...]]:
+        """Lines of the witness, when a language model gave values without lines of its own and evidence is wanted."""
+        if self.witness is None or reading.values is None or reading.lines or task.evidence is not Evidence.FAST:
+            return (), ()
+        with timing.stage("evidence"):
+            try:
+                async with aclosing(_read(self.witness, pages, Task(TaskKind.SPOT), deadline)) as parts:
+                    found = [part async for part in parts if isinstance(part, Reading)]
+            except (ReaderFailed, ReaderUnavailable) as e:  # the answer stands, its proof is missing: say so
+                log.warning("The witness failed: %s", e, exc_info=e)
+                return (), (Notice("no_evidence", "The values could not be looked up on the page: the second reader failed."),)
+        return (found[-1].lines if found else ()), ()
+
+    async def _thread(self, deadline: Deadline, work: Callable[[], T]) -> T:
+        """Blocking work in one of our threads. A cancelled one runs out there and its result is dropped."""
+        return await deadline.within(asyncio.get_running_loop().run_in_executor(self._threads, work))
+
+    def _note(self, timing: Timing) -> None:
+        self.timings.append(timing)
+        stages = " ".join(f"{name}={1000 * seconds:.0f}ms" for name, seconds in timing.stages.items())
+        log.info(
+            "request %s task=%s outcome=%s pages=%d cached=%s %s",
+            timing.id, timing.task, timing.outcome, timing.pages, timing.cached, stages,
+        )  # fmt: skip
+
+
+async def _read(
+    backend: Backend, pages: Sequence[Page], task: Task, deadline: Deadline
+) -> AsyncGenerator[TextDelta | Reading, None]:
+    """The backend's parts, each awaited within the deadline; a failure that is not of our family becomes ReaderFailed."""
+    parts = backend.read(pages, task)
+    try:
+        while True:
+            try:
+                part = await deadline.within(anext(parts))
+            except StopAsyncIteration:
+                return
+            yield part
+    except (HunyuanOcrError, GeneratorExit):
+        raise
+    except Exception as e:
+        raise ReaderFailed(f"The reader broke on this picture ({type(e).__name__}).") from e
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()
+
+
+def _who_can(kind: TaskKind) -> str:
+    if kind in (TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT):
+        return "Start the server with another reader: --backend ppocr, torch or vllm."
+    return f"'{kind.value}' needs the HunyuanOCR model: start the server with --backend torch or --backend vllm."
