@@ -56,8 +56,9 @@ def _fast(value: Any) -> Any:
     return value or "fast"
 
 
-Word = Annotated[str | None, BeforeValidator(_empty_is_none), BeforeValidator(_encodable)]
-Name = Annotated[str, Field(max_length=200)]
+Word = Annotated[Annotated[str, Field(max_length=4000)] | None, BeforeValidator(_empty_is_none), BeforeValidator(_encodable)]
+Name = Annotated[str, BeforeValidator(_encodable), Field(max_length=200)]
+Names = Annotated[list[Name], Field(max_length=100)]
 
 
 class OcrRequest(BaseModel):
@@ -66,15 +67,15 @@ class OcrRequest(BaseModel):
     model_config = ConfigDict(extra="ignore", populate_by_name=True, protected_namespaces=())
 
     instruction: Annotated[Word, Field(
-        max_length=4000, validation_alias=AliasChoices("instruction", "prompt"), examples=["提取总金额和日期"],
+        validation_alias=AliasChoices("instruction", "prompt"), examples=["提取总金额和日期"],
         description="What is wanted, in free words, Chinese or English. Alias: `prompt`. Left out: all text.",
     )] = None
     task: Annotated[Word, Field(
-        max_length=40, examples=["extract"], description="Instead of being understood from the instruction: "
+        examples=["extract"], description="Instead of being understood from the instruction: "
         + ", ".join(t.TaskKind) + ".", json_schema_extra={"enum": [*t.TaskKind]},
     )] = None
-    fields: Annotated[list[Annotated[Name, BeforeValidator(_encodable)]] | None, BeforeValidator(_names), Field(
-        max_length=100, examples=[["total_amount", "date"]],
+    fields: Annotated[Names | None, BeforeValidator(_names), Field(
+        examples=[["total_amount", "date"]],
         description="Fields to extract; they are the keys of the answer, letter for letter. In a form: separated by commas.",
     )] = None
     json_schema: Annotated[dict[str, Any] | None, BeforeValidator(_encodable), BeforeValidator(_json), Field(
@@ -82,7 +83,7 @@ class OcrRequest(BaseModel):
         description="JSON Schema of the answer's `fields` (type object); their values are then normalised and fit it.",
         examples=[{"type": "object", "properties": {"total_amount": {"type": ["number", "null"]}}}],
     )] = None
-    language: Annotated[Word, Field(max_length=40, examples=["en"], description="Target of a translation.")] = None
+    language: Annotated[Word, Field(examples=["en"], description="Target of a translation.")] = None
     evidence: Annotated[str, BeforeValidator(_fast), BeforeValidator(_encodable), Field(
         max_length=40, description="How the model's values are proved on the page.", json_schema_extra={"enum": [*t.Evidence]},
     )] = "fast"

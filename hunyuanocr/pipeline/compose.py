@@ -24,7 +24,7 @@ _TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first that is fo
     (
         FieldType.PHONE,
         re.compile(
-            r"(?i)(?:电话|手机|热线|\btel\b|\bphone\b|\bmobile\b|\bfax\b).*\d{5}"
+            r"(?i)(?:电话|手机|热线|\btel\b|\bphone\b|\bmobile\b|\bfax\b).*\d[\d -]{5}"
             r"|\b1[3-9]\d{9}\b"
             r"|\+\d[\d -]{7,}"
         ),

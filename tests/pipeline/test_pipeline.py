@@ -1,0 +1,315 @@
+"""The whole sentence: bytes and a task in, a Result or an error of the family out."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import (
+    DeadlineExceeded,
+    InvalidSchema,
+    QueueFull,
+    ReaderFailed,
+    ReaderUnavailable,
+    SchemaNotSatisfied,
+    TaskNotSupported,
+    UnreadableImage,
+    UnsupportedMedia,
+)
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.types import FieldType, Result, Task, TaskKind, TextDelta
+from tests.readers import TestReader, picture, until
+
+READ = Task(TaskKind.READ)
+
+
+async def test_a_picture_becomes_a_result(make, reader):
+    pipeline = await make()
+    reader.text = "Total 12.00\n2026-01-31\nhello"
+    result = await pipeline.run(Request(picture(size=(40, 30)), READ, id="one"))
+    assert (result.id, result.task, result.text) == ("one", TaskKind.READ, reader.text)
+    assert result.page_sizes == ((40, 30),)
+    assert [line.type for line in result.lines] == [FieldType.MONEY, FieldType.DATE, FieldType.TEXT]
+    assert (result.backend, result.model, result.fields, result.answer) == ("ppocr", "test-reader", (), None)
+    assert result.elapsed_ms > 0
+    timing = pipeline.timings[-1]
+    assert timing.outcome == "ok"
+    assert set(timing.stages) == {"wait", "decode", "read", "fields"}
+
+
+async def test_fields_are_found_on_the_lines(make, reader):
+    pipeline = await make()
+    reader.text = "SHOP\nTotal: RM 12.00\nDate: 31/01/2026"
+    result = await pipeline.run(Request(picture(), understand("", fields=["Total", "no such thing"])))
+    values = {f.key: f.value for f in result.fields}
+    assert "12.00" in values["Total"]
+    assert values["no such thing"] is None
+
+
+async def test_a_models_own_values_are_grounded_not_trusted(make, reader):
+    pipeline = await make()
+    reader.text = "SHOP\nTotal: RM 12.00"
+    reader.values = {"total_amount": "RM 12.00", "phone": "0123456789"}
+    result = await pipeline.run(Request(picture(), understand("", fields=["total_amount", "phone"])))
+    grounded = {f.key: f.grounded for f in result.fields}
+    assert grounded == {"total_amount": True, "phone": False}
+
+
+async def test_a_witness_proves_values_of_a_reader_without_lines(reader):
+    model, witness = TestReader(), reader
+    model.text, model.values = "", {"total_amount": "RM 12.00"}
+    witness.text = "Total: RM 12.00"
+    pipeline = Pipeline(model, Settings(), witness)
+    await pipeline.start()
+    task = understand("", fields=["total_amount"])
+    (field,) = (await pipeline.run(Request(picture(), task))).fields
+    assert field.grounded
+    assert field.box is not None
+    witness.fault = lambda: RuntimeError("out of order")
+    result = await pipeline.run(Request(picture(1), task))
+    assert not result.fields[0].grounded
+    assert [n.code for n in result.notices if n.code == "no_evidence"] == ["no_evidence"]
+    none = understand("", fields=["total_amount"], evidence="none")
+    before = witness.begun
+    await pipeline.run(Request(picture(2), none))
+    assert witness.begun == before
+    await pipeline.close()
+    assert (model.closed, witness.closed) == (1, 1)
+
+
+async def test_a_schema_is_satisfied_or_the_request_fails(make, reader):
+    pipeline = await make()
+    reader.text = "Total: RM 12.00"
+    schema = {"type": "object", "properties": {"total_amount": {"type": "number"}}, "required": ["total_amount"]}
+    result = await pipeline.run(Request(picture(), understand("", schema=schema)))
+    assert result.answer == {"total_amount": 12.0}
+    reader.text = "nothing of the kind"
+    with pytest.raises(SchemaNotSatisfied):
+        await pipeline.run(Request(picture(1), understand("", schema=schema)))
+    with pytest.raises(InvalidSchema):
+        understand("", schema={"type": "no such type"})
+
+
+async def test_deltas_come_before_the_result(make):
+    pipeline = await make()
+    async with aclosing(pipeline.stream(Request(picture(), READ))) as parts:
+        kinds = [type(p) async for p in parts]
+    assert kinds == [TextDelta, Result]
+
+
+async def test_a_task_that_the_reader_cannot_do_names_who_can(make, reader):
+    pipeline = await make()
+    with pytest.raises(TaskNotSupported) as e:
+        await pipeline.run(Request(picture(), understand("translate this menu into English")))
+    assert "HunyuanOCR" in e.value.hint
+    assert "--backend torch" in e.value.hint
+    assert reader.begun == 0
+
+
+async def test_bad_pictures_are_refused_and_free_their_place(make, reader):
+    pipeline = await make(breaker_failures=2)
+    for _ in range(4):
+        with pytest.raises(UnreadableImage):
+            await pipeline.run(Request(picture(form="JPEG")[:200], READ))
+        with pytest.raises(UnsupportedMedia):
+            await pipeline.run(Request(b"just text", READ))
+    assert reader.begun == 0
+    assert (await pipeline.run(Request(picture(), READ))).text  # not even the breaker minds them
+
+
+async def test_only_so_many_read_at_a_time(make, reader):
+    pipeline = await make(workers=2)
+    reader.seconds = 0.01
+    results = await asyncio.gather(*(pipeline.run(Request(picture(n), READ)) for n in range(12)))
+    assert reader.most == 2
+    assert [r.text for r in results] == [f"#{n:02x}2030" for n in range(12)]
+
+
+async def test_a_full_queue_refuses_and_says_when_to_come_back(make, reader):
+    pipeline = await make(queue=2)
+    reader.gate = asyncio.Event()
+    tasks = [asyncio.create_task(pipeline.run(Request(picture(n), READ))) for n in range(3)]
+    await until(lambda: pipeline.admission.waiting == 2)
+    with pytest.raises(QueueFull) as e:
+        await pipeline.run(Request(picture(9), READ))
+    assert e.value.retry_after >= 1
+    reader.gate.set()
+    assert len(await asyncio.gather(*tasks)) == 3  # the refused one cost the others nothing
+    assert (pipeline.admission.waiting, pipeline.admission.running) == (0, 0)
+
+
+async def test_the_deadline_covers_waiting_and_cancels_the_work(make, reader):
+    pipeline = await make(deadline_s=0.2)
+    reader.gate = asyncio.Event()
+    outcomes = await asyncio.gather(
+        *(pipeline.run(Request(picture(n), READ)) for n in range(2)), return_exceptions=True
+    )
+    assert [type(o) for o in outcomes] == [DeadlineExceeded, DeadlineExceeded]
+    assert reader.now == 0
+    assert reader.begun == reader.cancelled >= 1
+    reader.gate.set()
+    assert (await pipeline.run(Request(picture(), READ, deadline_s=60))).text
+
+
+async def test_a_requests_own_deadline_wins(make, reader):
+    pipeline = await make(deadline_s=60)
+    reader.gate = asyncio.Event()
+    with pytest.raises(DeadlineExceeded):
+        await pipeline.run(Request(picture(), READ, deadline_s=0.05))
+
+
+async def test_a_readers_own_timeout_is_its_failure_not_our_deadline(make, reader):
+    pipeline = await make()
+    reader.fault = TimeoutError
+    with pytest.raises(ReaderFailed):
+        await pipeline.run(Request(picture(), READ))
+
+
+@pytest.mark.parametrize("place", ["waiting", "reading"])
+async def test_cancelling_the_caller_frees_the_place_at_once(make, reader, place):
+    pipeline = await make(queue=1)
+    reader.gate = asyncio.Event()
+    first = asyncio.create_task(pipeline.run(Request(picture(1), READ)))
+    await until(lambda: reader.now == 1)
+    second = asyncio.create_task(pipeline.run(Request(picture(2), READ)))
+    await until(lambda: pipeline.admission.waiting == 1)
+    gone, stays = (second, first) if place == "waiting" else (first, second)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert pipeline.timings[-1].outcome == "cancelled"
+    third = asyncio.create_task(pipeline.run(Request(picture(3), READ)))
+    await until(lambda: pipeline.admission.waiting == 1 or third.done())
+    reader.gate.set()
+    assert {(await stays).text, (await third).text} == {"#012030" if place == "waiting" else "#022030", "#032030"}
+    assert reader.cancelled == (place == "reading")
+
+
+async def test_leaving_a_stream_cancels_the_reading(make, reader):
+    pipeline = await make()
+    async with aclosing(pipeline.stream(Request(picture(), READ))) as parts:
+        async for _ in parts:
+            break
+    assert (reader.cancelled, pipeline.admission.running) == (1, 0)
+
+
+async def test_a_failing_reader_is_given_a_rest_and_probed(make, reader):
+    pipeline = await make(breaker_failures=3, breaker_rest_s=0.2)
+    reader.fault = lambda: RuntimeError("out of order")
+    for n in range(3):
+        with pytest.raises(ReaderFailed) as e:
+            await pipeline.run(Request(picture(n), READ))
+        assert isinstance(e.value.__cause__, RuntimeError)
+    with pytest.raises(ReaderUnavailable) as e:
+        await pipeline.run(Request(picture(), READ))
+    assert e.value.retry_after > 0
+    assert reader.begun == 3
+    assert not (await pipeline.health()).ready
+    await asyncio.sleep(0.25)
+    reader.fault = None
+    assert (await pipeline.run(Request(picture(), READ))).text
+    assert (await pipeline.health()).ready
+
+
+async def test_those_who_waited_are_told_when_the_reader_is_given_a_rest(make, reader):
+    pipeline = await make(breaker_failures=1, breaker_rest_s=60)
+    reader.gate = asyncio.Event()
+    reader.fault = lambda: ReaderFailed("broken")
+    tasks = [asyncio.create_task(pipeline.run(Request(picture(n), READ))) for n in range(3)]
+    await until(lambda: pipeline.admission.waiting == 2)
+    reader.gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(o) for o in outcomes] == [ReaderFailed, ReaderUnavailable, ReaderUnavailable]
+
+
+async def test_equal_requests_of_one_owner_are_read_once(make, reader):
+    pipeline = await make(cache_mb=1)
+    first = await pipeline.run(Request(picture(), READ, id="a"))
+    again = await pipeline.run(Request(picture(), READ, id="b"))
+    assert reader.begun == 1
+    assert (again.id, again.text) == ("b", first.text)
+    assert pipeline.timings[-1].cached
+    for other in (
+        Request(picture(), READ, owner="someone else"),
+        Request(picture(1), READ),
+        Request(picture(), Task(TaskKind.SPOT)),
+    ):
+        await pipeline.run(other)
+    assert reader.begun == 4
+
+
+async def test_failures_are_not_kept_and_zero_switches_the_cache_off(make, reader):
+    pipeline = await make(cache_mb=1)
+    reader.fault = lambda: ReaderFailed("broken")
+    with pytest.raises(ReaderFailed):
+        await pipeline.run(Request(picture(), READ))
+    reader.fault = None
+    assert (await pipeline.run(Request(picture(), READ))).text
+    off = await make(cache_mb=0)
+    for _ in range(2):
+        await off.run(Request(picture(), READ))
+    assert reader.begun == 4
+
+
+async def test_before_start_and_after_close_requests_are_refused(make, reader):
+    fresh = Pipeline(reader, Settings())
+    with pytest.raises(ReaderUnavailable):
+        await fresh.run(Request(picture(), READ))
+    await fresh.close()
+    pipeline = await make(queue=4)
+    reader.gate = asyncio.Event()
+    running, waiting = (asyncio.create_task(pipeline.run(Request(picture(n), READ))) for n in range(2))
+    await until(lambda: pipeline.admission.waiting == 1)
+    closing = asyncio.create_task(pipeline.close())
+    await asyncio.sleep(0)
+    reader.gate.set()
+    await closing
+    assert (await running).text  # what was being read is answered
+    with pytest.raises(ReaderUnavailable):
+        await waiting
+    with pytest.raises(ReaderUnavailable):
+        await pipeline.run(Request(picture(), READ))
+    await pipeline.close()
+
+
+async def test_a_failed_start_is_told_by_health(reader):
+    reader.start_fault = ReaderUnavailable("no weights", hint="fetch them")
+    pipeline = Pipeline(reader, Settings())
+    with pytest.raises(ReaderUnavailable):
+        await pipeline.start()
+    health = await pipeline.health()
+    assert not health.ready
+    assert "no weights" in health.detail
+    assert "fetch them" in health.detail
+    reader.start_fault = None
+    await pipeline.start()
+    await pipeline.start()  # two apps may share it
+    assert reader.started == 2
+    await pipeline.close()
+
+
+async def test_every_accepted_request_ends(make, reader):
+    """Cancellations, failures and bad pictures mixed: nothing hangs, no place is lost."""
+    pipeline = await make(workers=2, queue=64, breaker_failures=1000)
+    reader.seconds = 0.002
+    reader.fault = lambda: ReaderFailed("now and then")
+
+    async def one(n: int) -> str:
+        data = b"no picture" if n % 5 == 0 else picture(n)
+        task = asyncio.create_task(pipeline.run(Request(data, READ)))
+        if n % 7 == 0:
+            await asyncio.sleep(0.001 * (n % 5))
+            task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        return type(outcome).__name__
+
+    seen = set(await asyncio.gather(*(one(n) for n in range(60))))
+    assert seen <= {"ReaderFailed", "UnsupportedMedia", "CancelledError"}
+    reader.fault = None
+    assert (await pipeline.run(Request(picture(), READ))).text
+    assert (pipeline.admission.waiting, pipeline.admission.running, reader.now) == (0, 0, 0)
+    assert len(pipeline.timings) == 61
