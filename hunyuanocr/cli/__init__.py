@@ -6,13 +6,14 @@ import sys
 
 import typer
 
-from hunyuanocr.cli import doctor, evaluation, read, serve
+from hunyuanocr.cli import doctor, evaluation, read, serve, settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
 app.command("read")(read.read)
 app.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve.serve)
 app.command("eval")(evaluation.evaluate)
 app.command("doctor")(doctor.doctor)
+app.command("settings")(settings.settings)
 
 
 def main() -> None:
@@ -20,7 +21,9 @@ def main() -> None:
     from rich.console import Console
 
     from hunyuanocr.errors import HunyuanOcrError
+    from hunyuanocr.privacy import stay_home
 
+    stay_home()
     try:
         app()
     except HunyuanOcrError as e:
