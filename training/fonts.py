@@ -1,0 +1,122 @@
+"""Finds the fonts that documents are drawn with, and draws and measures runs that mix Chinese and Latin.
+
+Only fonts named here are used, so that two machines with the same packages draw the same documents.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Look = Literal["sans", "mono", "serif", "hand"]
+
+FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts", Path.home() / ".fonts")
+APT_LINE = "apt install fonts-noto-cjk fonts-wqy-microhei fonts-wqy-zenhei fonts-arphic-uming fonts-arphic-ukai fonts-dejavu fonts-liberation"
+
+
+class FontsMissing(RuntimeError):
+    """No installed font can draw Chinese."""
+
+    def __init__(self) -> None:
+        super().__init__(f"No font that draws Chinese was found. Install some: {APT_LINE}")
+
+
+@dataclass(frozen=True)
+class FontFile:
+    """A face in a font file. `bold` names the file of its bold cut, if it has one; otherwise bold is drawn with a stroke."""
+
+    name: str
+    file: str
+    index: int
+    look: Look
+    chinese: bool
+    bold: str | None = None
+
+
+KNOWN = (
+    FontFile("Noto Sans CJK SC", "NotoSansCJK-Regular.ttc", 2, "sans", True, "NotoSansCJK-Bold.ttc"),
+    FontFile("Noto Sans Mono CJK SC", "NotoSansCJK-Regular.ttc", 7, "mono", True, "NotoSansCJK-Bold.ttc"),
+    FontFile("Noto Serif CJK SC", "NotoSerifCJK-Regular.ttc", 2, "serif", True, "NotoSerifCJK-Bold.ttc"),
+    FontFile("WenQuanYi Micro Hei", "wqy-microhei.ttc", 0, "sans", True),
+    FontFile("WenQuanYi Micro Hei Mono", "wqy-microhei.ttc", 1, "mono", True),
+    FontFile("WenQuanYi Zen Hei", "wqy-zenhei.ttc", 0, "sans", True),
+    FontFile("WenQuanYi Zen Hei Mono", "wqy-zenhei.ttc", 1, "mono", True),
+    FontFile("AR PL UMing CN", "uming.ttc", 0, "serif", True),
+    FontFile("AR PL UKai CN", "ukai.ttc", 0, "hand", True),
+    FontFile("DejaVu Sans", "DejaVuSans.ttf", 0, "sans", False, "DejaVuSans-Bold.ttf"),
+    FontFile("DejaVu Sans Condensed", "DejaVuSansCondensed.ttf", 0, "sans", False, "DejaVuSansCondensed-Bold.ttf"),
+    FontFile("DejaVu Sans Mono", "DejaVuSansMono.ttf", 0, "mono", False, "DejaVuSansMono-Bold.ttf"),
+    FontFile("DejaVu Serif", "DejaVuSerif.ttf", 0, "serif", False, "DejaVuSerif-Bold.ttf"),
+    FontFile("Liberation Sans", "LiberationSans-Regular.ttf", 0, "sans", False, "LiberationSans-Bold.ttf"),
+    FontFile("Liberation Sans Narrow", "LiberationSansNarrow-Regular.ttf", 0, "sans", False, "LiberationSansNarrow-Bold.ttf"),
+    FontFile("Liberation Mono", "LiberationMono-Regular.ttf", 0, "mono", False, "LiberationMono-Bold.ttf"),
+    FontFile("Liberation Serif", "LiberationSerif-Regular.ttf", 0, "serif", False, "LiberationSerif-Bold.ttf"),
+)
+
+
+@cache
+def _paths() -> dict[str, Path]:
+    wanted = {font.file for font in KNOWN} | {font.bold for font in KNOWN if font.bold}
+    found = (path for folder in FOLDERS if folder.is_dir() for path in sorted(folder.rglob("*.tt[cf]")) if path.name in wanted)
+    return {path.name: path for path in found}
+
+
+def installed(*, chinese: bool) -> tuple[FontFile, ...]:
+    """The known fonts that this machine has, in a fixed order. Raises FontsMissing when none can draw Chinese."""
+    fonts = tuple(font for font in KNOWN if font.file in _paths() and font.chinese is chinese)
+    if chinese and not fonts:
+        raise FontsMissing
+    return fonts
+
+
+@cache
+def _load(file: str, index: int, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(_paths()[file]), size, index=index, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _is_wide(char: str) -> bool:
+    return ord(char) >= 0x2E80
+
+
+@dataclass(frozen=True)
+class Face:
+    """The pen of one document: a Chinese font, and perhaps another for Latin letters and digits."""
+
+    chinese: FontFile
+    latin: FontFile | None = None
+
+    @property
+    def name(self) -> str:
+        """Names of the fonts, for the record."""
+        return self.chinese.name if self.latin is None else f"{self.chinese.name} + {self.latin.name}"
+
+    def _runs(self, text: str, size: int, bold: bool) -> list[tuple[str, ImageFont.FreeTypeFont, int]]:
+        """(part, font, stroke) of a text; the stroke thickens fonts without a bold cut."""
+        runs = []
+        for wide, chars in groupby(text, key=_is_wide):
+            font = self.chinese if wide or self.latin is None else self.latin
+            cut = font.bold if bold and font.bold in _paths() else None
+            stroke = 1 if bold and cut is None else 0
+            runs.append(("".join(chars), _load(cut or font.file, font.index, size), stroke))
+        return runs
+
+    def length(self, text: str, size: int, bold: bool = False) -> float:
+        """How far the pen moves over `text`, in pixels."""
+        return sum(font.getlength(part) for part, font, _ in self._runs(text, size, bold))
+
+    def ink(self, text: str, size: int, bold: bool = False) -> NDArray[np.uint8]:
+        """The drawn text: uint8 [2·size, length + size], pen's start at x = size/2, baseline at y = 1.4·size."""
+        canvas = Image.new("L", (math.ceil(self.length(text, size, bold)) + size, 2 * size))
+        draw, pen = ImageDraw.Draw(canvas), float(size // 2)
+        for part, font, stroke in self._runs(text, size, bold):
+            draw.text((pen, int(1.4 * size)), part, fill=255, font=font, anchor="ls", stroke_width=stroke)
+            pen += font.getlength(part)
+        return np.asarray(canvas)

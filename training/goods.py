@@ -1,0 +1,110 @@
+"""Line items and the sums below them, in cents, so that every receipt adds up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from training import lexicon_en as en
+from training import lexicon_zh as zh
+from training.model import Language
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line item. `quantity` is as printed ("2", "0.526"); `price` and `amount` are cents."""
+
+    name: str
+    quantity: str
+    price: int
+    amount: int
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Cents. total = items − discount + service + tax − rounding; paid − change = total."""
+
+    items: int
+    discount: int = 0
+    service: int = 0
+    tax: int = 0
+    rounding: int = 0
+    total: int = 0
+    paid: int = 0
+    change: int = 0
+
+
+def _zh_name(rng: random.Random, variant: str) -> tuple[str, float]:
+    roll = rng.random()
+    if variant == "restaurant":
+        if roll < 0.1:
+            return rng.choice(zh.MIXED[10:13])
+        if roll < 0.55:
+            food, price = rng.choice(zh.FOODS)
+            return rng.choice(zh.COOKS) + food + rng.choice(("", "", "", "(大)", "（小份）", "(例)")), price
+        return rng.choice(zh.DISHES)
+    if variant == "pharmacy":
+        name, pack, price, _ = rng.choice(zh.DRUGS)
+        return name if rng.random() < 0.4 else f"{name} {pack}", price
+    if roll < 0.15:
+        return rng.choice(zh.MIXED[:10] + zh.MIXED[13:])
+    if variant == "retail":
+        return rng.choice(zh.RETAIL)
+    name, price, sizes = rng.choice(zh.GOODS)
+    brand = rng.choice(zh.GOODS_BRANDS) if rng.random() < 0.6 else ""
+    return brand + name + (rng.choice(("", " ")) + rng.choice(sizes) if rng.random() < 0.6 else ""), price
+
+
+def _en_name(rng: random.Random, variant: str) -> tuple[str, float]:
+    if variant == "pharmacy":
+        name, pack, price, _ = rng.choice(en.DRUGS)
+        return f"{name} {pack}", price
+    name, price = rng.choice({"restaurant": en.MENU, "retail": en.RETAIL}.get(variant, en.GOODS))
+    return (name.upper() if rng.random() < 0.3 else name), price
+
+
+def _price(rng: random.Random, typical: float) -> int:
+    cents = round(typical * 100 * rng.uniform(0.6, 1.7))
+    step = rng.choice((100, 50, 10, 10, 1)) if cents > 200 else 10
+    return max(step, cents // step * step)
+
+
+def item(rng: random.Random, language: Language, variant: str) -> Item:
+    """One line item; in food shops some are sold by weight."""
+    if variant in {"supermarket", "convenience"} and rng.random() < 0.15:
+        name, typical = rng.choice(zh.FRESH if language == "zh" else en.FRESH)
+        price, grams = _price(rng, typical), rng.randint(80, 2600)
+        return Item(name, f"{grams / 1000:.3f}", price, (price * grams + 500) // 1000, unit="kg")
+    name, typical = (_zh_name if language == "zh" else _en_name)(rng, variant)
+    price, count = _price(rng, typical), rng.choices((1, 2, 3, 4, 6, 10, 12), (60, 20, 8, 5, 3, 2, 2))[0]
+    return Item(name, str(count), price, price * count)
+
+
+def basket(rng: random.Random, language: Language, variant: str) -> tuple[Item, ...]:
+    """One to a dozen different items."""
+    count = rng.choices(range(1, 13), (5, 9, 12, 13, 12, 10, 8, 6, 5, 3, 2, 2))[0]
+    found: dict[str, Item] = {}
+    while len(found) < count:
+        one = item(rng, language, variant)
+        found.setdefault(one.name, one)
+    return tuple(found.values())
+
+
+def add_up(rng: random.Random, language: Language, variant: str, items: Sequence[Item]) -> Sums:
+    """Discount, service, tax, rounding, payment and change for these items."""
+    subtotal = sum(one.amount for one in items)
+    discount = int(subtotal * rng.choice((0.05, 0.1, 0.12, 0.2))) if rng.random() < 0.35 else 0
+    base = subtotal - discount
+    service = base // 10 if variant == "restaurant" and rng.random() < (0.15 if language == "zh" else 0.35) else 0
+    rate = rng.choice((0.06, 0.08, 0.09, 0.075, 0.2)) if language == "en" and rng.random() < 0.55 else 0.0
+    tax = round((base + service) * rate)
+    due = base + service + tax
+    rounding = due % 10 if rng.random() < 0.2 and due > 100 else 0
+    total = due - rounding
+    notes = (1, 500, 1000, 2000, 5000, 10000)
+    note = rng.choice([n for n in notes if n * 6 > total] or [10000])
+    paid = total if rng.random() < 0.45 else -(-total // note) * note
+    return Sums(subtotal, discount, service, tax, rounding, total, paid, paid - total)

@@ -1,0 +1,106 @@
+"""What stands beside a value: the many names that shops and clinics print for one field, and for the decoys near it."""
+
+from __future__ import annotations
+
+from training.model import Language
+
+Labels = dict[str, tuple[str, ...]]
+
+ZH: Labels = {
+    "total_amount": (
+        "合计", "总计", "应付", "实付", "应收", "总金额", "合计金额", "应付金额", "实付金额", "应收金额", "总额", "消费金额", "消费合计", "本次消费", "结算金额", "应付合计", "应付总额", "总价", "金额合计", "合 计", "总 计",
+        "合计(元)", "总计(RMB)", "合计 TOTAL", "Total 合计", "交易金额", "订单金额", "应收合计", "实付款", "总计金额", "合计应付",
+    ),
+    "subtotal": ("小计", "商品合计", "原价合计", "消费小计", "商品总额", "原价", "菜品小计", "商品小计", "折前金额"),
+    "discount": ("优惠", "折扣", "优惠金额", "会员优惠", "折扣金额", "满减", "立减", "已优惠", "优惠券"),
+    "service": ("服务费", "服务费10%", "餐位服务费", "加收服务费"),
+    "tax_amount": ("税额", "增值税", "税金", "其中税额"),
+    "rounding": ("抹零", "舍入", "四舍五入", "零头优惠"),
+    "paid_amount": ("收款", "实收", "现金", "收现", "付款", "实收金额", "收您", "现金收款", "已收"),
+    "paid_card": ("微信支付", "支付宝", "银联卡", "移动支付", "扫码支付", "会员卡支付", "云闪付", "刷卡"),
+    "change": ("找零", "找补", "找回", "应找", "找赎"),
+    "balance": ("卡余额", "会员余额", "余额", "储值余额", "账户余额"),
+    "points": ("本次积分", "积分", "累计积分", "可用积分"),
+    "date": ("日期", "交易日期", "消费日期", "销售日期", "开票日期", "日期时间", "交易时间", "时间", "收银时间", "结账时间", "日 期", "Date", "日期/Date", "购物时间", "销售时间", "付款时间"),
+    "day": ("日期", "交易日期", "消费日期", "销售日期", "开票日期", "日 期", "Date", "日期/Date", "购物日期", "单据日期"),
+    "time": ("时间", "交易时间", "时 间"),
+    "print_date": ("打印日期", "打印时间", "补打时间", "重打日期"),
+    "order_time": ("下单时间", "开台时间", "入座时间", "点单时间"),
+    "merchant": ("商户名称", "商户", "店名", "门店", "店铺", "商家", "商户名", "收款单位", "销售方", "店铺名称", "门店名称", "商家名称"),
+    "address": ("地址", "门店地址", "地 址", "店址", "Add"),
+    "phone": ("电话", "联系电话", "TEL", "Tel", "客服电话", "服务热线", "电 话", "订餐电话", "门店电话"),
+    "tax_number": ("税号", "纳税人识别号", "统一社会信用代码"),
+    "receipt_number": ("小票号", "流水号", "单据号", "收银流水", "票据号", "小票编号", "交易流水号"),
+    "order_number": ("订单号", "点菜单号", "订单编号"),
+    "cashier": ("收银员", "收款员", "操作员", "营业员", "收银"),
+    "till": ("机号", "收银机", "POS号", "款台", "台号", "桌号", "人数", "班次", "店号"),
+    "member": ("会员卡号", "会员", "卡号", "会员号"),
+    "pieces": ("件数", "总件数", "数量合计", "商品数", "共计件数"),
+    "payment_method": ("支付方式", "付款方式", "结算方式"),
+    "hospital": ("医疗机构", "医疗机构名称", "医院", "医院名称", "机构名称"),
+    "patient": ("姓名", "患者姓名", "病人姓名", "患者", "姓 名"),
+    "gender": ("性别", "性 别"),
+    "age": ("年龄", "年 龄"),
+    "department": ("科别", "科室", "就诊科室", "开单科室", "门诊科室"),
+    "diagnosis": ("临床诊断", "诊断", "初步诊断", "门诊诊断"),
+    "doctor": ("医师", "医生", "开方医师", "处方医师", "医师签名", "主治医师", "开单医生"),
+    "staff": ("审核", "调配", "核对", "发药", "药师", "审核药师", "收费员", "调配药师"),
+    "prescription_number": ("处方编号", "处方号", "No", "编号"),
+    "record": ("门诊号", "病历号", "就诊卡号", "门诊/住院号", "登记号", "床号"),
+    "rx_total": ("药费", "金额", "药品金额", "药费合计", "总药费", "合计金额", "处方金额", "药品费", "合计", "药价", "金额合计"),
+    "rx_date": ("日期", "开具日期", "处方日期", "开方日期", "就诊日期", "开单日期", "日 期", "开立时间"),
+    "birth_date": ("出生日期", "出生年月"),
+    "batch": ("批号", "生产批号", "有效期至", "效期"),
+}
+
+EN: Labels = {
+    "total_amount": (
+        "TOTAL", "Total", "GRAND TOTAL", "Grand Total", "AMOUNT DUE", "Amount Due", "Net Total", "NET TOTAL", "Total Due", "TOTAL AMOUNT", "Total Amount", "Balance Due", "TOTAL SALES", "Total Payable", "NETT TOTAL", "Total (incl. tax)",
+        "Total Incl GST", "TOTAL RM", "Total to pay", "AMOUNT PAYABLE", "Nett Amt", "Bill Total", "Order Total", "Sale Total",
+    ),
+    "subtotal": ("Subtotal", "SUBTOTAL", "Sub Total", "SUB-TOTAL", "Sub-total", "Items Total", "Amount before tax"),
+    "discount": ("Discount", "DISC", "Member Disc", "Promo", "Voucher", "You saved"),
+    "service": ("Service Charge 10%", "Svc Chg 10%", "Service 10%"),
+    "tax_amount": ("Tax", "GST 6%", "SST 6%", "VAT 20%", "Sales Tax 8%", "GST 9%", "Tax 7.5%"),
+    "rounding": ("Rounding", "Rounding Adj", "Round Off"),
+    "paid_amount": ("CASH", "Cash", "Cash Tendered", "Paid", "Tendered", "AMOUNT TENDERED", "Cash Received"),
+    "paid_card": ("VISA", "Mastercard", "Debit Card", "CREDIT CARD", "E-Wallet", "Contactless"),
+    "change": ("CHANGE", "Change", "Change Due", "CHANGE DUE"),
+    "balance": ("Card Balance", "Member Balance", "Wallet Balance", "Gift Card Bal"),
+    "points": ("Points earned", "Reward Points", "Points", "Points Balance"),
+    "date": ("Date", "DATE", "Trans Date", "Bill Date", "Invoice Date", "Receipt Date", "Date/Time", "Sale Date", "Dated", "Doc Date"),
+    "day": ("Date", "DATE", "Bill Date", "Invoice Date", "Receipt Date", "Trans Date", "Sale Date", "Dated", "Doc Date"),
+    "time": ("Time", "TIME"),
+    "print_date": ("Printed", "Print Date", "Printed on", "Reprint"),
+    "order_time": ("Order Time", "Opened", "Seated", "Time In"),
+    "merchant": ("Merchant", "MERCHANT", "Store", "Shop", "Merchant Name", "Sold by", "Store Name"),
+    "address": ("Address", "Addr", "Add"),
+    "phone": ("Tel", "TEL", "Phone", "Tel No", "Ph", "Call us", "Telephone"),
+    "tax_number": ("GST Reg No", "GST ID", "VAT No", "Tax ID", "SST No"),
+    "receipt_number": ("Receipt No", "Receipt #", "Bill No", "Doc No", "Rcpt", "Cash Sale No", "Trans No"),
+    "order_number": ("Order No", "Order #", "Check No", "Ticket"),
+    "cashier": ("Cashier", "CASHIER", "Served by", "Operator", "Staff", "Server"),
+    "till": ("Till", "Counter", "POS", "Terminal", "Table", "Pax", "Store No", "Shift"),
+    "member": ("Member No", "Card No", "Loyalty ID"),
+    "pieces": ("Items", "Total Qty", "No. of items", "Item count", "Qty"),
+    "payment_method": ("Payment", "Payment Method", "Paid by", "Tender"),
+    "hospital": ("Hospital", "Clinic", "Facility"),
+    "patient": ("Patient", "Patient Name", "Name", "Name of Patient"),
+    "gender": ("Sex", "Gender"),
+    "age": ("Age",),
+    "department": ("Department", "Dept", "Clinic", "Unit"),
+    "diagnosis": ("Diagnosis", "Dx", "Impression"),
+    "doctor": ("Doctor", "Physician", "Prescriber", "Prescribed by", "Attending"),
+    "staff": ("Dispensed by", "Checked by", "Pharmacist"),
+    "prescription_number": ("Rx No", "Prescription No", "Rx #"),
+    "record": ("MRN", "Patient ID", "File No", "Visit No"),
+    "rx_total": ("Total", "Drug Charges", "Total Amount", "Amount", "Medication Total", "TOTAL", "Total Charges"),
+    "rx_date": ("Date", "Date of issue", "Prescription Date", "Visit Date", "Issued"),
+    "birth_date": ("DOB", "Date of Birth"),
+    "batch": ("Batch", "Lot", "Exp"),
+}
+
+
+def labels(language: Language) -> Labels:
+    """All label variants of a language, by field."""
+    return ZH if language == "zh" else EN

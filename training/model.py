@@ -1,0 +1,62 @@
+"""What a made-up document is before it is drawn: rows of cells, and which part of a cell is which field's value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Language = Literal["zh", "en"]
+Align = Literal["left", "center", "right"]
+Art = Literal["solid", "dashed", "double", "stars", "barcode", "qr", "underline"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Characters `start`…`end` of a cell's text are the value of `field` (`items.0.name` for a line item's part)."""
+
+    field: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run of text. `x` is where its left, middle or right edge stands (0…1 of the printed width), `width` its limit."""
+
+    text: str
+    x: float = 0.0
+    align: Align = "left"
+    width: float = 1.0
+    scale: float = 1.0
+    bold: bool = False
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells that stand beside one another, or a piece of art (a rule, a bar code). `space` is extra room below, in ems."""
+
+    cells: tuple[Cell, ...] = ()
+    art: Art | None = None
+    space: float = 0.0
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of one document; all values in `fields` and `items` are as printed, None when they are not printed."""
+
+    kind: Literal["receipt", "prescription"]
+    variant: str
+    language: Language
+    rows: tuple[Row, ...]
+    fields: Mapping[str, str | None]
+    items: tuple[Mapping[str, str | None], ...]
+    unlabelled: tuple[str, ...]
+    cents: Mapping[str, int]
+    seal: str | None = None  # the words of a red seal at the foot, or None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether total and date have labels beside them; a shop's name as the heading needs none."""
+        return not {"total_amount", "date"} & set(self.unlabelled)
