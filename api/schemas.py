@@ -65,7 +65,7 @@ _EXAMPLE: dict[str, Any] = {
         "box": [[310, 812], [421, 812], [421, 846], [310, 846]], "page": 0, "confidence": 0.98, "grounded": True}},
     "lines": [{"text": "合计 ¥36.80", "box": [[62, 812], [421, 812], [421, 846], [62, 846]], "confidence": 0.99,
                "type": "money", "page": 0}],
-    "markdown": None, "width": 937, "height": 1450, "page_sizes": [[937, 1450]], "pages": 1, "warnings": [],
+    "width": 937, "height": 1450, "page_sizes": [[937, 1450]], "pages": 1, "warnings": [],
     "truncated": False, "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     "backend": "ppocr", "model": "PP-OCRv6-small", "elapsed_ms": 412.0,
 }  # fmt: skip
@@ -83,7 +83,7 @@ class OcrAnswer(BaseModel):
     fields: dict[str, Any] = Field(description="Exactly the fields asked for, as printed; null when not on the page.")
     details: dict[str, DetailAnswer | list[dict[str, DetailAnswer]]]
     lines: list[LineAnswer]
-    markdown: str | None
+    markdown: str | None = None
     width: int = Field(description="Of the first page, pixels, upright.")
     height: int
     page_sizes: list[tuple[int, int]]

@@ -45,7 +45,8 @@ def test_the_wire_carries_every_part_of_a_result():
     items = Field("items", FieldType.ROWS, rows=(row,))
     result = Result(
         "7", TaskKind.EXTRACT, "t", (Line("t", box, 0.5, 1, FieldType.DATE),), (money, items, Field("gone", FieldType.TEXT)),
-        "# t", ((9, 4), (5, 6)), "torch", "m", 0.0, notices=(Notice("blurred", "take it again", 1),), truncated=True, usage=Usage(3, 4),
+        "# t", ((9, 4), (5, 6)), "torch", "m", 0.0, notices=(Notice("blurred", "take it again", 1),),
+        truncated=True, usage=Usage(3, 4),
     )  # fmt: skip
     body = json.loads(OcrAnswer.of(result).model_dump_json())
     assert body["fields"] == {"总": "¥36.80", "items": [{"name": "tea", "amount": None}], "gone": None}

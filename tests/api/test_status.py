@@ -1,0 +1,154 @@
+"""Health, readiness, version, models, and documents that need no internet."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+
+import httpx
+import jsonschema
+import pytest
+
+from api.app import create_app
+from hunyuanocr import __version__
+from hunyuanocr.errors import MissingDependency
+from hunyuanocr.pipeline import Pipeline
+from tests.api.conftest import open_client, quick_settings, served, wait_ready
+from tests.readers import TestReader, picture
+
+
+async def test_ready_is_green_when_the_reader_is_loaded(client):
+    assert (await client.get("/health")).json() == {"status": "ok"}
+    r = await client.get("/ready")
+    assert (r.status_code, r.json()["ready"], r.json()["model"]) == (200, True, "test-reader")
+
+
+async def test_health_answers_while_the_reader_loads():
+    class Slow(TestReader):
+        async def start(self) -> None:
+            await loaded.wait()
+
+    loaded = asyncio.Event()
+    settings = quick_settings()
+    app = create_app(settings, Pipeline(Slow(), settings))
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as c:
+        await asyncio.sleep(0)
+        assert (await c.get("/health")).status_code == 200
+        r = await c.get("/ready")
+        assert (r.status_code, r.json()["code"]) == (503, "reader_unavailable")
+        assert "loading" in r.json()["detail"]
+        assert int(r.headers["retry-after"]) > 0
+        assert (await c.post("/ocr", files={"file": picture()})).status_code == 503
+        loaded.set()
+        while (await c.get("/ready")).status_code != 200:
+            await asyncio.sleep(0.01)
+        assert (await c.post("/ocr", files={"file": picture()})).status_code == 200
+
+
+@pytest.mark.parametrize("fault", [MissingDependency("no weights", hint="fetch them"), RuntimeError("no weights; fetch them")])
+async def test_a_failed_start_is_visible_and_in_the_log(fault, caplog):
+    reader = TestReader()
+    reader.start_fault = fault
+    async with AsyncExitStack() as stack:
+        client = await open_client(stack, quick_settings(), reader)
+        assert (await client.get("/health")).status_code == 200
+        r = await client.get("/ready")
+        assert r.status_code == 503
+        assert "no weights" in r.json()["detail"]
+        assert "fetch them" in r.json()["detail"]
+        assert (await client.post("/ocr", files={"file": picture()})).status_code == 503
+        assert not (await client.get("/v1/models")).json()["data"][0]["ready"]
+    assert "no weights" in caplog.text
+    assert reader.closed == 1
+
+
+async def test_version_and_models(client):
+    r = await client.get("/version")
+    assert r.json() == {"name": "hunyuanocr-edge", "version": __version__, "backend": "ppocr", "model": "test-reader"}
+    body = (await client.get("/v1/models")).json()
+    assert body["object"] == "list"
+    (model,) = body["data"]
+    assert (model["id"], model["object"], model["ready"]) == ("test-reader", "model", True)
+    assert model["tasks"] == ["extract", "read", "spot"]
+
+
+async def test_docs_load_nothing_from_elsewhere(client):
+    page = await client.get("/docs")
+    assert page.status_code == 200
+    sources = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text) + re.findall(r"url: '([^']+)'", page.text)
+    assert len(sources) >= 4
+    for source in sources:
+        assert source.startswith(("/", "data:")), source
+        if source.startswith("/"):
+            assert (await client.get(source)).status_code == 200, source
+    assert "'self'" in page.headers["content-security-policy"]
+    assert "http" not in page.headers["content-security-policy"]
+    style = (await client.get("/docs/assets/swagger-ui.css")).text
+    assert not re.search(r"@import|url\((?!['\"]?data:)", style)
+
+
+@pytest.mark.browser
+def test_docs_work_in_a_browser_without_internet():
+    from playwright.sync_api import sync_playwright
+
+    settings = quick_settings()
+    with served(create_app(settings, Pipeline(TestReader(), settings))) as base, sync_playwright() as p:
+        wait_ready(base)
+        browser = p.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page()
+        asked: list[str] = []
+        wrong: list[str] = []
+        page.on("request", lambda r: asked.append(r.url))
+        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        page.goto(f"{base}/docs")
+        page.get_by_text("/v1/ocr", exact=True).first.click()
+        page.get_by_text("Send a picture and say what is wanted").wait_for()
+        browser.close()
+    assert asked
+    assert [u for u in asked if not u.startswith((base, "data:", "blob:"))] == []
+    assert wrong == []
+
+
+async def test_openapi_shows_requests_examples_and_errors(client):
+    spec = (await client.get("/openapi.json")).json()
+    ocr = spec["paths"]["/v1/ocr"]["post"]
+    assert set(ocr["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+    words = {"instruction", "task", "fields", "schema", "language", "evidence", "response"}
+    for kind in ocr["requestBody"]["content"].values():
+        assert words <= set(kind["schema"]["properties"])
+    assert {"200", "400", "413", "415", "422", "429", "500", "503", "504"} <= set(ocr["responses"])
+    assert ocr["responses"]["429"]["content"]["application/json"]["schema"]["$ref"].endswith("ErrorAnswer")
+    assert "/ocr" not in spec["paths"]  # the alias is served, not advertised
+    parts = spec["components"]["schemas"]
+    example = parts["OcrAnswer"]["examples"][0]
+    jsonschema.validate(example, {"$ref": "#/components/schemas/OcrAnswer", "components": spec["components"]})
+    jsonschema.validate(parts["ErrorAnswer"]["examples"][0], {**parts["ErrorAnswer"]})
+
+
+async def test_an_answer_fits_the_published_schema(client, reader):
+    reader.text = "Total 12.00"
+    spec = (await client.get("/openapi.json")).json()
+    body = (await client.post("/v1/ocr", files={"file": picture()}, data={"fields": "total,items"})).json()
+    jsonschema.validate(body, {"$ref": "#/components/schemas/OcrAnswer", "components": spec["components"]})
+
+
+async def test_probes_make_no_noise_in_the_log(client, caplog):
+    caplog.set_level("WARNING", "httpx")
+    caplog.set_level("INFO", "hunyuanocr")
+    await client.get("/health")
+    await client.get("/ready")
+    assert "/health" not in caplog.text
+    assert "/ready" not in caplog.text
+    r = await client.get("/version")
+    assert "GET /version 200" in caplog.text
+    assert r.headers["x-request-id"] in caplog.text
+
+
+def test_the_api_without_page_is_light():
+    heavy = ("gradio", "torch", "onnxruntime", "openvino", "cv2", "rapidocr")
+    code = f"import sys, api.app; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout.strip() == "[]"
