@@ -1,0 +1,63 @@
+"""Fields out of places: typed, normalised, boxed, with the reader's own confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hunyuanocr.fields.grounding import Place, places
+from hunyuanocr.fields.layout import Cell
+from hunyuanocr.fields.normalize import normalize
+from hunyuanocr.types import Field, FieldSpec, FieldType, Line
+
+# What the columns of line items hold.
+COLUMN_TYPES: Mapping[str, FieldType] = {
+    "name": FieldType.NAME, "quantity": FieldType.QUANTITY, "unit_price": FieldType.MONEY, "amount": FieldType.MONEY,
+    "specification": FieldType.TEXT, "unit": FieldType.TEXT, "usage": FieldType.TEXT, "result": FieldType.TEXT,
+    "reference": FieldType.TEXT,
+}  # fmt: skip
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Lines of one value as one text: with a space between words, with none between Chinese characters."""
+    value = ""
+    for text in texts:
+        chinese = value and text and ord(value[-1]) > 0x2E80 and ord(text[0]) > 0x2E80
+        value += text if not value or chinese else f" {text}"
+    return value
+
+
+def from_cells(key: str, type: FieldType, cells: Sequence[Cell], lines: Sequence[Line]) -> Field:
+    """The field whose value fills these cells."""
+    place = Place(tuple((c.line, c.start, c.end) for c in cells))
+    value = joined([c.text for c in cells])
+    return Field(
+        key, type, value, normalize(value, type), place.box(lines), place.page(lines), place.confidence(lines), grounded=True
+    )
+
+
+def from_value(
+    key: str, type: FieldType, value: Any, lines: Sequence[Line], confidence: float | None, near: Place | None = None
+) -> Field:
+    """A language model's value, grounded where it stands; at the place nearest to `near` where it stands more than once."""
+    if value is None or not str(value).strip():
+        return Field(key, type, confidence=confidence)
+    text = str(value).strip()
+    found = list(places(text, type, lines))
+    if near is not None and found:
+        beside = {n for n, _, _ in near.parts}
+        found.sort(key=lambda p: min(abs(n - m) for n, _, _ in p.parts for m in beside))
+    if not found:
+        return Field(key, type, text, normalize(text, type), confidence=confidence)
+    place = found[0]
+    return Field(key, type, text, normalize(text, type), place.box(lines), place.page(lines), confidence, grounded=True)
+
+
+def rows_field(spec: FieldSpec, rows: Sequence[Mapping[str, Field]]) -> Field:
+    """Line items as one field; it is grounded where every cell of every row is."""
+    cells = [cell for row in rows for cell in row.values()]
+    scores = [c.confidence for c in cells if c.confidence is not None]
+    return Field(
+        spec.key, FieldType.ROWS, rows=tuple(rows) or None, page=cells[0].page if cells else None,
+        confidence=min(scores) if scores and len(scores) == len(cells) else None, grounded=bool(cells) and all(c.grounded for c in cells),
+    )  # fmt: skip

@@ -1,0 +1,181 @@
+"""Fields for readers that have no language model: each field's own way of being found, and grounding of a model's values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from hunyuanocr.fields.answers import COLUMN_TYPES, from_cells, from_value, rows_field
+from hunyuanocr.fields.grounding import Place, places
+from hunyuanocr.fields.items import Item, find_items, item_amounts, trim_name
+from hunyuanocr.fields.layout import Cell
+from hunyuanocr.fields.normalize import comparable
+from hunyuanocr.fields.page import PageView
+from hunyuanocr.fields.parties import Block, choose_address, choose_merchant
+from hunyuanocr.fields.spans import narrow
+from hunyuanocr.fields.total import choose_total
+from hunyuanocr.fields.values import PHONE
+from hunyuanocr.fields.when import choose_date, choose_time
+from hunyuanocr.types import Field, FieldSpec, FieldType, Line
+
+_HOSPITAL = re.compile(r"医院|诊所|卫生院|卫生服务|门诊部|保健|hospital|clinic|klinik|medical|health|infirmary|polyclinic", re.IGNORECASE)
+# What is known by its form where no label stands before it; the whole line, or a word of it.
+_FORMS: Mapping[str, re.Pattern[str]] = {
+    "phone": re.compile(rf"^\s*{PHONE.pattern}\s*$"),
+    "gender": re.compile(r"(?<![^\s,，/])(?:男|女|Male|Female)(?![^\s,，/])"),
+    "age": re.compile(r"(?<!\d)\d{1,3}\s?(?:岁|周岁|yrs?\b|years old)"),
+    "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "website": re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE),
+    "id_number": re.compile(r"(?<![\dA-Za-z])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])"),
+    "currency": re.compile(r"[¥￥$€£]|\b(?:RM|RMB|CNY|MYR|USD)\b|元"),
+}
+
+
+class Associator:
+    """Answers fields from one analysis of the pages."""
+
+    def __init__(self, lines: Sequence[Line], wanted: Sequence[FieldSpec]) -> None:
+        self.page = PageView(lines, wanted)
+        self._choosers: Mapping[str, Callable[[], Sequence[Cell]]] = {
+            "total_amount": self._total, "date": self._date, "time": self._time, "merchant": self._merchant,
+            "hospital": self._hospital, "seller": self._seller, "address": self._address, "currency": self._currency,
+        }  # fmt: skip
+
+    def answer(self, spec: FieldSpec) -> Field:
+        """The field; its value is None where the page does not say it."""
+        if spec.type is FieldType.ROWS or spec.name == "items":
+            return rows_field(spec, [self._row(item) for item in self.items])
+        cells = self.cells(spec)
+        return from_cells(spec.key, spec.type, cells, self.page.lines) if cells else Field(spec.key, spec.type)
+
+    def cells(self, spec: FieldSpec) -> Sequence[Cell]:
+        """The parts of lines that are the field's value; none where it is not on the page."""
+        if spec.name in self._choosers:
+            return self._choosers[spec.name]()
+        link = self.page.best(spec.name or f"?{spec.key}", 0.4)
+        if link is not None:
+            return [link.cell, *self.page.continued(link)] if spec.type is FieldType.ADDRESS else [link.cell]
+        return self._by_form(spec.name)
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """The line items."""
+        return find_items(self.page)
+
+    def _row(self, item: Item) -> Mapping[str, Field]:
+        lines, columns = self.page.lines, item.columns
+        row = {}
+        for name, type in COLUMN_TYPES.items():
+            if cells := columns.get(name):
+                cells = [trim_name(self.page, cells[0]), *cells[1:]] if name == "name" else cells
+                row[name] = from_cells(name, type, cells, lines)
+        return row
+
+    def _total(self) -> Sequence[Cell]:
+        found = choose_total(self.page, item_amounts(self.items))
+        return [found[0]] if found else []
+
+    @cached_property
+    def _day(self) -> Cell | None:
+        found = choose_date(self.page)
+        return found[0] if found else None
+
+    def _date(self) -> Sequence[Cell]:
+        return [self._day] if self._day else []
+
+    def _time(self) -> Sequence[Cell]:
+        found = choose_time(self.page, self._day)
+        return [found[0]] if found else []
+
+    @cached_property
+    def _name_block(self) -> Block | None:
+        return choose_merchant(self.page)
+
+    def _merchant(self) -> Sequence[Cell]:
+        return self._name_block.cells if self._name_block else []
+
+    def _hospital(self) -> Sequence[Cell]:
+        link = self.page.best("hospital", 0.6)
+        if link is not None and link.label.colon:
+            return [link.cell]
+        block = self._name_block
+        return block.cells if block and _HOSPITAL.search(" ".join(c.text for c in block.cells)) else []
+
+    def _seller(self) -> Sequence[Cell]:
+        link = self.page.best("seller", 0.6)
+        return [link.cell] if link else self._merchant()
+
+    def _address(self) -> Sequence[Cell]:
+        link = self.page.best("address", 0.6)
+        if link is not None:
+            return [link.cell, *self.page.continued(link)]
+        block = choose_address(self.page, self._name_block)
+        return block.cells if block else []
+
+    def _currency(self) -> Sequence[Cell]:
+        link = self.page.best("currency", 0.6)
+        if link is not None:
+            return [link.cell]
+        cells = [*self._total(), *(a.cell for a in self.page.amounts)]
+        for cell in cells:
+            if match := _FORMS["currency"].search(narrow(cell.text)):
+                return [self.page.layout.cell(cell.line, cell.start + match.start(), cell.start + match.end())]
+        return []
+
+    def _by_form(self, name: str | None) -> Sequence[Cell]:
+        """An unlabelled value that its form gives away, if no label claims it for another field."""
+        form = _FORMS.get(name or "")
+        for row in self.page.layout.rows if form else ():
+            for cell in row:
+                match = form.search(narrow(cell.text)) if form else None
+                if match and self.page.claims.get((cell.line, cell.start + match.start()), 0.0) < 0.4:
+                    return [self.page.layout.cell(cell.line, cell.start + match.start(), cell.start + match.end())]
+        return []
+
+
+def find_fields(lines: Sequence[Line], wanted: Sequence[FieldSpec], page_sizes: Sequence[tuple[int, int]]) -> tuple[Field, ...]:
+    """One Field a spec, in its order, from lines and boxes alone; value None where it is not on the page."""
+    del page_sizes  # lines carry all that is used; the sizes are part of the interface
+    associator = Associator(lines, wanted)
+    return tuple(associator.answer(spec) for spec in wanted)
+
+
+def ground_values(
+    values: Mapping[str, Any], wanted: Sequence[FieldSpec], lines: Sequence[Line], confidences: Mapping[str, float]
+) -> tuple[Field, ...]:
+    """A language model's values, typed and looked for on the lines; `grounded` is False for one that stands nowhere."""
+    associator = Associator(lines, wanted)
+    return tuple(_grounded(associator, spec, values.get(spec.key), confidences.get(spec.key)) for spec in wanted)
+
+
+def _grounded(associator: Associator, spec: FieldSpec, value: Any, confidence: float | None) -> Field:
+    lines = associator.page.lines
+    if spec.type is FieldType.ROWS or isinstance(value, (list, tuple)):
+        return rows_field(spec, [_grounded_row(row, lines, confidence) for row in value or () if row])
+    if isinstance(value, Mapping):
+        value = value.get("value")
+    cells = associator.cells(spec) if value is not None else ()
+    near = Place(tuple((c.line, c.start, c.end) for c in cells)) if cells else None
+    if near is not None and comparable(" ".join(c.text for c in cells), spec.type) == comparable(str(value), spec.type):
+        own = from_cells(spec.key, spec.type, cells, lines)
+        text = str(value).strip()
+        return Field(spec.key, spec.type, text, own.normalized, own.box, own.page, confidence, grounded=True)
+    return from_value(spec.key, spec.type, value, lines, confidence, near)
+
+
+def _grounded_row(row: Any, lines: Sequence[Line], confidence: float | None) -> Mapping[str, Field]:
+    """A row's cells; those after the first are looked for near it."""
+    cells = row.items() if isinstance(row, Mapping) else (("name", row),)
+    fields: dict[str, Field] = {}
+    near: Place | None = None
+    for key, value in cells:
+        type = COLUMN_TYPES.get(str(key), FieldType.TEXT)
+        field = from_value(str(key), type, value, lines, confidence, near)
+        if field.value is None:
+            continue
+        fields[str(key)] = field
+        if near is None and field.grounded:
+            near = next(places(field.value, type, lines), None)
+    return fields

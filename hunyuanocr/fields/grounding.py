@@ -1,0 +1,150 @@
+"""Where a value stands on the pages: a line, the part of it that the value fills, and how sure the reader was of it.
+
+A number is found only where the very same number stands: one wrong digit is another amount. Words may differ by a misread letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz import fuzz
+
+from hunyuanocr.fields.catalogue import compact
+from hunyuanocr.fields.dates import find_dates, find_times
+from hunyuanocr.fields.layout import part_box, union_box
+from hunyuanocr.fields.money import find_money
+from hunyuanocr.fields.normalize import normalize
+from hunyuanocr.fields.values import find_values
+from hunyuanocr.types import FieldType, Line, Quad
+
+_ALIKE = 88.0  # per cent of letters that words must share with the page; one misread letter in eight
+_LONGEST = 6  # lines that one value may run over
+
+
+@dataclass(frozen=True)
+class Place:
+    """Parts of lines: (number of the line, first character, end)."""
+
+    parts: tuple[tuple[int, int, int], ...]
+
+    def box(self, lines: Sequence[Line]) -> Quad:
+        """The part of the line's box that the value fills, or the rectangle around the parts of several lines."""
+        return union_box([part_box(lines[n], start, end) for n, start, end in self.parts])
+
+    def page(self, lines: Sequence[Line]) -> int:
+        """The page of its first line."""
+        return lines[self.parts[0][0]].page
+
+    def confidence(self, lines: Sequence[Line]) -> float | None:
+        """The least of the lines' confidences; None where the reader gives none."""
+        scores = [lines[n].confidence for n, _, _ in self.parts]
+        known = [s for s in scores if s is not None]
+        return min(known) if len(known) == len(scores) else None
+
+
+def places(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Place]:
+    """Every place where the value stands, in reading order of the lines; exact ones before those with a misread letter."""
+    if type in (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE):
+        yield from _typed(value, type, lines)
+    if type in (FieldType.DATE, FieldType.DATETIME, FieldType.MONEY):
+        # A value that parses is settled by what it says; letters are compared only for one that does not.
+        if normalize(value, type) is not None:
+            return
+    yield from _worded(value, lines)
+
+
+def _typed(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Place]:
+    wanted = _meanings(value, type)
+    for number, line in enumerate(lines):
+        for span in find_values(line.text, type) if wanted else ():
+            if wanted & _meanings(span.text, type):
+                yield Place(((number, span.start, span.end),))
+
+
+def _meanings(text: str, type: FieldType) -> set[object]:
+    """What the one amount, date, time or number in the text may mean; nothing if there are several."""
+    if type is FieldType.MONEY:
+        amounts = {m.amount for _, m in find_money(text)}
+        return set(amounts) if len(amounts) == 1 else set()
+    if type in (FieldType.DATE, FieldType.DATETIME):
+        dates = find_dates(text)
+        return set(dates[0][1]) if len(dates) == 1 else set()
+    if type is FieldType.TIME:
+        return {t for _, t in find_times(text)}
+    number = normalize(text, type)
+    return {number} if number else set()
+
+
+def _letters(text: str) -> tuple[str, list[int]]:
+    """Letters and digits in the form in which words are compared, and where each stands in the text."""
+    key, at = [], []
+    for i, c in enumerate(text):
+        for letter in compact(c):
+            key.append(letter)
+            at.append(i)
+    return "".join(key), at
+
+
+def _worded(value: str, lines: Sequence[Line]) -> Iterator[Place]:
+    key = compact(value)
+    if not key:
+        return
+    keys = [_letters(line.text) for line in lines]
+    for number, (text, at) in enumerate(keys):
+        start = text.find(key)
+        while start >= 0:
+            if _whole(text, at, lines[number].text, start, start + len(key)):
+                yield Place(((number, at[start], at[start + len(key) - 1] + 1),))
+            start = text.find(key, start + 1)
+    yield from _over_lines(key, keys)
+    yield from _misread(key, keys, lines)
+
+
+def _whole(text: str, at: Sequence[int], line: str, start: int, end: int) -> bool:
+    """Whether a found number is not the inside of a longer one: 9.00 does not stand in 19.00, nor 100 in 1000."""
+    def digit(position: int) -> bool:
+        return 0 <= position < len(line) and line[position].isdigit()
+
+    first, last = at[start], at[end - 1]
+    if text[start].isdigit() and (digit(first - 1) or (line[first - 1:first] in (".", ",") and digit(first - 2))):
+        return False
+    return not (text[end - 1].isdigit() and (digit(last + 1) or (line[last + 1:last + 2] in (".", ",") and digit(last + 2))))
+
+
+def _over_lines(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Place]:
+    """A value that begins in one line and goes on in the next ones."""
+    for first, (text, at) in enumerate(keys):
+        overlap = next((n for n in range(min(len(text), len(key) - 1), 1, -1) if text.endswith(key[:n])), 0)
+        if not overlap:
+            continue
+        parts, rest = [(first, at[len(text) - overlap], at[-1] + 1)], key[overlap:]
+        for number in range(first + 1, min(first + _LONGEST, len(keys))):
+            following, places_ = keys[number]
+            if following and rest.startswith(following):
+                parts.append((number, places_[0], places_[-1] + 1))
+                rest = rest[len(following):]
+            elif rest and following.startswith(rest):
+                parts.append((number, places_[0], places_[len(rest) - 1] + 1))
+                rest = ""
+            else:
+                break
+            if not rest:
+                yield Place(tuple(parts))
+                break
+
+
+def _misread(key: str, keys: Sequence[tuple[str, list[int]]], lines: Sequence[Line]) -> Iterator[Place]:
+    """The part of a line that shares nearly all letters with the value, and all its digits in order."""
+    digits = [c for c in key if c.isdigit()]
+    if len(key) < 4 or len(digits) > len(key) / 2:
+        return
+    for number, (text, at) in enumerate(keys):
+        if len(text) < 0.8 * len(key):
+            continue
+        found = fuzz.partial_ratio_alignment(key, text, score_cutoff=_ALIKE)
+        if found is None or found.dest_end - found.dest_start < 0.8 * len(key):
+            continue
+        part = text[found.dest_start:found.dest_end]
+        if [c for c in part if c.isdigit()] == digits and fuzz.ratio(key, part) >= _ALIKE:
+            yield Place(((number, at[found.dest_start], at[found.dest_end - 1] + 1),))

@@ -1,0 +1,156 @@
+"""The labels on a page: which pieces of which lines are words of the catalogue, or of a field that the client made up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz import fuzz, process
+
+from hunyuanocr.fields.catalogue import KNOWN, compact
+from hunyuanocr.fields.dates import find_dates
+from hunyuanocr.fields.layout import Cell, Layout
+from hunyuanocr.fields.money import find_money
+from hunyuanocr.fields.spans import narrow
+from hunyuanocr.types import FieldSpec, FieldType, Line
+
+_SEPARATORS = ":=;|#."
+CURRENCY_WORDS = re.compile(r"\b(?:rm|myr|rmb|cny|usd|sgd)\b|[¥￥$]|[(（]元[)）]", re.IGNORECASE)
+_FUZZY = 84.0  # share of equal letters, per cent: one wrong letter in seven
+
+Weights = Mapping[str, float]  # field name → how strongly the word means it, 0 … 1
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label on the page. `quality` says how sure it is one: 1 for a word followed by a colon or alone in its box."""
+
+    cell: Cell
+    fields: Weights
+    quality: float
+    colon: bool = False
+
+
+def _weights(words: Iterable[tuple[str, Sequence[str]]]) -> dict[str, dict[str, float]]:
+    table: dict[str, dict[str, float]] = {}
+    for name, printed in words:
+        for rank, word in enumerate(printed):
+            if key := compact(word):
+                table.setdefault(key, {}).setdefault(name, 1 - 0.3 * rank / len(printed))
+    return table
+
+
+_KNOWN_LABELS = _weights((name, field.printed) for name, field in KNOWN.items())
+
+
+class LabelFinder:
+    """Finds the labels of the known fields and of those that are asked for by words of their own."""
+
+    def __init__(self, wanted: Sequence[FieldSpec]) -> None:
+        own = _weights((f"?{spec.key}", (spec.key.replace("_", " "),)) for spec in wanted if spec.name is None)
+        self.words = {**_KNOWN_LABELS, **{key: {**_KNOWN_LABELS.get(key, {}), **fields} for key, fields in own.items()}}
+        self._starts: dict[str, list[int]] = {}
+        for key in self.words:
+            lengths = self._starts.setdefault(key[:2], [])
+            if len(key) not in lengths:
+                lengths.append(len(key))
+        for lengths in self._starts.values():
+            lengths.sort(reverse=True)
+        fuzzy = {name for spec in wanted if (name := spec.name)} | {"total_amount", "subtotal", "paid_amount", "change", "print_date"}
+        self._fuzzy = [key for key, fields in self.words.items() if len(key) >= 4 and (key in own or fuzzy & fields.keys())]
+
+    def find(self, layout: Layout) -> list[Label]:
+        """All labels, in reading order."""
+        labels = []
+        for row in layout.rows:
+            for cell in row:
+                found = list(self._in_line(layout, cell))
+                first = found[0] if found and found[0].cell.start == cell.start else None
+                # A word that other words follow (Total excl. of GST) may be the start of a longer label, misread or reworded.
+                if first is None or first.quality < 0.7:
+                    whole = self._misread(layout, cell)
+                    found = whole + [label for label in found if not whole or label.cell.start >= whole[0].cell.end]
+                labels += found
+        return labels
+
+    def _in_line(self, layout: Layout, cell: Cell) -> Iterator[Label]:
+        """Words of the catalogue at the start of a line, or inside it after a gap or before a colon; the longest wins."""
+        text = narrow(layout.lines[cell.line].text).lower()
+        letters = [i for i, c in enumerate(text) if c.isalnum()]
+        key_of_line = "".join(text[i] for i in letters)
+        position = 0
+        while position < len(letters):
+            step = 1
+            for length in self._starts.get(key_of_line[position:position + 2], ()) if _opens(text, letters[position]) else ():
+                last = position + length - 1
+                fields = self.words.get(key_of_line[position:last + 1]) if last < len(letters) else None
+                if fields is None:
+                    continue
+                start, end = letters[position], letters[last] + 1
+                if (quality := _quality(text, start, end)) > 0:
+                    colon = text[end:].lstrip(" )）")[:1] in (":", "=")
+                    yield Label(layout.cell(cell.line, start, end), fields, quality, colon)
+                    step = length
+                    break
+            position += step
+
+    def _misread(self, layout: Layout, cell: Cell) -> list[Label]:
+        """The start of a line, up to its colon or its first value, where it is nearly a word of the catalogue."""
+        end = _phrase_end(layout.lines[cell.line])
+        key = compact(CURRENCY_WORDS.sub(" ", layout.lines[cell.line].text[:end]))
+        if not 4 <= len(key) <= 40:
+            return []
+        best = process.extractOne(key, self._fuzzy, scorer=fuzz.ratio, score_cutoff=_FUZZY)
+        if best is None:
+            return []
+        colon = narrow(layout.lines[cell.line].text)[end:].lstrip()[:1] == ":"
+        return [Label(layout.cell(cell.line, 0, end), self.words[best[0]], 0.9 * best[1] / 100, colon)]
+
+
+def _opens(text: str, start: int) -> bool:
+    """Whether a word may begin here: at the start, after a sign or a gap, or where the script changes."""
+    if start == 0 or not text[start - 1].isalnum():
+        return True
+    before, here = text[start - 1], text[start]
+    return before.isascii() != here.isascii() or (not here.isascii() and ":" in text[start:start + 8])
+
+
+def _quality(text: str, start: int, end: int) -> float:
+    """How well the piece stands as a label: 0 inside another word, 1 alone or before a colon."""
+    rest = text[end:]
+    after = rest.lstrip(" )）]】")
+    latin = text[end - 1].isascii() and text[end - 1].isalpha()
+    glued = rest[:1]
+    if latin and glued.isascii() and glued.isalpha() and not rest.startswith("rm"):
+        return 0.0
+    if text[end - 1].isdigit() and glued.isdigit():
+        return 0.0
+    if not after or after[0] in _SEPARATORS:
+        quality = 1.0
+    elif after[0].isdigit() or after[0] in "¥￥$-(（" or after.startswith("rm"):
+        quality = 0.9
+    elif rest[:1].isspace():
+        quality = 0.7 if not latin else 0.5
+    else:
+        quality = 0.45  # the next word begins at once: 合计壹拾元, 日期二〇二六年
+    before = text[:start].rstrip(" ([（【*")[-1:]
+    inside = before.isalpha() and not (after and after[0] in _SEPARATORS)  # behind a value a new label may begin
+    if end - start == 1 and not (after[:1] in (":", "") or rest[:1].isspace()):
+        return 0.0
+    return quality * (0.4 if inside else 1.0)
+
+
+def _phrase_end(line: Line) -> int:
+    """Where the words before the value end: at the colon, the first amount, or the first date."""
+    plain = narrow(line.text)
+    ends = [plain.find(":")] if ":" in plain else []
+    ends += [span.start for span, _ in find_money(line.text)[:1]] + [span.start for span, _ in find_dates(line.text)[:1]]
+    return min((e for e in ends if e > 0), default=len(line.text))
+
+
+def field_type(name: str, wanted: Sequence[FieldSpec]) -> FieldType:
+    """The type of a label's field; a client's own field starts with "?"."""
+    if name.startswith("?"):
+        return next((spec.type for spec in wanted if spec.key == name[1:]), FieldType.TEXT)
+    return KNOWN[name].type

@@ -1,0 +1,183 @@
+"""What is known about the pages before any field is chosen: rows, labels, and which values each label speaks about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from hunyuanocr.fields.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
+from hunyuanocr.fields.layout import Cell, Layout
+from hunyuanocr.fields.money import Money, find_money
+from hunyuanocr.fields.table import Table, find_table
+from hunyuanocr.fields.values import find_values
+from hunyuanocr.types import FieldSpec, FieldType, Line
+
+_WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A label and a value that it speaks about. `score` is 0 … 1."""
+
+    field: str
+    label: Label
+    cell: Cell
+    score: float
+
+
+@dataclass(frozen=True)
+class Amount:
+    """An amount of money on the page."""
+
+    cell: Cell
+    money: Money
+    printed_as_money: bool  # with a currency or decimals, not a bare number
+
+
+class PageView:
+    """Lines of one request, analysed once; the choosers of fields read from it."""
+
+    def __init__(self, lines: Sequence[Line], wanted: Sequence[FieldSpec]) -> None:
+        self.layout = Layout(lines)
+        self.lines = self.layout.lines
+        self.wanted = tuple(wanted)
+        self.table: Table | None = find_table(self.layout)
+        headers = {c.line for c in self.table.header} if self.table else set()
+        self.labels = [label for label in LabelFinder(wanted).find(self.layout) if label.cell.line not in headers]
+        self._labels_of: dict[int, list[Label]] = {}
+        for label in self.labels:
+            self._labels_of.setdefault(label.cell.line, []).append(label)
+        self._streams = [list(self._stream(row)) for row in self.layout.rows]
+
+    def _stream(self, row: Sequence[Cell]) -> Iterator[Label | Cell]:
+        """A row, left to right, as labels and the text between them."""
+        for cell in row:
+            position = cell.start
+            for label in self._labels_of.get(cell.line, ()):
+                if label.cell.start > position and self.lines[cell.line].text[position:label.cell.start].strip():
+                    yield self.layout.cell(cell.line, position, label.cell.start)
+                yield label
+                position = label.cell.end
+            if self.lines[cell.line].text[position:cell.end].strip():
+                yield self.layout.cell(cell.line, position, cell.end)
+
+    @cached_property
+    def links(self) -> list[Link]:
+        """Every label with the value to its right or, where nothing fitting stands there, below it."""
+        found: list[Link] = []
+        for row, stream in enumerate(self._streams):
+            for position, item in enumerate(stream):
+                if isinstance(item, Label):
+                    right = [c for c in stream[position + 1:_next_label(stream, position)] if isinstance(c, Cell)]
+                    for name, weight in item.fields.items():
+                        found += self._link(name, weight, item, right, row)
+        return found
+
+    def _link(self, name: str, weight: float, label: Label, right: Sequence[Cell], row: int) -> Iterator[Link]:
+        type = field_type(name, self.wanted)
+        base = weight * label.quality
+        if (beside := self._beside(label, right, type)) is not None:
+            cell, share = beside
+            yield Link(name, label, cell, base * share)
+        elif not right or type not in _WORDS:
+            below = self._below(label, type, row)
+            if below is not None:
+                yield Link(name, label, below, base * (0.7 if not right else 0.4))
+
+    def _beside(self, label: Label, right: Sequence[Cell], type: FieldType) -> tuple[Cell, float] | None:
+        """The value in the text right of the label, and how little foreign text stands between (1: none)."""
+        if type in _WORDS:
+            first = right[0] if right else None
+            if first is None or (first.line == label.cell.line and not label.colon and label.quality < 0.7):
+                return None
+            spans = find_values(first.text, type)
+            return (self.layout.cell(first.line, first.start + spans[0].start, first.start + spans[0].end), 1.0) if spans else None
+        foreign = 0
+        candidates: list[tuple[Cell, float]] = []
+        for cell in right:
+            spans = find_values(cell.text, type)
+            position = 0
+            for span in spans:
+                foreign += _foreign(cell.text[position:span.start])
+                position = span.end
+                own = max(4, len(label.cell.text))
+                candidates.append((self.layout.cell(cell.line, cell.start + span.start, cell.start + span.end), own / (own + foreign)))
+            foreign += _foreign(cell.text[position:])
+        if not candidates:
+            return None
+        return max(candidates, key=lambda c: (_looks_like(c[0].text, type), c[0].x1)) if type is FieldType.MONEY else candidates[0]
+
+    def _below(self, label: Label, type: FieldType, row: int) -> Cell | None:
+        """The value in the next two rows that stands under the label."""
+        of = label.cell
+        for stream in self._streams[row + 1:row + 3]:
+            for item in stream:
+                if isinstance(item, Label) or item.page != of.page or item.y - of.y > 3.2 * max(of.h, item.h) or item.y <= of.y:
+                    continue
+                beside = min(item.x1, of.x1) - max(item.x0, of.x0)
+                if beside < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
+                    continue
+                spans = find_values(item.text, type)
+                if spans and sum(len(s.text) for s in spans[:1]) >= 0.6 * len(item.text.strip()):
+                    return self.layout.cell(item.line, item.start + spans[0].start, item.start + spans[0].end)
+        return None
+
+    def continued(self, link: Link) -> list[Cell]:
+        """The lines below a labelled address that go on with it: unlabelled, starting under its value, following at once."""
+        cells: list[Cell] = []
+        for stream in self._streams[link.cell.row + 1:link.cell.row + 4]:
+            first = stream[0] if stream else None
+            above = cells[-1] if cells else link.cell
+            if not isinstance(first, Cell) or first.page != above.page or first.y - above.y > 1.8 * max(first.h, above.h):
+                break
+            if abs(first.x0 - link.cell.x0) > 1.5 * first.h or find_values(first.text, FieldType.PHONE) or len(stream) > 1:
+                break
+            cells.append(first)
+        return cells
+
+    @cached_property
+    def amounts(self) -> list[Amount]:
+        """Every amount on the pages, in reading order."""
+        found = []
+        for row in self.layout.rows:
+            for cell in row:
+                text = self.lines[cell.line].text
+                for span, money in find_money(text):
+                    whole = money.amount == money.amount.to_integral_value() and "." not in span.text and "," not in span.text
+                    found.append(Amount(self.layout.cell(cell.line, span.start, span.end), money, not whole or money.currency is not None))
+        return found
+
+    def best(self, name: str, least: float = 0.3) -> Link | None:
+        """The strongest link of a field whose value no other label claims more strongly."""
+        owners = self.claims
+        own = [link for link in self.links if link.field == name and link.score >= least]
+        own = [link for link in own if owners[_place(link.cell)] <= link.score + 0.05]
+        return max(own, key=lambda link: link.score, default=None)
+
+    @cached_property
+    def claims(self) -> dict[tuple[int, int], float]:
+        """The strongest claim of any field on each value, by line and first character."""
+        claims: dict[tuple[int, int], float] = {}
+        for link in self.links:
+            place = _place(link.cell)
+            claims[place] = max(claims.get(place, 0.0), link.score)
+        return claims
+
+
+def _foreign(text: str) -> int:
+    """Letters that are no currency."""
+    return sum(c.isalpha() for c in CURRENCY_WORDS.sub("", text))
+
+
+def _place(cell: Cell) -> tuple[int, int]:
+    return cell.line, cell.start
+
+
+def _next_label(stream: Sequence[Label | Cell], position: int) -> int:
+    return next((n for n in range(position + 1, len(stream)) if (i := stream[n]) and isinstance(i, Label) and i.quality >= 0.6), len(stream))
+
+
+def _looks_like(text: str, type: FieldType) -> bool:
+    found = find_money(text)
+    return bool(found and (found[0][1].currency or found[0][1].amount.as_tuple().exponent != 0)) if type is FieldType.MONEY else True

@@ -1,0 +1,199 @@
+"""A client's JSON Schema: which fields it asks for, and their answer as an object that validates against it.
+
+An object with properties is understood, each property a field: a string, number, integer or boolean, an object for money
+(amount, currency), or an array of objects for line items. `$ref` into the schema itself, `anyOf`/`oneOf` with null, and lists of
+types are followed. Source: JSON Schema, draft 2020-12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+
+from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
+from hunyuanocr.fields.catalogue import lookup
+from hunyuanocr.fields.table import column_named
+from hunyuanocr.types import Field, FieldSpec, FieldType
+
+_BY_FORMAT = {
+    "date": FieldType.DATE, "time": FieldType.TIME, "date-time": FieldType.DATETIME, "email": FieldType.TEXT, "uri": FieldType.TEXT,
+}  # fmt: skip
+_MOST_REFERENCES = 16
+
+
+def specs(schema: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
+    """The fields that the schema's properties ask for. Raises InvalidSchema if it is no JSON Schema of an object."""
+    _check(schema)
+    top = _resolved(schema, schema)
+    properties = top.get("properties")
+    if top.get("type", "object") != "object" or not isinstance(properties, Mapping) or not properties:
+        raise InvalidSchema("The schema is not of an object with properties.")
+    return tuple(_spec(key, _resolved(part, schema)) for key, part in properties.items())
+
+
+def fit(schema: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
+    """Normalised values that validate against the schema. Raises SchemaNotSatisfied, naming what does not fit."""
+    _check(schema)
+    top = _resolved(schema, schema)
+    found = {field.key: field for field in fields}
+    answer: dict[str, Any] = {}
+    for key, part in top.get("properties", {}).items():
+        value = _fitted(found.get(key), part, schema)
+        if value is not None or _valid(None, part, schema) or key in top.get("required", ()):
+            answer[key] = value
+    error = next(iter(Draft202012Validator(dict(schema)).iter_errors(answer)), None)
+    if error is not None:
+        raise SchemaNotSatisfied(_reason(error, found))
+    return answer
+
+
+def _check(schema: Any) -> None:
+    if not isinstance(schema, Mapping):
+        raise InvalidSchema("The schema is not a JSON object.")
+    try:
+        Draft202012Validator.check_schema(dict(schema))
+    except SchemaError as e:
+        raise InvalidSchema(f"The schema is not a JSON Schema: {e.message[:200]}") from e
+    for reference in _references(schema):
+        if not reference.startswith("#"):
+            raise InvalidSchema(f"The schema refers to {reference[:80]}, outside itself; nothing is fetched.")
+
+
+def _references(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _references(value)
+
+
+def _resolved(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part itself, behind its references and its choice between something and null."""
+    for _ in range(_MOST_REFERENCES):
+        if not isinstance(part, Mapping):
+            return {}
+        if isinstance(reference := part.get("$ref"), str):
+            target = _target(reference, schema)
+            part = {**target, **{k: v for k, v in part.items() if k != "$ref"}}
+            continue
+        choices = [c for c in (part.get("anyOf") or part.get("oneOf") or part.get("allOf") or ()) if c != {"type": "null"}]
+        if choices and "type" not in part and "properties" not in part:
+            rest = {k: v for k, v in part.items() if k not in ("anyOf", "oneOf", "allOf")}
+            part = {**choices[0], **rest} if isinstance(choices[0], Mapping) else {}
+            continue
+        return part
+    raise InvalidSchema("The schema's references run in a circle.")
+
+
+def _target(reference: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    target: Any = schema
+    for step in reference.lstrip("#").strip("/").split("/"):
+        name = step.replace("~1", "/").replace("~0", "~")
+        if name and not (isinstance(target, Mapping) and name in target):
+            raise InvalidSchema(f"The schema refers to {reference[:80]}, which it does not have.")
+        target = target[name] if name else target
+    return target if isinstance(target, Mapping) else {}
+
+
+def _types(part: Mapping[str, Any]) -> set[str]:
+    kind = part.get("type")
+    return {kind} if isinstance(kind, str) else set(kind or ())
+
+
+def _spec(key: str, part: Mapping[str, Any]) -> FieldSpec:
+    known = lookup(key) or lookup(str(part.get("title", "")))
+    if "array" in _types(part):
+        return FieldSpec(key, "items", FieldType.ROWS)
+    if known is not None and known.type is not FieldType.ROWS:
+        return FieldSpec(key, known.name, known.type)
+    if (form := part.get("format")) in _BY_FORMAT:
+        return FieldSpec(key, None, _BY_FORMAT[str(form)])
+    return FieldSpec(key, None, FieldType.QUANTITY if _types(part) & {"number", "integer"} else FieldType.TEXT)
+
+
+def _fitted(field: Field | None, part: Any, schema: Mapping[str, Any]) -> Any:
+    """The first form of the field's value that validates; None if the field is not on the page or no form fits."""
+    if field is None:
+        return None
+    if field.type is FieldType.ROWS:
+        return _fitted_rows(field, part, schema)
+    return next((form for form in _forms(field, _resolved(part, schema)) if _valid(form, part, schema)), None)
+
+
+def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
+    """The value as the schema may want it, the most normalised first."""
+    normal, types = field.normalized, _types(part)
+    if field.value is None:
+        return
+    text = _plain(normal)
+    if types & {"number", "integer"} and text is not None:
+        yield from _numbers(text, types)
+    if "enum" in part or "const" in part:
+        wanted = part.get("enum", [part.get("const")])
+        yield from (w for w in wanted if isinstance(w, str) and w.casefold() in (field.value.casefold(), str(text).casefold()))
+    if isinstance(normal, Mapping) and "candidates" not in normal:
+        yield dict(normal)
+        yield {**normal, "amount": float(str(text))} if "amount" in normal else {**normal, "number": float(str(text))}
+    if text is not None:
+        yield text
+    yield field.value
+
+
+def _plain(normal: Any) -> str | None:
+    """The one word or number in a normalised value; None where it holds several readings."""
+    if isinstance(normal, Mapping):
+        return normal.get("amount") or normal.get("number")
+    return normal if isinstance(normal, str) else None
+
+
+def _numbers(text: str, types: set[str]) -> Iterator[int | float]:
+    try:
+        number = float(text)
+    except ValueError:
+        return
+    if number.is_integer() and "integer" in types:
+        yield int(number)
+    yield number
+
+
+def _fitted_rows(field: Field, part: Any, schema: Mapping[str, Any]) -> list[Any] | None:
+    items = _resolved(_resolved(part, schema).get("items", {}), schema)
+    properties = items.get("properties")
+    if field.rows is None:
+        return [] if _valid([], part, schema) else None
+    if not isinstance(properties, Mapping):  # an array of words: the names
+        return [row["name"].value for row in field.rows if "name" in row]
+    rows = []
+    for row in field.rows:
+        answer: dict[str, Any] = {}
+        for key, wanted in properties.items():
+            value = _fitted(row.get(key) or row.get(column_named(key) or key), wanted, schema)
+            if value is not None or _valid(None, wanted, schema):
+                answer[key] = value
+        rows.append(answer)
+    return rows
+
+
+def _valid(value: Any, part: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether the value fits this part; the schema's definitions come along for its references."""
+    if not isinstance(part, Mapping):
+        return part is not False
+    whole = {**part, **{key: schema[key] for key in ("$defs", "definitions") if key in schema}}
+    return Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER).is_valid(value)
+
+
+def _reason(error: ValidationError, found: Mapping[str, Field]) -> str:
+    key = str(error.absolute_path[0]) if error.absolute_path else None
+    if key is None:
+        return f"The answer does not fit the schema: {error.message[:200]}"
+    field = found.get(key)
+    if field is None or (field.value is None and not field.rows):
+        return f"The field '{key[:60]}' is not on the page, and the schema does not allow null."
+    return f"The field '{key[:60]}' does not fit the schema as it stands on the page."

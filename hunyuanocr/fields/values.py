@@ -1,0 +1,62 @@
+"""Values of a type inside a text, as spans: the amounts, dates, phone numbers … that could answer a field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from hunyuanocr.fields.dates import find_dates, find_times
+from hunyuanocr.fields.money import find_money
+from hunyuanocr.fields.spans import Span, narrow
+from hunyuanocr.types import FieldType
+
+PHONE = re.compile(r"(?<![\d.,])(?:\(?\+?\d{1,4}\)?[\s-]?)?\(?\d{2,4}\)?[\s-]?\d{3,4}[\s-]?\d{3,4}(?:\s?(?:转|ext\.?)\s?\d{1,6})?(?![\d.,]\d)")
+_IDENTIFIER = re.compile(r"(?:[A-Za-z]{1,5}[\s-]?)?[A-Za-z0-9]*[\d*][A-Za-z0-9*]*(?:(?:[-/.]|\s(?=[\dA-Z]{2,}\b))[A-Za-z0-9*]*[\d*][A-Za-z0-9*]*)*")
+_QUANTITY = re.compile(r"(?<![\d.,])(?:[x×*]\s?)?\d[\d,]*(?:\.\d+)?\s?(?:[^\W\d_]{1,4}(?![^\W_]))?", re.IGNORECASE)
+_PERCENT = re.compile(r"[-−]?\d+(?:[.,]\d+)?\s?[%％]")
+_MARKS = " \t:：;；,，.。=|-—_#*"
+
+
+def _spans(pattern: re.Pattern[str]) -> Callable[[str], list[Span]]:
+    def find(text: str) -> list[Span]:
+        return [Span(*m.span(), text[m.start():m.end()]) for m in pattern.finditer(narrow(text)) if m[0].strip()]
+
+    return find
+
+
+def _identifiers(text: str) -> list[Span]:
+    """Codes that hold a digit and are neither a date nor a time."""
+    taken = [s for s, _ in find_dates(text)] + [s for s, _ in find_times(text) if ":" in narrow(s.text)]
+    first = min((s.start for s in taken), default=len(text))
+    return [s for s in _spans(_IDENTIFIER)(text[:first]) if s.text.strip()]
+
+
+def words(text: str) -> list[Span]:
+    """The whole text without the signs and brackets at its ends."""
+    start = len(text) - len(text.lstrip(_MARKS))
+    inner = text[start:].rstrip(" \t:：;；,，=|")
+    for opening, closing in ("()", "（）", "[]", "【】"):
+        if inner.startswith(opening) and inner.endswith(closing):
+            start, inner = start + 1, inner[1:-1]
+        elif inner.startswith(closing):  # the rest of a bracketed label
+            start, inner = start + 1, inner[1:]
+    start += len(inner) - len(inner.lstrip(_MARKS))
+    inner = inner.strip(_MARKS.replace(".", "").replace("*", "").replace("-", ""))
+    return [Span(start, start + len(inner), inner)] if any(c.isalnum() for c in inner) else []
+
+
+_FINDERS: Mapping[FieldType, Callable[[str], list[Span]]] = {
+    FieldType.MONEY: lambda text: [s for s, _ in find_money(text)],
+    FieldType.DATE: lambda text: [s for s, _ in find_dates(text)],
+    FieldType.TIME: lambda text: [s for s, _ in find_times(text)],
+    FieldType.DATETIME: lambda text: [s for s, _ in find_dates(text)],
+    FieldType.PHONE: _spans(PHONE),
+    FieldType.QUANTITY: _spans(_QUANTITY),
+    FieldType.PERCENT: _spans(_PERCENT),
+    FieldType.IDENTIFIER: _identifiers,
+}
+
+
+def find_values(text: str, type: FieldType) -> list[Span]:
+    """Values of that type in the text, left to right; for words, the whole text."""
+    return _FINDERS.get(type, words)(text)
