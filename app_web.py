@@ -1,0 +1,199 @@
+"""Serves the page and the API: `--port` has both, `--api-port` the API alone; one process and one reader behind them.
+
+Run through ./launch_web_pt.sh, which installs what is missing first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import psutil
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+
+from hunyuanocr.config import BackendChoice, Settings, load_settings
+from hunyuanocr.errors import ConfigError, HunyuanOcrError
+from hunyuanocr.privacy import stay_home
+
+_GRACE_S = 8  # for requests that run when the signal comes; an open page keeps a stream open for ever
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. The exit status: 0, 1 when serving failed, 2 when the flags or settings cannot work."""
+    stay_home()  # first: the readers and the page are imported later
+    try:
+        settings = _settings(_parser().parse_args(argv))
+        _log()
+        with _listening(settings) as (page_socket, api_socket):
+            page_app, api_app, why = _apps(settings)
+            _announce(settings, why, page_socket, api_socket)
+            return asyncio.run(_serve(_server(page_app, "on"), page_socket, _server(api_app, "off"), api_socket))
+    except HunyuanOcrError as e:
+        _err.print(f"Error: {e.message}\n  {e.hint}", markup=False)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="launch_web_pt.sh", allow_abbrev=False, description="Page and API of the appliance, on this machine.",
+        epilog="Settings may also stand in the environment (HUNYUANOCR_…) and in a TOML file; flags win, then the environment.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--host", help="address to listen on (127.0.0.1: this machine only; 0.0.0.0: the local network too)")
+    add("--port", type=int, help="port of the page and the API (7860)")
+    add("--api-port", type=int, help="port of the API alone (8000)")
+    add("--model-path", type=Path, help="folder of the HunyuanOCR weights (models/hunyuanocr-1b)")
+    add("--device", help="device of the torch reader (cuda:0)")
+    add("--backend", choices=get_args(BackendChoice), help="which reader serves (auto: the GPU model where it can run)")
+    add("--no-page", action="store_true", help="the API alone on both ports; saves memory")
+    add("--config", type=Path, help="TOML file with settings")
+    return parser
+
+
+def _settings(flags: argparse.Namespace) -> Settings:
+    """Flags over environment over file; what is not given is not set."""
+    if flags.config is not None:
+        os.environ["HUNYUANOCR_CONFIG"] = str(flags.config)
+    server: dict[str, Any] = {"host": flags.host, "port": flags.port, "api_port": flags.api_port}
+    server = {name: value for name, value in server.items() if value is not None}
+    if flags.no_page:
+        server["page"] = False
+    chosen = {name: getattr(flags, name) for name in ("model_path", "device", "backend") if getattr(flags, name) is not None}
+    settings = load_settings(**chosen, **({"server": server} if server else {}))
+    if settings.server.port == settings.server.api_port != 0:
+        raise ConfigError("The page and the API alone cannot share a port.", hint="Give --port and --api-port different numbers.")
+    return settings
+
+
+def _log() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    for room in ("api", "hunyuanocr", "web"):
+        logging.getLogger(room).setLevel(logging.INFO)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both sockets, bound before anything is loaded, so that a taken port is told at once."""
+    server = settings.server
+    with _bound(server.host, server.port, "--port") as page, _bound(server.host, server.api_port, "--api-port") as api:
+        yield page, api
+
+
+def _bound(host: str, port: int, flag: str) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as e:
+        if e.errno == errno.EADDRINUSE:
+            hint = f"Choose another with {flag}, or stop the program that listens there (ss -ltnp shows it)."
+            raise ConfigError(f"Port {port} is taken by another program.", hint=hint) from e
+        if e.errno == errno.EACCES:
+            raise ConfigError(f"Port {port} may be opened by root only.", hint=f"Choose one above 1023 with {flag}.") from e
+        raise ConfigError(f"Cannot listen on {host}: {e.strerror}.", hint="Give an address of this machine with --host.") from e
+    return listener
+
+
+def _apps(settings: Settings) -> tuple[FastAPI, FastAPI, str]:
+    """Two apps around one pipeline, and why this reader serves. The first app starts and closes it; the other has no life."""
+    from api.app import create_app  # noqa: PLC0415
+    from hunyuanocr.backends import create_backend  # noqa: PLC0415
+    from hunyuanocr.pipeline import Pipeline  # noqa: PLC0415
+
+    backend, why = create_backend(settings)
+    pipeline = Pipeline(backend, settings)
+    apps = create_app(settings, pipeline), create_app(settings, pipeline)
+    for app in apps:
+        app.state.why = why
+    if settings.server.page:
+        from web.page import mount_page  # noqa: PLC0415 -- Gradio is heavy: not without a page
+
+        mount_page(apps[0], pipeline, settings)
+    return *apps, why
+
+
+def _announce(settings: Settings, why: str, page: socket.socket, api: socket.socket) -> None:
+    """Which reader serves and why, and where to open the page."""
+    _out.print(why, markup=False)
+    hosts = [settings.server.host]
+    if hosts[0] in ("0.0.0.0", "::", ""):  # noqa: S104 -- compared, not bound
+        hosts = [*_lan_addresses(), "127.0.0.1"]
+    for what, listener in (("Page and API" if settings.server.page else "API", page), ("API alone", api)):
+        port = listener.getsockname()[1]
+        places = "  ".join(f"http://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts)
+        _out.print(f"{what + ':':<14}{places}", markup=False)
+
+
+def _lan_addresses() -> list[str]:
+    """IPv4 addresses by which others reach this machine, asked of its own interfaces: nothing is sent, no route is needed."""
+    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
+    inner = ("lo", "docker", "br-", "veth", "virbr")  # bridges to containers, not to phones
+    return [
+        address.address
+        for name, addresses in psutil.net_if_addrs().items()
+        if name in up and not name.startswith(inner)
+        for address in addresses
+        if address.family == socket.AF_INET and not address.address.startswith("127.")
+    ]
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to us: there are two of them in this process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
+    return _Server(uvicorn.Config(
+        app, lifespan=lifespan, access_log=False, log_level="warning", log_config=None, server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    ))  # fmt: skip
+
+
+async def _serve(page: _Server, page_socket: socket.socket, api: _Server, api_socket: socket.socket) -> int:
+    servers = (page, api)
+
+    def finish() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    def asked() -> None:
+        for server in servers:
+            server.force_exit = server.should_exit  # asked twice: now
+        finish()
+
+    async def run(server: _Server, listener: socket.socket) -> None:
+        await server.serve(sockets=[listener])
+        finish()  # one that could not start, or ended, ends the other
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked)
+    await asyncio.gather(run(page, page_socket), run(api, api_socket))
+    return 0 if all(server.started for server in servers) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The page. `mount_page` puts it at `/` of an application."""

@@ -1,0 +1,115 @@
+"""What happens when a person chooses a picture or asks for something; knows the pipeline, not Gradio."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.schemas import OcrAnswer
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import HunyuanOcrError, ImageTooLarge
+from hunyuanocr.images import open_pages
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.types import Notice, Result
+from web.draw import picture, sheets
+from web.shelf import Picture, Shelf, take
+from web.strings import Language, safe, say
+from web.table import copyable, failure, quiet, table, warnings
+
+_SHELF_AGE_S = 900.0  # a person who comes back later chooses the picture again
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the page remembers of one person: the token of the picture and the last result."""
+
+    token: str | None = None
+    result: Result | None = None
+    notices: tuple[Notice, ...] = ()  # about the picture, before anything is read
+
+
+@dataclass(frozen=True)
+class View:
+    """HTML for each part of the page; `tab` is the one to open."""
+
+    notices: str = ""
+    picture: str = ""
+    fields: str = ""
+    text: str = ""
+    json: str = ""
+    tab: str = "fields"
+
+
+class Desk:
+    """Takes uploads and has them read by the pipeline. `folder` is where the browser's uploads arrive."""
+
+    def __init__(self, pipeline: Pipeline, settings: Settings, folder: Path) -> None:
+        self.pipeline = pipeline
+        self.settings = settings
+        self.folder = folder
+        self.shelf = Shelf(4 * settings.images.max_bytes, _SHELF_AGE_S)
+
+    async def choose(self, upload: str, language: Language) -> tuple[Session, View]:
+        """An upload → its preview and warnings. The file is gone from the disk when this returns, whatever happens."""
+        try:
+            data = await asyncio.to_thread(take, upload, self.folder)
+            chosen, notices = await asyncio.to_thread(self._open, data)
+        except HunyuanOcrError as e:
+            return Session(), View(notices=failure(e, language))
+        session = Session(self.shelf.put(chosen), notices=notices)
+        return session, self.show(session, language)
+
+    async def read(self, session: Session, instruction: str, language: Language) -> tuple[Session, View]:
+        """The chosen picture and an instruction → the result."""
+        chosen = self.shelf.get(session.token)
+        if chosen is None:
+            words = say("expired" if session.token else "no_picture", language)
+            return session, View(notices=f'<div class="notice" role="status" data-code="no_picture">{words}</div>')
+        try:
+            result = await self.pipeline.run(Request(chosen.data, understand(instruction), owner="page"))
+        except HunyuanOcrError as e:
+            view = View(notices=failure(e, language), picture=picture(chosen.sheets, chosen.pages, language))
+            return Session(session.token, notices=session.notices), view
+        session = Session(session.token, result, session.notices)
+        return session, self.show(session, language)
+
+    def show(self, session: Session, language: Language) -> View:
+        """Everything in the person's language; also when the language changes."""
+        chosen, result = self.shelf.get(session.token), session.result
+        if result is None:
+            preview = picture(chosen.sheets, chosen.pages, language) if chosen else ""
+            return View(warnings(session.notices, language), preview)
+        pages = len(result.page_sizes)
+        return View(
+            notices=warnings(result.notices, language) + quiet(_footnote(result, language)),
+            picture=picture(chosen.sheets, pages, language, result.lines, result.fields) if chosen else "",
+            fields=table(result.fields, language, pages),
+            text=copyable(result.markdown or result.text, language, say("no_text", language)),
+            json=copyable(wire(result), language),
+            tab="fields" if result.fields else "text",
+        )
+
+    def _open(self, data: bytes) -> tuple[Picture, tuple[Notice, ...]]:
+        pages = open_pages(data, self.settings.images)
+        return Picture(data, sheets(pages), len(pages)), tuple(notice for page in pages for notice in page.notices)
+
+
+def _footnote(result: Result, language: Language) -> str:
+    return safe(say("took", language).format(f"{result.elapsed_ms / 1000:.1f}", result.model))
+
+
+def wire(result: Result) -> str:
+    """The API's answer as JSON, points on one line each."""
+    answer = json.dumps(OcrAnswer.of(result).model_dump(mode="json"), ensure_ascii=False, indent=2)
+    return re.sub(r"\[\n\s+(-?[\d.]+),\n\s+(-?[\d.]+)\n\s+\]", r"[\1, \2]", answer)
+
+
+def failed_upload(reason: str, settings: Settings, language: Language) -> str:
+    """What the browser says when it could not send the file: `too_large`, or anything else when the network broke."""
+    if reason == "too_large":
+        return failure(ImageTooLarge(f"The file is larger than {settings.images.max_bytes // 2**20} MB."), language)
+    return f'<div class="notice error" role="alert" data-code="upload_failed">{say("upload_failed", language)}</div>'

@@ -1,0 +1,122 @@
+"""The page: a Gradio app at `/` that shows what `desk` does. Nothing on it comes from outside this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+
+from hunyuanocr.config import Settings
+from hunyuanocr.pipeline import Pipeline
+from web.desk import Desk, Session, View, failed_upload
+from web.parts import HERE, Page, asset
+from web.shelf import sweep
+from web.strings import Language, preferred
+
+_LEFT_OVER_S = 300.0  # an upload that nobody asked about for so long was broken off
+_FONTS = (  # of the system; the first that is there and has the character
+    "system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "WenQuanYi Micro Hei",
+    "sans-serif",
+)  # fmt: skip
+
+
+def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
+    """Put the page at `/` of `app`, last: it answers whatever no route answers. The caller starts the pipeline."""
+    folder = Path(tempfile.mkdtemp(prefix="hunyuanocr-page-"))  # mode 0700
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # the one way to tell Gradio; it is read when the blocks are made
+    desk = Desk(pipeline, settings, folder)
+    _tidy(app, desk)
+    gr.mount_gradio_app(
+        app, _blocks(desk), path="/", footer_links=[], run_history=False, show_error=False, ssr_mode=False, pwa=False,
+        mcp_server=False, enable_monitoring=False, max_file_size=settings.images.max_bytes, theme=_theme(),
+        head=f"<style>{asset('page.css')}</style>", js=asset("page.js"), favicon_path=str(HERE / "favicon.png"),
+    )  # fmt: skip
+    return app
+
+
+def _theme() -> gr.themes.Base:
+    mono = ("ui-monospace", "Consolas", "monospace")
+    theme = gr.themes.Default(primary_hue="teal", neutral_hue="slate", radius_size="lg", font=_FONTS, font_mono=mono)
+    return theme.set(  # darker than Gradio's own: grey and white on teal must be read in sunlight (WCAG AA)
+        color_accent="*primary_700", body_text_color_subdued="*neutral_600",
+        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800",
+    )  # fmt: skip
+
+
+def _tidy(app: FastAPI, desk: Desk) -> None:
+    """Sweep up uploads that never arrived while the app lives, and everything when it ends."""
+    inner = app.router.lifespan_context
+
+    async def sweep_now_and_then() -> None:
+        while True:
+            await asyncio.sleep(60)
+            desk.shelf.expire()
+            await asyncio.to_thread(sweep, desk.folder, _LEFT_OVER_S)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        sweeper = asyncio.create_task(sweep_now_and_then())
+        try:
+            async with inner(app) as state:
+                yield state
+        finally:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            shutil.rmtree(desk.folder, ignore_errors=True)
+
+    app.router.lifespan_context = lifespan
+
+
+def _blocks(desk: Desk) -> gr.Blocks:
+    with gr.Blocks(title="HunyuanOCR", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
+        page = Page(desk.settings, desk.shelf)
+        _wire(blocks, page, desk)
+    return blocks
+
+
+def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
+    """Connect what a person does with what happens."""
+
+    async def open_page(request: gr.Request) -> dict[Any, Any]:
+        language = preferred(request.headers.get("accept-language"))
+        return {page.language: language, **page.words(language), **page.view(View(), language)}
+
+    async def change_language(session: Session, language: Language) -> dict[Any, Any]:
+        return {**page.words(language), **page.view(desk.show(session, language), language)}
+
+    async def choose(old: Session, language: Language, event: gr.EventData) -> dict[Any, Any]:
+        desk.shelf.drop(old.token)
+        session, view = await desk.choose(str(event.path), language)
+        return {page.session: session, **page.view(view, language)}
+
+    def refused(language: Language, event: gr.EventData) -> dict[Any, Any]:
+        return {page.notices: failed_upload(str(event.reason), desk.settings, language)}
+
+    async def read(session: Session, instruction: str, language: Language) -> dict[Any, Any]:
+        session, view = await desk.read(session, instruction, language)
+        return {page.session: session, **page.view(view, language)}
+
+    def preset(event: gr.EventData) -> str:
+        return str(event.instruction)
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
+    waiting: dict[str, Any] = quiet | {"show_progress": "minimal", "show_progress_on": page.picture}
+    asked = [page.session, page.instruction, page.language]
+    ready = "(l) => { document.documentElement.lang = l; document.documentElement.dataset.ready = ''; }"
+    opened = blocks.load(open_page, None, page.everything, **quiet)
+    changed = page.language.input(change_language, [page.session, page.language], page.everything, **quiet)
+    for event in (opened, changed):
+        event.then(None, page.language, js=ready)
+    page.picker.picked(choose, [page.session, page.language], page.everything, **waiting)
+    page.picker.refused(refused, page.language, page.notices, **quiet)
+    page.presets.preset(preset, None, page.instruction, **quiet).then(read, asked, page.everything, **waiting)
+    gr.on([page.read.click, page.instruction.submit], read, asked, page.everything, **waiting)

@@ -1,0 +1,155 @@
+"""Every word on the page, in Chinese and English, and the words for the errors and warnings that a person may meet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import escape
+from typing import Literal
+
+from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.fields.catalogue import KNOWN
+from hunyuanocr.types import Notice
+
+Language = Literal["zh", "en"]
+LANGUAGES: Mapping[str, Language] = {"中文": "zh", "English": "en"}
+
+TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
+    "title": ("票据识别", "Receipt reader"),
+    "subtitle": (
+        "拍一张照片，说出想要的内容。图片只在这台机器上处理。",
+        "Take a photo, say what you want. Pictures stay on this machine.",
+    ),
+    "camera": ("拍照", "Take a photo"),
+    "choose": ("选择文件", "Choose a file"),
+    "drop": ("也可以把文件拖到这里，或粘贴图片", "or drop a file here, or paste a picture"),
+    "formats": (
+        "JPEG、PNG、WebP、BMP、GIF、TIFF、PDF；iPhone 的 HEIC 照片可直接使用",
+        "JPEG, PNG, WebP, BMP, GIF, TIFF, PDF; HEIC photos of an iPhone work as they are",
+    ),
+    "sending": ("正在上传…", "Uploading…"),
+    "instruction": ("想要什么？", "What do you want?"),
+    "placeholder": ("例如：提取总金额和日期", "For example: extract total amount and date"),
+    "read": ("开始识别", "Read"),
+    "fields": ("字段", "Fields"),
+    "text": ("文字", "Text"),
+    "picture": ("图片", "Picture"),
+    "json": ("JSON", "JSON"),
+    "field": ("字段", "Field"),
+    "value": ("内容", "Value"),
+    "normalized": ("规范值", "Normalised"),
+    "confidence": ("置信度", "Confidence"),
+    "proof": ("核对", "Evidence"),
+    "grounded": ("图上有", "on the page"),
+    "ungrounded": ("图上未找到，请核对", "not found, please check"),
+    "missing": ("图上没有", "not on the page"),
+    "or": ("或", "or"),
+    "page": ("第 {} 页", "page {}"),
+    "choose_row": ("点一行，图片上会标出它的位置。", "Choose a row to mark its place on the picture."),
+    "no_fields": ("这次没有要求字段，结果在“文字”里。", "No fields were asked for; the result is under Text."),
+    "no_text": ("图片上没有找到文字。", "No text was found on the picture."),
+    "more_pages": ("这里只显示前 {} 页，结果包含全部页面。", "The first {} pages are shown here; the result covers all."),
+    "copy": ("复制", "Copy"),
+    "copied": ("已复制", "Copied"),
+    "empty": ("图片会显示在这里。", "The picture will appear here."),
+    "waiting": ("结果会显示在这里。", "The result will appear here."),
+    "took": ("{} 秒 · {}", "{} s · {}"),
+    "no_picture": ("请先拍照或选择文件。", "Take a photo or choose a file first."),
+    "expired": ("图片已从内存中清除，请重新选择。", "The picture is no longer kept; please choose it again."),
+    "upload_failed": ("上传没有完成，请检查网络后再试。", "The upload did not finish; check the network and try again."),
+    "hint_new_photo": ("可以重新拍一张再试。", "Taking the photo again may help."),
+}
+
+PRESETS: Mapping[Language, tuple[str, ...]] = {  # one tap; each is an instruction as a person would type it
+    "zh": ("提取总金额", "提取商户、日期和总金额", "提取商品明细", "提取处方：患者、日期、药品、医生", "识别全部文字"),
+    "en": (
+        "Extract the total amount",
+        "Extract merchant, date and total amount",
+        "Extract the items",
+        "Extract the prescription: patient, date, drugs, doctor",
+        "Read all text",
+    ),
+}
+
+_ERRORS: Mapping[str, tuple[str, str]] = {  # code: what went wrong and what to do, in Chinese; English comes with the error
+    "internal_error": ("出了点问题。", "请再试一次；如果仍然失败，请联系管理员。"),
+    "bad_request": ("请求无法理解。", "请重新选择图片再试。"),
+    "invalid_value": ("这条指令无法使用。", "请缩短或换一种说法。"),
+    "empty_input": ("文件是空的。", "请重新拍照或选择文件。"),
+    "one_file_only": ("一次只能识别一个文件。", "PDF 或 TIFF 可以包含多页。"),
+    "invalid_base64": ("图片数据不完整。", "请重新选择图片。"),
+    "unreadable_image": ("图片已损坏或不完整，无法打开。", "请重新拍照或另存后再试。"),
+    "pdf_password": ("这个 PDF 有密码。", "请另存为没有密码的 PDF 再试。"),
+    "unsupported_media_type": ("这个文件不是图片，也不是 PDF。", "请选择 JPEG、PNG、BMP、GIF、WebP、TIFF、HEIC 或 PDF。"),
+    "image_too_large": ("图片太大。", "请选择小一些的图片。"),
+    "too_many_pages": ("页数太多。", "请把文件拆开后分别识别。"),
+    "task_not_supported": ("当前的识别引擎不能完成这项任务。", "请换一条指令，例如“提取总金额”或“识别全部文字”。"),
+    "unknown_task": ("没有这种任务。", "请换一条指令。"),
+    "invalid_schema": ("JSON Schema 无法使用。", "需要 type 为 object 并带有 properties。"),
+    "schema_not_satisfied": ("图上的内容不符合所给的 JSON Schema。", "请允许可能缺少的字段为 null。"),
+    "queue_full": ("正在排队的请求太多。", "请稍等片刻再试。"),
+    "reader_unavailable": ("识别引擎还没有准备好。", "请稍等片刻再试。"),
+    "reader_failed": ("识别这张图片时出错。", "请再试一次；如果仍然失败，请保留图片并联系管理员。"),
+    "deadline_exceeded": ("识别用时过长，已经停止。", "请换小一些的图片或减少页数。"),
+    "missing_dependency": ("缺少必要的组件。", "请联系管理员。"),
+    "config_error": ("设置有误。", "请联系管理员。"),
+}
+
+_NOTICES: Mapping[str, str] = {  # code: Chinese; English comes with the notice
+    "blurred": "照片有些模糊，结果可能不准，建议重新拍一张。",
+    "glare": "照片有反光，部分文字可能看不清，建议换个角度再拍。",
+    "low_resolution": "照片分辨率较低，小字可能认不准，建议靠近一些再拍。",
+}
+
+
+_NAMES: Mapping[str, str] = {  # where the catalogue's first Chinese word is not the one for a heading
+    "total_amount": "总金额", "merchant": "商户", "items": "明细",
+}  # fmt: skip
+_COLUMNS: Mapping[str, str] = {  # of line items
+    "name": "名称", "quantity": "数量", "unit": "单位", "unit_price": "单价", "amount": "金额", "specification": "规格",
+    "dosage": "用法用量",
+}  # fmt: skip
+
+
+def say(key: str, language: Language) -> str:
+    """The words for `key`."""
+    zh, en = TEXT[key]
+    return zh if language == "zh" else en
+
+
+def explain(error: HunyuanOcrError, language: Language) -> tuple[str, str]:
+    """What went wrong, and what to do about it; an error without Chinese words speaks for itself."""
+    if language == "zh" and error.code in _ERRORS:
+        return _ERRORS[error.code]
+    return error.message, error.hint
+
+
+def warn(notice: Notice, language: Language) -> str:
+    """A notice in the person's language, with its page if there are several."""
+    words = _NOTICES.get(notice.code, notice.message) if language == "zh" else notice.message
+    return words if not notice.page else f"{say('page', language).format(notice.page + 1)}: {words}"
+
+
+def name_of(key: str, language: Language, *, column: bool = False) -> str:
+    """A field's name (or that of a column of line items) as a person says it: `total_amount` → 总金额, Total amount."""
+    if not (key in KNOWN or key in _NAMES or (column and key in _COLUMNS)):
+        return key  # the person's own word
+    if language == "en":
+        return key.replace("_", " ").capitalize()
+    return (_COLUMNS.get(key) if column else None) or _NAMES.get(key) or KNOWN[key].zh[0]
+
+
+def preferred(accept_language: str | None) -> Language:
+    """The page's language for an Accept-Language header (RFC 9110): whichever of Chinese and English is asked for first."""
+    wishes: list[tuple[float, int, Language]] = []
+    for order, part in enumerate((accept_language or "").split(",")):
+        match = re.fullmatch(r"\s*(zh|en)(?:-[\w-]+)?\s*(?:;\s*q=([\d.]+)\s*)?", part, re.IGNORECASE)
+        if match:
+            weight = float(match[2]) if match[2] and match[2].count(".") < 2 and match[2] != "." else 1.0
+            wishes.append((-weight, order, "zh" if match[1].lower() == "zh" else "en"))
+    return min(wishes)[2] if wishes else "en"
+
+
+def safe(words: str) -> str:
+    """Words from a page or a person as HTML text. Braces and such too: nothing that is read may look like a template."""
+    return escape(words).replace("{", "&#123;").replace("}", "&#125;").replace("`", "&#96;").replace("$", "&#36;")

@@ -1,0 +1,124 @@
+"""Results as HTML: the table of fields, text with a copy button, warnings and errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.types import Field, Notice
+from web.strings import Language, explain, name_of, safe, say, warn
+
+_COLUMNS = ("field", "value", "normalized", "confidence", "proof")
+
+
+def numbered(fields: Sequence[Field]) -> Iterator[tuple[str, Field]]:
+    """Each field and each cell of its rows with its number: "2", or "2-0-1" for the second cell of the first row."""
+    for i, found in enumerate(fields):
+        yield str(i), found
+        for j, row in enumerate(found.rows or ()):
+            for k, cell in enumerate(row.values()):
+                yield f"{i}-{j}-{k}", cell
+
+
+def first_marked(fields: Sequence[Field]) -> str | None:
+    """The number of the first field with a box: it is shown as chosen until the person chooses another."""
+    return next((key for key, found in numbered(fields) if found.box is not None), None)
+
+
+def table(fields: Sequence[Field], language: Language, pages: int = 1) -> str:
+    """The field table. What has a box carries `data-field`, the number of that box on the picture."""
+    if not fields:
+        return quiet(say("no_fields", language))
+    first = first_marked(fields)
+    head = "".join(f'<th scope="col">{say(column, language)}</th>' for column in _COLUMNS)
+    body = "".join(_row(i, found, language, pages, first) for i, found in enumerate(fields))
+    note = quiet(say("choose_row", language)) if first is not None else ""
+    return f'<table class="fields"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}'
+
+
+def _row(number: int, found: Field, language: Language, pages: int, first: str | None) -> str:
+    name = name_of(found.key, language)
+    key = f"<code>{safe(found.key)}</code>" if name != found.key else ""
+    head = f'<th scope="row"><span>{safe(name)}</span>{key}</th>'
+    if found.rows:
+        return f'<tr class="rows">{head}<td colspan="4">{_items(number, found.rows, language, first)}</td></tr>'
+    if found.value is None:
+        return f'<tr class="missing">{head}<td colspan="4">{say("missing", language)}</td></tr>'
+    place = f" · {say('page', language).format(found.page + 1)}" if pages > 1 and found.page is not None else ""
+    sure = "–" if found.confidence is None else f"{found.confidence:.0%}"
+    plain = printed(found.normalized, language)
+    proof = say("grounded" if found.grounded else "ungrounded", language)
+    cells = (
+        f'<td class="value">{safe(found.value)}</td>'
+        f'<td class="normalized{" same" if plain in ("–", found.value) else ""}">{safe(plain)}</td>'
+        f'<td class="confidence">{sure}</td>'
+        f'<td class="proof {"yes" if found.grounded else "no"}">{proof}{place}</td>'
+    )
+    return f"<tr{_chooser(str(number), found, first)}>{head}{cells}</tr>"
+
+
+def _chooser(key: str, found: Field, first: str | None) -> str:
+    """Attributes that make an element choose its box, with mouse, finger or keyboard."""
+    if found.box is None:
+        return ""
+    chosen = key == first
+    return f' data-field="{key}" role="button" tabindex="0" aria-pressed="{str(chosen).lower()}"{" class=on" if chosen else ""}'
+
+
+def _items(number: int, rows: Sequence[Mapping[str, Field]], language: Language, first: str | None) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    head = "".join(f'<th scope="col">{safe(name_of(key, language, column=True))}</th>' for key in columns)
+    body = ""
+    for j, row in enumerate(rows):
+        keys = list(row)
+        cells = ((f"{number}-{j}-{keys.index(key)}", row[key]) if key in row else ("", None) for key in columns)
+        body += f"<tr>{''.join(_cell(key, cell, first) for key, cell in cells)}</tr>"
+    return f'<table class="items"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(key: str, cell: Field | None, first: str | None) -> str:
+    if cell is None or cell.value is None:
+        return "<td>–</td>"
+    return f"<td{_chooser(key, cell, first)}>{safe(cell.value)}</td>"
+
+
+def printed(normalized: Any, language: Language) -> str:
+    """A normalised value as a person reads it."""
+    if normalized is None:
+        return "–"
+    if isinstance(normalized, Mapping):
+        if "amount" in normalized:
+            return " ".join(str(part) for part in (normalized["amount"], normalized.get("currency")) if part)
+        if "candidates" in normalized:
+            return f" {say('or', language)} ".join(map(str, normalized["candidates"]))
+    if isinstance(normalized, Mapping | list | tuple):
+        return json.dumps(normalized, ensure_ascii=False)
+    return str(normalized)
+
+
+def copyable(words: str, language: Language, empty: str = "") -> str:
+    """Text in a box with a copy button (`page.js` copies, also on plain HTTP where browsers hide their clipboard)."""
+    if not words:
+        return quiet(empty)
+    button = f'<button type="button" data-copy data-copied="{say("copied", language)}">{say("copy", language)}</button>'
+    return f'<div class="copyable">{button}<pre>{safe(words)}</pre></div>'
+
+
+def failure(error: HunyuanOcrError, language: Language) -> str:
+    """What went wrong and what to do about it."""
+    what, hint = explain(error, language)
+    return f'<div class="notice error" role="alert" data-code="{error.code}"><b>{safe(what)}</b><span>{safe(hint)}</span></div>'
+
+
+def warnings(notices: Sequence[Notice], language: Language) -> str:
+    """What to know about the picture, kindly."""
+    return "".join(
+        f'<div class="notice" role="status" data-code="{safe(n.code)}">{safe(warn(n, language))}</div>' for n in notices
+    )
+
+
+def quiet(words: str) -> str:
+    """A remark in small grey letters."""
+    return f'<p class="quiet">{words}</p>'
