@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Starts the appliance; the first time it installs what this machine can use. Run with --help for the flags.
+#   ./launch_web_pt.sh --host 0.0.0.0 --port 7860 --api-port 8000 --model-path ./models/hunyuanocr-1b --device cuda:0 --backend auto
+set -euo pipefail
+ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
+source "$ROOT/scripts/bootstrap.sh"
+
+flag() {  # NAME DEFAULT ARG…: the value of --NAME VALUE or --NAME=VALUE, the last one given
+  local name=--$1 value=$2; shift 2
+  while (( $# )); do
+    case $1 in
+      "$name") (( $# > 1 )) && value=$2 ;;
+      "$name"=*) value=${1#*=} ;;
+    esac
+    shift
+  done
+  printf '%s' "$value"
+}
+
+has_weights() { compgen -G "$1/*.safetensors" >/dev/null; }
+has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; }
+
+require_port() {  # FLAG PORT: tell before minutes of installing, not after; app_web.py looks again
+  [[ $2 =~ ^[0-9]+$ && $2 -gt 0 ]] || return 0
+  ! (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null ||
+    die "Port $2 is taken by another program." "Choose another with --$1, or stop the program that listens there (ss -ltnp shows it)."
+}
+
+for argument in "$@"; do
+  [[ $argument == -h || $argument == --help ]] && HELP=1
+done
+if [[ -z ${HELP:-} ]]; then
+  require_port port "$(flag port "${HUNYUANOCR_SERVER__PORT:-7860}" "$@")"
+  require_port api-port "$(flag api-port "${HUNYUANOCR_SERVER__API_PORT:-8000}" "$@")"
+fi
+
+extras=()  # PyTorch is gigabytes: only where it is asked for, or where weights and a GPU can use it
+backend=$(flag backend "${HUNYUANOCR_BACKEND:-auto}" "$@")
+weights=$(flag model-path "${HUNYUANOCR_MODEL_PATH:-$ROOT/models/hunyuanocr-1b}" "$@")
+if [[ $backend == torch ]] || { [[ $backend == auto ]] && has_weights "$weights" && has_gpu; }; then
+  extras+=(torch)
+fi
+
+bootstrap ${extras[@]+"${extras[@]}"}
+exec "$PYTHON" "$ROOT/app_web.py" "$@"

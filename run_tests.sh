@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Lint, types, tests. Runs alike on a fresh clone, on the CI machine and at a desk.
+#   ./run_tests.sh            everything but the tests that take minutes
+#   ./run_tests.sh --all      these too
+#   ./run_tests.sh -k name    other arguments go to pytest
+set -euo pipefail
+ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
+source "$ROOT/scripts/bootstrap.sh"
+cd "$ROOT"
+
+phase() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+system_packages() {  # browser, Chinese fonts, network namespaces: tests that lack them are skipped and say so
+  command -v apt-get >/dev/null 2>&1 || { say "No apt-get here: tests that need a browser, Chinese fonts or ip are skipped where those are missing."; return; }
+  local missing=() package
+  for package in chromium fonts-noto-cjk fonts-wqy-microhei iproute2; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
+  (( ${#missing[@]} )) || { say "Nothing is missing."; return; }
+  if (( EUID != 0 )); then
+    say "Missing, and only root may install it: ${missing[*]}. Tests that need it are skipped."
+    return
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  timeout 120 apt-get update -qq </dev/null >/dev/null 2>&1 || say "apt-get update failed; trying with the old lists."
+  timeout 300 apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null 2>&1 ||
+    say "Could not install: ${missing[*]}. Tests that need it are skipped."
+}
+
+markers=(-m "not long")
+arguments=()
+for argument in "$@"; do
+  if [[ $argument == --all ]]; then markers=(); else arguments+=("$argument"); fi
+done
+
+phase "Packages"
+bootstrap dev
+phase "System packages"
+system_packages
+phase "Lint"
+"$PYTHON" -m ruff check .
+phase "Types"
+"$PYTHON" -m mypy
+phase "Tests"
+exec "$PYTHON" -m pytest ${markers[@]+"${markers[@]}"} ${arguments[@]+"${arguments[@]}"}
