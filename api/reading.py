@@ -13,15 +13,14 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
 from starlette.types import Message
 
+from api.multipart import Part, read_parts
 from api.params import OcrRequest
 from hunyuanocr.errors import BadRequest, EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
 
 FILE_KEYS = ("file", "image", "image_file")
 _BESIDE = 1024 * 1024  # bytes for everything but the picture: instruction, schema, multipart headers
-_MOST_PARTS = 64
 _DRAIN = 128 * 1024 * 1024  # read and thrown away, so that a client that sends first and listens later hears the 413
 _DRAIN_S = 10.0
 _DATA_URI = re.compile(r"data:[^,]{0,200},", re.ASCII)
@@ -45,8 +44,7 @@ async def read_upload(request: Request, max_bytes: int) -> Upload:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
         limited = _limited(request, max_bytes + _BESIDE)
-        async with limited.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=max_bytes + _BESIDE) as form:
-            return await _from_form(form)
+        return await _from_form(await read_parts(request.headers["content-type"], limited.stream()))
     body = await _limited(request, max_bytes * 4 // 3 + _BESIDE).body()
     if not body:
         raise EmptyInput("The request has no body.")
@@ -87,28 +85,26 @@ async def _drain(request: Request, message: Message) -> None:
         return  # it gets its answer now, and the connection is closed
 
 
-async def _from_form(form: FormData) -> Upload:
-    items = form.multi_items()
-    files = [value for key, value in items if isinstance(value, UploadFile) or key in FILE_KEYS]
+async def _from_form(parts: list[Part]) -> Upload:
+    files = [p for p in parts if p.is_file or p.name in FILE_KEYS]
     if len(files) > 1:
         raise TooManyFiles(f"{len(files)} files came with one request.")
     if not files:
         raise EmptyInput("The form has no file.")
-    named = {key for key, value in items if value is files[0]}
-    if not named & set(FILE_KEYS):
-        raise EmptyInput(f"The form's file is called '{named.pop()[:40]}'.", hint="Call it 'file', 'image' or 'image_file'.")
+    (picture,) = files
+    if picture.name not in FILE_KEYS:
+        raise EmptyInput(f"The form's file is called '{picture.name[:40]}'.", hint="Call it 'file', 'image' or 'image_file'.")
+    if not picture.data:
+        raise EmptyInput("The file is empty.")
     values: dict[str, Any] = {}
-    for key, value in items:
-        if isinstance(value, str) and key not in FILE_KEYS:
-            values[key] = f"{values[key]},{value}" if key == "fields" and key in values else value
+    for part in parts:
+        if part is not picture:
+            again = part.name == "fields" and part.name in values  # several inputs of one name are one list
+            values[part.name] = f"{values[part.name]},{part.text()}" if again else part.text()
     wanted = _wanted(values)
-    picture = files[0]
-    if isinstance(picture, UploadFile):
-        data = await picture.read()
-        if not data:
-            raise EmptyInput("The file is empty.")
-        return Upload(data, wanted)
-    return Upload(await asyncio.to_thread(decode_base64, picture), wanted)
+    if picture.is_file:
+        return Upload(bytes(picture.data), wanted)
+    return Upload(await asyncio.to_thread(decode_base64, picture.text()), wanted)
 
 
 def _from_json(body: bytes) -> Upload:

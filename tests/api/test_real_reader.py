@@ -55,8 +55,8 @@ async def test_200_requests_at_concurrency_8_each_get_their_own_answer(base):
 
     async def one(client: httpx.AsyncClient, number: int) -> tuple[int, httpx.Response]:
         async with turns:
-            form = FORMS[number % 2]
-            return number, await client.post("/ocr", files={"file": drawn(str(number), form)}, headers={"X-Request-Id": f"n{number}"})
+            picture = drawn(str(number), FORMS[number % 2])
+            return number, await client.post("/ocr", files={"file": picture}, headers={"X-Request-Id": f"n{number}"})
 
     async with httpx.AsyncClient(base_url=base, timeout=100, limits=httpx.Limits(max_connections=8)) as client:
         answers = await asyncio.gather(*(one(client, n) for n in numbers))
@@ -101,7 +101,7 @@ def test_mutated_pictures_break_nothing(base, count):
 
 
 @pytest.mark.receipts
-@pytest.mark.skipif(not (SHARED / "data/sroie-dev").is_dir(), reason="the shared receipts are not here (../shared/data/sroie-dev)")
+@pytest.mark.skipif(not (SHARED / "data/sroie-dev").is_dir(), reason="no shared receipts in ../shared/data/sroie-dev")
 def test_programs_that_shops_already_have_are_served(base):
     """The PDA and the micro-service of contracts/seed_clients.py; the camera's socket is another room's."""
     stem = SHARED / "data/sroie-dev/000"
