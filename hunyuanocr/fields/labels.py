@@ -11,6 +11,7 @@ from rapidfuzz import fuzz, process
 from hunyuanocr.fields.catalogue import KNOWN, compact
 from hunyuanocr.fields.dates import find_dates
 from hunyuanocr.fields.layout import Cell, Layout
+from hunyuanocr.fields.meanings import meaning, simplified
 from hunyuanocr.fields.money import find_money
 from hunyuanocr.fields.spans import narrow
 from hunyuanocr.types import FieldSpec, FieldType, Line
@@ -76,7 +77,7 @@ class LabelFinder:
 
     def _in_line(self, layout: Layout, cell: Cell) -> Iterator[Label]:
         """Words of the catalogue at the start of a line, or inside it after a gap or before a colon; the longest wins."""
-        text = narrow(layout.lines[cell.line].text).lower()
+        text = simplified(narrow(layout.lines[cell.line].text)).lower()
         letters = [i for i, c in enumerate(text) if c.isalnum()]
         key_of_line = "".join(text[i] for i in letters)
         position = 0
@@ -99,13 +100,14 @@ class LabelFinder:
         """The start of a line, up to its colon or its first value, where it is nearly a word of the catalogue."""
         end = _phrase_end(layout.lines[cell.line])
         key = compact(CURRENCY_WORDS.sub(" ", layout.lines[cell.line].text[:end]))
-        if not 4 <= len(key) <= 40:
+        if not 2 <= len(key) <= 40:
             return []
         best = process.extractOne(key, self._fuzzy, scorer=fuzz.ratio, score_cutoff=_FUZZY)
-        if best is None:
-            return []
         colon = narrow(layout.lines[cell.line].text)[end:].lstrip()[:1] == ":"
-        return [Label(layout.cell(cell.line, 0, end), self.words[best[0]], 0.9 * best[1] / 100, colon)]
+        if best is not None:
+            return [Label(layout.cell(cell.line, 0, end), self.words[best[0]], 0.9 * best[1] / 100, colon)]
+        meant = meaning(layout.lines[cell.line].text[:end]) if len(key) <= 24 else None
+        return [Label(layout.cell(cell.line, 0, end), {meant: 0.7}, 0.9, colon)] if meant else []
 
 
 def _opens(text: str, start: int) -> bool:
@@ -120,6 +122,7 @@ def _quality(text: str, start: int, end: int) -> float:
     """How well the piece stands as a label: 0 inside another word, 1 alone or before a colon."""
     rest = text[end:]
     after = rest.lstrip(" )）]】")
+    chinese = not text[end - 1].isascii()
     latin = text[end - 1].isascii() and text[end - 1].isalpha()
     glued = rest[:1]
     if latin and glued.isascii() and glued.isalpha() and not rest.startswith("rm"):
@@ -128,17 +131,24 @@ def _quality(text: str, start: int, end: int) -> float:
         return 0.0
     if not after or after[0] in _SEPARATORS:
         quality = 1.0
-    elif after[0].isdigit() or after[0] in "¥￥$-(（" or after.startswith("rm"):
+    elif after[0].isdigit() or after[0] in "¥￥$€£-(（" or after.startswith("rm") or (chinese and after[0].isascii()):
         quality = 0.9
     elif rest[:1].isspace():
-        quality = 0.7 if not latin else 0.5
+        quality = 0.7 if chinese else 0.5
     else:
         quality = 0.45  # the next word begins at once: 合计壹拾元, 日期二〇二六年
     before = text[:start].rstrip(" ([（【*")[-1:]
     inside = before.isalpha() and not (after and after[0] in _SEPARATORS)  # behind a value a new label may begin
+    if inside and chinese and _prefixed(text[:start]):
+        return 0.0
     if end - start == 1 and not (after[:1] in (":", "") or rest[:1].isspace()):
         return 0.0
     return quality * (0.4 if inside else 1.0)
+
+
+def _prefixed(before: str) -> bool:
+    """Whether the text before a Chinese label is the first half of the same word: 重打|日期 is another thing than 日期."""
+    return before.isalpha() and len(before) <= 4
 
 
 def _phrase_end(line: Line) -> int:

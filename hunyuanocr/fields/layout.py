@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hunyuanocr.types import Line, Point, Quad
 
@@ -73,36 +74,28 @@ def _ends(box: Quad) -> tuple[Point, Point, float]:
     return left, right, (math.dist(tl, bl) + math.dist(tr, br)) / 2
 
 
-@dataclass(frozen=True)
-class _Slope:
-    """How much a level line of print falls per pixel to the right: `base + change · y`. The change is what perspective makes."""
+def _slopes(boxes: Sequence[Quad]) -> NDArray[np.float64]:
+    """How much the print falls per pixel to the right at each line, [n]: skew, perspective and curled paper alike.
 
-    base: float
-    change: float
-    centre: float
-
-    @classmethod
-    def of(cls, boxes: Sequence[Quad]) -> _Slope:
-        rows = []
-        for box in boxes:
-            left, right, height = _ends(box)
-            width = right[0] - left[0]
-            if width > 4 * height > 0:  # short lines say little about the slope
-                rows.append(((left[1] + right[1]) / 2, (right[1] - left[1]) / width, width))
-        centre = float(np.median([p[0] for b in boxes for p in b])) if boxes else 0.0
-        if not rows:
-            return cls(0.0, 0.0, centre)
-        y, slope, width = (np.array(column) for column in zip(*rows, strict=True))
-        middle = float(np.median(slope))
-        near = np.abs(slope - middle) < 0.08  # a line read at a wrong angle must not bend the page
-        if near.sum() < 6 or np.ptp(y[near]) < 1:
-            return cls(middle, 0.0, centre)
-        change, base = np.polyfit(y[near], slope[near], 1, w=np.sqrt(width[near]))
-        return cls(float(base), float(change), centre)
-
-    def level(self, point: Point) -> float:
-        """The height at which the point would stand on a straight page."""
-        return point[1] - (self.base + self.change * point[1]) * (point[0] - self.centre)
+    Each line takes the mean of the lines near it, weighed by their widths, because a short line's own slope is mostly noise.
+    """
+    if not boxes:
+        return np.zeros(0)
+    ends = [_ends(box) for box in boxes]
+    left, right = np.array([e[0] for e in ends]), np.array([e[1] for e in ends])
+    height = np.array([max(e[2], 1.0) for e in ends])
+    width = np.maximum(right[:, 0] - left[:, 0], 1.0)
+    slope = (right[:, 1] - left[:, 1]) / width
+    weight = np.where(width > 2 * height, width, 0.0)
+    if not weight.any():
+        return np.zeros(len(boxes))
+    weight = np.where(np.abs(slope - np.median(slope[weight > 0])) < 0.1, weight, 0.0)  # a line read at a wrong angle must not bend the page
+    middle, reach = (left + right) / 2, 4 * float(np.median(height))
+    spread = max(float(np.ptp(middle[:, 0])), reach)
+    down = (middle[:, None, 1] - middle[None, :, 1]) / reach
+    across = (middle[:, None, 0] - middle[None, :, 0]) / spread
+    near = np.exp(-0.5 * (down**2 + across**2)) * weight[None, :] + 1e-9 * weight[None, :]
+    return np.asarray((near * slope[None, :]).sum(1) / near.sum(1), dtype=np.float64)
 
 
 class Layout:
@@ -110,12 +103,19 @@ class Layout:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.lines = tuple(lines)
-        self.slopes = {page: _Slope.of([x.box for x in lines if x.page == page]) for page in {x.page for x in lines}}
+        self._slope = [0.0] * len(self.lines)
+        self._centre: dict[int, float] = {}
+        for page in sorted({line.page for line in lines}):
+            numbers = [n for n, line in enumerate(lines) if line.page == page]
+            for n, slope in zip(numbers, _slopes([lines[n].box for n in numbers]), strict=True):
+                self._slope[n] = float(slope)
+            self._centre[page] = float(np.median([p[0] for n in numbers for p in lines[n].box]))
+        self._row_of: dict[int, int] = {}
         whole = [self.cell(i, 0, len(line.text)) for i, line in enumerate(self.lines) if line.text.strip()]
         self.height = float(np.median([c.h for c in whole])) if whole else 1.0
-        self.rows = _rows(whole)
-        self._row_of = {c.line: n for n, row in enumerate(self.rows) for c in row}
-        self.rows = [[self.cell(c.line, 0, c.end) for c in row] for row in self.rows]
+        grouped = self._group(whole)
+        self._row_of = {c.line: n for n, row in enumerate(grouped) for c in row}
+        self.rows = [[self.cell(c.line, 0, c.end) for c in row] for row in grouped]
 
     def cell(self, line: int, start: int, end: int) -> Cell:
         """A part of a line, without the spaces at its ends."""
@@ -124,29 +124,36 @@ class Layout:
         start += len(text) - len(text.lstrip())
         end = start + len(text.strip())
         left, right, height = _ends(part_box(of, start, end))
-        slope = self.slopes[of.page]
-        y = (slope.level(left) + slope.level(right)) / 2
-        row = getattr(self, "_row_of", {}).get(line, -1)
-        return Cell(line, start, end, of.text[start:end], of.page, left[0], right[0], y, height, row)
+        middle = (left[0] + right[0]) / 2
+        y = (left[1] + right[1]) / 2 - self._slope[line] * (middle - self._centre[of.page])
+        return Cell(line, start, end, of.text[start:end], of.page, left[0], right[0], y, height, self._row_of.get(line, -1))
+
+    def _group(self, cells: Sequence[Cell]) -> list[list[Cell]]:
+        """Cells that stand beside each other, chained from left to right: each joins the row whose last cell points at it best."""
+        rows: list[list[Cell]] = []
+        for cell in sorted(cells, key=lambda c: c.x0):
+            best, distance = None, 0.55
+            for row in rows:
+                last = row[-1]
+                overlap = last.x1 - cell.x0
+                if last.page != cell.page or overlap > 0.4 * min(cell.x1 - cell.x0, last.x1 - last.x0):
+                    continue
+                apart = self._apart(last, cell) / min(cell.h, last.h)
+                if apart < distance:
+                    best, distance = row, apart
+            if best is None:
+                rows.append([cell])
+            else:
+                best.append(cell)
+        return sorted(rows, key=lambda row: (row[0].page, sum(c.y for c in row) / len(row)))
+
+    def _apart(self, last: Cell, cell: Cell) -> float:
+        """How far above or below the cell begins from where the line before it points, in pixels."""
+        right, left = _ends(self.lines[last.line].box)[1], _ends(self.lines[cell.line].box)[0]
+        slope = (self._slope[last.line] + self._slope[cell.line]) / 2
+        return abs(left[1] - right[1] - slope * (left[0] - right[0]))
 
     def box(self, cell: Cell) -> Quad:
         """Its box in pixels of the original page."""
         return part_box(self.lines[cell.line], cell.start, cell.end)
 
-
-def _rows(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that stand beside each other, chained from left to right: each joins the row whose last cell is nearest in height."""
-    rows: list[list[Cell]] = []
-    for cell in sorted(cells, key=lambda c: c.x0):
-        best, distance = None, math.inf
-        for row in rows:
-            last = row[-1]
-            apart = abs(cell.y - last.y) / min(cell.h, last.h)
-            overlap = last.x1 - cell.x0
-            if last.page == cell.page and apart < min(distance, 0.55) and overlap < 0.4 * min(cell.x1 - cell.x0, last.x1 - last.x0):
-                best, distance = row, apart
-        if best is None:
-            rows.append([cell])
-        else:
-            best.append(cell)
-    return sorted(rows, key=lambda row: (row[0].page, sum(c.y for c in row) / len(row)))
