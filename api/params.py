@@ -7,7 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
+from api.patterns import is_safe
 from hunyuanocr import types as t
+
+_MOST_LETTERS = 50_000  # of a schema
+_MOST_DEPTH = 40
 
 
 def _names(value: Any) -> Any:
@@ -52,12 +56,29 @@ def _encodable(value: Any) -> Any:
     return value
 
 
+def _modest(value: Any, depth: int = 0) -> Any:
+    """Checking a schema takes time and stack by its size; no honest one comes near these bounds."""
+    if depth == 0 and len(json.dumps(value)) > _MOST_LETTERS:
+        raise ValueError(f"longer than {_MOST_LETTERS} characters")
+    if depth > _MOST_DEPTH:
+        raise ValueError(f"nested deeper than {_MOST_DEPTH}")
+    if isinstance(value, dict):
+        patterns = [value["pattern"]] if isinstance(value.get("pattern"), str) else []
+        groups = value.get("patternProperties")
+        if not all(is_safe(p) for p in (*patterns, *(groups if isinstance(groups, dict) else ()))):
+            raise ValueError("a pattern that is no regular expression, or that might never end")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _modest(part, depth + 1)
+    return value
+
+
 def _fast(value: Any) -> Any:
     return value or "fast"
 
 
 Word = Annotated[Annotated[str, Field(max_length=4000)] | None, BeforeValidator(_empty_is_none), BeforeValidator(_encodable)]
 Name = Annotated[str, BeforeValidator(_encodable), Field(max_length=200)]
+Schema = Annotated[dict[str, Any], BeforeValidator(_modest), BeforeValidator(_encodable)]
 Names = Annotated[list[Name], Field(max_length=100)]
 
 
@@ -78,7 +99,7 @@ class OcrRequest(BaseModel):
         examples=[["total_amount", "date"]],
         description="Fields to extract; they are the keys of the answer, letter for letter. In a form: separated by commas.",
     )] = None
-    json_schema: Annotated[dict[str, Any] | None, BeforeValidator(_encodable), BeforeValidator(_json), Field(
+    json_schema: Annotated[Schema | None, BeforeValidator(_json), Field(
         validation_alias="schema", serialization_alias="schema",
         description="JSON Schema of the answer's `fields` (type object); their values are then normalised and fit it.",
         examples=[{"type": "object", "properties": {"total_amount": {"type": ["number", "null"]}}}],

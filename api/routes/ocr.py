@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,6 +15,7 @@ from api.schemas import ErrorAnswer, OcrAnswer, fields_of
 from hunyuanocr.errors import InvalidValue
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Request as Reading
+from hunyuanocr.types import Task
 
 _FAILURES = {
     400: "No picture, a damaged one, broken base64, two files, a PDF with a password.",
@@ -59,15 +61,19 @@ async def ocr(request: Request, pipeline: ThePipeline, settings: TheSettings, ow
     wanted = upload.wanted
     if wanted.stream:
         raise InvalidValue("'stream' is not served by this route yet.", hint="Leave 'stream' out; the answer comes whole.")
-    task = understand(
-        wanted.instruction or "", task=wanted.task, fields=wanted.fields, schema=wanted.json_schema,
-        language=wanted.language, evidence=wanted.evidence,
-    )  # fmt: skip
-    reading = Reading(upload.data, task, owner=owner)
+    reading = Reading(upload.data, await _task(wanted), owner=owner)
     result = await while_connected(request, pipeline.run(reading))
     if wanted.response == "fields":
         return JSONResponse(fields_of(result))
     return Response(OcrAnswer.of(result).model_dump_json(), media_type="application/json")
+
+
+async def _task(wanted: OcrRequest) -> Task:
+    """In a thread: a long sentence or schema takes milliseconds that other requests should not wait for."""
+    return await asyncio.to_thread(
+        understand, wanted.instruction or "", task=wanted.task, fields=wanted.fields, schema=wanted.json_schema,
+        language=wanted.language, evidence=wanted.evidence,
+    )  # fmt: skip
 
 
 router.add_api_route("/ocr", ocr, methods=["POST"], include_in_schema=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -99,7 +99,7 @@ class Pipeline:
                     return part
         raise ReaderFailed("The reader ended without an answer.")
 
-    def stream(self, request: Request) -> AsyncIterator[TextDelta | Result]:
+    def stream(self, request: Request) -> AsyncGenerator[TextDelta | Result, None]:
         """Text as it is written, then one Result. Leave it through `contextlib.aclosing`, which cancels the work."""
         return self._stream(request)
 

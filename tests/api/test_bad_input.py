@@ -69,6 +69,13 @@ def as_json(**body: object) -> dict[str, object]:
     return {"json": body}
 
 
+def nested(depth: int) -> dict[str, object]:
+    schema: dict[str, object] = {"type": "object", "properties": {"a": {"type": "string"}}}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
 def raw(content: bytes, kind: str) -> dict[str, object]:
     return {"content": content, "headers": {"content-type": kind}}
 
@@ -114,6 +121,15 @@ FORMS = [
     ("schema that is a list", as_json(image=B64, schema=[1]), 422, "invalid_value"),
     ("schema that is no schema", as_json(image=B64, schema={"type": "no such type"}), 422, "invalid_schema"),
     ("schema of a number", as_json(image=B64, schema={"type": "number"}), 422, "invalid_schema"),
+    ("schema as deep as a well", as_json(image=B64, schema=nested(200)), 422, "invalid_value"),
+    ("schema as long as a book", as_json(image=B64, schema={"type": "object", "title": "x" * 60_000}), 422, "invalid_value"),
+    ("schema with a pattern that never ends", as_json(image=B64, schema={"type": "object", "properties": {
+        "a": {"type": "string", "pattern": "(a+)+$"}}}), 422, "invalid_value"),
+    ("schema that refers to itself", as_json(image=B64, schema={"$ref": "#"}), 422, "invalid_schema"),
+    ("schema that refers elsewhere", as_json(image=B64, schema={"type": "object", "properties": {
+        "a": {"$ref": "http://127.0.0.1:9/a.json"}}}), 422, "invalid_schema"),
+    ("schema whose field refers in a circle", as_json(image=B64, schema={"type": "object", "properties": {
+        "a": {"$ref": "#/properties/b"}, "b": {"$ref": "#/properties/a"}}}), 422, "invalid_schema"),
     ("unknown evidence", as_file(IMAGE, evidence="sworn"), 422, "invalid_value"),
     ("unknown language", as_file(IMAGE, task="translate", language="klingon"), 422, "invalid_value"),
     ("unknown response", as_file(IMAGE, response="poem"), 422, "invalid_value"),
