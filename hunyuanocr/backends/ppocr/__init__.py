@@ -1,0 +1,102 @@
+"""The CPU reader: PP-OCR networks (weights from RapidOCR's wheel) on OpenVINO or onnxruntime."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from hunyuanocr.backends.base import BackendName, Health
+from hunyuanocr.config import PpocrSettings
+from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
+from hunyuanocr.types import Line, Page, Reading, Task, TaskKind, TextDelta
+
+if TYPE_CHECKING:
+    from hunyuanocr.backends.ppocr.reader import Reader
+
+
+class _Cancelled(Exception):
+    """Raised inside a worker whose reading nobody waits for any more."""
+
+
+class PpocrBackend:
+    """A Backend: `workers` threads read, the event loop only waits."""
+
+    name = BackendName.PPOCR
+    tasks = frozenset({TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT})
+
+    def __init__(self, settings: PpocrSettings) -> None:
+        self.model = "pp-ocrv6-small" if settings.recogniser is None else f"pp-ocrv6-small+{settings.recogniser.stem}"
+        self._settings = settings
+        self._reader: Reader | None = None
+        self._loading = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def start(self) -> None:
+        """Load and warm up, unless the settings say that the first picture does. Raises ConfigError, MissingDependency."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="ppocr")
+        if self._settings.load == "eager":
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._loaded)
+
+    async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Reading]:
+        """Yield one Reading. Leaving early stops the work at the next page or batch of lines.
+
+        Raises TaskNotSupported, ReaderUnavailable (not started), ReaderFailed.
+        """
+        if task.kind not in self.tasks:
+            raise TaskNotSupported(
+                f"The CPU reader cannot do '{task.kind}'.",
+                hint="The HunyuanOCR model can: start the appliance with its weights and a GPU (--backend torch or vllm).",
+            )
+        if self._pool is None:
+            raise ReaderUnavailable("The CPU reader is not started.")
+        stop = threading.Event()
+        try:
+            yield await asyncio.get_running_loop().run_in_executor(self._pool, self._read, tuple(pages), stop)
+        finally:
+            stop.set()
+
+    async def health(self) -> Health:
+        """Ready once started; a lazy reader is ready before its networks are loaded."""
+        if self._pool is None:
+            return Health(False, "The CPU reader is not started.")
+        if self._reader is None:
+            lazy = self._settings.load == "lazy"
+            return Health(lazy, "The networks are loaded at the first picture." if lazy else "The networks are being loaded.")
+        return Health(True, "The CPU reader is ready.")
+
+    async def close(self) -> None:
+        """Wait for what is under way, drop what waits, free the networks."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+        self._reader = None
+
+    def _loaded(self) -> Reader:
+        with self._loading:
+            if self._reader is None:
+                from hunyuanocr.backends.ppocr.reader import Reader  # noqa: PLC0415 - loads OpenCV and the engine
+
+                reader = Reader(self._settings)
+                reader.warm_up()
+                self._reader = reader
+            return self._reader
+
+    def _read(self, pages: Sequence[Page], stop: threading.Event) -> Reading:
+        def go_on() -> None:
+            if stop.is_set():
+                raise _Cancelled
+
+        go_on()
+        reader = self._loaded()
+        try:
+            rows = [row for page in pages for row in reader.read(page, go_on)]
+        except (HunyuanOcrError, _Cancelled):
+            raise
+        except Exception as e:  # the engines and OpenCV raise classes of their own
+            raise ReaderFailed(f"The CPU reader failed ({type(e).__name__}: {str(e)[:200]}).") from e
+        lines: tuple[Line, ...] = tuple(line for row in rows for line in row)
+        return Reading("\n".join(" ".join(line.text for line in row) for row in rows), lines)

@@ -1,0 +1,86 @@
+"""Cutting text lines out of a page, upright, at the recogniser's height; and cutting long ones at their gaps."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hunyuanocr.backends.ppocr.detect import Quads
+
+Crop = NDArray[np.uint8]  # [height, width, 3]
+
+_TALL = 1.5  # a box this much higher than wide is a line that runs down or up, not one letter
+
+
+def sides(quads: Quads) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Widths and heights [n] of quads in their own corner order."""
+    edges = np.linalg.norm(quads - np.roll(quads, -1, axis=1), axis=2)
+    return np.maximum(edges[:, 0], edges[:, 2]), np.maximum(edges[:, 1], edges[:, 3])
+
+
+def first_turns(quads: Quads) -> NDArray[np.intp]:
+    """Quarter turns [n] that probably bring each line upright: 0, or 1 for lines that run downwards.
+
+    On a page of horizontal lines a narrow box of about line height is a single upright letter; on a sideways page the
+    same goes for flat boxes. The page's own direction decides.
+    """
+    wide, high = sides(quads)
+    flat, tall = wide >= _TALL * high, high >= _TALL * wide
+    sideways = high[tall].sum() > wide[flat].sum()
+    across, clear = (wide, tall) if sideways else (high, flat)
+    if not clear.any():
+        return tall.astype(np.intp)
+    line_height = float(np.median(across[clear]))
+    odd = (flat if sideways else tall) & (across > 1.8 * line_height)
+    return np.where(odd, 0, 1) if sideways else np.where(odd, 1, 0)
+
+
+def turned(quads: Quads, turns: NDArray[np.intp]) -> Quads:
+    """Corners in the order in which the text reads: the first is where the text's own top-left stands."""
+    order = (np.arange(4)[None] + turns[:, None]) % 4
+    return np.take_along_axis(quads, order[..., None], axis=1)
+
+
+def crop_widths(quads: Quads, height: int) -> NDArray[np.intp]:
+    """Width [n] in pixels of each crop at `height`, its proportions kept."""
+    wide, high = sides(quads)
+    return np.maximum(np.ceil(wide * height / np.maximum(high, 1)), 4).astype(np.intp)
+
+
+def cut(page: NDArray[np.uint8], quad: NDArray[np.float32], width: int, height: int) -> Crop:
+    """The quadrilateral (in reading order) of a page [h, w, 3] as an upright crop [height, width, 3]."""
+    high = float(np.linalg.norm(quad[0] - quad[3]))
+    factor = max(1, int(high / height))  # large print is averaged down, not sampled
+    size = (width * factor, height * factor)
+    target = np.array([[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]], np.float32)
+    across = cv2.getPerspectiveTransform(quad, target)
+    crop: Crop = cv2.warpPerspective(page, across, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return crop if factor == 1 else cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def split_at_gaps(crop: Crop, widest: int) -> list[tuple[Crop, bool]]:
+    """Cut a crop wider than `widest` at its clearest gaps into pieces of at most that width.
+
+    With each piece: whether a space stands before it (the gap is as wide as one between words).
+    """
+    pieces, spaced = [], False
+    while crop.shape[1] > widest:
+        at, wide = _gap(crop, widest)
+        pieces.append((crop[:, :at], spaced))
+        crop, spaced = crop[:, at:], wide >= 0.22 * crop.shape[0]
+    return [*pieces, (crop, spaced)]
+
+
+def _gap(crop: Crop, widest: int) -> tuple[int, int]:
+    """Middle and width of the widest inkless run in the right half of the first `widest` columns; else the palest column."""
+    grey = crop[:, :widest].astype(np.float32).mean(2)
+    ink = grey.max(0) - grey.min(0)
+    start = widest // 2
+    blank = np.concatenate([[False], ink[start:] < 0.35 * np.percentile(ink, 90), [False]])
+    edges = np.flatnonzero(np.diff(blank.astype(np.int8)))
+    if len(edges) == 0:
+        return start + int(ink[start:].argmin()), 0
+    begins, ends = edges[::2], edges[1::2]
+    best = int((ends - begins).argmax())
+    return max(1, start + int(begins[best] + ends[best]) // 2), int(ends[best] - begins[best])

@@ -1,0 +1,81 @@
+"""What runs an ONNX network on the CPU: OpenVINO or onnxruntime behind one small interface.
+
+A network takes batches of uint8 pictures [n, h, w, c] (c = 3: blue, green, red; c = 1: grey) and normalises them itself to
+-1 … 1, as PP-OCR's networks were trained.
+"""
+
+from __future__ import annotations
+
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hunyuanocr.errors import ConfigError, MissingDependency
+
+Pictures = NDArray[np.uint8]
+Output = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """`threads` in all; `streams` batches are computed side by side where the engine can; `small` trades speed for memory."""
+
+    threads: int
+    streams: int = 1
+    small: bool = False
+
+
+class Network(ABC):
+    """A loaded network. `shape` is its input [n, c, h, w], None where any size goes; `metadata` what the file says of itself."""
+
+    shape: tuple[int | None, int | None, int | None, int | None]
+    metadata: Mapping[str, str]
+
+    @abstractmethod
+    def run(self, batches: Iterable[Pictures]) -> Iterator[Output]:
+        """One output a batch, in order; an output is valid until the next is asked for. Callable from several threads.
+
+        Batches are taken a few ahead. Closing the iterator waits for what is under way and starts nothing more.
+        """
+
+
+def choose_runtime(setting: str) -> str:
+    """`auto` → OpenVINO on x86-64 where it is installed, else onnxruntime. Raises MissingDependency."""
+    here = {name for name in ("openvino", "onnxruntime") if find_spec(name) is not None}
+    if setting == "auto":
+        intel = platform.machine().lower() in {"x86_64", "amd64"}
+        setting = "openvino" if "openvino" in here and intel else "onnxruntime"
+    if setting not in here:
+        raise MissingDependency(f"The package {setting} is not installed.", hint=f"pip install {setting}")
+    return setting
+
+
+def load_network(path: Path, runtime: str, options: EngineOptions) -> Network:
+    """Load and compile; raises ConfigError when the file is no network with one picture input."""
+    if not path.is_file():
+        raise ConfigError(f"The network file {path} does not exist.")
+    try:
+        if runtime == "openvino":
+            from hunyuanocr.backends.ppocr.engine_openvino import OpenVinoNetwork  # noqa: PLC0415 - loads the engine
+
+            return OpenVinoNetwork(path, options)
+        from hunyuanocr.backends.ppocr.engine_onnxruntime import OnnxruntimeNetwork  # noqa: PLC0415 - loads the engine
+
+        return OnnxruntimeNetwork(path, options)
+    except (RuntimeError, ValueError) as e:  # what both engines raise on files that they cannot take
+        raise ConfigError(f"The network file {path} cannot be loaded by {runtime}: {str(e)[:300]}") from e
+
+
+def picture_shape(dimensions: list[Any]) -> tuple[int | None, int | None, int | None, int | None]:
+    """Check an input's dimensions (an int, or anything else for "any"): four of them, with 1 or 3 channels."""
+    sizes = [d if isinstance(d, int) and d > 0 else None for d in dimensions]
+    if len(sizes) != 4 or sizes[1] not in {None, 1, 3}:
+        raise ValueError(f"its input is {dimensions}, but pictures [n, 1 or 3, height, width] are wanted")
+    return sizes[0], sizes[1], sizes[2], sizes[3]

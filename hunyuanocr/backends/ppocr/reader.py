@@ -1,0 +1,114 @@
+"""One page at a time, blocking: find lines, cut them out, read them, put them in order. `PpocrBackend` stands around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hunyuanocr.backends.ppocr import crops, order
+from hunyuanocr.backends.ppocr.cpus import usable_cpus
+from hunyuanocr.backends.ppocr.detect import Detector, DetectorOptions, Quads, clockwise
+from hunyuanocr.backends.ppocr.engines import EngineOptions, choose_runtime, load_network
+from hunyuanocr.backends.ppocr.recognise import Recogniser, Text, dictionary
+from hunyuanocr.config import PpocrSettings
+from hunyuanocr.errors import ConfigError, MissingDependency
+from hunyuanocr.types import Line, Page
+
+_DETECTOR, _RECOGNISER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
+_LEAST_CONFIDENCE = 0.5  # below it a line is more likely a smudge than a text
+_DOUBTFUL = 0.75  # below it a line may stand upside down
+_SAMPLE = 6  # doubtful lines that are turned first; only if that helps are the others
+
+
+class Reader:
+    """Detector and recogniser loaded. Methods may be called from several threads."""
+
+    def __init__(self, settings: PpocrSettings) -> None:
+        """Load the networks. Raises ConfigError, MissingDependency."""
+        runtime = choose_runtime(settings.runtime)
+        threads = settings.threads or usable_cpus()
+        one = EngineOptions(threads, small=settings.small_memory)
+        many = EngineOptions(threads, streams=1 if settings.small_memory else threads, small=settings.small_memory)
+        self._detector = Detector(load_network(weights(_DETECTOR), runtime, one), _detector_options(settings))
+        self._recogniser = _recogniser(settings, runtime, many)
+
+    def warm_up(self) -> None:
+        """Meet the commonest sizes once, so that the first picture is not the slow one."""
+        self._detector(np.full((1536, 896, 3), 255, np.uint8))
+        widths = range(32, 513, 32)
+        self._recogniser.read([np.full((self._recogniser.height, w, 3), 255, np.uint8) for w in widths])
+
+    def read(self, page: Page, go_on: Callable[[], None] = lambda: None) -> list[list[Line]]:
+        """Lines of a page by row, in reading order. `go_on` is called between steps and may raise to stop."""
+        go_on()
+        picture = cv2.cvtColor(page.pixels, cv2.COLOR_RGB2BGR)  # the order that the networks were trained with
+        quads = self._detector(picture)
+        if len(quads) == 0:
+            return []
+        texts, reading = self._texts(picture, quads, crops.first_turns(quads), go_on)
+        kept = [i for i, t in enumerate(texts) if t.text and t.confidence >= _LEAST_CONFIDENCE]
+        lengths = np.array([len(texts[i].text) for i in kept], dtype=np.float32)
+        return [[self._line(page, reading[kept[i]], texts[kept[i]]) for i in row] for row in order.rows(reading[kept], lengths)]
+
+    def _texts(
+        self, picture: NDArray[np.uint8], quads: Quads, turns: NDArray[np.intp], go_on: Callable[[], None]
+    ) -> tuple[list[Text], Quads]:
+        """Texts, and the quads in the corner order in which they read best."""
+        reading = crops.turned(quads, turns)
+        texts = self._read(picture, reading, go_on)
+        doubtful = sorted((i for i, t in enumerate(texts) if t.confidence < _DOUBTFUL), key=lambda i: -len(texts[i].text))
+        upside_down = 0
+        for trial in (doubtful[:_SAMPLE], doubtful[_SAMPLE:]):
+            if trial is not doubtful and trial == doubtful[_SAMPLE:] and not upside_down:
+                break
+            other = np.roll(reading[trial], -2, axis=1)
+            for i, quad, text in zip(trial, other, self._read(picture, other, go_on), strict=True):
+                if text.confidence > texts[i].confidence + 0.1:
+                    texts[i], reading[i] = text, quad
+                    upside_down += 1
+        return texts, reading
+
+    def _read(self, picture: NDArray[np.uint8], reading: Quads, go_on: Callable[[], None]) -> list[Text]:
+        height = self._recogniser.height
+        widths = crops.crop_widths(reading, height)
+        cut = [crops.cut(picture, quad, int(width), height) for quad, width in zip(reading, widths, strict=True)]
+        return self._recogniser.read(cut, go_on)
+
+    @staticmethod
+    def _line(page: Page, quad: NDArray[np.float32], text: Text) -> Line:
+        box = page.to_original([(float(x), float(y)) for x, y in clockwise(quad)])
+        return Line(text.text, box, round(text.confidence, 4), page.index)
+
+
+def weights(name: str) -> Path:
+    """A network file out of RapidOCR's wheel; the package itself is not imported. Raises MissingDependency."""
+    spec = find_spec("rapidocr")
+    folders: Sequence[str] = (spec.submodule_search_locations or []) if spec else []
+    for folder in folders:
+        path = Path(folder) / "models" / name
+        if path.is_file():
+            return path
+    raise MissingDependency(f"The package rapidocr, which carries {name}, is not installed.", hint="pip install 'rapidocr>=3.10'")
+
+
+def _detector_options(settings: PpocrSettings) -> DetectorOptions:
+    return DetectorOptions(long_side=1280, enlarge=1.0) if settings.small_memory else DetectorOptions()
+
+
+def _recogniser(settings: PpocrSettings, runtime: str, options: EngineOptions) -> Recogniser:
+    if settings.dictionary is not None and settings.recogniser is None:
+        raise ConfigError("ppocr.dictionary is set without ppocr.recogniser.", hint="Set both, or neither.")
+    network = load_network(settings.recogniser or weights(_RECOGNISER), runtime, options)
+    number, channels, height, width = network.shape
+    probe = np.full((number or 1, height or 48, width or 64, channels or 3), 255, np.uint8)
+    for output in network.run([probe]):
+        if output.ndim != 3:
+            raise ConfigError(f"The recogniser's output is {list(output.shape)}, but [pictures, steps, classes] is wanted.")
+        classes = output.shape[2]
+    characters = dictionary(network, settings.dictionary, classes)
+    return Recogniser(network, characters, batch=2 if settings.small_memory else settings.batch)
