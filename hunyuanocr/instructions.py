@@ -15,7 +15,7 @@ from typing import Any
 from hunyuanocr.errors import InvalidValue, UnknownTask
 from hunyuanocr.fields import schema as json_schema
 from hunyuanocr.fields.catalogue import lookup
-from hunyuanocr.phrases import AND, ANY_LANGUAGE, INTO, JOBS, LANGUAGES, NOISE, POLITE, VERBS, WHERE
+from hunyuanocr.phrases import AND, ANY_LANGUAGE, HOW_MUCH, INTO, JOBS, LANGUAGES, NOISE, POLITE, THINKING, VERBS, WHERE
 from hunyuanocr.types import Evidence, FieldSpec, Task, TaskKind
 
 MAX_INSTRUCTION = 4000  # characters; longer ones are pasted documents, not instructions
@@ -24,6 +24,7 @@ MAX_FIELDS = 64
 _STRONG = re.compile(r"[,，、;；\n|]+|\s\+\s|\s&\s")
 _WEAK = re.compile(AND, re.IGNORECASE)
 _QUOTED = re.compile(r"[\"'“”‘’「『]([^\"'“”‘’「」『』]+)[\"'“”‘’」』]")
+_REMARK = re.compile(r"[(（][^)）]*[)）]?")
 _EDGE = " \t\r\n.,:;!?。，：；！？、的()（）[]【】{}\"'"
 _NO_FIELD = frozenset(
     ["", "it", "this", "text", "image", "picture", "everything", "all", "文字", "内容", "图片", "图中", "全部", "信息", "所有"]
@@ -61,6 +62,12 @@ def asked_fields(sentence: str) -> list[str]:
     if quoted:
         return [q for piece in quoted for q in _pieces(piece)]
     bare = unicodedata.normalize("NFKC", sentence)
+    if re.search(HOW_MUCH, bare, re.IGNORECASE) and not any(lookup(word) for word in _named(bare)):
+        return ["total_amount"]
+    return _named(bare)
+
+
+def _named(bare: str) -> list[str]:
     after_colon = re.split(r"[:：]", bare, maxsplit=1)
     if len(after_colon) == 2 and after_colon[1].strip():  # "extract the fields: merchant, date, total"
         bare = after_colon[1]
@@ -75,7 +82,8 @@ def _pieces(part: str) -> list[str]:
     if part.lower() in _NO_FIELD:
         return []
     if lookup(part) or not _WEAK.search(part):
-        return [part]
+        bare = _REMARK.sub("", part).strip(_EDGE)
+        return [bare if lookup(bare) and not lookup(part) else part]  # 总金额(含税) is 总金额
     return [piece for half in _WEAK.split(part) for piece in _pieces(half)]
 
 
@@ -101,11 +109,13 @@ def _guess(instruction: str) -> TaskKind:
     known = [name for name in named if lookup(name)]
     if known and len(known) == len(named):  # "table number and total": every word is a field, whatever else it resembles
         return TaskKind.EXTRACT
+    bare = re.sub(POLITE, " ", instruction, flags=re.IGNORECASE).strip(_EDGE)
     for kind, pattern in JOBS:
-        if re.search(pattern, instruction, re.IGNORECASE):
+        if re.search(pattern, bare, re.IGNORECASE):
             return kind
     asks = re.search(VERBS, instruction, re.IGNORECASE) or _QUOTED.search(instruction)
-    if known or (named and asks and all(_looks_like_a_field(name) for name in named)):
+    noun = not re.search(THINKING, bare, re.IGNORECASE)  # a bare 车牌号 asks for it
+    if known or (named and (asks or noun) and all(_looks_like_a_field(name) for name in named)):
         return TaskKind.EXTRACT
     return TaskKind.FREE
 

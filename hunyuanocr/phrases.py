@@ -9,8 +9,8 @@ from hunyuanocr.types import TaskKind
 
 
 def either(*alternatives: str) -> str:
-    """Alternatives, each a regular expression; those of Latin letters match whole words only."""
-    return "|".join(rf"\b(?:{a})\b" if re.match(r"[\w(\[]", a, re.ASCII) else a for a in alternatives)
+    """Alternatives, each a regular expression; those without Han characters match whole words only."""
+    return "|".join(a if re.search("[一-鿿]", a) or a[0] == "^" else rf"\b(?:{a})\b" for a in alternatives)
 
 
 LANGUAGES: Mapping[str, str] = {  # ISO 639-1 → how people call it
@@ -36,9 +36,12 @@ JOBS: tuple[tuple[TaskKind, str], ...] = (  # tried in this order
         TaskKind.READ,
         either(
             rf"(?:[全所]有?部?|图中的?|图片中的?|上面的?|识别|提取|读取)[^,，。]{{0,6}}{_TEXT_ZH}[。.!！]?$",
-            "^(?:识别|读取|读图|全文|ocr)$",
+            "^(?:识别|读取|读图|全文)$",
+            r"^(?:识别|读取?|看看?)\s*这?[张个份]?(?:图片?|照片|小票|收据|发票|单[子据]|文档|页面)$",
+            "^ocr$",
             "(?:all|full|any|every|whole|extract|read|recogni[sz]e) (?:of )?(?:the )?(?:printed |visible |plain )?(?:text|words)",
-            "read everything",
+            "(?:read|extract|get|show|list) (?:everything|all)$",
+            "[提读获][取出].?(?:所有|全部|一切)[^,，。]{0,2}(?:信息|字段|数据)?$",
             "^(?:read|ocr|transcribe)(?: it| this| all| everything| (?:the|this) (?:image|picture|page|photo|receipt))?[.!]?$",
             "what does (?:it|this) say",
         ),
@@ -63,8 +66,16 @@ WHERE = either(  # where the field stands: "发票上的", "on this receipt"
 NOISE = either(
     r"[并且]?(?:请)?(?:按照?|以|用|为|成)\s*json\s*(?:格式|形式)?(?:返回|输出|表示)?|json\s*格式",
     "的?(?:字段)?内容|的值|(?:这些|以下|下列|如下)?字段(?:信息)?",
-    "是(?:多少|什么|几号|哪天|谁|哪家|啥)|有?多少|[吗呢]|等?信息",
+    "是(?:多少|什么|几号|哪天|谁|哪家|啥)|有?多少钱?|[吗呢]|出来|等?信息",
     "(?:as|in|to|into) (?:a )?json(?: format| object)?", "(?:the )?(?:following )?(?:fields?|values?|keys?)(?: called| named)?",
     "only|just",
+)
+HOW_MUCH = either(
+    "多少钱|[总一][共计]多少|花了多少|付了多少", "how much", "what (?:did|do|have) (?:i|we) (?:pay|paid|owe|spend|spent)",
+)
+THINKING = either(  # what only a language model can do: questions, and verbs that are about the whole picture
+    r"怎么|怎样|如何|什么|为啥|为何|哪|谁|吗|呢|是否|是不是|有没有|能不能|可以|总结|概括|描述|解释|介绍|说明|分析|计算|比较|判断|检查|写|你好",
+    r"how|why|what|who|where|when|is|are|does|do|did|can|should|was|were|has|have|hi|hello|thanks",
+    "describe|summari[sz]e|explain|count|compare|check|write|analy[sz]e|calculate|classify|convert|answer|tell",
 )
 AND = either("以及|还有|和|与|及|跟", "and|plus|as well as")

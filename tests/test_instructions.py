@@ -16,6 +16,7 @@ def keys(sentence: str) -> list[str]:
 @pytest.mark.parametrize("sentence", [
     "提取总金额", "请提取总金额", "请帮我提取这张小票上的总金额", "总金额", "总金额是多少？",
     "这张发票的总金额是多少", "合计多少钱",
+    "多少钱", "帮我看看这张单子一共多少钱", "how much did I pay?", "总金额(含税)",
     "extract total amount", "Extract the total amount.", "total", "what is the total?", "What's the grand total on this receipt?",
     "please give me the total as json", "how much is the total", "提取图片中的: ['总金额'] 的字段内容，并按照 JSON 格式返回。",
     "输出 总金额 的值。", "提取总金额，用JSON返回", "read the total",
@@ -33,16 +34,17 @@ def test_one_known_field_however_it_is_asked(sentence):
     ("识别发票号码和开票日期以及税额", ["invoice_number", "date", "tax_amount"]),
     ("总金额，总金额和合计", ["total_amount"]),
     ("患者姓名 及 药费", ["patient", "total_amount"]),
-    ("get phone & address", ["phone", "address"]),
+    ("get phone & address", ["phone", "address"]), ("把日期和总金额提取出来", ["date", "total_amount"]),
+    ("how much is the tax?", ["tax_amount"]), ("日期是多少，一共多少钱", ["date", "total_amount"]),
 ])
 def test_several_known_fields(sentence, wanted):
     assert keys(sentence) == wanted
 
 
 @pytest.mark.parametrize(("sentence", "wanted"), [
-    ("提取车牌号", ["车牌号"]),
+    ("提取车牌号", ["车牌号"]), ("车牌号", ["车牌号"]), ("plate number", ["plate number"]),
     ("提取车牌号和总金额", ["车牌号", "total_amount"]),
-    ("extract the table number", ["table number"]),
+    ("extract the table number", ["table_number"]),
     ("提取图片中的: ['单价','上车时间'] 的字段内容，并按照 JSON 格式返回。", None),
     ("extract 'terms and conditions code'", None),
 ])
@@ -56,6 +58,8 @@ def test_unknown_fields_keep_the_persons_word(sentence, wanted):
 
 @pytest.mark.parametrize(("sentence", "kind"), [
     ("", TaskKind.READ), ("识别全部文字", TaskKind.READ), ("提取图中的文字。", TaskKind.READ), ("提取文字", TaskKind.READ),
+    ("请帮我识别一下这张图", TaskKind.READ), ("please read this receipt", TaskKind.READ),
+    ("extract everything", TaskKind.READ), ("提取所有信息", TaskKind.READ),
     ("read all text", TaskKind.READ),
     ("extract text", TaskKind.READ), ("OCR", TaskKind.READ), ("What does it say?", TaskKind.READ),
     ("检测并识别图片中的文字，将文本坐标格式化输出。", TaskKind.SPOT), ("give me the text with bounding boxes", TaskKind.SPOT),
@@ -65,6 +69,7 @@ def test_unknown_fields_keep_the_persons_word(sentence, wanted):
     ("解析图中的图表，对于流程图使用 Mermaid 格式表示，其他图表使用 Markdown 格式表示。", TaskKind.CHART),
     ("convert this page to markdown", TaskKind.PARSE), ("提取图片中的字幕。", TaskKind.SUBTITLES),
     ("Is this receipt from a restaurant that still exists today or not?", TaskKind.FREE),
+    ("这个药怎么吃", TaskKind.FREE), ("hello", TaskKind.FREE), ("summarize this receipt", TaskKind.FREE),
     ("这张照片里的人在做什么并且他们为什么看起来那么高兴", TaskKind.FREE),
 ])
 def test_kinds(sentence, kind):
