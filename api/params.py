@@ -87,26 +87,50 @@ class OcrRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True, protected_namespaces=())
 
-    instruction: Annotated[Word, Field(
-        validation_alias=AliasChoices("instruction", "prompt"), examples=["提取总金额和日期"],
-        description="What is wanted, in free words, Chinese or English. Alias: `prompt`. Left out: all text.",
-    )] = None
-    task: Annotated[Word, Field(
-        examples=["extract"], description="Instead of being understood from the instruction: "
-        + ", ".join(t.TaskKind) + ".", json_schema_extra={"enum": [*t.TaskKind]},
-    )] = None
-    fields: Annotated[Names | None, BeforeValidator(_names), Field(
-        examples=[["total_amount", "date"]],
-        description="Fields to extract; they are the keys of the answer, letter for letter. In a form: separated by commas.",
-    )] = None
-    json_schema: Annotated[Schema | None, BeforeValidator(_json), Field(
-        validation_alias="schema", serialization_alias="schema",
-        description="JSON Schema of the answer's `fields` (type object); their values are then normalised and fit it.",
-        examples=[{"type": "object", "properties": {"total_amount": {"type": ["number", "null"]}}}],
-    )] = None
+    instruction: Annotated[
+        Word,
+        Field(
+            validation_alias=AliasChoices("instruction", "prompt"),
+            examples=["提取总金额和日期"],
+            description="What is wanted, in free words, Chinese or English. Alias: `prompt`. Left out: all text.",
+        ),
+    ] = None
+    task: Annotated[
+        Word,
+        Field(
+            examples=["extract"],
+            description="Instead of being understood from the instruction: " + ", ".join(t.TaskKind) + ".",
+            json_schema_extra={"enum": [*t.TaskKind]},
+        ),
+    ] = None
+    fields: Annotated[
+        Names | None,
+        BeforeValidator(_names),
+        Field(
+            examples=[["total_amount", "date"]],
+            description="Fields to extract; they are the keys of the answer, letter for letter. In a form: separated by commas.",
+        ),
+    ] = None
+    json_schema: Annotated[
+        Schema | None,
+        BeforeValidator(_json),
+        Field(
+            validation_alias="schema",
+            serialization_alias="schema",
+            description="JSON Schema of the answer's `fields` (type object); their values are then normalised and fit it.",
+            examples=[{"type": "object", "properties": {"total_amount": {"type": ["number", "null"]}}}],
+        ),
+    ] = None
     language: Annotated[Word, Field(examples=["en"], description="Target of a translation.")] = None
-    evidence: Annotated[str, BeforeValidator(_fast), BeforeValidator(_encodable), Field(
-        max_length=40, description="How the model's values are proved on the page.", json_schema_extra={"enum": [*t.Evidence]},
-    )] = "fast"
+    evidence: Annotated[
+        str,
+        BeforeValidator(_fast),
+        BeforeValidator(_encodable),
+        Field(
+            max_length=40,
+            description="How the model's values are proved on the page.",
+            json_schema_extra={"enum": [*t.Evidence]},
+        ),
+    ] = "fast"
     response: Literal["full", "fields"] = Field("full", description="`fields` answers the fields object alone.")
     stream: bool = Field(False, description="Not served by this route yet: true is refused.")  # fmt: skip

@@ -150,9 +150,7 @@ class Pipeline:
                 f"The reader '{self.backend.name.value}' cannot do the task '{task.kind.value}'.", hint=_who_can(task.kind)
             )
 
-    async def _admitted(
-        self, request: Request, deadline: Deadline, timing: Timing
-    ) -> AsyncGenerator[TextDelta | Result, None]:
+    async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[TextDelta | Result, None]:
         """Wait for a place, then decode, read and compose within the deadline."""
         async with AsyncExitStack() as stack:
             with timing.stage("wait"):

@@ -145,9 +145,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(make, reader):
 async def test_the_deadline_covers_waiting_and_cancels_the_work(make, reader):
     pipeline = await make(deadline_s=0.2)
     reader.gate = asyncio.Event()
-    outcomes = await asyncio.gather(
-        *(pipeline.run(Request(picture(n), READ)) for n in range(2)), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(pipeline.run(Request(picture(n), READ)) for n in range(2)), return_exceptions=True)
     assert [type(o) for o in outcomes] == [DeadlineExceeded, DeadlineExceeded]
     assert reader.now == 0
     assert reader.begun == reader.cancelled >= 1
