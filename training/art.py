@@ -64,7 +64,7 @@ def _qr(width: int, em: int, rng: random.Random) -> NDArray[np.uint8]:
     return strip
 
 
-def stamp(sheet: NDArray[np.uint8], words: str, face: Face, at: tuple[int, int], radius: int, rng: random.Random) -> Box:
+def stamp(sheet: NDArray[np.uint8], words: str, face: Face, *, at: tuple[int, int], radius: int, strength: float) -> Box:
     """Presses a round red seal on the sheet (in place): ring, star, words below it. Returns the box of the words."""
     size = round(radius * 1.3 / len(words))
     text = face.ink(words, size)
@@ -81,7 +81,7 @@ def stamp(sheet: NDArray[np.uint8], words: str, face: Face, at: tuple[int, int],
     top, left = round(side / 2 + radius * 0.3), (side - text.shape[1]) // 2
     seal[top : top + text.shape[0], left : left + text.shape[1]] = text
     x, y = min(max(0, at[0] - side // 2), sheet.shape[1] - side), min(max(0, at[1] - side // 2), sheet.shape[0] - side)
-    alpha = seal.astype(np.float32)[..., None] / 255 * rng.uniform(0.55, 0.8)
+    alpha = seal.astype(np.float32)[..., None] / 255 * strength
     place = sheet[y : y + side, x : x + side]
     # ink on ink: the seal's red takes blue and green away, black text below stays legible
     sheet[y : y + side, x : x + side] = (place * (1 - alpha * np.array([0.12, 0.85, 0.8], np.float32))).astype(np.uint8)

@@ -7,6 +7,7 @@ those that move paper move the points with it. They are applied in the order of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,21 +23,25 @@ def _clouds(shape: tuple[int, ...], rng: np.random.Generator, cells: int) -> NDA
     height, width = shape[:2]
     unit = min(height, width) / cells
     grid = rng.random((max(2, round(height / unit)), max(2, round(width / unit)))).astype(np.float32)
-    return np.clip(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+    return np.asarray(np.clip(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1), np.float32)
 
 
-def _lit(image: Image, light: NDArray[np.float32]) -> Image:
-    return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
+def _pixels(values: NDArray[Any]) -> Image:
+    return np.asarray(np.clip(values, 0, 255), np.uint8)
+
+
+def _lit(image: Image, light: NDArray[Any]) -> Image:
+    return _pixels(image * light[..., None])
 
 
 def thermal_fade(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
     """Thermal print bleached by light and age, unevenly, with thin streaks where the head is worn."""
     paper = np.percentile(image[::4, ::4].reshape(-1, 3), 95, axis=0).astype(np.float32)
-    kept = 0.3 + 0.35 * _clouds(image.shape, rng, 3)
+    kept = rng.uniform(0.18, 0.35) + 0.35 * _clouds(image.shape, rng, 3)
     for x in rng.integers(0, image.shape[1], rng.integers(0, 5)):
         kept[:, x : x + 2] *= 0.4
     faded = paper - (paper - image) * kept[..., None]
-    return np.clip(faded, 0, 255).astype(np.uint8), points
+    return _pixels(faded), points
 
 
 def fold(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
@@ -85,7 +90,7 @@ def _table(shape: tuple[int, int], rng: np.random.Generator) -> Image:
         else _clouds(shape, rng, 30)
     )
     light = 0.75 + 0.25 * _clouds(shape, rng, 2) + 0.18 * (grain - 0.5)
-    return np.clip(base * light[..., None], 0, 255).astype(np.uint8)
+    return _pixels(base * light[..., None])
 
 
 def _laid(
@@ -102,7 +107,7 @@ def _laid(
     table = _lit(_table((height, width), rng), 1 - 0.5 * shade).astype(np.float32)
     out = table * (1 - alpha[..., None]) + sheet * alpha[..., None]
     moved = cv2.perspectiveTransform(points[None], matrix)[0] if len(points) else points
-    return np.clip(out, 0, 255).astype(np.uint8), moved
+    return _pixels(out), moved
 
 
 def _onto_table(
@@ -134,11 +139,21 @@ def rotation(image: Image, points: Points, rng: np.random.Generator) -> tuple[Im
 
 
 def perspective(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """The sheet photographed from one side: every corner moves by up to 9 % of the width."""
+    """The sheet photographed from one side: every corner moves by up to 13 % of the width."""
     height, width = image.shape[:2]
     return _onto_table(
-        image, points, _corners(width, height) + rng.uniform(-0.09, 0.09, (4, 2)) * width, rng, rng.uniform(0.02, 0.1)
+        image, points, _corners(width, height) + rng.uniform(-0.13, 0.13, (4, 2)) * width, rng, rng.uniform(0.02, 0.1)
     )
+
+
+def crumple(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
+    """Paper that was balled up: facets that catch the light differently."""
+    light = np.ones(image.shape[:2], np.float32)
+    for cells in (4, 9):
+        height = cv2.resize(np.abs(_clouds(image.shape, rng, cells) - 0.5), image.shape[1::-1])
+        slope = cv2.Sobel(height, cv2.CV_32F, 1, 0) + cv2.Sobel(height, cv2.CV_32F, 0, 1)
+        light += rng.uniform(0.05, 0.11) * slope / max(1e-6, float(np.std(slope)))
+    return _lit(image, np.clip(light, 0.5, 1.12)), points
 
 
 def shadow(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
@@ -159,28 +174,28 @@ def glare(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image
     for _ in range(rng.integers(1, 3)):
         cx, cy = width * rng.uniform(0.15, 0.85), height * rng.uniform(0.1, 0.9)
         wide, tall = width * rng.uniform(0.1, 0.3), width * rng.uniform(0.1, 0.45)
-        spot = np.exp(-(((x - cx) / wide) ** 2) - ((y - cy) / tall) ** 2) * rng.uniform(0.55, 0.8)
+        spot = np.exp(-(((x - cx) / wide) ** 2) - ((y - cy) / tall) ** 2) * rng.uniform(0.55, 0.88)
         out += (255 - out) * spot[..., None]
-    return np.clip(out, 0, 255).astype(np.uint8), points
+    return _pixels(out), points
 
 
 def low_light(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
     """A dim, coloured lamp and the sensor's noise."""
     colour = np.array([1.0, rng.uniform(0.86, 1.0), rng.uniform(0.68, 0.95)], np.float32)[:: rng.choice([-1, 1])]
-    light = rng.uniform(0.32, 0.55) * (0.7 + 0.3 * _clouds(image.shape, rng, 2))
+    light = rng.uniform(0.2, 0.5) * (0.7 + 0.3 * _clouds(image.shape, rng, 2))
     dim = image * light[..., None] * colour
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(4, 9)
-    return np.clip(dim + noise, 0, 255).astype(np.uint8), points
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(4, 12)
+    return _pixels(dim + noise), points
 
 
 def defocus(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
     """Out of focus by a little."""
-    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.035, 0.065) * _letter(points, image)).astype(np.uint8), points
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.05, 0.1) * _letter(points, image)).astype(np.uint8), points
 
 
 def motion(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
     """The hand moved while the shutter was open."""
-    length = max(3, round(rng.uniform(0.12, 0.22) * _letter(points, image)))
+    length = max(3, round(rng.uniform(0.16, 0.34) * _letter(points, image)))
     kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
     angle = rng.uniform(0, np.pi)
     dx, dy = np.cos(angle) * length / 2, np.sin(angle) * length / 2
@@ -188,25 +203,30 @@ def motion(image: Image, points: Points, rng: np.random.Generator) -> tuple[Imag
     return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE).astype(np.uint8), points
 
 
-def _letter(points: Points, image: Image) -> float:
-    """The usual height of a line in pixels, from boxes of four points each; blur is measured by it, so that one can still read."""
-    if len(points) < 4:
-        return max(8.0, image.shape[1] / 30)
-    quads = points.reshape(-1, 4, 2)
-    return float(np.median(np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1)))
+def far(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
+    """Photographed from too far away: lines of 10 to 14 pixels."""
+    scale = min(0.85, rng.uniform(10, 14) / _letter(points, image))
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8), points * scale
 
 
 def jpeg(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
     """Sent through a messenger: strong JPEG compression."""
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(22, 45))])
-    if not done:
-        raise RuntimeError("JPEG encoding failed")
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]), points
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(14, 40))])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]), points
+
+
+def _letter(points: Points, image: Image) -> float:
+    """The usual height of a line in pixels, from boxes of four points each: blur is in proportion, so that one can still read."""
+    if len(points) < 4:
+        return max(8.0, float(image.shape[1]) / 30)
+    quads = points.reshape(-1, 4, 2)
+    return float(np.median(np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1)))
 
 
 ORDER: dict[str, Degradation] = {
     "thermal_fade": thermal_fade,
     "fold": fold,
+    "crumple": crumple,
     "curl": curl,
     "background": background,
     "rotation": rotation,
@@ -216,19 +236,23 @@ ORDER: dict[str, Degradation] = {
     "low_light": low_light,
     "defocus": defocus,
     "motion": motion,
+    "far": far,
     "jpeg": jpeg,
 }
+# together these would leave nothing to read, or the one would hide the other
 ALTERNATIVES = (
     {"background", "rotation", "perspective"},
-    {"defocus", "motion"},
+    {"defocus", "motion", "far"},
     {"low_light", "thermal_fade"},
     {"low_light", "motion"},
+    {"fold", "crumple"},
+    {"far", "jpeg"},
 )
 
 
 def choose(rng: np.random.Generator) -> tuple[str, ...]:
-    """None to three degradations, in order; those that together would leave nothing to read never meet."""
-    count = int(rng.choice(4, p=[0.2, 0.35, 0.3, 0.15]))
+    """None to three degradations, in order; those of ALTERNATIVES never meet."""
+    count = int(rng.choice(4, p=[0.15, 0.3, 0.33, 0.22]))
     chosen: list[str] = []
     for name in rng.permutation(list(ORDER)):
         clash = any(name in group and group & set(chosen) for group in ALTERNATIVES)

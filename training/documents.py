@@ -1,4 +1,4 @@
-"""Document i of a seed: the same content whatever else is made."""
+"""What kind of document comes next."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import random
 from training.model import Document, Language
 from training.prescriptions import prescription
 from training.receipts import receipt
+from training.slips import slip
 
 
 def document(rng: random.Random, language: Language | None = None) -> Document:
-    """A receipt (three in four) or a prescription; Chinese (two in three) or English unless `language` says."""
+    """A receipt, a prescription (one in four) or a card slip; Chinese (two in three) or English unless `language` says."""
     chosen: Language = "zh" if rng.random() < 2 / 3 else "en"
-    maker = receipt if rng.random() < 0.75 else prescription
+    maker = rng.choices((receipt, prescription, slip), (68, 25, 7))[0]
     return maker(rng, language or chosen)

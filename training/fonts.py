@@ -19,7 +19,10 @@ from PIL import Image, ImageDraw, ImageFont
 Look = Literal["sans", "mono", "serif", "hand"]
 
 FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts", Path.home() / ".fonts")
-APT_LINE = "apt install fonts-noto-cjk fonts-wqy-microhei fonts-wqy-zenhei fonts-arphic-uming fonts-arphic-ukai fonts-dejavu fonts-liberation"
+APT_LINE = (
+    "apt install fonts-noto-cjk fonts-wqy-microhei fonts-wqy-zenhei "
+    "fonts-arphic-uming fonts-arphic-ukai fonts-dejavu fonts-liberation"
+)
 
 
 class FontsMissing(RuntimeError):

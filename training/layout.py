@@ -49,7 +49,8 @@ def draw(document: Document, paper: Paper, rng: random.Random) -> tuple[NDArray[
     ]
     if document.seal is not None:
         at = (round(width * fx * rng.uniform(0.45, 0.8)), round(height * fy * rng.uniform(0.72, 0.85)))
-        box = art.stamp(printed, document.seal, paper.face, at, round(paper.em * paper.zoom * rng.uniform(2.2, 3.0)), rng)
+        radius = round(paper.em * paper.zoom * rng.uniform(2.2, 3.0))
+        box = art.stamp(printed, document.seal, paper.face, at=at, radius=radius, strength=rng.uniform(0.55, 0.8))
         drawn.append(Drawn(document.seal, box))
     return printed, drawn
 
@@ -96,12 +97,12 @@ class _Sheet:
                 cell = replace(cell, x=0.0, width=1.0)  # noqa: PLW2901  one too long for its column begins the next line
             parts = self._wrapped(cell)
             start = min(self._start(part) for part in parts)
-            if columns and start < end + 0.7 * self.paper.em:
+            if columns and start < end + 0.6 * self.paper.em:
                 self._lines(columns)
                 columns = []
             columns.append(parts)
             end = max(self._start(part) + self._length(part) for part in parts)
-        self._lines(columns)
+        self._lines(columns, row.grid)
         if row.space:
             self.feed(row.space)
 
@@ -138,7 +139,8 @@ class _Sheet:
             cut -= 1
         return cut if cut > 1 else most
 
-    def _lines(self, columns: list[list[Cell]]) -> None:
+    def _lines(self, columns: list[list[Cell]], grid: tuple[float, ...] = ()) -> None:
+        first = len(self.strips)
         for number in range(max((len(parts) for parts in columns), default=0)):
             cells = [parts[number] for parts in columns if number < len(parts) and parts[number].text.strip()]
             tallest = max((self._size(cell) for cell in cells), default=self.paper.em)
@@ -146,6 +148,19 @@ class _Sheet:
             for cell in cells:
                 self.drawn.append(self._put(strip, cell, baseline=round(len(strip) / 2 + 0.36 * tallest)))
             self._add(strip)
+        if grid and len(self.strips) > first:
+            self._rule(self.strips[first:], grid)
+
+    def _rule(self, strips: list[NDArray[np.uint8]], grid: tuple[float, ...]) -> None:
+        """A table's lines around a row, in its margins: they do not touch letters."""
+        edge = self.left - self.paper.em // 4
+        ends = (edge, edge + round(self.width + self.paper.em // 2))
+        for strip in strips:
+            for x in grid:
+                at = ends[0] + round(x * (ends[1] - ends[0] - 1))
+                strip[:, at : at + 1] = 255
+        strips[0][0, ends[0] : ends[1]] = 255
+        strips[-1][-1, ends[0] : ends[1]] = 255
 
     def _put(self, strip: NDArray[np.uint8], cell: Cell, baseline: int) -> Drawn:
         """Draws a cell into the strip and measures its ink."""
@@ -169,7 +184,12 @@ class _Sheet:
             return (x + low + left, self.top + y + top, x + low + right, self.top + y + bottom)
 
         marks = tuple((mark.field, measured(mark.start, mark.end)) for mark in cell.marks)
-        return Drawn(cell.text.strip(), measured(0, len(cell.text)), marks)
+        drawn = Drawn(cell.text.strip(), measured(0, len(cell.text)), marks)
+        if cell.line_from is not None:
+            start = self.left + round(self._start(cell) + face.length(cell.text[: cell.line_from], size, cell.bold))
+            low = min(baseline + size // 4, len(strip) - 1)
+            strip[low : low + 1, start : round(drawn.box[2]) + size // 2] = 255
+        return drawn
 
 
 def _inked(ink: NDArray[np.uint8]) -> Box:
@@ -182,7 +202,7 @@ def _inked(ink: NDArray[np.uint8]) -> Box:
 
 def _inside_word(left: str, right: str) -> bool:
     """Whether a line must not break between two letters."""
-    return left.isascii() and right.isascii() and left != " " or right in "，。：；）)、,."
+    return (left.isascii() and right.isascii() and left != " ") or right in "，。：；）)、,."
 
 
 def _part(cell: Cell, start: int, stop: int) -> Cell:
@@ -196,4 +216,5 @@ def _part(cell: Cell, start: int, stop: int) -> Cell:
         for mark in cell.marks
         if mark.start < stop and mark.end > start
     )
-    return replace(cell, text=text, marks=marks)
+    line_from = None if cell.line_from is None else min(max(cell.line_from - start, 0), len(text))
+    return replace(cell, text=text, marks=marks, line_from=line_from)

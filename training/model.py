@@ -8,7 +8,7 @@ from typing import Literal
 
 Language = Literal["zh", "en"]
 Align = Literal["left", "center", "right"]
-Art = Literal["solid", "dashed", "double", "stars", "barcode", "qr", "underline"]
+Art = Literal["solid", "dashed", "double", "stars", "barcode", "qr"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Cell:
     scale: float = 1.0
     bold: bool = False
     marks: tuple[Mark, ...] = ()
+    line_from: int | None = None  # letters from here on stand on a drawn line, as in a form
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Row:
     cells: tuple[Cell, ...] = ()
     art: Art | None = None
     space: float = 0.0
+    grid: tuple[float, ...] = ()  # upright lines of a table at these shares of the width, level lines above and below
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Document:
     kind: Literal["receipt", "prescription"]
     variant: str
     language: Language
+    chars: int  # half-width letters to a line
     rows: tuple[Row, ...]
     fields: Mapping[str, str | None]
     items: tuple[Mapping[str, str | None], ...]

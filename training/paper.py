@@ -34,17 +34,17 @@ class Paper:
 def choose_paper(rng: random.Random, document: Document, size: int | None = None) -> Paper:
     """A printer that suits the document: 58 or 80 mm rolls, A5 forms. `size` fixes the width of the paper in pixels."""
     form = document.kind == "prescription"
-    chars = rng.choice((48, 56, 64) if form else (32, 32, 38, 42, 48))
     margin, stretch = rng.uniform(0.7, 2.2), rng.uniform(0.93, 1.05)
-    wide = chars / 2 + 2 * margin  # ems
+    wide = document.chars / 2 + 2 * margin  # ems
     lowest, highest = (800, 1400) if form else (540, 1100)
-    target = size or min(max(wide * rng.randint(22, 38), lowest), highest)
+    usual = min(max(wide * rng.randint(20, 38), lowest), highest)
+    target = size or usual
     dots = not form and rng.random() < 0.3
     em = 24 if dots else max(12, round(target / wide / stretch))
     return Paper(
         face=_face(rng, document, form),
         em=em,
-        chars=chars,
+        chars=document.chars,
         margin=margin,
         leading=rng.uniform(1.3, 1.75),
         dots=dots,
@@ -56,7 +56,11 @@ def choose_paper(rng: random.Random, document: Document, size: int | None = None
 
 
 def _face(rng: random.Random, document: Document, form: bool) -> Face:
-    look = rng.choice(("serif", "sans", "mono", "hand") if form else ("mono", "sans", "mono", "sans", "serif"))
+    look = (
+        rng.choices(("serif", "sans", "mono", "hand"), (6, 5, 3, 1))[0]
+        if form
+        else rng.choice(("mono", "sans", "mono", "sans", "serif"))
+    )
     chinese = [font for font in installed(chinese=True) if font.look == look] or list(installed(chinese=True))
     latin = [font for font in installed(chinese=False) if font.look == look]
     mixed = latin and rng.random() < (0.3 if document.language == "zh" else 0.8)

@@ -34,8 +34,12 @@ def hospital(rng: random.Random, language: Language) -> str:
     """A hospital's or clinic's name."""
     if language == "en":
         return f"{rng.choice(en.TOWNS)} {rng.choice(en.HOSPITAL_KINDS)}"
-    where = rng.choice(zh.CITIES)
-    return f"{where}{'市' if rng.random() < 0.8 else ''}{rng.choice(zh.DISTRICTS) + '区' if rng.random() < 0.4 else ''}{rng.choice(zh.HOSPITAL_KINDS)}"
+    city = rng.choice(zh.CITIES)
+    if rng.random() < 0.2:
+        return f"{city}{rng.choice(zh.STEMS_A)}{rng.choice(zh.STEMS_B)}{rng.choice(zh.PRIVATE_HOSPITALS)}"
+    town = "市" if rng.random() < 0.8 else ""
+    district = rng.choice(zh.DISTRICTS) + "区" if rng.random() < 0.4 else ""
+    return city + town + district + rng.choice(zh.HOSPITAL_KINDS)
 
 
 def address(rng: random.Random, language: Language) -> str:
@@ -43,7 +47,8 @@ def address(rng: random.Random, language: Language) -> str:
     number = rng.randint(1, 999)
     if language == "en":
         unit = f"{rng.choice(('Unit', 'No.', 'Lot', '#'))} {rng.randint(1, 60)}, " if rng.random() < 0.4 else ""
-        return f"{unit}{number} {rng.choice(en.STREETS)} {rng.choice(en.STREET_KINDS)}, {rng.choice(en.TOWNS)} {rng.randint(10000, 99999)}"
+        street = f"{rng.choice(en.STREETS)} {rng.choice(en.STREET_KINDS)}"
+        return f"{unit}{number} {street}, {rng.choice(en.TOWNS)} {rng.randint(10000, 99999)}"
     city = f"{rng.choice(zh.CITIES)}市" if rng.random() < 0.7 else ""
     tail = f"{rng.choice(zh.ROADS)}{rng.choice(zh.PLACES)}{rng.randint(1, 6)}层" if rng.random() < 0.3 else ""
     return f"{city}{rng.choice(zh.DISTRICTS)}区{rng.choice(zh.ROADS)}{rng.choice(zh.ROAD_KINDS)}{number}号{tail}"
@@ -56,7 +61,7 @@ def phone(rng: random.Random, language: Language) -> str:
         return "".join(str(rng.randint(0, 9)) for _ in range(count))
 
     if language == "en":
-        forms = (
+        forms: tuple[str, ...] = (
             f"0{rng.randint(2, 9)}-{digits(4)} {digits(4)}",
             f"({rng.randint(201, 989)}) {rng.randint(200, 999)}-{digits(4)}",
             f"+{rng.choice((44, 60, 65, 1))} {digits(4)} {digits(4)}",
@@ -77,7 +82,8 @@ def tax_number(rng: random.Random, language: Language) -> str:
     """A made-up taxpayer's number."""
     if language == "en":
         return f"{rng.randint(10**8, 10**9 - 1)}"
-    return f"9{rng.randint(1, 9)}{rng.randint(100000, 999999)}{rng.choice('ABHKMNQX')}{rng.randint(10**8, 10**9 - 1)}"[:18]
+    region, letter = f"9{rng.randint(1, 9)}{rng.randint(100000, 999999)}", rng.choice("ABHKMNQX")
+    return f"{region}{letter}{rng.randint(10**8, 10**9 - 1)}"
 
 
 def person(rng: random.Random, language: Language) -> str:

@@ -32,6 +32,7 @@ NEIGHBOURS = (
     {"payment_method", "paid_amount"},
     {"hospital", "merchant"},
     {"birth_date", "age"},
+    {"points", "balance"},
 )
 
 
@@ -47,6 +48,7 @@ class Plan:
     bare: frozenset[str]
     missing: frozenset[str]
     printed: set[str] = field(default_factory=set)
+    columns: bool = False  # whether the items stand in columns
 
 
 def choose_bare(rng: random.Random, total: str = "total_amount") -> frozenset[str]:
@@ -65,4 +67,6 @@ def finish(w: Writer, plan: Plan, seal: str | None = None) -> Document:
     fields |= dict.fromkeys(plan.missing)
     cents = {} if "total_amount" in plan.missing else asdict(plan.sums)
     bare = tuple(sorted(plan.bare))
-    return Document(plan.kind, plan.variant, w.style.language, tuple(w.rows), fields, tuple(items), bare, cents, seal)
+    return Document(
+        plan.kind, plan.variant, w.style.language, w.style.chars, tuple(w.rows), fields, tuple(items), bare, cents, seal
+    )

@@ -10,24 +10,22 @@ from training import lexicon_zh as zh
 from training import people
 from training.goods import add_up, basket
 from training.itemrows import write_items
-from training.model import Cell, Document, Language, Mark
+from training.model import Align, Cell, Document, Language
 from training.plan import Plan, choose_bare, finish
 from training.sums import payment, sums
-from training.writer import Writer, choose_style, marked
+from training.writer import Entry, Writer, choose_style, marked
 
 VARIANTS = ("supermarket", "restaurant", "pharmacy", "convenience", "retail")
-Entry = tuple[str, str, tuple[tuple[str, str], ...]]  # label, value, (field, part of the value)…
 
 
 def receipt(rng: random.Random, language: Language) -> Document:
     """One receipt. Some have no date or no shop's name; a kitchen's slip has no prices and so no total."""
     variant = rng.choices(VARIANTS, (30, 25, 15, 18, 12))[0]
     items = basket(rng, language, variant)
-    missing = {key for key in ("date", "merchant", "total_amount") if rng.random() < 0.04}
-    if variant != "restaurant":
-        missing -= {"total_amount"}
+    chances = (("date", 0.04), ("merchant", 0.04), ("total_amount", 0.12 if variant == "restaurant" else 0.0))
+    missing = frozenset(key for key, chance in chances if rng.random() < chance)
     bare = choose_bare(rng) - missing
-    plan = Plan("receipt", variant, people.moment(rng), items, add_up(rng, language, variant, items), bare, frozenset(missing))
+    plan = Plan("receipt", variant, people.moment(rng), items, add_up(rng, language, variant, items), bare, missing)
     writer = Writer(rng, choose_style(rng, language))
     for section in (heading, particulars, write_items, sums, payment, foot):
         section(writer, plan)
@@ -41,6 +39,10 @@ def heading(w: Writer, plan: Plan) -> None:
     titles = (zh if language == "zh" else en).TITLES[plan.variant]
     title = rng.choice(titles) if rng.random() < 0.5 else ""
     above = rng.random() < 0.35
+    if plan.variant == "restaurant" and rng.random() < 0.12:
+        call = f"{rng.choice('ABCT')}{rng.randint(1, 199):03d}"
+        w.line((rng.choice(("取餐号 ", "#", "叫号: ")) if language == "zh" else "Order ") + call, like=middle, scale=1.6)
+        plan.printed.add("order_number")
     if title and above:
         w.line(title, like=middle, scale=rng.choice((1.0, 1.3)))
     if "merchant" not in plan.missing:
@@ -83,8 +85,8 @@ def particulars(w: Writer, plan: Plan) -> None:
     ]
     if plan.variant == "restaurant" and rng.random() < 0.4:
         earlier = plan.when - timedelta(minutes=rng.randint(8, 90))
-        form = rng.choice((f"{w.style.date} %H:%M", "%H:%M"))
-        entries.append((w.label("order_time"), people.written(earlier, form), ()))
+        full = "date" not in plan.missing and rng.random() < 0.5
+        entries.append((w.label("order_time"), people.written(earlier, f"{w.style.date} %H:%M" if full else "%H:%M"), ()))
         plan.printed.add("time")
     if not {"date"} & (plan.missing | plan.bare):
         entries += _dated(w, plan)
@@ -114,22 +116,27 @@ def _dated(w: Writer, plan: Plan) -> list[Entry]:
     day, hour = people.written(plan.when, w.style.date), plan.when.strftime(w.style.time)
     roll = rng.random()
     if roll < 0.6:
-        return [(w.label("date"), f"{day} {hour}", (("date", day), ("time", hour)))]
+        return [(w.label("date"), _joined(w, day, hour), (("date", day), ("time", hour)))]
     dated: list[Entry] = [(w.label("day"), day, (("date", day),))]
     if roll < 0.8:
         dated.append((w.label("time"), hour, (("time", hour),)))
     return dated
 
 
+def _joined(w: Writer, day: str, hour: str) -> str:
+    return f"{hour} {day}" if w.style.thousands and w.style.language == "en" else f"{day} {hour}"
+
+
 def bare_date(w: Writer, plan: Plan) -> None:
-    """The date without a label, alone or with the time behind it."""
+    """The date without a label, alone or with the time."""
     day, hour = people.written(plan.when, w.style.date), plan.when.strftime(w.style.time)
-    text, marks = day, marked(day, "date")
+    text = day
     if w.rng.random() < 0.7:
-        text = f"{day} {hour}"
-        marks += (Mark("time", len(day) + 1, len(text)),)
-    x, align = w.rng.choice(((0.0, "left"), (0.5, "center"), (1.0, "right")))
-    w.row(Cell(text, x, align, marks=marks))  # type: ignore[arg-type]
+        text = _joined(w, day, hour)
+    marks = marked(text, "date", day) + (marked(text, "time", hour) if text != day else ())
+    places: tuple[tuple[float, Align], ...] = ((0.0, "left"), (0.5, "center"), (1.0, "right"))
+    x, align = w.rng.choice(places)
+    w.row(Cell(text, x, align, marks=marks))
     plan.printed.add("date")
 
 
@@ -139,7 +146,7 @@ def foot(w: Writer, plan: Plan) -> None:
     words = zh if language == "zh" else en
     if "date" in plan.bare and "date" not in plan.printed:
         bare_date(w, plan)
-    if rng.random() < 0.2 and "date" not in plan.bare | plan.missing:
+    if rng.random() < 0.2 and not {"date"} & (plan.bare | plan.missing):
         later = plan.when + timedelta(days=rng.choice((0, 0, 1, 3)), minutes=rng.randint(1, 50))
         day = people.written(later, w.style.date)
         w.pair(w.label("print_date"), f"{day} {later.strftime(w.style.time)}", (("print_date", day),), place="inline")
@@ -151,10 +158,11 @@ def foot(w: Writer, plan: Plan) -> None:
         w.art(rng.choice(("qr", "barcode")), space=0.3)
     if rng.random() < 0.15:
         form = rng.choice(words.SOFTWARE)
-        w.line(
-            form.format(
-                a=rng.choice(words.STEMS_A), b=rng.choice(words.STEMS_B), n=rng.randint(100, 999), m=rng.randint(1000, 9999)
-            ),
-            like=middle,
-        )
-        plan.printed |= {"phone"}
+        maker = {
+            "a": rng.choice(words.STEMS_A),
+            "b": rng.choice(words.STEMS_B),
+            "n": rng.randint(100, 999),
+            "m": rng.randint(1000, 9999),
+        }
+        w.line(form.format(**maker), like=middle)
+        plan.printed.add("phone")

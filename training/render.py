@@ -103,7 +103,7 @@ def save(rendered: Rendered, stem: Path) -> None:
     stem.with_suffix(".json").write_text(json.dumps(rendered.truth, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def main(
+def main(  # noqa: PLR0917  typer reads the options from the signature
     out: Annotated[Path, typer.Argument(help="folder for NNNN.jpg, .csv, .json; made if missing")],
     count: Annotated[int, typer.Option(min=1, max=10_000, help="how many documents")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same documents")] = 1,

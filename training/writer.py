@@ -11,7 +11,23 @@ from training.labels import labels
 from training.model import Art, Cell, Language, Mark, Row
 
 Place = Literal["inline", "apart", "tab", "above"]
+Entry = tuple[str, str, tuple[tuple[str, str], ...]]  # label, value, (field, part of the value)…
 ITEM_KEYS = ("name", "quantity", "unit_price", "amount")
+
+
+DATES = {
+    "zh": (
+        *("%Y-%m-%d", "%Y-%m-%d", "%Y/%m/%d", "%Y年%m月%d日", "%Y.%m.%d", "%Y年{m}月{d}日"),
+        *("%Y/{m}/{d}", "%Y-{m}-{d}", "%Y%m%d", "%y-%m-%d", "%y/%m/%d"),
+    ),
+    "en": (
+        *("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d %b %Y", "%b %d, %Y", "%Y-%m-%d", "%d/%m/%y"),
+        *("%d-%b-%y", "%d.%m.%Y", "%B {d}, %Y", "%d-%b-%Y", "{d}/{m}/%Y", "%d %B %Y"),
+    ),
+}
+TIMES = {"zh": ("%H:%M:%S", "%H:%M", "%H:%M:%S"), "en": ("%H:%M:%S", "%H:%M", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p")}
+COLONS = {"zh": ("：", ":", "：", ": ", " ", "："), "en": (":", ": ", " : ", " ", ": ")}
+SYMBOLS = {"zh": ("￥", "¥", "", "", "RMB ", "", "CNY "), "en": ("$", "RM", "RM ", "", "£", "S$", "€", "", "USD ")}
 
 
 @dataclass(frozen=True)
@@ -19,6 +35,7 @@ class Style:
     """How one document writes: its signs and places, chosen once so that it looks like one till's work."""
 
     language: Language
+    chars: int  # half-width letters to a line: 32 on a 58 mm roll, 48 on an 80 mm one
     colon: str  # between a label and its value in one run
     info: Place  # where the values of dates, numbers, names stand
     sums: Place  # where the values of totals stand
@@ -26,52 +43,25 @@ class Style:
     symbol: str  # in front of marked amounts: "￥", "$", ""
     unit: str  # behind them: "元" or ""
     thousands: bool
-    date: str  # strftime
+    date: str  # strftime, {m} and {d} without leading zero
     time: str
 
 
 def choose_style(rng: random.Random, language: Language) -> Style:
     """Draws a style. English dates may be day first, month first or ISO, as tills print them."""
-    zh = language == "zh"
-    dates = (
-        (
-            "%Y-%m-%d",
-            "%Y/%m/%d",
-            "%Y年%m月%d日",
-            "%Y.%m.%d",
-            "%Y-%m-%d",
-            "%Y年{m}月{d}日",
-            "%Y/{m}/{d}",
-            "%Y-{m}-{d}",
-            "%Y%m%d",
-            "%y-%m-%d",
-        )
-        if zh
-        else (
-            "%d/%m/%Y",
-            "%m/%d/%Y",
-            "%d-%m-%Y",
-            "%d %b %Y",
-            "%b %d, %Y",
-            "%Y-%m-%d",
-            "%d/%m/%y",
-            "%d-%b-%y",
-            "%d.%m.%Y",
-            "%B {d}, %Y",
-            "%d-%b-%Y",
-        )
-    )
+    symbol = rng.choice(SYMBOLS[language])
     return Style(
         language=language,
-        colon=rng.choice(("：", ":", "：", ": ", " ", "：")) if zh else rng.choice((":", ": ", " : ", " ", ": ")),
-        info=rng.choices(("inline", "apart", "tab", "above"), (7, 2, 3, 0.5))[0],
-        sums=rng.choices(("inline", "apart", "tab", "above"), (3, 7, 1.5, 0.5))[0],
+        chars=rng.choice((32, 32, 38, 42, 48)),
+        colon=rng.choice(COLONS[language]),
+        info=rng.choices(("inline", "apart", "tab", "above"), (7, 2, 3, 0.4))[0],
+        sums=rng.choices(("inline", "apart", "tab", "above"), (3, 7, 1.5, 0.4))[0],
         rule=rng.choice(("solid", "dashed", "dashed", "double", "stars", "dashed")),
-        symbol=rng.choice(("￥", "¥", "", "", "RMB ", "")) if zh else rng.choice(("$", "RM", "RM ", "", "£", "S$", "€", "")),
-        unit="",
-        thousands=rng.random() < (0.25 if zh else 0.5),
-        date=rng.choice(dates),
-        time=rng.choice(("%H:%M:%S", "%H:%M", "%H:%M:%S") if zh else ("%H:%M:%S", "%H:%M", "%I:%M %p", "%I:%M:%S %p")),
+        symbol=symbol,
+        unit="元" if language == "zh" and not symbol and rng.random() < 0.25 else "",
+        thousands=rng.random() < (0.25 if language == "zh" else 0.5),
+        date=rng.choice(DATES[language]),
+        time=rng.choice(TIMES[language]),
     )
 
 
@@ -81,6 +71,7 @@ class Writer:
 
     rng: random.Random
     style: Style
+    underlined: bool = False  # a form: labelled values in runs stand on a line
     rows: list[Row] = field(default_factory=list)
 
     def label(self, key: str) -> str:
@@ -94,9 +85,25 @@ class Writer:
         number = f"{whole:,}.{rest:02d}" if self.style.thousands else f"{whole}.{rest:02d}"
         return sign + number if plain else f"{sign}{self.style.symbol}{number}{self.style.unit}"
 
-    def row(self, *cells: Cell, space: float = 0.0) -> None:
-        """Cells side by side."""
-        self.rows.append(Row(cells, space=space))
+    def row(self, *cells: Cell, space: float = 0.0, grid: tuple[float, ...] = ()) -> None:
+        """Cells side by side; `grid` are the places of a table's upright lines."""
+        self.rows.append(Row(cells, space=space, grid=grid))
+
+    def table_of(self, entries: Sequence[Entry], count: int) -> None:
+        """Labels and values in runs, in `count` columns; a long one takes the next column's room too."""
+        cells: list[Cell] = []
+        column = 0
+        for label, value, fields in entries:
+            text = label + self.style.colon + value
+            room = sum(2 if ord(char) >= 0x2E80 else 1 for char in text) + 2
+            columns = min(count, -(-room * count // self.style.chars))
+            if column + columns > count:
+                self.row(*cells, space=0.15)
+                cells, column = [], 0
+            cells.append(self.run(label, value, fields, x=column / count))
+            column += columns
+        if cells:
+            self.row(*cells, space=0.15)
 
     def art(self, art: Art, space: float = 0.0) -> None:
         """A rule, a bar code …"""
@@ -161,7 +168,9 @@ class Writer:
         marks = tuple(
             Mark(m.field, m.start + len(head), m.end + len(head)) for name, part in fields for m in marked(value, name, part)
         )
-        return Cell(head + value, x, scale=scale, bold=bold, marks=marks, width=1.0 - x)
+        return Cell(
+            head + value, x, scale=scale, bold=bold, marks=marks, width=1.0 - x, line_from=len(head) if self.underlined else None
+        )
 
 
 def marked(text: str, name: str | None, value: str | None = None) -> tuple[Mark, ...]:
