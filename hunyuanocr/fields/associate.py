@@ -9,7 +9,7 @@ from typing import Any
 
 from hunyuanocr.fields.answers import COLUMN_TYPES, from_cells, from_value, rows_field
 from hunyuanocr.fields.grounding import Place, places
-from hunyuanocr.fields.items import Item, find_items, item_amounts, trim_name
+from hunyuanocr.fields.items import Item, find_items, trim_name
 from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.normalize import comparable
 from hunyuanocr.fields.page import PageView
@@ -74,7 +74,7 @@ class Associator:
         return row
 
     def _total(self) -> Sequence[Cell]:
-        found = choose_total(self.page, item_amounts(self.items))
+        found = choose_total(self.page, self.items)
         return [found[0]] if found else []
 
     @cached_property
@@ -130,7 +130,7 @@ class Associator:
         for row in self.page.layout.rows if form else ():
             for cell in row:
                 match = form.search(narrow(cell.text)) if form else None
-                if match and self.page.claims.get((cell.line, cell.start + match.start()), 0.0) < 0.4:
+                if match and self.page.claim(cell.line, cell.start + match.start()) < 0.4:
                     return [self.page.layout.cell(cell.line, cell.start + match.start(), cell.start + match.end())]
         return []
 

@@ -40,7 +40,7 @@ _NAME_DAY = re.compile(
 _DIGITS = re.compile(r"(?<![\d.,-])(?P<y>20\d\d)(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])(?![\d.,-])")
 
 _TIME = re.compile(
-    r"(?P<before>上午|下午|晚上|AM|PM)?\s?(?<![\d:：])(?P<h>[01]?\d|2[0-3])\s?[:：]\s?(?P<m>[0-5]\d)(?:\s?[:：]\s?(?P<s>[0-5]\d))?"
+    r"(?P<before>上午|下午|晚上|AM|PM)?\s?(?<!\d)(?<!\d[:：])(?P<h>[01]?\d|2[0-3])\s?[:：]\s?(?P<m>[0-5]\d)(?:\s?[:：]\s?(?P<s>[0-5]\d))?"
     r"(?!\d)\s?(?P<after>[ap]\.?\s?m\b\.?)?", re.IGNORECASE)
 _TIME_ZH = re.compile(r"(?P<before>上午|下午|晚上)?(?P<h>[01]?\d|2[0-3])[时点](?P<m>[0-5]?\d)分(?:(?P<s>[0-5]?\d)秒)?(?P<after>)")
 _GLUED = re.compile(rf"({_YEAR4})(?=\d{{1,2}}\s?[:：]\d)")  # 25/12/20188:13

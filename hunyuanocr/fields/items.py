@@ -33,6 +33,11 @@ class Item:
 
     columns: dict[str, list[Cell]] = field(default_factory=dict)
 
+    @property
+    def last_row(self) -> int:
+        """The lowest row of the page that the item fills."""
+        return max((c.row for cells in self.columns.values() for c in cells), default=-1)
+
     def put(self, column: str, cell: Cell) -> None:
         """Set a column once; names grow."""
         if column == "name" or column not in self.columns:

@@ -102,11 +102,11 @@ class LabelFinder:
         key = compact(CURRENCY_WORDS.sub(" ", layout.lines[cell.line].text[:end]))
         if not 2 <= len(key) <= 40:
             return []
-        best = process.extractOne(key, self._fuzzy, scorer=fuzz.ratio, score_cutoff=_FUZZY)
         colon = narrow(layout.lines[cell.line].text)[end:].lstrip()[:1] == ":"
-        if best is not None:
-            return [Label(layout.cell(cell.line, 0, end), self.words[best[0]], 0.9 * best[1] / 100, colon)]
+        best = process.extractOne(key, self._fuzzy, scorer=fuzz.ratio, score_cutoff=_FUZZY)
         meant = meaning(layout.lines[cell.line].text[:end]) if len(key) <= 24 else None
+        if best is not None and (meant is None or meant in self.words[best[0]]):  # "Total charges" is no misread "Total change"
+            return [Label(layout.cell(cell.line, 0, end), self.words[best[0]], 0.9 * best[1] / 100, colon)]
         return [Label(layout.cell(cell.line, 0, end), {meant: 0.7}, 0.9, colon)] if meant else []
 
 

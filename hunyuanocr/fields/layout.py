@@ -113,6 +113,9 @@ class Layout:
         self._row_of: dict[int, int] = {}
         whole = [self.cell(i, 0, len(line.text)) for i, line in enumerate(self.lines) if line.text.strip()]
         self.height = float(np.median([c.h for c in whole])) if whole else 1.0
+        self._edges = {
+            page: (min(c.x0 for c in whole if c.page == page), max(c.x1 for c in whole if c.page == page)) for page in {c.page for c in whole}
+        }
         grouped = self._group(whole)
         self._row_of = {c.line: n for n, row in enumerate(grouped) for c in row}
         self.rows = [[self.cell(c.line, 0, c.end) for c in row] for row in grouped]
@@ -127,6 +130,16 @@ class Layout:
         middle = (left[0] + right[0]) / 2
         y = (left[1] + right[1]) / 2 - self._slope[line] * (middle - self._centre[of.page])
         return Cell(line, start, end, of.text[start:end], of.page, left[0], right[0], y, height, self._row_of.get(line, -1))
+
+    def wraps(self, upper: Cell, lower: Cell) -> bool:
+        """Whether the lower line can be the rest of the upper: it follows at once, in equal letters, and its first word had no room."""
+        near = 0 < lower.y - upper.y < 2.0 * max(upper.h, lower.h) and upper.page == lower.page
+        if not near or not 0.8 < upper.h / lower.h < 1.25:
+            return False
+        left, right = self._edges[upper.page]
+        first = lower.text.split()[0] if lower.text.split()[0].isascii() else lower.text[0]
+        share = sum(map(char_width, first)) / (sum(map(char_width, lower.text)) or 1.0)
+        return (upper.x1 - upper.x0) + share * (lower.x1 - lower.x0) > 0.93 * (right - left)
 
     def _group(self, cells: Sequence[Cell]) -> list[list[Cell]]:
         """Cells that stand beside each other, chained from left to right: each joins the row whose last cell points at it best."""

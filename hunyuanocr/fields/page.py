@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from hunyuanocr.fields.catalogue import DOCUMENTS, KNOWN
 from hunyuanocr.fields.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
 from hunyuanocr.fields.layout import Cell, Layout
 from hunyuanocr.fields.money import Money, find_money
@@ -13,6 +15,15 @@ from hunyuanocr.fields.table import Table, find_table
 from hunyuanocr.fields.values import find_values
 from hunyuanocr.types import FieldSpec, FieldType, Line
 
+_SURE = 0.6  # a label inside a line that is less sure is part of the value beside it
+_TITLES = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
+    ("prescription", r"处\s?方|\brx\b|prescription|\bRp\b"),
+    ("lab_report", r"检验报告|检查报告|检测报告|化验|laboratory|test report|lab report"),
+    ("parcel", r"运单|快递|速运|物流|面单|waybill|consignment|tracking"),
+    ("card", r"身份证|护照|驾驶证|passport|identity card|driving licen[cs]e"),
+    ("receipt", r"小票|收据|结账|收银|receipt|cash bill"),
+    ("invoice", r"发票|invoice"),
+))  # fmt: skip
 _WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)
 
 
@@ -23,7 +34,8 @@ class Link:
     field: str
     label: Label
     cell: Cell
-    score: float
+    fit: float  # how sure the label and its place beside the value are, whatever the field
+    score: float  # the same, and how strongly the label means this field
 
 
 @dataclass(frozen=True)
@@ -55,11 +67,13 @@ class PageView:
         for cell in row:
             position = cell.start
             for label in self._labels_of.get(cell.line, ()):
-                if label.cell.start > position and self.lines[cell.line].text[position:label.cell.start].strip():
+                if label.cell.start > cell.start and label.quality < _SURE:
+                    continue  # a word of a value that happens to be a label, too: Family Clinic
+                if _has_letters(self.lines[cell.line].text[position:label.cell.start]):
                     yield self.layout.cell(cell.line, position, label.cell.start)
                 yield label
                 position = label.cell.end
-            if self.lines[cell.line].text[position:cell.end].strip():
+            if _has_letters(self.lines[cell.line].text[position:cell.end]):
                 yield self.layout.cell(cell.line, position, cell.end)
 
     @cached_property
@@ -76,20 +90,20 @@ class PageView:
 
     def _link(self, name: str, weight: float, label: Label, right: Sequence[Cell], row: int) -> Iterator[Link]:
         type = field_type(name, self.wanted)
-        base = weight * label.quality
         if (beside := self._beside(label, right, type)) is not None:
             cell, share = beside
-            yield Link(name, label, cell, base * share)
+            yield Link(name, label, cell, label.quality * share, weight * label.quality * share)
         elif not right or type not in _WORDS:
             below = self._below(label, type, row)
             if below is not None:
-                yield Link(name, label, below, base * (0.7 if not right else 0.4))
+                fit = label.quality * (0.7 if not right else 0.4)
+                yield Link(name, label, below, fit, weight * fit)
 
     def _beside(self, label: Label, right: Sequence[Cell], type: FieldType) -> tuple[Cell, float] | None:
         """The value in the text right of the label, and how little foreign text stands between (1: none)."""
         if type in _WORDS:
             first = right[0] if right else None
-            if first is None or (first.line == label.cell.line and not label.colon and label.quality < 0.7):
+            if first is None or (first.line == label.cell.line and not label.colon and label.quality < 0.7 and not _person(label, first)):
                 return None
             spans = find_values(first.text, type)
             return (self.layout.cell(first.line, first.start + spans[0].start, first.start + spans[0].end), 1.0) if spans else None
@@ -111,12 +125,13 @@ class PageView:
     def _below(self, label: Label, type: FieldType, row: int) -> Cell | None:
         """The value in the next two rows that stands under the label."""
         of = label.cell
-        for stream in self._streams[row + 1:row + 3]:
+        for step, stream in enumerate(self._streams[row + 1:row + 3]):
+            alone = step == 0 and len(stream) == 1 and len(self._streams[row]) == 1  # a value too wide for the label's line
             for item in stream:
                 if isinstance(item, Label) or item.page != of.page or item.y - of.y > 3.2 * max(of.h, item.h) or item.y <= of.y:
                     continue
                 beside = min(item.x1, of.x1) - max(item.x0, of.x0)
-                if beside < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
+                if not alone and beside < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
                     continue
                 spans = find_values(item.text, type)
                 if spans and sum(len(s.text) for s in spans[:1]) >= 0.6 * len(item.text.strip()):
@@ -150,28 +165,40 @@ class PageView:
 
     def best(self, name: str, least: float = 0.3) -> Link | None:
         """The strongest link of a field whose value no other label claims more strongly."""
-        owners = self.claims
-        own = [link for link in self.links if link.field == name and link.score >= least]
-        own = [link for link in own if owners[_place(link.cell)] <= link.score + 0.05]
+        own = [link for link in self.links if link.field == name and link.score >= least and not self._for_another(link)]
+        own = [link for link in own if self.claim(link.cell.line, link.cell.start, link.label) <= link.fit + 0.05]
         return max(own, key=lambda link: link.score, default=None)
 
+    def claim(self, line: int, start: int, label: Label | None = None) -> float:
+        """The strongest claim on a value by any label but this one."""
+        return max((k.fit for k in self.links if (k.cell.line, k.cell.start) == (line, start) and k.label is not label), default=0.0)
+
+    def _for_another(self, link: Link) -> bool:
+        """Whether the label means another number on this kind of document: 编号 on a prescription is not the receipt's."""
+        if KNOWN[link.field].type is not FieldType.IDENTIFIER if link.field in KNOWN else True:
+            return False
+        usual = DOCUMENTS.get(self.kind or "", ())
+        return link.field not in usual and any(name in usual for name in link.label.fields)
+
     @cached_property
-    def claims(self) -> dict[tuple[int, int], float]:
-        """The strongest claim of any field on each value, by line and first character."""
-        claims: dict[tuple[int, int], float] = {}
-        for link in self.links:
-            place = _place(link.cell)
-            claims[place] = max(claims.get(place, 0.0), link.score)
-        return claims
+    def kind(self) -> str | None:
+        """What document it is, by its title; None where it does not say."""
+        head = " ".join(c.text for row in self.layout.rows[:8] for c in row)
+        return next((kind for kind, pattern in _TITLES if pattern.search(head)), None)
+
+
+def _has_letters(text: str) -> bool:
+    return any(c.isalnum() for c in text)
+
+
+def _person(label: Label, cell: Cell) -> bool:
+    """Whether a Chinese label at the start of a line is followed at once by a short name: 收银员文杰峰."""
+    return label.cell.start == 0 and len(label.cell.text) >= 2 and not label.cell.text.isascii() and 2 <= len(cell.text) <= 4
 
 
 def _foreign(text: str) -> int:
     """Letters that are no currency."""
     return sum(c.isalpha() for c in CURRENCY_WORDS.sub("", text))
-
-
-def _place(cell: Cell) -> tuple[int, int]:
-    return cell.line, cell.start
 
 
 def _next_label(stream: Sequence[Label | Cell], position: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hunyuanocr.fields.catalogue import compact
 from hunyuanocr.fields.dates import find_dates
+from hunyuanocr.fields.labels import Label
 from hunyuanocr.fields.layout import Cell, char_width
 from hunyuanocr.fields.money import find_money
 from hunyuanocr.fields.page import PageView
@@ -41,7 +42,7 @@ _ADDRESS = re.compile(
 _TITLE = re.compile(
     r"invoice|receipt|\bbill\b|prescription|statement|quotation|delivery order|welcome|thank|customer copy|merchant copy|duplicate|reprint|"
     r"cash sales?|official|order form|\brx\b|\breport\b|waybill|"
-    r"收据|小票|结账单|结帐单|账单|发票|处方笺|处方单|处方|报告单|报告|欢迎|谢谢|光临|收银|购物|票据|清单|凭证|单据|联$|预结单|消费单|点菜单|销售单|^交易|签购单|存根|凭条|订单|取餐",
+    r"收据|小票|结账单|结帐单|账单|发票|处方笺|处方单|处方|报告单|报告|欢迎|谢谢|光临|收银[单条小凭]|购物[小凭清票单]|票据|清单|凭证|凭据|单据|联$|预结单|消费单|点菜单|销售单|^交易|签购单|存根|凭条|订单|取餐",
     re.IGNORECASE,
 )
 _OWNER = re.compile(r"\b(?:owned|operated|managed|run)\s*by\b", re.IGNORECASE)
@@ -63,6 +64,7 @@ _WORTH = {
     "address": -2.0,
     "title": -2.5,  # names of documents, greetings
     "digits": -1.5,  # share of digits
+    "own_label": 1.0,  # 店名, Merchant stands before it
     "owner": -2.0,  # who owns or runs the place
     "labelled": -2.0,  # begins with a label, or is its value
     "unsure": -1.0,  # how unsure the reader was; handwriting above the print is read badly
@@ -81,10 +83,10 @@ class Block:
 
 def choose_merchant(page: PageView) -> Block | None:
     """A labelled name, else the most prominent name in the head of the first page."""
+    head = _head(page)
     link = page.best("merchant", 0.6)
     if link and len(compact(link.cell.text)) >= 2 and link.label.colon:
-        return Block((link.cell,), link.score)
-    head = _head(page)
+        return Block((link.cell, *_rest(page, head, link.cell)), link.score)
     rated = [(_score(page, head, n), n) for n in range(len(head))]
     if not rated:
         return None
@@ -114,7 +116,9 @@ def _features(page: PageView, head: Sequence[Cell], number: int) -> dict[str, fl
     line = page.lines[cell.line]
     left, right = min(c.x0 for c in head), max(c.x1 for c in head)
     after = narrow(" ".join(c.text for c in head[number + 1:number + 4]))
-    labelled = max((label.quality for label in page.labels if label.cell.line == cell.line), default=0.0)
+    own = _own_label(page, cell)
+    labelled = max((k.quality for k in page.labels if k.cell.line == cell.line and k is not own and k.quality >= 0.6), default=0.0)
+    labelled = max(labelled, float(own is None and bool(re.search(r":\s*\S|:$", text))))
     valued = max((link.score for link in page.links if link.cell.line == cell.line and link.field not in ("merchant", "hospital")), default=0.0)
     key = compact(name)
     others = [compact(page.lines[c.line].text) for row in page.layout.rows for c in row if c.line != cell.line]
@@ -130,17 +134,24 @@ def _features(page: PageView, head: Sequence[Cell], number: int) -> dict[str, fl
         "address": float(bool(_ADDRESS.search(name)) and not _FIRM.search(name)) * (0.4 if _KIND.search(name) else 1.0),
         "title": float(bool(titled)),
         "digits": min(2 * sum(c.isdigit() for c in name) / max(len(compact(name)), 1), 1.0),
+        "own_label": float(own is not None),
         "owner": float(bool(_OWNER.search(head[number - 1].text if number else ""))),
-        "labelled": max(labelled if labelled >= 0.7 else 0.0, valued if valued >= 0.5 else 0.0),
+        "labelled": max(labelled if labelled >= 0.7 else 0.0, valued if valued >= 0.4 else 0.0),
         "unsure": 1 - line.confidence if line.confidence is not None else 0.0,
         "next_to_address": float(bool(_ADDRESS.search(after) or PHONE.search(after) or _REGISTRATION.search(after))),
     }
 
 
-def _joined(page: PageView, head: Sequence[Cell], number: int) -> list[Cell]:
+def _rest(page: PageView, head: Sequence[Cell], cell: Cell) -> list[Cell]:
+    """The lines below a labelled name that go on with it."""
+    at = next((n for n, c in enumerate(head) if c.line == cell.line), None)
+    return _joined(page, head, at, steps=(1,))[1:] if at is not None else []
+
+
+def _joined(page: PageView, head: Sequence[Cell], number: int, steps: Sequence[int] = (-1, 1)) -> list[Cell]:
     """The line with those above and below that belong to the same name: a firm's ending alone, or a first half in equal letters."""
     cells = [head[number]]
-    for step in (-1, 1):
+    for step in steps:
         at = number + step
         while 0 <= at < len(head) and _continues(page, head, cells[0 if step < 0 else -1], head[at], step):
             cells = [head[at], *cells] if step < 0 else [*cells, head[at]]
@@ -156,10 +167,19 @@ def _continues(page: PageView, head: Sequence[Cell], cell: Cell, other: Cell, st
     alike = 0.75 < upper.h / lower.h < 1.35
     text = narrow(_REGISTRATION.sub("", lower.text)).strip(" .")
     ending = bool(_FIRM.fullmatch(text)) or bool(re.fullmatch(r"(?:\(\w{1,3}\)\s*|co\.?\s*)*(?:sdn\.?\s*bhd|s/b|ltd|pte\.?\s*ltd)\.?", text, re.IGNORECASE))
-    opened = upper.text.rstrip().endswith(("&", ",", "-", "AND")) or _unclosed(upper.text)
+    wrapped = page.layout.wraps(upper, lower) and not _FIRM.search(upper.text)
+    opened = upper.text.rstrip().endswith(("&", ",", "-", "AND")) or _unclosed(upper.text) or wrapped
     begins = _FIRM.match(text)  # the second half of a name may begin with Enterprise or Trading
     short = bool(ending or begins) and not _FIRM.search(upper.text)
-    return near and (short or (alike and opened and not _ADDRESS.search(lower.text)))
+    foreign = not text or _TITLE.search(lower.text) or PHONE.search(lower.text) or find_dates(lower.text)
+    foreign = foreign or any(k.cell.line == lower.line and k.quality >= 0.9 for k in page.labels)
+    return near and not foreign and (short or (alike and opened and (_unclosed(upper.text) or not _ADDRESS.search(lower.text))))
+
+
+def _own_label(page: PageView, cell: Cell) -> Label | None:
+    """The label that begins the line of a name, if it is one of names: 店名 …, Merchant …"""
+    of = [k for k in page.labels if k.cell.line == cell.line and k.cell.start == 0]
+    return next((k for k in of if {"merchant", "hospital", "seller"} & k.fields.keys()), None)
 
 
 def _unclosed(text: str) -> bool:
@@ -171,7 +191,9 @@ def _trimmed(page: PageView, cell: Cell) -> Cell:
     """Without a registration number behind the name, and without the document's title behind a hospital's."""
     text = _ZH_TITLE_END.sub("", _REGISTRATION.sub("", cell.text)) or cell.text
     text = text.rstrip(" -–:：*")
-    start = len(text) - len(text.lstrip(" *-–:："))
+    label = _own_label(page, cell)
+    start = label.cell.end - cell.start if label and len(text) - (label.cell.end - cell.start) >= 2 else 0
+    start += len(text[start:]) - len(text[start:].lstrip(" *-–:："))
     return page.layout.cell(cell.line, cell.start + start, cell.start + len(text))
 
 

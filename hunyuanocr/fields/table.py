@@ -67,6 +67,8 @@ def _head(layout: Layout, row: Sequence[Cell]) -> list[tuple[str, float, float]]
     columns: list[tuple[str, float, float]] = []
     known = letters = 0
     for cell in row:
+        if any(c.isdigit() for c in cell.text) or cell.text.rstrip().endswith((":", "：")):
+            return None
         words = list(_words(cell))
         letters += sum(end - start for _, start, end in words)
         if len(words) == 1 or all(column != "?" for column, _, _ in words):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from hunyuanocr.fields.items import Item, item_amounts
 from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.money import find_money
 from hunyuanocr.fields.page import Amount, PageView
@@ -18,13 +19,14 @@ _WORTH = {
     "other": -2.5,  # the best label that names it as something else, 0 … 1
     "paid_less_change": 1.6,
     "items_sum": 1.2,
-    "subtotal_and_tax": 1.0,
+    "subtotal_and_tax": 1.2,
     "rounded": 1.2,  # the total after cash is rounded to five cents
     "before_payment": 0.6,  # the last amount above what was paid
     "repeated": 0.3,  # printed more than once
     "largest": 0.4,  # no larger amount but what was paid
     "height": 0.5,  # letters larger than the page's usual ones, 0 … 1
     "alone": 0.7,  # nothing else in its row, below the items
+    "only": 0.7,  # no other amount is on the page
     "currency": 0.2,
     "late": -1.0,  # below the change, or in a summary of taxes
 }
@@ -48,10 +50,10 @@ class Candidate:
         return sum(_WORTH[name] * value for name, value in self.features.items())
 
 
-def choose_total(page: PageView, item_amounts: Sequence[Decimal]) -> tuple[Cell, float] | None:
+def choose_total(page: PageView, items: Sequence[Item]) -> tuple[Cell, float] | None:
     """The total's place and its score, or None where nothing on the page is one."""
     best: Candidate | None = None
-    for candidate in _candidates(page, item_amounts):
+    for candidate in _candidates(page, items):
         if candidate.score >= _LEAST and (best is None or candidate.score > best.score + 1e-9):
             best = candidate
     return (best.amount.cell, best.score) if best else None
@@ -93,18 +95,19 @@ def _targets(page: PageView, items: Sequence[Decimal]) -> dict[str, list[Decimal
     }
 
 
-def _candidates(page: PageView, items: Sequence[Decimal]) -> list[Candidate]:
+def _candidates(page: PageView, rows_of_items: Sequence[Item]) -> list[Candidate]:
+    items, last_item = item_amounts(rows_of_items), max((item.last_row for item in rows_of_items), default=-1)
+    in_items = {(c.line, c.start) for item in rows_of_items for cells in item.columns.values() for c in cells}
     amounts = [a for a in page.amounts if a.money.amount > 0]
     targets = _targets(page, items)
     claims = {id(a): _claims(page, a.cell) for a in amounts}
-    plain = [a.money.amount for a in amounts if a.printed_as_money and claims[id(a)][0] >= claims[id(a)][1]]
-    largest = max(plain, default=Decimal(0))
+    free = [a for a in amounts if a.printed_as_money and (a.cell.line, a.cell.start) not in in_items]
+    largest = max((a.money.amount for a in free if claims[id(a)][0] >= claims[id(a)][1]), default=Decimal(0))
     late = _late_row(page)
     payment = _row_before_payment(page)
     rows: dict[int, int] = {}
     for row, cells in enumerate(page.layout.rows):
         rows[row] = sum(any(c.isalnum() for c in cell.text) for cell in cells)
-    first_late_amount = page.table.last_row if page.table else 0
     candidates = []
     for a in amounts:
         own, other = claims[id(a)]
@@ -123,7 +126,8 @@ def _candidates(page: PageView, items: Sequence[Decimal]) -> list[Candidate]:
             "repeated": float(sum(b.money.amount == value for b in amounts) > 1),
             "largest": float(value == largest),
             "height": min(max(a.cell.h / page.layout.height - 1.1, 0.0), 1.0),
-            "alone": float(rows[row] == 1 and whole_line and row > first_late_amount and value == largest),
+            "alone": float(rows[row] == 1 and whole_line and row > max(last_item, len(page.layout.rows) // 3) and other < 0.3),
+            "only": float(len({b.money.amount for b in free}) == 1 and whole_line),
             "currency": float(a.money.currency is not None),
             "late": float(row > late),
         }
