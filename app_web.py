@@ -83,6 +83,7 @@ def _log() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     for room in ("api", "hunyuanocr", "web"):
         logging.getLogger(room).setLevel(logging.INFO)
+    logging.getLogger("hunyuanocr.access").setLevel(logging.WARNING)  # a page and a probe ask every few seconds
 
 
 @contextmanager

@@ -37,7 +37,8 @@ fi
 extras=()  # PyTorch is gigabytes: only where it is asked for, or where weights and a GPU can use it
 backend=$(flag backend "${HUNYUANOCR_BACKEND:-auto}" "$@")
 weights=$(flag model-path "${HUNYUANOCR_MODEL_PATH:-$ROOT/models/hunyuanocr-1b}" "$@")
-if [[ $backend == torch ]] || { [[ $backend == auto ]] && has_weights "$weights" && has_gpu; }; then
+if [[ -d $ROOT/hunyuanocr/backends/torch_local ]] &&  # a version without that reader cannot use it either
+  { [[ $backend == torch ]] || { [[ $backend == auto ]] && has_weights "$weights" && has_gpu; }; }; then
   extras+=(torch)
 fi
 

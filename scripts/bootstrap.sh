@@ -69,7 +69,7 @@ make_venv() {
 
 bootstrap() {  # EXTRA…
   is_current "$@" && return
-  local extras=("$@") pins=() what=$ROOT size=2500 extra
+  local extras=("$@") pins=() what=$ROOT size=2000 extra
   if [[ -s $STAMP ]]; then  # what was asked for before stays
     for extra in $(sed -n 2p "$STAMP"); do [[ " ${extras[*]-} " == *" $extra "* ]] || extras+=("$extra"); done
   fi

@@ -33,8 +33,6 @@ TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
     "read": ("开始识别", "Read"),
     "fields": ("字段", "Fields"),
     "text": ("文字", "Text"),
-    "picture": ("图片", "Picture"),
-    "json": ("JSON", "JSON"),
     "field": ("字段", "Field"),
     "value": ("内容", "Value"),
     "normalized": ("规范值", "Normalised"),
@@ -57,7 +55,6 @@ TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
     "no_picture": ("请先拍照或选择文件。", "Take a photo or choose a file first."),
     "expired": ("图片已从内存中清除，请重新选择。", "The picture is no longer kept; please choose it again."),
     "upload_failed": ("上传没有完成，请检查网络后再试。", "The upload did not finish; check the network and try again."),
-    "hint_new_photo": ("可以重新拍一张再试。", "Taking the photo again may help."),
 }
 
 PRESETS: Mapping[Language, tuple[str, ...]] = {  # one tap; each is an instruction as a person would type it

@@ -1,0 +1,310 @@
+"""The program and its launcher: both ports, one reader, clear words when something is in the way, a clean end."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+import app_web
+from hunyuanocr.errors import ConfigError
+from tests.appliance import ROOT, appliance
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """Without the page, which starts faster."""
+    with appliance("--no-page") as running:
+        yield running
+
+
+def run(*arguments, **environment):
+    command = [sys.executable, "app_web.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60)
+
+
+def test_both_ports_answer_with_one_reader(bare):
+    bare.until_ready()
+    assert bare.page != bare.api
+    for base in (bare.page, bare.api):
+        assert httpx.get(f"{base}/health").status_code == 200
+        assert httpx.get(f"{base}/ready").status_code == 200
+        assert httpx.get(f"{base}/").status_code == 404, "no page was asked for"
+
+
+def test_it_says_which_reader_serves_why_and_where(bare):
+    words = "".join(bare.printed)
+    assert words.splitlines()[0] == "The CPU reader (PP-OCR) serves because it was asked for."
+    assert f"API:          {bare.page}\n" in words
+    assert f"API alone:    {bare.api}\n" in words
+
+
+def test_without_a_page_gradio_is_not_loaded():
+    code = "import sys, app_web; from hunyuanocr.config import Settings, ServerSettings\n"
+    code += "app_web._apps(Settings(backend='ppocr', server=ServerSettings(page=False))); print('gradio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_and_leaves_nothing(number, tmp_path):
+    with appliance(TMPDIR=str(tmp_path)) as running:
+        assert httpx.get(running.page, timeout=30).status_code == 200
+        assert list(tmp_path.glob("hunyuanocr-page-*"))
+        assert running.stop(number) == 0
+    assert "Traceback" not in "".join(running.printed)
+    assert list(tmp_path.glob("hunyuanocr-page-*")) == []
+
+
+def test_a_taken_port_is_named_with_its_flag():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for flag, other in (("--port", "--api-port"), ("--api-port", "--port")):
+            done = run("--backend", "ppocr", flag, str(port), other, "0")
+            assert done.returncode == 2
+            assert f"Port {port} is taken" in done.stderr
+            assert f"another with {flag}," in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--colour", "red"], "unrecognized arguments"), (["--po", "1"], "unrecognized arguments"),
+    (["--backend", "abacus"], "invalid choice"), (["--port", "many"], "invalid int"),
+    (["--port", "70000"], "server.port"), (["--config", "/no/such.toml"], "does not exist"),
+    (["--port", "7001", "--api-port", "7001"], "cannot share a port"), (["--host", "192.0.2.1"], "Cannot listen on 192.0.2.1"),
+])
+def test_what_cannot_work_is_said_at_once(arguments, words):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path, monkeypatch):
+    file = tmp_path / "box.toml"
+    file.write_text("[server]\nport = 1001\napi_port = 1002\nhost = '0.0.0.0'\n")
+    monkeypatch.setenv("HUNYUANOCR_CONFIG", "")  # restored afterwards: the flag sets it
+    monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", "2002")
+    flags = app_web._parser().parse_args(["--config", str(file), "--port", "3001", "--no-page"])
+    server = app_web._settings(flags).server
+    assert (server.port, server.api_port, server.host, server.page) == (3001, 2002, "0.0.0.0", False)
+
+
+def test_addresses_for_phones_are_this_machines_own():
+    own = {address.address for all_ in app_web.psutil.net_if_addrs().values() for address in all_}
+    found = app_web._lan_addresses()
+    assert set(found) <= own
+    assert not [address for address in found if address.startswith("127.")]
+
+
+def test_an_address_family_that_is_not_there_is_an_error_of_ours():
+    with pytest.raises(ConfigError, match="Cannot listen on no"):
+        app_web._bound("no.such.host.invalid", 0, "--port")
+
+
+# The launcher. What it installs with is replaced; the whole of it runs in the long test below.
+
+@pytest.fixture
+def folder(tmp_path):
+    """The launcher and what it reads, in a folder with a space in its name."""
+    home = tmp_path / "the shop"
+    (home / "scripts").mkdir(parents=True)
+    for name in ("launch_web_pt.sh", "run_tests.sh", "scripts/bootstrap.sh", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, home / name)
+    (home / "app_web.py").write_text("import sys; print('served', *sys.argv[1:])")
+    return home
+
+
+def program(folder: Path, name: str, script: str) -> Path:
+    """A stand-in for a program of the system."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+    return path
+
+
+def launch(folder: Path, *arguments: str, only: Path | None = None, first: Path | None = None, **environment: str):
+    path = f"{only}" if only else f"{first}:{os.environ['PATH']}" if first else os.environ["PATH"]
+    bash = shutil.which("bash")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("HUNYUANOCR_")}
+    return subprocess.run(
+        [bash, str(folder / "launch_web_pt.sh"), *arguments], cwd="/", env=clean | {"PATH": path} | environment,
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+
+
+def tools(folder: Path, *besides: str) -> Path:
+    """A PATH with the tools that the launcher calls and no Python."""
+    folder.mkdir()
+    for name in ("dirname", "readlink", "df", "awk", "sha256sum", "cut", "cat", "rm", "sed", *besides):
+        (folder / name).symlink_to(shutil.which(name))
+    return folder
+
+
+OLD = 'case "$*" in *version_info*) echo 309;; -V) echo "Python 3.9.2";; esac\n'
+BARE = 'case "$*" in *version_info*) echo 311;; *ensurepip*) exit 1;; -V) echo "Python 3.11.2";; esac\n'
+# Makes an environment whose pip only writes down what it is asked for.
+FAKE = """case "$*" in
+*version_info*) echo 311;; *ensurepip*) ;; -V) echo "Python 3.11.9";; -c*) ;;
+"-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python";;
+"-m pip --version") ;;
+"-m pip install"*) echo "pip $*"; echo "$*" >>"$PIP_LOG"; test -z "$PIP_FAILS";;
+*app_web.py*) shift; echo "served $*";;
+esac
+"""
+
+
+def test_an_old_python_is_refused_with_the_way_out(folder, tmp_path):
+    path = tools(tmp_path / "bin")
+    program(path, "python3", OLD)
+    done = launch(folder, only=path)
+    assert done.returncode == 2
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert "python3 is Python 3.9.2" in done.stderr
+    assert "apt install" in done.stderr
+
+
+def test_no_python_at_all_is_told(folder, tmp_path):
+    done = launch(folder, only=tools(tmp_path / "bin"))
+    assert done.returncode == 2
+    assert "no Python was found" in done.stderr
+
+
+def test_a_python_without_venv_names_the_package(folder, tmp_path):
+    path = tools(tmp_path / "bin")
+    program(path, "python3", BARE)
+    done = launch(folder, only=path)
+    assert done.returncode == 2
+    assert "sudo apt install python3-venv" in done.stderr
+
+
+def test_a_newer_python_is_found_beside_an_old_one(folder, tmp_path):
+    path = tools(tmp_path / "bin", "mkdir", "cp")
+    program(path, "python3", OLD)
+    program(path, "python3.12", FAKE)
+    done = launch(folder, only=path, PIP_LOG=str(tmp_path / "log"))
+    assert done.returncode == 0, done.stderr
+    assert (folder / ".venv" / "bin" / "python").exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_installed(folder, tmp_path):
+    first = tmp_path / "bin"
+    program(first, "df", "echo Filesystem; echo '/dev/x 100 90 10 90% /'\n")
+    done = launch(folder, first=first)
+    assert done.returncode == 2
+    assert "The disk is too full: 2000 MB are needed" in done.stderr
+    assert "10 MB are free" in done.stderr
+    assert not (folder / ".venv").exists()
+
+
+def test_a_taken_port_is_told_before_anything_is_installed(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for arguments in (["--port", str(port)], [f"--api-port={port}"]):
+            done = launch(folder, *arguments)
+            assert done.returncode == 2
+            assert f"Port {port} is taken" in done.stderr
+    assert not (folder / ".venv").exists()
+
+
+@pytest.fixture
+def faked(folder, tmp_path):
+    """Launches with a Python whose pip is a stand-in; returns what pip was asked for."""
+    program(tmp_path / "fake", "python3.11", FAKE)
+    log = tmp_path / "pip.log"
+
+    def go(*arguments, status=0, **environment):
+        log.write_text("")
+        ports = ("--port", "0", "--api-port", "0")
+        done = launch(folder, *arguments, *ports, first=tmp_path / "fake", PIP_LOG=str(log), **environment)
+        assert done.returncode == status, done.stderr
+        return log.read_text(), done
+
+    return go
+
+
+def test_the_first_start_installs_the_pins_and_the_second_nothing(folder, faked):
+    asked, done = faked("--host", "127.0.0.1")
+    assert f"-e {folder} -c {folder}/constraints.txt" in asked
+    assert "[torch]" not in asked
+    assert "served --host 127.0.0.1 --port 0 --api-port 0" in done.stdout
+    assert faked()[0] == ""
+
+
+def test_changed_pins_are_installed(folder, faked):
+    faked()
+    (folder / "constraints.txt").write_text("gradio==6.31.0\n")
+    assert "pip install" in faked()[0]
+    assert faked()[0] == ""
+
+
+def test_an_interrupted_installation_is_begun_afresh(folder, faked):
+    faked()
+    (folder / ".venv" / ".installing").touch()
+    (folder / ".venv" / "half").touch()
+    asked, done = faked()
+    assert "interrupted" in done.stdout
+    assert "pip install" in asked
+    assert not (folder / ".venv" / "half").exists()
+
+
+def test_a_broken_environment_is_made_anew(folder, faked):
+    faked()
+    (folder / ".venv" / "bin" / "python").write_text("#!/no/such/interpreter\n")
+    asked, done = faked()
+    assert "afresh" in done.stdout
+    assert "pip install" in asked
+
+
+def test_a_failed_installation_is_told_and_tried_again(folder, faked):
+    _, done = faked(status=2, PIP_FAILS="1")
+    assert "could not be installed" in done.stderr
+    assert "served" not in done.stdout
+    assert "pip install" in faked()[0]
+
+
+def test_pytorch_is_installed_only_where_it_can_be_used(folder, faked, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "model.safetensors").touch()
+    gpu = tmp_path / "fake" / "nvidia-smi"
+    program(tmp_path / "fake", "nvidia-smi", "exit 9\n")
+    (folder / "hunyuanocr" / "backends" / "torch_local").mkdir(parents=True)
+    assert "[torch]" not in faked("--model-path", str(weights))[0], "no GPU"
+    gpu.write_text("#!/bin/sh\nexit 0\n")
+    assert "[torch]" not in faked("--backend", "ppocr", "--model-path", str(weights))[0], "not wanted"
+    assert "[torch]" not in faked("--model-path", str(tmp_path))[0], "no weights"
+    assert "[torch]" in faked(f"--model-path={weights}")[0]
+    assert faked()[0] == "", "what is installed stays"
+    (folder / "constraints.txt").write_text("")
+    assert "[torch]" in faked()[0], "also when the pins change"
+
+
+def test_help_needs_no_free_port(folder, faked):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        _, done = faked("--port", str(taken.getsockname()[1]), "--help")
+    assert "served" in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_fresh_clone_serves_and_starts_again_in_seconds(tmp_path):
+    clone = tmp_path / "a clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    shutil.rmtree(clone / ".git")
+    started = []
+    for _ in range(2):
+        with appliance(program=("bash", str(clone / "launch_web_pt.sh"))) as running:
+            running.until_ready(600)
+            assert httpx.get(running.page, timeout=30).status_code == 200
+            assert httpx.get(f"{running.api}/health").status_code == 200
+            assert running.stop() == 0
+            started.append("".join(running.printed))
+    assert "Installing the packages" in started[0]
+    assert "Installing the packages" not in started[1]

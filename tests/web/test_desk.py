@@ -1,0 +1,142 @@
+"""Choosing and reading through a real pipeline; the reader behind it reads the text that the test gives it."""
+
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from hunyuanocr.config import ImageSettings, Settings
+from hunyuanocr.pipeline import Pipeline
+from tests.readers import TestReader, picture
+from web.desk import Desk, Session, failed_upload, wire
+
+
+@pytest.fixture
+async def desk(tmp_path):
+    settings = Settings(images=ImageSettings(max_pages=3))
+    reader = TestReader()
+    reader.text = "便民超市\n2026-11-20\n合计 ¥36.80"
+    pipeline = Pipeline(reader, settings)
+    await pipeline.start()
+    yield Desk(pipeline, settings, tmp_path)
+    await pipeline.close()
+
+
+def upload(desk, data):
+    file = desk.folder / "0123" / "upload"
+    file.parent.mkdir()
+    file.write_bytes(data)
+    return str(file)
+
+
+def left(desk):
+    return list(desk.folder.rglob("*"))
+
+
+async def test_an_upload_is_shown_and_leaves_the_disk(desk):
+    session, view = await desk.choose(upload(desk, picture(size=(400, 300))), "en")
+    assert "<img" in view.picture
+    assert 'viewBox="0 0 400 300"' in view.picture
+    assert left(desk) == []
+    assert session.result is None
+
+
+async def test_reading_fills_every_part_of_the_page(desk):
+    session, _ = await desk.choose(upload(desk, picture(size=(400, 300))), "zh")
+    session, view = await desk.read(session, "提取总金额", "zh")
+    assert "¥36.80" in view.fields
+    assert "data-box" in view.picture
+    assert "合计" in view.text
+    answer = json.loads(wire(session.result))
+    assert answer["fields"] == {"total_amount": "¥36.80"}
+    assert answer["backend"] == "ppocr"
+    assert view.tab == "fields"
+    assert "test-reader" in view.notices
+
+
+async def test_the_picture_may_be_asked_again_in_other_words(desk):
+    session, _ = await desk.choose(upload(desk, picture()), "zh")
+    session, first = await desk.read(session, "提取日期", "zh")
+    session, second = await desk.read(session, "识别全部文字", "zh")
+    assert "2026-11-20" in first.fields
+    assert first.tab == "fields"
+    assert "便民超市" in second.text
+    assert second.tab == "text"
+
+
+async def test_the_language_changes_what_is_shown_without_reading_again(desk):
+    session, _ = await desk.choose(upload(desk, picture()), "zh")
+    session, _ = await desk.read(session, "提取总金额", "zh")
+    begun = desk.pipeline.backend.begun
+    assert "Total amount" in desk.show(session, "en").fields
+    assert "总金额" in desk.show(session, "zh").fields
+    assert desk.pipeline.backend.begun == begun
+
+
+@pytest.mark.parametrize(("data", "code"), [
+    (b"", "empty_input"), (b"a shopping list\n" * 40, "unsupported_media_type"), (picture(form="JPEG")[:300], "unreadable_image"),
+])
+async def test_a_bad_file_is_an_error_with_a_hint_and_leaves_the_disk(desk, data, code):
+    session, view = await desk.choose(upload(desk, data), "zh")
+    assert f'data-code="{code}"' in view.notices
+    assert "<span>请" in view.notices
+    assert left(desk) == []
+    assert session.token is None
+    assert len(desk.shelf) == 0
+
+
+async def test_too_many_pages_are_refused_before_anything_is_read(desk):
+    page, out = Image.new("L", (60, 60)), io.BytesIO()
+    page.save(out, "TIFF", save_all=True, append_images=[page] * 4)
+    _, view = await desk.choose(upload(desk, out.getvalue()), "en")
+    assert 'data-code="too_many_pages"' in view.notices
+    assert left(desk) == []
+
+
+async def test_pages_of_a_document_are_all_shown(desk):
+    out = io.BytesIO()
+    Image.new("RGB", (60, 90)).save(out, "PDF", save_all=True, append_images=[Image.new("RGB", (90, 60))])
+    _, view = await desk.choose(upload(desk, out.getvalue()), "en")
+    assert view.picture.count("<figure") == 2
+
+
+async def test_a_path_outside_the_uploads_is_refused(desk, tmp_path_factory):
+    secret = tmp_path_factory.mktemp("other") / "secret.png"
+    secret.write_bytes(picture())
+    session, view = await desk.choose(str(secret), "en")
+    assert 'data-code="bad_request"' in view.notices
+    assert secret.exists()
+    assert session.token is None
+
+
+async def test_without_a_picture_reading_asks_for_one(desk):
+    _, view = await desk.read(Session(), "提取总金额", "zh")
+    assert "请先拍照" in view.notices
+    assert desk.pipeline.backend.begun == 0
+    _, view = await desk.read(Session("forgotten"), "提取总金额", "en")
+    assert "no longer kept" in view.notices
+
+
+async def test_an_error_of_the_reader_is_shown_and_the_picture_stays(desk):
+    session, _ = await desk.choose(upload(desk, picture()), "en")
+    desk.pipeline.backend.fault = lambda: RuntimeError("inside")
+    session, view = await desk.read(session, "extract total amount", "en")
+    assert 'data-code="reader_failed"' in view.notices
+    assert "inside" not in view.notices
+    assert "<img" in view.picture
+    assert view.fields == ""
+    desk.pipeline.backend.fault = None
+    _, view = await desk.read(session, "extract total amount", "en")
+    assert "¥36.80" in view.fields
+
+
+async def test_what_the_reader_cannot_do_is_said(desk):
+    session, _ = await desk.choose(upload(desk, picture()), "zh")
+    _, view = await desk.read(session, "翻译成英文", "zh")
+    assert 'data-code="task_not_supported"' in view.notices
+
+
+def test_an_upload_that_did_not_arrive():
+    assert 'data-code="image_too_large"' in failed_upload("too_large", Settings(), "en")
+    assert 'data-code="upload_failed"' in failed_upload("anything", Settings(), "zh")

@@ -1,0 +1,155 @@
+"""Tables and pictures as HTML: every value is there, marked as what it is, and nothing read from a page becomes markup."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from hunyuanocr.errors import PasswordProtected
+from hunyuanocr.types import Field, FieldType, Line, Notice, Page
+from web.draw import MAX_SHEETS, picture, sheets
+from web.table import copyable, failure, first_marked, numbered, printed, table, warnings
+
+BOX = ((10.0, 20.0), (30.0, 20.0), (30.0, 40.5), (10.0, 40.5))
+HOSTILE = "<img src=x onerror=alert(1)>\"'{{value}}${1+1}`"
+
+
+def money(value="¥36.80", **more):
+    given = {"normalized": {"amount": "36.80", "currency": "CNY"}, "box": BOX, "page": 0, "confidence": 0.98, "grounded": True}
+    return Field("total_amount", FieldType.MONEY, value, **(given | more))
+
+
+def items():
+    def row(name):
+        amount = Field("amount", FieldType.MONEY, "9.00", box=BOX, page=0)
+        return {"name": Field("name", FieldType.NAME, name, box=BOX, page=0), "amount": amount}
+
+    return Field("items", FieldType.ROWS, rows=(row("水"), {"name": Field("name", FieldType.NAME)}, row("面包")))
+
+
+class Tags(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.found, self.words = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag, **attributes):
+        return [a for t, a in self.found if t == tag and all(a.get(k) == v for k, v in attributes.items())]
+
+
+def test_a_row_says_value_normalised_confidence_and_evidence():
+    html = table([money()], "zh")
+    words = Tags(html).words
+    for expected in ("总金额", "total_amount", "¥36.80", "36.80 CNY", "98%", "图上有"):
+        assert expected in words
+    assert Tags(html).all("tr", **{"data-field": "0", "tabindex": "0"})
+
+
+def test_what_is_not_on_the_page_is_marked_so():
+    words = Tags(table([money(grounded=False, box=None, confidence=None), money(None, box=None)], "en")).words
+    assert "not found, please check" in words
+    assert "not on the page" in words
+    assert "–" in words
+    assert "on the page" not in words
+
+
+def test_rows_without_a_box_cannot_be_chosen():
+    assert "data-field" not in table([money(box=None)], "en")
+    assert "Choose a row" not in table([money(box=None)], "en")
+
+
+def test_the_first_box_is_shown_as_chosen():
+    fields = [money(box=None), money(), money()]
+    assert first_marked(fields) == "1"
+    pressed = [a["data-field"] for a in Tags(table(fields, "en")).all("tr") if a.get("aria-pressed") == "true"]
+    assert pressed == ["1"]
+    assert 'class="mark on" data-box="1"' in picture(sheets([blank()]), 1, "en", (), fields)
+
+
+def test_line_items_are_a_table_whose_cells_have_boxes():
+    assert [key for key, _ in numbered([money(), items()])] == ["0", "1", "1-0-0", "1-0-1", "1-1-0", "1-2-0", "1-2-1"]
+    tags = Tags(table([items()], "zh"))
+    assert tags.words.count("9.00") == 2
+    assert "面包" in tags.words
+    assert "–" in tags.words
+    assert [a["data-field"] for a in tags.all("td") if "data-field" in a] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
+    drawn = Tags(picture(sheets([blank()]), 1, "zh", (), [items()])).all("polygon")
+    assert [a["data-box"] for a in drawn] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
+
+
+def test_the_page_is_named_when_there_are_several():
+    assert "page 2" in table([money(page=1)], "en", pages=3)
+    assert "page" not in Tags(table([money(page=0)], "en", pages=1)).words[-1].replace("on the page", "")
+
+
+@pytest.mark.parametrize(("normalized", "words"), [
+    (None, "–"), ("2026-11-20", "2026-11-20"), ({"amount": "9.00", "currency": None}, "9.00"),
+    ({"candidates": ["2026-03-04", "2026-04-03"]}, "2026-03-04 or 2026-04-03"), ({"a": "中"}, '{"a": "中"}'), (3, "3"),
+])
+def test_normalised_values_are_readable(normalized, words):
+    assert printed(normalized, "en") == words
+
+
+def test_nothing_that_is_read_becomes_markup():
+    hostile = Field(HOSTILE, FieldType.TEXT, HOSTILE, HOSTILE, BOX, 0, 0.5, True)
+    rows = Field(HOSTILE, FieldType.ROWS, rows=({HOSTILE: hostile},))
+    line = Line(HOSTILE, BOX)
+    html = [
+        table([hostile, rows], "en"), picture(sheets([blank()]), 1, "en", [line], [hostile, rows]), copyable(HOSTILE, "en"),
+        warnings([Notice(HOSTILE, HOSTILE)], "en"), failure(PasswordProtected(HOSTILE, hint=HOSTILE), "en"),
+    ]  # fmt: skip
+    for part in html:
+        tags = Tags(part)
+        assert not [a for _, a in tags.found if any(name.startswith("on") for name in a)]
+        assert all(a["src"].startswith("data:image/jpeg;base64,") for a in tags.all("img"))
+        assert "{" not in part
+        assert "$" not in part
+        assert "`" not in part
+        assert HOSTILE in "".join(tags.words) or any(HOSTILE in str(a) for _, a in tags.found)
+
+
+def blank(width=600, height=300, index=0):
+    return Page(np.full((height // 2, width // 2, 3), 200, np.uint8), width, height, index)
+
+
+def test_boxes_are_drawn_in_the_pixels_of_the_original():
+    html = picture(sheets([blank()]), 1, "en", [Line("a", BOX)], [money()])
+    tags = Tags(html)
+    assert 'viewBox="0 0 600 300"' in html
+    assert [a["points"] for a in tags.all("polygon")] == ["10,20 30,20 30,40.5 10,40.5"] * 2
+    assert [a["class"] for a in tags.all("polygon")] == ["line", "mark on"]
+
+
+def test_each_page_has_its_own_boxes():
+    html = picture(sheets([blank(), blank(index=1)]), 2, "en", [Line("a", BOX, page=1)], [money(page=1)])
+    first, second = re.findall(r"<figure.*?</figure>", html)
+    assert "polygon" not in first
+    assert second.count("polygon") == 4
+
+
+def test_of_many_pages_the_first_are_shown_and_it_is_said():
+    many = [blank(index=i) for i in range(MAX_SHEETS + 3)]
+    html = picture(sheets(many), len(many), "en")
+    assert html.count("<figure") == MAX_SHEETS
+    assert f"first {MAX_SHEETS} pages" in html
+    assert "pages are shown" not in picture(sheets(many[:2]), 2, "en")
+
+
+def test_text_is_copied_as_it_is_and_empty_text_is_said_so():
+    assert Tags(copyable("a\n  b", "en")).words[-1] == "a\n  b"
+    assert "No text" in copyable("", "en", "No text.")
+
+
+def test_errors_say_what_to_do():
+    html = failure(PasswordProtected("The PDF asks for a password."), "en")
+    assert 'data-code="pdf_password"' in html
+    assert 'role="alert"' in html
+    assert "Save the PDF without a password" in html
+    assert "密码" in failure(PasswordProtected("x"), "zh")

@@ -1,0 +1,230 @@
+"""The page in a real browser, with the real reader behind it."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.web.conftest import drawn, files_in, jpeg
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+
+
+def choose(page, data, name="a.jpg", mime="image/jpeg", way="file"):
+    page.set_input_files(f"#picker .{way} input", {"name": name, "mimeType": mime, "buffer": data})
+    page.wait_for_selector("#picture img, #notices [role=alert]")
+
+
+def ask(page, words):
+    page.fill("#instruction input", words)
+    page.press("#instruction input", "Enter")
+    page.wait_for_selector("#fields table, #text pre, #notices [role=alert]")
+
+
+def answer(page):
+    page.get_by_role("tab", name="JSON").click()
+    return json.loads(page.text_content("#json pre"))
+
+
+def red(page):
+    """Where the picture on the screen is as red as a chosen box: a mask [h, w] over the shown page."""
+    page.wait_for_timeout(300)  # the pane scrolls smoothly
+    shot = Image.open(io.BytesIO(page.locator("#picture .sheet").screenshot())).convert("RGB")
+    r, g, b = np.asarray(shot).astype(int).transpose(2, 0, 1)
+    return (r - g > 60) & (r - b > 40), shot.size
+
+
+def test_a_receipt_is_read_and_the_total_is_marked(visit, served, receipt, uploads):
+    page = visit()
+    choose(page, receipt)
+    ask(page, "提取总金额")
+    row = page.locator("#fields tr[data-field]")
+    assert row.count() == 1
+    assert row.locator(".value").text_content() == "¥36.80"
+    assert "36.80" in row.locator(".normalized").text_content()
+    assert row.locator(".proof").text_content() == "图上有"
+    assert row.get_attribute("aria-pressed") == "true"
+    mask, (width, height) = red(page)
+    result = answer(page)
+    assert result["fields"] == {"total_amount": "¥36.80"}
+    box = result["details"]["total_amount"]["box"]
+    points = page.get_attribute("#picture .mark.on", "points")
+    assert [[float(n) for n in p.split(",")] for p in points.split(" ")] == box
+    left, top = (min(p[i] for p in box) / result[side] for i, side in ((0, "width"), (1, "height")))
+    right, bottom = (max(p[i] for p in box) / result[side] for i, side in ((0, "width"), (1, "height")))
+    rows, columns = np.nonzero(mask)
+    assert mask.sum() > 500, "the chosen box is seen"
+    assert abs(columns.min() / width - left) < 0.02
+    assert abs(columns.max() / width - right) < 0.02
+    assert abs(rows.min() / height - top) < 0.02
+    assert abs(rows.max() / height - bottom) < 0.02
+    assert files_in(uploads) == [], "no file of the upload remains"
+
+
+def test_choosing_a_row_marks_its_box(visit, receipt):
+    page = visit()
+    choose(page, receipt)
+    ask(page, "提取商户、日期和总金额")
+    assert page.locator("#fields tr[data-field]").count() == 3
+    before = red(page)[0]
+    page.click("#fields tr[data-field='2']")
+    assert page.locator(".mark.on").get_attribute("data-box") == "2"
+    assert page.locator("tr[aria-pressed=true]").get_attribute("data-field") == "2"
+    after = red(page)[0]
+    assert np.nonzero(after)[0].mean() > np.nonzero(before)[0].mean() + 100, "the mark went down to the total"
+    page.focus("#fields tr[data-field='1']")
+    page.keyboard.press("Enter")
+    assert page.locator(".mark.on").get_attribute("data-box") == "1"
+    page.locator(".mark[data-box='0']").click()
+    assert page.locator("tr[aria-pressed=true]").get_attribute("data-field") == "0", "and the other way round"
+
+
+def test_a_tap_on_a_preset_reads(visit, receipt):
+    page = visit()
+    choose(page, receipt)
+    page.click("#presets button >> text=识别全部文字")
+    page.wait_for_selector("#text pre")
+    assert page.input_value("#instruction input") == "识别全部文字"
+    assert page.get_by_role("tab", selected=True).text_content() == "文字", "no fields were asked for: the text opens"
+    assert "便民超市" in page.text_content("#text pre")
+    assert page.locator("#picture .line").count() >= 5
+
+
+def test_the_language_comes_from_the_browser_and_can_be_changed(visit, receipt):
+    page = visit(locale="en-US")
+    assert page.text_content("#title h1") == "Receipt reader"
+    assert page.get_attribute("html", "lang") == "en"
+    choose(page, receipt)
+    page.click("#presets button >> nth=0")
+    page.wait_for_selector("#fields table")
+    page.click("#language label >> text=中文")
+    page.wait_for_selector("#title h1:has-text('票据识别')")
+    page.wait_for_selector("html[lang=zh]")
+    assert page.text_content("#read") == "开始识别"
+    assert page.text_content("#fields th[scope=row] span") == "总金额", "what was read is shown in the new language"
+    assert page.text_content("#presets button >> nth=0") == "提取总金额"
+    assert visit(locale="zh-TW").text_content("#title h1") == "票据识别"
+
+
+def test_a_phone_takes_a_photo_and_nothing_runs_off_the_side(visit, receipt):
+    page = visit(**PHONE)
+    camera = page.locator("#picker .camera input")
+    assert (camera.get_attribute("capture"), camera.get_attribute("accept")) == ("environment", "image/*")
+    assert page.locator("#picker .camera").is_visible()
+    assert width(page) == 390
+    with page.expect_file_chooser() as chooser:
+        page.tap("#picker .camera")
+    chooser.value.set_files({"name": "IMG_0001.jpg", "mimeType": "image/jpeg", "buffer": receipt})
+    page.wait_for_selector("#picture img")
+    page.tap("#presets button >> nth=1")
+    page.wait_for_selector("#fields table")
+    assert width(page) == 390
+    page.tap("#fields tr[data-field='2']")
+    page.wait_for_timeout(600)
+    assert page.locator(".mark.on").get_attribute("data-box") == "2"
+    shown = page.evaluate("document.querySelector('.mark.on').getBoundingClientRect().toJSON()")
+    assert 0 <= shown["top"] <= 844, "the marked place is in sight"
+    page.get_by_role("tab", name="JSON").tap()
+    assert width(page) == 390
+
+
+def width(page):
+    return page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth)")
+
+
+def test_a_picture_is_pasted(visit, receipt):
+    page = visit()
+    page.evaluate(
+        """(data) => {
+          const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], "image.png", { type: "image/jpeg" }));
+          document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true }));
+        }""",
+        base64.b64encode(receipt).decode(),
+    )
+    page.wait_for_selector("#picture img")
+    ask(page, "提取总金额")
+    assert page.text_content("#fields .value") == "¥36.80"
+
+
+@pytest.mark.parametrize(("form", "mime", "pages"), [("PDF", "application/pdf", 2), ("HEIF", "image/heic", 1)])
+def test_documents_and_photos_of_an_iphone_are_read(visit, receipt, form, mime, pages):
+    if form == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    first, out = drawn(["NO TOTAL HERE"]), io.BytesIO()
+    more = {"save_all": True, "append_images": [Image.open(io.BytesIO(receipt))]} if pages == 2 else {}
+    (first if pages == 2 else Image.open(io.BytesIO(receipt))).save(out, form, **more)
+    page = visit()
+    choose(page, out.getvalue(), "scan", mime)
+    assert page.locator("#picture .sheet").count() == pages
+    ask(page, "提取总金额")
+    assert page.text_content("#fields .value") == "¥36.80"
+    assert page.locator(f"#picture .sheet[data-page='{pages - 1}'] .mark.on").count() == 1
+
+
+def test_a_text_file_is_an_error_with_a_hint(visit, uploads):
+    page = visit()
+    choose(page, b"milk, bread, eggs\n" * 30, "list.jpg")
+    alert = page.locator("#notices [role=alert]")
+    assert alert.get_attribute("data-code") == "unsupported_media_type"
+    assert "不是图片" in alert.locator("b").text_content()
+    assert "HEIC" in alert.locator("span").text_content()
+    assert files_in(uploads) == []
+
+
+def test_a_file_above_the_limit_is_not_even_sent(visit):
+    page = visit()
+    page.evaluate("""() => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([new Uint8Array(33 * 1024 * 1024)], "big.jpg", { type: "image/jpeg" }));
+      const input = document.querySelector("#picker .file input");
+      input.files = transfer.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    }""")
+    page.wait_for_selector("[data-code=image_too_large]")
+
+
+def test_asking_without_a_picture_says_so(visit):
+    page = visit()
+    page.click("#read")
+    page.wait_for_selector("[data-code=no_picture]")
+    assert "请先拍照" in page.text_content("#notices")
+
+
+def test_a_new_picture_clears_the_old_result(visit, receipt):
+    page = visit()
+    choose(page, receipt)
+    ask(page, "提取总金额")
+    page.set_input_files("#picker .file input", {"name": "b", "mimeType": "image/jpeg", "buffer": jpeg(drawn(["谢谢"]))})
+    page.wait_for_selector("#fields .waiting")
+    assert page.locator("#picture polygon").count() == 0
+
+
+def test_the_copy_button_works_where_browsers_hide_the_clipboard(visit, receipt):
+    page = visit("shop.test")  # plain HTTP, as on a phone in the shop
+    assert page.evaluate("[isSecureContext, navigator.clipboard === undefined]") == [False, True]
+    choose(page, receipt)
+    ask(page, "识别全部文字")
+    page.click("#text [data-copy]")
+    assert page.text_content("#text [data-copy]") == "已复制"
+    page.fill("#instruction input", "")
+    page.focus("#instruction input")
+    page.keyboard.press("Control+V")
+    assert "便民超市" in page.input_value("#instruction input")
+
+
+def test_the_api_answers_beside_the_page(served, receipt):
+    import httpx
+
+    for base in (served.page, served.api):
+        wish = {"instruction": "提取总金额", "response": "fields"}
+        done = httpx.post(f"{base}/ocr", files={"file": receipt}, data=wish, timeout=60)
+        assert (done.status_code, done.json()) == (200, {"total_amount": "¥36.80"})
+    assert "gradio" in httpx.get(served.page).text
+    assert httpx.get(served.api).status_code == 404, "the port of the devices has no page"

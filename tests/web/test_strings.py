@@ -1,0 +1,81 @@
+"""Both languages are complete, and what a tap asks for is understood."""
+
+import re
+
+import pytest
+
+from hunyuanocr import errors
+from hunyuanocr.instructions import understand
+from hunyuanocr.types import Notice, TaskKind
+from web.strings import PRESETS, TEXT, explain, name_of, preferred, safe, say, warn
+
+
+def family(base=errors.HunyuanOcrError):
+    return [base, *(c for child in base.__subclasses__() for c in family(child))]
+
+
+@pytest.mark.parametrize("key", TEXT)
+def test_every_word_is_there_in_both_languages(key):
+    zh, en = TEXT[key]
+    assert zh
+    assert en
+    assert re.search(r"[一-鿿]", zh), "the Chinese is Chinese"
+    assert not re.search(r"[一-鿿]", en)
+    assert zh.count("{}") == en.count("{}")
+
+
+@pytest.mark.parametrize("error", [c for c in family() if c.__module__ == "hunyuanocr.errors"])
+def test_every_error_speaks_chinese(error):
+    what, hint = explain(error("The English message."), "zh")
+    assert re.search(r"[一-鿿]", what)
+    assert re.search(r"[一-鿿]", hint)
+    assert explain(error("The English message."), "en") == ("The English message.", error.hint)
+
+
+def test_an_unknown_error_speaks_for_itself():
+    class Odd(errors.HunyuanOcrError):
+        code = "odd"
+
+    assert explain(Odd("Odd.", hint="Do this."), "zh") == ("Odd.", "Do this.")
+    assert warn(Notice("odd", "Odd."), "zh") == "Odd."
+
+
+def test_a_notice_names_its_page_when_it_is_not_the_first():
+    assert warn(Notice("blurred", "Blurred.", page=2), "zh").startswith("第 3 页")
+    assert warn(Notice("blurred", "Blurred.", page=0), "en") == "Blurred."
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_presets_are_instructions_that_are_understood(language):
+    tasks = [understand(words) for words in PRESETS[language]]
+    assert {t.kind for t in tasks} == {TaskKind.EXTRACT, TaskKind.READ}
+    for task in tasks:
+        assert all(spec.name for spec in task.fields), "a preset asks for known fields only"
+    assert [s.name for s in tasks[0].fields] == ["total_amount"]
+    assert len(tasks) == len(PRESETS["zh"])
+
+
+@pytest.mark.parametrize(("header", "language"), [
+    ("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("en-US,en;q=0.9", "en"), ("en;q=0.5, zh;q=0.8", "zh"), ("fr-FR, zh-TW;q=0.3", "zh"),
+    ("ZH", "zh"), ("fr", "en"), ("", "en"), (None, "en"), ("zh;q=0.5.5, en;q=.2", "zh"), ("zhx, en", "en"), (";;q=,,", "en"),
+])
+def test_the_browser_chooses_the_language(header, language):
+    assert preferred(header) == language
+
+
+def test_names_of_fields():
+    assert name_of("total_amount", "zh") == "总金额"
+    assert name_of("total_amount", "en") == "Total amount"
+    assert name_of("name", "zh") == "姓名"
+    assert name_of("name", "zh", column=True) == "名称", "of an item, not of a person"
+    assert name_of("上车时间", "zh") == name_of("上车时间", "en") == "上车时间"
+    assert name_of("quantity", "zh") == "quantity", "a column of items only"
+
+
+def test_safe_leaves_nothing_that_a_browser_or_a_template_would_run():
+    assert safe("<b onclick=\"x\">'&") == "&lt;b onclick=&quot;x&quot;&gt;&#x27;&amp;"
+    assert not set("{}$`") & set(safe("{{value}} ${alert(1)} `x`"))
+
+
+def test_say_chooses_the_language():
+    assert (say("copy", "zh"), say("copy", "en")) == ("复制", "Copy")
