@@ -9,7 +9,7 @@ from typing import Any
 
 from hunyuanocr.fields.answers import COLUMN_TYPES, from_cells, from_value, rows_field
 from hunyuanocr.fields.grounding import Place, places
-from hunyuanocr.fields.items import Item, find_items, trim_name
+from hunyuanocr.fields.items import Item, find_items
 from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.normalize import comparable
 from hunyuanocr.fields.page import PageView
@@ -69,7 +69,6 @@ class Associator:
         row = {}
         for name, type in COLUMN_TYPES.items():
             if cells := columns.get(name):
-                cells = [trim_name(self.page, cells[0]), *cells[1:]] if name == "name" else cells
                 row[name] = from_cells(name, type, cells, lines)
         return row
 

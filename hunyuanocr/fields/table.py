@@ -88,8 +88,8 @@ def find_table(layout: Layout) -> Table | None:
             continue
         header, last = list(row), number
         below = _head(layout, layout.rows[number + 1]) if number + 1 < len(layout.rows) else None
-        if below and len(layout.rows[number + 1]) > 1:
-            taken = {c for c, _, _ in columns if c}
+        taken = {c for c, _, _ in columns if c}
+        if below and (len(layout.rows[number + 1]) > 1 or any(c and c not in taken for c, _, _ in below)):
             columns += [c for c in below if c[0] not in taken]
             header, last = header + list(layout.rows[number + 1]), number + 1
         return Table(tuple(header), tuple(sorted(columns, key=lambda c: c[1])), last)

@@ -16,6 +16,7 @@ from hunyuanocr.fields.page import Amount, PageView
 # say so, or the amount must stand alone, below the items, larger than what stands around it.
 _WORTH = {
     "label": 3.0,  # the best label that names it as the total, 0 … 1
+    "labelled": 0.8,  # that label is sure
     "other": -2.5,  # the best label that names it as something else, 0 … 1
     "paid_less_change": 1.6,
     "items_sum": 1.2,
@@ -117,6 +118,7 @@ def _candidates(page: PageView, rows_of_items: Sequence[Item]) -> list[Candidate
         whole_line = a.cell.end - a.cell.start >= len(page.lines[a.cell.line].text.strip()) - 1
         features = {
             "label": own,
+            "labelled": float(own >= 0.6 and own > other),
             "other": other if other > own else 0.0,
             "paid_less_change": float(_near(value, targets["paid_less_change"])),
             "items_sum": float(_near(value, targets["items_sum"]) and (own > 0 or len(items) > 1 or whole_line)),
