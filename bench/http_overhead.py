@@ -3,7 +3,8 @@
     python bench/http_overhead.py FOLDER [--rounds 3] [--pictures 8]
 
 Each picture goes both ways in turn, the first way alternating, so that whatever else the machine does strikes both alike.
-Prints the median seconds of each way and the median of the pairs' ratios; exits 1 when HTTP adds 5 % or more.
+Two figures: the median of the pairs' ratios, and, free of the noise between two readings, the share of one request's time that
+is not the pipeline's own (wall time at the client less the answer's `elapsed_ms`). Exits 1 when the latter is 5 % or more.
 """
 
 from __future__ import annotations
@@ -75,9 +76,13 @@ def run(folder: Path, rounds: int, count: int) -> int:
     def direct(data: bytes) -> None:  # on the server's own loop: the very same pipeline
         asyncio.run_coroutine_threadsafe(pipeline.run(Request(data, understand(INSTRUCTION))), loops[0]).result()
 
+    shares: list[float] = []
+
     def http(data: bytes) -> None:
+        began = time.perf_counter()
         form = {"instruction": INSTRUCTION}
-        client.post("/v1/ocr", files={"file": ("a.jpg", data, "image/jpeg")}, data=form).raise_for_status()
+        answer = client.post("/v1/ocr", files={"file": ("a.jpg", data, "image/jpeg")}, data=form).raise_for_status().json()
+        shares.append((time.perf_counter() - began) / (answer["elapsed_ms"] / 1000))
 
     measure(pictures[:1], 1, direct, http)
     pairs = measure(pictures, rounds, direct, http)
@@ -87,8 +92,10 @@ def run(folder: Path, rounds: int, count: int) -> int:
     inside, outside = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
     print(f"{why}\n{len(pairs)} pairs on {len(pictures)} pictures")
     print(f"in process {inside:.3f} s, over HTTP {outside:.3f} s (medians)")
-    print(f"HTTP adds {100 * (ratio - 1):+.1f} % (median of the pairs' ratios; the bar is {100 * (BAR - 1):.0f} %)")
-    return int(ratio >= BAR)
+    share = statistics.median(shares[1:])
+    print(f"HTTP adds {100 * (ratio - 1):+.1f} % (median of the pairs' ratios)")
+    print(f"HTTP adds {100 * (share - 1):+.1f} % to its own pipeline's time (median; the bar is {100 * (BAR - 1):.0f} %)")
+    return int(share >= BAR)
 
 
 if __name__ == "__main__":
