@@ -147,12 +147,16 @@ def perspective(image: Image, points: Points, rng: np.random.Generator) -> tuple
 
 
 def crumple(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """Paper that was balled up: facets that catch the light differently."""
-    light = np.ones(image.shape[:2], np.float32)
-    for cells in (4, 9):
-        height = cv2.resize(np.abs(_clouds(image.shape, rng, cells) - 0.5), image.shape[1::-1])
-        slope = cv2.Sobel(height, cv2.CV_32F, 1, 0) + cv2.Sobel(height, cv2.CV_32F, 0, 1)
-        light += rng.uniform(0.05, 0.11) * slope / max(1e-6, float(np.std(slope)))
+    """Paper that was balled up: flat facets between creases, each turned differently to the light."""
+    height, width = image.shape[0] // 2 + 1, image.shape[1] // 2 + 1
+    seeds = np.ones((height, width), np.uint8)
+    count = int(rng.integers(10, 40))
+    seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
+    _, facet = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / min(height, width)
+    tilt = rng.uniform(-0.45, 0.45, (3, facet.max() + 1)).astype(np.float32)
+    light = 0.93 + 0.25 * tilt[0][facet] + tilt[1][facet] * np.sin(4 * x) * 0.3 + tilt[2][facet] * np.cos(4 * y) * 0.3
+    light = cv2.resize(cv2.GaussianBlur(light, (0, 0), 1.2), image.shape[1::-1])
     return _lit(image, np.clip(light, 0.5, 1.12)), points
 
 

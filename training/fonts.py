@@ -101,6 +101,11 @@ class Face:
         """Names of the fonts, for the record."""
         return self.chinese.name if self.latin is None else f"{self.chinese.name} + {self.latin.name}"
 
+    @property
+    def half(self) -> float:
+        """The width of a digit in ems; half an em or more."""
+        return max(0.5, self.length("0" * 10, 100) / 1000)
+
     def _runs(self, text: str, size: int, bold: bool) -> list[tuple[str, ImageFont.FreeTypeFont, int]]:
         """(part, font, stroke) of a text; the stroke thickens fonts without a bold cut."""
         runs = []

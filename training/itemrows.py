@@ -25,8 +25,11 @@ HEADS = {
     ),
 }
 EXTRAS = {
-    "zh": words("少辣; 加冰 少糖; 不要香菜; 打包; 微辣; 去皮; 会员价; 特价; 第二件半价; 堂食"),
-    "en": words("no onions; extra hot; member price; promo; less sugar; take away; medium rare"),
+    "zh": (words("少辣; 加冰 少糖; 不要香菜; 打包; 微辣; 堂食; 七分糖"), words("会员价; 特价; 第二件半价; 促销; 赠品")),
+    "en": (
+        words("no onions; extra hot; less sugar; take away; medium rare"),
+        words("member price; promo; 2nd half price; clearance"),
+    ),
 }
 Layout = Callable[[Writer, int, Item, str], None]
 COLUMNS = (0.0, 0.54, 0.77, 1.0)  # left edge of the name; right edges of quantity, price, amount
@@ -52,8 +55,15 @@ def write_items(w: Writer, plan: Plan) -> None:
     numbered = layout in {_table, _two_rows} and rng.random() < 0.15
     for number, one in enumerate(plan.items):
         layout(w, number, one, f"{number + 1}." if numbered else "")
-        if rng.random() < 0.05:
-            w.row(Cell(rng.choice(("- {}", "* {}", "+{}", "({})")).format(rng.choice(EXTRAS[w.style.language])), 0.05))
+        if rng.random() < 0.05:  # a wish of the guest, or why it costs what it costs
+            w.row(
+                Cell(
+                    rng.choice(("- {}", "* {}", "+{}", "({})")).format(
+                        rng.choice(EXTRAS[w.style.language][plan.variant != "restaurant"])
+                    ),
+                    0.05,
+                )
+            )
     if rng.random() < 0.85:
         w.rule()
 
@@ -87,7 +97,7 @@ def _three_columns(w: Writer, number: int, one: Item, prefix: str) -> None:
 def _two_rows(w: Writer, number: int, one: Item, prefix: str) -> None:
     """The name; below it a bar code or the numbers, in columns or as "2 x 3.50"."""
     w.row(_name(number, one, prefix, 1.0))
-    if w.style.info == "tab":  # some tills print the goods' own number
+    if w.style.info == "tab" and not w.rng.random() < 0.3:  # some tills print the goods' own number
         w.row(Cell(f"69{w.rng.randint(10**10, 10**11 - 1)}", 0.02))
     if w.style.info == "apart":
         w.row(*_numbers(w, number, one, BELOW))

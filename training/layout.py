@@ -38,9 +38,9 @@ def draw(document: Document, paper: Paper, rng: random.Random) -> tuple[NDArray[
     if paper.dots:
         mask = np.where(mask > 105, 255, 0).astype(np.uint8)
     height, width = mask.shape
-    mask = cv2.resize(
-        mask, (round(width * fx), round(height * fy)), interpolation=cv2.INTER_AREA if fy < 0.9 else cv2.INTER_LINEAR
-    )
+    across, down = round(width * fx), round(height * fy)
+    mask = cv2.resize(mask, (across, down), interpolation=cv2.INTER_AREA if fy < 0.9 else cv2.INTER_LINEAR)
+    fx, fy = across / width, down / height  # what rounding to whole pixels made of it
     alpha = mask.astype(np.float32)[..., None] / 255
     printed = (np.array(paper.tint, np.float32) * (1 - alpha) + np.array(paper.ink, np.float32) * alpha).astype(np.uint8)
     drawn = [
@@ -66,7 +66,7 @@ class _Sheet:
     def __init__(self, paper: Paper) -> None:
         self.paper = paper
         self.left = round(paper.margin * paper.em)
-        self.width = round(paper.em * paper.chars / 2)
+        self.width = round(paper.em * paper.printed)
         self.strips: list[NDArray[np.uint8]] = []
         self.top = 0
         self.drawn: list[Drawn] = []

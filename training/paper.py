@@ -21,7 +21,7 @@ class Paper:
 
     face: Face
     em: int
-    chars: int  # half-width letters to a line
+    printed: float  # width of a full line, ems
     margin: float  # ems
     leading: float  # line distance in ems
     dots: bool  # a thermal head: no grey in the ink
@@ -35,16 +35,18 @@ def choose_paper(rng: random.Random, document: Document, size: int | None = None
     """A printer that suits the document: 58 or 80 mm rolls, A5 forms. `size` fixes the width of the paper in pixels."""
     form = document.kind == "prescription"
     margin, stretch = rng.uniform(0.7, 2.2), rng.uniform(0.93, 1.05)
-    wide = document.chars / 2 + 2 * margin  # ems
+    face = _face(rng, document, form)
+    printed = document.chars * face.half  # ems
+    wide = printed + 2 * margin
     lowest, highest = (800, 1400) if form else (540, 1100)
     usual = min(max(wide * rng.randint(20, 38), lowest), highest)
     target = size or usual
     dots = not form and rng.random() < 0.3
     em = 24 if dots else max(12, round(target / wide / stretch))
     return Paper(
-        face=_face(rng, document, form),
+        face=face,
         em=em,
-        chars=document.chars,
+        printed=printed,
         margin=margin,
         leading=rng.uniform(1.3, 1.75),
         dots=dots,

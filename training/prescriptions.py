@@ -58,7 +58,7 @@ def _heading(w: Writer, plan: Plan) -> None:
         w.line(people.address(rng, language), "address", like=middle)
     if rng.random() < 0.3:
         value = people.phone(rng, language)
-        w.line(w.label("phone") + w.style.colon + value, "phone", value=value, like=middle)
+        w.line(w.label("clinic_phone") + w.style.colon + value, "phone", value=value, like=middle)
 
 
 def _patient(w: Writer, plan: Plan) -> None:

@@ -103,6 +103,10 @@ def save(rendered: Rendered, stem: Path) -> None:
     stem.with_suffix(".json").write_text(json.dumps(rendered.truth, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
 def main(  # noqa: PLR0917  typer reads the options from the signature
     out: Annotated[Path, typer.Argument(help="folder for NNNN.jpg, .csv, .json; made if missing")],
     count: Annotated[int, typer.Option(min=1, max=10_000, help="how many documents")] = 20,
@@ -126,4 +130,4 @@ def main(  # noqa: PLR0917  typer reads the options from the signature
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()
