@@ -27,7 +27,7 @@ from hunyuanocr.config import BackendChoice, Settings, load_settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError
 from hunyuanocr.privacy import stay_home
 
-_GRACE_S = 8  # for requests that run when the signal comes; an open page keeps a stream open for ever
+_GRACE_S = 8  # for requests that run when the signal comes
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _listening(settings) as (page_socket, api_socket):
             page_app, api_app, why = _apps(settings)
             _announce(settings, why, page_socket, api_socket)
-            return asyncio.run(_serve(_server(page_app, "on"), page_socket, _server(api_app, "off"), api_socket))
+            return asyncio.run(_serve(page_app, page_socket, api_app, api_socket))
     except HunyuanOcrError as e:
         _err.print(f"Error: {e.message}\n  {e.hint}", markup=False)
         return 2
@@ -173,12 +173,15 @@ def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
     ))  # fmt: skip
 
 
-async def _serve(page: _Server, page_socket: socket.socket, api: _Server, api_socket: socket.socket) -> int:
-    servers = (page, api)
+async def _serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI, api_socket: socket.socket) -> int:
+    servers = page, api = _server(page_app, "on"), _server(api_app, "off")
 
     def finish() -> None:
         for server in servers:
             server.should_exit = True
+        end_streams = getattr(page_app.state, "end_streams", None)
+        if end_streams is not None:
+            end_streams()
 
     def asked() -> None:
         for server in servers:

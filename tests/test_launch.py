@@ -61,6 +61,14 @@ def test_a_signal_ends_it_cleanly_and_leaves_nothing(number, tmp_path):
     assert list(tmp_path.glob("hunyuanocr-page-*")) == []
 
 
+def test_an_open_page_does_not_hold_up_the_end():
+    with appliance() as running, httpx.stream("GET", f"{running.page}/gradio_api/heartbeat/abc", timeout=30) as stream:
+        assert next(stream.iter_text()) == "data: ALIVE\n\n"
+        assert running.stop() == 0
+    assert "graceful shutdown exceeded" not in "".join(running.printed)
+    assert "Traceback" not in "".join(running.printed)
+
+
 def test_a_taken_port_is_named_with_its_flag():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.routing import Mount
 
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -39,6 +40,8 @@ def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
         mcp_server=False, enable_monitoring=False, max_file_size=settings.images.max_bytes, theme=_theme(),
         head=f"<style>{asset('page.css')}</style>", js=asset("page.js"), favicon_path=str(HERE / "favicon.png"),
     )  # fmt: skip
+    page = next(route.app for route in reversed(app.routes) if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
+    app.state.end_streams = page.stop_event.set  # an open page holds a stream that would keep a server from ending
     return app
 
 
