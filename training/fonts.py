@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -85,6 +85,11 @@ def _load(file: str, index: int, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(_paths()[file]), size, index=index, layout_engine=ImageFont.Layout.BASIC)
 
 
+@lru_cache(maxsize=1 << 14)
+def _advance(text: str, font: ImageFont.FreeTypeFont) -> float:
+    return font.getlength(text)
+
+
 def _is_wide(char: str) -> bool:
     return ord(char) >= 0x2E80
 
@@ -118,7 +123,7 @@ class Face:
 
     def length(self, text: str, size: int, bold: bool = False) -> float:
         """How far the pen moves over `text`, in pixels."""
-        return sum(font.getlength(part) for part, font, _ in self._runs(text, size, bold))
+        return sum(_advance(part, font) for part, font, _ in self._runs(text, size, bold))
 
     def ink(self, text: str, size: int, bold: bool = False) -> NDArray[np.uint8]:
         """The drawn text: uint8 [2·size, length + size], pen's start at x = size/2, baseline at y = 1.4·size."""
@@ -126,5 +131,5 @@ class Face:
         draw, pen = ImageDraw.Draw(canvas), float(size // 2)
         for part, font, stroke in self._runs(text, size, bold):
             draw.text((pen, int(1.4 * size)), part, fill=255, font=font, anchor="ls", stroke_width=stroke)
-            pen += font.getlength(part)
+            pen += _advance(part, font)
         return np.asarray(canvas)

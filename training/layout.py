@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import cv2
 import numpy as np
@@ -41,8 +42,8 @@ def draw(document: Document, paper: Paper, rng: random.Random) -> tuple[NDArray[
     across, down = round(width * fx), round(height * fy)
     mask = cv2.resize(mask, (across, down), interpolation=cv2.INTER_AREA if fy < 0.9 else cv2.INTER_LINEAR)
     fx, fy = across / width, down / height  # what rounding to whole pixels made of it
-    alpha = mask.astype(np.float32)[..., None] / 255
-    printed = (np.array(paper.tint, np.float32) * (1 - alpha) + np.array(paper.ink, np.float32) * alpha).astype(np.uint8)
+    shades = np.linspace(0, 1, 256)[:, None]  # from paper to ink
+    printed = (np.array(paper.tint) * (1 - shades) + np.array(paper.ink) * shades).astype(np.uint8)[mask]
     drawn = [
         replace(run, box=_scaled(run.box, fx, fy), marks=tuple((name, _scaled(box, fx, fy)) for name, box in run.marks))
         for run in drawn
@@ -131,9 +132,8 @@ class _Sheet:
     def _cut(self, cell: Cell, limit: float) -> int:
         """How many letters fit; words and numbers stay whole if they can."""
         text, size = cell.text, self._size(cell)
-        most = 1
-        while most < len(text) - 1 and self.paper.face.length(text[: most + 1], size, cell.bold) <= limit:
-            most += 1
+        lengths = (self.paper.face.length(text[: count + 1], size, cell.bold) for count in range(1, len(text) - 1))
+        most = 1 + sum(1 for _ in takewhile(lambda length: length <= limit, lengths))
         cut = most
         while cut > 1 and _inside_word(text[cut - 1], text[cut]):
             cut -= 1

@@ -50,7 +50,7 @@ def _heading(w: Writer, plan: Plan) -> None:
         w.line(title, like=middle, scale=1.5)
         w.pair(w.label("hospital"), name, (("hospital", name),))
     elif language == "zh" and rng.random() < 0.25:
-        w.line(name + title, "hospital", value=name, like=middle, scale=1.4, bold=rng.random() < 0.5)
+        w.line(name + title.replace(" ", ""), "hospital", value=name, like=middle, scale=1.4, bold=rng.random() < 0.5)
     else:
         w.line(name, "hospital", like=middle, scale=rng.choice((1.3, 1.5, 1.7)), bold=rng.random() < 0.5)
         w.line(title, like=middle, scale=1.2)
