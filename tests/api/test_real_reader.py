@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from api.app import create_app
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings
 from tests.api.conftest import served, wait_ready
+from tests.readers import picture
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 FORMS = ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "PDF")
@@ -55,8 +56,8 @@ async def test_200_requests_at_concurrency_8_each_get_their_own_answer(base):
 
     async def one(client: httpx.AsyncClient, number: int) -> tuple[int, httpx.Response]:
         async with turns:
-            picture = drawn(str(number), FORMS[number % 2])
-            return number, await client.post("/ocr", files={"file": picture}, headers={"X-Request-Id": f"n{number}"})
+            data = drawn(str(number), FORMS[number % 2])
+            return number, await client.post("/ocr", files={"file": data}, headers={"X-Request-Id": f"n{number}"})
 
     async with httpx.AsyncClient(base_url=base, timeout=100, limits=httpx.Limits(max_connections=8)) as client:
         answers = await asyncio.gather(*(one(client, n) for n in numbers))
@@ -109,3 +110,38 @@ def test_programs_that_shops_already_have_are_served(base):
     run = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.splitlines()[-1] == "all served"
+
+
+async def test_pictures_without_text_are_answered(base):
+    """One pixel, one colour, a hair's breadth: success with nothing on them."""
+    async with httpx.AsyncClient(base_url=base, timeout=100) as client:
+        for size in ((1, 1), (64, 64), (3000, 1), (1, 3000)):
+            r = await client.post("/ocr", files={"file": picture(255, 255, 255, size=size)})
+            assert r.status_code == 200, (size, r.text)
+            assert (r.json()["text"], r.json()["lines"], [r.json()["width"], r.json()["height"]]) == ("", [], list(size))
+
+
+def test_asked_for_in_words_over_the_whole_house(base):
+    """A drawn receipt, an instruction in Chinese, fields with their places."""
+    image = Image.new("RGB", (420, 300), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(26)
+    for y, words in (
+        (16, "SUNNY MART"),
+        (70, "Date: 2026-01-31"),
+        (124, "Milk      12.30"),
+        (178, "Bread     24.50"),
+        (232, "TOTAL   36.80"),
+    ):
+        draw.text((20, y), words, "black", font)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=92)
+    r = httpx.post(f"{base}/v1/ocr", files={"file": out.getvalue()}, data={"instruction": "提取总金额和日期"}, timeout=100)
+    body = r.json()
+    assert list(body["fields"]) == ["total_amount", "date"]
+    assert body["fields"]["total_amount"] == "36.80"
+    assert body["details"]["date"]["normalized"] == "2026-01-31"
+    total = body["details"]["total_amount"]
+    assert total["grounded"]
+    left, top, right, bottom = total["box"][0][0], total["box"][0][1], total["box"][2][0], total["box"][2][1]
+    assert 100 < left < right < 260
+    assert 225 < top < bottom < 275

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import AsyncExitStack
@@ -18,6 +19,8 @@ from hunyuanocr.errors import MissingDependency
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import open_client, quick_settings, served, wait_ready
 from tests.readers import TestReader, picture
+
+CHROMIUM = shutil.which("chromium")
 
 
 async def test_ready_is_green_when_the_reader_is_loaded(client):
@@ -91,13 +94,14 @@ async def test_docs_load_nothing_from_elsewhere(client):
 
 
 @pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_docs_work_in_a_browser_without_internet():
     from playwright.sync_api import sync_playwright
 
     settings = quick_settings()
     with served(create_app(settings, Pipeline(TestReader(), settings))) as base, sync_playwright() as p:
         wait_ready(base)
-        browser = p.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
         asked: list[str] = []
         wrong: list[str] = []
