@@ -53,13 +53,14 @@ class _Group:
     names: list[Token] = field(default_factory=list)
     values: list[Token] = field(default_factory=list)
     usage: list[Cell] = field(default_factory=list)
+    fixed: list[tuple[str, Cell]] = field(default_factory=list)  # cells that stand under a head of words
     tail: int = 0  # how many of the names came in rows of their own below the values
 
 
 def find_items(page: PageView) -> list[Item]:
     """The line items of the document, top to bottom; empty where there are none."""
     rows = list(_region(page))
-    groups = [g for g in _grouped(page, rows) if g.names and (g.values or g.usage)]
+    groups = [g for g in _grouped(page, rows) if g.names and (g.values or g.usage or g.fixed)]
     priced = any(t.kind is Kind.MONEY for g in groups for t in g.values)
     counted = page.table is not None or page.kind == "prescription" or any(is_numbered(g.names[0].cell.text) for g in groups)
     if not priced and not counted and len(groups) < 2:
@@ -102,14 +103,29 @@ def _grouped(page: PageView, rows: Sequence[Sequence[Cell]]) -> list[_Group]:
         if _USAGE.search(text) and not is_numbered(text) and not any(t.kind is Kind.MONEY for t in tokens(page.layout, row)):
             parts.append(_Group(usage=list(row)))
             continue
-        found = tokens(page.layout, row)
-        parts.append(_Group([t for t in found if t.kind in _WORDS], [t for t in found if t.kind not in _WORDS]))
+        fixed, rest = _under_heads(page, row)
+        found = tokens(page.layout, rest)
+        parts.append(_Group([t for t in found if t.kind in _WORDS], [t for t in found if t.kind not in _WORDS], fixed=fixed))
     parts = [p for p in parts if p.names or p.values or p.usage]
-    together = sum(bool(p.names and p.values) for p in parts)
+    together = sum(bool(p.names and (p.values or p.fixed)) for p in parts)
     apart = sum(bool(p.values and not p.names) for p in parts)
     below = apart > together and bool(parts) and not parts[0].names and bool(parts[0].values)
     columns = sum(bool(c) and c not in ("name", "specification", "usage") for c, _, _ in page.table.columns) if page.table else 0
     return _values_first(parts) if below else _names_first(parts, together >= apart, columns)
+
+
+def _under_heads(page: PageView, row: Sequence[Cell]) -> tuple[list[tuple[str, Cell]], list[Cell]]:
+    """Cells under heads whose values may be words (result, reference, unit, usage, specification), and the other cells."""
+    columns = page.table.columns if page.table else ()
+    fixed: list[tuple[str, Cell]] = []
+    rest: list[Cell] = []
+    for number, cell in enumerate(row):
+        name = min(columns, key=lambda c: _distance(c, cell))[0] if columns and number else ""
+        if name in ("result", "reference", "unit", "usage", "specification"):
+            fixed.append((name, cell))
+        else:
+            rest.append(cell)
+    return fixed, rest
 
 
 def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_Group]:
@@ -121,7 +137,7 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
     groups: list[_Group] = []
     for part in parts:
         last = groups[-1] if groups else None
-        goes_on = last is not None and part.names and not part.values and bool(last.values) == wrapped and not is_numbered(part.names[0].cell.text)
+        goes_on = last is not None and part.names and not (part.values or part.fixed) and bool(last.values or last.fixed) == wrapped and not is_numbered(part.names[0].cell.text)
         if part.usage and last is not None:
             last.usage += part.usage
         elif last is not None and not part.names:
@@ -135,12 +151,12 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
             groups[-1].values += part.values
         elif goes_on and last is not None and (last.names or last.values):
             last.names += part.names
-            last.tail += len(part.names) if last.values else 0
+            last.tail += len(part.names) if last.values or last.fixed else 0
         elif last is not None and part.names and not last.values and not last.usage and part.values and not wrapped:
             last.names += part.names
             last.values += part.values
         elif part.names:
-            groups.append(_Group(list(part.names), list(part.values)))
+            groups.append(_Group(list(part.names), list(part.values), fixed=part.fixed))
     return groups
 
 
@@ -185,8 +201,8 @@ def _item(page: PageView, group: _Group, counts_before: bool) -> Item:
     for cell in names:
         if cell.text:
             item.put("name", cell)
-    for cell in group.usage:
-        item.put("usage", cell)
+    for column, cell in [*group.fixed, *(("usage", c) for c in group.usage)]:
+        item.put(column, cell)
     _place_values(page, item, group.values)
     return item
 

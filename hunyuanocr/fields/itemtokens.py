@@ -58,7 +58,7 @@ def _pieces(layout: Layout, cell: Cell) -> Iterator[Cell]:
     """A cell cut where numbers were run together (209.00209.00) and where a name ends and amounts begin."""
     text = narrow(cell.text)
     cuts = {m.start() for m in _GLUED.finditer(text)}
-    if not any(_sells(m) for m in _PACKED.finditer(text)):
+    if not _COUNT.fullmatch(text.strip()) and not any(_sells(m) for m in _PACKED.finditer(text)):
         for span, money in find_money(text):
             if ("." in span.text or money.currency) and (span.start == 0 or text[span.start - 1].isspace()):
                 cuts |= {span.start, span.end}

@@ -127,7 +127,7 @@ def _quality(text: str, start: int, end: int) -> float:
     glued = rest[:1]
     if latin and glued.isascii() and glued.isalpha() and not rest.startswith("rm"):
         return 0.0
-    if text[end - 1].isdigit() and glued.isdigit():
+    if (text[end - 1].isdigit() and glued.isdigit()) or (latin and re.match(r"-\w", rest)):  # INV-20931 is a number, not a label
         return 0.0
     if not after or after[0] in _SEPARATORS:
         quality = 1.0
@@ -152,11 +152,12 @@ def _prefixed(before: str) -> bool:
 
 
 def _phrase_end(line: Line) -> int:
-    """Where the words before the value end: at the colon, the first amount, or the first date."""
+    """Where the words before the value end: at the colon, the first amount, or the first date; 0 if the value comes first."""
     plain = narrow(line.text)
-    ends = [plain.find(":")] if ":" in plain else []
-    ends += [span.start for span, _ in find_money(line.text)[:1]] + [span.start for span, _ in find_dates(line.text)[:1]]
-    return min((e for e in ends if e > 0), default=len(line.text))
+    values = [span.start for span, _ in find_money(line.text)[:1]] + [span.start for span, _ in find_dates(line.text)[:1]]
+    if plain.find(":") > 0:
+        return min([plain.find(":"), *(v for v in values if v > 0)])
+    return min(values, default=len(line.text))
 
 
 def field_type(name: str, wanted: Sequence[FieldSpec]) -> FieldType:

@@ -21,12 +21,14 @@ _CURRENCIES = {
 _BEFORE = r"人民币|美元|港币|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|US\$|HK\$|NT\$|S\$|RM|[¥￥$€£₩羊]|Y(?=\d+[.,]\d\d)"  # readers see ¥ as Y or 羊
 _AFTER = r"元|圆|块|円|美元|欧元|日元|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|€"
 # A number: thousands in groups of three, or plain digits; a decimal part; readers put a space beside the point now and then.
-_NUMBER = r"(?:\d{1,3}(?:[,.'’]\d{3})+(?!\d)|\d+)(?:\s?[.,]\s?\d{1,4})?"
+_NUMBER = r"(?:(?:\d{1,3}(?:[,.'’]\d{3})+(?!\d)|\d+)(?:\s?[.,]\s?\d{1,4})?|\.\d{2}(?!\d))"
 _MONEY = re.compile(
     rf"(?P<open>\()?(?P<minus>[-−–]\s?)?(?P<before>(?<![A-Za-z])(?:{_BEFORE})\s*)?[:：]?\s?(?P<minus2>[-−–]\s?)?"
     rf"(?<![\d.,])(?P<number>{_NUMBER})(?P<after>\s?(?:{_AFTER})(?![A-Za-z]))?(?P<minus3>-(?![\d]))?(?P<close>\))?",
     re.IGNORECASE,
 )
+_LETTERS_BEFORE = re.compile(r"[A-Za-z]+$")
+_NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d")  # a unit, a share, a fraction, a digit misread as a letter
 # What readers take for a digit inside a number; used to compare numbers, never to answer.
 CONFUSED = str.maketrans("OoQDIl|!SsBZz", "0000111155822")
 
@@ -113,11 +115,14 @@ def find_money(text: str) -> list[tuple[Span, Money]]:
     found: list[tuple[Span, Money]] = []
     for match in _MONEY.finditer(plain):
         span = _trimmed(match)
-        glued, after = re.search(r"[A-Za-z]*$", plain[:span.start])[0], plain[span.end:][:1]
-        code = len(glued) > 2 or (glued and not re.search(r"\d[.,]\d\d$", span.text))  # PM1.00 is a misread RM1.00, A12 is none
-        if code or plain[:span.start][-1:] in ("#", "/", "@") or (after.isascii() and after.isalpha()) or re.match(r"[%/]|\s%", plain[span.end:]):
+        before, after = plain[:span.start], plain[span.end:]
+        letters = _LETTERS_BEFORE.search(before)
+        glued = letters[0] if letters else ""
+        # PM1.00 is a misread RM1.00; A12 is a code.
+        if len(glued) > 2 or (glued and not re.search(r"\d[.,]\d\d$", span.text)) or before[-1:] in ("#", "/", "@"):
             continue
-        found.append((Span(span.start, span.end, text[span.start:span.end]), _arabic(match)))
+        if not _NOT_MONEY_AFTER.match(after):
+            found.append((Span(span.start, span.end, text[span.start:span.end]), _arabic(match)))
     for match in _ZH_MONEY.finditer(plain):
         if any(c in _ZH_DIGITS or c in _ZH_UNITS for c in match["yuan"]):
             found.append((Span(*match.span(), text[match.start():match.end()]), _chinese(match)))

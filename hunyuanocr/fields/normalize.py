@@ -20,6 +20,7 @@ from hunyuanocr.types import FieldType
 _PHONE = re.compile(r"(?<![\d])\(?\+?\(?\d[\d\s()./-]{4,20}\d(?!\d)")
 _EXTENSION = re.compile(r"(?:转|ext\.?|x)\s?(\d{1,6})\s*$", re.IGNORECASE)
 _QUANTITY = re.compile(r"(?:[x×*]\s*)?(?P<number>[-−]?\d[\d,]*(?:\.\d+)?)\s*(?:[x×*](?!\w))?\s*(?P<unit>[^\W\d]{1,8}\.?)?", re.IGNORECASE)
+_LIKE_DIGIT = re.compile(r"(?<=[\d.,])[OoQDIl|SBZ](?![A-Za-z])|(?<![A-Za-z])[OoQDIl|SBZ](?=[\d.,])")
 _PERCENT = re.compile(r"(?P<number>[-−]?\d+(?:[.,]\d+)?)\s*%?")
 
 
@@ -111,7 +112,7 @@ def normalize(value: str, type: FieldType) -> Any | None:
 
 def _number_key(value: str) -> str:
     """Digits that a reader took for letters count as digits here: 9.O0 and 9.00 compare equal."""
-    money = parse_money(value) or parse_money(re.sub(r"(?<=[\d.,])[OoQDIl|SBZ]|[OoQDIl|SBZ](?=[\d.,])", _as_digit, value))
+    money = parse_money(_LIKE_DIGIT.sub(_as_digit, value)) or parse_money(value)
     return f"{money.amount.normalize():f}" if money else compact(value)
 
 

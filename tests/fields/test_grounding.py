@@ -1,0 +1,84 @@
+"""A value is grounded where it stands and nowhere else; an invented one never is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hunyuanocr.fields import ground_values
+from hunyuanocr.types import FieldSpec, FieldType, Line
+from tests.fields.pages import page, spec
+from tests.fields.test_associate import MALAYSIAN, SUPERMARKET
+
+
+def ground(values, lines, confidences=None):
+    return {f.key: f for f in ground_values(values, [spec(k) for k in values], lines, confidences or {})}
+
+
+def test_a_models_values_are_typed_and_placed():
+    lines = page(SUPERMARKET)
+    found = ground({"总金额": "36.80", "日期": "2026-11-20", "商户": "华盛生活超市"}, lines, {"总金额": 0.9})
+    assert all(f.grounded for f in found.values())
+    assert found["总金额"].normalized == {"amount": "36.80", "currency": None}
+    assert found["总金额"].confidence == 0.9
+    assert found["日期"].confidence is None
+    assert found["日期"].box[0][0] > lines[4].box[0][0]  # the date alone, not its label
+    assert found["日期"].box[1][0] < lines[4].box[1][0]  # nor the time behind it
+
+
+@pytest.mark.parametrize(("key", "invented"), [
+    ("总金额", "36.90"), ("总金额", "6.80"), ("总金额", "136.80"), ("总金额", "¥1000"), ("日期", "2026-11-19"), ("日期", "2025-11-20"), ("商户", "永辉超市"),
+    ("小票号", "2026112000188"), ("小票号", "11200018"), ("电话", "13800001111"), ("收银员", "王"), ("时间", "18:43"), ("药品", "阿司匹林"),
+])  # fmt: skip
+def test_an_invented_value_is_never_grounded(key, invented):
+    field = ground({key: [{"name": invented}] if key == "药品" else invented}, page(SUPERMARKET))[key]
+    assert not field.grounded
+    assert field.box is None or field.rows
+
+
+def test_the_form_of_a_value_may_differ_from_the_page():
+    found = ground({"date": "2018-03-12", "total": "20.65", "company": "Kedai Buku Seri Mutiara Sdn. Bhd."}, page(MALAYSIAN))
+    assert all(f.grounded for f in found.values())
+
+
+def test_a_misread_letter_does_not_unground_a_name_but_a_wrong_digit_does():
+    lines = page(["MUTIARA BOOKSTORE 24 HOURS"])
+    assert ground({"company": "MUTIARA BOOKST0RE 24 HOURS"}, lines)["company"].grounded is False
+    assert ground({"company": "MUTIARA B0OKSTORE"}, page(["MUTIARA BOOKSTORE"]))["company"].grounded is False
+    assert ground({"company": "MUTIARE BOOKSTORE 24 HOURS"}, lines)["company"].grounded
+    assert not ground({"company": "MUTIARA BOOKSTORE 25 HOURS"}, lines)["company"].grounded
+
+
+def test_of_several_places_the_labelled_one_is_taken():
+    lines = page([[(0, "小计"), (20, "36.80")], [(0, "合计"), (20, "36.80")], [(0, "微信支付"), (20, "36.80")]])
+    assert ground({"总金额": "36.80"}, lines)["总金额"].box == lines[3].box
+
+
+def test_a_value_over_several_lines():
+    found = ground({"address": "NO 12, JALAN BUNGA RAYA 3, 43000 KAJANG, SELANGOR"}, page(MALAYSIAN))["address"]
+    assert found.grounded
+    assert found.box[2][1] - found.box[0][1] > 60
+
+
+def test_rows_are_grounded_cell_by_cell():
+    good = {"name": "苹果", "quantity": "1.70", "amount": "17.00"}
+    bad = {"name": "香蕉", "quantity": "1.70", "amount": "17.00"}
+    lines = page(SUPERMARKET)
+    assert ground({"items": [good]}, lines)["items"].grounded
+    field = ground({"items": [good, bad]}, lines)["items"]
+    assert not field.grounded
+    assert [cell.grounded for cell in field.rows[1].values()] == [False, True, True]
+
+
+def test_no_value_no_lines():
+    assert ground({"总金额": None, "日期": ""}, page(SUPERMARKET))["日期"].value is None
+    assert not ground({"总金额": "36.80"}, [])["总金额"].grounded
+    assert ground_values({}, [FieldSpec("total")], page(SUPERMARKET), {})[0].value is None
+
+
+@given(st.text(alphabet="abcdeABC123.,¥ 元合计", min_size=1, max_size=12), st.text(alphabet="abcdeABC123.,¥ 元合计", min_size=1, max_size=12),
+       st.sampled_from(list(FieldType)))  # fmt: skip
+def test_a_grounded_value_has_a_box_inside_its_line(value, text, type):
+    line = Line(text, ((10, 10), (110, 10), (110, 30), (10, 30)), 0.5)
+    field = ground_values({"x": value}, [FieldSpec("x", None, type)], [line], {})[0]
+    if field.grounded and field.box:
+        assert all(10 <= x <= 110 and 10 <= y <= 30 for x, y in field.box)

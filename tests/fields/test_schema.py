@@ -1,0 +1,79 @@
+"""A client's JSON Schema decides which fields are asked and in which form they are answered."""
+
+import pytest
+
+from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
+from hunyuanocr.fields import find_fields
+from hunyuanocr.fields.schema import fit, specs
+from hunyuanocr.types import FieldType
+from tests.fields.pages import page
+from tests.fields.test_associate import MALAYSIAN, SUPERMARKET
+
+NULLABLE = {"type": ["string", "null"]}
+
+
+def answer(schema, rows):
+    return fit(schema, find_fields(page(rows), specs(schema), [(1000, 2000)]))
+
+
+def properties(**parts):
+    return {"type": "object", "properties": parts}
+
+
+def test_properties_become_fields():
+    schema = properties(total={"type": "number"}, purchase_day={"type": "string", "format": "date"}, lines={"type": "array"}, mood={"type": "string"})
+    assert [(s.key, s.name, s.type) for s in specs(schema)] == [
+        ("total", "total_amount", FieldType.MONEY), ("purchase_day", None, FieldType.DATE), ("lines", "items", FieldType.ROWS), ("mood", None, FieldType.TEXT),
+    ]  # fmt: skip
+
+
+def test_values_are_normalised_and_typed():
+    money = {"type": "object", "properties": {"amount": {"type": "string"}, "currency": NULLABLE}, "required": ["amount"]}
+    schema = properties(总金额=money, 收款={"type": "number"}, 日期={"type": "string", "format": "date"}, 商户={"type": "string"}, 税号=NULLABLE)
+    assert answer(schema, SUPERMARKET) == {
+        "总金额": {"amount": "36.80", "currency": None}, "收款": 50.0, "日期": "2026-11-20", "商户": "华盛生活超市(南门店)", "税号": None,
+    }  # fmt: skip
+
+
+def test_line_items_take_the_clients_names_of_columns():
+    item = properties(description={"type": "string"}, qty={"type": "number"}, price={"type": "number"}, total={"type": "number"})
+    rows = answer(properties(lines={"type": "array", "items": item}), SUPERMARKET)["lines"]
+    assert rows[0] == {"description": "纯牛奶250ml", "qty": 2.0, "price": 3.5, "total": 7.0}
+    assert len(rows) == 3
+
+
+def test_pydantic_style_references_and_optional_parts():
+    schema = {
+        "$defs": {"Money": {"type": "object", "properties": {"amount": {"type": "number"}, "currency": {"type": "string"}}, "required": ["amount"]}},
+        "type": "object", "required": ["total"], "additionalProperties": False,
+        "properties": {"total": {"$ref": "#/$defs/Money"}, "phone": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}},
+    }  # fmt: skip
+    assert answer(schema, MALAYSIAN) == {"total": {"amount": 20.65, "currency": "MYR"}, "phone": "0387331234"}
+
+
+def test_an_enumeration_is_matched_whatever_its_case():
+    assert answer(properties(currency={"enum": ["rm", "usd"]}), MALAYSIAN) == {"currency": "rm"}
+
+
+def test_an_ambiguous_date_is_given_as_printed_but_never_as_an_iso_date():
+    assert answer(properties(date={"type": "string"}), MALAYSIAN) == {"date": "12/03/2018"}
+    with pytest.raises(SchemaNotSatisfied):
+        answer({**properties(date={"type": "string", "format": "date"}), "required": ["date"]}, MALAYSIAN)
+
+
+def test_a_missing_field_is_null_where_allowed_left_out_where_optional_and_an_error_where_required():
+    assert answer(properties(patient=NULLABLE), SUPERMARKET) == {"patient": None}
+    assert answer(properties(patient={"type": "string"}), SUPERMARKET) == {}
+    with pytest.raises(SchemaNotSatisfied, match="patient"):
+        answer({**properties(patient={"type": "string"}), "required": ["patient"]}, SUPERMARKET)
+
+
+@pytest.mark.parametrize("schema", [
+    [], "object", 7, {}, {"type": "array"}, {"type": "object"}, {"type": "object", "properties": {}}, {"type": "nonsense", "properties": {"a": {}}},
+    {"type": "object", "properties": {"a": {"type": 5}}}, {"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}},
+    {"type": "object", "properties": {"a": {"$ref": "https://example.com/x.json"}}}, {"type": "object", "properties": {"a": {"pattern": "("}}},
+    {"$defs": {"a": {"$ref": "#/$defs/a"}}, "type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}},
+])  # fmt: skip
+def test_what_is_no_schema_of_an_object(schema):
+    with pytest.raises(InvalidSchema):
+        specs(schema)
