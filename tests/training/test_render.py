@@ -22,7 +22,7 @@ except FontsMissing as missing:
 
 @pytest.fixture(scope="module")
 def clean() -> list[Rendered]:
-    return [render(20, index, clean=True, size=640) for index in range(40)]
+    return [render(20, index, clean=True, size=640) for index in range(30)]
 
 
 def texts(rendered: Rendered) -> list[str]:
