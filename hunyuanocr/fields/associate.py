@@ -16,14 +16,15 @@ from hunyuanocr.fields.page import PageView
 from hunyuanocr.fields.parties import Block, choose_address, choose_merchant
 from hunyuanocr.fields.spans import narrow
 from hunyuanocr.fields.total import choose_total
-from hunyuanocr.fields.values import PHONE
 from hunyuanocr.fields.when import choose_date, choose_time
 from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 
 _HOSPITAL = re.compile(r"医院|诊所|卫生院|卫生服务|门诊部|保健|hospital|clinic|klinik|medical|health|infirmary|polyclinic", re.IGNORECASE)
 # What is known by its form where no label stands before it; the whole line, or a word of it.
 _FORMS: Mapping[str, re.Pattern[str]] = {
-    "phone": re.compile(rf"^\s*{PHONE.pattern}\s*$"),
+    "phone": re.compile(  # with an area code, a mobile's, a service line's, an international one; longer runs of digits are codes
+        r"^\s*(?:\(?0\d{1,3}\)?[\s-]?\d{3,4}[\s-]?\d{3,4}|1[3-9]\d[\s-]?\d{4}[\s-]?\d{4}|[48]00-?\d{3}-?\d{4}|\+\d[\d\s()-]{7,16}\d|\(\d{3}\)\s?\d{3}-\d{4})\s*$"
+    ),
     "gender": re.compile(r"(?<![^\s,，/])(?:男|女|Male|Female)(?![^\s,，/])"),
     "age": re.compile(r"(?<!\d)\d{1,3}\s?(?:岁|周岁|yrs?\b|years old)"),
     "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),

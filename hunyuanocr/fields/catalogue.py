@@ -69,7 +69,7 @@ DOCUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType({
 
 def compact(text: str) -> str:
     """Text without what does not tell words apart: NFKC, lower case, letters and digits only ("Sub-Total：" → "subtotal")."""
-    return "".join(c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
+    return "".join(filter(str.isalnum, (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()))
 
 
 def _singular(key: str) -> str:

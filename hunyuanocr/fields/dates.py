@@ -43,6 +43,7 @@ _TIME = re.compile(
     r"(?P<before>上午|下午|晚上|AM|PM)?\s?(?<!\d)(?<!\d[:：])(?P<h>[01]?\d|2[0-3])\s?[:：]\s?(?P<m>[0-5]\d)(?:\s?[:：]\s?(?P<s>[0-5]\d))?"
     r"(?!\d)\s?(?P<after>[ap]\.?\s?m\b\.?)?", re.IGNORECASE)
 _TIME_ZH = re.compile(r"(?P<before>上午|下午|晚上)?(?P<h>[01]?\d|2[0-3])[时点](?P<m>[0-5]?\d)分(?:(?P<s>[0-5]?\d)秒)?(?P<after>)")
+_DIGIT = re.compile(r"\d")
 _GLUED = re.compile(rf"({_YEAR4})(?=\d{{1,2}}\s?[:：]\d)")  # 25/12/20188:13
 
 
@@ -79,6 +80,8 @@ def _read(match: re.Match[str]) -> tuple[date, ...]:
 def find_dates(text: str) -> list[tuple[Span, tuple[date, ...]]]:
     """Every date in the text with its possible readings (day first before month first), left to right, none overlapping."""
     plain = narrow(text)
+    if not _DIGIT.search(plain) and "年" not in plain:
+        return []
     taken: list[tuple[Span, tuple[date, ...]]] = []
     for pattern in (_CHINESE, _CHINESE_WORDS, _NUMERIC_YMD, _DAY_NAME, _NAME_DAY, _NUMERIC_DMY, _DIGITS):
         for match in pattern.finditer(plain):

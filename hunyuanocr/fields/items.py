@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from statistics import median
 
 from hunyuanocr.fields.dates import find_dates
 from hunyuanocr.fields.itemtokens import Kind, Token, is_name, is_numbered, lead_count, tail_count, tokens, trimmed_name
@@ -111,6 +112,8 @@ def _grouped(page: PageView, rows: Sequence[Sequence[Cell]]) -> list[_Group]:
     apart = sum(bool(p.values and not p.names) for p in parts)
     below = apart > together and bool(parts) and not parts[0].names and bool(parts[0].values)
     columns = sum(bool(c) and c not in ("name", "specification", "usage") for c, _, _ in page.table.columns) if page.table else 0
+    if together >= apart:
+        columns = max(columns, int(median([len(p.values) for p in parts if p.names and p.values] or [0])))
     return _values_first(parts) if below else _names_first(parts, together >= apart, columns)
 
 

@@ -69,10 +69,10 @@ class LabelFinder:
                 found = list(self._in_line(layout, cell))
                 first = found[0] if found and found[0].cell.start == cell.start else None
                 # A word that other words follow (Total excl. of GST) may be the start of a longer label, misread or reworded.
-                if first is None or first.quality < 0.7:
+                if first is None or (first.quality < 0.7 and (first.cell.text.isascii() or len(first.cell.text) < 3)):
                     whole = self._misread(layout, cell)
                     found = whole + [label for label in found if not whole or label.cell.start >= whole[0].cell.end]
-                labels += found
+                labels += _bilingual(layout, found)
         return labels
 
     def _in_line(self, layout: Layout, cell: Cell) -> Iterator[Label]:
@@ -108,6 +108,22 @@ class LabelFinder:
         if best is not None and (meant is None or meant in self.words[best[0]]):  # "Total charges" is no misread "Total change"
             return [Label(layout.cell(cell.line, 0, end), self.words[best[0]], 0.9 * best[1] / 100, colon)]
         return [Label(layout.cell(cell.line, 0, end), {meant: 0.7}, 0.9, colon)] if meant else []
+
+
+def _bilingual(layout: Layout, found: Sequence[Label]) -> list[Label]:
+    """Labels of one line, those that say one thing twice as one: 金额(AMOUNT), 日期/Date, 合计 TOTAL."""
+    joined: list[Label] = []
+    for label in found:
+        last = joined[-1] if joined else None
+        gap = layout.lines[label.cell.line].text[last.cell.end:label.cell.start] if last else "?"
+        marked = gap.strip() in ("/", "(", "（", "[") and bool(gap.strip())
+        same = last is not None and not gap.strip() and bool(last.fields.keys() & label.fields.keys())
+        if last is not None and (marked or same):
+            cell = layout.cell(label.cell.line, last.cell.start, label.cell.end)
+            joined[-1] = Label(cell, {**label.fields, **last.fields}, max(label.quality, last.quality), label.colon)
+        else:
+            joined.append(label)
+    return joined
 
 
 def _opens(text: str, start: int) -> bool:

@@ -149,7 +149,8 @@ class Layout:
             for row in rows:
                 last = row[-1]
                 overlap = last.x1 - cell.x0
-                if last.page != cell.page or overlap > 0.4 * min(cell.x1 - cell.x0, last.x1 - last.x0):
+                far = abs(last.y - cell.y) > 4 * max(last.h, cell.h)  # further than any slope left over would carry it
+                if far or last.page != cell.page or overlap > 0.4 * min(cell.x1 - cell.x0, last.x1 - last.x0):
                     continue
                 apart = self._apart(last, cell) / min(cell.h, last.h)
                 if apart < distance:

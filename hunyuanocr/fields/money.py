@@ -27,6 +27,7 @@ _MONEY = re.compile(
     rf"(?<![\d.,])(?P<number>{_NUMBER})(?P<after>\s?(?:{_AFTER})(?![A-Za-z]))?(?P<minus3>-(?![\d]))?(?P<close>\))?",
     re.IGNORECASE,
 )
+_DIGIT = re.compile(r"\d")
 _LETTERS_BEFORE = re.compile(r"[A-Za-z]+$")
 _NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d")  # a unit, a share, a fraction, a digit misread as a letter
 # What readers take for a digit inside a number; used to compare numbers, never to answer.
@@ -113,7 +114,7 @@ def find_money(text: str) -> list[tuple[Span, Money]]:
     """Every amount in the text, left to right. A number with a per cent sign or glued to letters is none."""
     plain = narrow(text)
     found: list[tuple[Span, Money]] = []
-    for match in _MONEY.finditer(plain):
+    for match in _MONEY.finditer(plain) if _DIGIT.search(plain) else ():
         span = _trimmed(match)
         before, after = plain[:span.start], plain[span.end:]
         letters = _LETTERS_BEFORE.search(before)
@@ -123,7 +124,7 @@ def find_money(text: str) -> list[tuple[Span, Money]]:
             continue
         if not _NOT_MONEY_AFTER.match(after):
             found.append((Span(span.start, span.end, text[span.start:span.end]), _arabic(match)))
-    for match in _ZH_MONEY.finditer(plain):
+    for match in () if plain.isascii() else _ZH_MONEY.finditer(plain):
         if any(c in _ZH_DIGITS or c in _ZH_UNITS for c in match["yuan"]):
             found.append((Span(*match.span(), text[match.start():match.end()]), _chinese(match)))
     return sorted(found, key=lambda f: f[0].start)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from hunyuanocr.fields.catalogue import DOCUMENTS, KNOWN
+from hunyuanocr.fields.catalogue import DOCUMENTS, KNOWN, compact
 from hunyuanocr.fields.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
 from hunyuanocr.fields.layout import Cell, Layout
 from hunyuanocr.fields.money import Money, find_money
@@ -84,16 +84,17 @@ class PageView:
             for position, item in enumerate(stream):
                 if isinstance(item, Label):
                     right = [c for c in stream[position + 1:_next_label(stream, position)] if isinstance(c, Cell)]
+                    last = not any(isinstance(c, Cell) for c in stream[position + 1:]) or bool(right)
                     for name, weight in item.fields.items():
-                        found += self._link(name, weight, item, right, row)
+                        found += self._link(name, weight, item, right, row, last)
         return found
 
-    def _link(self, name: str, weight: float, label: Label, right: Sequence[Cell], row: int) -> Iterator[Link]:
+    def _link(self, name: str, weight: float, label: Label, right: Sequence[Cell], row: int, last: bool) -> Iterator[Link]:
         type = field_type(name, self.wanted)
         if (beside := self._beside(label, right, type)) is not None:
             cell, share = beside
             yield Link(name, label, cell, label.quality * share, weight * label.quality * share)
-        elif not right or type not in _WORDS:
+        elif last and (not right or type not in _WORDS):
             below = self._below(label, type, row)
             if below is not None:
                 fit = label.quality * (0.7 if not right else 0.4)
@@ -150,6 +151,11 @@ class PageView:
                 break
             cells.append(first)
         return cells
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The lines in the form in which words are compared."""
+        return [compact(line.text) for line in self.lines]
 
     @cached_property
     def amounts(self) -> list[Amount]:

@@ -53,6 +53,7 @@ _REGISTRATION = re.compile(
 )
 _ZH_TITLE_END = re.compile(r"(?:门诊|住院|普通|急诊|电子|儿科)?(?:处方笺|处方单|处方|收费票据|检验报告单|检查报告单|报告单|收费清单|购物小票|销售小票|结账单|小票|收据|收银单)$")
 
+_PARTIES = {"merchant", "hospital", "seller"}  # fields whose labels stand before the issuer's name
 _WORTH = {
     "firm": 1.6,  # Sdn Bhd, 有限公司 …
     "kind": 1.0,  # shop, restaurant, 超市 …
@@ -70,7 +71,7 @@ _WORTH = {
     "unsure": -1.0,  # how unsure the reader was; handwriting above the print is read badly
     "next_to_address": 0.4,  # an address, a number of registration or a telephone follows
 }
-_LEAST = 0.9
+_LEAST = 1.2
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _head(page: PageView) -> list[Cell]:
     end = page.table.header[0].row if page.table else len(page.layout.rows)
     end = min([end, *(a.cell.row for a in page.amounts if a.printed_as_money and a.cell.row > 3)])
     rows = [row for row in page.layout.rows[:max(end, 4)] if row[0].page == first][:14]
-    return [c for row in rows for c in row if len(compact(c.text)) >= 2]
+    return [c for row in rows for c in row if compact(c.text)]
 
 
 def _score(page: PageView, head: Sequence[Cell], number: int) -> float:
@@ -118,10 +119,10 @@ def _features(page: PageView, head: Sequence[Cell], number: int) -> dict[str, fl
     after = narrow(" ".join(c.text for c in head[number + 1:number + 4]))
     own = _own_label(page, cell)
     labelled = max((k.quality for k in page.labels if k.cell.line == cell.line and k is not own and k.quality >= 0.6), default=0.0)
-    labelled = max(labelled, float(own is None and bool(re.search(r":\s*\S|:$", text))))
-    valued = max((link.score for link in page.links if link.cell.line == cell.line and link.field not in ("merchant", "hospital")), default=0.0)
+    begins = any(k.cell.line == cell.line and k.cell.start == 0 and k is not own and not k.cell.text.isascii() for k in page.labels)
+    labelled = max(labelled, 0.8 if begins else 0.0, float(own is None and bool(re.search(r":\s*\S|:$", text))))
+    valued = max((link.score for link in page.links if link.cell.line == cell.line and not _PARTIES & link.label.fields.keys()), default=0.0)
     key = compact(name)
-    others = [compact(page.lines[c.line].text) for row in page.layout.rows for c in row if c.line != cell.line]
     titled = _TITLE.search(_ZH_TITLE_END.sub("", text))
     return {
         "firm": float(bool(_FIRM.search(name))),
@@ -129,8 +130,8 @@ def _features(page: PageView, head: Sequence[Cell], number: int) -> dict[str, fl
         "height": min(max(cell.h / page.layout.height - 1.0, 0.0), 1.0),
         "first": 1 / (1 + 0.25 * number),
         "centred": float(abs((cell.x0 + cell.x1) - (left + right)) < 0.12 * (right - left)),
-        "wide": min(letters / 4, 1.0) if letters >= 1.5 else -1.0,
-        "name_again": float(len(key) >= 4 and any(key in other for other in others)),
+        "wide": min(letters / 4, 1.0) if letters >= 1.5 else -4.0,
+        "name_again": float(len(key) >= 4 and any(key in other for n, other in enumerate(page.keys) if n != cell.line)),
         "address": float(bool(_ADDRESS.search(name)) and not _FIRM.search(name)) * (0.4 if _KIND.search(name) else 1.0),
         "title": float(bool(titled)),
         "digits": min(2 * sum(c.isdigit() for c in name) / max(len(compact(name)), 1), 1.0),
@@ -171,7 +172,7 @@ def _continues(page: PageView, head: Sequence[Cell], cell: Cell, other: Cell, st
     opened = upper.text.rstrip().endswith(("&", ",", "-", "AND")) or _unclosed(upper.text) or wrapped
     begins = _FIRM.match(text)  # the second half of a name may begin with Enterprise or Trading
     short = bool(ending or begins) and not _FIRM.search(upper.text)
-    foreign = not text or _TITLE.search(lower.text) or PHONE.search(lower.text) or find_dates(lower.text)
+    foreign = not text or text.endswith(":") or _TITLE.search(lower.text) or PHONE.search(lower.text) or find_dates(lower.text)
     foreign = foreign or any(k.cell.line == lower.line and k.quality >= 0.9 for k in page.labels)
     return near and not foreign and (short or (alike and opened and (_unclosed(upper.text) or not _ADDRESS.search(lower.text))))
 
@@ -179,7 +180,7 @@ def _continues(page: PageView, head: Sequence[Cell], cell: Cell, other: Cell, st
 def _own_label(page: PageView, cell: Cell) -> Label | None:
     """The label that begins the line of a name, if it is one of names: 店名 …, Merchant …"""
     of = [k for k in page.labels if k.cell.line == cell.line and k.cell.start == 0]
-    return next((k for k in of if {"merchant", "hospital", "seller"} & k.fields.keys()), None)
+    return next((k for k in of if _PARTIES & k.fields.keys()), None)
 
 
 def _unclosed(text: str) -> bool:
@@ -204,7 +205,7 @@ def choose_address(page: PageView, merchant: Block | None) -> Block | None:
     block: list[Cell] = []
     for cell in head:
         text = cell.text
-        like = bool(_ADDRESS.search(narrow(text))) and not PHONE.search(narrow(text)) and not find_dates(text)
+        like = bool(_ADDRESS.search(narrow(text))) and not re.search(r":\s*$|:\s*\S*\d{6}", narrow(text)) and not PHONE.search(narrow(text)) and not find_dates(text)
         like = like and not any(label.cell.line == cell.line and label.quality >= 0.9 for label in page.labels) and not _TITLE.search(text)
         if cell.row <= after:
             continue

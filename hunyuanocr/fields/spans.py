@@ -17,4 +17,6 @@ class Span:
 
 def narrow(text: str) -> str:
     """Full-width letters, digits and signs as ASCII, length unchanged, so that spans in the result are spans in the original."""
+    if text.isascii() or unicodedata.is_normalized("NFKC", text):
+        return text
     return "".join(n if len(n := unicodedata.normalize("NFKC", c)) == 1 else c for c in text)

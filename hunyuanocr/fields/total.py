@@ -65,7 +65,7 @@ def _claims(page: PageView, cell: Cell) -> tuple[float, float]:
     links = [link for link in page.links if link.cell.line == cell.line and link.cell.start == cell.start]
     names = {"total_amount", "rounding"} if any(m.amount > _MOST_ROUNDING for _, m in find_money(cell.text)) else {"total_amount"}
     own = max((link.score for link in links if link.field in names), default=0.0)
-    other = max((link.score for link in links if link.field not in names), default=0.0)
+    other = max((link.score for link in links if not names & link.label.fields.keys()), default=0.0)
     return own, other
 
 

@@ -60,7 +60,8 @@ def _features(page: PageView, found: Sequence[Moment], number: int) -> dict[str,
     line = page.lines[cell.line].text
     links = [link for link in page.links if link.cell.line == cell.line and link.cell.start == cell.start]
     own = max((link.score for link in links if link.field == "date"), default=0.0)
-    other = max((link.score for link in links if link.field != "date" and _type(link.field) is FieldType.DATE), default=0.0)
+    decoys = [link for link in links if "date" not in link.label.fields and _type(link.field) in (FieldType.DATE, FieldType.DATETIME)]
+    other = max((link.score for link in decoys), default=0.0)
     times = [m.cell for m in moments(page, FieldType.TIME) if m.cell.row == cell.row]
     used = len(cell.text) + sum(len(t.text) for t in times if t.line == cell.line)
     used += sum(len(link.label.cell.text) for link in links if link.label.cell.line == cell.line)
