@@ -10,6 +10,7 @@ from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.types import Field, Notice
 from web.strings import Language, explain, name_of, safe, say, warn
 
+_ITEM_COLUMNS = ("name", "specification", "dosage", "quantity", "unit", "unit_price", "amount")  # first, in this order
 _COLUMNS = ("field", "value", "normalized", "confidence", "proof")
 
 
@@ -47,7 +48,7 @@ def _row(number: int, found: Field, language: Language, pages: int, first: str |
     if found.value is None:
         return f'<tr class="missing">{head}<td colspan="4">{say("missing", language)}</td></tr>'
     place = f" · {say('page', language).format(found.page + 1)}" if pages > 1 and found.page is not None else ""
-    sure = "–" if found.confidence is None else f"{found.confidence:.0%}"
+    sure = "–" if found.confidence is None else f"{int(found.confidence * 100)}%"  # rounded down: 99.8 % is no certainty
     plain = printed(found.normalized, language)
     proof = say("grounded" if found.grounded else "ungrounded", language)
     cells = (
@@ -68,7 +69,8 @@ def _chooser(key: str, found: Field, first: str | None) -> str:
 
 
 def _items(number: int, rows: Sequence[Mapping[str, Field]], language: Language, first: str | None) -> str:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    seen = dict.fromkeys(key for row in rows for key in row)
+    columns = sorted(seen, key=lambda key: _ITEM_COLUMNS.index(key) if key in _ITEM_COLUMNS else len(_ITEM_COLUMNS))
     head = "".join(f'<th scope="col">{safe(name_of(key, language, column=True))}</th>' for key in columns)
     body = ""
     for j, row in enumerate(rows):

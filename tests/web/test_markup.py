@@ -52,6 +52,11 @@ def test_a_row_says_value_normalised_confidence_and_evidence():
     assert Tags(html).all("tr", **{"data-field": "0", "tabindex": "0"})
 
 
+def test_a_confidence_is_never_rounded_up_to_certainty():
+    assert "99%" in table([money(confidence=0.998)], "en")
+    assert "100%" not in table([money(confidence=0.998)], "en")
+
+
 def test_what_is_not_on_the_page_is_marked_so():
     words = Tags(table([money(grounded=False, box=None, confidence=None), money(None, box=None)], "en")).words
     assert "not found, please check" in words
@@ -82,6 +87,12 @@ def test_line_items_are_a_table_whose_cells_have_boxes():
     assert [a["data-field"] for a in tags.all("td") if "data-field" in a] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
     drawn = Tags(picture(sheets([blank()]), 1, "zh", (), [items()])).all("polygon")
     assert [a["data-box"] for a in drawn] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
+
+
+def test_columns_of_items_stand_in_the_order_of_a_receipt():
+    row = {key: Field(key, FieldType.TEXT, key) for key in ("amount", "batch", "name", "quantity")}
+    words = Tags(table([Field("items", FieldType.ROWS, rows=(row,))], "en")).words
+    assert words[-8:-4] == ["Name", "Quantity", "Amount", "batch"]
 
 
 def test_the_page_is_named_when_there_are_several():
