@@ -37,7 +37,7 @@ def from_cells(key: str, type: FieldType, cells: Sequence[Cell], lines: Sequence
 
 
 def from_value(
-    key: str, type: FieldType, value: Any, lines: Sequence[Line], confidence: float | None, near: Place | None = None
+    key: str, type: FieldType, value: Any, *, lines: Sequence[Line], confidence: float | None, near: Place | None = None
 ) -> Field:
     """A language model's value, grounded where it stands; at the place nearest to `near` where it stands more than once."""
     if value is None or not str(value).strip():
@@ -59,5 +59,6 @@ def rows_field(spec: FieldSpec, rows: Sequence[Mapping[str, Field]]) -> Field:
     scores = [c.confidence for c in cells if c.confidence is not None]
     return Field(
         spec.key, FieldType.ROWS, rows=tuple(rows) or None, page=cells[0].page if cells else None,
-        confidence=min(scores) if scores and len(scores) == len(cells) else None, grounded=bool(cells) and all(c.grounded for c in cells),
+        confidence=min(scores) if scores and len(scores) == len(cells) else None,
+        grounded=bool(cells) and all(c.grounded for c in cells),
     )  # fmt: skip

@@ -19,7 +19,9 @@ from hunyuanocr.fields.total import choose_total
 from hunyuanocr.fields.when import choose_date, choose_time
 from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 
-_HOSPITAL = re.compile(r"医院|诊所|卫生院|卫生服务|门诊部|保健|hospital|clinic|klinik|medical|health|infirmary|polyclinic", re.IGNORECASE)
+_HOSPITAL = re.compile(
+    r"医院|诊所|卫生院|卫生服务|门诊部|保健|hospital|clinic|klinik|medical|health|infirmary|polyclinic", re.IGNORECASE
+)
 # What is known by its form where no label stands before it; the whole line, or a word of it.
 _FORMS: Mapping[str, re.Pattern[str]] = {
     "phone": re.compile(  # with an area code, a mobile's, a service line's, an international one; longer runs of digits are codes
@@ -29,7 +31,9 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
     "age": re.compile(r"(?<!\d)\d{1,3}\s?(?:岁|周岁|yrs?\b|years old)"),
     "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
     "website": re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE),
-    "id_number": re.compile(r"(?<![\dA-Za-z])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])"),
+    "id_number": re.compile(
+        r"(?<![\dA-Za-z])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])"
+    ),
     "currency": re.compile(r"[¥￥$€£]|\b(?:RM|RMB|CNY|MYR|USD)\b|元"),
 }
 
@@ -53,8 +57,8 @@ class Associator:
 
     def cells(self, spec: FieldSpec) -> Sequence[Cell]:
         """The parts of lines that are the field's value; none where it is not on the page."""
-        if spec.name in self._choosers:
-            return self._choosers[spec.name]()
+        if chooser := self._choosers.get(spec.name or ""):
+            return chooser()
         link = self.page.best(spec.name or f"?{spec.key}", 0.4)
         if link is not None:
             return [link.cell, *self.page.continued(link)] if spec.type is FieldType.ADDRESS else [link.cell]
@@ -162,7 +166,7 @@ def _grounded(associator: Associator, spec: FieldSpec, value: Any, confidence: f
         own = from_cells(spec.key, spec.type, cells, lines)
         text = str(value).strip()
         return Field(spec.key, spec.type, text, own.normalized, own.box, own.page, confidence, grounded=True)
-    return from_value(spec.key, spec.type, value, lines, confidence, near)
+    return from_value(spec.key, spec.type, value, lines=lines, confidence=confidence, near=near)
 
 
 def _grounded_row(row: Any, lines: Sequence[Line], confidence: float | None) -> Mapping[str, Field]:
@@ -172,7 +176,7 @@ def _grounded_row(row: Any, lines: Sequence[Line], confidence: float | None) -> 
     near: Place | None = None
     for key, value in cells:
         type = COLUMN_TYPES.get(str(key), FieldType.TEXT)
-        field = from_value(str(key), type, value, lines, confidence, near)
+        field = from_value(str(key), type, value, lines=lines, confidence=confidence, near=near)
         if field.value is None:
             continue
         fields[str(key)] = field

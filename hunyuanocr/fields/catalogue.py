@@ -1,7 +1,7 @@
 """The known fields: what people call them in Chinese and English, what stands before them on paper, and their types.
 
-The words themselves are in `catalogue.toml`, which says what its columns mean. They serve twice: `lookup` finds the field a person
-asks for, and `labels` finds it on a page.
+The words themselves are in `catalogue.toml`, which says what its columns mean. They serve twice: `lookup` finds the field
+a person asks for, and `labels` finds it on a page.
 """
 
 from __future__ import annotations
@@ -44,27 +44,74 @@ def _load() -> dict[str, KnownField]:
 KNOWN: Mapping[str, KnownField] = MappingProxyType(_load())
 
 # What each kind of document carries, in the order in which people ask for it.
-DOCUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "receipt": (
-        "merchant", "date", "time", "items", "subtotal", "tax_amount", "discount", "total_amount", "paid_amount", "change",
-        "payment_method", "receipt_number", "cashier", "address", "phone",
-    ),
-    "invoice": (
-        "invoice_number", "date", "due_date", "seller", "buyer", "tax_number", "items", "subtotal", "tax_amount", "total_amount",
-    ),
-    "prescription": (
-        "hospital", "patient", "gender", "age", "department", "date", "diagnosis", "items", "doctor", "prescription_number",
-        "total_amount",
-    ),
-    "lab_report": (
-        "hospital", "patient", "gender", "age", "specimen", "specimen_number", "items", "report_date", "tester",
-    ),
-    "parcel": (
-        "tracking_number", "sender", "sender_phone", "sender_address", "recipient", "recipient_phone", "recipient_address",
-        "weight",
-    ),
-    "card": ("name", "gender", "birth_date", "nationality", "id_number", "address", "issue_date", "expiry_date"),
-})
+DOCUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "receipt": (
+            "merchant",
+            "date",
+            "time",
+            "items",
+            "subtotal",
+            "tax_amount",
+            "discount",
+            "total_amount",
+            "paid_amount",
+            "change",
+            "payment_method",
+            "receipt_number",
+            "cashier",
+            "address",
+            "phone",
+        ),
+        "invoice": (
+            "invoice_number",
+            "date",
+            "due_date",
+            "seller",
+            "buyer",
+            "tax_number",
+            "items",
+            "subtotal",
+            "tax_amount",
+            "total_amount",
+        ),
+        "prescription": (
+            "hospital",
+            "patient",
+            "gender",
+            "age",
+            "department",
+            "date",
+            "diagnosis",
+            "items",
+            "doctor",
+            "prescription_number",
+            "total_amount",
+        ),
+        "lab_report": (
+            "hospital",
+            "patient",
+            "gender",
+            "age",
+            "specimen",
+            "specimen_number",
+            "items",
+            "report_date",
+            "tester",
+        ),
+        "parcel": (
+            "tracking_number",
+            "sender",
+            "sender_phone",
+            "sender_address",
+            "recipient",
+            "recipient_phone",
+            "recipient_address",
+            "weight",
+        ),
+        "card": ("name", "gender", "birth_date", "nationality", "id_number", "address", "issue_date", "expiry_date"),
+    }
+)
 
 
 def compact(text: str) -> str:

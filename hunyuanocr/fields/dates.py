@@ -1,7 +1,7 @@
 """Dates and times: found in a text, and read as what they can mean.
 
 03/04/2026 is the third of April in Kuala Lumpur and the fourth of March in New York: where the paper does not tell, every reading
-is kept. A year of two digits stands for 1970–2069. Two digits, two digits, two digits are read day or month first; year first only
+is kept. A year of two digits stands for 1970–2069. Three numbers of two digits are read day or month first; year first only
 where nothing else is a date. Month names: English, short or long, and Malay.
 """
 
@@ -16,10 +16,23 @@ from hunyuanocr.fields.spans import Span, narrow
 
 _MONTHS = {
     name: number
-    for number, names in enumerate((
-        "jan january januari", "feb february februari", "mar march mac", "apr april", "may mei", "jun june", "jul july julai",
-        "aug august ogos", "sep sept september", "oct october oktober okt", "nov november", "dec december disember dis",
-    ), start=1)
+    for number, names in enumerate(
+        (
+            "jan january januari",
+            "feb february februari",
+            "mar march mac",
+            "apr april",
+            "may mei",
+            "jun june",
+            "jul july julai",
+            "aug august ogos",
+            "sep sept september",
+            "oct october oktober okt",
+            "nov november",
+            "dec december disember dis",
+        ),
+        start=1,
+    )
     for name in names.split()
 }
 _NAME = "|".join(sorted(_MONTHS, key=len, reverse=True))
@@ -28,20 +41,28 @@ _END = r"(?!\d(?!\d?\s?[:：]\d))"  # no further digit, unless a time was glued 
 _YEAR4 = r"(?:19|20)\d\d"
 
 _NUMERIC_DMY = re.compile(
-    rf"(?<![\d.,])(?<!\d:)(?P<a>\d{{1,2}})\s?(?P<s>[-/.])\s?(?P<b>\d{{1,2}})\s?(?P=s)\s?(?P<y>{_YEAR4}|\d\d){_END}(?![.,]\d)")
+    rf"(?<![\d.,])(?<!\d:)(?P<a>\d{{1,2}})\s?(?P<s>[-/.])\s?(?P<b>\d{{1,2}})\s?(?P=s)\s?(?P<y>{_YEAR4}|\d\d){_END}(?![.,]\d)"
+)
 _NUMERIC_YMD = re.compile(
-    rf"(?<!\d)(?P<y>{_YEAR4})\s?[-/.]\s?(?P<m>\d{{1,2}})\s?[-/.]\s?(?P<d>3[01]|[12]\d|0?[1-9])(?!\d\d\d|\d$|\d\D)")
+    rf"(?<!\d)(?P<y>{_YEAR4})\s?[-/.]\s?(?P<m>\d{{1,2}})\s?[-/.]\s?(?P<d>3[01]|[12]\d|0?[1-9])(?!\d\d\d|\d$|\d\D)"
+)
 _CHINESE = re.compile(r"(?<!\d)(?P<y>\d{4}|\d\d)\s?年\s?(?P<m>\d{1,2})\s?月\s?(?P<d>\d{1,2})\s?[日号]?")
 _CHINESE_WORDS = re.compile(rf"(?P<y>[{_ZH}]{{4}})年(?P<m>[{_ZH}]{{1,2}})月(?P<d>[{_ZH}]{{1,3}})日")
 _DAY_NAME = re.compile(
-    rf"(?<!\d)(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[\s,./-]{{0,3}}(?P<m>{_NAME})[\s,./'-]{{0,3}}(?P<y>{_YEAR4}|\d\d){_END}", re.IGNORECASE)
+    rf"(?<!\d)(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[\s,./-]{{0,3}}(?P<m>{_NAME})[\s,./'-]{{0,3}}(?P<y>{_YEAR4}|\d\d){_END}",
+    re.IGNORECASE,
+)
 _NAME_DAY = re.compile(
-    rf"(?<![a-z])(?P<m>{_NAME})[\s./-]{{0,2}}(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[\s,./-]{{1,3}}(?P<y>{_YEAR4}|\d\d){_END}", re.IGNORECASE)
+    rf"(?<![a-z])(?P<m>{_NAME})[\s./-]{{0,2}}(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[\s,./-]{{1,3}}(?P<y>{_YEAR4}|\d\d){_END}",
+    re.IGNORECASE,
+)
 _DIGITS = re.compile(r"(?<![\d.,-])(?P<y>20\d\d)(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])(?![\d.,-])")
 
 _TIME = re.compile(
     r"(?P<before>上午|下午|晚上|AM|PM)?\s?(?<!\d)(?<!\d[:：])(?P<h>[01]?\d|2[0-3])\s?[:：]\s?(?P<m>[0-5]\d)(?:\s?[:：]\s?(?P<s>[0-5]\d))?"
-    r"(?!\d)\s?(?P<after>[ap]\.?\s?m\b\.?)?", re.IGNORECASE)
+    r"(?!\d)\s?(?P<after>[ap]\.?\s?m\b\.?)?",
+    re.IGNORECASE,
+)
 _TIME_ZH = re.compile(r"(?P<before>上午|下午|晚上)?(?P<h>[01]?\d|2[0-3])[时点](?P<m>[0-5]?\d)分(?:(?P<s>[0-5]?\d)秒)?(?P<after>)")
 _DIGIT = re.compile(r"\d")
 _GLUED = re.compile(rf"({_YEAR4})(?=\d{{1,2}}\s?[:：]\d)")  # 25/12/20188:13
@@ -87,7 +108,7 @@ def find_dates(text: str) -> list[tuple[Span, tuple[date, ...]]]:
         for match in pattern.finditer(plain):
             readings = _read(match)
             if readings and not any(s.start < match.end() and match.start() < s.end for s, _ in taken):
-                taken.append((Span(*match.span(), text[match.start():match.end()]), readings))
+                taken.append((Span(*match.span(), text[match.start() : match.end()]), readings))
     return sorted(taken, key=lambda t: t[0].start)
 
 

@@ -47,11 +47,10 @@ def places(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Place
     """Every place where the value stands, in reading order of the lines; exact ones before those with a misread letter."""
     if type in (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE):
         yield from _typed(value, type, lines)
-    if type in (FieldType.DATE, FieldType.DATETIME, FieldType.MONEY):
-        # A value that parses is settled by what it says; letters are compared only for one that does not.
-        if normalize(value, type) is not None:
-            return
-    yield from _worded(value, lines)
+    # An amount or a date that parses is settled by what it says; letters are compared only for one that does not.
+    exact = type in (FieldType.DATE, FieldType.DATETIME, FieldType.MONEY)
+    if not exact or normalize(value, type) is None:
+        yield from _worded(value, lines)
 
 
 def _typed(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Place]:
@@ -103,13 +102,14 @@ def _worded(value: str, lines: Sequence[Line]) -> Iterator[Place]:
 
 def _whole(text: str, at: Sequence[int], line: str, start: int, end: int) -> bool:
     """Whether a found number is not the inside of a longer one: 9.00 does not stand in 19.00, nor 100 in 1000."""
+
     def digit(position: int) -> bool:
         return 0 <= position < len(line) and line[position].isdigit()
 
     first, last = at[start], at[end - 1]
-    if text[start].isdigit() and (digit(first - 1) or (line[first - 1:first] in (".", ",") and digit(first - 2))):
+    if text[start].isdigit() and (digit(first - 1) or (line[first - 1 : first] in (".", ",") and digit(first - 2))):
         return False
-    return not (text[end - 1].isdigit() and (digit(last + 1) or (line[last + 1:last + 2] in (".", ",") and digit(last + 2))))
+    return not (text[end - 1].isdigit() and (digit(last + 1) or (line[last + 1 : last + 2] in (".", ",") and digit(last + 2))))
 
 
 def _over_lines(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Place]:
@@ -123,7 +123,7 @@ def _over_lines(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Pla
             following, places_ = keys[number]
             if following and rest.startswith(following):
                 parts.append((number, places_[0], places_[-1] + 1))
-                rest = rest[len(following):]
+                rest = rest[len(following) :]
             elif rest and following.startswith(rest):
                 parts.append((number, places_[0], places_[len(rest) - 1] + 1))
                 rest = ""
@@ -145,6 +145,6 @@ def _misread(key: str, keys: Sequence[tuple[str, list[int]]], lines: Sequence[Li
         found = fuzz.partial_ratio_alignment(key, text, score_cutoff=_ALIKE)
         if found is None or found.dest_end - found.dest_start < 0.8 * len(key):
             continue
-        part = text[found.dest_start:found.dest_end]
+        part = text[found.dest_start : found.dest_end]
         if [c for c in part if c.isdigit()] == digits and fuzz.ratio(key, part) >= _ALIKE:
             yield Place(((number, at[found.dest_start], at[found.dest_end - 1] + 1),))

@@ -17,14 +17,18 @@ from hunyuanocr.fields.spans import narrow
 
 # Labels of the sums that follow the items.
 _ENDS = {
-    "total_amount", "subtotal", "tax_amount", "total_quantity", "paid_amount", "change", "service_charge", "rounding", "discount", "balance",
+    "total_amount", "subtotal", "tax_amount", "total_quantity", "paid_amount", "change", "service_charge", "rounding",
+    "discount", "balance",
 }  # fmt: skip
 _USAGE = re.compile(
-    r"用法|口服|每日|一日|每次|外用|静滴|肌注|皮下|雾化|静脉|滴注|注射|含服|喷|饭[前后]|必要时|顿服|睡前|\bsig\b|\btake\b|\bapply\b|\b(?:od|qd|bd|bid|tds|tid|qid|qn|prn|po)\b"
+    r"用法|口服|每日|一日|每次|外用|静滴|肌注|皮下|雾化|静脉|滴注|注射|含服|喷|饭[前后]|必要时|顿服|睡前"
+    r"|\bsig\b|\btake\b|\bapply\b|\b(?:od|qd|bd|bid|tds|tid|qid|qn|prn|po)\b"
     r"|times?\s(?:a|per)\sday|\bdaily\b|every \d+ hours|when needed|before meals?|after (?:food|meals?)",
     re.IGNORECASE,
 )
-_SPECIFICATION = re.compile(r"\s+(?P<s>\d[\d.]*\s?(?:mg|g|ml|ug|μg|iu|%|毫克|克|毫升|万单位|[片粒支丸袋瓶盒s])\S*(?:\s?[*×x]\s?\d+\S*)?)$", re.IGNORECASE)
+_SPECIFICATION = re.compile(
+    r"\s+(?P<s>\d[\d.]*\s?(?:mg|g|ml|ug|μg|iu|%|毫克|克|毫升|万单位|[片粒支丸袋瓶盒s])\S*(?:\s?[*×x]\s?\d+\S*)?)$", re.IGNORECASE
+)
 
 
 _WORDS = (Kind.NAME, Kind.SPEC)
@@ -80,8 +84,14 @@ def item_amounts(items: Sequence[Item]) -> list[Decimal]:
 def _region(page: PageView) -> Iterator[list[Cell]]:
     """The rows below the head of the table, or below the particulars, down to the sums."""
     rows = page.layout.rows
-    sums = {label.cell.row for label in page.labels if _ENDS & label.fields.keys() and label.quality >= 0.6 and label.cell.start <= 2}
-    particulars = {label.cell.row for label in page.labels if label.quality >= 0.9 and not _ENDS & label.fields.keys() and not is_numbered(label.cell.text)}
+    sums = {
+        label.cell.row for label in page.labels if _ENDS & label.fields.keys() and label.quality >= 0.6 and label.cell.start <= 2
+    }
+    particulars = {
+        label.cell.row
+        for label in page.labels
+        if label.quality >= 0.9 and not _ENDS & label.fields.keys() and not is_numbered(label.cell.text)
+    }
     particulars |= {n for n, row in enumerate(rows) if any(find_dates(c.text) for c in row)}
     if page.table is not None:
         start = page.table.last_row + 1
@@ -140,7 +150,13 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
     groups: list[_Group] = []
     for part in parts:
         last = groups[-1] if groups else None
-        goes_on = last is not None and part.names and not (part.values or part.fixed) and bool(last.values or last.fixed) == wrapped and not is_numbered(part.names[0].cell.text)
+        goes_on = (
+            last is not None
+            and part.names
+            and not (part.values or part.fixed)
+            and bool(last.values or last.fixed) == wrapped
+            and not is_numbered(part.names[0].cell.text)
+        )
         if part.usage and last is not None:
             last.usage += part.usage
         elif last is not None and not part.names:
@@ -148,8 +164,8 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
             if complete and (not last.tail or len(part.values) < min(columns, 2)):
                 break
             if complete:  # the name above was not the rest of the last item's, but this one's
-                names = last.names[-last.tail:]
-                last.names, last.tail = last.names[:-last.tail], 0
+                names = last.names[-last.tail :]
+                last.names, last.tail = last.names[: -last.tail], 0
                 groups.append(_Group(names))
             groups[-1].values += part.values
         elif goes_on and last is not None and (last.names or last.values):
@@ -177,7 +193,11 @@ def _values_first(parts: Sequence[_Group]) -> list[_Group]:
 
 def _counts_before(groups: Sequence[_Group]) -> bool:
     """Whether the list prints a count before each name, and not merely a number that counts the lines."""
-    leads = [re.match(r"\d+(?:\.\d+)?", narrow(g.names[0].cell.text)) for g in groups if not any(t.kind is Kind.COUNT for t in g.values)]
+    leads = [
+        re.match(r"\d+(?:\.\d+)?", narrow(g.names[0].cell.text))
+        for g in groups
+        if not any(t.kind is Kind.COUNT for t in g.values)
+    ]
     found = [m[0] for m in leads if m]
     return len(found) > 0.6 * len(groups) and (len(found) < 3 or found != [str(n + 1) for n in range(len(found))])
 
@@ -198,7 +218,11 @@ def _item(page: PageView, group: _Group, counts_before: bool) -> Item:
     if not has_count and not split and (tail := tail_count(layout, names[-1])):
         item.put("quantity", tail[0])
         names[-1] = tail[1]
-    if page.kind == "prescription" and (match := _SPECIFICATION.search(narrow(names[0].text))) and is_name(names[0].text[:match.start()]):
+    if (
+        page.kind == "prescription"
+        and (match := _SPECIFICATION.search(narrow(names[0].text)))
+        and is_name(names[0].text[: match.start()])
+    ):
         item.put("specification", layout.cell(names[0].line, names[0].start + match.start("s"), names[0].start + match.end("s")))
         names[0] = layout.cell(names[0].line, names[0].start, names[0].start + match.start())
     for cell in names:
@@ -235,14 +259,14 @@ def _place_values(page: PageView, item: Item, values: Sequence[Token]) -> None:
 
 
 def _product(loose: Sequence[Token], money: Sequence[Token]) -> tuple[Token, Token, Token] | None:
-    """A count, a price and an amount of which the last is the product; the rightmost amount first, whole counts before weights."""
+    """A count, a price and an amount that is their product; the rightmost amount first, whole counts before weights."""
     counts = sorted(loose, key=lambda t: t.kind is not Kind.COUNT)
     for amount in reversed(money):
         for count in counts:
             for price in money:
-                if len({id(amount), id(count), id(price)}) == 3 and amount.value > 0:
-                    if abs(count.value * price.value - amount.value) <= Decimal("0.011"):
-                        return count, price, amount
+                apart = len({id(amount), id(count), id(price)}) == 3 and amount.value > 0
+                if apart and abs(count.value * price.value - amount.value) <= Decimal("0.011"):
+                    return count, price, amount
     return None
 
 

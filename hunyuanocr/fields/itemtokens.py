@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,18 +14,24 @@ from hunyuanocr.fields.layout import Cell, Layout
 from hunyuanocr.fields.money import decimal, find_money
 from hunyuanocr.fields.spans import narrow
 
-_UNIT = r"(?:kg|g|pcs?|nos|ea|pkt|box|btl|set|unit|份|盒|瓶|个|件|杯|碗|包|支|条|袋|串|只|斤|公斤|张|片|台|双|套|本|例|粒|块|桶|箱|罐|板|卷|把|盆|锅|打|次|天|剂|付)"
+_UNIT = r"(?:kg|g|pcs?|nos|ea|pkt|box|btl|set|unit|公斤|[份盒瓶个件杯碗包支条袋串只斤张片台双套本例粒块桶箱罐板卷把盆锅打次天剂])"
 _TIMES = r"[x×*✕X]"
 _SIGN = r"(?:RM|S\$|US\$|[¥￥$€£])?\s?"
 _NUMBER = r"\d+(?:[.,]\d{1,3})?"
 # 2 x 3.50, 3.50*2, 2pc @ 3.50, 0.522kg*7.00
-_PACKED = re.compile(rf"(?<![\d.])(?P<a>{_SIGN}{_NUMBER})\s?(?P<u>{_UNIT})?\s?(?:{_TIMES}|@)\s?(?P<b>{_SIGN}{_NUMBER})(?P<v>{_UNIT})?(?![\w.])", re.IGNORECASE)
+_PACKED = re.compile(
+    rf"(?<![\d.])(?P<a>{_SIGN}{_NUMBER})\s?(?P<u>{_UNIT})?\s?(?:{_TIMES}|@)\s?(?P<b>{_SIGN}{_NUMBER})(?P<v>{_UNIT})?(?![\w.])",
+    re.IGNORECASE,
+)
 _COUNT = re.compile(rf"(?:{_TIMES}|#)?\s?(?P<n>\d{{1,4}}(?:\.\d{{1,3}})?)\s?(?:{_UNIT})?(?:\s?{_TIMES})?", re.IGNORECASE)
 _TAIL = re.compile(rf"(?<=[^\d\s.*×xX])\s*{_TIMES}\s?(?P<n>\d{{1,3}}(?:\.\d{{1,3}})?{_UNIT}?)$", re.IGNORECASE)
-_LEAD = re.compile(rf"^(?P<n>\d{{1,3}}(?:\.\d{{1,3}})?{_UNIT}?)(?:\s?{_TIMES}\s|\s+|(?=[一-鿿]))(?=[^\W\d]|[A-Za-z0-9]*[^\W\d])", re.IGNORECASE)
+_LEAD = re.compile(
+    rf"^(?P<n>\d{{1,3}}(?:\.\d{{1,3}})?{_UNIT}?)(?:\s?{_TIMES}\s|\s+|(?=[一-鿿]))(?=[^\W\d]|[A-Za-z0-9]*[^\W\d])", re.IGNORECASE
+)
 _SPEC = re.compile(
     r"\d[\d.]*\s?(?:mg|g|ml|l|cl|oz|cm|mm|m|pk|s|ug|μg|iu|%|毫克|克|毫升|升|万单位)(?:\s?[*×x/]\s?\d+\s?[^\W\d_]{0,3})*|\d+\s?kg|\d+\s?[片粒支丸袋瓶盒包枚贴][/每]\w+",
-    re.IGNORECASE)
+    re.IGNORECASE,
+)
 _GLUED = re.compile(r"(?<=\.\d\d)(?=\d+\.\d\d)")
 _NUMBERED = re.compile(r"^\s*\d{1,2}\s?[.、)）](?!\d)\s?")
 _CODE = re.compile(r"^[A-Z]{0,3}[\d-]{5,14}[A-Z]?\s+(?=\S*[^\W\d])|^\d{5,14}$|^[A-Z]{2,4}\d{2,}\b[\d\s/-]*$")
@@ -63,7 +70,7 @@ def _pieces(layout: Layout, cell: Cell) -> Iterator[Cell]:
             if ("." in span.text or money.currency) and (span.start == 0 or text[span.start - 1].isspace()):
                 cuts |= {span.start, span.end}
     edges = [0, *sorted(c for c in cuts if 0 < c < len(text)), len(text)]
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in itertools.pairwise(edges):
         if any(c.isalnum() for c in text[a:b]):
             yield layout.cell(cell.line, cell.start + a, cell.start + b)
 
@@ -77,9 +84,9 @@ def _piece_tokens(layout: Layout, cell: Cell) -> Iterator[Token]:
     packed = next((m for m in _PACKED.finditer(text) if _sells(m)), None)
     if _SPEC.fullmatch(text.strip()):
         yield Token(Kind.SPEC, cell)
-    elif packed and not is_name(text[:packed.start()]) and not is_name(text[packed.end():]):
+    elif packed and not is_name(text[: packed.start()]) and not is_name(text[packed.end() :]):
         yield from _packed_tokens(part, packed)
-        if any(c.isdigit() for c in text[packed.end():]):
+        if any(c.isdigit() for c in text[packed.end() :]):
             yield from _piece_tokens(layout, part(packed.end(), len(text)))
     elif is_name(text):
         yield Token(Kind.NAME, cell)
@@ -145,7 +152,9 @@ def lead_count(layout: Layout, cell: Cell) -> tuple[Cell, Cell] | None:
     match = _LEAD.match(narrow(cell.text))
     if not match or _NUMBERED.match(narrow(cell.text)):
         return None
-    return layout.cell(cell.line, cell.start, cell.start + match.end("n")), layout.cell(cell.line, cell.start + match.end(), cell.end)
+    return layout.cell(cell.line, cell.start, cell.start + match.end("n")), layout.cell(
+        cell.line, cell.start + match.end(), cell.end
+    )
 
 
 def tail_count(layout: Layout, cell: Cell) -> tuple[Cell, Cell] | None:
@@ -153,7 +162,9 @@ def tail_count(layout: Layout, cell: Cell) -> tuple[Cell, Cell] | None:
     match = _TAIL.search(narrow(cell.text).rstrip())
     if not match:
         return None
-    return layout.cell(cell.line, cell.start + match.start("n"), cell.start + match.end("n")), layout.cell(cell.line, cell.start, cell.start + match.start())
+    return layout.cell(cell.line, cell.start + match.start("n"), cell.start + match.end("n")), layout.cell(
+        cell.line, cell.start, cell.start + match.start()
+    )
 
 
 def is_numbered(text: str) -> bool:

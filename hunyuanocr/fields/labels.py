@@ -58,7 +58,13 @@ class LabelFinder:
                 lengths.append(len(key))
         for lengths in self._starts.values():
             lengths.sort(reverse=True)
-        fuzzy = {name for spec in wanted if (name := spec.name)} | {"total_amount", "subtotal", "paid_amount", "change", "print_date"}
+        fuzzy = {name for spec in wanted if (name := spec.name)} | {
+            "total_amount",
+            "subtotal",
+            "paid_amount",
+            "change",
+            "print_date",
+        }
         self._fuzzy = [key for key, fields in self.words.items() if len(key) >= 4 and (key in own or fuzzy & fields.keys())]
 
     def find(self, layout: Layout) -> list[Label]:
@@ -83,9 +89,9 @@ class LabelFinder:
         position = 0
         while position < len(letters):
             step = 1
-            for length in self._starts.get(key_of_line[position:position + 2], ()) if _opens(text, letters[position]) else ():
+            for length in self._starts.get(key_of_line[position : position + 2], ()) if _opens(text, letters[position]) else ():
                 last = position + length - 1
-                fields = self.words.get(key_of_line[position:last + 1]) if last < len(letters) else None
+                fields = self.words.get(key_of_line[position : last + 1]) if last < len(letters) else None
                 if fields is None:
                     continue
                 start, end = letters[position], letters[last] + 1
@@ -115,7 +121,7 @@ def _bilingual(layout: Layout, found: Sequence[Label]) -> list[Label]:
     joined: list[Label] = []
     for label in found:
         last = joined[-1] if joined else None
-        gap = layout.lines[label.cell.line].text[last.cell.end:label.cell.start] if last else "?"
+        gap = layout.lines[label.cell.line].text[last.cell.end : label.cell.start] if last else "?"
         marked = gap.strip() in ("/", "(", "（", "[") and bool(gap.strip())
         same = last is not None and not gap.strip() and bool(last.fields.keys() & label.fields.keys())
         if last is not None and (marked or same):
@@ -131,7 +137,7 @@ def _opens(text: str, start: int) -> bool:
     if start == 0 or not text[start - 1].isalnum():
         return True
     before, here = text[start - 1], text[start]
-    return before.isascii() != here.isascii() or (not here.isascii() and ":" in text[start:start + 8])
+    return before.isascii() != here.isascii() or (not here.isascii() and ":" in text[start : start + 8])
 
 
 def _quality(text: str, start: int, end: int) -> float:

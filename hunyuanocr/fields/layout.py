@@ -89,7 +89,9 @@ def _slopes(boxes: Sequence[Quad]) -> NDArray[np.float64]:
     weight = np.where(width > 2 * height, width, 0.0)
     if not weight.any():
         return np.zeros(len(boxes))
-    weight = np.where(np.abs(slope - np.median(slope[weight > 0])) < 0.1, weight, 0.0)  # a line read at a wrong angle must not bend the page
+    weight = np.where(
+        np.abs(slope - np.median(slope[weight > 0])) < 0.1, weight, 0.0
+    )  # a line read at a wrong angle must not bend the page
     middle, reach = (left + right) / 2, 4 * float(np.median(height))
     spread = max(float(np.ptp(middle[:, 0])), reach)
     down = (middle[:, None, 1] - middle[None, :, 1]) / reach
@@ -114,7 +116,8 @@ class Layout:
         whole = [self.cell(i, 0, len(line.text)) for i, line in enumerate(self.lines) if line.text.strip()]
         self.height = float(np.median([c.h for c in whole])) if whole else 1.0
         self._edges = {
-            page: (min(c.x0 for c in whole if c.page == page), max(c.x1 for c in whole if c.page == page)) for page in {c.page for c in whole}
+            page: (min(c.x0 for c in whole if c.page == page), max(c.x1 for c in whole if c.page == page))
+            for page in {c.page for c in whole}
         }
         grouped = self._group(whole)
         self._row_of = {c.line: n for n, row in enumerate(grouped) for c in row}
@@ -132,7 +135,7 @@ class Layout:
         return Cell(line, start, end, of.text[start:end], of.page, left[0], right[0], y, height, self._row_of.get(line, -1))
 
     def wraps(self, upper: Cell, lower: Cell) -> bool:
-        """Whether the lower line can be the rest of the upper: it follows at once, in equal letters, and its first word had no room."""
+        """Whether the lower line can be the rest of the upper: next to it, in equal letters, its first word without room."""
         near = 0 < lower.y - upper.y < 2.0 * max(upper.h, lower.h) and upper.page == lower.page
         if not near or not 0.8 < upper.h / lower.h < 1.25:
             return False
@@ -142,7 +145,7 @@ class Layout:
         return (upper.x1 - upper.x0) + share * (lower.x1 - lower.x0) > 0.93 * (right - left)
 
     def _group(self, cells: Sequence[Cell]) -> list[list[Cell]]:
-        """Cells that stand beside each other, chained from left to right: each joins the row whose last cell points at it best."""
+        """Cells beside each other, chained from left to right: each joins the row whose last cell points at it best."""
         rows: list[list[Cell]] = []
         for cell in sorted(cells, key=lambda c: c.x0):
             best, distance = None, 0.55
@@ -170,4 +173,3 @@ class Layout:
     def box(self, cell: Cell) -> Quad:
         """Its box in pixels of the original page."""
         return part_box(self.lines[cell.line], cell.start, cell.end)
-

@@ -1,7 +1,7 @@
 """What a label that no list has can still mean, by the words it is made of; and traditional characters as simplified ones.
 
-本次医药费 is a total because of 费, 会员专享立减 a discount because of 减. The first line that fits decides: what tells a discount from
-a total stands before the total.
+本次医药费 is a total because of 费, 会员专享立减 a discount because of 减. The first line that fits decides: what tells a
+discount from a total stands before the total.
 """
 
 from __future__ import annotations
@@ -24,14 +24,26 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ("birth_date", r"出生|生日|birth|\bdob\b|\bborn\b"),
     ("expiry_date", r"有效|到期|失效|截止|过期|保质|保修|质保|效期|expir|valid|until|warranty"),
     ("production_date", r"生产日期|\bmfg\b|\bmfd\b"),
-    ("delivery_date", r"(?:送达|送货|发货|配送|预约|复诊|取货|提货|下次).{0,2}(?:日期|时间)|delivery|next visit|follow.?up|appointment"),
+    (
+        "delivery_date",
+        r"(?:送达|送货|发货|配送|预约|复诊|取货|提货|下次).{0,2}(?:日期|时间)|delivery|next visit|follow.?up|appointment",
+    ),
     ("report_date", r"(?:报告|审核|检验)(?:日期|时间)|reported"),
     ("sample_date", r"(?:采样|采集|送检|接收)(?:日期|时间)|collect"),
     ("order_number", r"(?:订单|点[菜餐单]|下单).{0,2}号|(?:order|ticket|check)\s?(?:no|num|id|#|$)"),
-    ("receipt_number", r"(?:流水|小票|票据|单据|收据|交易|销售|收银|账单|凭证).{0,2}(?:号|编码)?$|(?:receipt|bill|slip|trans\w*|doc\w*|sale)\s?(?:no|num|id|#)"),
+    (
+        "receipt_number",
+        r"(?:流水|小票|票据|单据|收据|交易|销售|收银|账单|凭证).{0,2}(?:号|编码)?$|(?:receipt|bill|slip|trans\w*|doc\w*|sale)\s?(?:no|num|id|#)",
+    ),
     ("member_number", r"会员|卡号|member|loyalty"),
-    ("paid_amount", r"收款|[实已]收|收现|现收|付现|现金|支付|付款|刷卡|微信|支付宝|云闪付|银联|扫码|\bcash\b|tender|\bpaid\b|payment|\bcard\b|visa|wallet"),
-    ("total_amount", r"总[计额价]|合计|[应实]付|应收|总?金额|[药品疗费]费|费用|\btotal\b|\bamount\b|\bcharges?\b|payable|\bdue\b|\bnett?\b"),
+    (
+        "paid_amount",
+        r"收款|[实已]收|收现|现收|付现|现金|支付|付款|刷卡|微信|支付宝|云闪付|银联|扫码|\bcash\b|tender|\bpaid\b|payment|\bcard\b|visa|wallet",
+    ),
+    (
+        "total_amount",
+        r"总[计额价]|合计|[应实]付|应收|总?金额|[药品疗费]费|费用|\btotal\b|\bamount\b|\bcharges?\b|payable|\bdue\b|\bnett?\b",
+    ),
     ("date", r"日期|时间|\bdated?\b|\bissued\b"),
 )
 _PATTERNS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in _MEANINGS)

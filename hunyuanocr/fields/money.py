@@ -13,12 +13,42 @@ from decimal import Decimal
 from hunyuanocr.fields.spans import Span, narrow
 
 _CURRENCIES = {
-    "¥": "CNY", "￥": "CNY", "元": "CNY", "圆": "CNY", "块": "CNY", "rmb": "CNY", "cny": "CNY", "人民币": "CNY", "y": "CNY", "羊": "CNY",
-    "rm": "MYR", "myr": "MYR", "$": "USD", "usd": "USD", "us$": "USD", "美元": "USD", "s$": "SGD", "sgd": "SGD",
-    "hk$": "HKD", "hkd": "HKD", "港币": "HKD", "nt$": "TWD", "€": "EUR", "eur": "EUR", "欧元": "EUR", "£": "GBP", "gbp": "GBP",
-    "円": "JPY", "jpy": "JPY", "日元": "JPY", "₩": "KRW",
+    "¥": "CNY",
+    "￥": "CNY",
+    "元": "CNY",
+    "圆": "CNY",
+    "块": "CNY",
+    "rmb": "CNY",
+    "cny": "CNY",
+    "人民币": "CNY",
+    "y": "CNY",
+    "羊": "CNY",
+    "rm": "MYR",
+    "myr": "MYR",
+    "$": "USD",
+    "usd": "USD",
+    "us$": "USD",
+    "美元": "USD",
+    "s$": "SGD",
+    "sgd": "SGD",
+    "hk$": "HKD",
+    "hkd": "HKD",
+    "港币": "HKD",
+    "nt$": "TWD",
+    "€": "EUR",
+    "eur": "EUR",
+    "欧元": "EUR",
+    "£": "GBP",
+    "gbp": "GBP",
+    "円": "JPY",
+    "jpy": "JPY",
+    "日元": "JPY",
+    "₩": "KRW",
 }
-_BEFORE = r"人民币|美元|港币|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|US\$|HK\$|NT\$|S\$|RM|[¥￥$€£₩羊]|Y(?=\d+[.,]\d\d)"  # readers see ¥ as Y or 羊
+_BEFORE = (
+    r"人民币|美元|港币|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|US\$|HK\$|NT\$|S\$|RM|[¥￥$€£₩]"
+    r"|羊|Y(?=\d+[.,]\d\d)"  # readers see ¥ as either
+)
 _AFTER = r"元|圆|块|円|美元|欧元|日元|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|€"
 # A number: thousands in groups of three, or plain digits; a decimal part; readers put a space beside the point now and then.
 _NUMBER = r"(?:(?:\d{1,3}(?:[,.'’]\d{3})+(?!\d)|\d+)(?:\s?[.,]\s?\d{1,4})?|\.\d{2}(?!\d))"
@@ -33,7 +63,11 @@ _NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d")  # a unit, a 
 # What readers take for a digit inside a number; used to compare numbers, never to answer.
 CONFUSED = str.maketrans("OoQDIl|!SsBZz", "0000111155822")
 
-_ZH_DIGITS = {c: n for n, row in enumerate(("零〇", "一壹", "二贰两貳", "三叁叄", "四肆", "五伍", "六陆陸", "七柒", "八捌", "九玖")) for c in row}
+_ZH_DIGITS = {
+    c: n
+    for n, row in enumerate(("零〇", "一壹", "二贰两貳", "三叁叄", "四肆", "五伍", "六陆陸", "七柒", "八捌", "九玖"))
+    for c in row
+}
 _ZH_UNITS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
 _ZH_LARGE = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _ZH_NUMBER = "".join((*_ZH_DIGITS, *_ZH_UNITS, *_ZH_LARGE))
@@ -62,7 +96,7 @@ def decimal(number: str) -> Decimal:
     last = max(digits.rfind("."), digits.rfind(","))
     if last < 0:
         return Decimal(digits)
-    whole, sign, part = digits[:last], digits[last], digits[last + 1:]
+    whole, sign, part = digits[:last], digits[last], digits[last + 1 :]
     other = "," if sign == "." else "."
     grouped = sign == "," or sign in whole  # "1,234" and "1.234.567" are whole numbers, "1.234" is not
     if len(part) == 3 and grouped and other not in whole:
@@ -116,17 +150,17 @@ def find_money(text: str) -> list[tuple[Span, Money]]:
     found: list[tuple[Span, Money]] = []
     for match in _MONEY.finditer(plain) if _DIGIT.search(plain) else ():
         span = _trimmed(match)
-        before, after = plain[:span.start], plain[span.end:]
+        before, after = plain[: span.start], plain[span.end :]
         letters = _LETTERS_BEFORE.search(before)
         glued = letters[0] if letters else ""
         # PM1.00 is a misread RM1.00; A12 is a code.
         if len(glued) > 2 or (glued and not re.search(r"\d[.,]\d\d$", span.text)) or before[-1:] in ("#", "/", "@"):
             continue
         if not _NOT_MONEY_AFTER.match(after):
-            found.append((Span(span.start, span.end, text[span.start:span.end]), _arabic(match)))
+            found.append((Span(span.start, span.end, text[span.start : span.end]), _arabic(match)))
     for match in () if plain.isascii() else _ZH_MONEY.finditer(plain):
         if any(c in _ZH_DIGITS or c in _ZH_UNITS for c in match["yuan"]):
-            found.append((Span(*match.span(), text[match.start():match.end()]), _chinese(match)))
+            found.append((Span(*match.span(), text[match.start() : match.end()]), _chinese(match)))
     return sorted(found, key=lambda f: f[0].start)
 
 

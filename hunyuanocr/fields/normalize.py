@@ -19,7 +19,9 @@ from hunyuanocr.types import FieldType
 
 _PHONE = re.compile(r"(?<![\d])\(?\+?\(?\d[\d\s()./-]{4,20}\d(?!\d)")
 _EXTENSION = re.compile(r"(?:转|ext\.?|x)\s?(\d{1,6})\s*$", re.IGNORECASE)
-_QUANTITY = re.compile(r"(?:[x×*]\s*)?(?P<number>[-−]?\d[\d,]*(?:\.\d+)?)\s*(?:[x×*](?!\w))?\s*(?P<unit>[^\W\d]{1,8}\.?)?", re.IGNORECASE)
+_QUANTITY = re.compile(
+    r"(?:[x×*]\s*)?(?P<number>[-−]?\d[\d,]*(?:\.\d+)?)\s*(?:[x×*](?!\w))?\s*(?P<unit>[^\W\d]{1,8}\.?)?", re.IGNORECASE
+)
 _LIKE_DIGIT = re.compile(r"(?<=[\d.,])[OoQDIl|SBZ](?![A-Za-z])|(?<![A-Za-z])[OoQDIl|SBZ](?=[\d.,])")
 _PERCENT = re.compile(r"(?P<number>[-−]?\d+(?:[.,]\d+)?)\s*%?")
 
@@ -67,7 +69,7 @@ def _phone(value: str) -> str | None:
     plain = narrow(value)
     extension = _EXTENSION.search(plain)
     if extension:
-        plain = plain[:extension.start()]
+        plain = plain[: extension.start()]
     match = _PHONE.search(plain)
     if not match:
         return None
@@ -102,9 +104,9 @@ _NORMALIZERS: Mapping[FieldType, Callable[[str], Any]] = {
 def normalize(value: str, type: FieldType) -> Any | None:
     """A printed value as JSON, or None if it cannot be told.
 
-    Money → {"amount": "36.80", "currency": "CNY" or None}; date → ISO 8601, or {"candidates": [day first, month first]}; time →
-    "20:13" or "20:13:39"; phone → digits with + and ;ext= (RFC 3966); quantity → {"number": "2.5", "unit": "kg" or None}; per cent
-    → "6"; identifiers without spaces, upper case; words in NFKC with single spaces.
+    Money → {"amount": "36.80", "currency": "CNY" or None}; date → ISO 8601, or {"candidates": [day first, month first]};
+    time → "20:13" or "20:13:39"; phone → digits with + and ;ext= (RFC 3966); quantity → {"number": "2.5", "unit": "kg" or None};
+    per cent → "6"; identifiers without spaces, upper case; words in NFKC with single spaces.
     """
     normalizer = _NORMALIZERS.get(type)
     return normalizer(value) if normalizer else None

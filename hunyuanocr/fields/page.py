@@ -69,11 +69,11 @@ class PageView:
             for label in self._labels_of.get(cell.line, ()):
                 if label.cell.start > cell.start and label.quality < _SURE:
                     continue  # a word of a value that happens to be a label, too: Family Clinic
-                if _has_letters(self.lines[cell.line].text[position:label.cell.start]):
+                if _has_letters(self.lines[cell.line].text[position : label.cell.start]):
                     yield self.layout.cell(cell.line, position, label.cell.start)
                 yield label
                 position = label.cell.end
-            if _has_letters(self.lines[cell.line].text[position:cell.end]):
+            if _has_letters(self.lines[cell.line].text[position : cell.end]):
                 yield self.layout.cell(cell.line, position, cell.end)
 
     @cached_property
@@ -83,13 +83,13 @@ class PageView:
         for row, stream in enumerate(self._streams):
             for position, item in enumerate(stream):
                 if isinstance(item, Label):
-                    right = [c for c in stream[position + 1:_next_label(stream, position)] if isinstance(c, Cell)]
-                    last = not any(isinstance(c, Cell) for c in stream[position + 1:]) or bool(right)
+                    right = [c for c in stream[position + 1 : _next_label(stream, position)] if isinstance(c, Cell)]
+                    last = not any(isinstance(c, Cell) for c in stream[position + 1 :]) or bool(right)
                     for name, weight in item.fields.items():
-                        found += self._link(name, weight, item, right, row, last)
+                        found += self._link(name, weight, item, right, row, last=last)
         return found
 
-    def _link(self, name: str, weight: float, label: Label, right: Sequence[Cell], row: int, last: bool) -> Iterator[Link]:
+    def _link(self, name: str, weight: float, label: Label, right: Sequence[Cell], row: int, *, last: bool) -> Iterator[Link]:
         type = field_type(name, self.wanted)
         if (beside := self._beside(label, right, type)) is not None:
             cell, share = beside
@@ -104,29 +104,37 @@ class PageView:
         """The value in the text right of the label, and how little foreign text stands between (1: none)."""
         if type in _WORDS:
             first = right[0] if right else None
-            if first is None or (first.line == label.cell.line and not label.colon and label.quality < 0.7 and not _person(label, first)):
+            if first is None or (
+                first.line == label.cell.line and not label.colon and label.quality < 0.7 and not _person(label, first)
+            ):
                 return None
             spans = find_values(first.text, type)
-            return (self.layout.cell(first.line, first.start + spans[0].start, first.start + spans[0].end), 1.0) if spans else None
+            return (
+                (self.layout.cell(first.line, first.start + spans[0].start, first.start + spans[0].end), 1.0) if spans else None
+            )
         foreign = 0
         candidates: list[tuple[Cell, float]] = []
         for cell in right:
             spans = find_values(cell.text, type)
             position = 0
             for span in spans:
-                foreign += _foreign(cell.text[position:span.start])
+                foreign += _foreign(cell.text[position : span.start])
                 position = span.end
                 own = max(4, len(label.cell.text))
-                candidates.append((self.layout.cell(cell.line, cell.start + span.start, cell.start + span.end), own / (own + foreign)))
+                candidates.append(
+                    (self.layout.cell(cell.line, cell.start + span.start, cell.start + span.end), own / (own + foreign))
+                )
             foreign += _foreign(cell.text[position:])
         if not candidates:
             return None
-        return max(candidates, key=lambda c: (_looks_like(c[0].text, type), c[0].x1)) if type is FieldType.MONEY else candidates[0]
+        return (
+            max(candidates, key=lambda c: (_looks_like(c[0].text, type), c[0].x1)) if type is FieldType.MONEY else candidates[0]
+        )
 
     def _below(self, label: Label, type: FieldType, row: int) -> Cell | None:
         """The value in the next two rows that stands under the label."""
         of = label.cell
-        for step, stream in enumerate(self._streams[row + 1:row + 3]):
+        for step, stream in enumerate(self._streams[row + 1 : row + 3]):
             alone = step == 0 and len(stream) == 1 and len(self._streams[row]) == 1  # a value too wide for the label's line
             for item in stream:
                 if isinstance(item, Label) or item.page != of.page or item.y - of.y > 3.2 * max(of.h, item.h) or item.y <= of.y:
@@ -142,7 +150,7 @@ class PageView:
     def continued(self, link: Link) -> list[Cell]:
         """The lines below a labelled address that go on with it: unlabelled, starting under its value, following at once."""
         cells: list[Cell] = []
-        for stream in self._streams[link.cell.row + 1:link.cell.row + 4]:
+        for stream in self._streams[link.cell.row + 1 : link.cell.row + 4]:
             first = stream[0] if stream else None
             above = cells[-1] if cells else link.cell
             if not isinstance(first, Cell) or first.page != above.page or first.y - above.y > 1.8 * max(first.h, above.h):
@@ -166,7 +174,9 @@ class PageView:
                 text = self.lines[cell.line].text
                 for span, money in find_money(text):
                     whole = money.amount == money.amount.to_integral_value() and "." not in span.text and "," not in span.text
-                    found.append(Amount(self.layout.cell(cell.line, span.start, span.end), money, not whole or money.currency is not None))
+                    found.append(
+                        Amount(self.layout.cell(cell.line, span.start, span.end), money, not whole or money.currency is not None)
+                    )
         return found
 
     def best(self, name: str, least: float = 0.3) -> Link | None:
@@ -177,7 +187,9 @@ class PageView:
 
     def claim(self, line: int, start: int, label: Label | None = None) -> float:
         """The strongest claim on a value by any label but this one."""
-        return max((k.fit for k in self.links if (k.cell.line, k.cell.start) == (line, start) and k.label is not label), default=0.0)
+        return max(
+            (k.fit for k in self.links if (k.cell.line, k.cell.start) == (line, start) and k.label is not label), default=0.0
+        )
 
     def _for_another(self, link: Link) -> bool:
         """Whether the label means another number on this kind of document: 编号 on a prescription is not the receipt's."""
@@ -208,9 +220,14 @@ def _foreign(text: str) -> int:
 
 
 def _next_label(stream: Sequence[Label | Cell], position: int) -> int:
-    return next((n for n in range(position + 1, len(stream)) if (i := stream[n]) and isinstance(i, Label) and i.quality >= 0.6), len(stream))
+    return next(
+        (n for n in range(position + 1, len(stream)) if (i := stream[n]) and isinstance(i, Label) and i.quality >= 0.6),
+        len(stream),
+    )
 
 
 def _looks_like(text: str, type: FieldType) -> bool:
     found = find_money(text)
-    return bool(found and (found[0][1].currency or found[0][1].amount.as_tuple().exponent != 0)) if type is FieldType.MONEY else True
+    return (
+        bool(found and (found[0][1].currency or found[0][1].amount.as_tuple().exponent != 0)) if type is FieldType.MONEY else True
+    )

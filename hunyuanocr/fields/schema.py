@@ -18,9 +18,7 @@ from hunyuanocr.fields.catalogue import lookup
 from hunyuanocr.fields.table import column_named
 from hunyuanocr.types import Field, FieldSpec, FieldType
 
-_BY_FORMAT = {
-    "date": FieldType.DATE, "time": FieldType.TIME, "date-time": FieldType.DATETIME, "email": FieldType.TEXT, "uri": FieldType.TEXT,
-}  # fmt: skip
+_BY_FORMAT = {"date": FieldType.DATE, "time": FieldType.TIME, "date-time": FieldType.DATETIME}
 _MOST_REFERENCES = 16
 
 

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 from hunyuanocr.fields.catalogue import compact
 from hunyuanocr.fields.layout import Cell, Layout
 
-# Words above columns. An empty name is a column that is known and not asked for.
-_HEADS = {
-    "name": "品名 商品 商品名称 名称 商品名 项目 项目名称 检验项目 检查项目 药品名称 药品 药名 菜品 菜名 货品 货物名称 货物或应税劳务服务名称 货物或应税劳务名称"
-            " 品名规格 费用项目 服务项目 品项 品名条码 商品编码名称 内容 摘要 item items description desc particulars product products productname itemname"
-            " details goods drug medication medicine medicinename drugname test testname analyte codedesc itemdescription service itemdesc",
-    "quantity": "数量 数 件数 份数 qty quantity qnty qtyuom units count 数量单位 pcs qnt",
-    "unit_price": "单价 价格 售价 原价 单价元 price unitprice uprice up rate sprice unitcost priceeach each uprm unitpricerm unitamt 单价rmb",
-    "amount": "金额 小计 总价 合计 合价 价税合计 amount amt total linetotal totalprice subtotal amountrm amtrm totalrm 金额元 小计元 extprice netamt amtexcgst"
-              " incgst amtincgst value nett",
-    "specification": "规格 规格型号 型号 包装规格 spec specification strength size pack 药品规格",
-    "unit": "单位 uom unit",
-    "usage": "用法 用量 用法用量 服法 dosage directions usage dose instructions frequency sig 单次剂量 频次",
-    "result": "结果 检验结果 测定结果 检测结果 result results value 测定值",
-    "reference": "参考范围 参考值 参考区间 正常值 生物参考区间 reference referencerange refrange range normalrange",
-    "": "编码 条码 序号 代码 no code sn 货号 税率 税额 tax taxcode gst disc discount 折扣 优惠 折后价 rm 元 提示 flag 备注 remark sku barcode ref 税 disc% 箭头 标志 状态"
-        " 方法 折扣价 会员价 @ gstcode taxrm discrm 批号 效期 天数 用药天数 付数 类别 医保",
-}  # fmt: skip
-_COLUMN_OF = {compact(word): column for column, words in _HEADS.items() for word in words.split() if compact(word)}
+_OTHER = "other"  # a column that is known and not asked for
+_HEADS = tomllib.loads(files(__package__).joinpath("heads.toml").read_text(encoding="utf-8"))
+_COLUMN_OF = {word: column if column != _OTHER else "" for column, words in _HEADS.items() for word in words}
 _LONGEST = max(map(len, _COLUMN_OF))
 _KEY_COLUMNS = {"name", "quantity", "unit_price", "result"}
 
@@ -53,7 +40,7 @@ def _words(cell: Cell) -> Iterator[tuple[str, int, int]]:
     position = 0
     while position < len(key):
         for length in range(min(_LONGEST, len(key) - position), 0, -1):
-            if (column := _COLUMN_OF.get(key[position:position + length])) is not None:
+            if (column := _COLUMN_OF.get(key[position : position + length])) is not None:
                 yield column, letters[position], letters[position + length - 1] + 1
                 position += length
                 break

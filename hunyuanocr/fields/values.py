@@ -10,8 +10,12 @@ from hunyuanocr.fields.money import find_money
 from hunyuanocr.fields.spans import Span, narrow
 from hunyuanocr.types import FieldType
 
-PHONE = re.compile(r"(?<![\d.,])(?:\(?\+?\d{1,4}\)?[\s-]?)?\(?\d{2,4}\)?[\s-]?\d{3,4}[\s-]?\d{3,4}(?:\s?(?:转|ext\.?)\s?\d{1,6})?(?![\d.,]\d)")
-_IDENTIFIER = re.compile(r"(?:[A-Za-z]{1,5}[\s-]?)?[A-Za-z0-9]*[\d*][A-Za-z0-9*]*(?:(?:[-/.]|\s(?=[\dA-Z]{2,}\b))[A-Za-z0-9*]*[\d*][A-Za-z0-9*]*)*")
+PHONE = re.compile(
+    r"(?<![\d.,])(?:\(?\+?\d{1,4}\)?[\s-]?)?\(?\d{2,4}\)?[\s-]?\d{3,4}[\s-]?\d{3,4}(?:\s?(?:转|ext\.?)\s?\d{1,6})?(?![\d.,]\d)"
+)
+_IDENTIFIER = re.compile(
+    r"(?:[A-Za-z]{1,5}[\s-]?)?[A-Za-z0-9]*[\d*][A-Za-z0-9*]*(?:(?:[-/.]|\s(?=[\dA-Z]{2,}\b))[A-Za-z0-9*]*[\d*][A-Za-z0-9*]*)*"
+)
 _QUANTITY = re.compile(r"(?<![\d.,])(?:[x×*]\s?)?\d[\d,]*(?:\.\d+)?\s?(?:[^\W\d_]{1,4}(?![^\W_]))?", re.IGNORECASE)
 _PERCENT = re.compile(r"[-−]?\d+(?:[.,]\d+)?\s?[%％]")
 _MARKS = " \t:：;；,，.。=|-—_#*"
@@ -19,7 +23,7 @@ _MARKS = " \t:：;；,，.。=|-—_#*"
 
 def _spans(pattern: re.Pattern[str]) -> Callable[[str], list[Span]]:
     def find(text: str) -> list[Span]:
-        return [Span(*m.span(), text[m.start():m.end()]) for m in pattern.finditer(narrow(text)) if m[0].strip()]
+        return [Span(*m.span(), text[m.start() : m.end()]) for m in pattern.finditer(narrow(text)) if m[0].strip()]
 
     return find
 

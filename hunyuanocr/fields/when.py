@@ -60,7 +60,9 @@ def _features(page: PageView, found: Sequence[Moment], number: int) -> dict[str,
     line = page.lines[cell.line].text
     links = [link for link in page.links if link.cell.line == cell.line and link.cell.start == cell.start]
     own = max((link.score for link in links if link.field == "date"), default=0.0)
-    decoys = [link for link in links if "date" not in link.label.fields and _type(link.field) in (FieldType.DATE, FieldType.DATETIME)]
+    decoys = [
+        link for link in links if "date" not in link.label.fields and _type(link.field) in (FieldType.DATE, FieldType.DATETIME)
+    ]
     other = max((link.score for link in decoys), default=0.0)
     times = [m.cell for m in moments(page, FieldType.TIME) if m.cell.row == cell.row]
     used = len(cell.text) + sum(len(t.text) for t in times if t.line == cell.line)
@@ -88,7 +90,9 @@ def choose_time(page: PageView, date: Cell | None) -> tuple[Cell, float] | None:
     link = page.best("time")
     if link and (date is None or link.score >= 0.75 or link.cell.row == date.row):
         return link.cell, link.score
-    others = {(k.cell.row, k.cell.page) for k in page.links if k.field in ("print_date", "due_date", "report_date") and k.score > 0.5}
+    others = {
+        (k.cell.row, k.cell.page) for k in page.links if k.field in ("print_date", "due_date", "report_date") and k.score > 0.5
+    }
     free = [m for m in moments(page, FieldType.TIME) if (m.cell.row, m.cell.page) not in others]
     beside = [m.cell for m in free if date is not None and m.cell.page == date.page and m.cell.row == date.row]
     if beside:

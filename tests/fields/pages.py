@@ -18,7 +18,13 @@ def page(rows: Sequence[Sequence[Text] | str], *, skew: float = 0.0, em: float =
     lines = []
     for n, row in enumerate(rows):
         for piece in [row] if isinstance(row, str) else row:
-            x, text, scale = piece if isinstance(piece, tuple) and len(piece) == 3 else (*piece, 1.0) if isinstance(piece, tuple) else (0.0, piece, 1.0)
+            x, text, scale = (
+                piece
+                if isinstance(piece, tuple) and len(piece) == 3
+                else (*piece, 1.0)
+                if isinstance(piece, tuple)
+                else (0.0, piece, 1.0)
+            )
             width, height = sum(map(char_width, text)) * em * scale, em * 1.25 * scale
             left, top = 40 + x * em, 60 + n * em * 1.7 - height / 2
             corners = ((left, top), (left + width, top), (left + width, top + height), (left, top + height))

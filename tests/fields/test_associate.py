@@ -23,10 +23,20 @@ SUPERMARKET = [
 
 @pytest.mark.parametrize("skew", [0.0, 2.5, -4.0])
 def test_a_chinese_receipt(skew):
-    assert values(page(SUPERMARKET, skew=skew), "总金额", "日期", "商户", "收款", "找零", "余额", "打印日期", "时间", "收银员", "小票号") == {
-        "总金额": "36.80", "日期": "2026-11-20", "商户": "华盛生活超市（南门店）", "收款": "50.00", "找零": "13.20", "余额": "120.00",
-        "打印日期": "2026-11-21", "时间": "18:42:07", "收银员": "08", "小票号": "2026112000187",
-    }  # fmt: skip
+    assert values(
+        page(SUPERMARKET, skew=skew), "总金额", "日期", "商户", "收款", "找零", "余额", "打印日期", "时间", "收银员", "小票号"
+    ) == {
+        "总金额": "36.80",
+        "日期": "2026-11-20",
+        "商户": "华盛生活超市（南门店）",
+        "收款": "50.00",
+        "找零": "13.20",
+        "余额": "120.00",
+        "打印日期": "2026-11-21",
+        "时间": "18:42:07",
+        "收银员": "08",
+        "小票号": "2026112000187",
+    }
 
 
 def test_values_carry_type_box_page_and_the_readers_own_confidence():
@@ -39,7 +49,7 @@ def test_values_carry_type_box_page_and_the_readers_own_confidence():
 
 
 def test_the_total_wins_over_what_was_paid_whatever_stands_first():
-    upside = SUPERMARKET[:8] + [[(0, "收款"), (20, "50.00")], [(0, "找零"), (20, "13.20")], [(0, "应付"), (20, "36.80")]]
+    upside = [*SUPERMARKET[:8], [(0, "收款"), (20, "50.00")], [(0, "找零"), (20, "13.20")], [(0, "应付"), (20, "36.80")]]
     assert values(page(upside), "总金额") == {"总金额": "36.80"}
 
 
@@ -65,7 +75,13 @@ def test_an_unlabelled_date_is_taken_and_one_in_a_sentence_is_not():
 
 
 def test_a_discounted_receipt_answers_what_is_to_be_paid():
-    rows = [*SUPERMARKET[:8], [(0, "小计"), (20, "36.80")], [(0, "会员优惠"), (20, "-3.00")], [(0, "实付金额"), (19, "¥33.80")], [(0, "微信支付"), (20, "33.80")]]
+    rows = [
+        *SUPERMARKET[:8],
+        [(0, "小计"), (20, "36.80")],
+        [(0, "会员优惠"), (20, "-3.00")],
+        [(0, "实付金额"), (19, "¥33.80")],
+        [(0, "微信支付"), (20, "33.80")],
+    ]
     assert values(page(rows), "总金额", "小计", "优惠") == {"总金额": "¥33.80", "小计": "36.80", "优惠": "-3.00"}
 
 
@@ -96,26 +112,53 @@ MALAYSIAN = [
 
 
 def test_a_malaysian_receipt():
-    found = ask(page(MALAYSIAN), "company", "date", "total", "subtotal", "tax", "cash", "change", "phone", "address", "invoice number", "currency")
+    found = ask(
+        page(MALAYSIAN),
+        "company",
+        "date",
+        "total",
+        "subtotal",
+        "tax",
+        "cash",
+        "change",
+        "phone",
+        "address",
+        "invoice number",
+        "currency",
+    )
     assert {k: f.value for k, f in found.items()} == {
-        "company": "KEDAI BUKU SERI MUTIARA SDN BHD", "date": "12/03/2018", "total": "RM 20.65", "subtotal": "19.50", "tax": "1.17",
-        "cash": "RM 50.00", "change": "RM 29.35", "phone": "03-8733 1234", "address": "NO 12, JALAN BUNGA RAYA 3, 43000 KAJANG, SELANGOR",
-        "invoice number": "CS00012345", "currency": "RM",
-    }  # fmt: skip
+        "company": "KEDAI BUKU SERI MUTIARA SDN BHD",
+        "date": "12/03/2018",
+        "total": "RM 20.65",
+        "subtotal": "19.50",
+        "tax": "1.17",
+        "cash": "RM 50.00",
+        "change": "RM 29.35",
+        "phone": "03-8733 1234",
+        "address": "NO 12, JALAN BUNGA RAYA 3, 43000 KAJANG, SELANGOR",
+        "invoice number": "CS00012345",
+        "currency": "RM",
+    }
     assert found["date"].normalized == {"candidates": ["2018-03-12", "2018-12-03"]}
     assert found["total"].normalized == {"amount": "20.65", "currency": "MYR"}
 
 
 def test_labels_above_their_values():
     rows = [
-        [(6, "INVOICE", 1.6)], [(0, "Northwind Supplies Ltd")],
-        [(0, "Invoice No"), (9, "Invoice Date"), (18, "Due Date")], [(0, "INV-20931"), (9, "14 Feb 2025"), (18, "16 Mar 2025")],
+        [(6, "INVOICE", 1.6)],
+        [(0, "Northwind Supplies Ltd")],
+        [(0, "Invoice No"), (9, "Invoice Date"), (18, "Due Date")],
+        [(0, "INV-20931"), (9, "14 Feb 2025"), (18, "16 Mar 2025")],
         [(0, "Description"), (11, "Qty"), (15, "Unit Price"), (21, "Amount")],
-        [(0, "Steel bracket"), (11, "10"), (16, "3.20"), (21, "32.00")], [(0, "Amount due"), (20, "$32.00")],
-    ]  # fmt: skip
+        [(0, "Steel bracket"), (11, "10"), (16, "3.20"), (21, "32.00")],
+        [(0, "Amount due"), (20, "$32.00")],
+    ]
     assert values(page(rows), "invoice_number", "date", "due_date", "total") == {
-        "invoice_number": "INV-20931", "date": "14 Feb 2025", "due_date": "16 Mar 2025", "total": "$32.00",
-    }  # fmt: skip
+        "invoice_number": "INV-20931",
+        "date": "14 Feb 2025",
+        "due_date": "16 Mar 2025",
+        "total": "$32.00",
+    }
 
 
 PRESCRIPTION = [
@@ -135,10 +178,22 @@ PRESCRIPTION = [
 
 
 def test_a_prescription():
-    assert values(page(PRESCRIPTION), "医院", "患者", "姓名", "性别", "年龄", "科室", "诊断", "医生", "总金额", "日期", "收款", "发票号码") == {
-        "医院": "滨海市第二人民医院", "患者": "李思远", "姓名": "李思远", "性别": "男", "年龄": "35岁", "科室": "呼吸内科", "诊断": "急性支气管炎",
-        "医生": "周文斌", "总金额": "42.60元", "日期": "2026年3月8日", "收款": None, "发票号码": None,
-    }  # fmt: skip
+    assert values(
+        page(PRESCRIPTION), "医院", "患者", "姓名", "性别", "年龄", "科室", "诊断", "医生", "总金额", "日期", "收款", "发票号码"
+    ) == {
+        "医院": "滨海市第二人民医院",
+        "患者": "李思远",
+        "姓名": "李思远",
+        "性别": "男",
+        "年龄": "35岁",
+        "科室": "呼吸内科",
+        "诊断": "急性支气管炎",
+        "医生": "周文斌",
+        "总金额": "42.60元",
+        "日期": "2026年3月8日",
+        "收款": None,
+        "发票号码": None,
+    }
 
 
 def test_several_labels_run_together_in_one_line():
@@ -148,31 +203,76 @@ def test_several_labels_run_together_in_one_line():
 
 def test_a_parcel_label():
     rows = [
-        [(0, "运单号：SF1382947561024")], [(0, "寄件人：王小明"), (12, "寄件人电话：13800001111")], ["寄件地址：浙江省杭州市西湖区文三路88号"],
-        [(0, "收件人：刘洋"), (12, "收件人电话：13900002222")], ["收件地址：广东省深圳市南山区科技园3栋501"], ["重量：1.25kg"],
-    ]  # fmt: skip
+        [(0, "运单号：SF1382947561024")],
+        [(0, "寄件人：王小明"), (12, "寄件人电话：13800001111")],
+        ["寄件地址：浙江省杭州市西湖区文三路88号"],
+        [(0, "收件人：刘洋"), (12, "收件人电话：13900002222")],
+        ["收件地址：广东省深圳市南山区科技园3栋501"],
+        ["重量：1.25kg"],
+    ]
     assert values(page(rows), "运单号", "寄件人", "收件人", "收件人电话", "收件地址", "寄件地址", "重量") == {
-        "运单号": "SF1382947561024", "寄件人": "王小明", "收件人": "刘洋", "收件人电话": "13900002222",
-        "收件地址": "广东省深圳市南山区科技园3栋501", "寄件地址": "浙江省杭州市西湖区文三路88号", "重量": "1.25kg",
-    }  # fmt: skip
+        "运单号": "SF1382947561024",
+        "寄件人": "王小明",
+        "收件人": "刘洋",
+        "收件人电话": "13900002222",
+        "收件地址": "广东省深圳市南山区科技园3栋501",
+        "寄件地址": "浙江省杭州市西湖区文三路88号",
+        "重量": "1.25kg",
+    }
 
 
 def test_an_id_like_card():
-    rows = ["姓名 王芳", [(0, "性别 女"), (8, "民族 汉")], "出生 1990年5月1日", "住址 江苏省南京市玄武区中山路1号", "公民身份号码 320102199005010029"]
+    rows = [
+        "姓名 王芳",
+        [(0, "性别 女"), (8, "民族 汉")],
+        "出生 1990年5月1日",
+        "住址 江苏省南京市玄武区中山路1号",
+        "公民身份号码 320102199005010029",
+    ]
     assert values(page(rows), "姓名", "性别", "出生日期", "身份证号", "民族", "国籍") == {
-        "姓名": "王芳", "性别": "女", "出生日期": "1990年5月1日", "身份证号": "320102199005010029", "民族": "汉", "国籍": None,
-    }  # fmt: skip
+        "姓名": "王芳",
+        "性别": "女",
+        "出生日期": "1990年5月1日",
+        "身份证号": "320102199005010029",
+        "民族": "汉",
+        "国籍": None,
+    }
 
 
-@pytest.mark.parametrize(("label", "asked"), [
-    ("应收金額", "总金额"), ("本次医药费", "总金额"), ("合 计", "总金额"), ("合计(元)", "总金额"), ("T0TAL AM0UNT", "total"), ("TOTAI", "total"), ("Net Tota1", "total"),
-    ("Total to pay", "total"), ("Jumlah", "total"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("label", "asked"),
+    [
+        ("应收金額", "总金额"),
+        ("本次医药费", "总金额"),
+        ("合 计", "总金额"),
+        ("合计(元)", "总金额"),
+        ("T0TAL AM0UNT", "total"),
+        ("TOTAI", "total"),
+        ("Net Tota1", "total"),
+        ("Total to pay", "total"),
+        ("Jumlah", "total"),
+    ],
+)
 def test_labels_misread_or_unheard_of(label, asked):
     assert values(page([[(0, label), (20, "36.80")], [(0, "收款"), (20, "50.00")]]), asked) == {asked: "36.80"}
 
 
-@pytest.mark.parametrize("label", ["优惠券", "会员立减", "本次积分", "Card Balance", "You saved", "找补", "押金", "Total Qty", "总件数", "Total Savings", "已收"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "优惠券",
+        "会员立减",
+        "本次积分",
+        "Card Balance",
+        "You saved",
+        "找补",
+        "押金",
+        "Total Qty",
+        "总件数",
+        "Total Savings",
+        "已收",
+    ],
+)
 def test_other_amounts_are_no_total(label):
     assert values(page([[(0, label), (20, "36.80")]]), "总金额") == {"总金额": None}
 
@@ -180,8 +280,11 @@ def test_other_amounts_are_no_total(label):
 def test_an_unknown_field_is_found_by_its_own_words():
     rows = ["Pump Number: 7", [(0, "Vehicle plate"), (10, "WXY 1234")], [(0, "房间号"), (8, "1208")], "总金额：20.00"]
     assert values(page(rows), "pump number", "vehicle_plate", "房间号", "driver licence colour") == {
-        "pump number": "7", "vehicle_plate": "WXY 1234", "房间号": "1208", "driver licence colour": None,
-    }  # fmt: skip
+        "pump number": "7",
+        "vehicle_plate": "WXY 1234",
+        "房间号": "1208",
+        "driver licence colour": None,
+    }
 
 
 def test_nothing_is_invented_on_a_page_of_prose():
@@ -197,12 +300,18 @@ def test_the_second_page_counts_too():
     assert (field.value, field.page) == ("RM 20.65", 1)
 
 
-@pytest.mark.parametrize(("rows", "name"), [
-    ([[(6, "欢迎光临")], [(5, "老张牛肉面馆", 1.5)], [(4, "地址：人民路18号")]], "老张牛肉面馆"),
-    ([[(6, "TAX INVOICE")], [(3, "SUNRISE MART SDN BHD (812345-W)")], [(3, "LOT 5, JALAN INDAH")]], "SUNRISE MART SDN BHD"),
-    ([[(3, "GOLDEN HARVEST TRADING &", 1.3)], [(5, "SUPPLIES SDN BHD", 1.3)], [(3, "NO 5, JALAN INDAH")]], "GOLDEN HARVEST TRADING & SUPPLIES SDN BHD"),
-    ([[(6, "结账单")], [(0, "店名：青瓦茶餐厅")], [(0, "桌号：12")]], "青瓦茶餐厅"),
-    ([[(6, "收据")], [(0, "单号：1234")], [(0, "合计：20.00")]], None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [
+        ([[(6, "欢迎光临")], [(5, "老张牛肉面馆", 1.5)], [(4, "地址：人民路18号")]], "老张牛肉面馆"),
+        ([[(6, "TAX INVOICE")], [(3, "SUNRISE MART SDN BHD (812345-W)")], [(3, "LOT 5, JALAN INDAH")]], "SUNRISE MART SDN BHD"),
+        (
+            [[(3, "GOLDEN HARVEST TRADING &", 1.3)], [(5, "SUPPLIES SDN BHD", 1.3)], [(3, "NO 5, JALAN INDAH")]],
+            "GOLDEN HARVEST TRADING & SUPPLIES SDN BHD",
+        ),
+        ([[(6, "结账单")], [(0, "店名：青瓦茶餐厅")], [(0, "桌号：12")]], "青瓦茶餐厅"),
+        ([[(6, "收据")], [(0, "单号：1234")], [(0, "合计：20.00")]], None),
+    ],
+)
 def test_the_merchant_is_the_name_at_the_head(rows, name):
     assert values(page(rows), "商户") == {"商户": name}

@@ -6,16 +6,43 @@ from hunyuanocr.fields.catalogue import DOCUMENTS, KNOWN, lookup
 from hunyuanocr.types import FieldType
 
 
-@pytest.mark.parametrize(("words", "name"), [
-    ("total_amount", "total_amount"), ("total", "total_amount"), ("Total Amount", "total_amount"), ("TOTALS", "total_amount"),
-    ("总金额", "total_amount"), ("合计", "total_amount"), ("应付", "total_amount"), ("实付", "total_amount"), ("药费", "total_amount"),
-    ("总 计", "total_amount"), ("amount", "total_amount"), ("the total", "total_amount"),
-    ("company", "merchant"), ("商户名称", "merchant"), ("vendor", "merchant"),
-    ("date", "date"), ("日期", "date"), ("开票日期", "date"), ("打印日期", "print_date"), ("due-date", "due_date"),
-    ("收款", "paid_amount"), ("找零", "change"), ("余额", "balance"), ("balance", "balance"),
-    ("商品", "items"), ("medicines", "items"), ("line_items", "items"), ("药品", "items"),
-    ("患者姓名", "patient"), ("姓名", "name"), ("运单号", "tracking_number"), ("addresses", "address"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("total_amount", "total_amount"),
+        ("total", "total_amount"),
+        ("Total Amount", "total_amount"),
+        ("TOTALS", "total_amount"),
+        ("总金额", "total_amount"),
+        ("合计", "total_amount"),
+        ("应付", "total_amount"),
+        ("实付", "total_amount"),
+        ("药费", "total_amount"),
+        ("总 计", "total_amount"),
+        ("amount", "total_amount"),
+        ("the total", "total_amount"),
+        ("company", "merchant"),
+        ("商户名称", "merchant"),
+        ("vendor", "merchant"),
+        ("date", "date"),
+        ("日期", "date"),
+        ("开票日期", "date"),
+        ("打印日期", "print_date"),
+        ("due-date", "due_date"),
+        ("收款", "paid_amount"),
+        ("找零", "change"),
+        ("余额", "balance"),
+        ("balance", "balance"),
+        ("商品", "items"),
+        ("medicines", "items"),
+        ("line_items", "items"),
+        ("药品", "items"),
+        ("患者姓名", "patient"),
+        ("姓名", "name"),
+        ("运单号", "tracking_number"),
+        ("addresses", "address"),
+    ],
+)
 def test_words_name_their_field(words, name):
     assert lookup(words).name == name
 

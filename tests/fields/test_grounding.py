@@ -25,10 +25,24 @@ def test_a_models_values_are_typed_and_placed():
     assert found["日期"].box[1][0] < lines[4].box[1][0]  # nor the time behind it
 
 
-@pytest.mark.parametrize(("key", "invented"), [
-    ("总金额", "36.90"), ("总金额", "6.80"), ("总金额", "136.80"), ("总金额", "¥1000"), ("日期", "2026-11-19"), ("日期", "2025-11-20"), ("商户", "永辉超市"),
-    ("小票号", "2026112000188"), ("小票号", "11200018"), ("电话", "13800001111"), ("收银员", "王"), ("时间", "18:43"), ("药品", "阿司匹林"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "invented"),
+    [
+        ("总金额", "36.90"),
+        ("总金额", "6.80"),
+        ("总金额", "136.80"),
+        ("总金额", "¥1000"),
+        ("日期", "2026-11-19"),
+        ("日期", "2025-11-20"),
+        ("商户", "永辉超市"),
+        ("小票号", "2026112000188"),
+        ("小票号", "11200018"),
+        ("电话", "13800001111"),
+        ("收银员", "王"),
+        ("时间", "18:43"),
+        ("药品", "阿司匹林"),
+    ],
+)
 def test_an_invented_value_is_never_grounded(key, invented):
     field = ground({key: [{"name": invented}] if key == "药品" else invented}, page(SUPERMARKET))[key]
     assert not field.grounded
@@ -75,8 +89,11 @@ def test_no_value_no_lines():
     assert ground_values({}, [FieldSpec("total")], page(SUPERMARKET), {})[0].value is None
 
 
-@given(st.text(alphabet="abcdeABC123.,¥ 元合计", min_size=1, max_size=12), st.text(alphabet="abcdeABC123.,¥ 元合计", min_size=1, max_size=12),
-       st.sampled_from(list(FieldType)))  # fmt: skip
+@given(
+    st.text(alphabet="abcdeABC123.,¥ 元合计", min_size=1, max_size=12),
+    st.text(alphabet="abcdeABC123.,¥ 元合计", min_size=1, max_size=12),
+    st.sampled_from(list(FieldType)),
+)
 def test_a_grounded_value_has_a_box_inside_its_line(value, text, type):
     line = Line(text, ((10, 10), (110, 10), (110, 30), (10, 30)), 0.5)
     field = ground_values({"x": value}, [FieldSpec("x", None, type)], [line], {})[0]

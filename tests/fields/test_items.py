@@ -42,9 +42,11 @@ def test_names_above_their_numbers():
 def test_numbers_above_their_names():
     lines = [
         [(0, "Item"), (7, "Qty"), (11, "Price"), (20, "Amount")],
-        [(0, "2587"), (7, "1.00 PCS"), (12, "50.88"), (20, "50.88")], [(0, "WING COMPASS 10")],
-        [(0, "6736"), (7, "2.00 SET"), (12, "25.00"), (20, "50.00")], [(0, "HOLLOW PUNCH SET")],
-    ]  # fmt: skip
+        [(0, "2587"), (7, "1.00 PCS"), (12, "50.88"), (20, "50.88")],
+        [(0, "WING COMPASS 10")],
+        [(0, "6736"), (7, "2.00 SET"), (12, "25.00"), (20, "50.00")],
+        [(0, "HOLLOW PUNCH SET")],
+    ]
     found = rows(page([[(5, "YEW HARDWARE TRADING")], *lines, [(0, "Total"), (20, "100.88")]]))
     assert [(r["name"], r["amount"]) for r in found] == [("WING COMPASS 10", "50.88"), ("HOLLOW PUNCH SET", "50.00")]
 
@@ -54,19 +56,27 @@ def test_counts_before_and_behind_the_name():
     behind = [[(0, "爆炒茄子 x2"), (20, "47.00")], [(0, "招牌鱼片(例)"), (20, "80.00")]]
     head = [[(5, "CORNER CAFE")], [(0, "Date: 12 Mar 2018")]]
     assert rows(page([*head, *before, [(0, "Total"), (20, "14.50")]])) == [
-        {"name": "Flat White", "quantity": "2", "amount": "9.00"}, {"name": "Iced Latte 350ml", "quantity": "1", "amount": "5.50"},
-    ]  # fmt: skip
+        {"name": "Flat White", "quantity": "2", "amount": "9.00"},
+        {"name": "Iced Latte 350ml", "quantity": "1", "amount": "5.50"},
+    ]
     assert rows(page([*HEAD, *behind, [(0, "合计"), (20, "127.00")]])) == [
-        {"name": "爆炒茄子", "quantity": "2", "amount": "47.00"}, {"name": "招牌鱼片(例)", "amount": "80.00"},
-    ]  # fmt: skip
+        {"name": "爆炒茄子", "quantity": "2", "amount": "47.00"},
+        {"name": "招牌鱼片(例)", "amount": "80.00"},
+    ]
 
 
 def test_drugs_with_their_usage_and_no_price():
     lines = [
-        [(7, "滨海市中医院")], [(9, "处方笺")], [(0, "姓名：李思远"), (9, "性别：男")], ["Rp."],
-        [(0, "1. 阿莫西林胶囊 0.25g*24粒"), (20, "×2盒")], [(2, "用法：口服 一次2粒 一日3次")], [(0, "2. 复方甘草片"), (20, "×1瓶")],
-        [(2, "用法：含服 一次3片")], [(0, "医师：周文斌")],
-    ]  # fmt: skip
+        [(7, "滨海市中医院")],
+        [(9, "处方笺")],
+        [(0, "姓名：李思远"), (9, "性别：男")],
+        ["Rp."],
+        [(0, "1. 阿莫西林胶囊 0.25g*24粒"), (20, "×2盒")],
+        [(2, "用法：口服 一次2粒 一日3次")],
+        [(0, "2. 复方甘草片"), (20, "×1瓶")],
+        [(2, "用法：含服 一次3片")],
+        [(0, "医师：周文斌")],
+    ]
     found = rows(page(lines))
     assert [(r["name"], r["quantity"]) for r in found] == [("阿莫西林胶囊", "×2盒"), ("复方甘草片", "×1瓶")]
     assert found[0]["specification"] == "0.25g*24粒"
@@ -75,16 +85,29 @@ def test_drugs_with_their_usage_and_no_price():
 
 def test_a_lab_report():
     lines = [
-        [(7, "滨海市人民医院检验报告单")], [(0, "姓名：李思远"), (9, "标本：血清")],
+        [(7, "滨海市人民医院检验报告单")],
+        [(0, "姓名：李思远"), (9, "标本：血清")],
         [(0, "检验项目"), (9, "结果"), (14, "参考范围"), (20, "单位")],
-        [(0, "谷丙转氨酶"), (9, "35.2"), (14, "9-50"), (20, "U/L")], [(0, "总胆固醇"), (9, "4.81"), (14, "3.1-5.7"), (20, "mmol/L")],
+        [(0, "谷丙转氨酶"), (9, "35.2"), (14, "9-50"), (20, "U/L")],
+        [(0, "总胆固醇"), (9, "4.81"), (14, "3.1-5.7"), (20, "mmol/L")],
         [(0, "检验者：王敏")],
-    ]  # fmt: skip
+    ]
     assert [(r["name"], r.get("result")) for r in rows(page(lines))] == [("谷丙转氨酶", "35.2"), ("总胆固醇", "4.81")]
 
 
 def test_sums_and_payments_are_no_items():
-    found = rows(page([*HEAD, [(0, "矿泉水"), (20, "2.00")], [(0, "薯片"), (20, "34.80")], [(0, "商品数 2")], *SUMS, [(0, "找零"), (20, "13.20")]]))
+    found = rows(
+        page(
+            [
+                *HEAD,
+                [(0, "矿泉水"), (20, "2.00")],
+                [(0, "薯片"), (20, "34.80")],
+                [(0, "商品数 2")],
+                *SUMS,
+                [(0, "找零"), (20, "13.20")],
+            ]
+        )
+    )
     assert [r["name"] for r in found] == ["矿泉水", "薯片"]
 
 

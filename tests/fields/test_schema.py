@@ -21,18 +21,32 @@ def properties(**parts):
 
 
 def test_properties_become_fields():
-    schema = properties(total={"type": "number"}, purchase_day={"type": "string", "format": "date"}, lines={"type": "array"}, mood={"type": "string"})
+    schema = properties(
+        total={"type": "number"},
+        purchase_day={"type": "string", "format": "date"},
+        lines={"type": "array"},
+        mood={"type": "string"},
+    )
     assert [(s.key, s.name, s.type) for s in specs(schema)] == [
-        ("total", "total_amount", FieldType.MONEY), ("purchase_day", None, FieldType.DATE), ("lines", "items", FieldType.ROWS), ("mood", None, FieldType.TEXT),
-    ]  # fmt: skip
+        ("total", "total_amount", FieldType.MONEY),
+        ("purchase_day", None, FieldType.DATE),
+        ("lines", "items", FieldType.ROWS),
+        ("mood", None, FieldType.TEXT),
+    ]
 
 
 def test_values_are_normalised_and_typed():
     money = {"type": "object", "properties": {"amount": {"type": "string"}, "currency": NULLABLE}, "required": ["amount"]}
-    schema = properties(总金额=money, 收款={"type": "number"}, 日期={"type": "string", "format": "date"}, 商户={"type": "string"}, 税号=NULLABLE)
+    schema = properties(
+        总金额=money, 收款={"type": "number"}, 日期={"type": "string", "format": "date"}, 商户={"type": "string"}, 税号=NULLABLE
+    )
     assert answer(schema, SUPERMARKET) == {
-        "总金额": {"amount": "36.80", "currency": None}, "收款": 50.0, "日期": "2026-11-20", "商户": "华盛生活超市(南门店)", "税号": None,
-    }  # fmt: skip
+        "总金额": {"amount": "36.80", "currency": None},
+        "收款": 50.0,
+        "日期": "2026-11-20",
+        "商户": "华盛生活超市(南门店)",
+        "税号": None,
+    }
 
 
 def test_line_items_take_the_clients_names_of_columns():
@@ -44,10 +58,21 @@ def test_line_items_take_the_clients_names_of_columns():
 
 def test_pydantic_style_references_and_optional_parts():
     schema = {
-        "$defs": {"Money": {"type": "object", "properties": {"amount": {"type": "number"}, "currency": {"type": "string"}}, "required": ["amount"]}},
-        "type": "object", "required": ["total"], "additionalProperties": False,
-        "properties": {"total": {"$ref": "#/$defs/Money"}, "phone": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}},
-    }  # fmt: skip
+        "$defs": {
+            "Money": {
+                "type": "object",
+                "properties": {"amount": {"type": "number"}, "currency": {"type": "string"}},
+                "required": ["amount"],
+            }
+        },
+        "type": "object",
+        "required": ["total"],
+        "additionalProperties": False,
+        "properties": {
+            "total": {"$ref": "#/$defs/Money"},
+            "phone": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+        },
+    }
     assert answer(schema, MALAYSIAN) == {"total": {"amount": 20.65, "currency": "MYR"}, "phone": "0387331234"}
 
 
@@ -68,12 +93,24 @@ def test_a_missing_field_is_null_where_allowed_left_out_where_optional_and_an_er
         answer({**properties(patient={"type": "string"}), "required": ["patient"]}, SUPERMARKET)
 
 
-@pytest.mark.parametrize("schema", [
-    [], "object", 7, {}, {"type": "array"}, {"type": "object"}, {"type": "object", "properties": {}}, {"type": "nonsense", "properties": {"a": {}}},
-    {"type": "object", "properties": {"a": {"type": 5}}}, {"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}},
-    {"type": "object", "properties": {"a": {"$ref": "https://example.com/x.json"}}}, {"type": "object", "properties": {"a": {"pattern": "("}}},
-    {"$defs": {"a": {"$ref": "#/$defs/a"}}, "type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "schema",
+    [
+        [],
+        "object",
+        7,
+        {},
+        {"type": "array"},
+        {"type": "object"},
+        {"type": "object", "properties": {}},
+        {"type": "nonsense", "properties": {"a": {}}},
+        {"type": "object", "properties": {"a": {"type": 5}}},
+        {"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}},
+        {"type": "object", "properties": {"a": {"$ref": "https://example.com/x.json"}}},
+        {"type": "object", "properties": {"a": {"pattern": "("}}},
+        {"$defs": {"a": {"$ref": "#/$defs/a"}}, "type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}},
+    ],
+)
 def test_what_is_no_schema_of_an_object(schema):
     with pytest.raises(InvalidSchema):
         specs(schema)
