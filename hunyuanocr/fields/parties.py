@@ -12,7 +12,7 @@ from hunyuanocr.fields.labels import Label
 from hunyuanocr.fields.layout import Cell, char_width
 from hunyuanocr.fields.money import find_money
 from hunyuanocr.fields.page import PageView
-from hunyuanocr.fields.partywords import ADDRESS, FIRM, KIND, OWNER, REGISTRATION, TITLE, ZH_TITLE_END
+from hunyuanocr.fields.partywords import ADDRESS, FIRM, KIND, LEGAL_FORM, OWNER, REGISTRATION, TITLE, ZH_TITLE_END
 from hunyuanocr.fields.spans import narrow
 from hunyuanocr.fields.values import PHONE
 
@@ -135,20 +135,25 @@ def _continues(page: PageView, head: Sequence[Cell], cell: Cell, other: Cell, st
     if cell.row == other.row:  # one line that the reader cut in two
         return other.x0 - cell.x1 < 1.5 * cell.h if step > 0 else cell.x0 - other.x1 < 1.5 * cell.h
     near = 0 < lower.y - upper.y < 1.9 * max(upper.h, lower.h)
-    alike = 0.75 < upper.h / lower.h < 1.35
+    if not near or _another(page, lower):
+        return False
     text = narrow(REGISTRATION.sub("", lower.text)).strip(" .")
-    ending = bool(FIRM.fullmatch(text)) or bool(
-        re.fullmatch(r"(?:\(\w{1,3}\)\s*|co\.?\s*)*(?:sdn\.?\s*bhd|s/b|ltd|pte\.?\s*ltd)\.?", text, re.IGNORECASE)
-    )
+    if LEGAL_FORM.fullmatch(text):
+        return not LEGAL_FORM.search(narrow(upper.text))
+    if FIRM.match(text) and not FIRM.search(upper.text):  # the second half of a name may begin with Enterprise or Trading
+        return True
+    alike = 0.75 < upper.h / lower.h < 1.35
     wrapped = page.layout.wraps(upper, lower) and not FIRM.search(upper.text)
-    opened = upper.text.rstrip().endswith(("&", ",", "-", "AND")) or _unclosed(upper.text) or wrapped
-    begins = FIRM.match(text)  # the second half of a name may begin with Enterprise or Trading
-    short = bool(ending or begins) and not FIRM.search(upper.text)
-    other = TITLE.search(lower.text) or PHONE.search(lower.text) or find_dates(lower.text)
-    foreign = (
-        not text or text.endswith(":") or bool(other) or any(k.cell.line == lower.line and k.quality >= 0.9 for k in page.labels)
-    )
-    return near and not foreign and (short or (alike and opened and (_unclosed(upper.text) or not ADDRESS.search(lower.text))))
+    goes_on = upper.text.rstrip().endswith(("&", ",", "-", "AND")) or wrapped
+    return alike and (_unclosed(upper.text) or (goes_on and not ADDRESS.search(lower.text)))
+
+
+def _another(page: PageView, cell: Cell) -> bool:
+    """Whether a line below a name says something else: a number, a title, a telephone, a date, a labelled value."""
+    text = narrow(REGISTRATION.sub("", cell.text)).strip(" .")
+    labelled = any(k.cell.line == cell.line and k.quality >= 0.9 for k in page.labels)
+    foreign = TITLE.search(cell.text) or PHONE.search(cell.text)
+    return not text or text.endswith(":") or labelled or bool(foreign) or bool(find_dates(cell.text))
 
 
 def _own_label(page: PageView, cell: Cell) -> Label | None:

@@ -1,4 +1,4 @@
-"""Words by which names of firms, kinds of shops, addresses and titles of documents are told apart, in general; no firm is named."""
+"""Words by which names of firms, kinds of shops, addresses and titles of documents are told apart; no firm is named."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import re
 FIRM = re.compile(
     r"\b(?:sdn\.?\s*bhd|bhd|s/b|plt|ltd|llc|llp|inc|corp|co|company|gmbh|pte|enterprise|enterprises|trading|holdings?|group|industries|services?)\b\.?"
     r"|有限公司|有限责任公司|股份公司|公司|集团|商行|商贸|经营部|个体工商户|合作社",
+    re.IGNORECASE,
+)
+LEGAL_FORM = re.compile(
+    r"(?:\(\w{1,3}\)\s*|\bco\.?\s*)*\b(?:sdn\.?\s*bhd|bhd|s/b|plt|llc|inc|gmbh|(?:pte\.?\s*)?ltd)\b\.?|有限(?:责任)?公司",
     re.IGNORECASE,
 )
 KIND = re.compile(
@@ -24,14 +28,14 @@ KIND = re.compile(
 )
 ADDRESS = re.compile(
     r"\b(?:no|lot|jalan|jln|jl|lorong|taman|tmn|kampung|kg|persiaran|lebuh|bandar|street|st|road|rd|avenue|ave|lane|floor|flr|level"
-    r"|unit|block|blk|ground|suite|drive|dr|highway|boulevard|blvd|seksyen|section|kawasan|selangor|johor|kuala lumpur|penang|perak"
-    r"|sarawak|malaysia|singapore)\b[\s.:]?"
+    r"|unit|block|blk|ground|suite|drive|dr|highway|boulevard|blvd|seksyen|section|kawasan|selangor|johor|kuala lumpur|penang"
+    r"|perak|sarawak|malaysia|singapore)\b[\s.:]?"
     r"|\b\d{5}\b|[省市区县镇乡村].*[路街道巷弄号]|[路街道巷弄].*\d+\s?号|\d+\s?号|\d层|\d楼|[省市区县].{0,6}[区县镇]",
     re.IGNORECASE,
 )
 TITLE = re.compile(
-    r"invoice|receipt|\bbill\b|prescription|statement|quotation|delivery order|welcome|thank|customer copy|merchant copy|duplicate|reprint|"
-    r"cash sales?|official|order form|\brx\b|\breport\b|waybill|"
+    r"invoice|receipt|\bbill\b|prescription|statement|quotation|delivery order|welcome|thank|customer copy|merchant copy"
+    r"|duplicate|reprint|cash sales?|official|order form|\brx\b|\breport\b|waybill|"
     r"收据|小票|结[账帐]单|账单|发票|处方|报告|欢迎|谢谢|光临|收银[单条小凭]|购物[小凭清票单]|票据|清单|凭[证据条]|单据|联$|预结单|消费单"
     r"|点菜单|销售单|^交易|签购单|存根|订单|取餐",
     re.IGNORECASE,
