@@ -16,6 +16,8 @@ from rich.table import Table
 from hunyuanocr.cli.common import BackendOption, ModelPathOption, errors, progress, running_pipeline, settings_from
 from hunyuanocr.config import Settings
 
+_COLUMNS = 6  # of the table by group: the fields that are printed most
+
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Pictures with .csv and .json truth beside them (docs/evaluation.md).")],
@@ -87,7 +89,8 @@ def _fields(figures: Mapping[str, Any]) -> Table:
 
 
 def _by_group(figures: Mapping[str, Any]) -> Table:
-    keys = list(figures["fields"])
+    fields = figures["fields"]
+    keys = sorted(fields, key=lambda key: -fields[key]["printed"])[:_COLUMNS]
     table = Table("group", "documents", "line accuracy", *keys, title="F1 by group", title_justify="left")
     for name, group in figures["groups"].items():
         accuracy = (group["lines"] or {}).get("line_accuracy")

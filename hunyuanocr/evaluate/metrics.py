@@ -41,8 +41,8 @@ def iou(a: Rectangle, b: Rectangle) -> float:
 
 
 def fold(text: str) -> str:
-    """How two transcripts are compared: NFKC, upper case, letters and digits of any script only."""
-    return "".join(c for c in unicodedata.normalize("NFKC", text).upper() if c.isalnum())
+    """How two transcripts are compared: NFKC, upper case, letters and digits of any script only; × is x."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text).upper().replace("×", "X") if c.isalnum())
 
 
 def match_lines(truth: Sequence[Line], read: Sequence[Line]) -> list[tuple[int, int]]:

@@ -66,14 +66,15 @@ def _lines(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
 
 
 def _fields(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Per field: exact match after `comparable`; `null_accuracy` over the documents on which it is not printed."""
+    """Per field and over all of them: exact match after `comparable`; `null_accuracy` where the field is not printed."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for o in outcomes:
         answered = {f.key: f for f in o.result.fields} if o.result else {}
         for key, wanted in o.sample.fields.items():
             given = answered[key].value if key in answered else None
             counts[key].update(_verdict(wanted, given, _type_of(key)))
-    return {key: _rates(c) for key, c in sorted(counts.items())}
+    every = sum(counts.values(), Counter())
+    return {key: _rates(c) for key, c in [*sorted(counts.items()), ("(all)", every)]} if counts else {}
 
 
 def _verdict(wanted: str | None, given: str | None, kind: FieldType) -> list[str]:
