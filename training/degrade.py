@@ -186,9 +186,9 @@ def glare(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image
 def low_light(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
     """A dim, coloured lamp and the sensor's noise."""
     colour = np.array([1.0, rng.uniform(0.86, 1.0), rng.uniform(0.68, 0.95)], np.float32)[:: rng.choice([-1, 1])]
-    light = rng.uniform(0.2, 0.5) * (0.7 + 0.3 * _clouds(image.shape, rng, 2))
+    light = rng.uniform(0.25, 0.5) * (0.7 + 0.3 * _clouds(image.shape, rng, 2))
     dim = image * light[..., None] * colour
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(4, 12)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(3, 9)
     return _pixels(dim + noise), points
 
 
@@ -249,6 +249,8 @@ ALTERNATIVES = (
     {"defocus", "motion", "far"},
     {"low_light", "thermal_fade"},
     {"low_light", "motion"},
+    {"low_light", "defocus"},
+    {"low_light", "shadow"},
     {"fold", "crumple"},
     {"far", "jpeg"},
 )
