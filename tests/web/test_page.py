@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import socket
+import time
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -217,9 +220,28 @@ def test_the_copy_button_works_where_browsers_hide_the_clipboard(visit, receipt)
     assert "便民超市" in page.input_value("#instruction input")
 
 
-def test_the_api_answers_beside_the_page(served, receipt):
-    import httpx
+def test_nothing_but_the_page_is_given_out(served):
+    for path in ("gradio_api/file=/etc/passwd", "gradio_api/file=app_web.py", "gradio_api/proxy=http://a.test", "monitoring"):
+        assert httpx.get(f"{served.page}/{path}").status_code in (400, 403, 404), path
+    assert httpx.get(f"{served.page}/gradio_api/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
 
+
+def test_a_phone_that_leaves_in_the_middle_of_an_upload_is_no_error(served):
+    host, port = served.page.removeprefix("http://").split(":")
+    before = len(served.printed)
+    with socket.create_connection((host, int(port))) as phone:
+        phone.sendall(
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n"
+            b"Content-Type: multipart/form-data; boundary=B\r\n\r\n"
+            b'--B\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n' + b"x" * 1000
+        )
+        time.sleep(0.5)
+    time.sleep(0.5)
+    assert httpx.get(f"{served.api}/health").status_code == 200
+    assert "Traceback" not in "".join(served.printed[before:])
+
+
+def test_the_api_answers_beside_the_page(served, receipt):
     for base in (served.page, served.api):
         wish = {"instruction": "提取总金额", "response": "fields"}
         done = httpx.post(f"{base}/ocr", files={"file": receipt}, data=wish, timeout=60)
