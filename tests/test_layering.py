@@ -17,7 +17,8 @@ LAYERS = [  # lowest first; a room is a module or a package
     {"hunyuanocr.pipeline"},
     {"hunyuanocr.evaluate"},
     {"api"},
-    {"web", "app_web"},
+    {"web"},
+    {"app_web"},
     {"hunyuanocr.cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
