@@ -13,7 +13,7 @@ from hunyuanocr.fields.items import Item, find_items
 from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.normalize import comparable
 from hunyuanocr.fields.page import PageView
-from hunyuanocr.fields.parties import Block, choose_address, choose_merchant
+from hunyuanocr.fields.parties import Block, choose_address, choose_merchant, party_names
 from hunyuanocr.fields.spans import narrow
 from hunyuanocr.fields.total import choose_total
 from hunyuanocr.fields.when import choose_date, choose_time
@@ -22,6 +22,7 @@ from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 _HOSPITAL = re.compile(
     r"医院|诊所|卫生院|卫生服务|门诊部|保健|hospital|clinic|klinik|medical|health|infirmary|polyclinic", re.IGNORECASE
 )
+_MEANS = re.compile(r"微信|支付宝|现金|银联|刷卡|云闪付|扫码|医保|cash|card|visa|master|wallet|paynow|touch", re.IGNORECASE)
 # What is known by its form where no label stands before it; the whole line, or a word of it.
 _FORMS: Mapping[str, re.Pattern[str]] = {
     "phone": re.compile(  # with an area code, a mobile's, a service line's, an international one; longer runs of digits are codes
@@ -46,6 +47,7 @@ class Associator:
         self._choosers: Mapping[str, Callable[[], Sequence[Cell]]] = {
             "total_amount": self._total, "date": self._date, "time": self._time, "merchant": self._merchant,
             "hospital": self._hospital, "seller": self._seller, "address": self._address, "currency": self._currency,
+            "buyer": self._buyer, "payment_method": self._payment_method,
         }  # fmt: skip
 
     def answer(self, spec: FieldSpec) -> Field:
@@ -110,6 +112,21 @@ class Associator:
     def _seller(self) -> Sequence[Cell]:
         link = self.page.best("seller", 0.6)
         return [link.cell] if link else self._merchant()
+
+    def _buyer(self) -> Sequence[Cell]:
+        names = party_names(self.page)
+        if len(names) > 1:
+            return [names[0].cell]
+        link = self.page.best("buyer", 0.5)
+        return [link.cell] if link else []
+
+    def _payment_method(self) -> Sequence[Cell]:
+        """A labelled one, else the label of what was paid where it names a means: 微信支付 36.80, VISA 12.00."""
+        link = self.page.best("payment_method", 0.4)
+        if link is not None:
+            return [link.cell]
+        paid = [k.label.cell for k in self.page.links if k.field == "paid_amount" and _MEANS.search(k.label.cell.text)]
+        return paid[:1]
 
     def _address(self) -> Sequence[Cell]:
         link = self.page.best("address", 0.6)

@@ -17,7 +17,7 @@ from hunyuanocr.fields.spans import narrow
 from hunyuanocr.types import FieldSpec, FieldType, Line
 
 _SEPARATORS = ":=;|#."
-CURRENCY_WORDS = re.compile(r"\b(?:rm|myr|rmb|cny|usd|sgd)\b|[¥￥$]|[(（]元[)）]", re.IGNORECASE)
+CURRENCY_WORDS = re.compile(r"\b(?:rm|myr|rmb|cny|usd|sgd)\b|[¥￥$]|[(（]元[)）]|[大小]写", re.IGNORECASE)
 _FUZZY = 84.0  # share of equal letters, per cent: one wrong letter in seven
 
 Weights = Mapping[str, float]  # field name → how strongly the word means it, 0 … 1
@@ -92,7 +92,7 @@ class LabelFinder:
             for length in self._starts.get(key_of_line[position : position + 2], ()) if _opens(text, letters[position]) else ():
                 last = position + length - 1
                 fields = self.words.get(key_of_line[position : last + 1]) if last < len(letters) else None
-                if fields is None:
+                if fields is None or self._goes_on(text[letters[last] + 1 :]):
                     continue
                 start, end = letters[position], letters[last] + 1
                 if (quality := _quality(text, start, end)) > 0:
@@ -101,6 +101,11 @@ class LabelFinder:
                     step = length
                     break
             position += step
+
+    def _goes_on(self, rest: str) -> bool:
+        """Whether Chinese characters up to a colon make the label another one: 医疗机构|类型: is not 医疗机构."""
+        between = re.match(r"[\u4e00-\u9fff]{1,4}(?=\s?[:：])", rest)
+        return between is not None and not any(between[0][n:] in self.words for n in range(len(between[0])))
 
     def _misread(self, layout: Layout, cell: Cell) -> list[Label]:
         """The start of a line, up to its colon or its first value, where it is nearly a word of the catalogue."""

@@ -55,8 +55,8 @@ class PageView:
         self.lines = self.layout.lines
         self.wanted = tuple(wanted)
         self.table: Table | None = find_table(self.layout)
-        headers = {c.line for c in self.table.header} if self.table else set()
-        self.labels = [label for label in LabelFinder(wanted).find(self.layout) if label.cell.line not in headers]
+        self._heads = {c.line for c in self.table.header} if self.table else set()
+        self.labels = [label for label in LabelFinder(wanted).find(self.layout) if label.cell.line not in self._heads]
         self._labels_of: dict[int, list[Label]] = {}
         for label in self.labels:
             self._labels_of.setdefault(label.cell.line, []).append(label)
@@ -84,7 +84,8 @@ class PageView:
             for position, item in enumerate(stream):
                 if isinstance(item, Label):
                     right = [c for c in stream[position + 1 : _next_label(stream, position)] if isinstance(c, Cell)]
-                    last = not any(isinstance(c, Cell) for c in stream[position + 1 :]) or bool(right)
+                    after = stream[position + 1] if position + 1 < len(stream) else None
+                    last = not isinstance(after, Label) or after.cell.line != item.cell.line
                     for name, weight in item.fields.items():
                         found += self._link(name, weight, item, right, row, last=last)
         return found
@@ -127,9 +128,12 @@ class PageView:
             foreign += _foreign(cell.text[position:])
         if not candidates:
             return None
-        return (
-            max(candidates, key=lambda c: (_looks_like(c[0].text, type), c[0].x1)) if type is FieldType.MONEY else candidates[0]
-        )
+        return max(candidates, key=lambda c: self._like_amount(c[0])) if type is FieldType.MONEY else candidates[0]
+
+    def _like_amount(self, cell: Cell) -> tuple[bool, float]:
+        """Of several amounts beside a label: one printed as money, under the head of amounts, else the rightmost."""
+        heads = [(x0 + x1) / 2 for name, x0, x1 in (self.table.columns if self.table else ()) if name == "amount"]
+        return _like_money(cell.text), -min(abs(x - (cell.x0 + cell.x1) / 2) for x in heads) if heads else cell.x1
 
     def _below(self, label: Label, type: FieldType, row: int) -> Cell | None:
         """The value in the next two rows that stands under the label."""
@@ -137,7 +141,13 @@ class PageView:
         for step, stream in enumerate(self._streams[row + 1 : row + 3]):
             alone = step == 0 and len(stream) == 1 and len(self._streams[row]) == 1  # a value too wide for the label's line
             for item in stream:
-                if isinstance(item, Label) or item.page != of.page or item.y - of.y > 3.2 * max(of.h, item.h) or item.y <= of.y:
+                if (
+                    isinstance(item, Label)
+                    or item.line in self._heads
+                    or item.page != of.page
+                    or item.y - of.y > 3.2 * max(of.h, item.h)
+                    or item.y <= of.y
+                ):
                     continue
                 beside = min(item.x1, of.x1) - max(item.x0, of.x0)
                 if not alone and beside < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
@@ -226,8 +236,6 @@ def _next_label(stream: Sequence[Label | Cell], position: int) -> int:
     )
 
 
-def _looks_like(text: str, type: FieldType) -> bool:
+def _like_money(text: str) -> bool:
     found = find_money(text)
-    return (
-        bool(found and (found[0][1].currency or found[0][1].amount.as_tuple().exponent != 0)) if type is FieldType.MONEY else True
-    )
+    return bool(found) and (found[0][1].currency is not None or found[0][1].amount.as_tuple().exponent != 0)

@@ -11,7 +11,7 @@ from hunyuanocr.fields.dates import find_dates
 from hunyuanocr.fields.labels import Label
 from hunyuanocr.fields.layout import Cell, char_width
 from hunyuanocr.fields.money import find_money
-from hunyuanocr.fields.page import PageView
+from hunyuanocr.fields.page import Link, PageView
 from hunyuanocr.fields.partywords import ADDRESS, FIRM, KIND, LEGAL_FORM, OWNER, REGISTRATION, TITLE, ZH_TITLE_END
 from hunyuanocr.fields.spans import narrow
 from hunyuanocr.fields.values import PHONE
@@ -35,6 +35,7 @@ _WORTH = {
     "next_to_address": 0.4,  # an address, a number of registration or a telephone follows
 }
 _LEAST = 1.2
+_SURE = 2.5  # a firm at the head that is as sure as this is not displaced by a labelled branch (门店：解放路店)
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,29 @@ class Block:
 def choose_merchant(page: PageView) -> Block | None:
     """A labelled name, else the most prominent name in the head of the first page."""
     head = _head(page)
-    link = page.best("merchant", 0.6)
-    if link and len(compact(link.cell.text)) >= 2 and link.label.colon:
-        return Block((link.cell, *_rest(page, head, link.cell)), link.score)
     rated = [(_score(page, head, n), n) for n in range(len(head))]
-    if not rated:
+    score, number = max(rated, key=lambda r: (round(r[0], 3), -r[1]), default=(0.0, -1))
+    labelled = _labelled(page, head)
+    if labelled is not None and not (
+        score >= _SURE and FIRM.search(head[number].text) and not FIRM.search(labelled.cells[0].text)
+    ):
+        return labelled
+    return Block(tuple(_trimmed(page, c) for c in _joined(page, head, number)), score) if score >= _LEAST else None
+
+
+def party_names(page: PageView) -> list[Link]:
+    """What stands behind 名称： on an invoice, buyer first."""
+    found = [k for k in page.links if k.field == "party_name" and k.label.colon]
+    return sorted(found, key=lambda k: (k.cell.row, k.cell.x0))
+
+
+def _labelled(page: PageView, head: Sequence[Cell]) -> Block | None:
+    """The name behind a label; on an invoice that names two parties, the second: the buyer's stands first."""
+    names = party_names(page)
+    link = page.best("merchant", 0.6) or (names[1] if len(names) > 1 else None)
+    if link is None or len(compact(link.cell.text)) < 2 or not link.label.colon:
         return None
-    score, number = max(rated, key=lambda r: (round(r[0], 3), -r[1]))
-    if score < _LEAST:
-        return None
-    return Block(tuple(_trimmed(page, c) for c in _joined(page, head, number)), score)
+    return Block((link.cell, *_rest(page, head, link.cell)), link.score)
 
 
 def _head(page: PageView) -> list[Cell]:

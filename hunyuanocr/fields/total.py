@@ -53,26 +53,31 @@ class Candidate:
 
 def choose_total(page: PageView, items: Sequence[Item]) -> tuple[Cell, float] | None:
     """The total's place and its score, or None where nothing on the page is one."""
-    best: Candidate | None = None
-    for candidate in _candidates(page, items):
-        if candidate.score >= _LEAST and (best is None or candidate.score > best.score + 1e-9):
-            best = candidate
-    return (best.amount.cell, best.score) if best else None
+    rated = [c for c in _candidates(page, items) if c.score >= _LEAST]
+    best = max(rated, key=lambda c: c.score, default=None)
+    if best is None:
+        return None
+    # The same amount in digits is of more use than in words (壹佰零陆圆整).
+    in_digits = [c for c in rated if c.amount.money.amount == best.amount.money.amount and re.search(r"\d", c.amount.cell.text)]
+    best = max(in_digits, key=lambda c: c.score, default=best)
+    return best.amount.cell, best.score
 
 
 def _claims(page: PageView, cell: Cell) -> tuple[float, float]:
     """How strongly labels call this amount the total, and something else."""
     links = [link for link in page.links if link.cell.line == cell.line and link.cell.start == cell.start]
-    names = {"total_amount", "rounding"} if any(m.amount > _MOST_ROUNDING for _, m in find_money(cell.text)) else {"total_amount"}
+    names = {"total_amount"}
+    if any(m.amount > _MOST_ROUNDING and m.amount.as_tuple().exponent != 0 for _, m in find_money(cell.text)):
+        names.add("rounding")
     own = max((link.score for link in links if link.field in names), default=0.0)
     other = max((link.score for link in links if not names & link.label.fields.keys()), default=0.0)
     return own, other
 
 
-def _linked(page: PageView, name: str) -> list[Decimal]:
+def _linked(page: PageView, name: str, least: float = 0.45) -> list[Decimal]:
     found = []
     for link in page.links:
-        if link.field == name and link.score >= 0.45:
+        if link.field == name and link.score >= least:
             found += [a.money.amount for a in page.amounts if a.cell.line == link.cell.line and a.cell.start == link.cell.start]
     return found
 
@@ -91,9 +96,16 @@ def _targets(page: PageView, items: Sequence[Decimal]) -> dict[str, list[Decimal
     return {
         "paid_less_change": [p - c for p in paid for c in change if p > c],
         "items_sum": [s for s in (sum(items, Decimal(0)), sum(items, Decimal(0)) - less) if items and s > 0],
-        "subtotal_and_tax": [s + extra - less for s in subtotal if extra or less],
-        "rounded": [t + sign * r for t in _linked(page, "total_amount") for r in rounding if r for sign in (1, -1)],
+        "subtotal_and_tax": [s + extra - less for s in subtotal if extra or less] + _sums_across(page),
+        "rounded": [t + sign * r for t in _linked(page, "total_amount", 0.3) for r in rounding if r for sign in (1, -1)],
     }
+
+
+def _sums_across(page: PageView) -> list[Decimal]:
+    """Of rows that a total's label begins and that hold two amounts, their sum: 合计 100.00 6.00 on an invoice."""
+    rows = {link.label.cell.row for link in page.links if link.field == "total_amount" and link.label.cell.row == link.cell.row}
+    across = [[a.money.amount for a in page.amounts if a.cell.row == row and a.printed_as_money] for row in rows]
+    return [sum(found, Decimal(0)) for found in across if len(found) == 2]
 
 
 def _candidates(page: PageView, rows_of_items: Sequence[Item]) -> list[Candidate]:
@@ -140,8 +152,9 @@ def _candidates(page: PageView, rows_of_items: Sequence[Item]) -> list[Candidate
 def _row_before_payment(page: PageView) -> int:
     """The row of the last amount above the first payment, the rounding of cash aside; -1 where nothing is paid."""
     paid = min((link.cell.row for link in page.links if link.field == "paid_amount" and link.score >= 0.5), default=-1)
-    rounding = {link.cell.row for link in page.links if link.field in ("rounding", "change")}
-    return max((a.cell.row for a in page.amounts if a.cell.row < paid and a.cell.row not in rounding), default=-1)
+    other = {link.cell.row for link in page.links if link.field == "change"}
+    other |= {a.cell.row for a in page.amounts if abs(a.money.amount) <= _MOST_ROUNDING}
+    return max((a.cell.row for a in page.amounts if a.cell.row < paid and a.cell.row not in other), default=-1)
 
 
 def _late_row(page: PageView) -> int:
