@@ -33,10 +33,8 @@ ip route add default via 10.99.0.2
 """
 
 
-def watch(packets: list[str]) -> None:
+def watch(wire: socket.socket, packets: list[str]) -> None:
     """Every IPv4 or IPv6 packet that reaches the other end of the wire, as "protocol destination"."""
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(3))
-    wire.bind(("wire0", 0))
     while True:
         frame = wire.recv(65535)
         if frame[12:14] == b"\x08\x00":
@@ -75,7 +73,9 @@ def main(mode: str) -> None:
     packets: list[str] = []
     if mode == "watched":
         subprocess.run(["bash", "-ec", WIRE], check=True)
-        threading.Thread(target=watch, args=(packets,), daemon=True).start()
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(3))
+        wire.bind(("wire0", 0))  # before the thread starts: the first packet must not be missed
+        threading.Thread(target=watch, args=(wire, packets), daemon=True).start()
         # the probe must be able to see: a packet of its own, before the server starts
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"probe", ("192.0.2.1", 9))
         time.sleep(0.5)
