@@ -54,7 +54,9 @@ class PpocrSettings(Group):
     threads: int = Field(0, ge=0, description="CPU threads of one reading; 0 takes what the process may use.")
     workers: int = Field(1, ge=1, description="Readings at the same time.")
     load: Literal["eager", "lazy"] = Field("eager", description="Load the networks at start, or at the first picture.")
-    batch: int = Field(8, ge=1, description="Text lines that the recogniser reads in one call.")
+    batch: int = Field(
+        1, ge=1, description="Text lines of one width that the recogniser reads in one call; 1 is fastest on few cores."
+    )
     small_memory: bool = Field(
         False, description="Trade speed for memory: the whole API without the page within 512 MiB."
     )

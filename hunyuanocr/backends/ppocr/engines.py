@@ -25,11 +25,15 @@ Output = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """`threads` in all; `streams` batches are computed side by side where the engine can; `small` trades speed for memory."""
+    """`threads` in all; `streams` batches are computed side by side where the engine can.
+
+    `kernels` are kept for input sizes met before, where the engine makes them by size: a new size costs a little time,
+    every kept one memory.
+    """
 
     threads: int
     streams: int = 1
-    small: bool = False
+    kernels: int = 5000
 
 
 class Network(ABC):
@@ -46,12 +50,15 @@ class Network(ABC):
         """
 
 
-def choose_runtime(setting: str) -> str:
-    """`auto` → OpenVINO on x86-64 where it is installed, else onnxruntime. Raises MissingDependency."""
+def choose_runtime(setting: str, *, small: bool = False) -> str:
+    """`auto` → OpenVINO on x86-64 where it is installed, else onnxruntime, which also takes the least memory (`small`).
+
+    Raises MissingDependency.
+    """
     here = {name for name in ("openvino", "onnxruntime") if find_spec(name) is not None}
     if setting == "auto":
         intel = platform.machine().lower() in {"x86_64", "amd64"}
-        setting = "openvino" if "openvino" in here and intel else "onnxruntime"
+        setting = "openvino" if "openvino" in here and intel and not small else "onnxruntime"
     if setting not in here:
         raise MissingDependency(f"The package {setting} is not installed.", hint=f"pip install {setting}")
     return setting

@@ -30,12 +30,13 @@ class Reader:
 
     def __init__(self, settings: PpocrSettings) -> None:
         """Load the networks. Raises ConfigError, MissingDependency."""
-        runtime = choose_runtime(settings.runtime)
+        runtime = choose_runtime(settings.runtime, small=settings.small_memory)
         threads = settings.threads or usable_cpus()
-        one = EngineOptions(threads, small=settings.small_memory)
-        many = EngineOptions(threads, streams=1 if settings.small_memory else threads, small=settings.small_memory)
-        self._detector = Detector(load_network(weights(_DETECTOR), runtime, one), _detector_options(settings))
-        self._recogniser = _recogniser(settings, runtime, many)
+        whole = EngineOptions(threads, kernels=500)  # pages come in many more sizes than lines
+        self._detector = Detector(load_network(weights(_DETECTOR), runtime, whole), _detector_options(settings))
+        # Lines are many and small: a stream for each thread wastes no time on sharing one line's work out.
+        lines = EngineOptions(threads, streams=1 if settings.small_memory else threads)
+        self._recogniser = _recogniser(settings, runtime, lines)
 
     def warm_up(self) -> None:
         """Meet the commonest sizes once, so that the first picture is not the slow one."""
@@ -61,16 +62,24 @@ class Reader:
         """Texts, and the quads in the corner order in which they read best."""
         reading = crops.turned(quads, turns)
         texts = self._read(picture, reading, go_on)
-        doubtful = sorted((i for i, t in enumerate(texts) if t.confidence < _DOUBTFUL), key=lambda i: -len(texts[i].text))
-        upside_down = 0
-        for trial in (doubtful[:_SAMPLE], doubtful[_SAMPLE:]):
-            if trial is not doubtful and trial == doubtful[_SAMPLE:] and not upside_down:
-                break
-            other = np.roll(reading[trial], -2, axis=1)
-            for i, quad, text in zip(trial, other, self._read(picture, other, go_on), strict=True):
-                if text.confidence > texts[i].confidence + 0.1:
+
+        def turn_over(lines: list[int], gain: float) -> int:
+            """Read lines upside down as well and keep what is better by `gain`; how many that were."""
+            won = 0
+            other = np.roll(reading[lines], -2, axis=1)
+            for i, quad, text in zip(lines, other, self._read(picture, other, go_on), strict=True):
+                if text.confidence > texts[i].confidence + gain:
                     texts[i], reading[i] = text, quad
-                    upside_down += 1
+                    won += 1
+            return won
+
+        doubtful = sorted((i for i, t in enumerate(texts) if t.confidence < _DOUBTFUL), key=lambda i: -len(texts[i].text))
+        sample = doubtful[:_SAMPLE]
+        won = turn_over(sample, 0.1) if sample else 0
+        if won * 2 > len(sample):  # the page stands upside down: its clear lines may be misread too
+            turn_over([i for i in range(len(texts)) if i not in sample], 0.0)
+        elif won:
+            turn_over(doubtful[_SAMPLE:], 0.1)
         return texts, reading
 
     def _read(self, picture: NDArray[np.uint8], reading: Quads, go_on: Callable[[], None]) -> list[Text]:

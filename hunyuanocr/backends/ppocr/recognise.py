@@ -74,21 +74,21 @@ class Recogniser:
         return self._join(len(crops), pieces, read)
 
     def _groups(self, widths: NDArray[np.intp]) -> list[list[int]]:
-        """Indices by batch: widths that share a bucket go together, the widest first, so that no long batch ends alone.
+        """Indices by batch: full batches of one width bucket, the rest alone, the widest first so that no long one ends alone.
 
-        A batch holds fewer wide crops than narrow ones: its memory, most of it the scores of thousands of classes, stays even.
+        An engine keeps kernels for every input size that it has met: with batches of many sizes its memory grows for hours.
         """
+        if self._fixed_number:
+            order = np.argsort(-widths, kind="stable").tolist()
+            return [order[i : i + self._fixed_number] for i in range(0, len(order), self._fixed_number)]
         buckets = -(-widths // _STEP) * _STEP
-        order = np.argsort(-widths, kind="stable")
         groups: list[list[int]] = []
-        for i in order:
-            if groups:
-                first = buckets[groups[-1][0]]
-                room = self._fixed_number or max(1, min(self._batch, self._batch * 320 // int(first)))
-                if buckets[i] == first and len(groups[-1]) < room:
-                    groups[-1].append(int(i))
-                    continue
-            groups.append([int(i)])
+        for width in np.unique(buckets)[::-1]:
+            same = np.flatnonzero(buckets == width).tolist()
+            room = max(1, min(self._batch, self._batch * 320 // int(width)))  # what a batch takes in memory stays even
+            full = len(same) // room * room
+            groups += [same[i : i + room] for i in range(0, full, room)]
+            groups += [[i] for i in same[full:]]
         return groups
 
     def _picture(self, crops: Sequence[Crop]) -> Pictures:

@@ -1,0 +1,232 @@
+"""The CPU reader on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hunyuanocr.backends.ppocr import PpocrBackend
+from hunyuanocr.backends.ppocr.reader import Reader
+from hunyuanocr.config import PpocrSettings
+from hunyuanocr.errors import ConfigError, ReaderFailed, ReaderUnavailable
+from hunyuanocr.types import Page
+from tests.backends.contract import READ, BackendContract, blank_page, read, text_page
+
+
+def started(settings: PpocrSettings) -> Iterator[PpocrBackend]:
+    """Once for a class: the reader belongs to no event loop."""
+    backend = PpocrBackend(settings)
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(asyncio.run, backend.start()).result()
+        yield backend
+        elsewhere.submit(asyncio.run, backend.close()).result()
+
+
+class TestOpenVino(BackendContract):
+    @pytest.fixture(scope="class")
+    def backend(self) -> Iterator[PpocrBackend]:
+        if find_spec("openvino") is None:
+            pytest.skip("OpenVINO has no package for this processor")
+        yield from started(PpocrSettings(runtime="openvino", workers=2))
+
+
+class TestOnnxruntime(BackendContract):
+    @pytest.fixture(scope="class")
+    def backend(self) -> Iterator[PpocrBackend]:
+        yield from started(PpocrSettings(runtime="onnxruntime"))
+
+
+class TestSmallMemory(BackendContract):
+    @pytest.fixture(scope="class")
+    def backend(self) -> Iterator[PpocrBackend]:
+        yield from started(PpocrSettings(small_memory=True))
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader(PpocrSettings())
+
+
+def texts(reader: Reader, page: Page) -> list[str]:
+    return [" ".join(line.text for line in row) for row in reader.read(page)]
+
+
+def turn(page: Page, quarters: int) -> Page:
+    pixels = np.ascontiguousarray(np.rot90(page.pixels, quarters))
+    return Page(pixels, pixels.shape[1], pixels.shape[0])
+
+
+UPRIGHT = ["SUNRISE BAKERY", "Croissant 3.50", "Total amount 12.75", "Thank you, come again"]
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_turned_pages_are_read_in_their_own_order(reader: Reader, quarters: int) -> None:
+    page = turn(text_page(UPRIGHT), quarters)
+    assert texts(reader, page) == UPRIGHT
+
+
+def test_boxes_of_a_page_on_its_side(reader: Reader) -> None:
+    page = turn(text_page(UPRIGHT), 3)  # the head is at the right, lines run down
+    first = reader.read(page)[0][0]
+    (left, top), (right, _), (_, bottom), _ = first.box
+    assert left > page.width * 0.6  # the first line is the rightmost
+    assert bottom - top > 3 * (right - left)
+
+
+def test_askew_page_keeps_its_rows(reader: Reader) -> None:
+    import cv2
+
+    page = text_page(["Milk            2.40", "Bread           1.10", "Butter          3.90"], width=900)
+    rows, columns = page.pixels.shape[:2]
+    turned = cv2.warpAffine(
+        page.pixels, cv2.getRotationMatrix2D((columns / 2, rows / 2), 4, 1.0), (columns, rows), borderValue=(255, 255, 255)
+    )
+    found = texts(reader, Page(turned, columns, rows))
+    assert [row.split()[0] for row in found] == ["Milk", "Bread", "Butter"]
+    assert [row.split()[-1] for row in found] == ["2.40", "1.10", "3.90"]
+
+
+def test_single_digits_are_not_turned_over(reader: Reader) -> None:
+    page = text_page(["Apples      1", "Pears       7", "Plums       4"])
+    assert [row.split()[-1] for row in texts(reader, page)] == ["1", "7", "4"]
+
+
+def test_long_line_is_split_and_joined_not_cut_off(reader: Reader) -> None:
+    words = " ".join(f"word{n:02d}" for n in range(40))  # 279 characters: over 4,000 pixels at the recogniser's height
+    page = text_page([words], size=24, width=4200)
+    assert " ".join(texts(reader, page)).replace(" ", "") == words.replace(" ", "")
+
+
+def test_blank_page_has_no_lines(reader: Reader) -> None:
+    assert reader.read(blank_page()) == []
+
+
+def test_noise_is_not_text(reader: Reader) -> None:
+    noise = np.random.default_rng(3).integers(0, 255, (400, 400, 3), dtype=np.uint8)
+    assert reader.read(Page(noise, 400, 400)) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (20, 20), (2048, 2048), (33, 500)])
+def test_odd_sizes(reader: Reader, size: tuple[int, int]) -> None:
+    page = Page(np.full((*size, 3), 255, np.uint8), size[1], size[0])
+    assert reader.read(page) == []
+
+
+def test_confidence_tells_clear_from_faint(reader: Reader) -> None:
+    page = text_page(["Clear print 123"])
+    clear = reader.read(page)[0][0].confidence
+    faint = np.clip(page.pixels.astype(int) // 6 + 180 + np.random.default_rng(0).normal(0, 40, page.pixels.shape), 0, 255)
+    found = reader.read(Page(faint.astype(np.uint8), page.width, page.height))
+    assert clear is not None
+    assert clear > 0.9
+    assert all(line.confidence is not None and line.confidence < clear for row in found for line in row)
+
+
+async def test_leaving_stops_the_work_between_pages() -> None:
+    backend = PpocrBackend(PpocrSettings())
+    await backend.start()
+    begun = 0
+    real = backend._loaded().read
+
+    def counted(page: Page, go_on: object) -> object:
+        nonlocal begun
+        begun += 1
+        return real(page, go_on)  # type: ignore[arg-type]
+
+    backend._loaded().read = counted  # type: ignore[method-assign, assignment]
+    task = asyncio.create_task(read(backend, [text_page(["STOP ME"], n) for n in range(200)]))
+    while begun == 0:
+        await asyncio.sleep(0.005)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await backend.close()  # waits for the worker
+    assert begun < 100
+
+
+def test_leaving_stops_the_work_between_batches(reader: Reader) -> None:
+    calls = 0
+
+    class Stop(Exception):
+        pass
+
+    def go_on() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Stop
+
+    page = text_page([f"line {n}" for n in range(12)])
+    with pytest.raises(Stop):
+        reader.read(page, go_on)
+    assert calls == 4
+    assert texts(reader, page)[0] == "line 0"  # and the reader is whole
+
+
+async def test_lazy_loads_at_the_first_picture() -> None:
+    backend = PpocrBackend(PpocrSettings(load="lazy"))
+    assert not (await backend.health()).ready
+    await backend.start()
+    assert backend._reader is None
+    assert (await backend.health()).ready
+    assert (await read(backend, [text_page(["LAZY"])])).text == "LAZY"
+    assert backend._reader is not None
+    await backend.close()
+
+
+async def test_closed_twice_and_not_read_from() -> None:
+    backend = PpocrBackend(PpocrSettings(load="lazy"))
+    with pytest.raises(ReaderUnavailable):
+        await read(backend, [blank_page()])
+    await backend.start()
+    await backend.close()
+    await backend.close()
+    assert not (await backend.health()).ready
+    with pytest.raises(ReaderUnavailable):
+        await read(backend, [blank_page()])
+
+
+async def test_what_breaks_inside_is_a_failure_of_the_reader() -> None:
+    backend = PpocrBackend(PpocrSettings(load="lazy"))
+    await backend.start()
+    with pytest.raises(ReaderFailed):
+        await read(backend, [Page(np.zeros((5, 5, 7), np.uint8), 5, 5)])  # not RGB
+    assert (await read(backend, [text_page(["GOES ON"])])).lines
+    await backend.close()
+
+
+def test_several_threads_share_a_reader(reader: Reader) -> None:
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        for _ in range(3):
+            found = texts(reader, text_page([f"NUMBER {number}"]))
+            if found != [f"NUMBER {number}"]:
+                wrong.append(found)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (1, 2, 3, 4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert wrong == []
+
+
+def test_missing_and_broken_network_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        Reader(PpocrSettings(recogniser=tmp_path / "none.onnx"))
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a network")
+    for runtime in ("openvino", "onnxruntime"):
+        with pytest.raises(ConfigError, match="cannot be loaded"):
+            Reader(PpocrSettings(recogniser=broken, runtime=runtime))
+    with pytest.raises(ConfigError, match="without"):
+        Reader(PpocrSettings(dictionary=broken))
