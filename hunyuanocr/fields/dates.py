@@ -65,7 +65,6 @@ _TIME = re.compile(
 )
 _TIME_ZH = re.compile(r"(?P<before>上午|下午|晚上)?(?P<h>[01]?\d|2[0-3])[时点](?P<m>[0-5]?\d)分(?:(?P<s>[0-5]?\d)秒)?(?P<after>)")
 _DIGIT = re.compile(r"\d")
-_GLUED = re.compile(rf"({_YEAR4})(?=\d{{1,2}}\s?[:：]\d)")  # 25/12/20188:13
 
 
 def _year(text: str) -> int:
@@ -125,10 +124,11 @@ def _clock(match: re.Match[str]) -> time:
 def find_times(text: str) -> list[tuple[Span, time]]:
     """Every time of day in the text, left to right."""
     plain = narrow(text)
+    for span, _ in find_dates(text):  # a date glued to the time would hide its hour; blanks keep the positions
+        plain = plain[: span.start] + " " * (span.end - span.start) + plain[span.end :]
 
     def matches() -> Iterator[re.Match[str]]:
-        # A year glued to the hour would hide it; the blank stands where the year's first digit stood, so positions stay.
-        yield from _TIME.finditer(_GLUED.sub("    ", plain))
+        yield from _TIME.finditer(plain)
         yield from _TIME_ZH.finditer(plain)
 
     found = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
 
+from hunyuanocr.fields.catalogue import compact
 from hunyuanocr.fields.dates import find_dates
 from hunyuanocr.fields.itemtokens import Kind, Token, is_name, is_numbered, lead_count, tail_count, tokens, trimmed_name
 from hunyuanocr.fields.layout import Cell
@@ -25,6 +26,9 @@ _USAGE = re.compile(
     r"|\bsig\b|\btake\b|\bapply\b|\b(?:od|qd|bd|bid|tds|tid|qid|qn|prn|po)\b"
     r"|times?\s(?:a|per)\sday|\bdaily\b|every \d+ hours|when needed|before meals?|after (?:food|meals?)",
     re.IGNORECASE,
+)
+_NOTE = re.compile(
+    r"(?:赠品|特价|促销|活动价|会员价|第二件半价|折后价?|[堂外]食|打包|[少微中特加免不]辣|[少多去]冰|takeaway|dinein|promo|free)+"
 )
 _SPECIFICATION = re.compile(
     r"\s+(?P<s>\d[\d.]*\s?(?:mg|g|ml|ug|μg|iu|%|毫克|克|毫升|万单位|[片粒支丸袋瓶盒s])\S*(?:\s?[*×x]\s?\d+\S*)?)$", re.IGNORECASE
@@ -113,6 +117,8 @@ def _grouped(page: PageView, rows: Sequence[Sequence[Cell]]) -> list[_Group]:
         text = " ".join(c.text for c in row)
         if _USAGE.search(text) and not is_numbered(text) and not any(t.kind is Kind.MONEY for t in tokens(page.layout, row)):
             parts.append(_Group(usage=list(row)))
+            continue
+        if _NOTE.fullmatch(compact(text)):
             continue
         fixed, rest = _under_heads(page, row)
         found = tokens(page.layout, rest)

@@ -132,6 +132,9 @@ def is_name(text: str) -> bool:
     plain = re.sub(r"^(?:RMB|MYR|CNY|USD|SGD|EUR|GBP)(?=\s?\d)", "", narrow(text).strip(" .*#-"))
     if _COUNT.fullmatch(plain) or _PACKED.fullmatch(plain) or find_dates(plain):
         return False
+    amounts = find_money(plain)
+    if len(amounts) == 1 and amounts[0][0].text == plain:
+        return False
     chinese = sum(c.isalpha() and ord(c) > 0x2E80 for c in plain)
     latin = sum(c.isascii() and c.isalpha() for c in plain)
     if _CODE.fullmatch(plain) or (any(c.isdigit() for c in plain) and latin < 3 and not chinese):

@@ -18,6 +18,7 @@ from hunyuanocr.types import FieldSpec, FieldType, Line
 
 _SEPARATORS = ":=;|#."
 CURRENCY_WORDS = re.compile(r"\b(?:rm|myr|rmb|cny|usd|sgd)\b|[¥￥$]|[(（]元[)）]|[大小]写", re.IGNORECASE)
+_BRACKET = re.compile(r"\s?[(\[【][^()\[\]\d]{1,20}[)\]】]")
 _FUZZY = 84.0  # share of equal letters, per cent: one wrong letter in seven
 
 Weights = Mapping[str, float]  # field name → how strongly the word means it, 0 … 1
@@ -96,9 +97,11 @@ class LabelFinder:
                     continue
                 start, end = letters[position], letters[last] + 1
                 if (quality := _quality(text, start, end)) > 0:
+                    if bracket := _BRACKET.match(text[end:]):  # 商户名称(MERCHANT NAME)：, 合计(元)
+                        end += bracket.end()
                     colon = text[end:].lstrip(" )）")[:1] in (":", "=")
                     yield Label(layout.cell(cell.line, start, end), fields, quality, colon)
-                    step = length
+                    step = sum(i < end for i in letters[position:])
                     break
             position += step
 
@@ -168,6 +171,8 @@ def _quality(text: str, start: int, end: int) -> float:
     inside = before.isalpha() and not (after and after[0] in _SEPARATORS)  # behind a value a new label may begin
     if inside and chinese and _prefixed(text[:start]):
         return 0.0
+    if latin and end - start <= 2 and not after.startswith(":"):
+        return 0.0  # "No 12, Jalan …" is an address
     if end - start == 1 and not (after[:1] in (":", "") or rest[:1].isspace()):
         return 0.0
     return quality * (0.4 if inside else 1.0)

@@ -42,7 +42,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         "total_amount",
-        r"总[计额价]|合计|[应实]付|应收|总?金额|[药品疗费]费|费用|\btotal\b|\bamount\b|\bcharges?\b|payable|\bdue\b|\bnett?\b",
+        r"总[计额价]|(?:本次|本单|总)消费|[药房货]价|合计|[应实]付|应收|总?金额|[药品疗费]费|费用|\btotal\b|\bamount\b|\bcharges?\b|payable|\bdue\b|\bnett?\b",
     ),
     ("date", r"日期|时间|\bdated?\b|\bissued\b"),
 )

@@ -69,7 +69,7 @@ def _labelled(page: PageView, head: Sequence[Cell]) -> Block | None:
     """The name behind a label; on an invoice that names two parties, the second: the buyer's stands first."""
     names = party_names(page)
     link = page.best("merchant", 0.6) or (names[1] if len(names) > 1 else None)
-    if link is None or len(compact(link.cell.text)) < 2 or not link.label.colon:
+    if link is None or len(compact(link.cell.text)) < 2 or not (link.label.colon or link.label.quality >= 1):
         return None
     return Block((link.cell, *_rest(page, head, link.cell)), link.score)
 
@@ -159,7 +159,9 @@ def _continues(page: PageView, head: Sequence[Cell], cell: Cell, other: Cell, st
     alike = 0.75 < upper.h / lower.h < 1.35
     wrapped = page.layout.wraps(upper, lower) and not FIRM.search(upper.text)
     goes_on = upper.text.rstrip().endswith(("&", ",", "-", "AND")) or wrapped
-    return alike and (_unclosed(upper.text) or (goes_on and not ADDRESS.search(lower.text)))
+    return alike and (
+        _unclosed(upper.text) or _unclosed(lower.text, opening=")", closing="(") or (goes_on and not ADDRESS.search(lower.text))
+    )
 
 
 def _another(page: PageView, cell: Cell) -> bool:
@@ -176,9 +178,9 @@ def _own_label(page: PageView, cell: Cell) -> Label | None:
     return next((k for k in of if _PARTIES & k.fields.keys()), None)
 
 
-def _unclosed(text: str) -> bool:
+def _unclosed(text: str, opening: str = "(", closing: str = ")") -> bool:
     plain = narrow(text)
-    return plain.count("(") > plain.count(")")
+    return plain.count(opening) > plain.count(closing)
 
 
 def _trimmed(page: PageView, cell: Cell) -> Cell:
