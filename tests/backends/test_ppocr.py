@@ -32,7 +32,8 @@ def started(settings: PpocrSettings) -> Iterator[PpocrBackend]:
 
 class TestOpenVino(BackendContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> Iterator[PpocrBackend]:
+    @classmethod
+    def backend(cls) -> Iterator[PpocrBackend]:
         if find_spec("openvino") is None:
             pytest.skip("OpenVINO has no package for this processor")
         yield from started(PpocrSettings(runtime="openvino", workers=2))
@@ -40,13 +41,15 @@ class TestOpenVino(BackendContract):
 
 class TestOnnxruntime(BackendContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> Iterator[PpocrBackend]:
+    @classmethod
+    def backend(cls) -> Iterator[PpocrBackend]:
         yield from started(PpocrSettings(runtime="onnxruntime"))
 
 
 class TestSmallMemory(BackendContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> Iterator[PpocrBackend]:
+    @classmethod
+    def backend(cls) -> Iterator[PpocrBackend]:
         yield from started(PpocrSettings(small_memory=True))
 
 
