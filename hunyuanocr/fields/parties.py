@@ -10,7 +10,6 @@ from hunyuanocr.fields.catalogue import compact
 from hunyuanocr.fields.dates import find_dates
 from hunyuanocr.fields.labels import Label
 from hunyuanocr.fields.layout import Cell, char_width
-from hunyuanocr.fields.money import find_money
 from hunyuanocr.fields.page import Link, PageView
 from hunyuanocr.fields.partywords import ADDRESS, FIRM, KIND, LEGAL_FORM, OWNER, REGISTRATION, TITLE, ZH_TITLE_END
 from hunyuanocr.fields.spans import narrow
@@ -194,35 +193,32 @@ def _trimmed(page: PageView, cell: Cell) -> Cell:
 
 
 def choose_address(page: PageView, merchant: Block | None) -> Block | None:
-    """The lines below the name that look like an address."""
-    head = _head(page)
+    """The lines below the name that look like an address, with one that does not between two that do."""
     after = merchant.cells[-1].row if merchant else -1
+    head = [c for c in _head(page) if c.row > after]
     block: list[Cell] = []
-    for cell in head:
-        text = cell.text
-        like = (
-            bool(ADDRESS.search(narrow(text)))
-            and not re.search(r":\s*$|:\s*\S*\d{6}", narrow(text))
-            and not PHONE.search(narrow(text))
-            and not find_dates(text)
+    for number, cell in enumerate(head):
+        if block and cell.row - block[-1].row > 1:
+            break
+        following = head[number + 1] if number + 1 < len(head) else None
+        between = bool(block) and not _other_than_address(page, cell) and following is not None and _like_address(page, following)
+        last = (
+            bool(block) and block[-1].text.rstrip().endswith(",") and len(cell.text) < 30 and not any(map(str.isdigit, cell.text))
         )
-        like = (
-            like
-            and not any(label.cell.line == cell.line and label.quality >= 0.9 for label in page.labels)
-            and not TITLE.search(text)
-        )
-        if cell.row <= after:
-            continue
-        if like and (not block or cell.row - block[-1].row <= 1):
+        if _like_address(page, cell) or between or (last and not _other_than_address(page, cell)):
             block.append(cell)
         elif block:
-            short = (
-                len(text) < 30
-                and not any(c.isdigit() for c in text)
-                and not find_money(text)
-                and block[-1].text.rstrip().endswith(",")
-            )
-            if not short or cell.row - block[-1].row > 1:
-                break
-            block.append(cell)
-    return Block(tuple(block), 1.0) if block and sum(len(c.text) for c in block) >= 8 else None
+            break
+    return Block(tuple(block), 1.0) if sum(len(c.text) for c in block) >= 8 else None
+
+
+def _like_address(page: PageView, cell: Cell) -> bool:
+    return bool(ADDRESS.search(narrow(REGISTRATION.sub("", cell.text)))) and not _other_than_address(page, cell)
+
+
+def _other_than_address(page: PageView, cell: Cell) -> bool:
+    """Whether the line is a labelled value, a telephone, a date, an amount, a title or a number of registration."""
+    text = narrow(cell.text)
+    labelled = any(k.cell.line == cell.line and k.quality >= 0.9 and len(compact(k.cell.text)) > 2 for k in page.labels)
+    numbered = re.search(r":\s*$|:\s*\S*\d{6}", text) or not REGISTRATION.sub("", text).strip()
+    return labelled or bool(numbered or PHONE.search(text) or TITLE.search(text) or find_dates(text))
