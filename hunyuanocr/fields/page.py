@@ -165,10 +165,14 @@ class PageView:
             above = cells[-1] if cells else link.cell
             if not isinstance(first, Cell) or first.page != above.page or first.y - above.y > 1.8 * max(first.h, above.h):
                 break
-            if abs(first.x0 - link.cell.x0) > 1.5 * first.h or find_values(first.text, FieldType.PHONE) or len(stream) > 1:
+            aligned = abs(first.x0 - link.cell.x0) < 1.5 * first.h or self.layout.wraps(self._whole(above), first)
+            if not aligned or find_values(first.text, FieldType.PHONE) or len(stream) > 1:
                 break
             cells.append(first)
         return cells
+
+    def _whole(self, cell: Cell) -> Cell:
+        return self.layout.cell(cell.line, 0, len(self.lines[cell.line].text))
 
     @cached_property
     def keys(self) -> list[str]:

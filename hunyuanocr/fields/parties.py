@@ -185,10 +185,15 @@ def _unclosed(text: str, opening: str = "(", closing: str = ")") -> bool:
 def _trimmed(page: PageView, cell: Cell) -> Cell:
     """Without a registration number behind the name, and without the document's title behind a hospital's."""
     text = ZH_TITLE_END.sub("", REGISTRATION.sub("", cell.text)) or cell.text
-    text = text.rstrip(" -–:：*")
     label = _own_label(page, cell)
     start = label.cell.end - cell.start if label and len(text) - (label.cell.end - cell.start) >= 2 else 0
-    start += len(text[start:]) - len(text[start:].lstrip(" *-–:："))
+    return trim(page, page.layout.cell(cell.line, cell.start + start, cell.start + len(text)))
+
+
+def trim(page: PageView, cell: Cell) -> Cell:
+    """Without the signs that stand between a label and its value, or around a name."""
+    text = cell.text.rstrip(" -–:：*")
+    start = len(text) - len(text.lstrip(" *-–:：."))
     return page.layout.cell(cell.line, cell.start + start, cell.start + len(text))
 
 
@@ -209,16 +214,24 @@ def choose_address(page: PageView, merchant: Block | None) -> Block | None:
             block.append(cell)
         elif block:
             break
-    return Block(tuple(block), 1.0) if sum(len(c.text) for c in block) >= 8 else None
+    if sum(len(c.text) for c in block) < 8:
+        return None
+    first = next((k for k in page.labels if k.cell.line == block[0].line and k.cell.start == 0 and "address" in k.fields), None)
+    if first is not None:  # 地址杭州市…: the label ran into its value
+        rest = page.layout.cell(block[0].line, first.cell.end, block[0].end)
+        block[0] = trim(page, rest)
+    return Block(tuple(block), 1.0)
 
 
 def _like_address(page: PageView, cell: Cell) -> bool:
-    return bool(ADDRESS.search(narrow(REGISTRATION.sub("", cell.text)))) and not _other_than_address(page, cell)
+    text = narrow(REGISTRATION.sub("", cell.text))
+    enough = sum(map(char_width, filter(str.isalpha, text))) >= 3
+    return enough and bool(ADDRESS.search(text)) and not _other_than_address(page, cell)
 
 
 def _other_than_address(page: PageView, cell: Cell) -> bool:
     """Whether the line is a labelled value, a telephone, a date, an amount, a title or a number of registration."""
     text = narrow(cell.text)
     labelled = any(k.cell.line == cell.line and k.quality >= 0.9 and len(compact(k.cell.text)) > 2 for k in page.labels)
-    numbered = re.search(r":\s*$|:\s*\S*\d{6}", text) or not REGISTRATION.sub("", text).strip()
+    numbered = re.search(r":\s*$|:\s*[A-Z]{0,3}[\d-]{3,}$|:\s*\S*\d{6}", text) or not REGISTRATION.sub("", text).strip()
     return labelled or bool(numbered or PHONE.search(text) or TITLE.search(text) or find_dates(text))
