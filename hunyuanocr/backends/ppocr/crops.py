@@ -10,6 +10,7 @@ from hunyuanocr.backends.ppocr.detect import Quads
 
 Crop = NDArray[np.uint8]  # [height, width, 3]
 
+_MARGIN = 0.1  # of the height: paper that the detector leaves around the ink, for the recogniser's sake
 _TALL = 1.5  # a box this much higher than wide is a line that runs down or up, not one letter
 
 
@@ -40,6 +41,18 @@ def turned(quads: Quads, turns: NDArray[np.intp]) -> Quads:
     """Corners in the order in which the text reads: the first is where the text's own top-left stands."""
     order = (np.arange(4)[None] + turns[:, None]) % 4
     return np.take_along_axis(quads, order[..., None], axis=1)
+
+
+def tightened(quad: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The quadrilateral [4, 2] without its margin of paper: what a person would draw around the ink (docs/evaluation.md)."""
+    wide, high = (float(side[0]) for side in sides(quad[None]))
+    by = _MARGIN * min(wide, high)
+    if by <= 0:
+        return quad
+    along, down = (quad[1] - quad[0]) / max(wide, 1e-6) * by, (quad[3] - quad[0]) / max(high, 1e-6) * by
+    inwards = np.stack([along + down, down - along, -along - down, along - down])
+    tight: NDArray[np.float32] = (quad + inwards).astype(np.float32)
+    return tight
 
 
 def crop_widths(quads: Quads, height: int) -> NDArray[np.intp]:

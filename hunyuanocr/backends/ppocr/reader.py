@@ -90,7 +90,7 @@ class Reader:
 
     @staticmethod
     def _line(page: Page, quad: NDArray[np.float32], text: Text) -> Line:
-        box = page.to_original([(float(x), float(y)) for x, y in clockwise(quad)])
+        box = page.to_original([(float(x), float(y)) for x, y in clockwise(crops.tightened(quad))])
         return Line(text.text, box, round(text.confidence, 4), page.index)
 
 
