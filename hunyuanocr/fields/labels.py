@@ -77,7 +77,7 @@ class LabelFinder:
                 first = found[0] if found and found[0].cell.start == cell.start else None
                 # A word that other words follow (Total excl. of GST) may be the start of a longer label, misread or reworded.
                 if first is None or (first.quality < 0.7 and (first.cell.text.isascii() or len(first.cell.text) < 3)):
-                    whole = self._misread(layout, cell)
+                    whole = self._misread(layout, cell, alone=cell is row[-1])
                     found = whole + [label for label in found if not whole or label.cell.start >= whole[0].cell.end]
                 labels += _bilingual(layout, found)
         return labels
@@ -110,8 +110,11 @@ class LabelFinder:
         between = re.match(r"[\u4e00-\u9fff]{1,4}(?=\s?[:：])", rest)
         return between is not None and not any(between[0][n:] in self.words for n in range(len(between[0])))
 
-    def _misread(self, layout: Layout, cell: Cell) -> list[Label]:
-        """The start of a line, up to its colon or its first value, where it is nearly a word of the catalogue."""
+    def _misread(self, layout: Layout, cell: Cell, *, alone: bool) -> list[Label]:
+        """The start of a line, up to its colon or its first value, where it is nearly a word of the catalogue, or means one.
+
+        `alone`: nothing stands to its right; such a line is a label less surely.
+        """
         end = _phrase_end(layout.lines[cell.line])
         key = compact(CURRENCY_WORDS.sub(" ", layout.lines[cell.line].text[:end]))
         if not 2 <= len(key) <= 40:
@@ -121,7 +124,8 @@ class LabelFinder:
         meant = meaning(layout.lines[cell.line].text[:end]) if len(key) <= 24 else None
         if best is not None and (meant is None or meant in self.words[best[0]]):  # "Total charges" is no misread "Total change"
             return [Label(layout.cell(cell.line, 0, end), self.words[best[0]], 0.9 * best[1] / 100, colon)]
-        return [Label(layout.cell(cell.line, 0, end), {meant: 0.7}, 0.9, colon)] if meant else []
+        sure = 0.9 if colon or not alone or end < len(layout.lines[cell.line].text) else 0.5
+        return [Label(layout.cell(cell.line, 0, end), {meant: 0.7}, sure, colon)] if meant else []
 
 
 def _bilingual(layout: Layout, found: Sequence[Label]) -> list[Label]:

@@ -26,6 +26,7 @@ _WORTH = {
     "name_again": 0.4,  # the same words stand elsewhere on the page, too
     "address": -2.0,
     "title": -2.5,  # names of documents, greetings
+    "bracketed": -1.0,  # a line in brackets is a branch, or a number
     "digits": -1.5,  # share of digits
     "own_label": 1.0,  # 店名, Merchant stands before it
     "owner": -2.0,  # who owns or runs the place
@@ -117,6 +118,7 @@ def _features(page: PageView, head: Sequence[Cell], number: int) -> dict[str, fl
         "name_again": float(len(key) >= 4 and any(key in other for n, other in enumerate(page.keys) if n != cell.line)),
         "address": float(bool(ADDRESS.search(name)) and not FIRM.search(name)) * (0.4 if KIND.search(name) else 1.0),
         "title": float(bool(titled)),
+        "bracketed": float(text.lstrip().startswith("(")),
         "digits": min(2 * sum(c.isdigit() for c in name) / max(len(compact(name)), 1), 1.0),
         "own_label": float(own is not None),
         "owner": float(bool(OWNER.search(head[number - 1].text if number else ""))),
