@@ -32,7 +32,7 @@ class ServerSettings(Group):
     api_port: int = Field(
         8000, ge=0, le=65535, description="Port of the API alone, so that a firewall can tell staff from devices."
     )
-    page: bool = Field(True, description="Serve the Gradio page; off saves about 150 MB of memory.")
+    page: bool = Field(True, description="Serve the Gradio page; off saves about 75 MB of memory.")
 
 
 class ImageSettings(Group):
