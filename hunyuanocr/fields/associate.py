@@ -13,7 +13,7 @@ from hunyuanocr.fields.items import Item, find_items
 from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.normalize import comparable
 from hunyuanocr.fields.page import PageView
-from hunyuanocr.fields.parties import Block, choose_address, choose_merchant, party_names
+from hunyuanocr.fields.parties import Block, choose_address, choose_merchant, party_names, trim
 from hunyuanocr.fields.spans import narrow
 from hunyuanocr.fields.total import choose_total
 from hunyuanocr.fields.when import choose_date, choose_time
@@ -126,7 +126,7 @@ class Associator:
         if link is not None:
             return [link.cell]
         paid = [k.label.cell for k in self.page.links if k.field == "paid_amount" and _MEANS.search(k.label.cell.text)]
-        return paid[:1]
+        return [trim(self.page, cell) for cell in paid[:1]]
 
     def _address(self) -> Sequence[Cell]:
         link = self.page.best("address", 0.6)

@@ -71,7 +71,7 @@ def _ends(box: Quad) -> tuple[Point, Point, float]:
     """Middle of the left side, middle of the right side, height."""
     tl, tr, br, bl = box
     left, right = ((tl[0] + bl[0]) / 2, (tl[1] + bl[1]) / 2), ((tr[0] + br[0]) / 2, (tr[1] + br[1]) / 2)
-    return left, right, (math.dist(tl, bl) + math.dist(tr, br)) / 2
+    return left, right, max((math.dist(tl, bl) + math.dist(tr, br)) / 2, 1.0)  # a reader may give boxes without height
 
 
 def _slopes(boxes: Sequence[Quad]) -> NDArray[np.float64]:
@@ -83,15 +83,14 @@ def _slopes(boxes: Sequence[Quad]) -> NDArray[np.float64]:
         return np.zeros(0)
     ends = [_ends(box) for box in boxes]
     left, right = np.array([e[0] for e in ends]), np.array([e[1] for e in ends])
-    height = np.array([max(e[2], 1.0) for e in ends])
+    height = np.array([e[2] for e in ends])
     width = np.maximum(right[:, 0] - left[:, 0], 1.0)
     slope = (right[:, 1] - left[:, 1]) / width
     weight = np.where(width > 2 * height, width, 0.0)
+    if weight.any():  # a line read at a wrong angle must not bend the page
+        weight = np.where(np.abs(slope - np.median(slope[weight > 0])) < 0.1, weight, 0.0)
     if not weight.any():
         return np.zeros(len(boxes))
-    weight = np.where(
-        np.abs(slope - np.median(slope[weight > 0])) < 0.1, weight, 0.0
-    )  # a line read at a wrong angle must not bend the page
     middle, reach = (left + right) / 2, 4 * float(np.median(height))
     spread = max(float(np.ptp(middle[:, 0])), reach)
     down = (middle[:, None, 1] - middle[None, :, 1]) / reach
