@@ -9,7 +9,8 @@ from typing import Any
 
 from hunyuanocr.fields.answers import COLUMN_TYPES, from_cells, from_value, rows_field
 from hunyuanocr.fields.grounding import Place, places
-from hunyuanocr.fields.items import Item, find_items
+from hunyuanocr.fields.items import find_items
+from hunyuanocr.fields.itemvalues import Item
 from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.normalize import comparable
 from hunyuanocr.fields.page import PageView

@@ -1,4 +1,4 @@
-"""Line items: which rows belong together, and which of their numbers is the count, the price, the amount."""
+"""Line items: in which rows they stand, and which rows make one item."""
 
 from __future__ import annotations
 
@@ -11,48 +11,14 @@ from statistics import median
 from hunyuanocr.fields.catalogue import compact
 from hunyuanocr.fields.dates import find_dates
 from hunyuanocr.fields.itemtokens import Kind, Token, is_name, is_numbered, lead_count, tail_count, tokens, trimmed_name
+from hunyuanocr.fields.itemvalues import Item, distance, place_values
+from hunyuanocr.fields.itemwords import ENDS, GREETING, NOTE, SPECIFICATION, USAGE
 from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.money import find_money
 from hunyuanocr.fields.page import PageView
 from hunyuanocr.fields.spans import narrow
 
-# Labels of the sums that follow the items.
-_ENDS = {
-    "total_amount", "subtotal", "tax_amount", "total_quantity", "paid_amount", "change", "service_charge", "rounding",
-    "discount", "balance",
-}  # fmt: skip
-_USAGE = re.compile(
-    r"用法|口服|每日|一日|每次|外用|静滴|肌注|皮下|雾化|静脉|滴注|注射|含服|喷|饭[前后]|必要时|顿服|睡前"
-    r"|\bsig\b|\btake\b|\bapply\b|\b(?:od|qd|bd|bid|tds|tid|qid|qn|prn|po)\b"
-    r"|times?\s(?:a|per)\sday|\bdaily\b|every \d+ hours|when needed|before meals?|after (?:food|meals?)",
-    re.IGNORECASE,
-)
-_NOTE = re.compile(
-    r"(?:赠品|特价|促销|活动价|会员价|第二件半价|折后价?|[堂外]食|打包|[少微中特加免不]辣|[少多去]冰|takeaway|dinein|promo|free)+"
-)
-_SPECIFICATION = re.compile(
-    r"\s+(?P<s>\d[\d.]*\s?(?:mg|g|ml|ug|μg|iu|%|毫克|克|毫升|万单位|[片粒支丸袋瓶盒s])\S*(?:\s?[*×x]\s?\d+\S*)?)$", re.IGNORECASE
-)
-
-
 _WORDS = (Kind.NAME, Kind.SPEC)
-
-
-@dataclass
-class Item:
-    """One line item as cells of the page, by column."""
-
-    columns: dict[str, list[Cell]] = field(default_factory=dict)
-
-    @property
-    def last_row(self) -> int:
-        """The lowest row of the page that the item fills."""
-        return max((c.row for cells in self.columns.values() for c in cells), default=-1)
-
-    def put(self, column: str, cell: Cell) -> None:
-        """Set a column once; names and usages grow."""
-        if column in ("name", "usage") or column not in self.columns:
-            self.columns.setdefault(column, []).append(cell)
 
 
 @dataclass
@@ -89,12 +55,12 @@ def _region(page: PageView) -> Iterator[list[Cell]]:
     """The rows below the head of the table, or below the particulars, down to the sums."""
     rows = page.layout.rows
     sums = {
-        label.cell.row for label in page.labels if _ENDS & label.fields.keys() and label.quality >= 0.6 and label.cell.start <= 2
+        label.cell.row for label in page.labels if ENDS & label.fields.keys() and label.quality >= 0.6 and label.cell.start <= 2
     }
     particulars = {
         label.cell.row
         for label in page.labels
-        if label.quality >= 0.9 and not _ENDS & label.fields.keys() and not is_numbered(label.cell.text)
+        if label.quality >= 0.9 and not ENDS & label.fields.keys() and not is_numbered(label.cell.text)
     }
     particulars |= {n for n, row in enumerate(rows) if any(find_dates(c.text) for c in row)}
     if page.table is not None:
@@ -105,7 +71,7 @@ def _region(page: PageView) -> Iterator[list[Cell]]:
         before = [n for n in particulars if n < first]
         start = max(before) + 1 if before else max(first - 1, 0)
     for number in range(start, len(rows)):
-        if number in sums or (number in particulars and not any(_USAGE.search(c.text) for c in rows[number])):
+        if number in sums or (number in particulars and not any(USAGE.search(c.text) for c in rows[number])):
             return
         yield rows[number]
 
@@ -115,11 +81,13 @@ def _grouped(page: PageView, rows: Sequence[Sequence[Cell]]) -> list[_Group]:
     parts = []
     for row in rows:
         text = " ".join(c.text for c in row)
-        if _USAGE.search(text) and not is_numbered(text) and not any(t.kind is Kind.MONEY for t in tokens(page.layout, row)):
+        if USAGE.search(text) and not is_numbered(text) and not any(t.kind is Kind.MONEY for t in tokens(page.layout, row)):
             parts.append(_Group(usage=list(row)))
             continue
-        if _NOTE.fullmatch(compact(text)):
+        if NOTE.fullmatch(compact(text)):
             continue
+        if parts and GREETING.search(text) and not any(t.kind is Kind.MONEY for t in tokens(page.layout, row)):
+            break
         fixed, rest = _under_heads(page, row)
         found = tokens(page.layout, rest)
         parts.append(_Group([t for t in found if t.kind in _WORDS], [t for t in found if t.kind not in _WORDS], fixed=fixed))
@@ -139,7 +107,7 @@ def _under_heads(page: PageView, row: Sequence[Cell]) -> tuple[list[tuple[str, C
     fixed: list[tuple[str, Cell]] = []
     rest: list[Cell] = []
     for number, cell in enumerate(row):
-        name = min(columns, key=lambda c: _distance(c, cell))[0] if columns and number else ""
+        name = min(columns, key=lambda c: distance(c, cell))[0] if columns and number else ""
         if name in ("result", "reference", "unit", "usage", "specification"):
             fixed.append((name, cell))
         else:
@@ -154,7 +122,7 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
     sum, and the list ends.
     """
     groups: list[_Group] = []
-    for part in parts:
+    for number, part in enumerate(parts):
         last = groups[-1] if groups else None
         goes_on = (
             last is not None
@@ -167,7 +135,10 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
             last.usage += part.usage
         elif last is not None and not part.names:
             complete = any(t.kind is Kind.MONEY for t in last.values) and len(last.values) >= columns
+            complete = complete and any(t.kind is Kind.MONEY for t in part.values)
             if complete and (not last.tail or len(part.values) < min(columns, 2)):
+                if any(p.names and p.values for p in parts[number + 1 :]):
+                    continue  # the name of this amount was not read
                 break
             if complete:  # the name above was not the rest of the last item's, but this one's
                 names = last.names[-last.tail :]
@@ -226,7 +197,7 @@ def _item(page: PageView, group: _Group, counts_before: bool) -> Item:
         names[-1] = tail[1]
     if (
         page.kind == "prescription"
-        and (match := _SPECIFICATION.search(narrow(names[0].text)))
+        and (match := SPECIFICATION.search(narrow(names[0].text)))
         and is_name(names[0].text[: match.start()])
     ):
         item.put("specification", layout.cell(names[0].line, names[0].start + match.start("s"), names[0].start + match.end("s")))
@@ -236,63 +207,5 @@ def _item(page: PageView, group: _Group, counts_before: bool) -> Item:
             item.put("name", cell)
     for column, cell in [*group.fixed, *(("usage", c) for c in group.usage)]:
         item.put(column, cell)
-    _place_values(page, item, group.values)
+    place_values(page, item, group.values)
     return item
-
-
-def _place_values(page: PageView, item: Item, values: Sequence[Token]) -> None:
-    """Count, price and amount: by their signs, by count × price = amount, by the heads of columns, by their order."""
-    for token in values:
-        if token.column:
-            item.put(token.column, token.cell)
-    loose = [t for t in values if not t.column]
-    money = [t for t in loose if t.kind is Kind.MONEY]
-    product = _product(loose, money) if not any(t.column for t in values) else None
-    if product:
-        for column, token in zip(("quantity", "unit_price", "amount"), product, strict=True):
-            item.put(column, token.cell)
-        return
-    if page.table is not None:
-        _by_columns(page, item, loose)
-        return
-    if money:
-        item.put("amount", money[-1].cell)
-    if len(money) > 1:
-        item.put("unit_price", money[-2].cell)
-    for token in loose:
-        if token.kind is Kind.COUNT and token.value < 10000:
-            item.put("quantity", token.cell)
-
-
-def _product(loose: Sequence[Token], money: Sequence[Token]) -> tuple[Token, Token, Token] | None:
-    """A count, a price and an amount that is their product; the rightmost amount first, whole counts before weights."""
-    counts = sorted(loose, key=lambda t: t.kind is not Kind.COUNT)
-    for amount in reversed(money):
-        for count in counts:
-            for price in money:
-                apart = len({id(amount), id(count), id(price)}) == 3 and amount.value > 0
-                if apart and abs(count.value * price.value - amount.value) <= Decimal("0.011"):
-                    return count, price, amount
-    return None
-
-
-def _by_columns(page: PageView, item: Item, loose: Sequence[Token]) -> None:
-    """Each number under the head that it stands nearest to; money never under a head of counts."""
-    columns = [c for c in (page.table.columns if page.table else ()) if c[0] not in ("name", "usage", "reference")]
-    taken: set[int] = set()
-    for token in sorted(loose, key=lambda t: -t.cell.x1):
-        free = [n for n, c in enumerate(columns) if n not in taken]
-        if not free:
-            break
-        best = min(free, key=lambda n: _distance(columns[n], token.cell))
-        name = columns[best][0]
-        if token.kind is Kind.COUNT and name == "amount" and any(t.kind is Kind.MONEY for t in loose):
-            continue
-        taken.add(best)
-        if name:
-            item.put(name, token.cell)
-
-
-def _distance(column: tuple[str, float, float], cell: Cell) -> float:
-    _, x0, x1 = column
-    return min(abs(x0 - cell.x0), abs(x1 - cell.x1), abs(x0 + x1 - cell.x0 - cell.x1) / 2)

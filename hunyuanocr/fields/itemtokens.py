@@ -26,13 +26,15 @@ _PACKED = re.compile(
 _COUNT = re.compile(rf"(?:{_TIMES}|#)?\s?(?P<n>\d{{1,4}}(?:\.\d{{1,3}})?)\s?(?:{_UNIT})?(?:\s?{_TIMES})?", re.IGNORECASE)
 _TAIL = re.compile(rf"(?<=[^\d\s.*×xX])\s*{_TIMES}\s?(?P<n>\d{{1,3}}(?:\.\d{{1,3}})?{_UNIT}?)$", re.IGNORECASE)
 _LEAD = re.compile(
-    rf"^(?P<n>\d{{1,3}}(?:\.\d{{1,3}})?{_UNIT}?)(?:\s?{_TIMES}\s|\s+|(?=[一-鿿]))(?=[^\W\d]|[A-Za-z0-9]*[^\W\d])", re.IGNORECASE
+    rf"^(?P<n>\d{{1,3}}(?:\.\d{{1,3}})?{_UNIT}?)(?:\s?{_TIMES}\s?|\s+|(?=[一-鿿]))(?=[^\W\d]|[A-Za-z0-9]*[^\W\d])", re.IGNORECASE
 )
 _SPEC = re.compile(
     r"\d[\d.]*\s?(?:mg|g|ml|l|cl|oz|cm|mm|m|pk|s|ug|μg|iu|%|毫克|克|毫升|升|万单位)(?:\s?[*×x/]\s?\d+\s?[^\W\d_]{0,3})*|\d+\s?kg|\d+\s?[片粒支丸袋瓶盒包枚贴][/每]\w+",
     re.IGNORECASE,
 )
+_SIZE = re.compile(r"\d\s?(?:mg|g|kg|ml|l|cm|mm|m|%|片|粒|支|丸|袋|包)$", re.IGNORECASE)
 _GLUED = re.compile(r"(?<=\.\d\d)(?=\d+\.\d\d)")
+_CURRENCY_END = re.compile(r"\s*(?:\bRMB|\bCNY|\bMYR|\bUSD|\bRM|[¥￥$])\s*$")  # of an amount that was read apart
 _NUMBERED = re.compile(r"^\s*\d{1,2}\s?[.、)）](?!\d)\s?")
 _CODE = re.compile(r"^[A-Z]{0,3}[\d-]{5,14}[A-Z]?\s+(?=\S*[^\W\d])|^\d{5,14}$|^[A-Z]{2,4}\d{2,}\b[\d\s/-]*$")
 
@@ -67,7 +69,7 @@ def _pieces(layout: Layout, cell: Cell) -> Iterator[Cell]:
     cuts = {m.start() for m in _GLUED.finditer(text)}
     if not _COUNT.fullmatch(text.strip()) and not any(_sells(m) for m in _PACKED.finditer(text)):
         for span, money in find_money(text):
-            if ("." in span.text or money.currency) and (span.start == 0 or text[span.start - 1].isspace()):
+            if (money.currency or _like_money(span.text)) and (span.start == 0 or text[span.start - 1].isspace()):
                 cuts |= {span.start, span.end}
     edges = [0, *sorted(c for c in cuts if 0 < c < len(text)), len(text)]
     for a, b in itertools.pairwise(edges):
@@ -90,7 +92,7 @@ def _piece_tokens(layout: Layout, cell: Cell) -> Iterator[Token]:
             yield from _piece_tokens(layout, part(packed.end(), len(text)))
     elif is_name(text):
         yield Token(Kind.NAME, cell)
-    elif (found := find_money(text)) and ("." in found[-1][0].text or found[-1][1].currency):
+    elif (found := find_money(text)) and (found[-1][1].currency or _like_money(found[-1][0].text)):
         for span, money in found:
             yield Token(Kind.MONEY, part(span.start, span.end), abs(money.amount))
     elif _COUNT.fullmatch(text.strip()):
@@ -119,7 +121,7 @@ def _sells(match: re.Match[str]) -> bool:
 
 
 def _like_money(text: str) -> bool:
-    return bool(re.search(r"[.,]\d\d$|[^\d.,\s]", text))
+    return bool(re.search(r"[.,]\s?\d\d?$|\.\d{3,}$|[^\d.,\s]", text))
 
 
 def _number(text: str) -> Decimal:
@@ -147,7 +149,8 @@ def trimmed_name(layout: Layout, cell: Cell) -> Cell:
     text = narrow(cell.text)
     start = match.end() if (match := _NUMBERED.match(text)) else 0
     start += match.end() if (match := _CODE.match(text[start:])) and match.end() < len(text) - start else 0
-    return layout.cell(cell.line, cell.start + start, cell.end)
+    end = len(text) - (len(match[0]) if (match := _CURRENCY_END.search(text)) else 0)
+    return layout.cell(cell.line, cell.start + start, cell.start + max(end, start))
 
 
 def lead_count(layout: Layout, cell: Cell) -> tuple[Cell, Cell] | None:
@@ -162,8 +165,9 @@ def lead_count(layout: Layout, cell: Cell) -> tuple[Cell, Cell] | None:
 
 def tail_count(layout: Layout, cell: Cell) -> tuple[Cell, Cell] | None:
     """A count behind the name (Latte x2) and the name, or None."""
-    match = _TAIL.search(narrow(cell.text).rstrip())
-    if not match:
+    text = narrow(cell.text).rstrip()
+    match = _TAIL.search(text)
+    if not match or (match[0][0] in "*×xX" and _SIZE.search(text[: match.start()])):  # 0.25g*6 is the size of a pack
         return None
     return layout.cell(cell.line, cell.start + match.start("n"), cell.start + match.end("n")), layout.cell(
         cell.line, cell.start, cell.start + match.start()

@@ -17,7 +17,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ("deposit", r"押金|[订定]金|deposit"),
     ("total_amount", r"total.{0,5}incl|incl(?:usive|uding)?.{0,4}(?:gst|tax|sst)|含税"),
     ("tax_amount", r"税额|税金|增值税|\btax\b(?! invoice)|\b(?:gst|sst|vat)\b(?! (?:id|no|reg))"),
-    ("service_charge", r"服务费|餐位费|茶位|service|\bsvc\b"),
+    ("service_charge", r"服务费|service|\bsvc\b"),
     ("subtotal", r"小计|原价|折前|不含税|sub.?tot|before|exclu?|items? total|(?:商品|货品|菜品)(?:总|合|金)"),
     ("total_quantity", r"数量|[总件]数|(?:商品|品种|菜品)数|\bqty|\bitems?\b|\bcount\b|\bpcs\b"),
     ("print_date", r"(?:打印|补打|重打|重印|复印|制单|导出).{0,2}(?:日期|时间)?|(?:re)?print"),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from hunyuanocr.fields.items import Item, item_amounts
+from hunyuanocr.fields.items import item_amounts
+from hunyuanocr.fields.itemvalues import Item
 from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.money import find_money
 from hunyuanocr.fields.page import Amount, PageView
