@@ -49,11 +49,22 @@ def words(text: str) -> list[Span]:
     return [Span(start, start + len(inner), inner)] if any(c.isalnum() for c in inner) else []
 
 
+def _moments(text: str) -> list[Span]:
+    """Dates with the time that follows at once; times alone where there is no date."""
+    dates, times = [s for s, _ in find_dates(text)], [s for s, _ in find_times(text)]
+    found = []
+    for day in dates:
+        clock = next((t for t in times if day.end <= t.start and not text[day.end : t.start].strip(" ,，T")), None)
+        end = clock.end if clock else day.end
+        found.append(Span(day.start, end, text[day.start : end]))
+    return found or times
+
+
 _FINDERS: Mapping[FieldType, Callable[[str], list[Span]]] = {
     FieldType.MONEY: lambda text: [s for s, _ in find_money(text)],
     FieldType.DATE: lambda text: [s for s, _ in find_dates(text)],
     FieldType.TIME: lambda text: [s for s, _ in find_times(text)],
-    FieldType.DATETIME: lambda text: [s for s, _ in find_dates(text)],
+    FieldType.DATETIME: _moments,
     FieldType.PHONE: _spans(PHONE),
     FieldType.QUANTITY: _spans(_QUANTITY),
     FieldType.PERCENT: _spans(_PERCENT),

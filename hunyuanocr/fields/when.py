@@ -90,14 +90,19 @@ def choose_time(page: PageView, date: Cell | None) -> tuple[Cell, float] | None:
     link = page.best("time")
     if link and (date is None or link.score >= 0.75 or link.cell.row == date.row):
         return link.cell, link.score
-    others = {
-        (k.cell.row, k.cell.page) for k in page.links if k.field in ("print_date", "due_date", "report_date") and k.score > 0.5
-    }
-    free = [m for m in moments(page, FieldType.TIME) if (m.cell.row, m.cell.page) not in others]
+    others = _rows_of_other_moments(page)
+    free = [m for m in moments(page, FieldType.TIME) if m.cell.row not in others]
     beside = [m.cell for m in free if date is not None and m.cell.page == date.page and m.cell.row == date.row]
     if beside:
         return beside[0], 0.7
     return (free[0].cell, 0.5) if len({m.says for m in free}) == 1 and _alone(page, free[0].cell) else None
+
+
+def _rows_of_other_moments(page: PageView) -> set[int]:
+    """Rows that a label of another date or time begins: printed, opened, due …"""
+    moments_ = (FieldType.DATE, FieldType.TIME, FieldType.DATETIME)
+    other = [k for k in page.labels if k.quality >= 0.6 and not {"date", "time"} & k.fields.keys()]
+    return {k.cell.row for k in other if any(_type(name) in moments_ for name in k.fields)}
 
 
 def _alone(page: PageView, cell: Cell) -> bool:
