@@ -17,6 +17,7 @@ from hunyuanocr.fields.page import PageView
 from hunyuanocr.fields.parties import Block, choose_address, choose_merchant, party_names, trim
 from hunyuanocr.fields.spans import narrow
 from hunyuanocr.fields.total import choose_total
+from hunyuanocr.fields.values import find_values
 from hunyuanocr.fields.when import choose_date, choose_time
 from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 
@@ -48,7 +49,7 @@ class Associator:
         self._choosers: Mapping[str, Callable[[], Sequence[Cell]]] = {
             "total_amount": self._total, "date": self._date, "time": self._time, "merchant": self._merchant,
             "hospital": self._hospital, "seller": self._seller, "address": self._address, "currency": self._currency,
-            "buyer": self._buyer, "payment_method": self._payment_method,
+            "datetime": self._moment, "buyer": self._buyer, "payment_method": self._payment_method,
         }  # fmt: skip
 
     def answer(self, spec: FieldSpec) -> Field:
@@ -95,6 +96,17 @@ class Associator:
     def _time(self) -> Sequence[Cell]:
         found = choose_time(self.page, self._day)
         return [found[0]] if found else []
+
+    def _moment(self) -> Sequence[Cell]:
+        """The date with the time behind it, or in a place of its own."""
+        day = self._day
+        if day is None:
+            return []
+        line = self.page.lines[day.line].text
+        whole = next((s for s in find_values(line, FieldType.DATETIME) if s.start == day.start and s.end > day.end), None)
+        if whole is not None:
+            return [self.page.layout.cell(day.line, whole.start, whole.end)]
+        return [day, *(c for c in self._time() if c.row == day.row or c.row == day.row + 1)]
 
     @cached_property
     def _name_block(self) -> Block | None:

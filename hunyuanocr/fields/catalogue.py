@@ -6,6 +6,7 @@ a person asks for, and `labels` finds it on a page.
 
 from __future__ import annotations
 
+import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -136,13 +137,14 @@ def _index(fields: Iterable[KnownField]) -> dict[str, KnownField]:
     return index
 
 
+_IN_BRACKETS = re.compile(r"[(（][^()（）]*[)）]")  # a unit or a note: total (RM), 金额（元）
 _INDEX = _index(KNOWN.values())
 
 
 def lookup(words: str) -> KnownField | None:
     """The known field that these words name, in Chinese or English, or None; case, spaces, underscores, plural do not matter."""
     key = compact(words)
-    for candidate in (key, _singular(key), key.removeprefix("the"), key.removesuffix("es")):
+    for candidate in (key, compact(_IN_BRACKETS.sub("", words)), _singular(key), key.removeprefix("the"), key.removesuffix("es")):
         if candidate in _INDEX:
             return _INDEX[candidate]
     return None

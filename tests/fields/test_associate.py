@@ -181,6 +181,14 @@ def test_other_amounts_are_no_total(label):
     assert values(page([[(0, label), (20, "36.80")]]), "总金额") == {"总金额": None}
 
 
+def test_a_moment_is_the_date_with_its_time():
+    field = ask(page(SUPERMARKET), "交易时间")["交易时间"]
+    assert field.value == "2026-11-20 18:42:07"
+    assert field.normalized == "2026-11-20T18:42:07"
+    apart = ["欢迎光临", [(0, "Date: 07 Jun 2024"), (14, "Time: 13:20")], [(0, "Total"), (20, "9.00")]]
+    assert ask(page(apart), "datetime")["datetime"].normalized == "2024-06-07T13:20"
+
+
 def test_an_unknown_field_is_found_by_its_own_words():
     rows = ["Pump Number: 7", [(0, "Vehicle plate"), (10, "WXY 1234")], [(0, "房间号"), (8, "1208")], "总金额：20.00"]
     assert values(page(rows), "pump number", "vehicle_plate", "房间号", "driver licence colour") == {

@@ -40,6 +40,10 @@ from hunyuanocr.types import FieldType
         ("患者姓名", "patient"),
         ("姓名", "name"),
         ("运单号", "tracking_number"),
+        ("交易时间", "datetime"),
+        ("时间", "time"),
+        ("Total (RM)", "total_amount"),
+        ("invoiceNo", "invoice_number"),
         ("addresses", "address"),
     ],
 )
