@@ -18,7 +18,7 @@ from hunyuanocr.backends.ppocr.reader import Reader
 from hunyuanocr.config import PpocrSettings
 from hunyuanocr.errors import ConfigError, ReaderFailed, ReaderUnavailable
 from hunyuanocr.types import Page
-from tests.backends.contract import READ, BackendContract, blank_page, read, text_page
+from tests.backends.contract import BackendContract, blank_page, read, text_page
 
 
 def started(settings: PpocrSettings) -> Iterator[PpocrBackend]:
