@@ -93,7 +93,7 @@ _ERRORS: Mapping[str, tuple[str, str]] = {  # code: what went wrong and what to 
 }
 
 _NOTICES: Mapping[str, str] = {  # code: Chinese; English comes with the notice
-    "blurred": "照片有些模糊，结果可能不准，建议重新拍一张。",
+    "blurry": "照片有些模糊，结果可能不准，建议重新拍一张。",
     "glare": "照片有反光，部分文字可能看不清，建议换个角度再拍。",
     "no_evidence": "第二个识别引擎没有运行成功，结果没有在图上核对。",
     "low_resolution": "照片分辨率较低，小字可能认不准，建议靠近一些再拍。",

@@ -1,6 +1,7 @@
 """Both languages are complete, and what a tap asks for is understood."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +42,8 @@ def test_an_unknown_error_speaks_for_itself():
 
 
 def test_a_notice_names_its_page_when_it_is_not_the_first():
-    assert warn(Notice("blurred", "Blurred.", page=2), "zh").startswith("第 3 页")
-    assert warn(Notice("blurred", "Blurred.", page=0), "en") == "Blurred."
+    assert warn(Notice("blurry", "Blurred.", page=2), "zh").startswith("第 3 页")
+    assert warn(Notice("blurry", "Blurred.", page=0), "en") == "Blurred."
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -79,3 +80,12 @@ def test_safe_leaves_nothing_that_a_browser_or_a_template_would_run():
 
 def test_say_chooses_the_language():
     assert (say("copy", "zh"), say("copy", "en")) == ("复制", "Copy")
+
+
+def test_every_warning_that_the_code_can_give_is_there_in_chinese():
+    root = Path(__file__).parent.parent.parent
+    sources = [*(root / "hunyuanocr").rglob("*.py"), *(root / "api").rglob("*.py")]
+    codes = {code for path in sources for code in re.findall(r'Notice\(\s*"(\w+)"', path.read_text(encoding="utf-8"))}
+    assert {"blurry", "glare", "low_resolution"} <= codes
+    for code in codes:
+        assert warn(Notice(code, "English."), "zh") != "English.", code
