@@ -10,6 +10,7 @@ from hunyuanocr.fields.layout import Cell
 from hunyuanocr.fields.normalize import normalize
 from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 
+_SURE = 0.6  # a reader's line that is less sure is as often wrong as right
 # What the columns of line items hold.
 COLUMN_TYPES: Mapping[str, FieldType] = {
     "name": FieldType.NAME, "quantity": FieldType.QUANTITY, "unit_price": FieldType.MONEY, "amount": FieldType.MONEY,
@@ -28,12 +29,11 @@ def joined(texts: Sequence[str]) -> str:
 
 
 def from_cells(key: str, type: FieldType, cells: Sequence[Cell], lines: Sequence[Line]) -> Field:
-    """The field whose value fills these cells."""
+    """The field whose value fills these cells. It is no proof of a value where the reader itself was unsure of a line."""
     place = Place(tuple((c.line, c.start, c.end) for c in cells))
-    value = joined([c.text for c in cells])
-    return Field(
-        key, type, value, normalize(value, type), place.box(lines), place.page(lines), place.confidence(lines), grounded=True
-    )
+    value, confidence = joined([c.text for c in cells]), place.confidence(lines)
+    sure = confidence is None or confidence >= _SURE
+    return Field(key, type, value, normalize(value, type), place.box(lines), place.page(lines), confidence, grounded=sure)
 
 
 def from_value(

@@ -189,7 +189,7 @@ def _grounded(associator: Associator, spec: FieldSpec, value: Any, confidence: f
     if spec.type is FieldType.ROWS or isinstance(value, (list, tuple)):
         return rows_field(spec, [_grounded_row(row, lines, confidence) for row in value or () if row])
     if isinstance(value, Mapping):
-        value = value.get("value")
+        value = value["value"] if "value" in value else " ".join(str(part) for part in value.values() if part)
     cells = associator.cells(spec) if value is not None else ()
     near = Place(tuple((c.line, c.start, c.end) for c in cells)) if cells else None
     if near is not None and comparable(" ".join(c.text for c in cells), spec.type) == comparable(str(value), spec.type):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunyuanocr.fields import ground_values
+from hunyuanocr.fields import find_fields, ground_values
 from hunyuanocr.types import FieldSpec, FieldType, Line
 from tests.fields.pages import page, spec
 from tests.fields.test_associate import MALAYSIAN, SUPERMARKET
@@ -81,6 +81,18 @@ def test_rows_are_grounded_cell_by_cell():
     field = ground({"items": [good, bad]}, lines)["items"]
     assert not field.grounded
     assert [cell.grounded for cell in field.rows[1].values()] == [False, True, True]
+
+
+def test_money_as_an_object_is_understood():
+    field = ground({"total": {"amount": "20.65", "currency": "MYR"}}, page(MALAYSIAN))["total"]
+    assert field.grounded
+    assert field.normalized == {"amount": "20.65", "currency": "MYR"}
+
+
+def test_a_line_the_reader_was_unsure_of_proves_nothing():
+    lines = [Line(line.text, line.box, 0.4) for line in page(MALAYSIAN)]
+    field = find_fields(lines, [spec("total")], [(1000, 2000)])[0]
+    assert (field.value, field.confidence, field.grounded) == ("RM 20.65", 0.4, False)
 
 
 def test_no_value_no_lines():
