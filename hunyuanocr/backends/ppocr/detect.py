@@ -22,12 +22,14 @@ _MOST_BLOBS = 3000
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """`long_side` caps the network's input, `short_side` is what small pictures are enlarged to (at most `enlarge` times).
+    """`long_side` and `pixels` cap the network's input, `short_side` is what small pictures are enlarged to (at most `enlarge`
+    times).
 
     `threshold` cuts the map, `box_threshold` is the least mean probability of a box, `grow` DB's unclip ratio.
     """
 
     long_side: int = 2048
+    pixels: int = 2048 * 2048
     short_side: int = 736
     enlarge: float = 2.0
     threshold: float = 0.3
@@ -57,6 +59,7 @@ class Detector:
         """Width and height of the network's input for a page of this size."""
         wanted = self._options
         scale = min(max(1.0, wanted.short_side / min(columns, rows)), wanted.enlarge, wanted.long_side / max(columns, rows))
+        scale = min(scale, (wanted.pixels / (columns * rows)) ** 0.5)
         most = wanted.long_side // _STEP * _STEP
         width, height = (min(most, max(_STEP, round(side * scale / _STEP) * _STEP)) for side in (columns, rows))
         return width, height
