@@ -101,6 +101,10 @@ def _grouped(page: PageView, rows: Sequence[Sequence[Cell]]) -> list[_Group]:
     return _values_first(parts) if below else _names_first(parts, together >= apart, columns)
 
 
+def _is_money(token: Token) -> bool:
+    return token.kind is Kind.MONEY
+
+
 def _under_heads(page: PageView, row: Sequence[Cell]) -> tuple[list[tuple[str, Cell]], list[Cell]]:
     """Cells under heads whose values may be words (result, reference, unit, usage, specification), and the other cells."""
     columns = page.table.columns if page.table else ()
@@ -122,6 +126,7 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
     sum, and the list ends.
     """
     groups: list[_Group] = []
+    lone = sum(any(map(_is_money, p.values)) for p in parts) == 1
     for number, part in enumerate(parts):
         last = groups[-1] if groups else None
         goes_on = (
@@ -134,8 +139,9 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
         if part.usage and last is not None:
             last.usage += part.usage
         elif last is not None and not part.names:
-            complete = any(t.kind is Kind.MONEY for t in last.values) and len(last.values) >= columns
-            complete = complete and any(t.kind is Kind.MONEY for t in part.values)
+            complete = any(map(_is_money, last.values)) and len(last.values) >= columns and any(map(_is_money, part.values))
+            if lone and any(map(_is_money, part.values)) and last.values:
+                break  # the only amount of a list that counts without prices is its sum
             if complete and (not last.tail or len(part.values) < min(columns, 2)):
                 if any(p.names and p.values for p in parts[number + 1 :]):
                     continue  # the name of this amount was not read

@@ -18,6 +18,7 @@ from hunyuanocr.types import FieldSpec, FieldType, Line
 
 _SEPARATORS = ":=;|#."
 CURRENCY_WORDS = re.compile(r"\b(?:rm|myr|rmb|cny|usd|sgd)\b|[¥￥$]|[(（]元[)）]|[大小]写", re.IGNORECASE)
+_LOOK_ALIKE = str.maketrans("0158i", "olsbl")  # T0TAL, TOTAI: letters and digits that readers take for one another
 _BRACKET = re.compile(r"\s?[(\[【][^()\[\]\d]{1,20}[)\]】]")
 _FUZZY = 84.0  # share of equal letters, per cent: one wrong letter in seven
 
@@ -66,7 +67,8 @@ class LabelFinder:
             "change",
             "print_date",
         }
-        self._fuzzy = [key for key, fields in self.words.items() if len(key) >= 4 and (key in own or fuzzy & fields.keys())]
+        keys = (key for key, fields in self.words.items() if len(key) >= 4 and (key in own or fuzzy & fields.keys()))
+        self._fuzzy = {key.translate(_LOOK_ALIKE): key for key in keys}
 
     def find(self, layout: Layout) -> list[Label]:
         """All labels, in reading order."""
@@ -120,10 +122,11 @@ class LabelFinder:
         if not 2 <= len(key) <= 40:
             return []
         colon = narrow(layout.lines[cell.line].text)[end:].lstrip()[:1] == ":"
-        best = process.extractOne(key, self._fuzzy, scorer=fuzz.ratio, score_cutoff=_FUZZY)
+        best = process.extractOne(key.translate(_LOOK_ALIKE), self._fuzzy.keys(), scorer=fuzz.ratio, score_cutoff=_FUZZY)
+        near = self.words[self._fuzzy[best[0]]] if best is not None else {}
         meant = meaning(layout.lines[cell.line].text[:end]) if len(key) <= 24 else None
-        if best is not None and (meant is None or meant in self.words[best[0]]):  # "Total charges" is no misread "Total change"
-            return [Label(layout.cell(cell.line, 0, end), self.words[best[0]], 0.9 * best[1] / 100, colon)]
+        if best is not None and (meant is None or meant in near):  # "Total charges" is no misread "Total change"
+            return [Label(layout.cell(cell.line, 0, end), near, 0.9 * best[1] / 100, colon)]
         sure = 0.9 if colon or not alone or end < len(layout.lines[cell.line].text) else 0.5
         return [Label(layout.cell(cell.line, 0, end), {meant: 0.7}, sure, colon)] if meant else []
 

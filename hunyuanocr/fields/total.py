@@ -129,20 +129,21 @@ def _candidates(page: PageView, rows_of_items: Sequence[Item]) -> list[Candidate
             continue
         value, row = a.money.amount, a.cell.row
         whole_line = a.cell.end - a.cell.start >= len(page.lines[a.cell.line].text.strip()) - 1
+        an_item = own == 0 and (a.cell.line, a.cell.start) in in_items
         features = {
             "label": own,
             "labelled": float(own >= 0.6 and own > other),
             "other": other if other > own else 0.0,
             "paid_less_change": float(_near(value, targets["paid_less_change"])),
-            "items_sum": float(_near(value, targets["items_sum"]) and (own > 0 or len(items) > 1 or whole_line)),
+            "items_sum": float(_near(value, targets["items_sum"]) and not an_item),
             "subtotal_and_tax": float(_near(value, targets["subtotal_and_tax"], _ROUNDING)),
             "rounded": float(_near(value, targets["rounded"])),
-            "before_payment": float(row == payment),
+            "before_payment": float(row == payment and not an_item),
             "repeated": float(sum(b.money.amount == value for b in amounts) > 1),
             "largest": float(value == largest),
             "height": min(max(a.cell.h / page.layout.height - 1.1, 0.0), 1.0),
             "alone": float(rows[row] == 1 and whole_line and row > max(last_item, len(page.layout.rows) // 3) and other < 0.3),
-            "only": float(len({b.money.amount for b in free}) == 1 and whole_line),
+            "only": float(len({b.money.amount for b in free}) == 1 and whole_line and not an_item),
             "currency": float(a.money.currency is not None),
             "late": float(row > late),
         }

@@ -63,6 +63,10 @@ def test_no_total_where_only_decoys_are_printed():
     assert values(page(decoys), "总金额") == {"总金额": None}
 
 
+def test_no_total_where_the_sum_itself_is_not_printed():
+    assert values(page([*SUPERMARKET[:8], *SUPERMARKET[9:]]), "总金额", "收款") == {"总金额": None, "收款": "50.00"}
+
+
 def test_no_date_where_only_the_printing_is_dated():
     undated = [*SUPERMARKET[:3], *SUPERMARKET[4:]]
     assert values(page(undated), "日期") == {"日期": None}
