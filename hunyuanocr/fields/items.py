@@ -31,17 +31,26 @@ class _Group:
     fixed: list[tuple[str, Cell]] = field(default_factory=list)  # cells that stand under a head of words
     tail: int = 0  # how many of the names came in rows of their own below the values
 
+    @property
+    def priced(self) -> bool:
+        """Whether an amount is among its values."""
+        return any(t.kind is Kind.MONEY for t in self.values)
+
+    def copy(self) -> _Group:
+        """A new item that begins with these names and values."""
+        return _Group(list(self.names), list(self.values), fixed=self.fixed)
+
 
 def find_items(page: PageView) -> list[Item]:
     """The line items of the document, top to bottom; empty where there are none."""
     rows = list(_region(page))
     groups = [g for g in _grouped(page, rows) if g.names and (g.values or g.usage or g.fixed)]
-    priced = any(t.kind is Kind.MONEY for g in groups for t in g.values)
+    priced = any(g.priced for g in groups)
     counted = page.table is not None or page.kind == "prescription" or any(is_numbered(g.names[0].cell.text) for g in groups)
     if not priced and not counted and len(groups) < 2:
         return []
     if priced:
-        groups = [g for g in groups if any(t.kind is Kind.MONEY for t in g.values)]
+        groups = [g for g in groups if g.priced]
     before = _counts_before(groups)
     return [_item(page, group, before) for group in groups]
 
@@ -101,10 +110,6 @@ def _grouped(page: PageView, rows: Sequence[Sequence[Cell]]) -> list[_Group]:
     return _values_first(parts) if below else _names_first(parts, together >= apart, columns)
 
 
-def _is_money(token: Token) -> bool:
-    return token.kind is Kind.MONEY
-
-
 def _under_heads(page: PageView, row: Sequence[Cell]) -> tuple[list[tuple[str, Cell]], list[Cell]]:
     """Cells under heads whose values may be words (result, reference, unit, usage, specification), and the other cells."""
     columns = page.table.columns if page.table else ()
@@ -126,40 +131,56 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
     sum, and the list ends.
     """
     groups: list[_Group] = []
-    lone = sum(any(map(_is_money, p.values)) for p in parts) == 1
+    lone = sum(part.priced for part in parts) == 1
     for number, part in enumerate(parts):
         last = groups[-1] if groups else None
-        goes_on = (
-            last is not None
-            and part.names
-            and not (part.values or part.fixed)
-            and bool(last.values or last.fixed) == wrapped
-            and not is_numbered(part.names[0].cell.text)
-        )
-        if part.usage and last is not None:
+        if last is None:
+            if part.names:
+                groups.append(part.copy())
+        elif part.usage:
             last.usage += part.usage
-        elif last is not None and not part.names:
-            complete = any(map(_is_money, last.values)) and len(last.values) >= columns and any(map(_is_money, part.values))
-            if lone and any(map(_is_money, part.values)) and last.values:
+        elif not part.names:
+            if lone and part.priced and last.values:
                 break  # the only amount of a list that counts without prices is its sum
-            if complete and (not last.tail or len(part.values) < min(columns, 2)):
-                if any(p.names and p.values for p in parts[number + 1 :]):
-                    continue  # the name of this amount was not read
-                break
-            if complete:  # the name above was not the rest of the last item's, but this one's
-                names = last.names[-last.tail :]
-                last.names, last.tail = last.names[: -last.tail], 0
-                groups.append(_Group(names))
-            groups[-1].values += part.values
-        elif goes_on and last is not None and (last.names or last.values):
+            if _fits(last, part, columns):
+                groups += _divided(last, part, columns)
+                groups[-1].values += part.values
+            elif not any(p.names and p.values for p in parts[number + 1 :]):
+                break  # else the name of this amount was not read
+        elif _goes_on(last, part, wrapped):
             last.names += part.names
             last.tail += len(part.names) if last.values or last.fixed else 0
-        elif last is not None and part.names and not last.values and not last.usage and part.values and not wrapped:
+        elif not wrapped and part.values and not last.values and not last.usage:
             last.names += part.names
             last.values += part.values
-        elif part.names:
-            groups.append(_Group(list(part.names), list(part.values), fixed=part.fixed))
+        else:
+            groups.append(part.copy())
     return groups
+
+
+def _complete(last: _Group, part: _Group, columns: int) -> bool:
+    """Whether the item above has its amount already, so that another amount is not its own."""
+    return last.priced and part.priced and len(last.values) >= columns
+
+
+def _fits(last: _Group, part: _Group, columns: int) -> bool:
+    """Whether values alone in a row can be the item's above, or those of the name that stands below its values."""
+    return not _complete(last, part, columns) or (last.tail > 0 and len(part.values) >= min(columns, 2))
+
+
+def _divided(last: _Group, part: _Group, columns: int) -> list[_Group]:
+    """A new item of the names below the values of the last, if it is complete: they were not the rest of its name."""
+    if not _complete(last, part, columns):
+        return []
+    names = last.names[-last.tail :]
+    last.names, last.tail = last.names[: -last.tail], 0
+    return [_Group(names)]
+
+
+def _goes_on(last: _Group, part: _Group, wrapped: bool) -> bool:
+    """Whether a name without values belongs to the item above it."""
+    alone = not (part.values or part.fixed) and not is_numbered(part.names[0].cell.text)
+    return alone and bool(last.values or last.fixed) == wrapped
 
 
 def _values_first(parts: Sequence[_Group]) -> list[_Group]:
