@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.patterns import is_safe
 from hunyuanocr import types as t
@@ -28,8 +28,6 @@ def _json(value: Any) -> Any:
     """Forms carry JSON as text."""
     if not isinstance(value, str):
         return value
-    if not value.strip():
-        return None
     try:
         return json.loads(value, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -40,9 +38,8 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _empty_is_none(value: Any) -> Any:
-    """Forms send '' for what is left out."""
-    return None if isinstance(value, str) and not value.strip() else value
+def _blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _encodable(value: Any) -> Any:
@@ -72,11 +69,7 @@ def _modest(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _fast(value: Any) -> Any:
-    return value or "fast"
-
-
-Word = Annotated[Annotated[str, Field(max_length=4000)] | None, BeforeValidator(_empty_is_none), BeforeValidator(_encodable)]
+Word = Annotated[Annotated[str, Field(max_length=4000)] | None, BeforeValidator(_encodable)]
 Name = Annotated[str, BeforeValidator(_encodable), Field(max_length=200)]
 Schema = Annotated[dict[str, Any], BeforeValidator(_modest), BeforeValidator(_encodable)]
 Names = Annotated[list[Name], Field(max_length=100)]
@@ -86,6 +79,14 @@ class OcrRequest(BaseModel):
     """What may stand beside the picture. Unknown keys are ignored, so that older programs need no change."""
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_out(cls, values: Any) -> Any:
+        """Programs send '' or null for what they leave out: the default holds, and an alias is not hidden by it."""
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if value is not None and not _blank(value)}
 
     instruction: Annotated[
         Word,
@@ -124,7 +125,6 @@ class OcrRequest(BaseModel):
     language: Annotated[Word, Field(examples=["en"], description="Target of a translation.")] = None
     evidence: Annotated[
         str,
-        BeforeValidator(_fast),
         BeforeValidator(_encodable),
         Field(
             max_length=40,

@@ -86,16 +86,14 @@ async def _drain(request: Request, message: Message) -> None:
 
 
 async def _from_form(parts: list[Part]) -> Upload:
-    files = [p for p in parts if p.is_file or p.name in FILE_KEYS]
+    files = [p for p in parts if p.data and (p.is_file or p.name in FILE_KEYS)]  # browsers send empty inputs along
     if len(files) > 1:
         raise TooManyFiles(f"{len(files)} files came with one request.")
     if not files:
-        raise EmptyInput("The form has no file.")
+        raise EmptyInput("The form has no file, or an empty one.")
     (picture,) = files
     if picture.name not in FILE_KEYS:
         raise EmptyInput(f"The form's file is called '{picture.name[:40]}'.", hint="Call it 'file', 'image' or 'image_file'.")
-    if not picture.data:
-        raise EmptyInput("The file is empty.")
     values: dict[str, Any] = {}
     for part in parts:
         if part is not picture:
@@ -114,11 +112,11 @@ def _from_json(body: bytes) -> Upload:
         raise BadRequest("The body is not JSON.", hint="Send an object in UTF-8, with base64 in 'image'.") from e
     if not isinstance(values, dict):
         raise BadRequest("The body is JSON, but not an object.", hint='Send {"image": "<base64>", "instruction": "…"}.')
-    pictures = [values.pop(key) for key in FILE_KEYS if values.get(key) is not None]
+    pictures = [picture for key in FILE_KEYS if (picture := values.pop(key, None)) not in (None, "")]
     if len(pictures) > 1:
         raise TooManyFiles(f"{len(pictures)} pictures came with one request.")
     wanted = _wanted(values)
-    if not pictures or pictures[0] == "":
+    if not pictures:
         raise EmptyInput("The request has no picture.")
     if not isinstance(pictures[0], str):
         raise InvalidBase64("The picture is not a string.")

@@ -13,10 +13,9 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.routing import Mount
 
+from api import errors
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
 from web.desk import Desk, Session, View, failed_upload
@@ -43,14 +42,9 @@ def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
         head=f"<style>{asset('page.css')}</style>", js=asset("page.js"), favicon_path=str(HERE / "favicon.png"),
     )  # fmt: skip
     page = next(route.app for route in reversed(app.routes) if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
-    page.add_exception_handler(ClientDisconnect, _gone)
+    errors.install(page)  # what the page refuses has the API's form too, and a phone that leaves in the middle is no error
     app.state.end_streams = page.stop_event.set  # an open page holds a stream that would keep a server from ending
     return app
-
-
-def _gone(request: Request, error: Exception) -> Response:
-    """A phone left in the middle of an upload: nothing to report, nobody to tell. What arrived is swept up."""
-    return Response(status_code=499)
 
 
 def _theme() -> gr.themes.Base:

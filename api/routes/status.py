@@ -47,3 +47,7 @@ async def models(request: Request, pipeline: ThePipeline) -> ModelsAnswer:
         detail=request.app.state.why or found.detail,
     )  # fmt: skip
     return ModelsAnswer(data=[reader])
+
+
+for path, probe in (("/health", health), ("/ready", ready)):  # some watchdogs look at the head alone
+    router.add_api_route(path, probe, methods=["HEAD"], include_in_schema=False)

@@ -140,9 +140,24 @@ async def test_no_text_is_success(client, reader):
 
 
 async def test_empty_parameters_are_left_out_ones(client):
-    data = dict.fromkeys(("instruction", "task", "fields", "schema", "language", "evidence"), "")
-    r = await client.post("/ocr", files={"file": IMAGE}, data=data)
-    assert (r.status_code, r.json()["task"]) == (200, "read")
+    names = ("instruction", "task", "fields", "schema", "language", "evidence", "stream", "response")
+    form = await client.post("/ocr", files={"file": IMAGE}, data=dict.fromkeys(names, ""))
+    as_json = [await client.post("/ocr", json={"image": B64} | dict.fromkeys(names, empty)) for empty in ("", None)]
+    for r in (form, *as_json):
+        assert (r.status_code, r.json()["task"]) == (200, "read"), r.text
+
+
+async def test_an_empty_alias_hides_nothing(client):
+    for empty in ("", None, "  "):
+        wish = {"instruction": empty, "prompt": "提取日期", "response": "fields"}
+        assert (await client.post("/ocr", json={"image": B64, **wish})).json() == {"date": None}
+    r = await client.post("/ocr", json={"image": B64, "file": "", "image_file": None})
+    assert r.status_code == 200, r.text
+    r = await client.post("/ocr", files={"file": IMAGE}, data={"image": ""})
+    assert r.status_code == 200, r.text
+    for nothing in ({"image": ""}, {"image": "", "file": ""}):
+        assert (await client.post("/ocr", files={"x": (None, "1")}, data=nothing)).json()["code"] == "empty_input"
+        assert (await client.post("/ocr", json=nothing)).json()["code"] == "empty_input"
 
 
 async def test_request_ids_are_echoed_when_sane_and_made_when_not(client):

@@ -156,3 +156,9 @@ def test_the_api_without_page_is_light():
     code = f"import sys, api.app; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert out.stdout.strip() == "[]"
+
+
+async def test_probes_may_ask_for_the_head_alone(client):
+    for path in ("/health", "/ready"):
+        r = await client.head(path)
+        assert (r.status_code, r.content) == (200, b"")

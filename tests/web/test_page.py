@@ -248,3 +248,8 @@ def test_the_api_answers_beside_the_page(served, receipt):
         assert (done.status_code, done.json()) == (200, {"total_amount": "¥36.80"})
     assert "gradio" in httpx.get(served.page).text
     assert httpx.get(served.api).status_code == 404, "the port of the devices has no page"
+
+
+def test_the_page_refuses_in_the_form_of_the_api(served):
+    r = httpx.get(f"{served.page}/nowhere")
+    assert (r.status_code, r.json()["code"], r.json()["request_id"]) == (404, "not_found", r.headers["x-request-id"])
