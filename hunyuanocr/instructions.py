@@ -14,9 +14,11 @@ from typing import Any
 
 from hunyuanocr.errors import InvalidValue, UnknownTask
 from hunyuanocr.fields import schema as json_schema
-from hunyuanocr.fields.catalogue import lookup
+from hunyuanocr.fields.catalogue import KnownField, lookup
+from hunyuanocr.fields.meanings import simplified
+from hunyuanocr.fields.table import column_named
 from hunyuanocr.phrases import AND, ANY_LANGUAGE, HOW_MUCH, INTO, JOBS, LANGUAGES, NOISE, POLITE, THINKING, VERBS, WHERE
-from hunyuanocr.types import Evidence, FieldSpec, Task, TaskKind
+from hunyuanocr.types import Evidence, FieldSpec, FieldType, Task, TaskKind
 
 MAX_INSTRUCTION = 4000  # characters; longer ones are pasted documents, not instructions
 MAX_FIELDS = 64
@@ -24,6 +26,10 @@ MAX_FIELDS = 64
 _STRONG = re.compile(r"[,，、;；\n|]+|\s\+\s|\s&\s")
 _WEAK = re.compile(AND, re.IGNORECASE)
 _QUOTED = re.compile(r"[\"'“”‘’「『]([^\"'“”‘’「」『』]+)[\"'“”‘’」』]")
+_TEMPLATE = re.compile(r"[\"']([^\"'{}:]+)[\"']\s*:")  # of an answer that the person wants: {"total": "", "date": ""}
+_NUMBERING = re.compile(r"(?:^|(?<=[\s:：,，;；]))\d{1,2}\s?(?:[.)]\s|[、）．]\s?|\.(?=[^\W\d]))")
+_OF = re.compile(r"(?P<head>.+?) (?:of|on|for|from|at) (?:the |this )?(?P<tail>.+)", re.IGNORECASE)
+_EVERY = re.compile(r"(?:所有|全部|每[个种样项])的?|(?:all|every|each)(?: the)? ", re.IGNORECASE)
 _REMARK = re.compile(r"[(（][^)）]*[)）]?")
 _EDGE = " \t\r\n.,:;!?。，：；！？、的()（）[]【】{}\"'"
 _NO_FIELD = frozenset(
@@ -58,16 +64,17 @@ def understand(
 
 def asked_fields(sentence: str) -> list[str]:
     """The fields that a sentence names, in the person's words: "提取总金额和日期" → ["总金额", "日期"]."""
-    quoted = _QUOTED.findall(sentence)
+    quoted = _TEMPLATE.findall(sentence) if "{" in sentence else _QUOTED.findall(sentence)
     if quoted:
         return [q for piece in quoted for q in _pieces(piece)]
     bare = unicodedata.normalize("NFKC", sentence)
-    if re.search(HOW_MUCH, bare, re.IGNORECASE) and not any(lookup(word) for word in _named(bare)):
+    if re.search(HOW_MUCH, bare, re.IGNORECASE) and not any(_known(word) for word in _named(bare)):
         return ["total_amount"]
-    return _named(bare)
+    return _without_columns(_named(bare))
 
 
 def _named(bare: str) -> list[str]:
+    bare = _NUMBERING.sub("\n", bare)
     after_colon = re.split(r"[:：]", bare, maxsplit=1)
     if len(after_colon) == 2 and after_colon[1].strip():  # "extract the fields: merchant, date, total"
         bare = after_colon[1]
@@ -81,10 +88,34 @@ def _pieces(part: str) -> list[str]:
     part = re.sub(r"^(the|an?|its|and|和)\b\s*", "", part.strip(_EDGE), flags=re.IGNORECASE).strip(_EDGE)
     if part.lower() in _NO_FIELD:
         return []
-    if lookup(part) or not _WEAK.search(part):
-        bare = _REMARK.sub("", part).strip(_EDGE)
-        return [bare if lookup(bare) and not lookup(part) else part]  # 总金额(含税) is 总金额
-    return [piece for half in _WEAK.split(part) for piece in _pieces(half)]
+    halves = _WEAK.split(part)
+    if _known(part) or len(halves) == 1 or not all(halves):
+        return _slashed(part) or [_plain(part)]
+    return [piece for half in halves for piece in _pieces(half)]
+
+
+def _plain(part: str) -> str:
+    """The part of a field's wording that is a known name, if one is: 总金额(含税), name of the merchant, 所有药品."""
+    candidates = [part, _REMARK.sub("", part).strip(_EDGE), _EVERY.sub("", part, count=1)]
+    if phrase := _OF.fullmatch(part):
+        candidates += [phrase["tail"], phrase["head"]] if phrase["head"].lower() in ("name", "value") else [phrase["head"]]
+    return next((c for c in candidates if _known(c)), part)
+
+
+def _slashed(part: str) -> list[str]:
+    """发票号码/开票日期 are two fields, km/h is one."""
+    halves = [half.strip(_EDGE) for half in part.split("/")]
+    return halves if len(halves) > 1 and not _known(part) and all(_known(half) for half in halves) else []
+
+
+def _without_columns(names: list[str]) -> list[str]:
+    """Who asks for the goods with their 数量 and 单价 asks for rows, which have these as columns."""
+    rows = any(known.type is FieldType.ROWS for name in names if (known := _known(name)))
+    return [name for name in names if not (rows and _known(name) is None and column_named(name))]
+
+
+def _known(words: str) -> KnownField | None:
+    return lookup(words) or lookup(simplified(words))
 
 
 def _kind(task: str | None, has_specs: bool, instruction: str) -> TaskKind:
@@ -106,7 +137,7 @@ def _guess(instruction: str) -> TaskKind:
     if not instruction:
         return TaskKind.READ
     named = asked_fields(instruction)
-    known = [name for name in named if lookup(name)]
+    known = [name for name in named if _known(name)]
     if known and len(known) == len(named):  # "table number and total": every word is a field, whatever else it resembles
         return TaskKind.EXTRACT
     bare = re.sub(POLITE, " ", instruction, flags=re.IGNORECASE).strip(_EDGE)
@@ -121,7 +152,9 @@ def _guess(instruction: str) -> TaskKind:
 
 
 def _looks_like_a_field(words: str) -> bool:
-    """A field's name is short; a clause is a question for a language model."""
+    """A field's name is short; a clause is a question for a language model, and signs alone are no name."""
+    if not any(map(str.isalnum, words)):
+        return False
     wide = sum("一" <= c <= "鿿" for c in words)
     return len(words) <= 12 if wide else len(words.split()) <= 4
 
@@ -132,7 +165,7 @@ def _specs(names: Iterable[str], *, keep_key: bool) -> tuple[FieldSpec, ...]:
     for words in names:
         if not words.strip():
             raise InvalidValue("A field has an empty name.", hint="Leave empty names out of 'fields'.")
-        known = lookup(words)
+        known = _known(words)
         key = words if keep_key or known is None else known.name
         specs.setdefault(key, FieldSpec(key, known.name, known.type) if known else FieldSpec(key))
     return tuple(specs.values())

@@ -36,11 +36,11 @@ JOBS: tuple[tuple[TaskKind, str], ...] = (  # tried in this order
         TaskKind.READ,
         either(
             rf"(?:[全所]有?部?|图中的?|图片中的?|上面的?|识别|提取|读取)[^,，。]{{0,6}}{_TEXT_ZH}[。.!！]?$",
-            "^(?:识别|读取|读图|全文)$",
+            "^(?:识别|读取?|读图|全文)$",
             r"^(?:识别|读取?|看看?)\s*这?[张个份]?(?:图片?|照片|小票|收据|发票|单[子据]|文档|页面)$",
             "^ocr$",
             "(?:all|full|any|every|whole|extract|read|recogni[sz]e) (?:of )?(?:the )?(?:printed |visible |plain )?(?:text|words)",
-            "(?:read|extract|get|show|list) (?:everything|all)$",
+            "(?:read|extract|get|show|list) (?:everything|(?:all|every)(?: (?:the )?(?:fields?|info(?:rmation)?|data|details))?)$",
             "[提读获][取出].?(?:所有|全部|一切)[^,，。]{0,2}(?:信息|字段|数据)?$",
             "^(?:read|ocr|transcribe)(?: it| this| all| everything| (?:the|this) (?:image|picture|page|photo|receipt))?[.!]?$",
             "what does (?:it|this) say",
@@ -55,10 +55,10 @@ POLITE = either(
 VERBS = either(
     "提取出?|识别出?|抽取|获取|读取|读出|找出|查找|查询|输出|返回|列出|显示|告诉我|看一下|看看",
     "extract|get|find|read|return|output|list|show|fetch|pull(?: out)?|grab|capture|recogni[sz]e|detect|identify",
-    "what(?:'s| is| are| was| were)|how much(?: is| was)?|which|who(?:'s| is| was)?|when(?: is| was)?",
+    "谁是", "what(?:'s| is| are| was| were)|how much(?: is| was)?|which|who(?:'s| is| was)?|when(?: is| was)?",
 )
 WHERE = either(  # where the field stands: "发票上的", "on this receipt"
-    r"[这该此]?[张个份]?(?:图片|图像|图|照片|发票|小票|收据|票据|单据|处方笺?|药单|账单|名片|快递单|面单|[化检]验单|报告单?|文档|页面|证件|卡片)"
+    r"[这该此]?[张个份]?(?:图片|图像|图|照片|发票|小票|收据|票据|单据|处方笺?|药单|账单|名片|快递单|面单|[化检]验单|报告单?|文档|页面|证件|卡片|表格)"
     r"[上中里内]?面?[的:]",
     "(?:from|on|in|of|for) (?:the |this |my |that |an? )?"
     "(?:image|picture|photo|receipt|invoice|bill|document|page|scan|prescription|label|card|report|slip)",
@@ -67,6 +67,8 @@ NOISE = either(
     r"[并且]?(?:请)?(?:按照?|以|用|为|成)\s*json\s*(?:格式|形式)?(?:返回|输出|表示)?|json\s*格式",
     "的?(?:字段)?内容|的值|(?:这些|以下|下列|如下)?字段(?:信息)?",
     "是(?:多少|什么|几号|哪天|谁|哪家|啥)|有?多少钱?|[吗呢]|出来|等?信息",
+    "(?:不要|无需|不用|别)(?:其[他它]|别的|多余|任何)[^,，。;；]*", "[只仅](?:需要?|要)?(?:返回|输出|提取)?|的(?:数字|数值)",
+    "(?:is|are|was|were|has been) (?:charged|paid|due|printed|shown|written|listed)|(?:no|and) (?:other|nothing) (?:text|words|else)",
     "(?:as|in|to|into) (?:a )?json(?: format| object)?", "(?:the )?(?:following )?(?:fields?|values?|keys?)(?: called| named)?",
     "only|just",
 )
@@ -74,8 +76,8 @@ HOW_MUCH = either(
     "多少钱|[总一][共计]多少|花了多少|付了多少", "how much", "what (?:did|do|have) (?:i|we) (?:pay|paid|owe|spend|spent)",
 )
 THINKING = either(  # what only a language model can do: questions, and verbs that are about the whole picture
-    r"怎么|怎样|如何|什么|为啥|为何|哪|谁|吗|呢|是否|是不是|有没有|能不能|可以|总结|概括|描述|解释|介绍|说明|分析|计算|比较|判断|检查|写|你好",
+    r"怎么|怎样|如何|什么|为啥|为何|哪|谁|吗|呢|是否|是不是|有没有|能不能|可以|几[个张人次种]|总结|概括|描述|解释|介绍|说明|分析|计算|比较|判断|检查|写|你好",
     r"how|why|what|who|where|when|is|are|does|do|did|can|should|was|were|has|have|hi|hello|thanks",
     "describe|summari[sz]e|explain|count|compare|check|write|analy[sz]e|calculate|classify|convert|answer|tell",
 )
-AND = either("以及|还有|和|与|及|跟", "and|plus|as well as")
+AND = either("以及|还有|和|与|及|跟", "and|plus|as well as|(?:along )?with(?: (?:its|their))?")

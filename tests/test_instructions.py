@@ -36,6 +36,16 @@ def test_one_known_field_however_it_is_asked(sentence):
     ("患者姓名 及 药费", ["patient", "total_amount"]),
     ("get phone & address", ["phone", "address"]), ("把日期和总金额提取出来", ["date", "total_amount"]),
     ("how much is the tax?", ["tax_amount"]), ("日期是多少，一共多少钱", ["date", "total_amount"]),
+    ("提取以下字段：\n1. 总金额\n2. 日期\n3、商户", ["total_amount", "date", "merchant"]),
+    ("Extract the following: 1. total 2. date 3. merchant", ["total_amount", "date", "merchant"]),
+    ('返回 {"total": "", "date": "", "店名": ""}', ["total_amount", "date", "merchant"]),
+    ("发票号码/开票日期", ["invoice_number", "date"]), ("提取發票號碼和總金額", ["invoice_number", "total_amount"]),
+    ("提取总金额，不要其他内容", ["total_amount"]), ("只返回总金额的数字", ["total_amount"]), ("谁是收银员", ["cashier"]),
+    ("Extract the total and nothing else", ["total_amount"]), ("How much tax was charged?", ["tax_amount"]),
+    ("What is the name of the merchant?", ["merchant"]), ("get me the phone number of the hospital", ["phone"]),
+    ("提取表格中的总金额", ["total_amount"]), ("total with tax", ["total_amount", "tax_amount"]),
+    ("提取所有药品名称和数量", ["items"]), ("提取商品名称、数量、单价和总价", ["items", "total_amount"]),
+    ("提取药品和用法", ["items"]), ("总金额和数量", ["total_amount", "数量"]),
 ])
 def test_several_known_fields(sentence, wanted):
     assert keys(sentence) == wanted
@@ -44,7 +54,7 @@ def test_several_known_fields(sentence, wanted):
 @pytest.mark.parametrize(("sentence", "wanted"), [
     ("提取车牌号", ["车牌号"]), ("车牌号", ["车牌号"]), ("plate number", ["plate number"]),
     ("提取车牌号和总金额", ["车牌号", "total_amount"]),
-    ("extract the table number", ["table_number"]),
+    ("extract the table number", ["table_number"]), ("提取 km/h", ["km/h"]), ("总和", ["总和"]),
     ("提取图片中的: ['单价','上车时间'] 的字段内容，并按照 JSON 格式返回。", None),
     ("extract 'terms and conditions code'", None),
 ])
@@ -60,7 +70,7 @@ def test_unknown_fields_keep_the_persons_word(sentence, wanted):
     ("", TaskKind.READ), ("识别全部文字", TaskKind.READ), ("提取图中的文字。", TaskKind.READ), ("提取文字", TaskKind.READ),
     ("请帮我识别一下这张图", TaskKind.READ), ("please read this receipt", TaskKind.READ),
     ("extract everything", TaskKind.READ), ("提取所有信息", TaskKind.READ),
-    ("read all text", TaskKind.READ),
+    ("read all text", TaskKind.READ), ("读一下", TaskKind.READ), ("Extract all fields", TaskKind.READ),
     ("extract text", TaskKind.READ), ("OCR", TaskKind.READ), ("What does it say?", TaskKind.READ),
     ("检测并识别图片中的文字，将文本坐标格式化输出。", TaskKind.SPOT), ("give me the text with bounding boxes", TaskKind.SPOT),
     ("translate this menu", TaskKind.TRANSLATE), ("把菜单翻译成英文", TaskKind.TRANSLATE),
@@ -69,7 +79,7 @@ def test_unknown_fields_keep_the_persons_word(sentence, wanted):
     ("解析图中的图表，对于流程图使用 Mermaid 格式表示，其他图表使用 Markdown 格式表示。", TaskKind.CHART),
     ("convert this page to markdown", TaskKind.PARSE), ("提取图片中的字幕。", TaskKind.SUBTITLES),
     ("Is this receipt from a restaurant that still exists today or not?", TaskKind.FREE),
-    ("这个药怎么吃", TaskKind.FREE), ("hello", TaskKind.FREE), ("summarize this receipt", TaskKind.FREE),
+    ("这个药怎么吃", TaskKind.FREE), ("hello", TaskKind.FREE), ("😀😀", TaskKind.FREE), ("图中有几个人", TaskKind.FREE), ("summarize this receipt", TaskKind.FREE),
     ("这张照片里的人在做什么并且他们为什么看起来那么高兴", TaskKind.FREE),
 ])
 def test_kinds(sentence, kind):
