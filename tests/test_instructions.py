@@ -45,7 +45,7 @@ def test_one_known_field_however_it_is_asked(sentence):
     ("What is the name of the merchant?", ["merchant"]), ("get me the phone number of the hospital", ["phone"]),
     ("提取表格中的总金额", ["total_amount"]), ("total with tax", ["total_amount", "tax_amount"]),
     ("提取所有药品名称和数量", ["items"]), ("提取商品名称、数量、单价和总价", ["items", "total_amount"]),
-    ("提取药品和用法", ["items"]), ("总金额和数量", ["total_amount", "数量"]),
+    ("提取药品和规格", ["items"]), ("总金额和数量", ["total_amount", "数量"]),
 ])
 def test_several_known_fields(sentence, wanted):
     assert keys(sentence) == wanted
@@ -79,7 +79,8 @@ def test_unknown_fields_keep_the_persons_word(sentence, wanted):
     ("解析图中的图表，对于流程图使用 Mermaid 格式表示，其他图表使用 Markdown 格式表示。", TaskKind.CHART),
     ("convert this page to markdown", TaskKind.PARSE), ("提取图片中的字幕。", TaskKind.SUBTITLES),
     ("Is this receipt from a restaurant that still exists today or not?", TaskKind.FREE),
-    ("这个药怎么吃", TaskKind.FREE), ("hello", TaskKind.FREE), ("😀😀", TaskKind.FREE), ("图中有几个人", TaskKind.FREE), ("summarize this receipt", TaskKind.FREE),
+    ("这个药怎么吃", TaskKind.FREE), ("hello", TaskKind.FREE), ("😀😀", TaskKind.FREE), ("图中有几个人", TaskKind.FREE),
+    ("summarize this receipt", TaskKind.FREE),
     ("这张照片里的人在做什么并且他们为什么看起来那么高兴", TaskKind.FREE),
 ])
 def test_kinds(sentence, kind):
