@@ -10,7 +10,8 @@ from hunyuanocr.cli import doctor, evaluation, read, serve, settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
 app.command("read")(read.read)
-app.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve.serve)
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+app.command("serve", context_settings=_PASSED_ON, add_help_option=False)(serve.serve)
 app.command("eval")(evaluation.evaluate)
 app.command("doctor")(doctor.doctor)
 app.command("settings")(settings.settings)
@@ -18,8 +19,7 @@ app.command("settings")(settings.settings)
 
 def main() -> None:
     """Entry point; a mistake of the user's is one line and exit status 2, not a traceback."""
-    from rich.console import Console
-
+    from hunyuanocr.cli.common import errors
     from hunyuanocr.errors import HunyuanOcrError
     from hunyuanocr.privacy import stay_home
 
@@ -27,5 +27,5 @@ def main() -> None:
     try:
         app()
     except HunyuanOcrError as e:
-        Console(stderr=True).print(f"[red]{e.code}[/red]: {e.message} {e.hint}", highlight=False)
+        errors.print(f"{e.code}: {e.message} {e.hint}", style="red")
         sys.exit(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,18 +16,17 @@ from hunyuanocr.config import Settings, load_settings
 if TYPE_CHECKING:
     from hunyuanocr.pipeline import Pipeline
 
-errors = Console(stderr=True)  # messages; stdout carries answers only
+# Messages; stdout carries answers only. What is said names files and words of pictures: no markup, no emoji codes, no wrapping.
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-BackendOption = Annotated[str, typer.Option("--backend", help="torch, vllm, ppocr or auto.")]
+BackendOption = Annotated[str | None, typer.Option("--backend", help="torch, vllm, ppocr or auto.", show_default="auto")]
 ModelPathOption = Annotated[Path | None, typer.Option("--model-path", help="Folder of the HunyuanOCR weights.")]
 
 
-def settings_from(backend: str, model_path: Path | None) -> Settings:
-    """Settings of a one-off run: no result cache, and only the flags that were given."""
-    flags: dict[str, Any] = {"backend": backend, "pipeline": {"cache_mb": 0}}
-    if model_path is not None:
-        flags["model_path"] = model_path
-    return load_settings(**flags)
+def settings_from(backend: str | None, model_path: Path | None) -> Settings:
+    """Settings of a one-off run: no result cache, and only the flags that were given, so that environment and file count."""
+    given = {name: value for name, value in (("backend", backend), ("model_path", model_path)) if value is not None}
+    return load_settings(**given, pipeline={"cache_mb": 0})
 
 
 @asynccontextmanager
@@ -37,7 +36,7 @@ async def running_pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
     from hunyuanocr.pipeline import Pipeline
 
     backend, why = create_backend(settings)
-    errors.print(f"[dim]{why}[/dim]", highlight=False)
+    errors.print(why, style="dim")
     pipeline = Pipeline(backend, settings)
     try:
         await pipeline.start()

@@ -14,6 +14,7 @@ from typing import Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hunyuanocr.config import Settings, load_settings
 
@@ -36,8 +37,8 @@ def doctor() -> None:
     table = Table("", "what", "found", "what to do")
     for f in findings:
         colour = {"ok": "green", "note": "yellow", "bad": "red"}[f.verdict]
-        table.add_row(f"[{colour}]{f.verdict}[/{colour}]", f.what, f.detail, f.fix)
-    Console(highlight=False).print(table)
+        table.add_row(Text(f.verdict, style=colour), f.what, f.detail, f.fix)
+    Console(highlight=False, markup=False, emoji=False).print(table)
     raise typer.Exit(int(any(f.verdict == "bad" for f in findings)))
 
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from hunyuanocr.cli.common import BackendOption, ModelPathOption, errors, progress, running_pipeline, settings_from
 from hunyuanocr.config import Settings
 
-_COLUMNS = 6  # of the table by group: the fields that are printed most
+_COLUMNS = 4  # of the table by group: all fields together, then those that are printed most; more do not fit a terminal
 
 
 def evaluate(
@@ -24,7 +24,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Read only the first N documents; 0 reads all.")] = 0,
     details: Annotated[Path | None, typer.Option(help="Write what was read beside the truth to this JSON Lines file.")] = None,
-    backend: BackendOption = "auto",
+    backend: BackendOption = None,
     model_path: ModelPathOption = None,
 ) -> None:
     """Measure speed, detection, transcription, fields and evidence."""
@@ -56,14 +56,14 @@ async def _evaluate(folder: Path, limit: int, details: Path | None, settings: Se
 
 
 def _print(figures: Mapping[str, Any]) -> None:
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False, emoji=False)
     seconds = figures["seconds"]
     out.print(
         f"{figures['documents']} documents by {figures['model']}: p50 {seconds['p50']:.2f} s, p95 {seconds['p95']:.2f} s, "
         f"peak memory {figures['peak_memory_mb']:.0f} MB"
     )
     for path, error in figures["failed"].items():
-        errors.print(f"[red]{path}[/red]: {error}", highlight=False)
+        errors.print(f"{path}: {error}", style="red")
     out.print(_totals(figures))
     out.print(_fields(figures))
     if figures["groups"]:
@@ -91,7 +91,7 @@ def _fields(figures: Mapping[str, Any]) -> Table:
 def _by_group(figures: Mapping[str, Any]) -> Table:
     fields = figures["fields"]
     keys = sorted(fields, key=lambda key: -fields[key]["printed"])[:_COLUMNS]
-    table = Table("group", "documents", "line accuracy", *keys, title="F1 by group", title_justify="left")
+    table = Table(Column("group", no_wrap=True), "docs", "lines", *keys, title="F1 by group", title_justify="left")
     for name, group in figures["groups"].items():
         accuracy = (group["lines"] or {}).get("line_accuracy")
         f1 = [_number(group["fields"].get(key, {}).get("f1")) for key in keys]

@@ -6,9 +6,10 @@ import asyncio
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from hunyuanocr.types import Task
 
 Answer = dict[str, Any]
+Form = Literal["text", "json", "csv"]
 
 
 def read(
@@ -28,7 +30,7 @@ def read(
     instruction: Annotated[str, typer.Option("--instruction", "-i", help='What you want, e.g. "提取总金额".')] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with the file's name in 'file'.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One row a file, one column a field.")] = False,
-    backend: BackendOption = "auto",
+    backend: BackendOption = None,
     model_path: ModelPathOption = None,
 ) -> None:
     """Read pictures. One that fails leaves the rest done; the exit status is then 1."""
@@ -36,35 +38,45 @@ def read(
 
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
-    task = understand(instruction)
-    answers = asyncio.run(_read_all(images, task, settings_from(backend, model_path)))
-    if as_json:
-        for answer in answers:
-            sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
-    elif as_csv:
-        _write_csv(answers)
-    else:
-        _write_text(answers)
-    raise typer.Exit(int(any("error" in answer for answer in answers)))
+    form: Form = "json" if as_json else "csv" if as_csv else "text"
+    failed = asyncio.run(_show_all(images, understand(instruction), settings_from(backend, model_path), form))
+    raise typer.Exit(int(failed))
 
 
-async def _read_all(images: Sequence[Path], task: Task, settings: Settings) -> list[Answer]:
+async def _show_all(images: Sequence[Path], task: Task, settings: Settings, form: Form) -> bool:
+    """Show each answer as soon as it is there; only a table, whose columns come from all of them, waits. True if one failed."""
+    rows: list[Answer] = []
+    failed = False
+    async with aclosing(_answers(images, task, settings)) as answers:
+        async for answer in answers:
+            failed |= "error" in answer
+            if form == "json":
+                sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+            elif form == "csv":
+                rows.append({key: answer[key] for key in ("file", "fields", "text", "error") if key in answer})
+            elif "error" not in answer:
+                _show_text(answer, named=len(images) > 1)
+    if form == "csv":
+        _write_csv(rows)
+    return failed
+
+
+async def _answers(images: Sequence[Path], task: Task, settings: Settings) -> AsyncGenerator[Answer, None]:
     from api.schemas import OcrAnswer
-
     from hunyuanocr.pipeline import Request
 
-    answers: list[Answer] = []
     async with running_pipeline(settings) as pipeline:
         with progress() as bar:
             for image in bar.track(images, description="reading"):
                 try:
                     data = await asyncio.to_thread(image.read_bytes)
                     result = await pipeline.run(Request(data=data, task=task))
-                    answers.append({"file": str(image), **OcrAnswer.of(result).model_dump(mode="json")})
+                    answer = {"file": str(image), **OcrAnswer.of(result).model_dump(mode="json")}
                 except (HunyuanOcrError, OSError) as e:
-                    answers.append({"file": str(image), **_failure(e)})
-                    errors.print(f"[red]{image}[/red]: {answers[-1]['error']}", highlight=False)
-    return answers
+                    answer = {"file": str(image), **_failure(e)}
+                    errors.print(f"{image}: {answer['error']}", style="red")
+                yield answer
 
 
 def _failure(e: HunyuanOcrError | OSError) -> Answer:
@@ -90,17 +102,14 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _write_text(answers: Sequence[Answer]) -> None:
-    out = Console(highlight=False, soft_wrap=True)
-    for answer in answers:
-        if "error" in answer:
-            continue  # already said on stderr
-        if len(answers) > 1:
-            out.print(f"[bold]{answer['file']}[/bold]")
-        if answer["fields"]:
-            for key, value in answer["fields"].items():
-                out.print(f"{key}: {_cell(value) or '—'}", markup=False)
-        else:
-            out.print(answer["text"], markup=False)
-        for warning in answer["warnings"]:
-            errors.print(f"[yellow]{warning['message']}[/yellow]", highlight=False)
+def _show_text(answer: Answer, *, named: bool) -> None:
+    out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)  # a page's words are shown as they are
+    if named:
+        out.print(answer["file"], style="bold")
+    if answer["fields"]:
+        for key, value in answer["fields"].items():
+            out.print(f"{key}: {_cell(value) or '—'}")
+    else:
+        out.print(answer["text"])
+    for warning in answer["warnings"]:
+        errors.print(warning["message"], style="yellow")

@@ -6,8 +6,7 @@ import typer
 
 
 def serve(context: typer.Context) -> None:
-    """Serve the page and the API; takes the flags of app_web.py (`hunyuanocr serve --help-server` lists them)."""
+    """Serve the page and the API; takes the flags of app_web.py, --help too."""
     import app_web
 
-    arguments = ["--help" if a == "--help-server" else a for a in context.args]
-    raise typer.Exit(app_web.main(arguments))
+    raise typer.Exit(app_web.main(context.args))

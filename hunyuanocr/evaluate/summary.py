@@ -86,9 +86,11 @@ def _verdict(wanted: str | None, given: str | None, kind: FieldType) -> list[str
 
 
 def _rates(c: Counter[str]) -> dict[str, Any]:
+    """A field that is printed nowhere has neither recall nor F1, one that is never answered no precision: None, not 0."""
     precision, recall = _share(c["right"], c["answered"]), _share(c["right"], c["present"])
     return {
-        "precision": precision, "recall": recall, "f1": round(f1(precision, recall), 4), "printed": c["present"],
+        "precision": precision if c["answered"] else None, "recall": recall if c["present"] else None,
+        "f1": round(f1(precision, recall), 4) if c["present"] else None, "printed": c["present"],
         "null_accuracy": _share(c["null"], c["absent"]) if c["absent"] else None, "absent": c["absent"],
     }
 
