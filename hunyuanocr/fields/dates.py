@@ -41,7 +41,7 @@ _END = r"(?!\d(?!\d?\s?[:：]\d))"  # no further digit, unless a time was glued 
 _YEAR4 = r"(?:19|20)\d\d"
 
 _NUMERIC_DMY = re.compile(
-    rf"(?<![\d.,])(?<!\d:)(?P<a>\d{{1,2}})\s?(?P<s>[-/.])\s?(?P<b>\d{{1,2}})\s?(?P=s)\s?(?P<y>{_YEAR4}|\d\d){_END}(?![.,]\d)"
+    rf"(?<![\d.,])(?<!\d:)(?P<a>\d{{1,2}})\s?(?P<s>[-/.])\s?(?P<b>\d{{1,2}})\s?(?P=s)\s?(?P<y>{_YEAR4}(?!\s?[:：]\d)|\d\d){_END}(?![.,]\d)"
 )
 _NUMERIC_YMD = re.compile(
     rf"(?<!\d)(?P<y>{_YEAR4})\s?[-/.]\s?(?P<m>\d{{1,2}})\s?[-/.]\s?(?P<d>3[01]|[12]\d|0?[1-9])(?!\d\d\d|\d$|\d\D)"
@@ -56,7 +56,7 @@ _NAME_DAY = re.compile(
     rf"(?<![a-z])(?P<m>{_NAME})[\s./-]{{0,2}}(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[\s,./-]{{1,3}}(?P<y>{_YEAR4}|\d\d){_END}",
     re.IGNORECASE,
 )
-_DIGITS = re.compile(r"(?<![\d.,-])(?P<y>20\d\d)(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])(?![\d.,-])")
+_DIGITS = re.compile(rf"(?<![\d.,-])(?P<y>20\d\d)(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01]){_END}(?![.,-])")
 
 _TIME = re.compile(
     r"(?P<before>上午|下午|晚上|AM|PM)?\s?(?<!\d)(?<!\d[:：])(?P<h>[01]?\d|2[0-3])\s?[:：]\s?(?P<m>[0-5]\d)(?:\s?[:：]\s?(?P<s>[0-5]\d))?"

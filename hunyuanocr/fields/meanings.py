@@ -13,7 +13,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ("points", r"积分|\bpoints?\b|\breward"),
     ("balance", r"余额|结余|\bbal(?:ance)?\b(?! due)"),
     ("rounding", r"抹零|舍入|四舍五入|零头|\bround"),
-    ("discount", r"优惠|折扣|[立满扣]减|减免|抵[扣用]|让利|券|\bdisc|\bsav(?:ed|ings?)\b|voucher|promo|coupon|rebate"),
+    ("discount", r"优惠|折扣|[立满扣]减|减免|抵[扣用]|让利|节省|[已您]省|券|\bdisc|\bsav(?:ed|ings?)\b|voucher|promo|coupon|rebate"),
     ("deposit", r"押金|[订定]金|deposit"),
     ("total_amount", r"total.{0,5}incl|incl(?:usive|uding)?.{0,4}(?:gst|tax|sst)|含税"),
     ("tax_amount", r"税额|税金|增值税|\btax\b(?! invoice)|\b(?:gst|sst|vat)\b(?! (?:id|no|reg))"),
