@@ -64,6 +64,8 @@ class Associator:
         if chooser := self._choosers.get(spec.name or ""):
             return chooser()
         link = self.page.best(spec.name or f"?{spec.key}", 0.4)
+        if link is None and spec.name == "discount":  # what was saved, where no discount is called so
+            link = self.page.best("savings", 0.4)
         if link is not None:
             return [link.cell, *self.page.continued(link)] if spec.type is FieldType.ADDRESS else [link.cell]
         return self._by_form(spec.name)

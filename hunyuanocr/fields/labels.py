@@ -44,7 +44,17 @@ def _weights(words: Iterable[tuple[str, Sequence[str]]]) -> dict[str, dict[str, 
     return table
 
 
+def _starts(words: Iterable[str]) -> dict[str, list[int]]:
+    """The lengths of the words that begin with the same two letters, longest first."""
+    lengths: dict[str, set[int]] = {}
+    for word in words:
+        lengths.setdefault(word[:2], set()).add(len(word))
+    return {start: sorted(found, reverse=True) for start, found in lengths.items()}
+
+
 _KNOWN_LABELS = _weights((name, field.printed) for name, field in KNOWN.items())
+_KNOWN_STARTS = _starts(_KNOWN_LABELS)
+_ALWAYS_FUZZY = {"total_amount", "subtotal", "paid_amount", "change", "print_date"}  # what the total and the date are told from
 
 
 class LabelFinder:
@@ -53,20 +63,8 @@ class LabelFinder:
     def __init__(self, wanted: Sequence[FieldSpec]) -> None:
         own = _weights((f"?{spec.key}", (spec.key.replace("_", " "),)) for spec in wanted if spec.name is None)
         self.words = {**_KNOWN_LABELS, **{key: {**_KNOWN_LABELS.get(key, {}), **fields} for key, fields in own.items()}}
-        self._starts: dict[str, list[int]] = {}
-        for key in self.words:
-            lengths = self._starts.setdefault(key[:2], [])
-            if len(key) not in lengths:
-                lengths.append(len(key))
-        for lengths in self._starts.values():
-            lengths.sort(reverse=True)
-        fuzzy = {name for spec in wanted if (name := spec.name)} | {
-            "total_amount",
-            "subtotal",
-            "paid_amount",
-            "change",
-            "print_date",
-        }
+        self._starts = _starts(self.words) if own else _KNOWN_STARTS
+        fuzzy = _ALWAYS_FUZZY | {spec.name for spec in wanted if spec.name}
         keys = (key for key, fields in self.words.items() if len(key) >= 4 and (key in own or fuzzy & fields.keys()))
         self._fuzzy = {key.translate(_LOOK_ALIKE): key for key in keys}
 
