@@ -28,12 +28,22 @@ def evaluate(
     model_path: ModelPathOption = None,
 ) -> None:
     """Measure speed, detection, transcription, fields and evidence."""
+    if details:
+        _try_to_write(details)
     figures = asyncio.run(_evaluate(folder, limit, details, settings_from(backend, model_path)))
     if as_json:
         sys.stdout.write(json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
     else:
         _print(figures)
     raise typer.Exit(int(bool(figures["failed"])))
+
+
+def _try_to_write(path: Path) -> None:
+    """Before an hour of reading, not after it."""
+    try:
+        path.open("a").close()
+    except OSError as e:
+        raise typer.BadParameter(f"{path} cannot be written: {e.strerror}", param_hint="--details") from e
 
 
 async def _evaluate(folder: Path, limit: int, details: Path | None, settings: Settings) -> dict[str, Any]:

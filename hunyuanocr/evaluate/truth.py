@@ -2,7 +2,7 @@
 
 CSV, as published for ICDAR 2019 SROIE: `x1,y1,x2,y2,x3,y3,x4,y4,transcript` a line, in pixels of the picture; the transcript
 may hold commas. JSON: field → value as printed, or null for a field that is not printed but is to be asked all the same;
-`items` is a list of rows; keys that begin with `_` are about the document (`_meta`), not on it.
+`items` (or 明细 …) is a list of rows; keys that begin with `_` are about the document (`_meta`), not on it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hunyuanocr.errors import InvalidValue
+from hunyuanocr.fields.table import column_named
 from hunyuanocr.types import Line
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".heif", ".pdf"}
@@ -43,34 +44,48 @@ def load(folder: Path) -> list[Sample]:
 
 def _sample(picture: Path) -> Sample:
     csv, record = picture.with_suffix(".csv"), picture.with_suffix(".json")
-    lines = tuple(_lines(csv)) if csv.exists() else None
-    truth: dict[str, Any] = {}
-    if record.exists():
-        try:
-            truth = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError as e:
-            raise InvalidValue(f"{record} is not JSON: {e}.", hint="Correct the file.") from e
-    if not isinstance(truth, dict):
-        raise InvalidValue(f"{record} holds no JSON object.", hint='It maps fields to values: {"total_amount": "36.80"}.')
-    rows = truth.get("items")
+    truth = _record(record) if record.exists() else {}
+    about = {k: v for k, v in truth.items() if k.startswith("_")}
+    printed = {k: v for k, v in truth.items() if k not in about}
+    rows = [v for v in printed.values() if isinstance(v, list)]
     return Sample(
         path=picture,
-        lines=lines,
-        fields={k: None if v in (None, "") else str(v) for k, v in truth.items() if k != "items" and not k.startswith("_")},
-        items=tuple(rows) if rows is not None else None,
-        meta=truth.get("_meta", {}),
+        lines=tuple(_lines(csv)) if csv.exists() else None,
+        fields={k: None if v in (None, "") else str(v) for k, v in printed.items() if k != "items" and not isinstance(v, list)},
+        items=tuple(_row(row, record) for row in rows[0]) if rows else None,
+        meta=about.get("_meta") or {},
     )
 
 
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        truth = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as e:
+        raise InvalidValue(f"{path} is not JSON in UTF-8: {e}.", hint="Correct the file.") from e
+    if not isinstance(truth, dict) or not isinstance(truth.get("_meta") or {}, dict):
+        raise InvalidValue(f"{path} holds no JSON object.", hint='It maps fields to values: {"total_amount": "36.80"}.')
+    return truth
+
+
+def _row(row: Any, record: Path) -> dict[str, str | None]:
+    """A line item with the names of columns that readers answer: 名称 and 金额 are name and amount."""
+    if not isinstance(row, dict):
+        raise InvalidValue(f"{record}: a line item is no object.", hint='A row is {"name": "tea", "amount": "9.00"}.')
+    return {column_named(key) or key: None if value in (None, "") else str(value) for key, value in row.items()}
+
+
 def _lines(csv: Path) -> list[Line]:
-    lines = []
-    for number, row in enumerate(csv.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not row.strip():
-            continue
-        cells = row.split(",", 8)
-        try:
-            x1, y1, x2, y2, x3, y3, x4, y4 = (float(cell) for cell in cells[:8])
-            lines.append(Line(cells[8].strip(), ((x1, y1), (x2, y2), (x3, y3), (x4, y4))))
-        except (ValueError, IndexError) as e:
-            raise InvalidValue(f"{csv}, line {number}: not eight numbers and a transcript.", hint="Correct the line.") from e
-    return lines
+    try:
+        text = csv.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise InvalidValue(f"{csv} is not UTF-8.", hint="Save it as UTF-8 (a spreadsheet calls it 'CSV UTF-8').") from e
+    return [_line(row, f"{csv}, line {number}") for number, row in enumerate(text.splitlines(), start=1) if row.strip()]
+
+
+def _line(row: str, where: str) -> Line:
+    cells = row.split(",", 8)
+    try:
+        x1, y1, x2, y2, x3, y3, x4, y4 = (float(cell) for cell in cells[:8])
+        return Line(cells[8].strip(), ((x1, y1), (x2, y2), (x3, y3), (x4, y4)))
+    except (ValueError, IndexError) as e:
+        raise InvalidValue(f"{where}: not eight numbers and a transcript.", hint="Correct the line.") from e

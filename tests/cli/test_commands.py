@@ -102,6 +102,7 @@ def test_eval_prints_figures_for_the_users_own_folder(receipts, tmp_path):
     assert (fields["total"]["f1"], fields["date"]["f1"]) == (1.0, 1.0)
     assert (fields["doctor"]["f1"], fields["doctor"]["null_accuracy"]) == (None, 1.0)
     assert json.loads(details.read_text())["fields"]["total"] == {"truth": "36.80", "answer": "$36.80", "grounded": True}
+    assert run("eval", tmp_path, "--details", tmp_path / "no" / "such.jsonl").exit_code == 2
     table = run("eval", tmp_path)
     assert table.exit_code == 0
     assert "null where absent" in table.stdout

@@ -124,3 +124,24 @@ def test_load_reads_truth_and_names_broken_files(tmp_path):
         load(tmp_path)
     with pytest.raises(InvalidValue, match="no folder"):
         load(tmp_path / "nowhere")
+
+
+def test_truth_of_the_users_own_folder_is_read_or_refused_by_name(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    record = tmp_path / "a.json"
+    rows = [{"名称": "茶", "金额": 9.5, "数量": None}]
+    record.write_text("\ufeff" + json.dumps({"总金额": 9.5, "明细": rows}), encoding="utf-8")
+    (sample,) = load(tmp_path)
+    assert sample.fields == {"总金额": "9.5"}
+    assert sample.items == ({"name": "茶", "amount": "9.5", "quantity": None},)
+    for broken in ('{"items": ["tea"]}', "[]", '{"_meta": 7}', "{"):
+        record.write_text(broken)
+        with pytest.raises(InvalidValue, match=r"a\.json"):
+            load(tmp_path)
+    record.write_bytes('{"店名": "茶"}'.encode("gbk"))
+    with pytest.raises(InvalidValue, match=r"a\.json is not JSON in UTF-8"):
+        load(tmp_path)
+    record.write_text("{}")
+    (tmp_path / "a.csv").write_bytes("1,2,3,2,3,4,1,4,茶\n".encode("gbk"))
+    with pytest.raises(InvalidValue, match=r"a\.csv is not UTF-8"):
+        load(tmp_path)
