@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz import fuzz
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance import LCSseq, Levenshtein
 
 from hunyuanocr.types import Line, Quad
 
@@ -16,6 +16,7 @@ Rectangle = tuple[float, float, float, float]  # left, top, right, bottom in pix
 IOU = 0.5  # of two boxes that are the same line (ICDAR)
 IN_BOX = 80.0  # partial similarity, 0…100, from which a value counts as standing in a text: one misread letter in five
 ON_PAGE = 60.0  # below it a value stands nowhere on the page: not even a badly misread form of it
+MISREAD = 0.5  # share of a value's characters that the text under its box must hold for a misreading, not an invention
 
 
 def rectangle(box: Quad) -> Rectangle:
@@ -106,17 +107,27 @@ def is_mixed(text: str) -> bool:
 
 def stands_in_box(value: str, box: Quad, page: int, truth: Sequence[Line]) -> bool:
     """Whether the truth has (about) this value where the box says: lines of which the box covers a part of its own size."""
+    return _contains(_under(box, page, truth), value, IN_BOX)
+
+
+def stands_on_page(value: str, box: Quad | None, page: int, truth: Sequence[Line]) -> bool:
+    """Whether the truth has anything like this value anywhere, or at least half of its characters, in order, under its box.
+
+    The second: of a word of two letters one that is misread is half, and yet the word is no invention.
+    """
+    if _contains([line.text for line in truth], value, ON_PAGE):
+        return True
+    wanted, there = fold(value), fold("".join(_under(box, page, truth))) if box else ""
+    return bool(wanted) and LCSseq.similarity(wanted, there) >= MISREAD * len(wanted)
+
+
+def _under(box: Quad, page: int, truth: Sequence[Line]) -> list[str]:
+    """Texts of the true lines that a box covers, or that cover it, by at least three tenths of the smaller one."""
     r = rectangle(box)
-    inside = [
+    return [
         line.text for line in truth
         if line.page == page and intersection(r, t := rectangle(line.box)) >= 0.3 * max(min(area(r), area(t)), 1.0)
     ]
-    return _contains(inside, value, IN_BOX)
-
-
-def stands_on_page(value: str, truth: Sequence[Line]) -> bool:
-    """Whether the truth has anything like this value anywhere."""
-    return _contains([line.text for line in truth], value, ON_PAGE)
 
 
 def _contains(texts: Iterable[str], value: str, similarity: float) -> bool:

@@ -132,7 +132,7 @@ def _evidence(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
             text = value.value or ""
             if value.grounded:
                 in_box += value.box is not None and stands_in_box(text, value.box, value.page or 0, truth)
-                unmarked += not stands_on_page(text, truth)
+                unmarked += not stands_on_page(text, value.box, value.page or 0, truth)
     if not judged:
         return None
     return {

@@ -67,9 +67,16 @@ def test_a_value_stands_in_its_box_only():
     assert stands_in_box("¥36.80", quad(100, 0, 200, 20), 0, truth)
     assert not stands_in_box("¥36.80", quad(100, 40, 200, 60), 0, truth)
     assert not stands_in_box("¥36.80", quad(100, 0, 200, 20), 1, truth)
-    assert stands_on_page("63.20", truth)
-    assert not stands_on_page("SOMETHING ELSE", truth)
-    assert not stands_on_page("—", truth)
+    assert stands_on_page("63.20", None, 0, truth)
+    assert not stands_on_page("SOMETHING ELSE", None, 0, truth)
+    assert not stands_on_page("—", None, 0, truth)
+
+
+def test_a_misread_letter_of_two_is_no_invention():
+    truth = [line("黄瓜", 0, 0, 100, 20), line("白菜", 0, 40, 100, 60)]
+    assert stands_on_page("黃瓜", quad(0, 0, 100, 20), 0, truth)
+    assert not stands_on_page("黃瓜", quad(0, 40, 100, 60), 0, truth)
+    assert not stands_on_page("番茄", quad(0, 0, 100, 20), 0, truth)
 
 
 def outcome(tmp_path, value, box, grounded, wanted="¥36.80"):
