@@ -70,7 +70,7 @@ def _modest(value: Any, depth: int = 0) -> Any:
 
 
 Word = Annotated[Annotated[str, Field(max_length=4000)] | None, BeforeValidator(_encodable)]
-Name = Annotated[str, BeforeValidator(_encodable), Field(max_length=200)]
+Name = Annotated[Annotated[str, Field(max_length=200)], BeforeValidator(_encodable)]
 Schema = Annotated[dict[str, Any], BeforeValidator(_modest), BeforeValidator(_encodable)]
 Names = Annotated[list[Name], Field(max_length=100)]
 

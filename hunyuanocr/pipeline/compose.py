@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hunyuanocr.fields import find_fields, ground_values
 from hunyuanocr.fields.schema import fit
+from hunyuanocr.pipeline.turned import as_it_lies, as_read
 from hunyuanocr.types import Field, FieldType, Line, Page, Reading, Result, Task
 
 _TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first that is found names the line
@@ -56,7 +57,8 @@ def answer_fields(task: Task, reading: Reading, witness: Sequence[Line], sizes: 
     if not task.fields:
         return ()
     if reading.values is None:
-        return find_fields(reading.lines, task.fields, sizes)
+        lines, seen, turns = as_read(reading.lines, sizes)
+        return as_it_lies(find_fields(lines, task.fields, seen), seen, turns)
     return ground_values(reading.values, task.fields, reading.lines or witness, reading.confidences)
 
 

@@ -1,0 +1,64 @@
+"""Receipts that lie sideways or upside down: the same values as upright, boxes on the picture as it lies."""
+
+import pytest
+
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline.compose import answer_fields
+from hunyuanocr.pipeline.turned import as_it_lies, as_read, turn_of
+from hunyuanocr.types import Field, FieldType, Line, Reading
+
+WIDTH, HEIGHT = 600, 900
+TEXTS = [  # text, left, top, right
+    ("CORNER SHOP", 200, 40, 400), ("Date: 2026-03-14", 40, 120, 300), ("Tea", 40, 200, 120), ("2", 300, 200, 320),
+    ("9.00", 480, 200, 560), ("Coffee", 40, 280, 160), ("1", 300, 280, 320), ("27.80", 480, 280, 560), ("Total", 40, 360, 140),
+    ("36.80", 480, 360, 560), ("Cash", 40, 440, 120), ("50.00", 480, 440, 560), ("Change", 40, 520, 150),
+    ("13.20", 480, 520, 560),
+]  # fmt: skip
+
+
+def box(left, top, right, bottom):
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+UPRIGHT = tuple(Line(text, box(left, top, right, top + 36), 0.9) for text, left, top, right in TEXTS)
+LIES = {  # how a picture lies: upright corners → its corners, left and top first
+    0: box,
+    1: lambda left, top, right, bottom: box(top, WIDTH - right, bottom, WIDTH - left),
+    2: lambda left, top, right, bottom: box(WIDTH - right, HEIGHT - bottom, WIDTH - left, HEIGHT - top),
+    3: lambda left, top, right, bottom: box(HEIGHT - bottom, left, HEIGHT - top, right),
+}
+
+
+def lying(turn, lines=UPRIGHT):
+    return tuple(Line(n.text, LIES[turn](*n.box[0], *n.box[2]), n.confidence) for n in lines)
+
+
+@pytest.mark.parametrize("turn", LIES)
+def test_values_are_those_of_the_upright_page_and_stand_where_they_lie(turn):
+    lines = lying(turn)
+    assert turn_of(lines) == turn
+    task = understand(fields=["total", "date", "merchant", "change", "items"])
+    size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
+    total, date, merchant, change, items = answer_fields(task, Reading("", lines), (), [size])
+    assert (total.value, date.value, merchant.value, change.value) == ("36.80", "2026-03-14", "CORNER SHOP", "13.20")
+    assert total.box == lines[9].box
+    assert items.rows is not None
+    assert [(row["name"].value, row["amount"].value) for row in items.rows] == [("Tea", "9.00"), ("Coffee", "27.80")]
+    assert items.rows[0]["amount"].box == lines[4].box
+
+
+def test_each_page_lies_by_itself():
+    lines = (*UPRIGHT, *(Line(n.text, n.box, n.confidence, 1) for n in lying(1)))
+    seen, sizes, turns = as_read(lines, [(WIDTH, HEIGHT), (HEIGHT, WIDTH)])
+    assert (turns, sizes) == ((0, 1), ((WIDTH, HEIGHT), (WIDTH, HEIGHT)))
+    assert [n.box for n in seen] == 2 * [n.box for n in UPRIGHT]
+    field = Field("x", FieldType.TEXT, "Tea", box=UPRIGHT[2].box, page=1)
+    assert as_it_lies([field, Field("gone", FieldType.TEXT)], sizes, turns)[0].box == lying(1)[2].box
+
+
+def test_few_lines_and_columns_side_by_side_say_nothing():
+    assert turn_of(lying(2)[:3]) == 0
+    assert turn_of(()) == 0
+    columns = [Line(f"word {i}", box(300 * (i // 6), 40 * (i % 6), 300 * (i // 6) + 200, 40 * (i % 6) + 30)) for i in range(12)]
+    assert turn_of(columns) == 0
+    assert turn_of([Line("same row", box(90 * i, 10, 90 * i + 80, 40)) for i in range(6)]) == 0
