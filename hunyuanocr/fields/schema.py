@@ -131,6 +131,8 @@ def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
     if field.value is None:
         return
     text = _plain(normal)
+    if part.get("format") == "date-time" and "T" not in (text or ""):
+        return  # a day without its time is no moment
     if types & {"number", "integer"} and text is not None:
         yield from _numbers(text, types)
     if "enum" in part or "const" in part:

@@ -114,3 +114,10 @@ def test_a_missing_field_is_null_where_allowed_left_out_where_optional_and_an_er
 def test_what_is_no_schema_of_an_object(schema):
     with pytest.raises(InvalidSchema):
         specs(schema)
+
+
+def test_a_day_without_its_time_is_no_moment():
+    schema = {"type": "object", "properties": {"date": {"type": ["string", "null"], "format": "date-time"}}}
+    assert fit(schema, [Field("date", FieldType.DATE, "2021-02-23", "2021-02-23")]) == {"date": None}
+    moment = Field("date", FieldType.DATETIME, "2021-02-23 10:00", "2021-02-23T10:00:00")
+    assert fit(schema, [moment]) == {"date": "2021-02-23T10:00:00"}
