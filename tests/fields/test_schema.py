@@ -5,7 +5,7 @@ import pytest
 from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
 from hunyuanocr.fields import find_fields
 from hunyuanocr.fields.schema import fit, specs
-from hunyuanocr.types import FieldType
+from hunyuanocr.types import Field, FieldType
 from tests.fields.pages import page
 from tests.fields.test_associate import MALAYSIAN, SUPERMARKET
 
