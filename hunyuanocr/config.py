@@ -60,9 +60,9 @@ class PpocrSettings(Group):
     small_memory: bool = Field(
         False, description="Trade speed for memory: the whole API without the page within 512 MiB."
     )
-    int8: bool = Field(False, description="Recogniser weights in 8 bit (docs/evaluation.md says what that wins and costs).")
+    int8: bool = Field(False, description="8-bit networks, made once by bench/quantise.py (docs/reader.md: what they win and cost).")
     clean_up: Literal["off", "auto"] = Field(
-        "off", description="Clean poor photographs (grey, contrast, noise, skew, size) before reading."
+        "off", description="auto enlarges small pictures more before lines are looked for (docs/reader.md: what it wins)."
     )
     recogniser: Path | None = Field(None, description="ONNX file of a CTC recogniser that replaces the built-in one.")
     dictionary: Path | None = Field(None, description="Its characters, one a line, without the CTC blank.")

@@ -1,6 +1,6 @@
 """Is the photograph good enough? Blur, glare and low resolution are told before anything is read, by numpy alone.
 
-The limits are set so that the scans and the readable photographs of the development set rarely warn (docs/evaluation.md).
+The limits are set so that the scans and the readable photographs of the development set rarely warn (docs/reader.md).
 """
 
 from __future__ import annotations

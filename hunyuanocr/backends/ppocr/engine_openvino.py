@@ -88,6 +88,8 @@ def _properties(core: Any, options: EngineOptions) -> dict[str, Any]:
         "ENABLE_CPU_PINNING": False,  # another process may be pinned to the same cores
         "CPU_RUNTIME_CACHE_CAPACITY": options.kernels,
     }
-    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        properties["INFERENCE_PRECISION_HINT"] = "bf16"  # nearly twice as fast; line accuracy is the same (docs/evaluation.md)
+    if options.half and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        properties["INFERENCE_PRECISION_HINT"] = "bf16"  # nearly twice as fast; line accuracy is the same (docs/reader.md)
+    else:
+        properties["INFERENCE_PRECISION_HINT"] = "f32"  # what is left beside 8 bit, too: changing formats costs more than it wins
     return properties

@@ -28,12 +28,13 @@ class EngineOptions:
     """`threads` in all; `streams` batches are computed side by side where the engine can.
 
     `kernels` are kept for input sizes met before, where the engine makes them by size: a new size costs a little time,
-    every kept one memory.
+    every kept one memory. `half` lets 16-bit floats be used where the processor has them.
     """
 
     threads: int
     streams: int = 1
     kernels: int = 5000
+    half: bool = True
 
 
 class Network(ABC):

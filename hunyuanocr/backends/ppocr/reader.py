@@ -21,6 +21,7 @@ from hunyuanocr.errors import ConfigError, MissingDependency
 from hunyuanocr.types import Line, Page
 
 _DETECTOR, _RECOGNISER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
+INT8_FOLDER = Path("models/ppocr-int8")  # made by bench/quantise.py
 _LEAST_CONFIDENCE = 0.5  # below it a line is more likely a smudge than a text
 _DOUBTFUL = 0.75  # below it a line may stand upside down
 _DOUBTFUL_SHARE = 0.3  # of a page's lines, from which on the page itself may
@@ -34,10 +35,11 @@ class Reader:
         """Load the networks. Raises ConfigError, MissingDependency."""
         runtime = choose_runtime(settings.runtime, small=settings.small_memory)
         threads = settings.threads or usable_cpus()
-        whole = EngineOptions(threads, kernels=500)  # pages come in many more sizes than lines
-        self._detector = Detector(load_network(weights(_DETECTOR), runtime, whole), _detector_options(settings))
+        half = not settings.int8
+        whole = EngineOptions(threads, kernels=500, half=half)  # pages come in many more sizes than lines
+        self._detector = Detector(load_network(_weights(_DETECTOR, settings), runtime, whole), _detector_options(settings))
         # Lines are many and small: a stream for each thread wastes no time on sharing one line's work out.
-        lines = EngineOptions(threads, streams=1 if settings.small_memory else threads)
+        lines = EngineOptions(threads, streams=1 if settings.small_memory else threads, half=half)
         self._recogniser = _recogniser(settings, runtime, lines)
         self._small = settings.small_memory
 
@@ -114,6 +116,19 @@ def weights(name: str) -> Path:
     raise MissingDependency(f"The package rapidocr, which carries {name}, is not installed.", hint="pip install 'rapidocr>=3.10'")
 
 
+def _weights(name: str, settings: PpocrSettings) -> Path:
+    if not settings.int8:
+        return weights(name)
+    path = INT8_FOLDER / name
+    if not path.is_file():
+        raise ConfigError(
+            f"ppocr.int8 is set, but there are no 8-bit networks in {INT8_FOLDER}.",
+            hint="Make them once with: python -m training.render --count 40 --seed 1 calibration"
+            " && python bench/quantise.py calibration",
+        )
+    return path
+
+
 def give_back_memory() -> None:
     """Hand freed memory back to the system: glibc keeps it otherwise. Nothing happens with another C library."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -122,14 +137,15 @@ def give_back_memory() -> None:
 
 
 def _detector_options(settings: PpocrSettings) -> DetectorOptions:
-    # The network takes some 250 bytes a pixel of its input.
-    return DetectorOptions(long_side=1280, pixels=800_000, enlarge=1.0) if settings.small_memory else DetectorOptions()
+    if settings.small_memory:  # the network takes some 250 bytes a pixel of its input
+        return DetectorOptions(long_side=1280, pixels=800_000, enlarge=1.0)
+    return DetectorOptions(short_side=1100, enlarge=2.5) if settings.clean_up == "auto" else DetectorOptions()
 
 
 def _recogniser(settings: PpocrSettings, runtime: str, options: EngineOptions) -> Recogniser:
     if settings.dictionary is not None and settings.recogniser is None:
         raise ConfigError("ppocr.dictionary is set without ppocr.recogniser.", hint="Set both, or neither.")
-    network = load_network(settings.recogniser or weights(_RECOGNISER), runtime, options)
+    network = load_network(settings.recogniser or _weights(_RECOGNISER, settings), runtime, options)
     number, channels, height, width = network.shape
     probe = np.full((number or 1, height or 48, width or 64, channels or 3), 255, np.uint8)
     for output in network.run([probe]):
