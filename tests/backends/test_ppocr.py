@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from hunyuanocr.backends.ppocr import PpocrBackend
+from hunyuanocr.backends.ppocr.detect import Detector, DetectorOptions
 from hunyuanocr.backends.ppocr.reader import Reader
 from hunyuanocr.config import PpocrSettings
 from hunyuanocr.errors import ConfigError, ReaderFailed, ReaderUnavailable
@@ -233,3 +235,46 @@ def test_missing_and_broken_network_files(tmp_path: Path) -> None:
             Reader(PpocrSettings(recogniser=broken, runtime=runtime))
     with pytest.raises(ConfigError, match="without"):
         Reader(PpocrSettings(dictionary=broken))
+
+
+def test_eight_bit_networks_must_have_been_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="8-bit") as refusal:
+        Reader(PpocrSettings(int8=True))
+    assert "bench/quantise.py" in refusal.value.hint
+
+
+def test_clean_up_enlarges_small_pictures_and_maps_boxes_back() -> None:
+    plain, cleaning = Reader(PpocrSettings(clean_up="off")), Reader(PpocrSettings(clean_up="auto"))
+    page = text_page(["Far away 12.50", "Small print"], size=14, width=320)
+    assert cleaning._detector.input_size(320, 136)[0] > plain._detector.input_size(320, 136)[0]
+    first, second = (reader.read(page)[0][0] for reader in (plain, cleaning))
+    assert first.text.replace(" ", "") == second.text.replace(" ", "") == "Faraway12.50"
+    assert np.abs(np.array(first.box) - np.array(second.box)).max() < 8
+
+
+@pytest.mark.parametrize("size", [(1, 1), (50, 3000), (4961, 7016), (640, 480), (20_000, 20_000)])
+@pytest.mark.parametrize("small", [False, True])
+def test_what_detection_takes_is_bounded(reader: Reader, size: tuple[int, int], small: bool) -> None:
+    options = DetectorOptions(long_side=1280, pixels=800_000) if small else DetectorOptions()
+    width, height = Detector(reader._detector._network, options).input_size(*size)
+    assert width % 64 == height % 64 == 0
+    assert min(width, height) >= 64
+    assert max(width, height) <= options.long_side
+    assert width * height <= options.pixels * 1.15  # sizes are rounded
+
+
+@pytest.mark.long
+def test_memory_stays_flat_over_many_sizes(reader: Reader) -> None:
+    rng = np.random.default_rng(5)
+    process = psutil.Process()
+
+    def read_some(count: int) -> int:
+        for _ in range(count):
+            words = ["x" * int(rng.integers(3, 40)) for _ in range(6)]
+            reader.read(text_page(words, size=int(rng.integers(14, 40)), width=int(rng.integers(200, 1400))))
+        return process.memory_info().rss >> 20
+
+    read_some(60)
+    before = read_some(20)
+    assert read_some(60) - before < 120

@@ -46,7 +46,7 @@ class Reader:
     def warm_up(self) -> None:
         """Meet the commonest sizes once, so that the first picture is not the slow one."""
         self._detector(np.full((1536, 896, 3), 255, np.uint8))
-        widths = range(32, 513, 32)
+        widths = range(32, 513, 16)
         self._recogniser.read([np.full((self._recogniser.height, w, 3), 255, np.uint8) for w in widths])
 
     def read(self, page: Page, go_on: Callable[[], None] = lambda: None) -> list[list[Line]]:

@@ -14,7 +14,7 @@ from hunyuanocr.backends.ppocr.crops import Crop, split_at_gaps
 from hunyuanocr.backends.ppocr.engines import Network, Output, Pictures
 from hunyuanocr.errors import ConfigError
 
-_STEP = 32  # widths of batches: a multiple of this, so that few sizes are met and little is padded
+_STEP = 16  # widths of batches: a multiple of this, so that few sizes are met and little is padded
 _HEIGHT = 48  # of PP-OCR's recognisers, and of any whose file leaves it open
 _PAPER = 127  # padding: 0 after normalisation, as in training
 
