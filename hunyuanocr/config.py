@@ -60,7 +60,9 @@ class PpocrSettings(Group):
     small_memory: bool = Field(
         False, description="Trade speed for memory: the whole API without the page within 512 MiB."
     )
-    int8: bool = Field(False, description="8-bit networks, made once by bench/quantise.py (docs/reader.md: what they win and cost).")
+    int8: bool = Field(
+        False, description="8-bit networks, made once by bench/quantise.py (docs/reader.md: what they win and cost)."
+    )
     clean_up: Literal["off", "auto"] = Field(
         "off", description="auto enlarges small pictures more before lines are looked for (docs/reader.md: what it wins)."
     )
