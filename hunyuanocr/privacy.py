@@ -1,6 +1,7 @@
 """Nothing phones home: the switches of the libraries that would, set before they are imported.
 
-OpenVINO sends statistics from its model converter only, which nothing here calls.
+OpenVINO sends an event when it is imported and has no switch for it: the CPU reader keeps its telemetry package from loading
+(`backends/ppocr/engine_openvino.py`).
 """
 
 from __future__ import annotations
