@@ -70,6 +70,17 @@ class PpocrSettings(Group):
     dictionary: Path | None = Field(None, description="Its characters, one a line, without the CTC blank.")
 
 
+class TorchSettings(Group):
+    """The PyTorch engine of the HunyuanOCR model."""
+
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
+        "auto", description="Number format; auto takes float16 on a GPU, and on a CPU bfloat16 where it computes in it."
+    )
+    vram_gb: float = Field(8.0, gt=0, description="Memory in GB for weights, KV cache and work, on the GPU (or the CPU).")
+    slots: int = Field(8, ge=1, le=64, description="Requests that the model writes at the same time.")
+    graphs: bool = Field(True, description="CUDA graphs for the decode step; switch off to look for a driver's fault.")
+
+
 class PipelineSettings(Group):
     """Admission, deadlines, cache."""
 
@@ -98,6 +109,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     images: ImageSettings = ImageSettings()
     ppocr: PpocrSettings = PpocrSettings()
+    torch: TorchSettings = TorchSettings()
     pipeline: PipelineSettings = PipelineSettings()
 
     @classmethod

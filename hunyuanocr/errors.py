@@ -82,6 +82,13 @@ class ImageTooLarge(HunyuanOcrError):
     hint = "Send a smaller picture."
 
 
+class ImageTooLargeForMemory(ImageTooLarge):
+    """The picture and its answer do not fit the memory that the model was given."""
+
+    code = "image_too_large_for_memory"
+    hint = "Send a smaller picture, or start the server with more memory for the model (--vram-gb)."
+
+
 class TooManyPages(HunyuanOcrError):
     """A PDF or TIFF with more pages than the limit."""
 
