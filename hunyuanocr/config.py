@@ -92,6 +92,9 @@ class PipelineSettings(Group):
     breaker_rest_s: float = Field(10.0, gt=0, description="Seconds of that rest; requests are answered 503 meanwhile.")
     cache_mb: float = Field(16.0, ge=0, description="Memory of the result cache in MB; 0 switches it off.")
     cache_age_s: float = Field(600.0, gt=0, description="Seconds that a cached result may live.")
+    witness: Literal["auto", "off"] = Field(
+        "auto", description="auto has the CPU reader look up on the page what the model extracts; off spares a weak CPU that."
+    )
 
 
 class Settings(BaseSettings):
@@ -105,7 +108,10 @@ class Settings(BaseSettings):
         "auto", description="Which reader serves; auto takes the GPU model when weights and GPU are there."
     )
     model_path: Path = Field(Path("models/hunyuanocr-1b"), description="Folder of the HunyuanOCR weights.")
-    device: str = Field("cuda:0", description="Device of the torch backend.")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
+        description="Device of the torch backend: cpu, cuda or cuda:N; auto takes the first GPU, else the CPU.",
+    )  # fmt: skip
     server: ServerSettings = ServerSettings()
     images: ImageSettings = ImageSettings()
     ppocr: PpocrSettings = PpocrSettings()
