@@ -1,0 +1,116 @@
+"""The asynchronous front of the engine: a Generator in the sense of `backends.base`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+
+from hunyuanocr.backends.base import BackendName, Generation, Health, TokenChunk
+from hunyuanocr.backends.torch_local.engine import Engine
+from hunyuanocr.backends.torch_local.grammar import Grammars
+from hunyuanocr.backends.torch_local.loading import Model, choose_device, load
+from hunyuanocr.backends.torch_local.sequence import Sequence
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import HunyuanOcrError, ReaderUnavailable
+
+
+class TorchGenerator:
+    """HunyuanOCR on PyTorch. Cheap to make; `start` loads the weights and warms up."""
+
+    name = BackendName.TORCH
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.model = settings.model_path.resolve().name
+        self._engine: Engine | None = None
+        self._grammars: Grammars | None = None
+        self._loading = asyncio.Lock()
+        # Pictures are resized and schemas compiled beside the engine's thread, so that the device never waits for them.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="torch-prepare")
+
+    async def start(self) -> None:
+        """Load and warm up, once. Raises ConfigError when device, memory or weights will not do."""
+        async with self._loading:
+            if self._engine is None:
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+
+    def _load(self) -> None:
+        options = self.settings.torch
+        model = load(self.settings.model_path, choose_device(self.settings.device), options)
+        self._grammars = Grammars(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids))
+        self._engine = Engine(model, options.slots, graphs=options.graphs)
+
+    @property
+    def loaded(self) -> Model:
+        """The model in memory. Raises ReaderUnavailable before `start`."""
+        return self._ready()[0].model
+
+    def _ready(self) -> tuple[Engine, Grammars]:
+        if self._engine is None or self._grammars is None:
+            raise ReaderUnavailable("The model is not loaded.")
+        return self._engine, self._grammars
+
+    async def generate(self, request: Generation) -> AsyncGenerator[TokenChunk, None]:
+        """See Generator. Raises ImageTooLargeForMemory, InvalidSchema, ReaderFailed, ReaderUnavailable."""
+        engine, _ = self._ready()
+        mailbox = _Mailbox()
+        sequence = await asyncio.get_running_loop().run_in_executor(self._threads, self._prepared, request, mailbox)
+        engine.submit(sequence)
+        try:
+            async for chunk in mailbox:
+                yield chunk
+        finally:
+            engine.cancel(sequence)  # does nothing to one that has ended
+
+    def _prepared(self, request: Generation, mailbox: _Mailbox) -> Sequence:
+        engine, grammars = self._ready()
+        processor = engine.model.processor
+        prompt = processor(request.images, request.prompt)
+        grammar = grammars.compile(request.schema) if request.schema is not None else None
+        return Sequence(
+            prompt, request.max_tokens, request.repetition_penalty, processor.tokenizer.backend_tokenizer, mailbox.put, grammar
+        )
+
+    async def health(self) -> Health:
+        """Ready once warm, until the device fails."""
+        if self._engine is None:
+            return Health(False, "The model is not loaded.")
+        return Health(self._engine.fault is None, self._engine.fault or "ready")
+
+    async def close(self) -> None:
+        """End the engine and free its memory."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.close)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Mailbox:
+    """Carries chunks from the engine's thread to a coroutine; what comes in a burst wakes it once and leaves as one chunk."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._arrived = asyncio.Event()
+        self._items: deque[TokenChunk | HunyuanOcrError] = deque()
+
+    def put(self, item: TokenChunk | HunyuanOcrError) -> None:
+        """From the engine's thread."""
+        self._items.append(item)
+        if len(self._items) == 1 and not self._loop.is_closed():  # looked at after the append: no wake-up can be lost
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    async def __aiter__(self) -> AsyncGenerator[TokenChunk, None]:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            chunk = TokenChunk()
+            while self._items:
+                item = self._items.popleft()
+                if isinstance(item, HunyuanOcrError):
+                    raise item
+                chunk = TokenChunk(chunk.tokens + item.tokens, item.finish_reason, item.usage)
+            yield chunk
+            if chunk.finish_reason is not None:
+                return
