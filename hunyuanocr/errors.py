@@ -172,3 +172,17 @@ class ConfigError(HunyuanOcrError):
 
     code = "config_error"
     hint = "Correct the setting and start again."
+
+
+class WeightsMissing(ConfigError):
+    """The folder of the model is not there, or files of it are not."""
+
+    code = "weights_missing"
+    hint = "Get them with: .venv/bin/hunyuanocr fetch"
+
+
+class WeightsBroken(ConfigError):
+    """The files of the model are there but do not fit together: cut off, of another model, or in a form that is refused."""
+
+    code = "weights_broken"
+    hint = "Get them again with: .venv/bin/hunyuanocr fetch --force"
