@@ -34,7 +34,7 @@ for argument in "$@"; do
 done
 
 phase "Packages"
-bootstrap dev
+bootstrap dev torch  # the model's engine is tested on small random weights, on the CPU
 phase "System packages"
 system_packages
 phase "Lint"
