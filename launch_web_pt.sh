@@ -34,12 +34,31 @@ if [[ -z ${HELP:-} ]]; then
   require_port api-port "$(flag api-port "${HUNYUANOCR_SERVER__API_PORT:-8000}" "$@")"
 fi
 
-extras=()  # PyTorch is gigabytes: only where it is asked for, or where weights and a GPU can use it
 backend=$(flag backend "${HUNYUANOCR_BACKEND:-auto}" "$@")
 weights=$(flag model-path "${HUNYUANOCR_MODEL_PATH:-$ROOT/models/hunyuanocr-1b}" "$@")
-if [[ -d $ROOT/hunyuanocr/backends/torch_local ]] &&  # a version without that reader cannot use it either
-  { [[ $backend == torch ]] || { [[ $backend == auto ]] && has_weights "$weights" && has_gpu; }; }; then
+
+why_torch() {  # prints why PyTorch is installed; nothing where it is not: it is gigabytes
+  [[ -n ${HELP:-} ]] && return
+  case $backend in
+    torch) printf 'it is asked for (--backend torch)' ;;
+    auto)
+      if has_gpu; then printf 'there is an NVIDIA GPU'
+      elif has_weights "$weights"; then printf 'there are weights in %s' "$weights"
+      fi ;;
+  esac
+}
+
+extras=()
+why=$(why_torch)
+if [[ -n $why ]]; then
   extras+=(torch)
+  if ! is_current torch; then
+    say "PyTorch, which runs the HunyuanOCR model, will be installed too, because $why:"
+    say "  with CUDA about 2.8 GB to download and 4.9 GB on the disk. Start with --backend ppocr to do without it."
+    has_weights "$weights" || say "  The model's weights are not in $weights yet: .venv/bin/hunyuanocr fetch brings them afterwards."
+    [[ $backend == torch ]] || has_gpu ||
+      say "  There is no GPU, so the CPU reader serves all the same; --backend torch runs the model here too, but slowly."
+  fi
 fi
 
 bootstrap ${extras[@]+"${extras[@]}"}

@@ -37,11 +37,12 @@ find_python() {  # sets BASE_PYTHON; 3.11 first because the pinned versions were
   die "Python 3.11 or newer is needed, and no Python was found." "On Debian or Ubuntu: sudo apt install python3 python3-venv"
 }
 
-require_space() {  # MB: stop before pip does, half-way and with a traceback
+require_space() {  # MB [HINT]: stop before pip does, half-way and with a traceback
   local free
   free=$(df -Pm "$ROOT" 2>/dev/null | awk 'NR == 2 { print $4 }')
   [[ $free =~ ^[0-9]+$ ]] || return 0  # unknown file system: let pip find out
-  (( free >= $1 )) || die "The disk is too full: $1 MB are needed in $ROOT, $free MB are free." "Make room, or move the folder to a larger disk."
+  (( free >= $1 )) || die "The disk is too full: $1 MB are needed in $ROOT, $free MB are free." \
+    "Make room, or move the folder to a larger disk." ${2:+"$2"}
 }
 
 wanted_hash() {  # changes with the pins, the interpreter and the folder (an editable install knows its path)
@@ -69,12 +70,15 @@ make_venv() {
 
 bootstrap() {  # EXTRA…
   is_current "$@" && return
-  local extras=("$@") pins=() what=$ROOT size=2000 extra
+  local extras=("$@") pins=() what=$ROOT size=2000 hint="" extra
   if [[ -s $STAMP ]]; then  # what was asked for before stays
     for extra in $(sed -n 2p "$STAMP"); do [[ " ${extras[*]-} " == *" $extra "* ]] || extras+=("$extra"); done
   fi
-  [[ " ${extras[*]-} " == *" torch "* ]] && size=12000
-  require_space "$size"
+  if [[ " ${extras[*]-} " == *" torch "* ]] && ! compgen -G "$VENV/lib/python3*/site-packages/torch" >/dev/null; then
+    size=12000  # 3 GB of downloads, twice while pip works and keeps them, and 6 GB on disk
+    hint="Or leave PyTorch out, where the start offers that (--backend ppocr)."
+  fi
+  require_space "$size" "$hint"
   make_venv
   (( ${#extras[@]} )) && what+="[$(IFS=,; printf '%s' "${extras[*]}")]"
   [[ -f $ROOT/constraints.txt ]] && pins=(-c "$ROOT/constraints.txt")

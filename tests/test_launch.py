@@ -204,6 +204,7 @@ def test_a_newer_python_is_found_beside_an_old_one(folder, tmp_path):
 def test_a_full_disk_is_told_before_anything_is_installed(folder, tmp_path):
     first = tmp_path / "bin"
     program(first, "df", "echo Filesystem; echo '/dev/x 100 90 10 90% /'\n")
+    program(first, "nvidia-smi", "exit 9\n")
     done = launch(folder, first=first)
     assert done.returncode == 2
     assert "The disk is too full: 2000 MB are needed" in done.stderr
@@ -225,6 +226,7 @@ def test_a_taken_port_is_told_before_anything_is_installed(folder):
 def faked(folder, tmp_path):
     """Launches with a Python whose pip is a stand-in; returns what pip was asked for."""
     program(tmp_path / "fake", "python3.11", FAKE)
+    program(tmp_path / "fake", "nvidia-smi", "exit 9\n")  # whatever this machine has
     log = tmp_path / "pip.log"
 
     def go(*arguments, status=0, **environment):
@@ -277,21 +279,65 @@ def test_a_failed_installation_is_told_and_tried_again(folder, faked):
     assert "pip install" in faked()[0]
 
 
-def test_pytorch_is_installed_only_where_it_can_be_used(folder, faked, tmp_path):
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    (weights / "model.safetensors").touch()
-    gpu = tmp_path / "fake" / "nvidia-smi"
-    program(tmp_path / "fake", "nvidia-smi", "exit 9\n")
-    (folder / "hunyuanocr" / "backends" / "torch_local").mkdir(parents=True)
-    assert "[torch]" not in faked("--model-path", str(weights))[0], "no GPU"
-    gpu.write_text("#!/bin/sh\nexit 0\n")
-    assert "[torch]" not in faked("--backend", "ppocr", "--model-path", str(weights))[0], "not wanted"
-    assert "[torch]" not in faked("--model-path", str(tmp_path))[0], "no weights"
-    assert "[torch]" in faked(f"--model-path={weights}")[0]
-    assert faked()[0] == "", "what is installed stays"
+@pytest.fixture
+def machine(tmp_path):
+    """Gives the machine a GPU, and a folder with weights, or without."""
+
+    def build(*, gpu=False, weights=False):
+        program(tmp_path / "fake", "nvidia-smi", "exit 0\n" if gpu else "exit 9\n")
+        folder = tmp_path / "weights"
+        folder.mkdir()
+        if weights:
+            (folder / "model.safetensors").touch()
+        return f"--model-path={folder}"
+
+    return build
+
+
+@pytest.mark.parametrize(("has", "arguments", "environment", "why"), [
+    ({"gpu": True}, (), {}, "there is an NVIDIA GPU"),
+    ({"weights": True}, (), {}, "there are weights in"),
+    ({}, ("--backend", "torch"), {}, "it is asked for"),
+    ({}, (), {"HUNYUANOCR_BACKEND": "torch"}, "it is asked for"),
+    ({}, (), {}, None),
+    ({"gpu": True, "weights": True}, ("--backend", "ppocr"), {}, None),
+    ({"gpu": True, "weights": True}, ("--backend=vllm",), {}, None),
+    ({"gpu": True, "weights": True}, (), {"HUNYUANOCR_BACKEND": "ppocr"}, None),
+    ({}, ("--backend", "ppocr"), {"HUNYUANOCR_BACKEND": "torch"}, None),
+    ({"gpu": True, "weights": True}, ("--help",), {}, None),
+])
+def test_pytorch_is_installed_where_it_may_be_used_and_never_unsaid(faked, machine, has, arguments, environment, why):
+    asked, done = faked(machine(**has), *arguments, **environment)
+    assert ("[torch]" in asked) == (why is not None)
+    assert ("PyTorch" in done.stdout) == (why is not None)
+    if why:
+        said = done.stdout.partition("pip -m pip install")[0]  # before gigabytes are under way
+        assert why in said
+        assert "2.8 GB to download" in said
+        assert "--backend ppocr to do without" in said
+        assert ("no GPU, so the CPU reader serves" in said) == ("weights in" in why)
+        assert ("hunyuanocr fetch" in said) == ("weights in" not in why)
+
+
+def test_pytorch_once_installed_stays(folder, faked, machine):
+    weights = machine(weights=True)
+    assert "[torch]" in faked(weights)[0]
+    again, done = faked(weights)
+    assert again == ""
+    assert "PyTorch" not in done.stdout
     (folder / "constraints.txt").write_text("")
-    assert "[torch]" in faked()[0], "also when the pins change"
+    assert "[torch]" in faked("--backend", "ppocr")[0], "also when the pins change"
+
+
+def test_a_disk_too_small_for_pytorch_is_told_with_the_way_round(folder, faked, machine, tmp_path):
+    weights = machine(gpu=True)
+    program(tmp_path / "fake", "df", "echo Filesystem; echo '/dev/x 9000 1000 8000 90% /'\n")
+    _, done = faked(weights, status=2)
+    assert "12000 MB are needed" in done.stderr
+    assert "--backend ppocr" in done.stderr
+    assert not (folder / ".venv").exists()
+    faked(weights, "--backend", "ppocr")
+    assert (folder / ".venv").exists()
 
 
 def test_help_needs_no_free_port(folder, faked):
