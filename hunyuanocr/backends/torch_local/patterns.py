@@ -1,0 +1,114 @@
+"""Strings of JSON and regular expressions over them as rules.
+
+A `pattern` of JSON Schema may match anywhere in the string. Python's own parser reads it, as it does for jsonschema's validator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any
+
+from hunyuanocr.backends.torch_local.rules import Rule, chars, choice, complement, repeat, series, text
+from hunyuanocr.errors import InvalidSchema
+
+_LONGEST_PATTERN = 1000
+_DIGIT = [(48, 57)]
+_WORD = [(48, 57), (65, 90), (95, 95), (97, 122)]
+_SPACE = [(c, c) for c in map(ord, " \t\n")]
+_ANY_SPACE = [(9, 13), (28, 32), (133, 133), (160, 160), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029),
+              (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)]  # fmt: skip
+_CLASSES = {
+    "CATEGORY_DIGIT": _DIGIT, "CATEGORY_NOT_DIGIT": complement(_DIGIT), "CATEGORY_WORD": _WORD,
+    "CATEGORY_NOT_WORD": [(a, b) for a, b in complement(_WORD) if b < 128], "CATEGORY_SPACE": _SPACE,
+    "CATEGORY_NOT_SPACE": complement(_ANY_SPACE),
+}  # fmt: skip
+
+# Within the quotes of JSON. `\u` escapes are left out: each character of a page may be written as itself, and half of a surrogate
+# pair could not be encoded. So are \b, \f and \r, which no reading needs and which LaTeX (\frac, \beta) would run into.
+_PLAIN = [(0x20, 0x21), (0x23, 0x5B), (0x5D, 0x10FFFF)]
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+_PLAIN_CHARS = chars(_PLAIN)
+if _PLAIN_CHARS is None:
+    raise RuntimeError("no plain characters")
+CHARACTER = choice(_PLAIN_CHARS, *(text(written) for written in _ESCAPES.values()), text("\\/"))
+ANYTHING = repeat(CHARACTER, 0, None)
+
+
+class Unwritable(Exception):
+    """The pattern cannot be put into rules; the message says why."""
+
+
+def pattern(expression: str) -> Rule:
+    """The inside of a JSON string in which the expression matches. Raises InvalidSchema for what is no regular expression
+    and Unwritable for one with parts that no rule can hold (look-around, back references, word borders).
+    """
+    if len(expression) > _LONGEST_PATTERN:
+        raise InvalidSchema(f"A pattern of the schema has more than {_LONGEST_PATTERN} characters.")
+    try:
+        # The parser behind `re` has no public name; hypothesis reads patterns in the same way.
+        parsed = list(importlib.import_module("re._parser").parse(expression))
+    except (re.error, RecursionError, OverflowError) as e:
+        raise InvalidSchema(f"'{expression[:80]}' in the schema is no regular expression: {e}") from e
+    options = parsed[0][1][1] if len(parsed) == 1 and str(parsed[0][0]) == "BRANCH" else [parsed]
+    return choice(*(_unanchored(list(option)) for option in options))
+
+
+def _unanchored(items: list[Any]) -> Rule:
+    """A sequence of the parser's items, with anything before and after it where it is not anchored."""
+    starts = bool(items) and _is_anchor(items[0], "AT_BEGINNING")
+    items = items[1:] if starts else items
+    ends = bool(items) and _is_anchor(items[-1], "AT_END")
+    items = items[:-1] if ends else items
+    return series(*([] if starts else [ANYTHING]), _sequence(items), *([] if ends else [ANYTHING]))
+
+
+def _is_anchor(item: Any, name: str) -> bool:
+    return str(item[0]) == "AT" and str(item[1]).startswith(name)
+
+
+def _sequence(items: Any) -> Rule:
+    return series(*(_item(str(op), value) for op, value in items)) if len(items) else text("")
+
+
+def _item(op: str, value: Any) -> Rule:
+    if op in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
+        return _one(_ranges(op, value))
+    if op == "BRANCH":
+        return choice(*(_sequence(option) for option in value[1]))
+    if op == "SUBPATTERN":
+        if value[1] or value[2]:
+            raise Unwritable("flags within a pattern")
+        return _sequence(value[3])
+    if op in ("MAX_REPEAT", "MIN_REPEAT"):
+        least, most, part = value
+        unbounded = str(most) == "MAXREPEAT"
+        return repeat(_sequence(part), least, None if unbounded else most)
+    raise Unwritable(f"{op} in a pattern")
+
+
+def _ranges(op: str, value: Any) -> list[tuple[int, int]]:
+    if op == "LITERAL":
+        return [(value, value)]
+    if op == "NOT_LITERAL":
+        return complement([(value, value)])
+    if op == "ANY":
+        return complement([(10, 10)])
+    found: list[tuple[int, int]] = []
+    for kind, part in value:
+        name = str(kind)
+        if name == "CATEGORY":
+            found += _CLASSES[str(part)]
+        elif name != "NEGATE":
+            found.append(part if name == "RANGE" else (part, part))
+    return complement(found) if str(value[0][0]) == "NEGATE" else found
+
+
+def _one(ranges: list[tuple[int, int]]) -> Rule:
+    """One character of the ranges as JSON writes it. Raises Unwritable if JSON can write none of them."""
+    plain = chars([(max(a, c), min(b, d)) for a, b in ranges for c, d in _PLAIN if max(a, c) <= min(b, d)])
+    escaped = [text(w) for c, w in _ESCAPES.items() if any(a <= ord(c) <= b for a, b in ranges)]
+    options = [*([plain] if plain else []), *escaped]
+    if not options:
+        raise Unwritable("characters that JSON strings cannot hold")
+    return choice(*options)
