@@ -20,8 +20,10 @@ class TestReader:
 
     __test__ = False
 
-    def __init__(self, seconds: float = 0.0, tasks: frozenset[TaskKind] = CPU_TASKS) -> None:
-        self.name = BackendName.PPOCR
+    def __init__(
+        self, seconds: float = 0.0, tasks: frozenset[TaskKind] = CPU_TASKS, name: BackendName = BackendName.PPOCR
+    ) -> None:
+        self.name = name
         self.model = "test-reader"
         self.tasks = tasks
         self.seconds = seconds

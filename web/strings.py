@@ -79,6 +79,7 @@ _ERRORS: Mapping[str, tuple[str, str]] = {  # code: what went wrong and what to 
     "pdf_password": ("这个 PDF 有密码。", "请另存为没有密码的 PDF 再试。"),
     "unsupported_media_type": ("这个文件不是图片，也不是 PDF。", "请选择 JPEG、PNG、BMP、GIF、WebP、TIFF、HEIC 或 PDF。"),
     "image_too_large": ("图片太大。", "请选择小一些的图片。"),
+    "image_too_large_for_memory": ("图片太大，超出了模型可用的内存。", "请选择小一些的图片，或联系管理员增加内存。"),
     "too_many_pages": ("页数太多。", "请把文件拆开后分别识别。"),
     "task_not_supported": ("当前的识别引擎不能完成这项任务。", "请换一条指令，例如“提取总金额”或“识别全部文字”。"),
     "unknown_task": ("没有这种任务。", "请换一条指令。"),
@@ -90,12 +91,16 @@ _ERRORS: Mapping[str, tuple[str, str]] = {  # code: what went wrong and what to 
     "deadline_exceeded": ("识别用时过长，已经停止。", "请换小一些的图片或减少页数。"),
     "missing_dependency": ("缺少必要的组件。", "请联系管理员。"),
     "config_error": ("设置有误。", "请联系管理员。"),
+    "weights_missing": ("模型文件不存在。", "请联系管理员。"),
+    "weights_broken": ("模型文件不完整。", "请联系管理员。"),
+    "weights_missing": ("没有找到模型文件。", "请管理员运行 hunyuanocr fetch 下载模型。"),
+    "weights_broken": ("模型文件不完整或不匹配。", "请管理员运行 hunyuanocr fetch 重新下载模型。"),
 }
 
 _NOTICES: Mapping[str, str] = {  # code: Chinese; English comes with the notice
     "blurry": "照片有些模糊，结果可能不准，建议重新拍一张。",
     "glare": "照片有反光，部分文字可能看不清，建议换个角度再拍。",
-    "no_evidence": "第二个识别引擎没有运行成功，结果没有在图上核对。",
+    "no_evidence": "第二个识别引擎不可用，结果没有在图上核对。",
     "low_resolution": "照片分辨率较低，小字可能认不准，建议靠近一些再拍。",
 }
 

@@ -52,27 +52,34 @@ def tag(lines: Sequence[Line]) -> tuple[Line, ...]:
     return tuple(replace(n, type=line_type(n.text)) if n.type is FieldType.TEXT else n for n in lines)
 
 
-def answer_fields(task: Task, reading: Reading, witness: Sequence[Line], sizes: Sequence[tuple[int, int]]) -> tuple[Field, ...]:
-    """One Field for each one asked for. A language model's values are grounded on its own lines, else on the witness's."""
+def answer_fields(task: Task, reading: Reading, lines: Sequence[Line], sizes: Sequence[tuple[int, int]]) -> tuple[Field, ...]:
+    """One Field for each one asked for: found on the lines, or as a language model wrote it and then looked for on the lines."""
     if not task.fields:
         return ()
+    lines, seen, turns = as_read(lines, sizes)
     if reading.values is None:
-        lines, seen, turns = as_read(reading.lines, sizes)
-        return as_it_lies(find_fields(lines, task.fields, seen), seen, turns)
-    return ground_values(reading.values, task.fields, reading.lines or witness, reading.confidences)
+        fields = find_fields(lines, task.fields, seen)
+    else:
+        fields = ground_values(reading.values, task.fields, lines, reading.confidences)
+    return as_it_lies(fields, seen, turns)
 
 
 def compose(
-    task: Task, pages: Sequence[Page], reading: Reading, witness: Sequence[Line] = (), *, id: str, backend: str, model: str
+    task: Task, pages: Sequence[Page], reading: Reading, witness: Reading | None = None, *, id: str, backend: str, model: str
 ) -> Result:
-    """The whole answer but for its time. Raises SchemaNotSatisfied when a schema was given and the page does not fit it."""
+    """The whole answer but for its time. Raises SchemaNotSatisfied when a schema was given and the page does not fit it.
+
+    A language model that writes fields gives no lines. Then lines and text are the witness's, with the witness's confidences:
+    what proves the values is shown beside them.
+    """
     sizes = tuple((p.width, p.height) for p in pages)
-    fields = answer_fields(task, reading, witness, sizes)
+    other = witness if witness is not None and not reading.lines else reading
+    fields = answer_fields(task, reading, other.lines, sizes)
     return Result(
         id=id,
         task=task.kind,
-        text=reading.text,
-        lines=tag(reading.lines),
+        text=reading.text or other.text,
+        lines=tag(other.lines),
         fields=fields,
         markdown=reading.markdown,
         page_sizes=sizes,

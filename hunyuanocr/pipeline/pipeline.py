@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -18,14 +18,16 @@ from typing import TypeVar
 
 from hunyuanocr.backends.base import Backend, BackendName, Health
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
+from hunyuanocr.errors import ConfigError, HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
 from hunyuanocr.images import open_pages
 from hunyuanocr.pipeline.admission import Admission
 from hunyuanocr.pipeline.breaker import Breaker
 from hunyuanocr.pipeline.cache import Cache, Key, key_of
 from hunyuanocr.pipeline.compose import compose
+from hunyuanocr.pipeline.evidence import Testimony, beside, testify, wanted
+from hunyuanocr.pipeline.reading import read
 from hunyuanocr.pipeline.requests import Deadline, Request, Timing
-from hunyuanocr.types import Evidence, Line, Notice, Page, Reading, Result, Task, TaskKind, TextDelta
+from hunyuanocr.types import Reading, Result, Task, TaskKind, TextDelta
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -63,13 +65,25 @@ class Pipeline:
             self._state = Health(False, "The reader is loading.")
             try:
                 await self.backend.start()
-                if self.witness is not None:
-                    await self.witness.start()
+                await self._start_witness()
             except Exception as e:
                 hint = e.hint if isinstance(e, HunyuanOcrError) else ""
                 self._state = Health(False, f"The reader did not start: {e} {hint}".strip())
                 raise
             self._state = Health(True, "ready")
+
+    async def _start_witness(self) -> None:
+        """One that does not start is done without, unless a setting is wrong: that is said now."""
+        if self.witness is None:
+            return
+        try:
+            await self.witness.start()
+        except ConfigError:
+            raise
+        except Exception as e:
+            log.warning("The second reader did not start; values will not be looked up on the page: %s", e, exc_info=e)
+            await self.witness.close()
+            self.witness = None
 
     async def close(self) -> None:
         """Refuse what waits, let what runs end within five seconds, give everything back. May be called twice."""
@@ -158,9 +172,12 @@ class Pipeline:
             with timing.stage("decode"):
                 pages = await self._thread(deadline, partial(open_pages, request.data, self.settings.images))
             timing.pages = len(pages)
+            looking: asyncio.Task[Testimony] | None = None
+            if wanted(request.task, self.backend):
+                looking = await stack.enter_async_context(beside(testify(self.witness, pages, deadline)))
             reading: Reading | None = None
             with timing.stage("read"), self.breaker.guard():
-                async with aclosing(_read(self.backend, pages, request.task, deadline)) as parts:
+                async with aclosing(read(self.backend, pages, request.task, deadline)) as parts:
                     async for part in parts:
                         if isinstance(part, Reading):
                             reading = part
@@ -168,30 +185,18 @@ class Pipeline:
                             yield part
                 if reading is None:
                     raise ReaderFailed("The reader ended without a reading.")
-            witness, notices = await self._testify(reading, pages, request.task, deadline, timing)
+            testimony = Testimony()
+            if looking is not None and not reading.lines:  # one that gives lines needs no witness
+                with timing.stage("evidence"):
+                    testimony = await looking
             with timing.stage("fields"):
-                reading = replace(reading, notices=(*reading.notices, *notices))
+                reading = replace(reading, notices=(*reading.notices, *testimony.notices))
                 work = partial(
-                    compose, request.task, pages, reading, witness,
+                    compose, request.task, pages, reading, testimony.reading,
                     id=request.id, backend=self.backend.name.value, model=self.backend.model,
                 )  # fmt: skip
                 result = await self._thread(deadline, work)
         yield result  # the place is free already: a slow client does not hold it
-
-    async def _testify(
-        self, reading: Reading, pages: Sequence[Page], task: Task, deadline: Deadline, timing: Timing
-    ) -> tuple[tuple[Line, ...], tuple[Notice, ...]]:
-        """Lines of the witness, when a language model gave values without lines of its own and evidence is wanted."""
-        if self.witness is None or reading.values is None or reading.lines or task.evidence is not Evidence.FAST:
-            return (), ()
-        with timing.stage("evidence"):
-            try:
-                async with aclosing(_read(self.witness, pages, Task(TaskKind.SPOT), deadline)) as parts:
-                    found = [part async for part in parts if isinstance(part, Reading)]
-            except (ReaderFailed, ReaderUnavailable) as e:  # the answer stands, its proof is missing: say so
-                log.warning("The witness failed: %s", e, exc_info=e)
-                return (), (Notice("no_evidence", "The values could not be looked up on the page: the second reader failed."),)
-        return (found[-1].lines if found else ()), ()
 
     async def _thread(self, deadline: Deadline, work: Callable[[], T]) -> T:
         """Blocking work in one of our threads. A cancelled one runs out there and its result is dropped."""
@@ -204,27 +209,6 @@ class Pipeline:
             "request %s task=%s outcome=%s pages=%d cached=%s %s",
             timing.id, timing.task, timing.outcome, timing.pages, timing.cached, stages,
         )  # fmt: skip
-
-
-async def _read(
-    backend: Backend, pages: Sequence[Page], task: Task, deadline: Deadline
-) -> AsyncGenerator[TextDelta | Reading, None]:
-    """The backend's parts, each awaited within the deadline; a failure that is not of our family becomes ReaderFailed."""
-    parts = backend.read(pages, task)
-    try:
-        while True:
-            try:
-                part = await deadline.within(anext(parts))
-            except StopAsyncIteration:
-                return
-            yield part
-    except (HunyuanOcrError, GeneratorExit):
-        raise
-    except Exception as e:
-        raise ReaderFailed(f"The reader broke on this picture ({type(e).__name__}).") from e
-    finally:
-        if isinstance(parts, AsyncGenerator):
-            await parts.aclose()
 
 
 def _who_can(kind: TaskKind) -> str:

@@ -22,7 +22,7 @@ from hunyuanocr.errors import (
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.types import FieldType, Result, Task, TaskKind, TextDelta
-from tests.readers import TestReader, picture, until
+from tests.readers import picture, until
 
 READ = Task(TaskKind.READ)
 
@@ -57,28 +57,6 @@ async def test_a_models_own_values_are_grounded_not_trusted(make, reader):
     result = await pipeline.run(Request(picture(), understand("", fields=["total_amount", "phone"])))
     grounded = {f.key: f.grounded for f in result.fields}
     assert grounded == {"total_amount": True, "phone": False}
-
-
-async def test_a_witness_proves_values_of_a_reader_without_lines(reader):
-    model, witness = TestReader(), reader
-    model.text, model.values = "", {"total_amount": "12.00"}
-    witness.text = "Total: 12.00"
-    pipeline = Pipeline(model, Settings(), witness)
-    await pipeline.start()
-    task = understand("", fields=["total_amount"])
-    (field,) = (await pipeline.run(Request(picture(), task))).fields
-    assert field.grounded
-    assert field.box is not None
-    witness.fault = lambda: RuntimeError("out of order")
-    result = await pipeline.run(Request(picture(1), task))
-    assert not result.fields[0].grounded
-    assert [n.code for n in result.notices if n.code == "no_evidence"] == ["no_evidence"]
-    none = understand("", fields=["total_amount"], evidence="none")
-    before = witness.begun
-    await pipeline.run(Request(picture(2), none))
-    assert witness.begun == before
-    await pipeline.close()
-    assert (model.closed, witness.closed) == (1, 1)
 
 
 async def test_a_schema_is_satisfied_or_the_request_fails(make, reader):

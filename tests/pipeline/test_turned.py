@@ -39,12 +39,23 @@ def test_values_are_those_of_the_upright_page_and_stand_where_they_lie(turn):
     assert turn_of(lines) == turn
     task = understand(fields=["total", "date", "merchant", "change", "items"])
     size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
-    total, date, merchant, change, items = answer_fields(task, Reading("", lines), (), [size])
+    total, date, merchant, change, items = answer_fields(task, Reading(""), lines, [size])
     assert (total.value, date.value, merchant.value, change.value) == ("36.80", "2026-03-14", "CORNER SHOP", "13.20")
     assert total.box == lines[9].box
     assert items.rows is not None
     assert [(row["name"].value, row["amount"].value) for row in items.rows] == [("Tea", "9.00"), ("Coffee", "27.80")]
     assert items.rows[0]["amount"].box == lines[4].box
+
+
+@pytest.mark.parametrize("turn", LIES)
+def test_values_of_a_language_model_are_found_where_they_lie(turn):
+    lines = lying(turn)
+    size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
+    wrote = Reading("", values={"total": "36.80", "date": "2026-03-14", "change": "99.99"}, confidences={"total": 0.75})
+    total, date, change = answer_fields(understand(fields=["total", "date", "change"]), wrote, lines, [size])
+    assert (total.grounded, total.box, total.confidence) == (True, lines[9].box, 0.75)
+    assert date.grounded
+    assert (change.value, change.grounded, change.box) == ("99.99", False, None), "nobody's word is taken on trust"
 
 
 def test_each_page_lies_by_itself():

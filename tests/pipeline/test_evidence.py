@@ -1,0 +1,213 @@
+"""The witness beside a language model: it proves values, costs no time of its own, and never costs the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from hunyuanocr.backends.base import BackendName
+from hunyuanocr.backends.ppocr import PpocrBackend
+from hunyuanocr.config import PipelineSettings, PpocrSettings, Settings
+from hunyuanocr.errors import ConfigError, DeadlineExceeded, ReaderFailed
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.types import Task, TaskKind
+from tests.readers import TestReader, picture, until
+
+TOTAL = understand(fields=["total_amount"])
+
+
+@pytest.fixture
+def model() -> TestReader:
+    reader = TestReader(name=BackendName.TORCH)
+    reader.text, reader.values = "", {"total_amount": "12.00"}
+    return reader
+
+
+@pytest.fixture
+def witness() -> TestReader:
+    reader = TestReader()
+    reader.text = "SHOP\nTotal: 12.00"
+    return reader
+
+
+@pytest.fixture
+async def make(model: TestReader) -> AsyncIterator[Callable[..., Any]]:
+    """`await make(witness, deadline_s=…)` → a started pipeline of both, closed when the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def build(witness: Any, **limits: Any) -> Pipeline:
+            pipeline = Pipeline(model, Settings(pipeline=PipelineSettings(**{"cache_mb": 0, **limits})), witness)
+            stack.push_async_callback(pipeline.close)
+            await pipeline.start()
+            return pipeline
+
+        yield build
+
+
+def codes(result: Any) -> list[str]:
+    return [n.code for n in result.notices if n.code == "no_evidence"]
+
+
+async def test_values_stand_where_the_witness_saw_them(make, witness):
+    pipeline = await make(witness)
+    result = await pipeline.run(Request(picture(), TOTAL))
+    (field,) = result.fields
+    assert field.grounded
+    assert field.box is not None
+    assert codes(result) == []
+    assert result.backend == "torch"
+    witness.text = "SHOP\nTotal: 13.00"
+    (field,) = (await pipeline.run(Request(picture(), TOTAL))).fields
+    assert (field.value, field.grounded, field.box) == ("12.00", False, None), "another amount proves nothing"
+
+
+async def test_lines_and_text_of_the_answer_are_the_witnesses(make, model, witness):
+    pipeline = await make(witness)
+    result = await pipeline.run(Request(picture(), TOTAL))
+    assert [(n.text, n.confidence, n.type) for n in result.lines] == [("SHOP", 0.9, "text"), ("Total: 12.00", 0.9, "money")]
+    assert result.text == "SHOP\nTotal: 12.00"
+    none = await pipeline.run(Request(picture(), understand(fields=["total_amount"], evidence="none")))
+    assert (none.lines, none.text, none.fields[0].grounded) == ((), "", False)
+    model.text = "the model's own line"
+    own = await pipeline.run(Request(picture(), TOTAL))
+    assert [n.text for n in own.lines] == ["the model's own line"]
+
+
+async def test_the_witness_reads_while_the_model_writes(make, model, witness):
+    pipeline = await make(witness)
+    model.gate = asyncio.Event()
+    answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
+    await until(lambda: witness.ended == 1)
+    assert model.now == 1
+    model.gate.set()
+    assert (await answer).fields[0].grounded
+    stages = pipeline.timings[-1].stages
+    assert set(stages) == {"wait", "decode", "read", "evidence", "fields"}
+    assert stages["evidence"] < stages["read"]
+
+
+async def test_a_slower_witness_is_waited_for(make, model, witness):
+    pipeline = await make(witness)
+    witness.gate = asyncio.Event()
+    answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
+    await until(lambda: model.ended == 1)
+    assert not answer.done()
+    witness.gate.set()
+    assert (await answer).fields[0].grounded
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, TimeoutError, lambda: ReaderFailed("broken"), lambda: ConfigError("wrong")])
+async def test_a_failing_witness_costs_the_proof_not_the_answer(make, witness, fault):
+    pipeline = await make(witness, breaker_failures=1)
+    witness.fault = fault
+    for _ in range(2):  # nor is the model given a rest for it
+        result = await pipeline.run(Request(picture(), TOTAL))
+        assert (result.fields[0].value, result.fields[0].grounded) == ("12.00", False)
+        assert codes(result) == ["no_evidence"]
+        assert result.lines == ()
+
+
+async def test_a_witness_that_hangs_is_left_before_the_deadline(make, model, witness):
+    pipeline = await make(witness, deadline_s=0.6)
+    witness.gate = asyncio.Event()
+    result = await pipeline.run(Request(picture(), TOTAL))
+    assert codes(result) == ["no_evidence"]
+    assert (witness.now, witness.cancelled) == (0, 1)
+    model.gate = asyncio.Event()  # when the model hangs it is a failure as ever
+    with pytest.raises(DeadlineExceeded):
+        await pipeline.run(Request(picture(), TOTAL))
+    assert witness.now == 0
+
+
+@pytest.mark.parametrize("way", ["cancelled", "left", "broken"])
+async def test_the_witness_ends_with_the_request(make, model, witness, way):
+    pipeline = await make(witness)
+    witness.gate = asyncio.Event()
+    before = asyncio.all_tasks()
+    if way == "cancelled":
+        model.gate = asyncio.Event()
+        answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
+        await until(lambda: witness.now == model.now == 1)
+        answer.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answer
+    elif way == "left":
+        async with aclosing(pipeline.stream(Request(picture(), TOTAL))) as parts:
+            await anext(parts)
+            await until(lambda: witness.now == 1)
+    else:
+        model.fault = lambda: ReaderFailed("broken")
+        model.seconds = 0.01
+        with pytest.raises(ReaderFailed):
+            await pipeline.run(Request(picture(), TOTAL))
+    assert (witness.begun, witness.cancelled, witness.now) == (1, 1, 0)
+    assert asyncio.all_tasks() == before
+    assert pipeline.admission.running == 0
+
+
+async def test_nobody_testifies_who_is_not_needed(make, model, witness):
+    pipeline = await make(witness)
+    for task in (
+        understand(fields=["total_amount"], evidence="none"), understand(fields=["total_amount"], evidence="full"),
+        Task(TaskKind.READ), Task(TaskKind.SPOT),
+    ):  # fmt: skip
+        assert codes(await pipeline.run(Request(picture(), task))) == []
+    model.name = BackendName.PPOCR
+    await pipeline.run(Request(picture(), TOTAL))
+    assert witness.begun == 0
+    model.name, model.text = BackendName.TORCH, "Total 12.00"  # lines of its own
+    witness.gate = asyncio.Event()
+    result = await pipeline.run(Request(picture(), TOTAL))
+    assert result.fields[0].grounded
+    assert witness.now == 0
+
+
+async def test_without_a_witness_the_answer_says_that_nothing_was_looked_up(make):
+    pipeline = await make(None)
+    result = await pipeline.run(Request(picture(), TOTAL))
+    assert (result.fields[0].value, result.fields[0].grounded, codes(result)) == ("12.00", False, ["no_evidence"])
+
+
+async def test_a_witness_that_does_not_start_is_done_without(make, witness):
+    witness.start_fault = RuntimeError("no memory")
+    pipeline = await make(witness)
+    assert (await pipeline.health()).ready
+    assert witness.closed == 1
+    assert codes(await pipeline.run(Request(picture(), TOTAL))) == ["no_evidence"]
+
+
+async def test_a_wrong_setting_of_the_witness_is_said_at_start(make, witness):
+    witness.start_fault = ConfigError("no such file")
+    with pytest.raises(ConfigError):
+        await make(witness)
+
+
+async def test_both_readers_are_closed(make, model, witness):
+    pipeline = await make(witness)
+    await pipeline.close()
+    assert (model.closed, witness.closed) == (1, 1)
+
+
+async def test_the_cpu_reader_proves_values_on_every_page(make, model):
+    sheets = []
+    for words in ("CORNER SHOP", "TOTAL 36.80"):
+        sheet = Image.new("RGB", (480, 200), "white")
+        ImageDraw.Draw(sheet).text((24, 64), words, fill="black", font=ImageFont.load_default(40))
+        sheets.append(sheet)
+    scan = io.BytesIO()
+    sheets[0].save(scan, "TIFF", save_all=True, append_images=sheets[1:])
+    model.values = {"total_amount": "36.80", "merchant": "CORNER SHOP", "date": "2026-01-31"}
+    pipeline = await make(PpocrBackend(PpocrSettings(threads=1)))
+    result = await pipeline.run(Request(scan.getvalue(), understand(fields=list(model.values))))
+    total, merchant, date = result.fields
+    assert (total.grounded, total.page, merchant.grounded, merchant.page) == (True, 1, True, 0)
+    assert not date.grounded
+    assert [n.page for n in result.lines] == [0, 1]
+    assert result.text == "CORNER SHOP\nTOTAL 36.80"
