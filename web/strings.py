@@ -87,12 +87,11 @@ _ERRORS: Mapping[str, tuple[str, str]] = {  # code: what went wrong and what to 
     "schema_not_satisfied": ("图上的内容不符合所给的 JSON Schema。", "请允许可能缺少的字段为 null。"),
     "queue_full": ("正在排队的请求太多。", "请稍等片刻再试。"),
     "reader_unavailable": ("识别引擎还没有准备好。", "请稍等片刻再试。"),
+    "output_truncated": ("内容太多，模型没有写完。", "请减少要提取的字段，或减少页数再试。"),
     "reader_failed": ("识别这张图片时出错。", "请再试一次；如果仍然失败，请保留图片并联系管理员。"),
     "deadline_exceeded": ("识别用时过长，已经停止。", "请换小一些的图片或减少页数。"),
     "missing_dependency": ("缺少必要的组件。", "请联系管理员。"),
     "config_error": ("设置有误。", "请联系管理员。"),
-    "weights_missing": ("模型文件不存在。", "请联系管理员。"),
-    "weights_broken": ("模型文件不完整。", "请联系管理员。"),
     "weights_missing": ("没有找到模型文件。", "请管理员运行 hunyuanocr fetch 下载模型。"),
     "weights_broken": ("模型文件不完整或不匹配。", "请管理员运行 hunyuanocr fetch 重新下载模型。"),
 }
@@ -101,6 +100,7 @@ _NOTICES: Mapping[str, str] = {  # code: Chinese; English comes with the notice
     "blurry": "照片有些模糊，结果可能不准，建议重新拍一张。",
     "glare": "照片有反光，部分文字可能看不清，建议换个角度再拍。",
     "no_evidence": "第二个识别引擎不可用，结果没有在图上核对。",
+    "truncated": "模型没有写完，图上靠后的内容可能缺失。",
     "low_resolution": "照片分辨率较低，小字可能认不准，建议靠近一些再拍。",
 }
 
