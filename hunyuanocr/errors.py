@@ -186,3 +186,10 @@ class WeightsBroken(ConfigError):
 
     code = "weights_broken"
     hint = "Get them again with: .venv/bin/hunyuanocr fetch --force"
+
+
+class OutputTruncated(ReaderFailed):
+    """The model's answer ended before its JSON was complete, so that no field of it can be trusted."""
+
+    code = "output_truncated"
+    hint = "Ask for fewer fields, or send fewer pages at a time."

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hunyuanocr.fields.grounding import Place, places
-from hunyuanocr.fields.layout import Cell
+from hunyuanocr.fields.layout import Cell, union_box
 from hunyuanocr.fields.normalize import normalize
 from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 
+WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)  # types whose values may be long
 _SURE = 0.6  # a reader's line that is less sure is as often wrong as right
 # What the columns of line items hold.
 COLUMN_TYPES: Mapping[str, FieldType] = {
@@ -36,12 +38,19 @@ def from_cells(key: str, type: FieldType, cells: Sequence[Cell], lines: Sequence
     return Field(key, type, value, normalize(value, type), place.box(lines), place.page(lines), confidence, grounded=sure)
 
 
+def cell_key(key: str, row: int, column: str) -> str:
+    """The key of a cell's confidence among those of a language model's values; the cell of a bare word has column 'name'."""
+    return f"{key}/{row}/{column}"
+
+
 def from_value(
     key: str, type: FieldType, value: Any, *, lines: Sequence[Line], confidence: float | None, near: Place | None = None
 ) -> Field:
     """A language model's value, grounded where it stands; at the place nearest to `near` where it stands more than once."""
     if value is None or not str(value).strip():
         return Field(key, type, confidence=confidence)
+    if isinstance(value, (bool, Mapping, list)) or (isinstance(value, (int, float)) and type in WORDS):
+        return _from_raw(key, type, value, lines, confidence)
     text = str(value).strip()
     found = list(places(text, type, lines))
     if near is not None and found:
@@ -51,6 +60,30 @@ def from_value(
         return Field(key, type, text, normalize(text, type), confidence=confidence)
     place = found[0]
     return Field(key, type, text, normalize(text, type), place.box(lines), place.page(lines), confidence, grounded=True)
+
+
+def _from_raw(key: str, type: FieldType, value: Any, lines: Sequence[Line], confidence: float | None) -> Field:
+    """What was written by the client's own part of a schema: kept as it is, grounded where every word and number in it stands.
+
+    True and false are never printed, so they are never proved.
+    """
+    words = [str(w) for w in _printed_in(value)]
+    found = [next(places(w, FieldType.TEXT, lines), None) for w in words]
+    stand = [p for p in found if p is not None]
+    pages = {p.page(lines) for p in stand}
+    whole = bool(stand) and len(stand) == len(words)
+    box = union_box([p.box(lines) for p in stand]) if whole and len(pages) == 1 else None
+    text = " ".join(words) or json.dumps(value, ensure_ascii=False)
+    return Field(key, type, text, value, box, min(pages) if whole else None, confidence, grounded=whole)
+
+
+def _printed_in(value: Any) -> list[Any]:
+    """Words and numbers in a value, in their order."""
+    if isinstance(value, Mapping):
+        return [w for part in value.values() for w in _printed_in(part)]
+    if isinstance(value, list):
+        return [w for part in value for w in _printed_in(part)]
+    return [] if value is None or isinstance(value, bool) or not str(value).strip() else [value]
 
 
 def rows_field(spec: FieldSpec, rows: Sequence[Mapping[str, Field]]) -> Field:

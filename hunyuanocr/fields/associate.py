@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from hunyuanocr.fields.answers import COLUMN_TYPES, from_cells, from_value, rows_field
+from hunyuanocr.fields.answers import COLUMN_TYPES, cell_key, from_cells, from_value, rows_field
 from hunyuanocr.fields.grounding import Place, places
 from hunyuanocr.fields.items import find_items
 from hunyuanocr.fields.itemvalues import Item
@@ -16,6 +16,7 @@ from hunyuanocr.fields.normalize import comparable
 from hunyuanocr.fields.page import PageView
 from hunyuanocr.fields.parties import Block, choose_address, choose_merchant, party_names, trim
 from hunyuanocr.fields.spans import narrow
+from hunyuanocr.fields.table import column_named
 from hunyuanocr.fields.total import choose_total
 from hunyuanocr.fields.values import find_values
 from hunyuanocr.fields.when import choose_date, choose_time
@@ -183,35 +184,44 @@ def ground_values(
 ) -> tuple[Field, ...]:
     """A language model's values, typed and looked for on the lines; `grounded` is False for one that stands nowhere."""
     associator = Associator(lines, wanted)
-    return tuple(_grounded(associator, spec, values.get(spec.key), confidences.get(spec.key)) for spec in wanted)
+    return tuple(_grounded(associator, spec, values.get(spec.key), confidences) for spec in wanted)
 
 
-def _grounded(associator: Associator, spec: FieldSpec, value: Any, confidence: float | None) -> Field:
-    lines = associator.page.lines
+def _grounded(associator: Associator, spec: FieldSpec, value: Any, confidences: Mapping[str, float]) -> Field:
+    lines, confidence = associator.page.lines, confidences.get(spec.key)
     if spec.type is FieldType.ROWS or isinstance(value, (list, tuple)):
-        return rows_field(spec, [_grounded_row(row, lines, confidence) for row in value or () if row])
-    if isinstance(value, Mapping):
-        value = value["value"] if "value" in value else " ".join(str(part) for part in value.values() if part)
+        rows = value if isinstance(value, (list, tuple)) else [value]
+        found = [_grounded_row(row, n, lines, spec.key, confidences) for n, row in enumerate(rows)]
+        return rows_field(spec, [row for row in found if row])
+    if isinstance(value, Mapping) and value.keys() <= {"amount", "currency"}:
+        value = " ".join(str(part) for part in value.values() if part)
     cells = associator.cells(spec) if value is not None else ()
     near = Place(tuple((c.line, c.start, c.end) for c in cells)) if cells else None
-    if near is not None and comparable(" ".join(c.text for c in cells), spec.type) == comparable(str(value), spec.type):
+    if isinstance(value, str) and near is not None and _same(value, " ".join(c.text for c in cells), spec.type):
         own = from_cells(spec.key, spec.type, cells, lines)
-        text = str(value).strip()
-        return Field(spec.key, spec.type, text, own.normalized, own.box, own.page, confidence, grounded=True)
+        return Field(spec.key, spec.type, value.strip(), own.normalized, own.box, own.page, confidence, grounded=True)
     return from_value(spec.key, spec.type, value, lines=lines, confidence=confidence, near=near)
 
 
-def _grounded_row(row: Any, lines: Sequence[Line], confidence: float | None) -> Mapping[str, Field]:
+def _same(value: str, text: str, type: FieldType) -> bool:
+    return bool(value.strip()) and comparable(text, type) == comparable(value, type)
+
+
+def _grounded_row(
+    row: Any, number: int, lines: Sequence[Line], key: str, confidences: Mapping[str, float]
+) -> Mapping[str, Field]:
     """A row's cells; those after the first are looked for near it."""
     cells = row.items() if isinstance(row, Mapping) else (("name", row),)
     fields: dict[str, Field] = {}
     near: Place | None = None
-    for key, value in cells:
-        type = COLUMN_TYPES.get(str(key), FieldType.TEXT)
-        field = from_value(str(key), type, value, lines=lines, confidence=confidence, near=near)
+    for column, value in cells:
+        name = str(column)
+        type = COLUMN_TYPES.get(name) or COLUMN_TYPES.get(column_named(name) or "", FieldType.TEXT)
+        confidence = confidences.get(cell_key(key, number, name), confidences.get(key))
+        field = from_value(name, type, value, lines=lines, confidence=confidence, near=near)
         if field.value is None:
             continue
-        fields[str(key)] = field
+        fields[name] = field
         if near is None and field.grounded:
             near = next(places(field.value, type, lines), None)
     return fields

@@ -15,27 +15,31 @@ from jsonschema.exceptions import SchemaError, ValidationError
 
 from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
 from hunyuanocr.fields.catalogue import lookup
+from hunyuanocr.fields.normalize import normalize
 from hunyuanocr.fields.table import column_named
 from hunyuanocr.types import Field, FieldSpec, FieldType
 
 _BY_FORMAT = {"date": FieldType.DATE, "time": FieldType.TIME, "date-time": FieldType.DATETIME}
 _MOST_REFERENCES = 16
+_PRINTED_OBJECTS = {"amount": {"amount", "currency"}, "number": {"number", "unit"}}
+_WORDS = (FieldType.TEXT, FieldType.NAME)
+_NORMAL = ({"amount", "currency"}, {"number", "unit"}, {"candidates"})  # keys of normalised values that are objects
 
 
 def specs(schema: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
     """The fields that the schema's properties ask for. Raises InvalidSchema if it is no JSON Schema of an object."""
     _check(schema)
-    top = _resolved(schema, schema)
+    top = resolved(schema, schema)
     properties = top.get("properties")
     if top.get("type", "object") != "object" or not isinstance(properties, Mapping) or not properties:
         raise InvalidSchema("The schema is not of an object with properties.")
-    return tuple(_spec(key, _resolved(part, schema)) for key, part in properties.items())
+    return tuple(_spec(key, resolved(part, schema)) for key, part in properties.items())
 
 
 def fit(schema: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
     """Normalised values that validate against the schema. Raises SchemaNotSatisfied, naming what does not fit."""
     _check(schema)
-    top = _resolved(schema, schema)
+    top = resolved(schema, schema)
     found = {field.key: field for field in fields}
     answer: dict[str, Any] = {}
     for key, part in top.get("properties", {}).items():
@@ -72,8 +76,8 @@ def _references(part: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def _resolved(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part itself, behind its references and its choice between something and null."""
+def resolved(part: Any, schema: Mapping[str, Any], *, choose: bool = True) -> Mapping[str, Any]:
+    """The part itself, behind its references and, with `choose`, its choice between something and null. Raises InvalidSchema."""
     for _ in range(_MOST_REFERENCES):
         if not isinstance(part, Mapping):
             return {}
@@ -82,7 +86,7 @@ def _resolved(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
             part = {**target, **{k: v for k, v in part.items() if k != "$ref"}}
             continue
         choices = [c for c in (part.get("anyOf") or part.get("oneOf") or part.get("allOf") or ()) if c != {"type": "null"}]
-        if choices and "type" not in part and "properties" not in part:
+        if choose and choices and "type" not in part and "properties" not in part:
             rest = {k: v for k, v in part.items() if k not in ("anyOf", "oneOf", "allOf")}
             part = {**choices[0], **rest} if isinstance(choices[0], Mapping) else {}
             continue
@@ -100,20 +104,30 @@ def _target(reference: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return target if isinstance(target, Mapping) else {}
 
 
-def _types(part: Mapping[str, Any]) -> set[str]:
+def types_of(part: Mapping[str, Any]) -> set[str]:
+    """The JSON types that the part allows by its `type`; none where it does not say."""
     kind = part.get("type")
     return {kind} if isinstance(kind, str) else set(kind or ())
 
 
+def is_printed_object(part: Mapping[str, Any]) -> bool:
+    """Whether the part is an object that one printed value fills: money (amount, currency) or a quantity (number, unit)."""
+    properties = part.get("properties")
+    names = set(properties) if isinstance(properties, Mapping) else set()
+    return any(names <= form and first in names for first, form in _PRINTED_OBJECTS.items())
+
+
 def _spec(key: str, part: Mapping[str, Any]) -> FieldSpec:
     known = lookup(key) or lookup(str(part.get("title", "")))
-    if "array" in _types(part):
+    if "array" in types_of(part):
         return FieldSpec(key, "items", FieldType.ROWS)
     if known is not None and known.type is not FieldType.ROWS:
         return FieldSpec(key, known.name, known.type)
+    if is_printed_object(part):
+        return FieldSpec(key, None, _printed_form(part) or FieldType.MONEY)
     if (form := part.get("format")) in _BY_FORMAT:
         return FieldSpec(key, None, _BY_FORMAT[str(form)])
-    return FieldSpec(key, None, FieldType.QUANTITY if _types(part) & {"number", "integer"} else FieldType.TEXT)
+    return FieldSpec(key, None, FieldType.QUANTITY if types_of(part) & {"number", "integer"} else FieldType.TEXT)
 
 
 def _fitted(field: Field | None, part: Any, schema: Mapping[str, Any]) -> Any:
@@ -122,14 +136,20 @@ def _fitted(field: Field | None, part: Any, schema: Mapping[str, Any]) -> Any:
         return None
     if field.type is FieldType.ROWS:
         return _fitted_rows(field, part, schema)
-    return next((form for form in _forms(field, _resolved(part, schema)) if _valid(form, part, schema)), None)
+    return next((form for form in _forms(field, resolved(part, schema)) if _valid(form, part, schema)), None)
 
 
 def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
     """The value as the schema may want it, the most normalised first."""
-    normal, types = field.normalized, _types(part)
+    normal, types = field.normalized, types_of(part)
     if field.value is None:
         return
+    if _is_raw(normal):
+        yield normal
+        yield _without_nulls(normal)
+        return
+    if field.type in _WORDS and (form := _printed_form(part)) is not None:  # a column whose name says nothing of its type
+        normal = normalize(field.value, form) or normalize(field.value, FieldType.MONEY) or normal
     text = _plain(normal)
     if part.get("format") == "date-time" and "T" not in (text or ""):
         return  # a day without its time is no moment
@@ -144,6 +164,27 @@ def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
     if text is not None:
         yield text
     yield field.value
+
+
+def _printed_form(part: Mapping[str, Any]) -> FieldType | None:
+    """The type of a printed value that makes the part's number or object, if it wants one."""
+    if is_printed_object(part):
+        return FieldType.MONEY if "amount" in part["properties"] else FieldType.QUANTITY
+    return FieldType.QUANTITY if types_of(part) & {"number", "integer"} and "string" not in types_of(part) else None
+
+
+def _is_raw(normal: Any) -> bool:
+    """Whether a language model wrote the value by the client's own part of the schema: it fits as it is, or not at all."""
+    if isinstance(normal, Mapping):
+        return set(normal) not in _NORMAL
+    return normal is not None and not isinstance(normal, str)
+
+
+def _without_nulls(value: Any) -> Any:
+    """The value without what is not on the page, for a schema that lets keys be left out but not be null."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value if part is not None] if isinstance(value, list) else value
 
 
 def _plain(normal: Any) -> str | None:
@@ -164,12 +205,12 @@ def _numbers(text: str, types: set[str]) -> Iterator[int | float]:
 
 
 def _fitted_rows(field: Field, part: Any, schema: Mapping[str, Any]) -> list[Any] | None:
-    items = _resolved(_resolved(part, schema).get("items", {}), schema)
+    items = resolved(resolved(part, schema).get("items", {}), schema)
     properties = items.get("properties")
     if field.rows is None:
         return [] if _valid([], part, schema) else None
-    if not isinstance(properties, Mapping):  # an array of words: the names
-        return [row["name"].value for row in field.rows if "name" in row]
+    if not isinstance(properties, Mapping) or is_printed_object(items):  # an array of words: the names
+        return [_fitted_word(row["name"], items, schema) for row in field.rows if "name" in row]
     rows = []
     for row in field.rows:
         answer: dict[str, Any] = {}
@@ -179,6 +220,13 @@ def _fitted_rows(field: Field, part: Any, schema: Mapping[str, Any]) -> list[Any
                 answer[key] = value
         rows.append(answer)
     return rows
+
+
+def _fitted_word(field: Field, items: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+    """An element of an array as printed; in another form where only that validates."""
+    if _valid(field.value, items, schema):
+        return field.value
+    return form if (form := _fitted(field, items, schema)) is not None else field.value
 
 
 def _valid(value: Any, part: Any, schema: Mapping[str, Any]) -> bool:

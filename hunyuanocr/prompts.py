@@ -1,0 +1,182 @@
+"""A Task → what a HunyuanOCR model is asked: the official prompt, the JSON Schema of the answer, the budget.
+
+The prompts are those of the model's repository, letter for letter (README, "推荐的OCR任务提示词"): the model was trained on
+them, and Chinese ones score better. Only the fields' prompt is gone beyond: words that explain our own keys follow it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hunyuanocr.errors import InvalidValue
+from hunyuanocr.fields.answers import COLUMN_TYPES
+from hunyuanocr.fields.asked import Bounds, answer_schema
+from hunyuanocr.fields.catalogue import KNOWN
+from hunyuanocr.fields.schema import resolved
+from hunyuanocr.phrases import LANGUAGES
+from hunyuanocr.types import Evidence, FieldSpec, FieldType, Task, TaskKind
+
+SPOTTING = "检测并识别图片中的文字，将文本坐标格式化输出。"
+TEXT = "提取图中的文字。"
+FIELDS = "提取图片中的: [{keys}] 的字段内容，并按照 JSON 格式返回。"
+SUBTITLES = "提取图片中的字幕。"
+FORMULA = "识别图片中的公式，用 LaTeX 格式表示。"
+TABLE = "把图中的表格解析为 HTML。"
+CHART = "解析图中的图表，对于流程图使用 Mermaid 格式表示，其他图表使用 Markdown 格式表示。"
+DOCUMENT = (
+    "提取文档图片中正文的所有信息用 markdown 格式表示，其中页眉、页脚部分忽略，表格用 html 格式表达，"
+    "文档中公式用 latex 格式表示，按照阅读顺序组织进行解析。"
+)
+TRANSLATION = (
+    "先提取文字，再将文字内容翻译为{language}。若是文档，则其中页眉、页脚忽略。公式用latex格式表示，表格用html格式表示。"
+)
+
+# Tokens of one answer. A dense A4 page is about 2,000 tokens of text, and each line of spotting has some 15 of coordinates.
+PAGE_TOKENS = 4096
+SHORT_TOKENS = 1024  # a formula, the subtitles of a frame
+FREE_TOKENS = 2048
+FRAME_TOKENS = 64  # braces, commas, and reserve
+FIELD_TOKENS = 64
+ROWS_TOKENS = 2048  # about forty rows of a receipt
+PENALTY = 1.08  # of official decoding
+JSON_PENALTY = 1.0  # keys, quotes and digits must repeat
+
+_LEAST = 8  # tokens for a field's value
+_MOST_ROWS = 128
+_ALWAYS: Mapping[TaskKind, tuple[str, int]] = {
+    TaskKind.SPOT: (SPOTTING, PAGE_TOKENS), TaskKind.PARSE: (DOCUMENT, PAGE_TOKENS), TaskKind.TABLE: (TABLE, PAGE_TOKENS),
+    TaskKind.CHART: (CHART, PAGE_TOKENS), TaskKind.FORMULA: (FORMULA, SHORT_TOKENS),
+    TaskKind.SUBTITLES: (SUBTITLES, SHORT_TOKENS),
+}  # fmt: skip
+
+# Which columns line items have, by the words that they are asked by.
+_COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"检验|检查|化验|\blab\b|\btests?\b|\bresults?\b", ("name", "result", "unit", "reference")),
+    (
+        r"药|处方|\brp\b|drug|medic|prescri",
+        ("name", "specification", "quantity", "unit_price", "amount", "usage"),
+    ),
+    (r"", ("name", "quantity", "unit_price", "amount")),
+)
+_COLUMN_WORDS: Mapping[str, str] = {
+    "name": "名称", "quantity": "数量", "unit_price": "单价", "amount": "金额", "specification": "规格", "unit": "单位",
+    "usage": "用法用量", "result": "结果", "reference": "参考范围",
+}  # fmt: skip
+# Where the catalogue's first word says less than the field's name.
+_FIELD_WORDS: Mapping[str, str] = {"total_amount": "总金额", "merchant": "商户名称"}
+_SPECIAL = re.compile(r"<｜[^<>]{0,80}｜>")  # marks of turns and pictures, which only the chat template may write
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the model is asked about one page."""
+
+    prompt: str
+    schema: Mapping[str, Any] | None
+    max_tokens: int
+    repetition_penalty: float
+
+
+def ask(task: Task) -> Ask:
+    """The prompt, the answer's schema and the budget of a task. Raises InvalidSchema or InvalidValue for a client's schema
+    without bounds, and for fields that no answer has room for.
+    """
+    words = plain(task.instruction)
+    if task.kind is TaskKind.EXTRACT:
+        return _ask_fields(task)
+    if task.kind is TaskKind.TRANSLATE:
+        language = LANGUAGES.get(task.language or "en", task.language or "").split("|")[0]
+        return Ask(TRANSLATION.format(language=language), None, PAGE_TOKENS, PENALTY)
+    if task.kind is TaskKind.FREE and words:
+        return Ask(words, None, FREE_TOKENS, PENALTY)
+    if task.kind in (TaskKind.READ, TaskKind.FREE):
+        return Ask(TEXT if task.evidence is Evidence.NONE else SPOTTING, None, PAGE_TOKENS, PENALTY)
+    prompt, tokens = _ALWAYS[task.kind]
+    return Ask(prompt, None, tokens, PENALTY)
+
+
+def plain(words: str) -> str:
+    """A person's words without the model's own marks, which would end their turn or count as pictures."""
+    while _SPECIAL.search(words):
+        words = _SPECIAL.sub("", words)
+    return words.strip()
+
+
+def _ask_fields(task: Task) -> Ask:
+    columns = _columns(task)
+    bounds = Bounds(words=4 * FIELD_TOKENS, value=FIELD_TOKENS, rows=_MOST_ROWS)
+    schema = answer_schema(task.fields, columns, bounds, task.schema)
+    values, fixed = _count(schema), FRAME_TOKENS + _fixed(schema)
+    room = (PAGE_TOKENS - fixed) // max(1, values)
+    if room < _LEAST:
+        raise InvalidValue(
+            f"The {values} values that are asked for do not fit an answer of {PAGE_TOKENS} tokens.", hint="Ask for fewer fields."
+        )
+    share = min(FIELD_TOKENS, room)
+    if share < FIELD_TOKENS:
+        schema = answer_schema(task.fields, columns, Bounds(4 * share, share, _MOST_ROWS), task.schema)
+    keys = ",".join(f"'{_quoted(spec.key)}'" for spec in task.fields)
+    prompt = FIELDS.format(keys=keys) + _explained(task, columns)
+    return Ask(prompt, schema, min(PAGE_TOKENS, fixed + values * share), JSON_PENALTY)
+
+
+def _quoted(key: str) -> str:
+    """A key as the prompt's list shows it."""
+    return " ".join(plain(key).split()).replace("'", "’")
+
+
+def _columns(task: Task) -> tuple[tuple[str, FieldType], ...]:
+    """The columns of line items without a client's schema."""
+    asked = " ".join([task.instruction, *(f.key for f in task.fields if f.type is FieldType.ROWS)])
+    names = next(names for pattern, names in _COLUMNS if re.search(pattern, asked, re.IGNORECASE))
+    return tuple((name, COLUMN_TYPES[name]) for name in names)
+
+
+def _explained(task: Task, columns: Sequence[tuple[str, FieldType]]) -> str:
+    """What our own names of fields and columns mean, and what a client's schema says of its own."""
+    parts = resolved(task.schema, task.schema).get("properties", {}) if task.schema else {}
+    said = list(_explanations(task, columns, parts))
+    return f"其中 {'，'.join(said)}。" if said else ""
+
+
+def _explanations(task: Task, columns: Sequence[tuple[str, FieldType]], parts: Mapping[str, Any]) -> Iterator[str]:
+    for spec in task.fields:
+        part = resolved(parts.get(spec.key), task.schema or {}) if task.schema else {}
+        told = part.get("description")
+        words = _quoted(told)[:100].rstrip("。.") if isinstance(told, str) else _words(spec, task.instruction)
+        if spec.type is FieldType.ROWS and task.schema is None:
+            named = "、".join(f"{name}（{_COLUMN_WORDS[name]}）" for name, _ in columns)
+            yield f"{_quoted(spec.key)} 是{words or '明细'}，每项有 {named}"
+        elif words:
+            yield f"{_quoted(spec.key)} 是{words}"
+
+
+def _words(spec: FieldSpec, instruction: str) -> str | None:
+    """Chinese words for a key that is our own name: the person's, where the instruction has them."""
+    known = KNOWN.get(spec.key)
+    if known is None or known.name != spec.name:
+        return None
+    said = [w for w in (*known.zh, *known.asked) if not w.isascii() and w in instruction]
+    return max(said, key=len, default=None) or _FIELD_WORDS.get(known.name) or (known.zh[0] if known.zh else None)
+
+
+def _count(part: Mapping[str, Any]) -> int:
+    """Values whose length the model chooses, rows left out."""
+    if "anyOf" in part:
+        return sum(_count(p) for p in part["anyOf"])
+    if "properties" in part:
+        return sum(_count(p) for p in part["properties"].values())
+    return int("items" not in part and part.get("type") != "null")
+
+
+def _fixed(part: Mapping[str, Any]) -> int:
+    """Tokens of keys, at one a character, and of all rows."""
+    if "items" in part:
+        return ROWS_TOKENS
+    if "anyOf" in part:
+        return sum(_fixed(p) for p in part["anyOf"])
+    return sum(len(json.dumps(key, ensure_ascii=False)) + 2 + _fixed(p) for key, p in part.get("properties", {}).items())
