@@ -18,7 +18,21 @@ SWITCHES = {
 }
 
 
+# Names of the switches that we set, in the environment as well, since children inherit both.
+OURS = "HUNYUANOCR_SWITCHES"
+# What an owner sets so that nothing is ever downloaded here: our own word, and those of the libraries.
+OFFLINE = ("HUNYUANOCR_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
 def stay_home() -> None:
     """Set the switches for this process and its children; what the owner has set already stays."""
     for name, value in SWITCHES.items():
-        os.environ.setdefault(name, value)
+        if name not in os.environ:
+            os.environ[name] = value
+            os.environ[OURS] = f"{os.environ.get(OURS, '')} {name}".strip()
+
+
+def offline_by() -> str | None:
+    """The variable by which the owner, not `stay_home`, keeps this machine offline; None where nothing forbids a download."""
+    ours = os.environ.get(OURS, "").split()
+    return next((n for n in OFFLINE if n not in ours and os.environ.get(n, "").lower() in {"1", "on", "yes", "true"}), None)

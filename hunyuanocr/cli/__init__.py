@@ -1,4 +1,4 @@
-"""The `hunyuanocr` command: read, serve, eval, doctor. Imports inside each command keep `--help` quick."""
+"""The `hunyuanocr` command: read, serve, eval, doctor, fetch. Imports inside each command keep `--help` quick."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hunyuanocr.cli import doctor, evaluation, read, serve, settings
+from hunyuanocr.cli import doctor, evaluation, fetch, read, serve, settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
 app.command("read")(read.read)
@@ -14,6 +14,7 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("serve", context_settings=_PASSED_ON, add_help_option=False)(serve.serve)
 app.command("eval")(evaluation.evaluate)
 app.command("doctor")(doctor.doctor)
+app.command("fetch")(fetch.fetch)
 app.command("settings")(settings.settings)
 
 

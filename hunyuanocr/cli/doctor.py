@@ -100,9 +100,17 @@ def _gpu() -> Finding:
 
 
 def _weights(folder: Path) -> Finding:
-    if folder.is_dir() and any(folder.glob("*.safetensors")):
-        return Finding("HunyuanOCR weights", "ok", str(folder))
-    return Finding("HunyuanOCR weights", "note", f"none in {folder}", "Nothing to do for the CPU reader; see models/README.md.")
+    from hunyuanocr.weights import WeightsBroken, WeightsMissing, verify
+
+    what = "HunyuanOCR weights"
+    try:
+        found = verify(folder)
+    except WeightsMissing as e:
+        return Finding(what, "note", e.message, f"Nothing to do: the CPU reader serves. For the model: {e.hint}")
+    except WeightsBroken as e:
+        return Finding(what, "bad", e.message, e.hint)
+    size = f"{found.parameters / 1e6:,.0f} M parameters, {found.dtype}, {found.bytes / 1e9:.2f} GB"
+    return Finding(what, "ok", f"{folder}: {size}{', with a draft model' if found.has_dflash else ''}")
 
 
 def _port(host: str, port: int, flag: str) -> Finding:
