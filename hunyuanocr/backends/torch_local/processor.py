@@ -58,6 +58,8 @@ class Processor:
         self._encoder = type(self.tokenizer.backend_tokenizer).from_str(self.tokenizer.backend_tokenizer.to_str())
         self._encoder.no_truncation()
         self._encoder.no_padding()
+        config = _json(folder / "config.json")
+        _check_vocabulary(self.tokenizer, (config.get("text_config") or config).get("vocab_size"), folder)
         self._encode("x", 1)  # a template that does not fit is told at start
 
     def __call__(self, images: Sequence[NDArray[np.uint8]], words: str) -> Prompt:
@@ -189,6 +191,13 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     except Exception as e:  # the Rust reader raises bare Exception
         raise WeightsBroken(f"The tokenizer in {folder} cannot be read: {e}.") from e
     return tokenizer
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, size: int | None, folder: Path) -> None:
+    """An id beyond the embeddings would end the process on a GPU, not the request."""
+    largest = max(tokenizer.get_vocab().values())
+    if size is not None and largest >= size:
+        raise WeightsBroken(f"The tokenizer in {folder} has ids up to {largest}, the model only {size} embeddings.")
 
 
 def _template(folder: Path, tokenizer: PreTrainedTokenizerFast) -> str:

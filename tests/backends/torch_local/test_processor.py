@@ -203,7 +203,14 @@ def no_json(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{")
 
 
+def smaller_model(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["vocab_size"] -= 1
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 @pytest.mark.parametrize(("harm", "error", "told"), [
+    (smaller_model, WeightsBroken, "278 embeddings"),
     (without("tokenizer.json"), WeightsMissing, "tokenizer.json"),
     (without("processor_config.json"), WeightsMissing, "preprocessor_config.json"),
     (without("chat_template.jinja"), WeightsMissing, "chat template"),
