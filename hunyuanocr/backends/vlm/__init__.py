@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from hunyuanocr.backends import vlm_reading as made
 from hunyuanocr.backends.base import Generation, Generator, Health
-from hunyuanocr.backends.vlm_reading import ENDED_EARLY, Draft, Values, Written
+from hunyuanocr.backends.vlm import reading as made
+from hunyuanocr.backends.vlm.reading import ENDED_EARLY, Draft, Values, Written
 from hunyuanocr.errors import ReaderUnavailable
 from hunyuanocr.output.spotting import LineStream
 from hunyuanocr.prompts import SPOTTING, Ask, ask
