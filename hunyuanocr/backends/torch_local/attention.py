@@ -1,4 +1,4 @@
-"""Attention over the paged KV cache: flash attention with a block table on a GPU, scaled dot products over runs of pages elsewhere."""
+"""Attention over the paged KV cache: flash attention with a block table on a GPU, dot products over runs of pages elsewhere."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from hunyuanocr.backends.torch_local.pool import PAGE, KvPool
 
 class Attention(Protocol):
     """Queries are [tokens, heads, dim]; so is what comes back. The tokens' own keys and values are in the pool already."""
+
+    pool: KvPool
 
     def prefill(self, layer: int, q: Tensor, pages: list[int], start: int) -> Tensor:
         """Tokens start … start + len(q) - 1 of one request, each seeing itself and all before it."""
@@ -73,7 +75,7 @@ class PagedFlash:
     """CUDA: `torch.nn.attention.varlen`, which reads the block table itself, at lengths that lie on the device."""
 
     def __init__(self, pool: KvPool, rows: int) -> None:
-        from torch.nn.attention.varlen import varlen_attn
+        from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 -- older releases lack it: the caller falls back
 
         self.pool = pool
         self._attend = varlen_attn

@@ -67,24 +67,22 @@ class Decoder:
             norm_qk=torch.cat([queries.expand(self.heads, -1), keys.expand(self.kv_heads, -1)]),
         )
 
-    def prefill(
-        self, x: Tensor, positions: Tensor, pool: KvPool, attention: Attention, pages: list[int], start: int
-    ) -> Tensor:
+    def prefill(self, x: Tensor, positions: Tensor, attention: Attention, pages: list[int], start: int) -> Tensor:
         """Tokens `start` … of a prompt. `x` [n, hidden] embeddings, `positions` [axes, n]. Returns hidden states [n, hidden]."""
         at = torch.arange(start, start + len(x), device=x.device)
         flat = torch.tensor(pages, device=x.device)[at // PAGE] * PAGE + at % PAGE
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            _write(pool, layer, flat, k, v)
+            _write(attention.pool, layer, flat, k, v)
             return attention.prefill(layer, q, pages, start)
 
         return self._forward(x, *self._rotation(positions, x.dtype), attend)
 
-    def decode(self, ids: Tensor, positions: Tensor, pool: KvPool, attention: Attention, rows: Rows) -> Tensor:
+    def decode(self, ids: Tensor, positions: Tensor, attention: Attention, rows: Rows) -> Tensor:
         """One more token of each request: `ids` [rows] at `positions` [rows]. Returns logits [rows, vocabulary]."""
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            _write(pool, layer, rows.at, k, v)
+            _write(attention.pool, layer, rows.at, k, v)
             return attention.decode(layer, q, rows)
 
         x = F.embedding(ids, self.embedding)
@@ -96,7 +94,7 @@ class Decoder:
         return self.head(F.rms_norm(x, x.shape[-1:], self.norm, self.eps))
 
     def _rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosine and sine [n, 1, dim] in float32. `positions` is [axes, n], or [1, n] for text, which stands alike on all axes."""
+        """Cosine and sine [n, 1, dim] in float32. `positions` is [axes, n], or [1, n] for text: alike on all axes."""
         by_dim = positions.expand(len(self.axis), -1) if len(positions) == 1 else positions[self.axis]
         angles = by_dim.T.float() * self.frequencies
         return angles.cos().to(dtype).float()[:, None], angles.sin().to(dtype).float()[:, None]

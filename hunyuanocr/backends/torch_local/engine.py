@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import queue
 import threading
 from collections import deque
@@ -17,10 +18,10 @@ from collections.abc import Iterator
 import torch
 
 from hunyuanocr.backends.torch_local.loading import Model
+from hunyuanocr.backends.torch_local.pool import pages_of
 from hunyuanocr.backends.torch_local.sequence import Sequence
 from hunyuanocr.backends.torch_local.slots import Slots
 from hunyuanocr.backends.torch_local.step import Stepper
-from hunyuanocr.backends.torch_local.pool import pages_of
 from hunyuanocr.backends.torch_local.vision import encode
 from hunyuanocr.errors import HunyuanOcrError, ImageTooLargeForMemory, ReaderFailed, ReaderUnavailable
 
@@ -106,7 +107,7 @@ class Engine:
                 self._waiting.append(sequence)
 
     def _admit(self) -> None:
-        """Start to read the first waiting prompt once a slot and pages for its whole answer are free. First come, first served."""
+        """Start to read the first prompt that waits, once a slot and pages for its whole answer are free: first come, first served."""
         if self._reading is not None or not self._waiting:
             return
         sequence = self._waiting[0]
@@ -150,7 +151,7 @@ class Engine:
         hidden = x
         for start in range(0, len(ids), model.chunk):
             part = slice(start, start + model.chunk)
-            hidden = decoder.prefill(x[part], positions[:, part], model.pool, self._stepper.attention, sequence.pages, start)
+            hidden = decoder.prefill(x[part], positions[:, part], self._stepper.attention, sequence.pages, start)
             if start + model.chunk < len(ids):
                 yield
         self._begin(sequence, ids, hidden[-1])
@@ -205,7 +206,7 @@ class Engine:
         for (sequence, _), (token, logprob) in zip(rows, self._stepper.tokens([slot for _, slot in rows]), strict=True):
             if sequence.done:  # it ended or was cancelled while this step ran
                 continue
-            if logprob != logprob:  # NaN: numbers left the format's range
+            if math.isnan(logprob):  # numbers left the format's range
                 self._drop(sequence, ReaderFailed("The model's numbers overflowed.", hint="Start with --dtype bfloat16."))
                 continue
             try:

@@ -39,10 +39,8 @@ class Graphs:
             rows = torch.full((size,), scratch, dtype=torch.int64, device=device)
             self._graphs[size] = self._captured(rows, forward, pick)
 
-    def _captured(
-        self, rows: Tensor, forward: Callable[[Tensor], Tensor], pick: Callable[[Tensor, Tensor], None]
-    ) -> _Graph:
-        aside = torch.cuda.Stream()
+    def _captured(self, rows: Tensor, forward: Callable[[Tensor], Tensor], pick: Callable[[Tensor, Tensor], None]) -> _Graph:
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(_WARM_UP):

@@ -79,7 +79,9 @@ def choose_device(wanted: str) -> torch.device:
     if device.type not in PREFILL_CHUNK:
         raise ConfigError(f"The engine runs on CUDA GPUs and CPUs, not on '{wanted}'.", hint="--device cuda:0, cpu or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"PyTorch finds no device '{wanted}'.", hint="Check nvidia-smi and the driver, or start with --device cpu.")
+        raise ConfigError(
+            f"PyTorch finds no device '{wanted}'.", hint="Check the driver (nvidia-smi), or start with --device cpu."
+        )
     return device
 
 
@@ -92,8 +94,8 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 
 def _transformers_model(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """transformers' own model: its loader knows the tensor names of both releases."""
-    from transformers import HunYuanVLForConditionalGeneration
-    from transformers.utils import logging as transformers_logging
+    from transformers import HunYuanVLForConditionalGeneration  # noqa: PLC0415 -- two seconds, and only here
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
     transformers_logging.disable_progress_bar()
     with warnings.catch_warnings():
@@ -108,9 +110,7 @@ def _budget(model: Any, decoder: Decoder, device: torch.device, vram_gb: float) 
     vision, text = model.config.vision_config, model.config.text_config
     size = decoder.embedding.element_size()
     weights = sum(p.numel() for p in model.model.vision_tower.parameters())
-    weights += text.num_hidden_layers * text.hidden_size * (
-        (2 * decoder.heads + 2 * decoder.kv_heads) * decoder.dim + 3 * text.intermediate_size
-    )
+    weights += decoder.work
     weights += decoder.embedding.numel() * (1 if device.type == "cuda" else 2)  # a CPU's head is packed, so not shared
     patches = (vision.max_image_size // vision.patch_size) ** 2
     work = patches * (2 * vision.intermediate_size + 8 * vision.hidden_size) * size  # one layer's activations

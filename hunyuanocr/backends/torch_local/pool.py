@@ -17,9 +17,7 @@ PAGE = 256
 class KvPool:
     """`keys[layer]` and `values[layer]` are [pages, PAGE, kv_heads, head_dim]. Page 0 is scratch for padded rows of a batch."""
 
-    def __init__(
-        self, *, layers: int, heads: int, dim: int, tokens: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
+    def __init__(self, *, layers: int, heads: int, dim: int, tokens: int, dtype: torch.dtype, device: torch.device) -> None:
         self.pages = tokens // PAGE
         shape = (self.pages + 1, PAGE, heads, dim)
         # Zeros, because a masked position is multiplied by zero, and memory that was never written may hold NaN.
@@ -51,14 +49,14 @@ class KvPool:
         self._free = sorted(self._free + pages)
 
     def run(self, layer: int, pages: list[int], length: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the first `length` tokens on `pages`, [length, heads, dim]; a view where the pages are neighbours."""
+        """Keys and values of the first `length` tokens on `pages`, [length, heads, dim]; views where they are neighbours."""
         keys, values = self.keys[layer], self.values[layer]
         used = pages[: pages_of(length)]
         if used[-1] - used[0] == len(used) - 1:
-            start = used[0] * PAGE
-            return keys.view(-1, *keys.shape[2:])[start : start + length], values.view(-1, *values.shape[2:])[start : start + length]
-        table = torch.tensor(used, device=keys.device)
-        return keys[table].flatten(0, 1)[:length], values[table].flatten(0, 1)[:length]
+            which: slice | Tensor = slice(used[0], used[-1] + 1)
+        else:
+            which = torch.tensor(used, device=keys.device)
+        return keys[which].flatten(0, 1)[:length], values[which].flatten(0, 1)[:length]
 
 
 def pages_of(tokens: int) -> int:

@@ -66,9 +66,7 @@ class Stepper:
 
     def _eager(self, rows: Tensor, pages: Sequence[list[int]] | None, counts: Sequence[int] | None) -> Tensor:
         slots = self.slots
-        return self.decoder.decode(
-            slots.ids[rows], slots.positions[rows], self.pool, self.attention, slots.rows(rows, pages, counts)
-        )
+        return self.decoder.decode(slots.ids[rows], slots.positions[rows], self.attention, slots.rows(rows, pages, counts))
 
     def _speed_up(self, graphs: bool) -> None:
         """Paged flash attention and CUDA graphs, each only after it has given the plain step's logits on this very machine."""
@@ -124,7 +122,7 @@ class Newest:
         if self._on_device:
             self._ids = torch.empty(slots.ids.shape, dtype=slots.ids.dtype, pin_memory=True)
             self._logprobs = torch.empty(slots.logprobs.shape, dtype=slots.logprobs.dtype, pin_memory=True)
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         else:
             self._ids, self._logprobs = slots.ids, slots.logprobs
 
