@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from hunyuanocr import backends
-from hunyuanocr.backends import create_backend, has_gpu
+from hunyuanocr.backends import create_backend, create_witness, has_gpu
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.backends.ppocr.cpus import usable_cpus
-from hunyuanocr.config import Settings
-from hunyuanocr.errors import ConfigError
+from hunyuanocr.config import PipelineSettings, Settings, load_settings
+from hunyuanocr.errors import ConfigError, MissingDependency, WeightsBroken, WeightsMissing
+from hunyuanocr.types import TaskKind
+from tests.checkpoints import random_checkpoint
 
 
 def test_asked_for() -> None:
@@ -24,20 +28,96 @@ def test_asked_for() -> None:
     assert "asked for" in why
 
 
-@pytest.mark.parametrize("name", ["torch", "vllm"])
-def test_readers_of_later_versions_are_refused_plainly(name: str) -> None:
-    with pytest.raises(ConfigError, match="CPU reader only") as refusal:
-        create_backend(Settings(backend=name))  # type: ignore[arg-type]
-    assert refusal.value.hint == "--backend ppocr"
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_checkpoint(tmp_path_factory.mktemp("models") / "tiny-hunyuan")
 
 
-def test_auto_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, why = create_backend(Settings(model_path=tmp_path / "none"))
-    assert "no folder of weights" in why
-    monkeypatch.setattr(backends, "has_gpu", lambda: False)
-    assert "no NVIDIA GPU" in create_backend(Settings(model_path=tmp_path))[1]
+def test_the_model_is_made_without_loading_it(weights: Path) -> None:
+    backend, why = create_backend(Settings(backend="torch", model_path=weights, device="cpu"))
+    assert (backend.name, backend.model) == (BackendName.TORCH, "tiny-hunyuan")
+    assert TaskKind.TRANSLATE in backend.tasks
+    assert why == "HunyuanOCR (tiny-hunyuan) serves on the CPU, where it is slow, because it was asked for."
+    assert not asyncio.run(backend.health()).ready
+    asyncio.run(backend.close())
+
+
+def test_a_model_without_weights_is_told_at_once(tmp_path: Path, weights: Path) -> None:
+    with pytest.raises(WeightsMissing, match="no folder") as missing:
+        create_backend(Settings(backend="torch", model_path=tmp_path / "none"))
+    assert "hunyuanocr fetch" in missing.value.hint
+    cut = Path(shutil.copytree(weights, tmp_path / "cut"))
+    with (cut / "model.safetensors").open("r+b") as f:
+        f.truncate(100_000)
+    with pytest.raises(WeightsBroken):
+        create_backend(Settings(backend="torch", model_path=cut))
+    assert "CPU reader" in create_backend(Settings(model_path=cut))[1], "auto goes on without"
+
+
+def test_packages_that_are_not_installed_are_named_with_the_install_line(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "xgrammar" else find_spec(name))
     monkeypatch.setattr(backends, "has_gpu", lambda: True)
-    assert "no GPU reader yet" in create_backend(Settings(model_path=tmp_path))[1]
+    with pytest.raises(MissingDependency, match=r": xgrammar\.") as missing:
+        create_backend(Settings(backend="torch", model_path=weights))
+    assert "./launch_web_pt.sh --backend torch" in missing.value.hint
+    assert ".venv/bin/pip install -e '.[torch]'" in missing.value.hint
+    assert "not installed: xgrammar" in create_backend(Settings(model_path=weights))[1]
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "cuda:7"])
+def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(weights: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=device) as refusal:
+        create_backend(Settings(backend="torch", model_path=weights, device=device))
+    assert "--device cpu" in refusal.value.hint
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "cuda:", "cuda:x", "CPU", ""])
+def test_a_device_that_cannot_be_is_refused_by_the_settings(device: str) -> None:
+    with pytest.raises(ConfigError, match="device"):
+        load_settings(device=device)
+
+
+def test_readers_of_later_versions_are_refused_plainly() -> None:
+    with pytest.raises(ConfigError, match="does not have") as refusal:
+        create_backend(Settings(backend="vllm"))
+    assert "--backend torch, ppocr" in refusal.value.hint
+
+
+def test_auto_says_what_is_missing(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, why = create_backend(Settings(model_path=tmp_path / "none"))
+    assert why.startswith("The CPU reader (PP-OCR) serves because the model's weights cannot be used: There is no folder")
+    monkeypatch.setattr(backends, "has_gpu", lambda: False)
+    assert "no NVIDIA GPU" in create_backend(Settings(model_path=weights))[1]
+    assert "--device cpu" in create_backend(Settings(model_path=weights, device="cpu"))[1]
+
+
+def test_auto_takes_the_model_where_pytorch_can_use_the_gpu(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(backends, "has_gpu", lambda: True)
+    backend, why = create_backend(Settings(model_path=weights))
+    if torch.cuda.is_available():
+        assert backend.name is BackendName.TORCH
+        assert "on the GPU cuda:0 because its weights and a GPU are here" in why
+    else:  # a driver that does not fit, or a build without CUDA
+        assert backend.name is BackendName.PPOCR
+        assert "PyTorch cannot use the GPU" in why
+
+
+def test_a_model_gets_a_witness_and_the_cpu_reader_none(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(backend="torch", model_path=weights, device="cpu")
+    model, _ = create_backend(settings)
+    witness = create_witness(settings, model)
+    assert witness is not None
+    assert witness.name is BackendName.PPOCR
+    off = Settings(pipeline=PipelineSettings(witness="off"))
+    assert create_witness(off, model) is None
+    assert create_witness(settings, create_backend(Settings(backend="ppocr"))[0]) is None
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    assert create_witness(settings, model) is None
+    asyncio.run(model.close())
 
 
 def test_gpu_is_told_by_its_device_file_or_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
