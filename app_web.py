@@ -23,10 +23,13 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
-from hunyuanocr.config import BackendChoice, Settings, load_settings
+from hunyuanocr.backends import create_backend, create_witness
+from hunyuanocr.backends.base import Backend
+from hunyuanocr.config import BackendChoice, Settings, TorchSettings, load_settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError
 from hunyuanocr.privacy import stay_home
 
+_DTYPES = get_args(TorchSettings.model_fields["dtype"].annotation)
 _GRACE_S = 8  # for requests that run when the signal comes
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -38,8 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(_parser().parse_args(argv))
         _log()
+        reader, why = create_backend(settings)  # before a port is open: what is missing is told at once
         with _listening(settings) as (page_socket, api_socket):
-            page_app, api_app, why = _apps(settings)
+            page_app, api_app = _apps(settings, reader, why)
             _announce(settings, why, page_socket, api_socket)
             return asyncio.run(_serve(page_app, page_socket, api_app, api_socket))
     except HunyuanOcrError as e:
@@ -57,8 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, help="port of the page and the API (7860)")
     add("--api-port", type=int, help="port of the API alone (8000)")
     add("--model-path", type=Path, help="folder of the HunyuanOCR weights (models/hunyuanocr-1b)")
-    add("--device", help="device of the torch reader (cuda:0)")
     add("--backend", choices=get_args(BackendChoice), help="which reader serves (auto: the GPU model where it can run)")
+    add("--device", help="device of the torch reader: cpu, cuda or cuda:N (auto: the first GPU, else the CPU)")
+    add("--vram-gb", type=float, help="memory in GB for weights, cache and work of the torch reader (8)")
+    add("--dtype", choices=_DTYPES, help="number format of the torch reader (auto: float16 on a GPU)")
     add("--no-page", action="store_true", help="the API alone on both ports; saves memory")
     add("--config", type=Path, help="TOML file with settings")
     return parser
@@ -68,12 +74,13 @@ def _settings(flags: argparse.Namespace) -> Settings:
     """Flags over environment over file; what is not given is not set."""
     if flags.config is not None:
         os.environ["HUNYUANOCR_CONFIG"] = str(flags.config)
-    server: dict[str, Any] = {"host": flags.host, "port": flags.port, "api_port": flags.api_port}
-    server = {name: value for name, value in server.items() if value is not None}
-    if flags.no_page:
-        server["page"] = False
-    chosen = {name: getattr(flags, name) for name in ("model_path", "device", "backend") if getattr(flags, name) is not None}
-    settings = load_settings(**chosen, **({"server": server} if server else {}))
+    groups: dict[str, dict[str, Any]] = {
+        "server": {"host": flags.host, "port": flags.port, "api_port": flags.api_port, "page": False if flags.no_page else None},
+        "torch": {"vram_gb": flags.vram_gb, "dtype": flags.dtype},
+    }
+    given: dict[str, Any] = {name: getattr(flags, name) for name in ("model_path", "device", "backend")}
+    given |= {group: {name: v for name, v in values.items() if v is not None} for group, values in groups.items()}
+    settings = load_settings(**{name: value for name, value in given.items() if value not in (None, {})})
     if settings.server.port == settings.server.api_port != 0:
         raise ConfigError("The page and the API alone cannot share a port.", hint="Give --port and --api-port different numbers.")
     return settings
@@ -115,14 +122,12 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
     return listener
 
 
-def _apps(settings: Settings) -> tuple[FastAPI, FastAPI, str]:
-    """Two apps around one pipeline, and why this reader serves. The first app starts and closes it; the other has no life."""
+def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastAPI]:
+    """Two apps around one pipeline. The first app starts and closes it; the other has no life."""
     from api.app import create_app  # noqa: PLC0415
-    from hunyuanocr.backends import create_backend  # noqa: PLC0415
     from hunyuanocr.pipeline import Pipeline  # noqa: PLC0415
 
-    backend, why = create_backend(settings)
-    pipeline = Pipeline(backend, settings)
+    pipeline = Pipeline(reader, settings, create_witness(settings, reader))
     apps = create_app(settings, pipeline), create_app(settings, pipeline)
     for app in apps:
         app.state.why = why
@@ -130,7 +135,7 @@ def _apps(settings: Settings) -> tuple[FastAPI, FastAPI, str]:
         from web.page import mount_page  # noqa: PLC0415 -- Gradio is heavy: not without a page
 
         mount_page(apps[0], pipeline, settings)
-    return *apps, why
+    return apps
 
 
 def _announce(settings: Settings, why: str, page: socket.socket, api: socket.socket) -> None:

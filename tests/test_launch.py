@@ -46,7 +46,8 @@ def test_it_says_which_reader_serves_why_and_where(bare):
 
 def test_without_a_page_gradio_is_not_loaded():
     code = "import sys, app_web; from hunyuanocr.config import Settings, ServerSettings\n"
-    code += "app_web._apps(Settings(backend='ppocr', server=ServerSettings(page=False))); print('gradio' in sys.modules)"
+    code += "settings = Settings(backend='ppocr', server=ServerSettings(page=False))\n"
+    code += "app_web._apps(settings, *app_web.create_backend(settings)); print('gradio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "False\n"
 
@@ -101,6 +102,22 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path, monke
     flags = app_web._parser().parse_args(["--config", str(file), "--port", "3001", "--no-page"])
     server = app_web._settings(flags).server
     assert (server.port, server.api_port, server.host, server.page) == (3001, 2002, "0.0.0.0", False)
+
+
+def test_flags_of_the_model(monkeypatch):
+    monkeypatch.setenv("HUNYUANOCR_TORCH__SLOTS", "3")
+    flags = ("--vram-gb", "6.5", "--dtype", "bfloat16", "--device", "cuda:1")
+    settings = app_web._settings(app_web._parser().parse_args(flags))
+    assert (settings.torch.vram_gb, settings.torch.dtype, settings.torch.slots, settings.device) == (6.5, "bfloat16", 3, "cuda:1")
+    none = app_web._settings(app_web._parser().parse_args([])).torch
+    assert (none.vram_gb, none.dtype) == (8.0, "auto")
+
+
+def test_missing_weights_are_told_before_a_port_is_looked_at():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("--backend", "torch", "--model-path", "/no/weights", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    assert "There is no folder /no/weights." in done.stderr
 
 
 def test_addresses_for_phones_are_this_machines_own():
