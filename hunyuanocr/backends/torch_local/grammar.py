@@ -13,7 +13,9 @@ import torch
 import xgrammar
 from transformers import PreTrainedTokenizerFast
 
-from hunyuanocr.backends.torch_local.rules import Rule, ebnf, shortest_rest
+from hunyuanocr.backends.torch_local.ending import shortest_rest
+from hunyuanocr.backends.torch_local.notation import ebnf
+from hunyuanocr.backends.torch_local.rules import Rule
 from hunyuanocr.backends.torch_local.schemas import rules
 from hunyuanocr.errors import InvalidSchema, ReaderFailed
 

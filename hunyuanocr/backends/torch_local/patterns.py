@@ -9,7 +9,19 @@ import importlib
 import re
 from typing import Any
 
-from hunyuanocr.backends.torch_local.rules import Rule, chars, choice, complement, repeat, series, text
+from hunyuanocr.backends.torch_local.rules import (
+    Choice,
+    Repeat,
+    Rule,
+    Series,
+    chars,
+    choice,
+    complement,
+    repeat,
+    series,
+    text,
+    until,
+)
 from hunyuanocr.errors import InvalidSchema
 
 _LONGEST_PATTERN = 1000
@@ -32,16 +44,31 @@ _PLAIN_CHARS = chars(_PLAIN)
 if _PLAIN_CHARS is None:
     raise RuntimeError("no plain characters")
 CHARACTER = choice(_PLAIN_CHARS, *(text(written) for written in _ESCAPES.values()), text("\\/"))
-ANYTHING = repeat(CHARACTER, 0, None)
+_QUOTE = text('"')
+_ANYTHING = until(CHARACTER, 0, None, text(""))
+_ANYTHING_TO_THE_END = until(CHARACTER, 0, None, _QUOTE)
+STRING = series(_QUOTE, _ANYTHING_TO_THE_END)
+
+# Counting any characters is dear to compile (see rules.py), so long limits are left to the validation of the answer.
+_MOST_COUNTED = 32
 
 
 class Unwritable(Exception):
     """The pattern cannot be put into rules; the message says why."""
 
 
+def string(least: int, most: int | None) -> Rule:
+    """A string of JSON, with as many characters; limits above 32 are not followed."""
+    least = least if least <= _MOST_COUNTED else 0
+    most = most if most is not None and most <= _MOST_COUNTED else None
+    return series(_QUOTE, until(CHARACTER, least, most, _QUOTE)) if least or most is not None else STRING
+
+
 def pattern(expression: str) -> Rule:
-    """The inside of a JSON string in which the expression matches. Raises InvalidSchema for what is no regular expression
-    and Unwritable for one with parts that no rule can hold (look-around, back references, word borders).
+    """A string of JSON in which the expression matches.
+
+    Raises InvalidSchema for what is no regular expression, and Unwritable for one with parts that no rule can hold: look-around,
+    back references, word borders, flags.
     """
     if len(expression) > _LONGEST_PATTERN:
         raise InvalidSchema(f"A pattern of the schema has more than {_LONGEST_PATTERN} characters.")
@@ -60,7 +87,7 @@ def _unanchored(items: list[Any]) -> Rule:
     items = items[1:] if starts else items
     ends = bool(items) and _is_anchor(items[-1], "AT_END")
     items = items[:-1] if ends else items
-    return series(*([] if starts else [ANYTHING]), _sequence(items), *([] if ends else [ANYTHING]))
+    return series(_QUOTE, *([] if starts else [_ANYTHING]), _sequence(items), _QUOTE if ends else _ANYTHING_TO_THE_END)
 
 
 def _is_anchor(item: Any, name: str) -> bool:
@@ -82,9 +109,21 @@ def _item(op: str, value: Any) -> Rule:
         return _sequence(value[3])
     if op in ("MAX_REPEAT", "MIN_REPEAT"):
         least, most, part = value
-        unbounded = str(most) == "MAXREPEAT"
-        return repeat(_sequence(part), least, None if unbounded else most)
+        return _counted(_sequence(part), least, None if str(most) == "MAXREPEAT" else most)
     raise Unwritable(f"{op} in a pattern")
+
+
+def _counted(part: Rule, least: int, most: int | None) -> Rule:
+    if not _holds_wide(part):
+        return repeat(part, least, most)
+    if least > _MOST_COUNTED:
+        raise Unwritable("many counted characters")
+    return until(part, least, most if most is not None and most <= _MOST_COUNTED else None, text(""))
+
+
+def _holds_wide(rule: Rule) -> bool:
+    parts = rule.parts if isinstance(rule, Series) else rule.options if isinstance(rule, Choice) else ()
+    return rule.wide or any(map(_holds_wide, (rule.part,) if isinstance(rule, Repeat) else parts))
 
 
 def _ranges(op: str, value: Any) -> list[tuple[int, int]]:

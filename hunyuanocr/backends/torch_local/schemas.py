@@ -23,11 +23,10 @@ from hunyuanocr.backends.torch_local.numbers import number
 from hunyuanocr.backends.torch_local.rules import Rule, choice, optional, repeat, series, text
 from hunyuanocr.errors import InvalidSchema
 
-_DEEPEST, _MOST_PARTS, _MOST_PROPERTIES, _MOST_LENGTH = 32, 5000, 128, 20_000
+_DEEPEST, _MOST_PARTS, _MOST_PROPERTIES = 32, 5000, 128
 _DAY = r"[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 _FORMATS = {"date": f"^{_DAY}$", "time": f"^{_TIME}$", "date-time": f"^{_DAY}T{_TIME}$"}
-_STRING = series(text('"'), patterns.ANYTHING, text('"'))
 _INTEGER = number(None, None, None, None, whole=True)
 _NUMBER = number(None, None, None, None, whole=False)
 _BOOLEAN = choice(text("true"), text("false"))
@@ -238,7 +237,7 @@ class _Converter:
             value = self.value(part.get("additionalProperties", {}))
         except _Nothing:
             return text("{}")
-        member = series(_STRING, text(":"), value)
+        member = series(patterns.STRING, text(":"), value)
         return series(text("{"), optional(series(member, repeat(series(text(","), member), 0, None))), text("}"))
 
 
@@ -261,13 +260,10 @@ def _string(part: Mapping[str, Any]) -> Rule:
     expression = part.get("pattern", _FORMATS.get(part.get("format", "")))
     if expression is not None:
         try:
-            return series(text('"'), patterns.pattern(expression), text('"'))
+            return patterns.pattern(expression)
         except patterns.Unwritable:
             pass  # the validation of the answer knows the pattern too
-    if not least and (most is None or most > _MOST_LENGTH):
-        return _STRING
-    most = None if most is None or most > _MOST_LENGTH else int(most)
-    return series(text('"'), repeat(patterns.CHARACTER, least, most), text('"'))
+    return patterns.string(least, None if most is None else int(most))
 
 
 def _number(part: Mapping[str, Any], *, whole: bool) -> Rule:
