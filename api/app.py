@@ -29,10 +29,10 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None) -> FastAPI:
     """
     why = ""
     if pipeline is None:
-        from hunyuanocr.backends import create_backend  # noqa: PLC0415 -- an app around a given pipeline needs no reader's packages
+        from hunyuanocr.backends import create_backend, create_witness  # noqa: PLC0415 -- an app around a given pipeline needs no reader's packages
 
         backend, why = create_backend(settings)
-        pipeline = Pipeline(backend, settings)
+        pipeline = Pipeline(backend, settings, create_witness(settings, backend))
         log.info("%s", why)
     app = FastAPI(title="HunyuanOCR", version=__version__, description=_ABOUT, lifespan=_life, docs_url=None, redoc_url=None)
     app.state.settings, app.state.pipeline, app.state.why = settings, pipeline, why
