@@ -107,7 +107,7 @@ class Engine:
                 self._waiting.append(sequence)
 
     def _admit(self) -> None:
-        """Start to read the first prompt that waits, once a slot and pages for its whole answer are free: first come, first served."""
+        """Start to read the prompt that waits longest, once a slot and pages for its whole answer are free."""
         if self._reading is not None or not self._waiting:
             return
         sequence = self._waiting[0]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from hunyuanocr.backends.torch_local.decoder import Decoder
-from hunyuanocr.backends.torch_local.linear import bfloat16_on_cpu
+from hunyuanocr.backends.torch_local.linear import bfloat16_on_cpu, pack
 from hunyuanocr.backends.torch_local.pool import PAGE, Budget, KvPool
 from hunyuanocr.backends.torch_local.processor import Processor
 from hunyuanocr.config import TorchSettings
@@ -52,6 +52,7 @@ def load(folder: Path, device: torch.device, settings: TorchSettings) -> Model:
     if config.attention_bias:
         raise ConfigError("The checkpoint has attention biases, which no HunyuanOCR release has.", hint="Check --model-path.")
     tower = model.model.vision_tower
+    pack(tower)
     decoder = Decoder(model.model.language_model, config)
     budget = _budget(model, decoder, device, settings.vram_gb)
     if budget.tokens < 4 * PAGE:
@@ -79,9 +80,7 @@ def choose_device(wanted: str) -> torch.device:
     if device.type not in PREFILL_CHUNK:
         raise ConfigError(f"The engine runs on CUDA GPUs and CPUs, not on '{wanted}'.", hint="--device cuda:0, cpu or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"PyTorch finds no device '{wanted}'.", hint="Check the driver (nvidia-smi), or start with --device cpu."
-        )
+        raise ConfigError(f"PyTorch finds no device '{wanted}'.", hint="Check the driver (nvidia-smi), or take --device cpu.")
     return device
 
 
