@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hunyuanocr.config import Settings, load_settings
+from hunyuanocr.types import Result
 
 Verdict = Literal["ok", "note", "bad"]
 
@@ -48,7 +49,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _packages()
     yield _memory()
     yield _disk(Path.cwd())
-    yield _gpu()
+    yield _gpu(settings)
     yield _weights(settings.model_path)
     for flag, port in (("--port", settings.server.port), ("--api-port", settings.server.api_port)):
         yield _port(settings.server.host, port, flag)
@@ -60,7 +61,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    names = ("rapidocr", "openvino", "onnxruntime", "fastapi", "gradio", "torch", "vllm")
+    names = ("rapidocr", "openvino", "onnxruntime", "fastapi", "gradio", "torch", "transformers", "xgrammar")
     found = [f"{name} {version}" for name in names if (version := _version(name))]
     if not _version("rapidocr") or not (_version("openvino") or _version("onnxruntime")):
         return Finding("Packages", "bad", ", ".join(found), "Run ./launch_web_pt.sh once: it installs what is missing.")
@@ -93,10 +94,27 @@ def _disk(folder: Path) -> Finding:
     return Finding("Disk", "ok", f"{free:.1f} GB free at {folder}")
 
 
-def _gpu() -> Finding:
-    if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
-        return Finding("GPU", "ok", "an NVIDIA driver is here")
-    return Finding("GPU", "note", "none found", "Nothing to do: the CPU reader serves.")
+def _gpu(settings: Settings) -> Finding:
+    """Whether there is a GPU and whether PyTorch can use it; imports torch only where there is one."""
+    from hunyuanocr.backends import has_gpu
+
+    if not has_gpu():
+        return Finding("GPU", "note", "none found", "Nothing to do: the CPU reader serves.")
+    if not _version("torch"):
+        fix = "For the HunyuanOCR model: ./launch_web_pt.sh installs it."
+        return Finding("GPU", "note", "an NVIDIA driver is here, PyTorch is not installed", fix)
+    import torch
+
+    if not torch.cuda.is_available():
+        build = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for CPUs"
+        fix = "Compare it with the driver's CUDA in nvidia-smi, and install a build of PyTorch that fits it."
+        return Finding("GPU", "note", f"an NVIDIA driver is here, but PyTorch {torch.__version__} ({build}) cannot use it", fix)
+    free, total = (n / 1e9 for n in torch.cuda.mem_get_info())
+    detail = f"{torch.cuda.get_device_name()}, {free:.1f} of {total:.1f} GB free"
+    wanted = settings.torch.vram_gb
+    if free < wanted:
+        return Finding("GPU", "note", detail, f"The model may take {wanted:g} GB: close what uses the GPU, or lower --vram-gb.")
+    return Finding("GPU", "ok", detail)
 
 
 def _weights(folder: Path) -> Finding:
@@ -139,15 +157,16 @@ def _reading(settings: Settings) -> Finding:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
 
-    async def read() -> tuple[str, float, str]:
+    async def read() -> Result:
         async with running_pipeline(settings) as pipeline:
-            result = await pipeline.run(Request(data=buffer.getvalue(), task=understand()))
-            return result.text, result.elapsed_ms, f"{result.backend} ({result.model})"
+            return await pipeline.run(Request(data=buffer.getvalue(), task=understand()))
 
     try:
-        text, elapsed, reader = asyncio.run(read())
+        result = asyncio.run(read())
     except HunyuanOcrError as e:
         return Finding("A reading", "bad", f"{e.code}: {e.message}", e.hint)
-    if "36.80" not in text:
-        return Finding("A reading", "bad", f"{reader} read {text!r} where TOTAL 36.80 stands", "Install again: rm -r .venv")
-    return Finding("A reading", "ok", f"{reader} read a drawn line in {elapsed:.0f} ms")
+    reader = f"{result.backend} ({result.model})"
+    if "36.80" not in result.text:
+        again = "Install again: rm -r .venv" if result.backend == "ppocr" else "Get the weights again: hunyuanocr fetch --force"
+        return Finding("A reading", "bad", f"{reader} read {result.text[:80]!r} where TOTAL 36.80 stands", again)
+    return Finding("A reading", "ok", f"{reader} read a drawn line in {result.elapsed_ms:.0f} ms")
