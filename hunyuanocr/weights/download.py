@@ -137,7 +137,7 @@ def _take(response: httpx.Response, file: Remote, part: Path, have: int, advance
     with part.open("r+b" if start else "wb") as f:
         f.seek(start)
         f.truncate()
-        for chunk in response.iter_bytes(_BLOCK):
+        for chunk in response.iter_bytes():  # as they come: larger blocks would be lost with the connection
             if size is not None and f.tell() + len(chunk) > size:
                 raise FetchFailed(f"The hub sends more of {file.name} than the {size:,} bytes it announced.")
             f.write(chunk)
