@@ -52,9 +52,10 @@ def load(folder: Path, device: torch.device, settings: TorchSettings) -> Model:
     if config.attention_bias:
         raise ConfigError("The checkpoint has attention biases, which no HunyuanOCR release has.", hint="Check --model-path.")
     tower = model.model.vision_tower
+    tower_size = sum(p.numel() for p in tower.parameters())
     pack(tower)
     decoder = Decoder(model.model.language_model, config)
-    budget = _budget(model, decoder, device, settings.vram_gb)
+    budget = _budget(model.config, decoder, tower_size, device, settings.vram_gb)
     if budget.tokens < 4 * PAGE:
         raise ConfigError(f"Too little memory for the model: {budget}.", hint="Give it more with --vram-gb.")
     longest = min(config.max_position_embeddings, budget.tokens)
@@ -105,11 +106,10 @@ def _transformers_model(folder: Path, dtype: torch.dtype, device: torch.device) 
     return model.eval().requires_grad_(False).to(device)
 
 
-def _budget(model: Any, decoder: Decoder, device: torch.device, vram_gb: float) -> Budget:
-    vision, text = model.config.vision_config, model.config.text_config
+def _budget(config: Any, decoder: Decoder, tower_size: int, device: torch.device, vram_gb: float) -> Budget:
+    vision, text = config.vision_config, config.text_config
     size = decoder.embedding.element_size()
-    weights = sum(p.numel() for p in model.model.vision_tower.parameters())
-    weights += decoder.work
+    weights = tower_size + decoder.work
     weights += decoder.embedding.numel() * (1 if device.type == "cuda" else 2)  # a CPU's head is packed, so not shared
     patches = (vision.max_image_size // vision.patch_size) ** 2
     work = patches * (2 * vision.intermediate_size + 8 * vision.hidden_size) * size  # one layer's activations
