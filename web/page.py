@@ -83,7 +83,7 @@ def _tidy(app: FastAPI, desk: Desk) -> None:
 
 def _blocks(desk: Desk) -> gr.Blocks:
     with gr.Blocks(title="HunyuanOCR", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
-        page = Page(desk.settings, desk.shelf)
+        page = Page(desk.settings, desk.shelf, desk.pipeline.backend.tasks)
         _wire(blocks, page, desk)
     return blocks
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from hunyuanocr.config import Settings
+from hunyuanocr.types import TaskKind
 from web.desk import Session, View
 from web.shelf import Shelf
-from web.strings import LANGUAGES, PRESETS, Language, safe, say
+from web.strings import LANGUAGES, Language, presets, safe, say
 
 HERE = Path(__file__).parent
 
@@ -34,7 +36,8 @@ def asset(name: str) -> str:
 class Page:
     """The components, in the order in which a phone shows them."""
 
-    def __init__(self, settings: Settings, shelf: Shelf) -> None:
+    def __init__(self, settings: Settings, shelf: Shelf, tasks: Set[TaskKind]) -> None:
+        self.tasks = tasks
         self.session = gr.State(Session(), delete_callback=lambda s: shelf.drop(s.token))
         with gr.Row(elem_id="top"):
             self.title = gr.HTML(elem_id="title", js_on_load=None, apply_default_css=False)
@@ -63,7 +66,7 @@ class Page:
             self.title: f"<h1>{say('title', language)}</h1><p>{say('subtitle', language)}</p>",
             self.picker: gr.HTML(_picker(language)),
             self.instruction: gr.Textbox(label=say("instruction", language), placeholder=say("placeholder", language)),
-            self.presets: _presets(language),
+            self.presets: _presets(language, self.tasks),
             self.read: gr.Button(say("read", language)),
             self.fields_tab: gr.Tab(say("fields", language)),
             self.text_tab: gr.Tab(say("text", language)),
@@ -99,5 +102,6 @@ def _picker(language: Language) -> str:
     )
 
 
-def _presets(language: Language) -> str:
-    return f'<div class="chips">{"".join(f"<button type=button>{safe(words)}</button>" for words in PRESETS[language])}</div>'
+def _presets(language: Language, tasks: Set[TaskKind]) -> str:
+    chips = "".join(f"<button type=button>{safe(words)}</button>" for words in presets(language, tasks))
+    return f'<div class="chips">{chips}</div>'

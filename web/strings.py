@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from html import escape
 from typing import Literal
 
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.fields.catalogue import KNOWN
-from hunyuanocr.types import Notice
+from hunyuanocr.instructions import understand
+from hunyuanocr.types import Notice, TaskKind
 
 Language = Literal["zh", "en"]
 LANGUAGES: Mapping[str, Language] = {"中文": "zh", "English": "en"}
@@ -58,15 +59,20 @@ TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
 }
 
 PRESETS: Mapping[Language, tuple[str, ...]] = {  # one tap; each is an instruction as a person would type it
-    "zh": ("提取总金额", "提取商户、日期和总金额", "提取商品明细", "提取处方：患者、日期、药品、医生", "识别全部文字"),
+    "zh": (
+        "提取总金额", "提取商户、日期和总金额", "提取商品明细", "提取处方：患者、日期、药品、医生", "识别全部文字",
+        "转成 Markdown 文档", "翻译成英文",
+    ),
     "en": (
         "Extract the total amount",
         "Extract merchant, date and total amount",
         "Extract the items",
         "Extract the prescription: patient, date, drugs, doctor",
         "Read all text",
+        "Convert to Markdown",
+        "Translate into Chinese",
     ),
-}
+}  # fmt: skip
 
 _ERRORS: Mapping[str, tuple[str, str]] = {  # code: what went wrong and what to do, in Chinese; English comes with the error
     "internal_error": ("出了点问题。", "请再试一次；如果仍然失败，请联系管理员。"),
@@ -118,6 +124,11 @@ def say(key: str, language: Language) -> str:
     """The words for `key`."""
     zh, en = TEXT[key]
     return zh if language == "zh" else en
+
+
+def presets(language: Language, tasks: Set[TaskKind]) -> list[str]:
+    """Those that a reader of these tasks can do."""
+    return [words for words in PRESETS[language] if understand(words).kind in tasks]
 
 
 def explain(error: HunyuanOcrError, language: Language) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import json
 import pytest
 from PIL import Image
 
+from hunyuanocr.backends.base import BackendName
 from hunyuanocr.config import ImageSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.readers import TestReader, picture
@@ -53,6 +54,25 @@ async def test_reading_fills_every_part_of_the_page(desk):
     assert answer["backend"] == "ppocr"
     assert view.tab == "fields"
     assert "test-reader" in view.notices
+
+
+async def test_a_models_answer_is_shown_with_what_proves_it(desk, tmp_path):
+    model, witness = TestReader(name=BackendName.TORCH), desk.pipeline.backend
+    model.text, model.values = "", {"total_amount": "¥36.80", "date": "2026-11-21"}
+    pipeline = Pipeline(model, desk.settings, witness)
+    await pipeline.start()
+    other = Desk(pipeline, desk.settings, tmp_path)
+    session, _ = await other.choose(upload(other, picture(size=(400, 300))), "en")
+    session, view = await other.read(session, "extract total amount and date", "en")
+    assert view.picture.count('class="line"') == 3, "the witness's lines"
+    assert view.picture.count("data-box") == 1
+    assert "on the page" in view.fields
+    assert "not found, please check" in view.fields
+    assert "便民超市" in view.text
+    witness.fault = RuntimeError
+    _, view = await other.read(session, "extract total amount", "en")
+    assert "no_evidence" in view.notices
+    await pipeline.close()
 
 
 async def test_the_picture_may_be_asked_again_in_other_words(desk):

@@ -8,7 +8,8 @@ import pytest
 from hunyuanocr import errors
 from hunyuanocr.instructions import understand
 from hunyuanocr.types import Notice, TaskKind
-from web.strings import PRESETS, TEXT, explain, name_of, preferred, safe, say, warn
+from tests.readers import CPU_TASKS
+from web.strings import PRESETS, TEXT, explain, name_of, preferred, presets, safe, say, warn
 
 
 def family(base=errors.HunyuanOcrError):
@@ -49,11 +50,17 @@ def test_a_notice_names_its_page_when_it_is_not_the_first():
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_presets_are_instructions_that_are_understood(language):
     tasks = [understand(words) for words in PRESETS[language]]
-    assert {t.kind for t in tasks} == {TaskKind.EXTRACT, TaskKind.READ}
+    assert {t.kind for t in tasks} == {TaskKind.EXTRACT, TaskKind.READ, TaskKind.PARSE, TaskKind.TRANSLATE}
     for task in tasks:
         assert all(spec.name for spec in task.fields), "a preset asks for known fields only"
     assert [s.name for s in tasks[0].fields] == ["total_amount"]
-    assert len(tasks) == len(PRESETS["zh"])
+    assert [t.kind for t in tasks] == [understand(words).kind for words in PRESETS["zh"]]
+
+
+def test_only_what_the_reader_can_do_is_offered():
+    assert presets("en", CPU_TASKS) == list(PRESETS["en"][:5])
+    assert presets("zh", frozenset(TaskKind)) == list(PRESETS["zh"])
+    assert presets("zh", {TaskKind.TRANSLATE}) == ["翻译成英文"]
 
 
 @pytest.mark.parametrize(("header", "language"), [
