@@ -110,7 +110,7 @@ def _ask_fields(task: Task) -> Ask:
     columns = _columns(task)
     bounds = Bounds(words=4 * FIELD_TOKENS, value=FIELD_TOKENS, rows=_MOST_ROWS)
     schema = answer_schema(task.fields, columns, bounds, task.schema)
-    values, fixed = _count(schema), FRAME_TOKENS + _fixed(schema)
+    values, fixed = _count(schema), FRAME_TOKENS + _keys(schema) + ROWS_TOKENS * _has_rows(schema)
     room = (PAGE_TOKENS - fixed) // max(1, values)
     if room < _LEAST:
         raise InvalidValue(
@@ -173,10 +173,12 @@ def _count(part: Mapping[str, Any]) -> int:
     return int("items" not in part and part.get("type") != "null")
 
 
-def _fixed(part: Mapping[str, Any]) -> int:
-    """Tokens of keys, at one a character, and of all rows."""
-    if "items" in part:
-        return ROWS_TOKENS
+def _keys(part: Mapping[str, Any]) -> int:
+    """Tokens of keys and signs, at one a character; those of rows are in `ROWS_TOKENS`."""
     if "anyOf" in part:
-        return sum(_fixed(p) for p in part["anyOf"])
-    return sum(len(json.dumps(key, ensure_ascii=False)) + 2 + _fixed(p) for key, p in part.get("properties", {}).items())
+        return sum(_keys(p) for p in part["anyOf"])
+    return sum(len(json.dumps(key, ensure_ascii=False)) + 2 + _keys(p) for key, p in part.get("properties", {}).items())
+
+
+def _has_rows(part: Mapping[str, Any]) -> bool:
+    return "items" in part or any(map(_has_rows, (*part.get("anyOf", ()), *part.get("properties", {}).values())))

@@ -40,6 +40,12 @@ class Written:
         """Probabilities by character; tokens that the grammar forced or the engine added tell nothing."""
         return Scores((t.text, None if t.forced or t.id < 0 else t.logprob) for t in self.tokens)
 
+    @property
+    def own(self) -> int:
+        """Characters up to the ending that the engine gave to JSON when the tokens ran out; all of them where it gave none."""
+        engines = sum(len(t.text) for t in self.tokens if t.id < 0)
+        return len(self.text) - engines
+
 
 @dataclass
 class Draft:
@@ -148,6 +154,8 @@ def extracted(written: Written, keys: Sequence[str], page: Page) -> Values:
         place = _place(leaf.path)
         nothing = leaf.null or leaf.start == leaf.end
         score = by_place.at(leaf.start) if nothing else by_place.between(leaf.start, leaf.end)
+        if leaf.end >= written.own:  # cut off: whatever was written of it, its end is missing
+            score = None
         scores[place] = _least(score, scores[place]) if place in scores else score
     return Values({key: found.get(key) for key in keys}, scores)
 

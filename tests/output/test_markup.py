@@ -1,0 +1,59 @@
+"""What a model puts around Markdown and HTML goes; what was cut off is closed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hunyuanocr.output.markup import bare_formula, closed, unfenced, without_places
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("```html\n<table></table>\n```", "<table></table>"),
+        ("```html\n<table>", "<table>"),
+        ("```\nx\n```", "x"),
+        ("```mermaid\ngraph TD\n```", "```mermaid\ngraph TD\n```"),
+        ("a\n```html\nx\n```\nb", "a\n```html\nx\n```\nb"),
+        ("```markdown\na\n```python\nb\n```\nc\n```", "```markdown\na\n```python\nb\n```\nc\n```"),
+        ("  plain ", "plain"),
+        ("", ""),
+    ],
+)
+def test_fences(written, wanted):
+    assert unfenced(written) == wanted
+
+
+def test_places_of_figures_go_and_print_stays():
+    assert without_places("# Title\n(156,68),(783,758)\ntext (1,2),(3,4) here") == "# Title\ntext (1,2),(3,4) here"
+    assert without_places("(156,68),(783,758)") == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("<table><tr><td>1</td></tr></table>", "<table><tr><td>1</td></tr></table>"),
+        ("<table><tr><td>1</td><td>2", "<table><tr><td>1</td><td>2</td></tr></table>"),
+        ('<table><tr><td rowspan="', "<table><tr></tr></table>"),
+        ("<table><tr><td>1</t", "<table><tr><td>1</td></tr></table>"),
+        ("no table < here", "no table < here"),
+        ("<table><td>1</tr></table> 3 < 4", "<table><td>1</tr></table> 3 < 4"),
+    ],
+)
+def test_tables_are_closed(written, wanted):
+    assert closed(written) == wanted
+
+
+@given(st.text(alphabet='<>/tabledhr ="1\n', max_size=80))
+def test_closing_is_done_once(written):
+    assert closed(closed(written)) == closed(written)
+
+
+@pytest.mark.parametrize("written", ["$$x^2$$", "\\[x^2\\]", "$x^2$", "\\(x^2\\)", "```latex\nx^2\n```", " x^2 "])
+def test_formulas_are_bare(written):
+    assert bare_formula(written) == "x^2"
+
+
+@pytest.mark.parametrize("written", ["$a$ and $b$", "$$", "$", "", "a"])
+def test_other_signs_stay(written):
+    assert bare_formula(written) == written
