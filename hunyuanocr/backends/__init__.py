@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 _ENGINE = ("torch", "transformers", "safetensors", "xgrammar")  # the extra [torch] of pyproject.toml
 _INSTALL = "Install it with ./launch_web_pt.sh --backend torch, or with .venv/bin/pip install -e '.[torch]'."
-_WITNESS_THREADS = 4  # at most, and half of the CPUs: the model's engine and the server need some too
+_WITNESS_THREADS = 8  # at most, and half of the CPUs: the model's engine and the server need some too
+_READING_THREADS = 4  # one reading gains little from more, so that with more several pages are read at a time
 
 
 def create_backend(settings: Settings) -> tuple[Backend, str]:
@@ -51,8 +52,9 @@ def create_witness(settings: Settings, backend: Backend) -> Backend | None:
     from hunyuanocr.backends.ppocr import PpocrBackend
     from hunyuanocr.backends.ppocr.cpus import usable_cpus
 
-    threads = settings.ppocr.threads or max(1, min(_WITNESS_THREADS, usable_cpus() // 2))
-    return PpocrBackend(settings.ppocr.model_copy(update={"threads": threads}))
+    own = settings.ppocr
+    threads = own.threads or max(1, min(_WITNESS_THREADS, usable_cpus() // 2))
+    return PpocrBackend(own.model_copy(update={"threads": threads, "workers": max(own.workers, threads // _READING_THREADS)}))
 
 
 def _model(settings: Settings, why: str) -> tuple[Backend, str]:

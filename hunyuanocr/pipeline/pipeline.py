@@ -32,7 +32,7 @@ from hunyuanocr.types import Reading, Result, Task, TaskKind, TextDelta
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_MODEL_READINGS = 8  # of a language model at a time: its engine batches them
+_VLLM_READINGS = 8  # at a time; that server batches them
 _GRACE_S = 5.0  # for readings that run while the pipeline closes
 
 
@@ -47,7 +47,7 @@ class Pipeline:
         self.backend = backend
         self.witness = witness
         self.settings = settings
-        self.readings = settings.ppocr.workers if backend.name is BackendName.PPOCR else _MODEL_READINGS
+        self.readings = _readings(backend, settings)
         self.admission = Admission(self.readings, limits.queue)
         self.breaker = Breaker(limits.breaker_failures, limits.breaker_rest_s)
         self.cache = Cache(limits.cache_mb, limits.cache_age_s)
@@ -211,7 +211,12 @@ class Pipeline:
         )  # fmt: skip
 
 
+def _readings(backend: Backend, settings: Settings) -> int:
+    own = {BackendName.PPOCR: settings.ppocr.workers, BackendName.TORCH: settings.torch.slots}
+    return own.get(backend.name, _VLLM_READINGS)
+
+
 def _who_can(kind: TaskKind) -> str:
     if kind in (TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT):
-        return "Start the server with another reader: --backend ppocr, torch or vllm."
-    return f"'{kind.value}' needs the HunyuanOCR model: start the server with --backend torch or --backend vllm."
+        return "Start the server with another reader: --backend ppocr or torch."
+    return f"'{kind.value}' needs the HunyuanOCR model: start the server with --backend torch."

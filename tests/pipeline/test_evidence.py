@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.backends.ppocr import PpocrBackend
-from hunyuanocr.config import PipelineSettings, PpocrSettings, Settings
+from hunyuanocr.config import PipelineSettings, PpocrSettings, Settings, TorchSettings
 from hunyuanocr.errors import ConfigError, DeadlineExceeded, ReaderFailed
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Pipeline, Request
@@ -187,6 +187,12 @@ async def test_a_wrong_setting_of_the_witness_is_said_at_start(make, witness):
     witness.start_fault = ConfigError("no such file")
     with pytest.raises(ConfigError):
         await make(witness)
+
+
+async def test_as_many_are_read_at_a_time_as_the_engine_has_slots(model):
+    pipeline = Pipeline(model, Settings(torch=TorchSettings(slots=3), ppocr=PpocrSettings(workers=2)))
+    assert pipeline.readings == 3
+    await pipeline.close()
 
 
 async def test_both_readers_are_closed(make, model, witness):
