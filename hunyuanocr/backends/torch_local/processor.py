@@ -53,12 +53,13 @@ class Processor:
         self.tokenizer = _tokenizer(folder)
         self._template = _template(folder, self.tokenizer)
         self._marks = _marks(self.tokenizer)
-        self.image_token_id = _image_token_id(folder, self.tokenizer) if image_token_id is None else image_token_id
+        config = _json(folder / "config.json")
+        self.image_token_id = _image_token_id(config, self.tokenizer, folder) if image_token_id is None else image_token_id
+        self._ends = _ends(config, self.tokenizer)
         # A copy of its own: others may switch truncation or padding of theirs, which fails while a thread encodes.
         self._encoder = type(self.tokenizer.backend_tokenizer).from_str(self.tokenizer.backend_tokenizer.to_str())
         self._encoder.no_truncation()
         self._encoder.no_padding()
-        config = _json(folder / "config.json")
         _check_vocabulary(self.tokenizer, (config.get("text_config") or config).get("vocab_size"), folder)
         self._encode("x", 1)  # a template that does not fit is told at start
 
@@ -86,7 +87,7 @@ class Processor:
 
     def _encode(self, words: str, images: int) -> NDArray[np.int64]:
         """Token ids of the whole conversation, one placeholder an image."""
-        content = [{"type": "image"}] * images + [{"type": "text", "text": _harmless(words, self._marks)}]
+        content = [{"type": "image", "image": ""}] * images + [{"type": "text", "text": _harmless(words, self._marks)}]
         messages: list[Any] = [{"role": "system", "content": ""}, {"role": "user", "content": content}]
         text = self.tokenizer.apply_chat_template(
             messages, chat_template=self._template, tokenize=False, add_generation_prompt=True
@@ -94,7 +95,7 @@ class Processor:
         ids = np.array(self._encoder.encode(text, add_special_tokens=False).ids, dtype=np.int64)
         if (found := int((ids == self.image_token_id).sum())) != images:
             raise WeightsBroken(f"The chat template makes {found} image tokens (id {self.image_token_id}) of {images} images.")
-        return ids
+        return _wrap(ids, self.image_token_id, self._ends)
 
 
 class Scaler:
@@ -142,6 +143,16 @@ class Scaler:
 
 def _first(*values: int | None) -> int:
     return next(int(v) for v in values if v is not None)
+
+
+def _wrap(ids: NDArray[np.int64], image: int, ends: tuple[int, int] | None) -> NDArray[np.int64]:
+    """Put a start and an end mark around placeholders that have none: some published templates forget them."""
+    if ends is None:
+        return ids
+    padded, at = np.pad(ids, 1, constant_values=-1), np.flatnonzero(ids == image)
+    before, after = at[padded[at] != ends[0]], at[padded[at + 2] != ends[1]] + 1
+    # End marks first: between two neighbours both go to the same place, in this order.
+    return np.insert(ids, np.concatenate([after, before]), np.repeat(ends[::-1], (len(after), len(before))))
 
 
 def _expand(
@@ -217,12 +228,21 @@ def _image_settings(folder: Path) -> Mapping[str, Any]:
     return settings
 
 
-def _image_token_id(folder: Path, tokenizer: PreTrainedTokenizerFast) -> int:
+def _image_token_id(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast, folder: Path) -> int:
     """Of config.json, which is what the model looks for; older tokenizers do not name it."""
-    found = _json(folder / "config.json").get("image_token_id", getattr(tokenizer, "image_token_id", None))
+    found = config.get("image_token_id", getattr(tokenizer, "image_token_id", None))
     if not isinstance(found, int):
         raise WeightsBroken(f"Neither config.json nor the tokenizer in {folder} names the image token.")
     return found
+
+
+def _ends(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> tuple[int, int] | None:
+    """Ids of the marks around an image, under either name; None where nothing names them."""
+    found = [
+        config.get(f"im_{end}_id", config.get(f"image_{end}_token_id", getattr(tokenizer, f"image_{end}_token_id", None)))
+        for end in ("start", "end")
+    ]
+    return (int(found[0]), int(found[1])) if found[0] is not None and found[1] is not None else None
 
 
 def _json(file: Path) -> dict[str, Any]:

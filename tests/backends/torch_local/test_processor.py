@@ -167,6 +167,26 @@ def test_a_folder_of_the_first_release(folder: Path, tmp_path: Path, processor: 
     assert np.array_equal(ours.patches[0], theirs.patches[0])
 
 
+@pytest.mark.parametrize("names", [("im_start_id", "im_end_id"), ("image_start_token_id", "image_end_token_id"), ()], ids=str)
+@pytest.mark.parametrize("images", [0, 1, 3])
+def test_a_template_that_forgets_the_marks_around_an_image(folder: Path, tmp_path: Path, processor, names, images: int):
+    """transformers refuses it; ModelScope publishes one."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    marks = SPECIAL["image_start"], SPECIAL["image_end"]
+    template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    for mark in marks:
+        template = template.replace(mark, "")
+    (tmp_path / "chat_template.jinja").write_text(template, encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text())
+    ids = config.pop("im_start_id"), config.pop("im_end_id")
+    (tmp_path / "config.json").write_text(json.dumps(config | dict(zip(names, ids, strict=False))))
+    pictures = [picture(64, 96 + 64 * n) for n in range(images)]
+    ours, right = Processor(tmp_path)(pictures, WORDS), processor(pictures, WORDS)
+    assert np.array_equal(ours.ids, right.ids)
+    assert ours.spans == right.spans
+    assert len(ours.ids) == Processor(tmp_path).length([image.shape[:2] for image in pictures], WORDS)
+
+
 def test_many_threads_at_once(processor: Processor):
     """While another user of the same tokenizer switches truncation and padding on and off."""
     jobs = [(n % 5 + 1, "总金额 " * (n % 7 + 1)) for n in range(64)]
