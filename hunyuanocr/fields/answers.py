@@ -67,14 +67,21 @@ def _from_raw(key: str, type: FieldType, value: Any, lines: Sequence[Line], conf
 
     True and false are never printed, so they are never proved.
     """
-    words = [str(w) for w in _printed_in(value)]
-    found = [next(places(w, FieldType.TEXT, lines), None) for w in words]
+    printed = _printed_in(value)
+    words = [str(w) for w in printed]
+    found = [_stands(w, lines) for w in printed]
     stand = [p for p in found if p is not None]
     pages = {p.page(lines) for p in stand}
     whole = bool(stand) and len(stand) == len(words)
     box = union_box([p.box(lines) for p in stand]) if whole and len(pages) == 1 else None
     text = " ".join(words) or json.dumps(value, ensure_ascii=False)
     return Field(key, type, text, value, box, min(pages) if whole else None, confidence, grounded=whole)
+
+
+def _stands(printed: Any, lines: Sequence[Line]) -> Place | None:
+    """The first place of a word, or of a number, which may be printed with further zeros."""
+    types = (FieldType.TEXT,) if isinstance(printed, str) else (FieldType.TEXT, FieldType.MONEY)
+    return next((place for type in types for place in places(str(printed), type, lines)), None)
 
 
 def _printed_in(value: Any) -> list[Any]:

@@ -159,8 +159,9 @@ def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
         wanted = part.get("enum", [part.get("const")])
         yield from (w for w in wanted if isinstance(w, str) and w.casefold() in (field.value.casefold(), str(text).casefold()))
     if isinstance(normal, Mapping) and "candidates" not in normal:
-        yield dict(normal)
-        yield {**normal, "amount": float(str(text))} if "amount" in normal else {**normal, "number": float(str(text))}
+        typed = {**normal, "amount" if "amount" in normal else "number": float(str(text))}
+        named = part.get("properties", {})
+        yield from (dict(normal), typed, *({k: v for k, v in form.items() if k in named} for form in (normal, typed)))
     if text is not None:
         yield text
     yield field.value

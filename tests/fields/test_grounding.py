@@ -101,6 +101,54 @@ def test_no_value_no_lines():
     assert ground_values({}, [FieldSpec("total")], page(SUPERMARKET), {})[0].value is None
 
 
+def test_rows_may_have_a_clients_columns_and_confidences_of_their_own():
+    row = {"description": "苹果", "qty": "1.70", "price": None, "total": "17.00", "fresh": True}
+    wanted, confidences = [FieldSpec("lines", "items", FieldType.ROWS)], {"lines": 0.9, "lines/0/total": 0.4}
+    (field,) = ground_values({"lines": [row, {}, None]}, wanted, page(SUPERMARKET), confidences)
+    (cells,) = field.rows
+    assert {k: (c.type, c.grounded, c.confidence) for k, c in cells.items()} == {
+        "description": (FieldType.NAME, True, 0.9),
+        "qty": (FieldType.QUANTITY, True, 0.9),
+        "total": (FieldType.MONEY, True, 0.4),
+        "fresh": (FieldType.TEXT, False, 0.9),
+    }
+    assert field.confidence == 0.4
+
+
+def test_an_object_of_the_clients_own_is_grounded_where_all_its_words_stand():
+    lines = page(SUPERMARKET)
+    good = ground({"shop": {"name": "华盛生活超市", "sums": [36.8, None], "open": True}}, lines)["shop"]
+    assert good.grounded
+    assert good.normalized == {"name": "华盛生活超市", "sums": [36.8, None], "open": True}
+    assert good.box is not None
+    bad = ground({"shop": {"name": "华盛生活超市", "sums": [36.9]}}, lines)["shop"]
+    assert (bad.grounded, bad.box, bad.normalized["sums"]) == (False, None, [36.9])
+
+
+def test_true_and_false_are_values_and_never_proved():
+    field = ground({"paid": False}, page(["false"]))["paid"]
+    assert (field.value, field.normalized, field.grounded) == ("false", False, False)
+
+
+def test_a_list_of_words_is_rows_of_names():
+    field = ground({"words": ["苹果", None, "香蕉"]}, page(SUPERMARKET))["words"]
+    assert [(row["name"].value, row["name"].grounded) for row in field.rows] == [("苹果", True), ("香蕉", False)]
+
+
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(["总金额", "date", "items", "地址", "phone", "x"]), anything)
+def test_whatever_a_model_writes_becomes_a_field(key, value):
+    field = ground({key: value}, page(SUPERMARKET[:4]))[key]
+    assert field.key == key
+    assert field.value is None or isinstance(field.value, str)
+
+
 @given(
     st.text(alphabet="abcdeABC123.,¥ 元合计", min_size=1, max_size=12),
     st.text(alphabet="abcdeABC123.,¥ 元合计", min_size=1, max_size=12),

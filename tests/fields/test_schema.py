@@ -3,7 +3,7 @@
 import pytest
 
 from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
-from hunyuanocr.fields import find_fields
+from hunyuanocr.fields import find_fields, ground_values
 from hunyuanocr.fields.schema import fit, specs
 from hunyuanocr.types import Field, FieldType
 from tests.fields.pages import page
@@ -121,3 +121,46 @@ def test_a_day_without_its_time_is_no_moment():
     assert fit(schema, [Field("date", FieldType.DATE, "2021-02-23", "2021-02-23")]) == {"date": None}
     moment = Field("date", FieldType.DATETIME, "2021-02-23 10:00", "2021-02-23T10:00:00")
     assert fit(schema, [moment]) == {"date": "2021-02-23T10:00:00"}
+
+
+def model_answer(schema, values):
+    """What a language model wrote, fitted to the client's schema."""
+    return fit(schema, ground_values(values, specs(schema), page(SUPERMARKET), {}))
+
+
+def test_values_of_a_language_model_are_typed_like_those_of_the_page():
+    rows = properties(description={"type": "string"}, qty={"type": "integer"}, cost={"type": "number"}, fee=properties(amount={}))
+    schema = properties(
+        total={"type": "number"}, day={"type": "string", "format": "date"}, lines={"type": "array", "items": rows},
+        fee={**properties(amount={"type": "number"}), "additionalProperties": False},
+        size=properties(number={"type": "number"}, unit=NULLABLE),
+        sums={"type": "array", "items": {"type": "number"}}, words={"type": "array", "items": {"type": "string"}},
+    )  # fmt: skip
+    written = {
+        "total": "¥36.80", "day": "2026/11/20", "fee": "3.50元", "size": "2.5kg", "sums": ["1.70", "17.00"], "words": ["苹果"],
+        "lines": [{"description": "苹果", "qty": "2", "cost": "¥17.00", "fee": "1.00"}],
+    }  # fmt: skip
+    assert model_answer(schema, written) == {
+        "total": 36.8, "day": "2026-11-20", "fee": {"amount": 3.5}, "size": {"number": 2.5, "unit": "kg"}, "sums": [1.7, 17.0],
+        "words": ["苹果"],
+        "lines": [{"description": "苹果", "qty": 2, "cost": 17.0, "fee": {"amount": "1.00", "currency": None}}],
+    }  # fmt: skip
+
+
+def test_what_print_cannot_say_passes_as_it_was_written_if_it_validates():
+    inner = properties(a={"type": "integer"}, b=properties(c={"type": "string"}))
+    schema = properties(
+        paid={"type": "boolean"}, one={"enum": [1, 2, None]}, kind={"anyOf": [{"const": "x"}, {"const": "y"}]}, own=inner,
+        flags={"type": "array", "items": {"type": "boolean"}}, many={"type": "array", "items": {"type": "array"}},
+    )  # fmt: skip
+    written = {"paid": True, "one": 2, "kind": "y", "own": {"a": 1, "b": {"c": "z"}}, "flags": [False], "many": [[1], ["a"]]}
+    assert model_answer(schema, written) == written
+    assert model_answer(schema, {**written, "own": {"a": None, "b": {"c": None}}})["own"] == {"b": {}}
+    assert "own" not in model_answer(schema, {**written, "own": {"a": "one", "b": {"c": "z"}}})
+
+
+def test_an_object_that_must_have_a_key_is_not_made_up():
+    own = {**properties(a={"type": "integer"}, z={"type": "string"}), "required": ["a"]}
+    schema = {**properties(own=own), "required": ["own"]}
+    with pytest.raises(SchemaNotSatisfied, match="own"):
+        model_answer(schema, {"own": {"a": None, "z": "x"}})
