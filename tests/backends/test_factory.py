@@ -89,7 +89,8 @@ def test_auto_says_what_is_missing(tmp_path: Path, weights: Path, monkeypatch: p
     _, why = create_backend(Settings(model_path=tmp_path / "none"))
     assert why.startswith("The CPU reader (PP-OCR) serves because the model's weights cannot be used: There is no folder")
     monkeypatch.setattr(backends, "has_gpu", lambda: False)
-    assert "no NVIDIA GPU" in create_backend(Settings(model_path=weights))[1]
+    for device in ("auto", "cuda:0"):
+        assert "no NVIDIA GPU" in create_backend(Settings(model_path=weights, device=device))[1]
     assert "--device cpu" in create_backend(Settings(model_path=weights, device="cpu"))[1]
 
 
