@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hunyuanocr.backends.torch_local.attention import Attention, Rows
 from hunyuanocr.backends.torch_local.linear import Linear, linear
-from hunyuanocr.backends.torch_local.pool import PAGE, KvPool
+from hunyuanocr.backends.torch_local.pool import KvPool
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, queries, keys, values) of new tokens → what they see, [tokens, heads, dim]."""
@@ -67,14 +67,13 @@ class Decoder:
             norm_qk=torch.cat([queries.expand(self.heads, -1), keys.expand(self.kv_heads, -1)]),
         )
 
-    def prefill(self, x: Tensor, positions: Tensor, attention: Attention, pages: list[int], start: int) -> Tensor:
-        """Tokens `start` … of a prompt. `x` [n, hidden] embeddings, `positions` [axes, n]. Returns hidden states [n, hidden]."""
-        at = torch.arange(start, start + len(x), device=x.device)
-        flat = torch.tensor(pages, device=x.device)[at // PAGE] * PAGE + at % PAGE
+    def prefill(self, x: Tensor, positions: Tensor, attention: Attention, start: int, before: int) -> Tensor:
+        """Tokens `before` … of a prompt, its run at `start`. `x` [n, hidden], `positions` [axes, n] → hidden states [n, hidden]."""
+        at = torch.arange(start + before, start + before + len(x), device=x.device)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            _write(attention.pool, layer, flat, k, v)
-            return attention.prefill(layer, q, pages, start)
+            _write(attention.pool, layer, at, k, v)
+            return attention.prefill(layer, q, start, before)
 
         return self._forward(x, *self._rotation(positions, x.dtype), attend)
 
@@ -115,10 +114,9 @@ class Decoder:
 
 
 def _write(pool: KvPool, layer: int, at: Tensor, k: Tensor, v: Tensor) -> None:
-    """Put new keys and values at flat positions of the pool."""
-    keys, values = pool.keys[layer], pool.values[layer]
-    keys.view(-1, *keys.shape[2:]).index_copy_(0, at, k)
-    values.view(-1, *values.shape[2:]).index_copy_(0, at, v)
+    """Put new keys and values into the pool."""
+    pool.keys[layer].index_copy_(0, at, k)
+    pool.values[layer].index_copy_(0, at, v)
 
 
 def _rope(rotary: Any, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:

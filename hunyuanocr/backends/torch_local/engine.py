@@ -1,6 +1,6 @@
 """Continuous batching on one thread that owns the device.
 
-Each turn: take arrivals and cancellations, give the next request its pages, read one piece of its prompt (a few vision layers or
+Each turn: take arrivals and cancellations, give the next request its memory, read one piece of its prompt (a few vision layers or
 one chunk of tokens), and write one token of every running request. Requests join and leave between steps. On a GPU the host is
 one step behind: it reads the tokens of a step, feeds grammars and streams, while the next step's products run.
 """
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 import torch
 
 from hunyuanocr.backends.torch_local.loading import Model
-from hunyuanocr.backends.torch_local.pool import pages_of
 from hunyuanocr.backends.torch_local.sequence import Sequence
 from hunyuanocr.backends.torch_local.slots import Slots
 from hunyuanocr.backends.torch_local.step import Stepper
@@ -37,8 +36,8 @@ class Engine:
         self.model = model
         self.fault: str | None = None  # why the engine writes no more
         with torch.no_grad():
-            self._slots = Slots(slots, model.vocabulary, pages_of(model.longest), model.device)
-            self._stepper = Stepper(model.decoder, model.pool, self._slots, graphs=graphs)
+            self._slots = Slots(slots, model.vocabulary, model.device)
+            self._stepper = Stepper(model.decoder, model.pool, self._slots, model.longest, graphs=graphs)
         self._inbox: queue.SimpleQueue[tuple[str, Sequence | None]] = queue.SimpleQueue()
         self._waiting: deque[Sequence] = deque()
         self._reading: tuple[Sequence, Iterator[None]] | None = None  # the prompt that is being read
@@ -52,10 +51,10 @@ class Engine:
         """Queue a request. Raises ImageTooLargeForMemory for one that could never run, ReaderUnavailable after a fault."""
         if self.fault is not None:
             raise ReaderUnavailable(self.fault)
-        if sequence.length > self.model.longest or not self.model.pool.fits(sequence.length):
+        if sequence.length > self.model.longest:
             raise ImageTooLargeForMemory(
                 f"The picture takes {len(sequence.prompt.ids)} tokens and its answer up to {sequence.max_tokens}; "
-                f"the model's memory holds {min(self.model.longest, self.model.pool.pages * 256)}."
+                f"the model's memory holds {self.model.longest}."
             )
         self._inbox.put(("submit", sequence))
 
@@ -71,7 +70,7 @@ class Engine:
     @property
     def load(self) -> tuple[int, int, int]:
         """(running, waiting, free tokens of the pool): for probes and tests; a moment's view."""
-        return len(self._running) + (self._reading is not None), len(self._waiting), self.model.pool.free_tokens
+        return len(self._running) + (self._reading is not None), len(self._waiting), self.model.pool.free
 
     @torch.no_grad()
     def _run(self) -> None:
@@ -107,19 +106,19 @@ class Engine:
                 self._waiting.append(sequence)
 
     def _admit(self) -> None:
-        """Start to read the prompt that waits longest, once a slot and pages for its whole answer are free."""
+        """Start to read the prompt that waits longest, once a slot and a run for its whole answer are free."""
         if self._reading is not None or not self._waiting:
             return
         sequence = self._waiting[0]
         slot = self._slots.take()
         if slot is None:
             return
-        pages = self.model.pool.allocate(sequence.length)
-        if pages is None:
+        start = self.model.pool.allocate(sequence.length)
+        if start is None:
             self._slots.give(slot)
             return
         self._waiting.popleft()
-        sequence.slot, sequence.pages = slot, pages
+        sequence.slot, sequence.start = slot, start
         self._reading = sequence, self._prefill(sequence)
 
     def _read_on(self) -> None:
@@ -149,15 +148,15 @@ class Engine:
                 yield
         positions = torch.from_numpy(prompt.positions).to(device)
         hidden = x
-        for start in range(0, len(ids), model.chunk):
-            part = slice(start, start + model.chunk)
-            hidden = decoder.prefill(x[part], positions[:, part], self._stepper.attention, sequence.pages, start)
-            if start + model.chunk < len(ids):
+        for before in range(0, len(ids), model.chunk):
+            part = slice(before, before + model.chunk)
+            hidden = decoder.prefill(x[part], positions[:, part], self._stepper.attention, sequence.start, before)
+            if before + model.chunk < len(ids):
                 yield
         self._begin(sequence, ids, hidden[-1])
 
     def _begin(self, sequence: Sequence, ids: torch.Tensor, hidden: torch.Tensor) -> None:
-        self._slots.enter(sequence.slot, ids, sequence.pages, sequence.penalty)
+        self._slots.enter(sequence.slot, ids, sequence.start, sequence.penalty)
         self._constrain(sequence)
         self._stepper.begin(sequence.slot, hidden, sequence.mask is not None)
         sequence.launched = 1
@@ -172,7 +171,7 @@ class Engine:
             return
         slots = [s.slot for s in rows]
         try:
-            self._stepper.forward(slots, [s.pages for s in rows], [s.in_cache for s in rows])
+            self._stepper.forward(slots, [(s.start, s.in_cache) for s in rows])
             self._collect()
             self._stepper.pick(slots, any(s.mask is not None for s in rows))
             self._stepper.send()
@@ -233,8 +232,8 @@ class Engine:
             self._running.remove(sequence)
         if sequence.slot >= 0:
             self._slots.give(sequence.slot)
-            self.model.pool.release(sequence.pages)
-            sequence.slot, sequence.pages = -1, []
+            self.model.pool.release(sequence.start)
+            sequence.slot = sequence.start = -1
         if error is not None:
             sequence.fail(error)
 

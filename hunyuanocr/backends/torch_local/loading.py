@@ -14,7 +14,7 @@ import torch
 
 from hunyuanocr.backends.torch_local.decoder import Decoder
 from hunyuanocr.backends.torch_local.linear import bfloat16_on_cpu, pack
-from hunyuanocr.backends.torch_local.pool import PAGE, Budget, KvPool
+from hunyuanocr.backends.torch_local.pool import GRAIN, Budget, KvPool
 from hunyuanocr.backends.torch_local.processor import Processor
 from hunyuanocr.config import TorchSettings
 from hunyuanocr.errors import ConfigError
@@ -56,7 +56,7 @@ def load(folder: Path, device: torch.device, settings: TorchSettings) -> Model:
     pack(tower)
     decoder = Decoder(model.model.language_model, config)
     budget = _budget(model.config, decoder, tower_size, device, settings.vram_gb)
-    if budget.tokens < 4 * PAGE:
+    if budget.tokens < 4 * GRAIN:
         raise ConfigError(f"Too little memory for the model: {budget}.", hint="Give it more with --vram-gb.")
     longest = min(config.max_position_embeddings, budget.tokens)
     pool = KvPool(

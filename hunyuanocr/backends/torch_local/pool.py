@@ -1,6 +1,8 @@
-"""The KV cache: one pool of pages of 256 tokens for all requests; a request holds as many as its prompt and answer may fill.
+"""The KV cache: one pool of tokens for all requests; each holds a run of it, as long as its prompt and answer may become.
 
-Pages are given at admission for the whole answer, so a request that runs never waits for memory and is never thrown out.
+A run is given at admission for the whole answer, so a request that runs never waits for memory and is never thrown out. Runs and
+not scattered pages, because the attention kernels that come with PyTorch for every card read runs; those that read a block table
+are for Hopper alone, and extra packages. A request whose run is not free waits for the next that ends.
 """
 
 from __future__ import annotations
@@ -10,58 +12,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PAGE = 256
-"""Tokens of a page; what paged flash attention asks for."""
+GRAIN = 256
+"""Tokens: the pool's size is a multiple of it, and so much is set aside at its start as scratch."""
 
 
 class KvPool:
-    """`keys[layer]` and `values[layer]` are [pages, PAGE, kv_heads, head_dim]. Page 0 is scratch for padded rows of a batch."""
+    """`keys[layer]` and `values[layer]` are [GRAIN + tokens, kv_heads, head_dim]. The first GRAIN are scratch for padded rows."""
 
     def __init__(self, *, layers: int, heads: int, dim: int, tokens: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.pages = tokens // PAGE
-        shape = (self.pages + 1, PAGE, heads, dim)
+        self.tokens = tokens
         # Zeros, because a masked position is multiplied by zero, and memory that was never written may hold NaN.
-        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self._free = list(range(1, self.pages + 1))
+        self.keys = [torch.zeros(GRAIN + tokens, heads, dim, dtype=dtype, device=device) for _ in range(layers)]
+        self.values = [torch.zeros_like(keys) for keys in self.keys]
+        self._runs: dict[int, int] = {}  # start → end of the runs in use
 
     @property
-    def free_tokens(self) -> int:
-        """Tokens that pages nobody holds have room for."""
-        return len(self._free) * PAGE
+    def free(self) -> int:
+        """Tokens that are in no run."""
+        return self.tokens - sum(end - start for start, end in self._runs.items())
 
-    def fits(self, tokens: int) -> bool:
-        """Whether a request of so many tokens could ever run."""
-        return pages_of(tokens) <= self.pages
-
-    def allocate(self, tokens: int) -> list[int] | None:
-        """Pages for so many tokens, None while too few are free. Neighbours where there are such: they need no gathering."""
-        need = pages_of(tokens)
-        if need > len(self._free):
+    def allocate(self, tokens: int) -> int | None:
+        """The start of a run, the first gap that is long enough; None while there is none."""
+        start = GRAIN
+        for taken in sorted(self._runs):
+            if taken - start >= tokens:
+                break
+            start = self._runs[taken]
+        if start + tokens > GRAIN + self.tokens:
             return None
-        at = next((n for n in range(len(self._free) - need + 1) if self._free[n + need - 1] - self._free[n] == need - 1), 0)
-        taken = self._free[at : at + need]
-        del self._free[at : at + need]
-        return taken
+        self._runs[start] = start + tokens
+        return start
 
-    def release(self, pages: list[int]) -> None:
-        """Take pages back; nothing is cleared, a later holder writes before it reads."""
-        self._free = sorted(self._free + pages)
+    def release(self, start: int) -> None:
+        """Take a run back; nothing is cleared, a later holder writes before it reads."""
+        del self._runs[start]
 
-    def run(self, layer: int, pages: list[int], length: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the first `length` tokens on `pages`, [length, heads, dim]; views where they are neighbours."""
-        keys, values = self.keys[layer], self.values[layer]
-        used = pages[: pages_of(length)]
-        if used[-1] - used[0] == len(used) - 1:
-            which: slice | Tensor = slice(used[0], used[-1] + 1)
-        else:
-            which = torch.tensor(used, device=keys.device)
-        return keys[which].flatten(0, 1)[:length], values[which].flatten(0, 1)[:length]
-
-
-def pages_of(tokens: int) -> int:
-    """Pages that hold so many tokens."""
-    return -(-tokens // PAGE)
+    def run(self, layer: int, start: int, length: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the first `length` tokens of a run, views [length, heads, dim]."""
+        return self.keys[layer][start : start + length], self.values[layer][start : start + length]
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class Budget:
     @property
     def tokens(self) -> int:
         """Tokens that the pool holds."""
-        return max(0, self.total - self.runtime - self.weights - self.work) // self.token // PAGE * PAGE
+        return max(0, self.total - self.runtime - self.weights - self.work) // self.token // GRAIN * GRAIN
 
     def __str__(self) -> str:
         gb = [f"{part / 1e9:.2f}" for part in (self.total, self.runtime, self.weights, self.work, self.tokens * self.token)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
@@ -31,7 +31,7 @@ class Sequence:
     sink: Sink
     grammar: Grammar | None = None
     slot: int = -1
-    pages: list[int] = field(default_factory=list)
+    start: int = -1  # of its run in the KV pool
     launched: int = 0  # tokens that the device was asked for
     written: int = 0  # tokens that the host has seen
     done: bool = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hunyuanocr.backends.torch_local.attention import Rows
-from hunyuanocr.backends.torch_local.pool import PAGE
 
 
 class Slots:
@@ -18,12 +18,12 @@ class Slots:
     counts; `masks` the grammar's allowed tokens, one bit each; `logprobs` of `ids` by the raw logits.
     """
 
-    def __init__(self, count: int, vocabulary: int, columns: int, device: torch.device) -> None:
+    def __init__(self, count: int, vocabulary: int, device: torch.device) -> None:
         self.count = count
         words = -(-vocabulary // 32)
         self.ids = torch.zeros(count + 1, dtype=torch.int64, device=device)
         self.positions = torch.zeros(count + 1, dtype=torch.int64, device=device)
-        self.table = torch.zeros(count + 1, columns, dtype=torch.int32, device=device)  # page 0 is scratch
+        self.starts = torch.zeros(count + 1, dtype=torch.int64, device=device)  # of their runs; scratch begins at 0
         self.seen = torch.zeros(count + 1, vocabulary, dtype=torch.bool, device=device)
         self.penalties = torch.ones(count + 1, dtype=torch.float32, device=device)
         self.masks = torch.full((count + 1, words), -1, dtype=torch.int32, device=device)
@@ -40,21 +40,19 @@ class Slots:
         """Free a slot; what it holds is overwritten by the next `enter`."""
         self._free = sorted([*self._free, slot])
 
-    def enter(self, slot: int, prompt: Tensor, pages: Sequence[int], penalty: float) -> None:
-        """A request whose `prompt` ids [n] are in the cache."""
+    def enter(self, slot: int, prompt: Tensor, start: int, penalty: float) -> None:
+        """A request whose `prompt` ids [n] are in the cache, in the run at `start`."""
         self.positions[slot] = len(prompt) - 1  # `pick` moves it to where the first written token will stand
-        self.table[slot] = 0
-        self.table[slot, : len(pages)] = torch.tensor(pages, dtype=torch.int32, device=self.table.device)
+        self.starts[slot] = start
         self.seen[slot] = False
         self.seen[slot, prompt] = True
         self.penalties[slot] = penalty
         self.masks[slot] = -1
 
-    def rows(self, rows: Tensor, pages: Sequence[list[int]] | None = None, counts: Sequence[int] | None = None) -> Rows:
+    def rows(self, rows: Tensor, runs: Sequence[tuple[int, int]] | None = None) -> Rows:
         """Where the newest tokens of these slots stand in the pool."""
-        at, table = self.positions[rows], self.table[rows]
-        page = table.gather(1, (at // PAGE)[:, None]).squeeze(1).long()
-        return Rows(page * PAGE + at % PAGE, (at + 1).int(), table, pages, counts)
+        starts, positions = self.starts[rows], self.positions[rows]
+        return Rows(starts + positions, F.pad(starts, (0, 1)).int(), (positions + 1).int(), runs)
 
     def pick(self, rows: Tensor, logits: Tensor, constrained: bool) -> None:
         """The next token of each row: repetition penalty as in transformers, then the grammar's mask, then the greatest."""
@@ -69,4 +67,4 @@ class Slots:
         self.seen.index_put_((rows, ids), self._true)
         self.ids[rows] = ids
         self.positions[rows] += 1
-        self.positions[-1:].zero_()  # the scratch slot stays on the scratch page
+        self.positions[-1:].zero_()  # the scratch slot stays within the scratch tokens

@@ -6,15 +6,18 @@ import logging
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from hunyuanocr.backends.torch_local.attention import Attention, PagedFlash, PagedSdpa
+from hunyuanocr.backends.torch_local.attention import Attention, FlashAttention, SdpaAttention
 from hunyuanocr.backends.torch_local.decoder import Decoder
 from hunyuanocr.backends.torch_local.graphs import Graphs
-from hunyuanocr.backends.torch_local.pool import PAGE, KvPool
+from hunyuanocr.backends.torch_local.pool import GRAIN, KvPool
 from hunyuanocr.backends.torch_local.slots import Slots
 
 log = logging.getLogger(__name__)
+
+_TRIAL = 200  # tokens of each prompt of the trial step; fewer than a grain
 
 
 class Stepper:
@@ -23,27 +26,27 @@ class Stepper:
     `asynchronous`: the device works on while the host goes on, so the tokens of a step are read during the next one.
     """
 
-    def __init__(self, decoder: Decoder, pool: KvPool, slots: Slots, *, graphs: bool) -> None:
+    def __init__(self, decoder: Decoder, pool: KvPool, slots: Slots, longest: int, *, graphs: bool) -> None:
         self.decoder, self.pool, self.slots = decoder, pool, slots
         self.device = decoder.embedding.device
         self.asynchronous = self.device.type == "cuda"
-        self.attention: Attention = PagedSdpa(pool)
+        self.attention: Attention = SdpaAttention(pool)
         self._graphs: Graphs | None = None
         self._logits: Tensor | int = 0  # or the size of the graph that holds them
         self._read = Newest(slots)
         if self.asynchronous:
-            self._speed_up(graphs)
+            self._speed_up(longest, graphs)
 
     def begin(self, slot: int, hidden: Tensor, constrained: bool) -> None:
         """The first token of a request, from the last hidden state [hidden] of its prompt."""
         self.slots.pick(torch.tensor([slot], device=self.device), self.decoder.logits(hidden[None]), constrained)
 
-    def forward(self, slots: list[int], pages: Sequence[list[int]], counts: Sequence[int]) -> None:
-        """Logits of the next token of each slot; `counts` are the tokens that each sees, its newest included."""
+    def forward(self, slots: list[int], runs: Sequence[tuple[int, int]]) -> None:
+        """Logits of the next token of each slot; `runs` are (start, tokens that it sees, its newest included)."""
         if self._graphs is not None:
             self._logits = self._graphs.forward(slots)
         else:
-            self._logits = self._eager(torch.tensor(slots, device=self.device), pages, counts)
+            self._logits = self._eager(torch.tensor(slots, device=self.device), runs)
 
     def pick(self, slots: list[int], constrained: bool) -> None:
         """Choose the tokens from those logits."""
@@ -64,46 +67,48 @@ class Stepper:
         """The grammar's allowed tokens of a slot, int32 [words] in pinned memory where there is a GPU."""
         self.slots.masks[slot].copy_(mask, non_blocking=True)
 
-    def _eager(self, rows: Tensor, pages: Sequence[list[int]] | None, counts: Sequence[int] | None) -> Tensor:
+    def _eager(self, rows: Tensor, runs: Sequence[tuple[int, int]] | None) -> Tensor:
         slots = self.slots
-        return self.decoder.decode(slots.ids[rows], slots.positions[rows], self.attention, slots.rows(rows, pages, counts))
+        return self.decoder.decode(slots.ids[rows], slots.positions[rows], self.attention, slots.rows(rows, runs))
 
-    def _speed_up(self, graphs: bool) -> None:
-        """Paged flash attention and CUDA graphs, each only after it has given the plain step's logits on this very machine."""
-        slots = min(2, self.slots.count)
-        pages = [[n + 1] for n in range(slots)]
-        rows = torch.arange(slots, device=self.device)
-        self._pretend(pages)
-        expected = self._eager(rows, pages, [PAGE // 2 + 1] * slots)
+    def _speed_up(self, longest: int, graphs: bool) -> None:
+        """Flash attention and CUDA graphs, each only after it has given the plain kernels' logits on this very machine."""
+        expected = self._trial()
         try:
-            self.attention = PagedFlash(self.pool, 2 * self.slots.count)
-            _require_same(self._eager(rows, None, None), expected)
+            self.attention = FlashAttention(self.pool, 2 * self.slots.count, longest)
+            _require_same(self._trial(), expected)
         except (ImportError, RuntimeError, TypeError, ValueError) as e:
-            log.warning("Paged flash attention does not work here (%s); the plain kernels serve, more slowly.", e)
-            self.attention = PagedSdpa(self.pool)
+            log.warning("Flash attention does not work here (%s); the plain kernels serve, more slowly.", e)
+            self.attention = SdpaAttention(self.pool)
             return
         if graphs:
-            self._capture(rows, expected)
+            self._capture(expected)
 
-    def _capture(self, rows: Tensor, expected: Tensor) -> None:
+    def _capture(self, expected: Tensor) -> None:
         try:
             made = Graphs(
-                self.slots.count, self.slots.count, self.device, lambda r: self._eager(r, None, None),
-                lambda r, logits: self.slots.pick(r, logits, True),
+                self.slots.count, self.slots.count, self.device, lambda rows: self._eager(rows, None),
+                lambda rows, logits: self.slots.pick(rows, logits, True),
             )  # fmt: skip
-            size = made.forward(rows.tolist())
-            _require_same(made.logits(size)[: len(rows)], expected)
+            size = made.forward(list(range(len(expected))))
+            _require_same(made.logits(size)[: len(expected)], expected)
             self._graphs = made
         except RuntimeError as e:
             log.warning("CUDA graphs do not work here (%s); steps are launched one by one, more slowly.", e)
 
-    def _pretend(self, pages: list[list[int]]) -> None:
-        """Requests of half a page with noise in their cache."""
-        for n, held in enumerate(pages):
-            for cache in (*self.pool.keys, *self.pool.values):
-                cache[held].normal_()
-            self.slots.enter(n, torch.arange(PAGE // 2 + 1, device=self.device), held, 1.0)
-            self.slots.ids[n] = n
+    def _trial(self) -> Tensor:
+        """Logits [rows, vocabulary] of a made-up step: prompts read in two chunks, into runs that do not lie in order."""
+        noise = torch.Generator(device="cpu").manual_seed(0)
+        starts = [2 * GRAIN, GRAIN][: min(2, self.slots.count)]
+        for slot, start in enumerate(starts):
+            ids = torch.randint(len(self.decoder.embedding), (_TRIAL,), generator=noise).to(self.device)
+            positions = torch.arange(_TRIAL, device=self.device)
+            for chunk in (slice(0, _TRIAL // 2), slice(_TRIAL // 2, _TRIAL)):
+                x = F.embedding(ids[chunk], self.decoder.embedding)
+                self.decoder.prefill(x, positions[None, chunk], self.attention, start, chunk.start)
+            self.slots.enter(slot, ids, start, 1.0)
+            self.slots.ids[slot] = ids[-1]
+        return self._eager(torch.arange(len(starts), device=self.device), [(start, _TRIAL) for start in starts])
 
 
 def _require_same(found: Tensor, expected: Tensor) -> None:

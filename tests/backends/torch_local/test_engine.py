@@ -5,10 +5,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 
+from hunyuanocr.backends.torch_local.attention import Rows, SdpaAttention
+from hunyuanocr.backends.torch_local.pool import KvPool
 from hunyuanocr.errors import ImageTooLargeForMemory, ReaderFailed, ReaderUnavailable
 from tests.backends.torch_local.engines import Ask, Bench, noise
 from tests.checkpoints import random_checkpoint
@@ -30,7 +33,7 @@ def bench(folder):
 
 
 def empty(bench: Bench) -> bool:
-    return bench.engine.load == (0, 0, bench.model.pool.pages * 256)
+    return bench.engine.load == (0, 0, bench.model.pool.tokens)
 
 
 def settle(bench: Bench) -> None:
@@ -48,7 +51,7 @@ def test_what_can_never_fit_is_refused_at_once(bench):
 
 def test_what_must_wait_waits_and_is_served(bench):
     pool = bench.model.pool
-    rest = pool.allocate(pool.free_tokens - 2 * 256)  # room for one request at a time
+    rest = pool.allocate(pool.free - 400)  # room for one request at a time
     asks = [Ask(PICTURE, f"{n}", 300, 1.0 + 0.1 * n) for n in range(3)]
     running = [bench.submit(ask)[1] for ask in asks]
     running[0].until(5)
@@ -62,7 +65,7 @@ def test_what_must_wait_waits_and_is_served(bench):
     assert empty(bench)
 
 
-def test_cancelling_frees_slot_and_pages_wherever_the_request_stands(bench):
+def test_cancelling_frees_slot_and_memory_wherever_the_request_stands(bench):
     running = [bench.submit(Ask(PICTURE, f"run {n}", 3000)) for n in range(4)]  # all slots
     waiting = bench.submit(Ask(PICTURE, "wait", 100))
     running[3][1].until(2)
@@ -150,6 +153,7 @@ def test_closing_tells_those_who_wait(folder):
 OUT_OF_MEMORY = """
 import resource, torch
 from pathlib import Path
+from random import Random
 from tests.backends.torch_local.engines import Ask, Bench, noise
 torch.set_num_threads(1)
 bench = Bench(Path(r"{folder}"), vram_gb=0.8)
@@ -190,3 +194,65 @@ def test_a_picture_goes_through_the_vision_tower_once_for_each_request(bench, mo
     with torch.no_grad():
         bench.write(Ask((noise(64, 64), noise(96, 64)), "two", 4))
     assert len(calls) == 2
+
+
+def test_runs_of_the_pool_never_overlap_and_all_come_back():
+    pool = KvPool(layers=1, heads=1, dim=1, tokens=4096, dtype=torch.float32, device=torch.device("cpu"))
+    rng, held = Random(5), {}
+    for _ in range(2000):
+        if held and rng.random() < 0.5:
+            held.pop(start := rng.choice(list(held)))
+            pool.release(start)
+            continue
+        tokens = rng.randint(1, 900)
+        start = pool.allocate(tokens)
+        if start is None:
+            gaps = sorted([(256, 256), *((s, s + n) for s, n in held.items()), (256 + 4096, 0)])
+            assert all(after[0] - before[1] < tokens for before, after in itertools.pairwise(gaps)), "a gap was long enough"
+            continue
+        assert start >= 256, "scratch is nobody's"
+        assert all(start + tokens <= s or s + n <= start for s, n in held.items())
+        held[start] = tokens
+        assert start + tokens <= 256 + 4096
+        assert pool.free == 4096 - sum(held.values())
+
+
+class ByTheDevice(SdpaAttention):
+    """What a graph sees: starts and lengths as device tensors, nothing on the host, rows padded with scratch."""
+
+    def decode(self, layer, q, rows):
+        assert rows.runs is None
+        runs = list(zip(rows.starts.tolist(), rows.lengths.tolist(), strict=False))
+        return super().decode(layer, q, Rows(rows.at, rows.starts, rows.lengths, runs))
+
+
+def test_a_step_needs_nothing_from_the_host(bench):
+    """The step that is captured on a GPU, run eagerly: padded rows change no answer, and stay within the scratch tokens."""
+    stepper = bench.engine._stepper
+    stepper.attention = ByTheDevice(bench.model.pool)
+
+    class Padded:
+        def forward(self, slots):
+            self.rows = torch.tensor(slots + [4] * (4 - len(slots)))
+            self.logits = stepper._eager(self.rows, None)
+            return 4
+
+        def pick(self, _):
+            stepper.slots.pick(self.rows, self.logits, True)
+
+    stepper._graphs = Padded()
+    asks = [Ask((noise(80 + 30 * n, 100),), f"{n}", 400 if n == 2 else 20 + 7 * n, 1.3) for n in range(6)]
+    for ask, written in zip(asks, bench.write(*asks), strict=True):
+        bench.same(ask, written)
+    assert stepper.slots.positions[4] == 0
+
+
+def test_the_start_checks_its_kernels_by_a_trial_step(bench):
+    """Two attentions that agree give the same logits; one that reads the wrong keys is found out."""
+    stepper = bench.engine._stepper
+    with torch.no_grad():
+        expected = stepper._trial()
+        assert torch.equal(stepper._trial(), expected)
+        good = stepper.attention.prefill
+        stepper.attention.prefill = lambda layer, q, start, before: good(layer, q, start, 0)
+        assert (stepper._trial() - expected).abs().max() > 0.05 * expected.abs().max()

@@ -95,7 +95,7 @@ async def test_leaving_early_frees_the_engine(generator):
         async for _ in chunks:
             break
     assert (await write(generator, max_tokens=3))[2] == "length"
-    await until(lambda: generator._engine.load == (0, 0, generator.loaded.pool.pages * 256))
+    await until(lambda: generator._engine.load == (0, 0, generator.loaded.pool.tokens))
 
 
 async def test_before_start_and_after_close_it_is_not_ready(folder):
