@@ -108,8 +108,7 @@ def plain(words: str) -> str:
 
 def _ask_fields(task: Task) -> Ask:
     columns = _columns(task)
-    bounds = Bounds(words=4 * FIELD_TOKENS, value=FIELD_TOKENS, rows=_MOST_ROWS)
-    schema = answer_schema(task.fields, columns, bounds, task.schema)
+    schema = answer_schema(task.fields, columns, _bounds(FIELD_TOKENS), task.schema)
     values, fixed = _count(schema), FRAME_TOKENS + _keys(schema) + ROWS_TOKENS * _has_rows(schema)
     room = (PAGE_TOKENS - fixed) // max(1, values)
     if room < _LEAST:
@@ -118,10 +117,18 @@ def _ask_fields(task: Task) -> Ask:
         )
     share = min(FIELD_TOKENS, room)
     if share < FIELD_TOKENS:
-        schema = answer_schema(task.fields, columns, Bounds(4 * share, share, _MOST_ROWS), task.schema)
+        schema = answer_schema(task.fields, columns, _bounds(share), task.schema)
     keys = ",".join(f"'{_quoted(spec.key)}'" for spec in task.fields)
     prompt = FIELDS.format(keys=keys) + _explained(task, columns)
     return Ask(prompt, schema, min(PAGE_TOKENS, fixed + values * share), JSON_PENALTY)
+
+
+def _bounds(tokens: int) -> Bounds:
+    """What a value's share of the tokens can hold: four letters of English words a token, one digit in the worst case.
+
+    Amounts and dates have half of it; the PyTorch engine's grammar counts characters up to 32.
+    """
+    return Bounds(words=4 * tokens, code=tokens, value=max(_LEAST, tokens // 2), rows=_MOST_ROWS)
 
 
 def _quoted(key: str) -> str:

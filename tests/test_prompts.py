@@ -172,7 +172,7 @@ def test_scalars_of_a_clients_schema_are_asked_for_as_printed():
         )
     )
     assert set(map(json.dumps, asked.schema["properties"].values())) == {
-        '{"type": ["string", "null"], "maxLength": 64}', '{"type": ["string", "null"], "maxLength": 256}',
+        '{"type": ["string", "null"], "maxLength": 32}', '{"type": ["string", "null"], "maxLength": 256}',
         '{"type": ["string", "null"], "maxLength": 8}',
     }  # fmt: skip
     assert accepts(asked, dict.fromkeys(asked.schema["properties"], "¥ 3.50"[:8]))

@@ -26,11 +26,20 @@ _INNER = 16  # elements of an array within an array
 
 @dataclass(frozen=True)
 class Bounds:
-    """The longest words (names, addresses, free text), other values (amounts, dates, codes) in characters; the most rows."""
+    """The longest words (names, addresses, free text), codes (numbers of things and phones) and values (amounts, dates …) in
+    characters; the most rows.
+    """
 
     words: int
+    code: int
     value: int
     rows: int
+
+    def longest(self, type: FieldType) -> int:
+        """Characters of a value of this type."""
+        if type in WORDS:
+            return self.words
+        return self.code if type in (FieldType.IDENTIFIER, FieldType.PHONE) else self.value
 
 
 def answer_schema(
@@ -47,7 +56,7 @@ def answer_schema(
 
 def printed(type: FieldType, bounds: Bounds) -> dict[str, Any]:
     """A value as printed, or null."""
-    return {"type": ["string", "null"], "maxLength": bounds.words if type in WORDS else bounds.value}
+    return {"type": ["string", "null"], "maxLength": bounds.longest(type)}
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +108,7 @@ class _Builder:
         return _number(part, types) if own and _numeric(types) else self._text(part, type)
 
     def _text(self, part: Mapping[str, Any], type: FieldType) -> dict[str, Any]:
-        asked = printed(type, self.bounds)
+        asked = printed(FieldType.QUANTITY if _numeric(types_of(part)) else type, self.bounds)
         return {**asked, "maxLength": int(min(part.get("maxLength", asked["maxLength"]), asked["maxLength"]))}
 
     def _array(self, part: Mapping[str, Any], depth: int, *, own: bool) -> dict[str, Any]:
