@@ -1,0 +1,96 @@
+"""Memory of the PyTorch engine over many requests: resident memory after the last must be within 3 % of that after an early one.
+
+    python bench/torch_memory.py [--checkpoint DIR] [--requests 1000] [--early 200]
+
+Pictures of random sizes, through TorchGenerator on the CPU, four at a time, in one process. Every fourth answer is JSON of a
+schema; every tenth request is left after its first token, as by a client that hung up. Weights are tiny and random: what could
+grow does so with the number of requests and their sizes, not with the model. Exits 1 when memory grew by more. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import torch_load
+
+from hunyuanocr.backends.base import Generation
+from hunyuanocr.backends.torch_local import TorchGenerator
+from hunyuanocr.config import Settings, TorchSettings
+
+BAR = 0.03
+AT_ONCE = 4
+POINTS = 40  # of the curve
+STRING = {"type": "string"}
+SCHEMA = {"type": "object", "properties": {"total": STRING, "date": STRING}, "required": ["total", "date"]}
+
+
+def generation(n: int, largest: int) -> Generation:
+    """The n-th request; the same at every run."""
+    chance = random.Random(n)
+    image = torch_load.picture(chance.randint(40, largest), chance.randint(40, largest), n)
+    return Generation((image,), "提取图中的文字。", schema=SCHEMA if n % 4 == 0 else None, max_tokens=chance.randint(4, 24))
+
+
+async def serve(generator: TorchGenerator, request: Generation, *, leave: bool) -> None:
+    async with aclosing(generator.generate(request)) as chunks:
+        async for _ in chunks:
+            if leave:
+                return
+
+
+async def run(folder: Path, requests: int, early: int, largest: int) -> dict[str, Any]:
+    settings = Settings(model_path=folder, device="cpu", torch=TorchSettings(vram_gb=1.0, slots=AT_ONCE))
+    generator = TorchGenerator(settings)
+    await generator.start()
+    curve = [(0, round(torch_load.resident_mib(), 1))]
+    taken = iter(range(1, requests + 1))
+    done = 0
+    marks = {early, requests, *range(0, requests, max(1, requests // POINTS))}
+
+    async def client() -> None:
+        nonlocal done
+        for n in taken:
+            await serve(generator, generation(n, largest), leave=n % 10 == 0)
+            done += 1
+            if done in marks:
+                curve.append((done, round(torch_load.resident_mib(), 1)))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+    seconds = time.perf_counter() - began
+    await generator.close()
+    at = dict(curve)
+    return {
+        "requests": requests, "seconds": round(seconds, 1), "early": early, "mib_early": at[early], "mib_last": at[requests],
+        "growth": round(at[requests] / at[early] - 1, 4), "bar": BAR, "curve": curve,
+    }  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, help="folder of weights; without it tiny random ones are made")
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--early", type=int, default=200, help="the request after which the first figure is read")
+    parser.add_argument("--largest", type=int, default=640, help="longest side of a picture in pixels")
+    parser.add_argument("--out", type=Path, default=torch_load.RESULTS / "torch_memory.json")
+    given = parser.parse_args(arguments)
+    with torch_load.checkpoint(given.checkpoint, "tiny") as folder:
+        result = torch_load.machine() | asyncio.run(run(folder, given.requests, given.early, given.largest))
+    for n, mib in result["curve"]:
+        print(f"after {n:5d} requests  {mib:8.1f} MiB")
+    early, last, grown = result["mib_early"], result["mib_last"], 100 * result["growth"]
+    print(f"{early} MiB after {given.early}, {last} MiB after {given.requests}: {grown:+.1f} % (bar {100 * BAR:.0f} %)")
+    torch_load.write(result, given.out)
+    return int(result["growth"] > BAR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Our PyTorch engine against transformers' `generate` at its best setting, in one process, interleaved.
+
+    python bench/torch_vs_transformers.py [--device cpu] [--checkpoint DIR] [--runs 3]
+    python bench/torch_vs_transformers.py --device cuda
+
+One picture of 1024 × 768 and 128 new tokens, for one request and for four: seconds to the first token (vision and prompt;
+pictures are cut into patches beforehand) and tokens a second from there on. The peer runs with sdpa, with a dynamic and with a
+static cache, and its better one counts. Several requests are one batch for transformers and separate requests for ours, whose
+rate is read while all of them are being written. On a GPU it measures our engine further, all in some five minutes: more
+streams and what part of the memory's bandwidth they use, larger pictures, JSON documents a second, memory, seconds to ready.
+
+Without `--checkpoint` weights of the released model's shapes are made at random, nothing is downloaded: speed does not depend on
+their values. Equal tokens are reported for what they are worth: random 16-bit weights leave near ties.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_load
+import torch_more
+from torch_engines import Ours, Run, Theirs, cache_settings
+
+from hunyuanocr.config import TorchSettings
+
+BARS = {("decode", 1): 1.5, ("decode", 4): 1.3, ("prefill", 1): 1.0}  # on a CPU
+GPU_GOAL = 8.0  # times as fast as eager transformers at one request
+
+
+def compare(ours: Ours, theirs: Theirs, given: argparse.Namespace, streams: int) -> dict[str, Any]:
+    """All ways in turn, `--runs` times over, after a short warm-up of each; medians, and ratios to the peer's best."""
+    prompts = [ours.prompt(torch_load.picture(*given.picture, seed)) for seed in range(streams)]
+    ways: dict[str, Callable[[int], Run]] = {"ours": lambda tokens: ours.run(prompts, tokens)}
+    for name, options in cache_settings(given.device, streams).items():
+        ways[name] = lambda tokens, options=options: theirs.run(prompts, tokens, **options)
+    runs: dict[str, list[Run]] = {}
+    failed: dict[str, str] = {}
+    for turn in range(given.runs + 1):
+        for name, way in ways.items():
+            if name in failed:
+                continue
+            try:
+                # The first round warms up. A compiled static cache is as long as its answer: it must warm up at full length.
+                done = way(given.tokens if turn or "compiled" in name else 2)
+            except Exception as e:
+                if name in ("ours", "dynamic cache"):
+                    raise
+                failed[name] = f"{type(e).__name__}: {str(e)[:300]}"  # a way that this version cannot go is no peer
+                continue
+            if turn:
+                runs.setdefault(name, []).append(done)
+    return _compared(runs, given.tokens, len(prompts[0].ids)) | {"streams": streams, "failed": failed}
+
+
+def _compared(runs: dict[str, list[Run]], tokens: int, prompt_tokens: int) -> dict[str, Any]:
+    ways = {name: _figures(done, tokens) for name, done in runs.items()}
+    ours, peers = ways["ours"], {name: way for name, way in ways.items() if name != "ours"}
+    best = max(peers, key=lambda name: peers[name]["tokens_a_second"])
+    quickest = min(way["first_token_s"] for way in peers.values())
+    same = [a == b for a, b in zip(runs["ours"][0].ids[0], runs[best][0].ids[0], strict=False)]
+    return {
+        "prompt_tokens": prompt_tokens, "tokens": tokens, "ways": ways, "best_peer": best,
+        "times_as_fast": {
+            "decode": round(ours["tokens_a_second"] / peers[best]["tokens_a_second"], 3),
+            "decode_vs_dynamic": round(ours["tokens_a_second"] / peers["dynamic cache"]["tokens_a_second"], 3),
+            "prefill": round(quickest / ours["first_token_s"], 3),
+            "all_done": round(min(way["all_done_s"] for way in peers.values()) / ours["all_done_s"], 3),
+        },
+        "equal_leading_tokens": round((same.index(False) if False in same else len(same)) / tokens, 3),
+    }  # fmt: skip
+
+
+def _figures(runs: list[Run], tokens: int) -> dict[str, Any]:
+    def median(values: Sequence[float]) -> float:
+        return round(statistics.median(values), 4)
+
+    return {
+        "first_token_s": median([run.first_token_s for run in runs]),
+        "all_begun_s": median([run.all_begun_s for run in runs]),
+        "tokens_a_second": median([run.rate for run in runs]),
+        "all_done_s": median([run.seconds_to(tokens) for run in runs]),
+        "runs": [[round(run.first_token_s, 4), round(run.rate, 3)] for run in runs],
+    }
+
+
+def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The scenarios that were asked for; one that fails is told in its place, and the others go on."""
+    result: dict[str, Any] = torch_load.machine() | {"device": given.device, "checkpoint": folder.name, "failures": []}
+
+    def scenario(name: str, work: Callable[[], Any]) -> None:
+        if name.partition(" ")[0] not in given.scenarios:
+            return
+        print(f"… {name}", flush=True)
+        try:
+            result[name] = work()
+        except Exception:  # noqa: BLE001 -- told with its traceback, and a lent GPU's time is not lost
+            result["failures"].append(name)
+            result[name] = traceback.format_exc()
+            print(result[name], file=sys.stderr, flush=True)
+        torch_load.write(result, given.out)  # what was measured so far is kept, whatever comes
+
+    scenario("ready", lambda: torch_more.ready(folder, given.device))  # first: the child needs the GPU's memory
+    free = torch_more.free_memory(given.device)
+    ours = Ours(folder, given.device, TorchSettings(dtype=given.dtype, vram_gb=given.vram_gb, slots=max(8, *given.streams)))
+    result["budget"], result["dtype"] = str(ours.model.budget), str(ours.model.decoder.embedding.dtype)
+    scenario("bandwidth", lambda: torch_more.bandwidth(given.device, given.bandwidth))
+    scenario("streams", lambda: [torch_more.stream(ours, given, n, result.get("bandwidth", {})) for n in given.streams])
+    scenario("first_token", lambda: [torch_more.first_token(ours, size, given.runs) for size in given.sizes])
+    scenario("documents", lambda: [torch_more.documents(ours, given, n) for n in (1, 8)])
+    scenario("memory", lambda: torch_more.memory(ours, given, free))
+    if "compare" in given.scenarios:
+        theirs = Theirs(folder, ours.model.device, ours.model.decoder.embedding.dtype)
+        for n in given.compare:
+            scenario(f"compare {n}", lambda n=n: compare(ours, theirs, given, n))
+    ours.engine.close()
+    return result
+
+
+def report(result: dict[str, Any]) -> None:
+    """The table."""
+    for name, found in result.items():
+        if not name.startswith("compare") or isinstance(found, str):
+            continue
+        n = found["streams"]
+        lengths = f"prompt {found['prompt_tokens']} tokens, {found['tokens']} new ones"
+        print(f"\n{n} request{'s' * (n > 1)}, {lengths}, {result['dtype']}")
+        print(f"{'':28}{'first token':>13}{'all begun':>11}{'tokens/s':>10}{'all done':>10}")
+        for way, f in found["ways"].items():
+            times = f"{f['first_token_s']:11.3f} s{f['all_begun_s']:9.2f} s{f['tokens_a_second']:10.2f}{f['all_done_s']:8.2f} s"
+            print(f"{way:28}{times}")
+        ratios = ", ".join(f"{what} {_bar(result['device'], what, n, ratio)}" for what, ratio in found["times_as_fast"].items())
+        print(f"times as fast as the peer's best ({found['best_peer']}): {ratios}")
+        print(f"equal leading tokens {100 * found['equal_leading_tokens']:.0f} %")
+        for way, why in found["failed"].items():
+            print(f"{way} does not work here: {why}")
+    torch_more.report(result)
+    if result["failures"]:
+        print(f"\nFAILED: {', '.join(result['failures'])}")
+
+
+def _bar(device: str, what: str, streams: int, ratio: float) -> str:
+    bar = BARS.get((what, streams)) if device == "cpu" else (GPU_GOAL if (what, streams) == ("decode_vs_dynamic", 1) else None)
+    return f"{ratio:.2f}" + (f" (bar {bar:g}: {'kept' if ratio >= bar else 'MISSED'})" if bar else "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    every = ("ready", "bandwidth", "streams", "first_token", "documents", "memory", "compare")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--checkpoint", type=Path, help="weights to use; random ones are put there if it does not exist")
+    parser.add_argument("--random", choices=["full", "tiny"], default="full", help="shapes of random weights")
+    parser.add_argument("--dtype", default="auto", help="as in the settings: auto, float16, bfloat16, float32")
+    parser.add_argument("--vram-gb", type=float, default=8.0)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to PyTorch")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--picture", type=torch_load.size_of, default=(1024, 768))
+    parser.add_argument("--compare", type=torch_load.numbers_of, default=[1, 4], help="requests at a time, against the peer")
+    parser.add_argument("--streams", type=torch_load.numbers_of, default=[1, 4, 8, 16], help="the same, our engine alone")
+    parser.add_argument("--sizes", type=torch_load.sizes_of, default=[(1024, 1024), (2048, 2048)], help="pictures to time")
+    parser.add_argument("--documents", type=int, default=32, help="JSON documents at each concurrency")
+    parser.add_argument("--large", type=torch_load.size_of, default=(2048, 2048), help="pictures of the memory scenario")
+    parser.add_argument("--large-tokens", type=int, default=1000)
+    parser.add_argument("--bandwidth", type=float, help="memory bandwidth in GB/s, for a GPU that is not in the table")
+    parser.add_argument("--scenarios", type=lambda t: t.split(","), help=f"some of {','.join(every)}; a CPU does compare alone")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args(arguments)
+    given.scenarios = given.scenarios or (list(every) if given.device == "cuda" else ["compare"])
+    if unknown := set(given.scenarios) - set(every):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    given.out = given.out or torch_load.RESULTS / f"torch_vs_transformers_{given.device}.json"
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    with torch_load.checkpoint(given.checkpoint, given.random) as folder:
+        result = measure(given, folder)
+    torch_load.write(result, given.out)
+    report(result)
+    return int(bool(result["failures"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
