@@ -1,0 +1,58 @@
+"""The whole program with the language model behind it, as a person starts it; the weights are random, the CPU reader is real."""
+
+import io
+
+import httpx
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from tests.appliance import appliance
+from tests.checkpoints import random_checkpoint
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = random_checkpoint(tmp_path_factory.mktemp("models") / "tiny-hunyuan")
+    flags = ("--no-page", "--backend", "torch", "--device", "cpu", "--model-path", str(folder), "--vram-gb", "0.5")
+    with appliance(*flags) as running:
+        running.until_ready()
+        yield running
+        assert running.stop() == 0
+    assert "Traceback" not in "".join(running.printed)
+
+
+@pytest.fixture(scope="module")
+def receipt():
+    image = Image.new("RGB", (480, 300), "white")
+    for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
+        ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def ask(served, receipt, **wanted):
+    return httpx.post(f"{served.api}/ocr", files={"file": receipt}, data=wanted, timeout=60)
+
+
+def test_it_says_which_model_serves_where_and_why(served):
+    why = "HunyuanOCR (tiny-hunyuan) serves on the CPU, where it is slow, because it was asked for."
+    assert "".join(served.printed).splitlines()[0] == why
+    (model,) = httpx.get(f"{served.api}/v1/models").json()["data"]
+    assert (model["id"], model["backend"], model["ready"], model["detail"]) == ("tiny-hunyuan", "torch", True, why)
+    assert {"extract", "table", "translate"} <= set(model["tasks"])
+    version = httpx.get(f"{served.api}/version").json()
+    assert (version["backend"], version["model"]) == ("torch", "tiny-hunyuan")
+
+
+def test_fields_are_the_models_and_their_proof_the_cpu_readers(served, receipt):
+    answer = ask(served, receipt, instruction="extract total amount").json()
+    assert (answer["backend"], answer["model"]) == ("torch", "tiny-hunyuan")
+    assert list(answer["fields"]) == ["total_amount"]
+    assert not answer["details"]["total_amount"]["grounded"], "random weights read nothing that stands there"
+    assert answer["text"] == "CORNER SHOP\nTOTAL 36.80"
+    assert all(line["box"] and line["confidence"] > 0.5 for line in answer["lines"])
+    assert answer["usage"]["completion_tokens"] > 0
+    none = ask(served, receipt, instruction="extract total amount", evidence="none").json()
+    assert (none["text"], none["lines"]) == ("", [])
+    assert none["fields"] == answer["fields"], "greedy: the same picture and words, the same answer"
