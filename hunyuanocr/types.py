@@ -158,7 +158,7 @@ class Reading:
     text: str
     lines: tuple[Line, ...] = ()
     values: Mapping[str, Any] | None = None
-    confidences: Mapping[str, float] = field(default_factory=dict)  # of `values`, by key
+    confidences: Mapping[str, float] = field(default_factory=dict)  # of `values`, by key; of rows by `fields.answers.cell_key`
     markdown: str | None = None
     usage: Usage = Usage()
     finish_reason: Literal["stop", "length", "repetition"] = "stop"
