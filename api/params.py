@@ -128,7 +128,8 @@ class OcrRequest(BaseModel):
         BeforeValidator(_encodable),
         Field(
             max_length=40,
-            description="How the model's values are proved on the page.",
+            description="How a language model's values are proved: `fast` has the CPU reader look at the page beside it, "
+            "`full` has the model find all text itself, `none` looks nothing up.",
             json_schema_extra={"enum": [*t.Evidence]},
         ),
     ] = "fast"

@@ -48,6 +48,11 @@ async def testify(witness: Backend | None, pages: Sequence[Page], deadline: Dead
     return Testimony(found[-1]) if found else _silent("the second reader gave no answer.")
 
 
+def unproved(notices: Sequence[Notice]) -> bool:
+    """Whether an answer lacks the proof that was wanted."""
+    return any(n.code == "no_evidence" for n in notices)
+
+
 def _silent(why: str) -> Testimony:
     return Testimony(notices=(Notice("no_evidence", f"The values were not looked up on the page: {why}"),))
 

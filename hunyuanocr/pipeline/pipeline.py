@@ -24,7 +24,7 @@ from hunyuanocr.pipeline.admission import Admission
 from hunyuanocr.pipeline.breaker import Breaker
 from hunyuanocr.pipeline.cache import Cache, Key, key_of
 from hunyuanocr.pipeline.compose import compose
-from hunyuanocr.pipeline.evidence import Testimony, beside, testify, wanted
+from hunyuanocr.pipeline.evidence import Testimony, beside, testify, unproved, wanted
 from hunyuanocr.pipeline.reading import read
 from hunyuanocr.pipeline.requests import Deadline, Request, Timing
 from hunyuanocr.types import Reading, Result, Task, TaskKind, TextDelta
@@ -151,8 +151,8 @@ class Pipeline:
         deadline = Deadline(request.deadline_s or self.settings.pipeline.deadline_s)
         async with aclosing(self._admitted(request, deadline, timing)) as parts:
             async for part in parts:
-                if isinstance(part, Result) and key is not None:
-                    self.cache.put(key, part)
+                if isinstance(part, Result) and key is not None and (self.witness is None or not unproved(part.notices)):
+                    self.cache.put(key, part)  # but not one whose proof failed: the next try may have it
                 yield part
 
     def _refuse(self, task: Task) -> None:

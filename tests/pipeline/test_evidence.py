@@ -114,6 +114,16 @@ async def test_a_failing_witness_costs_the_proof_not_the_answer(make, witness, f
         assert result.lines == ()
 
 
+async def test_an_answer_whose_proof_failed_is_not_kept(make, model, witness):
+    pipeline = await make(witness, cache_mb=1)
+    witness.fault = RuntimeError
+    assert codes(await pipeline.run(Request(picture(), TOTAL))) == ["no_evidence"]
+    witness.fault = None
+    for _ in range(2):
+        assert (await pipeline.run(Request(picture(), TOTAL))).fields[0].grounded
+    assert model.begun == 2
+
+
 async def test_a_witness_that_hangs_is_left_before_the_deadline(make, model, witness):
     pipeline = await make(witness, deadline_s=0.6)
     witness.gate = asyncio.Event()
