@@ -93,7 +93,7 @@ def test_a_bracket_alone_is_no_json():
 
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20).filter(
-    lambda t: t.strip() == t and "\x85" not in t
+    lambda t: t.strip() == t and "),(" not in t  # a place within a line cannot be told from the line's own
 )
 corner = st.integers(0, 999)
 runs = st.lists(
