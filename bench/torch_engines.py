@@ -36,11 +36,12 @@ _MEANWHILE = 64  # at most so many tokens does a request get while the prompt of
 
 @dataclass
 class Run:
-    """What one run wrote: for each request the moments at which its tokens came, and the tokens."""
+    """What one run wrote: for each request the moments at which its tokens came, and the tokens (ours: log-probabilities)."""
 
     began: float
     times: list[list[float]] = field(default_factory=list)
     ids: list[list[int]] = field(default_factory=list)
+    logprobs: list[list[float]] = field(default_factory=list)
 
     @property
     def first_token_s(self) -> float:
@@ -93,7 +94,7 @@ class Ours:
             )
             for n, prompt in enumerate(prompts)
         ]  # fmt: skip
-        run = Run(time.perf_counter(), [[] for _ in prompts], [[] for _ in prompts])
+        run = Run(time.perf_counter(), *([[] for _ in prompts] for _ in range(3)))
         for sequence in sequences:
             self.engine.submit(sequence)
         awaited = {last} if together else set(range(len(prompts)))
@@ -103,6 +104,7 @@ class Ours:
                 raise item
             run.times[n] += [moment] * len(item.tokens)
             run.ids[n] += [token.id for token in item.tokens]
+            run.logprobs[n] += [token.logprob for token in item.tokens]
             if item.finish_reason is not None:
                 awaited.discard(n)
         for sequence in sequences:

@@ -46,8 +46,8 @@ async def serve(generator: TorchGenerator, request: Generation, *, leave: bool) 
                 return
 
 
-async def run(folder: Path, requests: int, early: int, largest: int) -> dict[str, Any]:
-    settings = Settings(model_path=folder, device="cpu", torch=TorchSettings(vram_gb=1.0, slots=AT_ONCE))
+async def run(folder: Path, dtype: Any, requests: int, early: int, largest: int) -> dict[str, Any]:
+    settings = Settings(model_path=folder, device="cpu", torch=TorchSettings(dtype=dtype, vram_gb=1.0, slots=AT_ONCE))
     generator = TorchGenerator(settings)
     await generator.start()
     curve = [(0, round(torch_load.resident_mib(), 1))]
@@ -66,24 +66,27 @@ async def run(folder: Path, requests: int, early: int, largest: int) -> dict[str
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(AT_ONCE)))
     seconds = time.perf_counter() - began
-    await generator.close()
     at = dict(curve)
-    return {
-        "requests": requests, "seconds": round(seconds, 1), "early": early, "mib_early": at[early], "mib_last": at[requests],
+    found = {
+        "dtype": str(generator.loaded.decoder.embedding.dtype), "requests": requests,
+        "seconds": round(seconds, 1), "early": early, "mib_early": at[early], "mib_last": at[requests],
         "growth": round(at[requests] / at[early] - 1, 4), "bar": BAR, "curve": curve,
     }  # fmt: skip
+    await generator.close()
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, help="folder of weights; without it tiny random ones are made")
+    parser.add_argument("--dtype", default="auto", help="as in the settings: auto, float16, bfloat16, float32")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--early", type=int, default=200, help="the request after which the first figure is read")
     parser.add_argument("--largest", type=int, default=640, help="longest side of a picture in pixels")
     parser.add_argument("--out", type=Path, default=torch_load.RESULTS / "torch_memory.json")
     given = parser.parse_args(arguments)
     with torch_load.checkpoint(given.checkpoint, "tiny") as folder:
-        result = torch_load.machine() | asyncio.run(run(folder, given.requests, given.early, given.largest))
+        result = torch_load.machine() | asyncio.run(run(folder, given.dtype, given.requests, given.early, given.largest))
     for n, mib in result["curve"]:
         print(f"after {n:5d} requests  {mib:8.1f} MiB")
     early, last, grown = result["mib_early"], result["mib_last"], 100 * result["growth"]
