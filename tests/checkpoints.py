@@ -1,4 +1,4 @@
-"""Checkpoints of the HunyuanOCR architecture with random weights: they read nothing, but every part of the engine runs on them."""
+"""Checkpoints of the HunyuanOCR architecture with random weights: they read nothing, but all of the engine runs on them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHAT_TEMPLATE = (
 
 TINY_TEXT: dict[str, Any] = {
     "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 32, "max_position_embeddings": 4096, "initializer_range": 0.1,
+    "head_dim": 32, "max_position_embeddings": 16384, "initializer_range": 0.1,
     "rope_parameters": {
         "rope_type": "dynamic", "alpha": 1000.0, "rope_theta": 10000.0, "mrope_section": [4, 4, 4, 4], "factor": 1.0,
     },
@@ -69,9 +69,12 @@ def byte_tokenizer() -> Any:
 
 def random_checkpoint(
     folder: Path, *, text: dict[str, Any] | None = None, vision: dict[str, Any] | None = None, seed: int = 0,
-    dtype: str = "float32", pixels: tuple[int, int] = (64 * 64, 1024 * 1024),
+    dtype: str = "float32", pixels: tuple[int, int] = (64 * 64, 1024 * 1024), stop: float = 1.0,
 ) -> Path:  # fmt: skip
-    """Write a checkpoint of random weights (tiny unless `text` and `vision` say otherwise) and return its folder."""
+    """Write a checkpoint of random weights (tiny unless `text` and `vision` say otherwise) and return its folder.
+
+    `stop` stretches the embedding of the stop token: above 1 the weights write it the sooner.
+    """
     import torch
     from transformers import HunYuanVLConfig, HunYuanVLForConditionalGeneration, HunYuanVLProcessor
     from transformers.models.hunyuan_vl.image_processing_pil_hunyuan_vl import HunYuanVLImageProcessorPil
@@ -94,6 +97,7 @@ def random_checkpoint(
             model = HunYuanVLForConditionalGeneration(config)
         finally:
             torch.set_default_dtype(default)
+    model.get_input_embeddings().weight.data[ids["eos"]] *= stop
     model.generation_config.eos_token_id = ids["eos"]
     model.generation_config.pad_token_id = ids["pad"]
     model.save_pretrained(folder)

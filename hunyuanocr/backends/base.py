@@ -82,7 +82,7 @@ class Token:
 
 @dataclass(frozen=True)
 class TokenChunk:
-    """Tokens as they come. The last chunk has a finish reason ("length": `max_tokens` ended first) and the usage."""
+    """Tokens as they come, and the usage so far. The last chunk has a finish reason ("length": `max_tokens` ended first)."""
 
     tokens: tuple[Token, ...] = ()
     finish_reason: Literal["stop", "length"] | None = None

@@ -1,4 +1,6 @@
-"""What every reader must do, whatever runs it: `class TestX(BackendContract)` with a `backend` fixture (started, closed after).
+"""What every reader must do, whatever runs it: `class TestX(ReaderContract)` with a `backend` fixture (started, closed after).
+
+A language model with random weights sees nothing: for it, `BackendContract` has all that needs no eyes.
 
 The pages are drawn here and easy; what a reader makes of hard ones is measured by the evaluation, not by the contract.
 """
@@ -14,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hunyuanocr.backends.base import Backend, BackendName, Health
 from hunyuanocr.errors import TaskNotSupported
-from hunyuanocr.types import Page, Reading, Task, TaskKind, TextDelta
+from hunyuanocr.types import FieldSpec, Page, Reading, Task, TaskKind, TextDelta
 
 READ = Task(TaskKind.READ, "read")
 
@@ -58,6 +60,48 @@ class BackendContract:
         assert health.ready
         assert health.detail
 
+    async def test_one_pixel_is_success(self, backend: Backend) -> None:
+        reading = await read(backend, [Page(np.zeros((1, 1, 3), np.uint8), 1, 1)])
+        assert all(line.page == 0 for line in reading.lines)
+
+    async def test_reading_leaves_the_event_loop_free(self, backend: Backend) -> None:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        ticking = asyncio.create_task(tick())
+        await read(backend, [text_page(["TICK"])])
+        ticking.cancel()
+        assert ticks > 10
+
+    async def test_what_it_cannot_do_is_refused_with_a_way_out(self, backend: Backend) -> None:
+        for kind in set(TaskKind) - backend.tasks:
+            with pytest.raises(TaskNotSupported) as refusal:
+                await read(backend, [blank_page()], Task(kind))
+            assert refusal.value.hint
+
+    async def test_every_task_ends_in_one_reading(self, backend: Backend) -> None:
+        for kind in backend.tasks:
+            fields = (FieldSpec("total"),) if kind is TaskKind.EXTRACT else ()
+            reading = await read(backend, [blank_page()], Task(kind, "read", fields))
+            assert reading.finish_reason in ("stop", "length", "repetition")
+
+    async def test_goes_on_after_a_reading_was_left(self, backend: Backend) -> None:
+        task = asyncio.create_task(read(backend, [text_page(["LEFT ALONE"], n) for n in range(20)]))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await read(backend, [blank_page()]) is not None
+
+
+class ReaderContract(BackendContract):
+    """For readers that see."""
+
     async def test_reads_lines_in_order_with_boxes(self, backend: Backend) -> None:
         page = text_page(["TOTAL 36.80", "Receipt 4711", "2026-11-20"])
         reading = await read(backend, [page])
@@ -84,27 +128,10 @@ class BackendContract:
         reading = await read(backend, [blank_page()])
         assert (reading.text, reading.lines) == ("", ())
 
-    async def test_one_pixel_is_success(self, backend: Backend) -> None:
-        assert (await read(backend, [Page(np.zeros((1, 1, 3), np.uint8), 1, 1)])).lines == ()
-
     async def test_readings_side_by_side_do_not_mix(self, backend: Backend) -> None:
         words = ["ALPHA", "BRAVO", "CHARLIE", "DELTA", "ECHO", "FOXTROT"]
         readings = await asyncio.gather(*(read(backend, [text_page([word])]) for word in words))
         assert [r.lines[0].text for r in readings] == words
-
-    async def test_reading_leaves_the_event_loop_free(self, backend: Backend) -> None:
-        ticks = 0
-
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                ticks += 1
-                await asyncio.sleep(0)
-
-        ticking = asyncio.create_task(tick())
-        await read(backend, [text_page(["TICK"])])
-        ticking.cancel()
-        assert ticks > 10
 
     async def test_reads_on_after_a_reading_was_left(self, backend: Backend) -> None:
         task = asyncio.create_task(read(backend, [text_page(["LEFT ALONE"], n) for n in range(20)]))
@@ -114,8 +141,5 @@ class BackendContract:
             await task
         assert (await read(backend, [text_page(["STILL HERE"])])).lines[0].text.replace(" ", "") == "STILLHERE"
 
-    async def test_what_it_cannot_do_is_refused_with_a_way_out(self, backend: Backend) -> None:
-        for kind in set(TaskKind) - backend.tasks:
-            with pytest.raises(TaskNotSupported) as refusal:
-                await read(backend, [blank_page()], Task(kind))
-            assert refusal.value.hint
+    async def test_one_pixel_holds_no_text(self, backend: Backend) -> None:
+        assert (await read(backend, [Page(np.zeros((1, 1, 3), np.uint8), 1, 1)])).lines == ()

@@ -20,7 +20,7 @@ from hunyuanocr.backends.ppocr.reader import Reader
 from hunyuanocr.config import PpocrSettings
 from hunyuanocr.errors import ConfigError, ReaderFailed, ReaderUnavailable
 from hunyuanocr.types import Page
-from tests.backends.contract import BackendContract, blank_page, read, text_page
+from tests.backends.contract import ReaderContract, blank_page, read, text_page
 
 
 def started(settings: PpocrSettings) -> Iterator[PpocrBackend]:
@@ -32,7 +32,7 @@ def started(settings: PpocrSettings) -> Iterator[PpocrBackend]:
         elsewhere.submit(asyncio.run, backend.close()).result()
 
 
-class TestOpenVino(BackendContract):
+class TestOpenVino(ReaderContract):
     @pytest.fixture(scope="class")
     @classmethod
     def backend(cls) -> Iterator[PpocrBackend]:
@@ -41,14 +41,14 @@ class TestOpenVino(BackendContract):
         yield from started(PpocrSettings(runtime="openvino", workers=2))
 
 
-class TestOnnxruntime(BackendContract):
+class TestOnnxruntime(ReaderContract):
     @pytest.fixture(scope="class")
     @classmethod
     def backend(cls) -> Iterator[PpocrBackend]:
         yield from started(PpocrSettings(runtime="onnxruntime"))
 
 
-class TestSmallMemory(BackendContract):
+class TestSmallMemory(ReaderContract):
     @pytest.fixture(scope="class")
     @classmethod
     def backend(cls) -> Iterator[PpocrBackend]:

@@ -68,7 +68,7 @@ class Decoder:
         )
 
     def prefill(self, x: Tensor, positions: Tensor, attention: Attention, start: int, before: int) -> Tensor:
-        """Tokens `before` … of a prompt, its run at `start`. `x` [n, hidden], `positions` [axes, n] → hidden states [n, hidden]."""
+        """Tokens `before` … of a prompt, its run at `start`. `x` [n, hidden], `positions` [axes, n] → states [n, hidden]."""
         at = torch.arange(start + before, start + before + len(x), device=x.device)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

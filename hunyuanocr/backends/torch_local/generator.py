@@ -15,6 +15,8 @@ from hunyuanocr.backends.torch_local.sequence import Sequence
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError, ReaderUnavailable
 
+_LEAST = 256  # tokens that an answer must have room for, if it may be so long
+
 
 class TorchGenerator:
     """HunyuanOCR on PyTorch. Cheap to make; `start` loads the weights and warms up."""
@@ -68,10 +70,12 @@ class TorchGenerator:
         engine, grammars = self._ready()
         processor = engine.model.processor
         prompt = processor(request.images, request.prompt)
+        room = max(engine.model.longest - len(prompt.ids), min(_LEAST, request.max_tokens))  # an answer may be cut, not crushed
         grammar = grammars.compile(request.schema) if request.schema is not None else None
         return Sequence(
-            prompt, request.max_tokens, request.repetition_penalty, processor.tokenizer.backend_tokenizer, mailbox.put, grammar
-        )
+            prompt, min(request.max_tokens, room), request.repetition_penalty, processor.tokenizer.backend_tokenizer,
+            mailbox.put, grammar,
+        )  # fmt: skip
 
     async def health(self) -> Health:
         """Ready once warm, until the device fails."""

@@ -55,6 +55,11 @@ class Sequence:
         """Tokens that the next launched one sees, itself included: the prompt, and all that were launched but the last."""
         return len(self.prompt.ids) + self.launched
 
+    @property
+    def usage(self) -> Usage:
+        """What it took so far."""
+        return Usage(len(self.prompt.ids), self.written)
+
     def fill_mask(self) -> None:
         """Write what the grammar allows next into `mask`."""
         if self._state is not None and self.mask is not None:
@@ -71,7 +76,7 @@ class Sequence:
         if self._state is not None:
             self._state.accept(token)
             self._text.append(piece)
-        self.sink(TokenChunk((Token(token, piece, logprob, forced),)))
+        self.sink(TokenChunk((Token(token, piece, logprob, forced),), usage=self.usage))
         if self._state is not None and self._state.finished:
             self.finish("stop")
         elif self.written >= self.max_tokens:
@@ -82,8 +87,7 @@ class Sequence:
         self.done = True
         rest = self.grammar.ending("".join(self._text)) if self.grammar is not None and reason == "length" else ""
         ending = (Token(-1, rest, 0.0, forced=True),) if rest else ()
-        usage = Usage(len(self.prompt.ids), self.written)
-        self.sink(TokenChunk(ending, "stop" if reason == "stop" else "length", usage))
+        self.sink(TokenChunk(ending, "stop" if reason == "stop" else "length", self.usage))
 
     def fail(self, error: HunyuanOcrError) -> None:
         """End it with an error."""

@@ -23,7 +23,7 @@ TOTAL = {"type": "object", "properties": {"总金额": {"type": ["string", "null
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return random_checkpoint(tmp_path_factory.mktemp("tiny"), text={"num_hidden_layers": 2})
+    return random_checkpoint(tmp_path_factory.mktemp("tiny"), text={"num_hidden_layers": 2, "max_position_embeddings": 2048})
 
 
 @pytest.fixture
@@ -86,8 +86,16 @@ async def test_errors_before_the_first_token(generator):
     with pytest.raises(InvalidSchema):
         await write(generator, schema={"type": "object", "properties": {"a": False}, "required": ["a"]})
     with pytest.raises(ImageTooLargeForMemory):
-        await write(generator, max_tokens=100_000)
+        await write(generator, prompt="x" * (generator.loaded.longest - 100))
     assert (await write(generator, max_tokens=2))[2] == "length"
+
+
+async def test_an_answer_has_what_room_there_is(generator):
+    """A long prompt shortens the answer that it may have; it is refused only where next to none is left."""
+    longest = generator.loaded.longest
+    _, tokens, reason = await write(generator, prompt="x" * (longest - 400), max_tokens=4096)
+    assert reason == "length"
+    assert 256 <= len(tokens) < 400
 
 
 async def test_leaving_early_frees_the_engine(generator):

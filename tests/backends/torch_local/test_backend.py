@@ -1,0 +1,100 @@
+"""The whole reader on PyTorch: pages in, Readings out, on random weights that see nothing but go every way."""
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from hunyuanocr.backends import create_backend
+from hunyuanocr.backends.torch_local import TorchGenerator
+from hunyuanocr.backends.vlm import VlmBackend
+from hunyuanocr.config import Settings, TorchSettings
+from hunyuanocr.types import Evidence, FieldSpec, FieldType, Task, TaskKind
+from tests.backends.contract import BackendContract, blank_page, read, text_page
+from tests.checkpoints import SPECIAL, byte_tokenizer, random_checkpoint
+
+
+def settings(folder, **options) -> Settings:
+    return Settings(
+        backend="torch", model_path=folder, device="cpu", torch=TorchSettings(**{"dtype": "float32", "vram_gb": 0.4} | options)
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return random_checkpoint(
+        tmp_path_factory.mktemp("tiny"), text={"num_hidden_layers": 1}, vision={"num_hidden_layers": 1}, stop=6
+    )
+
+
+@pytest.fixture(scope="module")
+def looping(tmp_path_factory):
+    """Weights that write "total" for ever: no layer adds anything, and every token lies nearest to that one."""
+    folder = random_checkpoint(tmp_path_factory.mktemp("looping"), text={"num_hidden_layers": 1})
+    tokenizer = byte_tokenizer()
+    token, turn = tokenizer.encode("total", add_special_tokens=False), tokenizer.convert_tokens_to_ids(SPECIAL["user"])
+    assert len(token) == 1
+    weights = load_file(folder / "model.safetensors")
+    for name, tensor in weights.items():
+        if name.endswith(("o_proj.weight", "down_proj.weight")) and "language_model" in name:
+            tensor.zero_()
+        if name.endswith("embed_tokens.weight"):
+            tensor[token[0]] *= 10
+            tensor[turn] = tensor[token[0]] / 10
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+class TestTorch(BackendContract):
+    @pytest.fixture
+    async def backend(self, folder):
+        backend, why = create_backend(settings(folder))
+        assert "because it was asked for" in why
+        await backend.start()
+        yield backend
+        await backend.close()
+
+
+@pytest.fixture
+async def backend(folder):
+    made = VlmBackend(TorchGenerator(settings(folder)))
+    await made.start()
+    yield made
+    await made.close()
+
+
+FIELDS = (
+    FieldSpec("total_amount", "total_amount", FieldType.MONEY),
+    FieldSpec("日期"),
+    FieldSpec("items", "items", FieldType.ROWS),
+)
+
+
+@pytest.mark.parametrize("evidence", Evidence)
+async def test_fields_are_json_whatever_the_weights(backend, evidence):
+    reading = await read(backend, [text_page(["TOTAL 36.80"])], Task(TaskKind.EXTRACT, "", FIELDS, evidence=evidence))
+    assert list(reading.values) == ["total_amount", "日期", "items"]
+    for key in ("total_amount", "日期"):
+        assert reading.values[key] is None or isinstance(reading.values[key], str)
+        assert reading.confidences.get(key) is None or 0 <= reading.confidences[key] <= 1
+    assert reading.values["items"] is None or all(isinstance(row, dict) for row in reading.values["items"])
+    assert reading.usage.completion_tokens > 0
+
+
+async def test_pages_are_read_side_by_side_and_told_in_order(backend):
+    reading = await read(backend, [text_page([f"PAGE {n}"], n) for n in range(6)], Task(TaskKind.READ, evidence=Evidence.NONE))
+    alone = [await read(backend, [text_page([f"PAGE {n}"], n)], Task(TaskKind.READ, evidence=Evidence.NONE)) for n in range(6)]
+    assert reading.text == "\n\n".join(r.text for r in alone if r.text)
+    assert reading.usage.completion_tokens == sum(r.usage.completion_tokens for r in alone)
+
+
+async def test_words_repeated_for_ever_are_stopped_and_marked(looping):
+    backend = VlmBackend(TorchGenerator(settings(looping)))
+    await backend.start()
+    try:
+        reading = await read(backend, [blank_page()], Task(TaskKind.READ, evidence=Evidence.NONE))
+    finally:
+        await backend.close()
+    assert reading.finish_reason == "repetition"
+    assert reading.text.endswith("total")
+    assert not reading.text.endswith("totaltotal"), "the loop is trimmed to what it repeats"
+    assert 4000 / 5 <= reading.usage.completion_tokens < 4096 / 2, "stopped soon after the first look, not at the longest length"
+    assert [n.code for n in reading.notices] == ["truncated"]
