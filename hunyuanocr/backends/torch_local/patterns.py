@@ -51,6 +51,8 @@ STRING = series(_QUOTE, _ANYTHING_TO_THE_END)
 
 # Counting any characters is dear to compile (see rules.py), so long limits are left to the validation of the answer.
 _MOST_COUNTED = 32
+_MOST_NESTED = 50
+_MOST_LOOSE = 12
 
 
 class Unwritable(Exception):
@@ -78,7 +80,10 @@ def pattern(expression: str) -> Rule:
     except (re.error, RecursionError, OverflowError) as e:
         raise InvalidSchema(f"'{expression[:80]}' in the schema is no regular expression: {e}") from e
     options = parsed[0][1][1] if len(parsed) == 1 and str(parsed[0][0]) == "BRANCH" else [parsed]
-    return choice(*(_unanchored(list(option)) for option in options))
+    rule = choice(*(_unanchored(list(option)) for option in options))
+    if not _is_light(rule):
+        raise Unwritable("many repetitions")
+    return rule
 
 
 def _unanchored(items: list[Any]) -> Rule:
@@ -114,16 +119,47 @@ def _item(op: str, value: Any) -> Rule:
 
 
 def _counted(part: Rule, least: int, most: int | None) -> Rule:
+    """Turns of a part. Unwritable where xgrammar would follow very many ways at once, which takes it up to seconds a token."""
+    within = _turns(part)
+    if within > 1 and (not part.shortest or (_MOST_NESTED if most is None else most) * within > _MOST_NESTED):
+        raise Unwritable("counts within counts")
     if not _holds_wide(part):
         return repeat(part, least, most)
-    if least > _MOST_COUNTED:
-        raise Unwritable("many counted characters")
+    if not part.wide or any(len(option.shortest) > 2 for option in _within(part)) or least > _MOST_COUNTED:
+        raise Unwritable("many turns of more than one character")
     return until(part, least, most if most is not None and most <= _MOST_COUNTED else None, text(""))
 
 
+def _within(rule: Rule) -> tuple[Rule, ...]:
+    if isinstance(rule, Series):
+        return rule.parts
+    return rule.options if isinstance(rule, Choice) else (rule.part,) if isinstance(rule, Repeat) else ()
+
+
 def _holds_wide(rule: Rule) -> bool:
-    parts = rule.parts if isinstance(rule, Series) else rule.options if isinstance(rule, Choice) else ()
-    return rule.wide or any(map(_holds_wide, (rule.part,) if isinstance(rule, Repeat) else parts))
+    return rule.wide or any(map(_holds_wide, _within(rule)))
+
+
+def _repeats(rule: Rule) -> list[Repeat]:
+    own = [rule] if isinstance(rule, Repeat) else []
+    return [*own, *(r for part in _within(rule) for r in _repeats(part))]
+
+
+def _turns(rule: Rule) -> int:
+    """How many turns are counted within; those without end, and those of any character, are more than may be nested."""
+    own = 1
+    if isinstance(rule, Repeat):
+        own = _MOST_NESTED + 1 if rule.most is None or _holds_wide(rule.part) else max(1, rule.most)
+    return own * max(map(_turns, _within(rule)), default=1)
+
+
+def _is_light(rule: Rule) -> bool:
+    """Whether xgrammar can keep up with it: few repetitions of which one could go on where the next one begins."""
+    loose = [r for r in _repeats(rule) if r.least != r.most]
+    wide = [r for r in loose if _holds_wide(r.part)]
+    endless = sum(r.most is None for r in loose)
+    counted = sum(r.most is not None for r in wide)
+    return len(loose) <= _MOST_LOOSE and endless <= 3 and counted <= 1 and len(wide) <= 3 - counted
 
 
 def _ranges(op: str, value: Any) -> list[tuple[int, int]]:
