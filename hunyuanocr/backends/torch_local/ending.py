@@ -10,7 +10,7 @@ from hunyuanocr.errors import ReaderFailed
 
 def shortest_rest(root: Rule, begun: str) -> str:
     """The shortest text that makes `begun` an answer; "" if it is one. Raises ReaderFailed if `begun` begins none."""
-    ends, rest = _Walk(begun).follow(root, 0)
+    ends, rest = _Walk(begun).follow(root, frozenset({0}))
     if len(begun) in ends:
         return ""
     if rest is None:
@@ -18,70 +18,71 @@ def shortest_rest(root: Rule, begun: str) -> str:
     return rest
 
 
-_Found = tuple[set[int], str | None]  # where a rule may have ended in the text; the shortest rest where the text ends within it
+_Places = frozenset[int]  # indices into the text
+_Found = tuple[_Places, str | None]  # where a rule may have ended; the shortest rest of it where the text ends within it
 
 
 class _Walk:
-    """One text, followed through the rules by all ways at once."""
+    """One text, followed through the rules. Ways that meet at a place go on as one, which keeps the work near linear."""
 
     def __init__(self, begun: str) -> None:
         self._text = begun
-        self._known: dict[tuple[Rule, int], _Found] = {}
+        self._known: dict[tuple[Rule, _Places], _Found] = {}
 
-    def follow(self, rule: Rule, start: int) -> _Found:
-        if start == len(self._text):
-            return ({start}, None) if not rule.shortest else (set(), rule.shortest)
+    def follow(self, rule: Rule, starts: _Places) -> _Found:
+        """Where the rule may end when it begins at any of the places."""
+        if len(self._text) in starts:
+            ends, rest = self.follow(rule, starts - {len(self._text)})
+            return (ends, _shorter(rest, rule.shortest)) if rule.shortest else (ends | {len(self._text)}, rest)
+        if not starts:
+            return frozenset(), None
         if isinstance(rule, Text):
-            return self._literal(rule.shortest, start)
+            return self._literal(rule.shortest, starts)
         if isinstance(rule, Chars):
-            code = ord(self._text[start])
-            return ({start + 1} if any(a <= code <= b for a, b in rule.ranges) else set()), None
-        if (rule, start) not in self._known:
-            self._known[rule, start] = self._composed(rule, start)
-        return self._known[rule, start]
+            codes = ((start, ord(self._text[start])) for start in starts)
+            return frozenset(start + 1 for start, code in codes if any(a <= code <= b for a, b in rule.ranges)), None
+        if (rule, starts) not in self._known:
+            self._known[rule, starts] = self._composed(rule, starts)
+        return self._known[rule, starts]
 
-    def _literal(self, value: str, start: int) -> _Found:
-        if self._text.startswith(value, start):
-            return {start + len(value)}, None
-        left = len(self._text) - start
-        return set(), value[left:] if left < len(value) and value.startswith(self._text[start:]) else None
+    def _literal(self, value: str, starts: _Places) -> _Found:
+        ends = frozenset(start + len(value) for start in starts if self._text.startswith(value, start))
+        cut = [len(self._text) - start for start in starts if start > len(self._text) - len(value)]
+        return ends, _shorter(*(value[n:] for n in cut if self._text.endswith(value[:n])))
 
-    def _composed(self, rule: Rule, start: int) -> _Found:
+    def _composed(self, rule: Rule, starts: _Places) -> _Found:
         if isinstance(rule, Series):
-            return self._series(rule.parts, start)
+            return self._series(rule.parts, starts)
         if isinstance(rule, Choice):
-            found = [self.follow(option, start) for option in rule.options]
-            return set().union(*(ends for ends, _ in found)), _shorter(*(rest for _, rest in found))
+            found = [self.follow(option, starts) for option in rule.options]
+            return frozenset().union(*(ends for ends, _ in found)), _shorter(*(rest for _, rest in found))
         if isinstance(rule, Repeat):
-            return self._repeat(rule, start)
+            return self._repeat(rule, starts)
         raise TypeError(f"no rule: {rule!r}")
 
-    def _series(self, parts: Sequence[Rule], start: int) -> _Found:
-        at, best = {start}, None
+    def _series(self, parts: Sequence[Rule], at: _Places) -> _Found:
+        best: str | None = None
         for index, part in enumerate(parts):
-            at, rest = self._step(part, at)
+            at, rest = self.follow(part, at)
             if rest is not None:
                 best = _shorter(best, rest + "".join(p.shortest for p in parts[index + 1 :]))
             if not at:
                 break
         return at, best
 
-    def _repeat(self, rule: Repeat, start: int) -> _Found:
-        at, best, count = {start}, None, 0
-        ends = {start} if rule.least == 0 else set()
+    def _repeat(self, rule: Repeat, at: _Places) -> _Found:
+        best: str | None = None
+        ends = set(at) if rule.least == 0 else set()
+        count = 0
         while at and (rule.most is None or count < rule.most):
-            at, rest = self._step(rule.part, at)
+            at, rest = self.follow(rule.part, at)
             count += 1
             if rest is not None:
                 best = _shorter(best, rest + rule.part.shortest * max(0, rule.least - count))
             if count >= rule.least:
                 at -= ends  # reached before by fewer turns: a part that may be empty must not turn for ever
                 ends |= at
-        return ends, best
-
-    def _step(self, part: Rule, at: set[int]) -> _Found:
-        found = [self.follow(part, position) for position in at]
-        return set().union(*(ends for ends, _ in found)), _shorter(*(rest for _, rest in found))
+        return frozenset(ends), best
 
 
 def _shorter(*rests: str | None) -> str | None:

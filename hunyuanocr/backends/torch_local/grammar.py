@@ -39,7 +39,7 @@ class Grammars:
     def compile(self, schema: Mapping[str, Any]) -> Grammar:
         """The grammar of the schema's values, for worker threads (tens of ms). Raises InvalidSchema with the reason."""
         try:
-            key = json.dumps(schema)
+            key = json.dumps(schema, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as e:
             raise InvalidSchema(f"The schema is no JSON: {e}") from e
         with self._lock:

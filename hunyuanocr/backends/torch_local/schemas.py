@@ -23,7 +23,7 @@ from hunyuanocr.backends.torch_local.numbers import number
 from hunyuanocr.backends.torch_local.rules import Rule, choice, optional, repeat, series, text
 from hunyuanocr.errors import InvalidSchema
 
-_DEEPEST, _MOST_PARTS, _MOST_PROPERTIES = 32, 5000, 128
+_DEEPEST, _MOST_PARTS, _MOST_PROPERTIES, _MOST_ITEMS = 32, 5000, 128, 100_000
 _LEAP = r"([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
 _DAY = (
     r"([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
@@ -197,11 +197,12 @@ class _Converter:
 
     def _array(self, part: Mapping[str, Any]) -> Rule:
         least, most = int(part.get("minItems", 0)), part.get("maxItems")
+        most = None if most is None or most > _MOST_ITEMS else int(most)
         first = part.get("prefixItems", [])
         if most is not None and most < least:
             raise _Nothing(f"minItems {least} is above maxItems {most}.")
-        items = [self.value(item) for item in first[: most if most is None else int(most)]]
-        least, most = max(0, least - len(items)), None if most is None else int(most) - len(items)
+        items = [self.value(item) for item in first[:most]]
+        least, most = max(0, least - len(items)), None if most is None else most - len(items)
         try:
             item = self.value(part.get("items", {})) if most != 0 else _NULL
         except _Nothing:
