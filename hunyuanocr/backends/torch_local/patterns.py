@@ -76,9 +76,12 @@ def pattern(expression: str) -> Rule:
         raise InvalidSchema(f"A pattern of the schema has more than {_LONGEST_PATTERN} characters.")
     try:
         # The parser behind `re` has no public name; hypothesis reads patterns in the same way.
-        parsed = list(importlib.import_module("re._parser").parse(expression))
+        tree = importlib.import_module("re._parser").parse(expression)
     except (re.error, RecursionError, OverflowError) as e:
         raise InvalidSchema(f"'{expression[:80]}' in the schema is no regular expression: {e}") from e
+    if tree.state.flags & ~re.UNICODE:
+        raise Unwritable("flags of a pattern")
+    parsed = list(tree)
     options = parsed[0][1][1] if len(parsed) == 1 and str(parsed[0][0]) == "BRANCH" else [parsed]
     rule = choice(*(_unanchored(list(option)) for option in options))
     if not _is_light(rule):

@@ -259,6 +259,7 @@ def field(part):
         ({"type": "string", "pattern": "^a|b$"}, ['"ax"', '"xb"', '"a"'], ['"xa"', '"bx"']),
         ({"type": "string", "pattern": "^[^a-c]$"}, ['"d"', '"总"', '"\\""', '"\\n"'], ['"a"', '"dd"']),
         ({"type": "string", "pattern": "(?=a)b"}, ['"free"'], ["1"]),
+        ({"type": "string", "pattern": "(?i)^total$"}, ['"Total"', '"total"'], ["1"]),
         ({"type": "string", "format": "date"}, ['"2026-11-30"'], ['"2026-11-31"', '"2026-13-01"', '"20 Nov"']),
         ({"type": "string", "format": "date-time"},
          ['"2026-11-20T12:00:01Z"', '"2026-11-20T12:00:01+08:00"'], ['"2026-11-20T12:00:01"']),
@@ -291,15 +292,16 @@ def field(part):
 )  # fmt: skip
 def test_what_a_keyword_allows(part, good, bad):
     schema = field(part)
-    validator = Draft202012Validator(schema)
+    written_freely = "(?" in str(part)  # patterns that are left to the validation of the answer
     for value in good:
         answer = f'{{"键":{value}}}'
-        validator.validate(json.loads(answer)) if "(?=" not in str(part) else None
+        assert written_freely or Draft202012Validator(schema).is_valid(json.loads(answer))
         assert writes(schema, answer), value
         assert grammars().compile(schema).ending(answer) == ""
     for value in bad:
         assert not writes(schema, f'{{"键":{value}}}'), value
-    check(schema, grammars().compile(schema).ending("")) if "(?=" not in str(part) else None
+    if not written_freely:
+        check(schema, grammars().compile(schema).ending(""))
 
 
 def test_references_are_followed_and_shared():
