@@ -116,12 +116,7 @@ def documents(ours: Ours, given: argparse.Namespace, at_once: int) -> dict[str, 
     return {"at_once": at_once, "tokens": DOCUMENT_TOKENS, "documents": len(images), "documents_a_second": round(rate, 3)}
 
 
-def free_memory(device: str) -> int:
-    """Bytes of the GPU that nobody holds; 0 on a CPU. The context of this process is counted as held afterwards."""
-    return torch.cuda.mem_get_info()[0] if device == "cuda" else 0
-
-
-def memory(ours: Ours, given: argparse.Namespace, free_before: int, requests: int = 8) -> dict[str, Any]:
+def memory(ours: Ours, given: argparse.Namespace, requests: int = 8) -> dict[str, Any]:
     """Peak memory with eight of the largest pictures and long answers at once: GPU by allocator and driver, CPU resident."""
     cuda = given.device == "cuda"
     prompts = [ours.prompt(torch_load.picture(*given.large, seed)) for seed in range(requests)]
@@ -136,10 +131,11 @@ def memory(ours: Ours, given: argparse.Namespace, free_before: int, requests: in
     if not cuda:
         return found | {"resident_gb": round(torch_load.resident_mib() * 2**20 / 1e9, 2)}
     # The allocator keeps what it ever held, so what the driver says now is the peak. Decimal GB, as in --vram-gb.
+    free, total = torch.cuda.mem_get_info()
     return found | {
         "allocated_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2),
         "reserved_gb": round(torch.cuda.max_memory_reserved() / 1e9, 2),
-        "device_gb": round((free_before - free_memory("cuda")) / 1e9, 2),
+        "whole_card_gb": round((total - free) / 1e9, 2),  # the driver's own part and other processes included
         "nvidia_smi_gb": _nvidia_smi(),
     }
 

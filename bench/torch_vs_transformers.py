@@ -107,14 +107,13 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         torch_load.write(result, given.out)  # what was measured so far is kept, whatever comes
 
     scenario("ready", lambda: torch_more.ready(folder, given.device))  # first: the child needs the GPU's memory
-    free = torch_more.free_memory(given.device)
     ours = Ours(folder, given.device, TorchSettings(dtype=given.dtype, vram_gb=given.vram_gb, slots=max(8, *given.streams)))
     result["budget"], result["dtype"] = str(ours.model.budget), str(ours.model.decoder.embedding.dtype)
     scenario("bandwidth", lambda: torch_more.bandwidth(given.device, given.bandwidth))
     scenario("streams", lambda: [torch_more.stream(ours, given, n, result.get("bandwidth", {})) for n in given.streams])
     scenario("first_token", lambda: [torch_more.first_token(ours, size, given.runs) for size in given.sizes])
     scenario("documents", lambda: [torch_more.documents(ours, given, n) for n in (1, 8)])
-    scenario("memory", lambda: torch_more.memory(ours, given, free))
+    scenario("memory", lambda: torch_more.memory(ours, given))
     if "compare" in given.scenarios:
         theirs = Theirs(folder, ours.model.device, ours.model.decoder.embedding.dtype)
         for n in given.compare:
