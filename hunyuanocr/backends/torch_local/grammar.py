@@ -100,7 +100,10 @@ class GrammarState:
         return allowed == len(self._stop_ids)
 
     def fill(self, mask: torch.Tensor) -> bool:
-        """Write the allowed tokens into `mask`, int32 [words] on the CPU, a bit each; True when there is exactly one."""
+        """Write the allowed tokens into `mask`, int32 [words] on the CPU, a bit each; True when there is exactly one.
+
+        Not after a stop id was accepted.
+        """
         return self._filled(mask) == 1
 
     def accept(self, token: int) -> None:
