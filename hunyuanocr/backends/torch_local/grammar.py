@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 import xgrammar
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from hunyuanocr.backends.torch_local.ending import shortest_rest
@@ -20,6 +22,9 @@ from hunyuanocr.backends.torch_local.schemas import rules
 from hunyuanocr.errors import InvalidSchema, ReaderFailed
 
 _KEPT = 64
+_LONGEST = (
+    256  # characters of a string without a limit of its own: a model that repeats itself must not eat the other fields' room
+)
 
 
 class Grammars:
@@ -31,6 +36,8 @@ class Grammars:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, vocab_size: int, stop_ids: Sequence[int]) -> None:
         self._stop_ids = frozenset(stop_ids)
         vocabulary = _vocabulary(tokenizer, vocab_size, self._stop_ids)
+        self._bytes = vocabulary.decoded_vocab
+        self._closing = _mask((token.startswith(b'"') for token in self._bytes), vocab_size)
         self._compiler = xgrammar.GrammarCompiler(vocabulary, max_threads=1, cache_enabled=False)
         self._vocab_size = vocab_size
         self._kept: OrderedDict[str, Grammar] = OrderedDict()
@@ -51,7 +58,8 @@ class Grammars:
             compiled = self._compiler.compile_grammar(ebnf(root))
         except RuntimeError as e:
             raise InvalidSchema(f"The schema cannot be made a grammar: {str(e).strip()[:200]}") from e
-        grammar = Grammar(compiled, root, self._vocab_size, self._stop_ids)
+        strings = _Strings(self._bytes, self._closing, _longest(schema) or _LONGEST)
+        grammar = Grammar(compiled, root, self._vocab_size, self._stop_ids, strings)
         with self._lock:
             self._kept[key] = grammar
             while len(self._kept) > _KEPT:
@@ -62,15 +70,18 @@ class Grammars:
 class Grammar:
     """The grammar of one schema, shared by all answers to it."""
 
-    def __init__(self, compiled: xgrammar.CompiledGrammar, root: Rule, vocab_size: int, stop_ids: frozenset[int]) -> None:
+    def __init__(
+        self, compiled: xgrammar.CompiledGrammar, root: Rule, vocab_size: int, stop_ids: frozenset[int], strings: _Strings
+    ) -> None:
         self._compiled = compiled
+        self._strings = strings
         self._root = root
         self._vocab_size = vocab_size
         self._stop_ids = stop_ids
 
     def begin(self) -> GrammarState:
         """The state before the first token."""
-        return GrammarState(xgrammar.GrammarMatcher(self._compiled), self._vocab_size, self._stop_ids)
+        return GrammarState(xgrammar.GrammarMatcher(self._compiled), self._vocab_size, self._stop_ids, replace(self._strings))
 
     def ending(self, text: str) -> str:
         """The shortest rest after `text`, the answer so far in complete characters; "" if it is complete.
@@ -83,8 +94,9 @@ class Grammar:
 class GrammarState:
     """Where one answer stands. `words` is the length of its masks, ceil(vocab_size / 32)."""
 
-    def __init__(self, matcher: xgrammar.GrammarMatcher, vocab_size: int, stop_ids: frozenset[int]) -> None:
+    def __init__(self, matcher: xgrammar.GrammarMatcher, vocab_size: int, stop_ids: frozenset[int], strings: _Strings) -> None:
         self._matcher = matcher
+        self._strings = strings
         self._stop_ids = stop_ids
         self.words = (vocab_size + 31) // 32
         self._last_word = np.int32((1 << vocab_size % 32) - 1 if vocab_size % 32 else -1)
@@ -110,13 +122,62 @@ class GrammarState:
         """Go on by one token. Raises ReaderFailed if it is not allowed."""
         if not self._matcher.accept_token(token):
             raise ReaderFailed(f"The token {token} does not follow the grammar.")
+        self._strings.follow(token)
 
     def _filled(self, mask: torch.Tensor) -> int:
         """Write the allowed tokens into `mask` and count them."""
         self._matcher.fill_next_token_bitmask(mask.view(1, -1))
         words = mask.numpy()
         words[-1] &= self._last_word  # xgrammar may set the bits beyond the vocabulary
+        if self._strings.full and (words & self._strings.closing).any():
+            words &= self._strings.closing
         return int(np.bitwise_count(words).sum())
+
+
+@dataclass
+class _Strings:
+    """How far an answer is in a string of JSON: xgrammar takes a second to compile a limit that we can count ourselves.
+
+    A string of `most` characters is `full`: it may only be closed (`closing`: tokens that begin with a quotation mark). The last
+    token may have run over by its length.
+    """
+
+    tokens: Sequence[bytes]
+    closing: NDArray[np.int32]
+    most: int
+    inside: bool = False
+    escaped: bool = False
+    count: int = 0
+
+    @property
+    def full(self) -> bool:
+        return self.inside and self.count >= self.most
+
+    def follow(self, token: int) -> None:
+        """Go on by a token's bytes."""
+        for byte in self.tokens[token]:
+            if self.escaped:
+                self.escaped = False
+            elif byte == ord('"'):
+                self.inside, self.count = not self.inside, 0
+            else:
+                self.escaped = self.inside and byte == ord("\\")
+                self.count += self.inside and byte & 0xC0 != 0x80  # the first byte of a character, or an escape's
+
+
+def _longest(schema: Any) -> int:
+    """The largest limit of a string in the schema, 0 if there is none."""
+    if isinstance(schema, Mapping):
+        own = schema.get("maxLength")
+        return max([own if isinstance(own, int) else 0, *map(_longest, schema.values())])
+    return max(map(_longest, schema), default=0) if isinstance(schema, list) else 0
+
+
+def _mask(allowed: Iterable[bool], vocab_size: int) -> NDArray[np.int32]:
+    """A bit for each token, int32 [words], as xgrammar lays them out."""
+    bits = np.zeros((vocab_size + 31) // 32 * 32, np.uint8)
+    bits[:vocab_size] = np.fromiter(allowed, np.uint8, vocab_size)
+    return np.packbits(bits, bitorder="little").view("<i4")
 
 
 def _vocabulary(tokenizer: PreTrainedTokenizerFast, vocab_size: int, stop_ids: frozenset[int]) -> xgrammar.TokenizerInfo:

@@ -425,3 +425,28 @@ def test_threads_compile_at_once_and_the_last_64_are_kept():
     for n in range(64):
         mine.compile(field({"const": n}))
     assert mine.compile(RECEIPT) is not first
+
+
+def test_a_string_that_never_ends_is_closed_at_the_longest_limit_and_the_next_field_has_its_turn():
+    """A model that repeats one character for ever: in letters, in Chinese of three bytes each, in escapes."""
+    grammars = Grammars(byte_tokenizer(), VOCABULARY := len(byte_tokenizer()), [byte_tokenizer().eos_token_id])
+    limited = {"type": "string", "maxLength": 40}
+    schema = {"type": "object", "properties": {"a": limited, "b": limited}, "required": ["a", "b"]}
+    tokenizer = byte_tokenizer()
+    for loved in ("x", "中", "\\n"):
+        state, text = grammars.compile(schema).begin(), []
+        favourites = tokenizer.encode(loved, add_special_tokens=False)
+        mask = torch.empty(state.words, dtype=torch.int32)
+        while not state.finished:
+            state.fill(mask)
+            allowed = {n for n in range(VOCABULARY) if mask[n // 32] >> n % 32 & 1}
+            quote = tokenizer.encode('"', add_special_tokens=False)[0]
+            wanted = [*favourites, quote, *sorted(allowed)]
+            if text and favourites[0] == text[-1] and len(favourites) > 1:
+                wanted = [*favourites[1:], *wanted]
+            token = next(t for t in wanted if t in allowed)
+            state.accept(token)
+            text.append(token)
+        answer = json.loads(tokenizer.decode(text))
+        assert set(answer) == {"a", "b"}
+        assert all(40 <= len(value) <= 44 for value in answer.values()), answer
