@@ -7,11 +7,11 @@ one step behind: it reads the tokens of a step, feeds grammars and streams, whil
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 import queue
 import threading
+import traceback
 from collections import deque
 from collections.abc import Iterator
 
@@ -39,6 +39,7 @@ class Engine:
             self._slots = Slots(slots, model.vocabulary, model.device)
             self._stepper = Stepper(model.decoder, model.pool, self._slots, model.longest, graphs=graphs)
         self._inbox: queue.SimpleQueue[tuple[str, Sequence | None]] = queue.SimpleQueue()
+        self._door = threading.Lock()  # nothing is put in after the fault is set and what is in has been told
         self._waiting: deque[Sequence] = deque()
         self._reading: tuple[Sequence, Iterator[None]] | None = None  # the prompt that is being read
         self._running: list[Sequence] = []
@@ -49,14 +50,15 @@ class Engine:
 
     def submit(self, sequence: Sequence) -> None:
         """Queue a request. Raises ImageTooLargeForMemory for one that could never run, ReaderUnavailable after a fault."""
-        if self.fault is not None:
-            raise ReaderUnavailable(self.fault)
         if sequence.length > self.model.longest:
             raise ImageTooLargeForMemory(
                 f"The picture takes {len(sequence.prompt.ids)} tokens and its answer up to {sequence.max_tokens}; "
                 f"the model's memory holds {self.model.longest}."
             )
-        self._inbox.put(("submit", sequence))
+        with self._door:
+            if self.fault is not None:
+                raise ReaderUnavailable(self.fault)
+            self._inbox.put(("submit", sequence))
 
     def cancel(self, sequence: Sequence) -> None:
         """Drop a request, wherever it stands. Nothing comes through its sink afterwards but what is on its way."""
@@ -74,12 +76,29 @@ class Engine:
 
     @torch.no_grad()
     def _run(self) -> None:
-        while self._listen():
-            self._admit()
-            self._read_on()
-            self._write()
+        if self.model.device.type == "cuda":
+            torch.cuda.set_device(self.model.device)  # a thread begins on the first GPU; streams and events are the current one's
+        try:
+            while self._listen():
+                self._admit()
+                self._read_on()
+                self._write()
+        except Exception as e:
+            log.exception("The engine ended.")
+            self._end(f"The model's engine failed ({type(e).__name__}); restart the server.")
+        else:
+            self._end(self.fault or "The reader is shutting down.")
+
+    def _end(self, why: str) -> None:
+        """Take no more, and tell all who are here or on their way."""
+        with self._door:
+            self.fault = why
+        while not self._inbox.empty():
+            what, sequence = self._inbox.get()
+            if what == "submit" and sequence is not None:
+                sequence.fail(ReaderUnavailable(why))
         for sequence in [*self._everyone()]:
-            self._drop(sequence, ReaderUnavailable("The reader is shutting down."))
+            self._drop(sequence, ReaderUnavailable(why))
 
     def _everyone(self) -> Iterator[Sequence]:
         yield from self._waiting
@@ -100,8 +119,6 @@ class Engine:
             if what == "cancel":
                 sequence.done = True
                 self._drop(sequence)
-            elif self.fault is not None:
-                sequence.fail(ReaderUnavailable(self.fault))
             elif not sequence.done:
                 self._waiting.append(sequence)
 
@@ -134,6 +151,8 @@ class Engine:
                 self._running.append(sequence)
         except Exception as e:  # noqa: BLE001 -- whatever broke, it broke this request, and its client is told
             self._drop(sequence, _as_error(e, self.model.device))
+            if isinstance(e, torch.AcceleratorError):  # no later call to the driver succeeds
+                self._lost(e)
 
     def _prefill(self, sequence: Sequence) -> Iterator[None]:
         """Vision and prompt in pieces, then the first token."""
@@ -147,11 +166,11 @@ class Engine:
                     x[start:end] = features.to(x.dtype)
                 yield
         positions = torch.from_numpy(prompt.positions).to(device)
-        hidden = x
-        for before in range(0, len(ids), model.chunk):
-            part = slice(before, before + model.chunk)
+        hidden, chunk = x, model.chunk if self._running else len(ids)  # where nobody is held up, all at once
+        for before in range(0, len(ids), chunk):
+            part = slice(before, before + chunk)
             hidden = decoder.prefill(x[part], positions[:, part], self._stepper.attention, sequence.start, before)
-            if before + model.chunk < len(ids):
+            if before + chunk < len(ids):
                 yield
         self._begin(sequence, ids, hidden[-1])
 
@@ -166,11 +185,11 @@ class Engine:
     def _write(self) -> None:
         """One token of every running request."""
         rows = [s for s in self._running if s.launched < s.max_tokens]
-        if not rows:
-            self._collect()
-            return
         slots = [s.slot for s in rows]
         try:
+            if not rows:
+                self._collect()
+                return
             self._stepper.forward(slots, [(s.start, s.in_cache) for s in rows])
             self._collect()
             self._stepper.pick(slots, any(s.mask is not None for s in rows))
@@ -189,10 +208,11 @@ class Engine:
         self._pending = []
         for sequence in [*self._running]:
             self._drop(sequence, _as_error(error, self.model.device))
-        if self._failures >= _BROKEN_AFTER:
-            self.fault = f"The model's device fails ({type(error).__name__}); restart the server."
-            for sequence in [*self._everyone()]:
-                self._drop(sequence, ReaderUnavailable(self.fault))
+        if self._failures >= _BROKEN_AFTER or isinstance(error, torch.AcceleratorError):
+            self._lost(error)
+
+    def _lost(self, error: Exception) -> None:
+        self._end(f"The model's device fails ({type(error).__name__}); restart the server.")
 
     def _collect(self) -> None:
         """Read the tokens of the step before and act on them."""
@@ -210,8 +230,8 @@ class Engine:
                 continue
             try:
                 sequence.take(token, logprob, self.model.stop_ids)
-            except HunyuanOcrError as e:
-                self._drop(sequence, e)
+            except Exception as e:  # noqa: BLE001 -- grammar or tokenizer: the others' answers are whole
+                self._drop(sequence, _as_error(e, self.model.device))
             if sequence.done:
                 self._drop(sequence)
             else:
@@ -243,7 +263,7 @@ def _as_error(error: Exception, device: torch.device) -> HunyuanOcrError:
     if isinstance(error, HunyuanOcrError):
         return error
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error):
-        gc.collect()
+        traceback.clear_frames(error.__traceback__)  # they hold the picture's tensors
         if device.type == "cuda":
             torch.cuda.empty_cache()
         return ImageTooLargeForMemory("The model ran out of memory on this picture.")

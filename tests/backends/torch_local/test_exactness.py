@@ -73,7 +73,11 @@ def test_joins_and_cancellations_in_the_middle(bench):
 def test_pieces_of_a_long_prompt_are_equal_to_the_whole(bench):
     ask = Ask((noise(900, 900, 8),), "long " * 30, 20)
     assert len(bench.model.processor(ask.pictures, ask.words).ids) > 3 * bench.model.chunk
-    bench.same(ask, bench.write(ask)[0])
+    bench.same(ask, bench.write(ask)[0])  # alone: all at once
+    running, written = bench.submit(Ask((), "running", 3000))
+    written.until(2)
+    bench.same(ask, bench.write(ask)[0])  # beside another: in pieces
+    bench.engine.cancel(running)
 
 
 def test_a_stop_token_ends_the_text(bench):
