@@ -124,7 +124,7 @@ def _ask_fields(task: Task) -> Ask:
 
 
 def _bounds(tokens: int) -> Bounds:
-    """What a value's share of the tokens can hold: four letters of words a token, one digit; amounts and dates have half of it."""
+    """What a value's share of the tokens can hold: four letters of a word a token, one digit; amounts and dates half of it."""
     return Bounds(words=4 * tokens, code=tokens, value=max(_LEAST, tokens // 2), rows=_MOST_ROWS)
 
 
