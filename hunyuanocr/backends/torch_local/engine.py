@@ -27,6 +27,8 @@ from hunyuanocr.errors import HunyuanOcrError, ImageTooLargeForMemory, ReaderFai
 log = logging.getLogger(__name__)
 
 _BROKEN_AFTER = 3  # failed decode steps in a row: the device is gone, not the request
+_GONE = "The model's device fails ({}); restart the server."
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")  # of the CPU, the driver, cuBLAS
 
 
 class Engine:
@@ -151,8 +153,8 @@ class Engine:
                 self._running.append(sequence)
         except Exception as e:  # noqa: BLE001 -- whatever broke, it broke this request, and its client is told
             self._drop(sequence, _as_error(e, self.model.device))
-            if isinstance(e, torch.AcceleratorError):  # no later call to the driver succeeds
-                self._lost(e)
+            if _lost(e):
+                self._end(_GONE.format(type(e).__name__))
 
     def _prefill(self, sequence: Sequence) -> Iterator[None]:
         """Vision and prompt in pieces, then the first token."""
@@ -208,11 +210,8 @@ class Engine:
         self._pending = []
         for sequence in [*self._running]:
             self._drop(sequence, _as_error(error, self.model.device))
-        if self._failures >= _BROKEN_AFTER or isinstance(error, torch.AcceleratorError):
-            self._lost(error)
-
-    def _lost(self, error: Exception) -> None:
-        self._end(f"The model's device fails ({type(error).__name__}); restart the server.")
+        if self._failures >= _BROKEN_AFTER or _lost(error):
+            self._end(_GONE.format(type(error).__name__))
 
     def _collect(self) -> None:
         """Read the tokens of the step before and act on them."""
@@ -262,10 +261,19 @@ def _as_error(error: Exception, device: torch.device) -> HunyuanOcrError:
     """What a client is told. Memory that ran out is the picture's fault, not the engine's: give the rest back and go on."""
     if isinstance(error, HunyuanOcrError):
         return error
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error):
+    if _out_of_memory(error):
         traceback.clear_frames(error.__traceback__)  # they hold the picture's tensors
         if device.type == "cuda":
             torch.cuda.empty_cache()
         return ImageTooLargeForMemory("The model ran out of memory on this picture.")
     log.error("The engine failed on a request.", exc_info=error)
     return ReaderFailed(f"The model broke on this picture ({type(error).__name__}).")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def _lost(error: Exception) -> bool:
+    """Whether the driver will fail all calls from now on, as it does after most of its errors."""
+    return isinstance(error, torch.AcceleratorError) and not _out_of_memory(error)

@@ -6,6 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock
+
+import torch
 
 from hunyuanocr.backends.base import BackendName, Generation, Health, TokenChunk
 from hunyuanocr.backends.torch_local.engine import Engine
@@ -13,7 +17,7 @@ from hunyuanocr.backends.torch_local.grammar import Grammars
 from hunyuanocr.backends.torch_local.loading import Model, choose_device, load
 from hunyuanocr.backends.torch_local.sequence import Sequence
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError, ReaderUnavailable
+from hunyuanocr.errors import ConfigError, HunyuanOcrError, ReaderUnavailable
 
 _LEAST = 256  # tokens that an answer must have room for, if it may be so long
 
@@ -28,21 +32,29 @@ class TorchGenerator:
         self.model = settings.model_path.resolve().name
         self._engine: Engine | None = None
         self._grammars: Grammars | None = None
-        self._loading = asyncio.Lock()
+        self._loading = Lock()  # not asyncio's: a start that is given up leaves its thread at work
+        self._closed = False
         # Pictures are resized and schemas compiled beside the engine's thread, so that the device never waits for them.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="torch-prepare")
 
     async def start(self) -> None:
         """Load and warm up, once. Raises ConfigError when device, memory or weights will not do."""
-        async with self._loading:
-            if self._engine is None:
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
 
     def _load(self) -> None:
         options = self.settings.torch
-        model = load(self.settings.model_path, choose_device(self.settings.device), options)
-        self._grammars = Grammars(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids))
-        self._engine = Engine(model, options.slots, graphs=options.graphs)
+        with self._loading:
+            if self._engine is not None or self._closed:
+                return
+            try:
+                model = load(self.settings.model_path, choose_device(self.settings.device), options)
+                grammars = Grammars(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids))
+                self._engine, self._grammars = Engine(model, options.slots, graphs=options.graphs), grammars
+            except torch.OutOfMemoryError as e:
+                raise ConfigError(
+                    "The GPU ran out of memory while the model was loaded.",
+                    hint="End other programs that use the GPU (nvidia-smi shows them), or give the model less with --vram-gb.",
+                ) from e
 
     @property
     def loaded(self) -> Model:
@@ -85,10 +97,15 @@ class TorchGenerator:
 
     async def close(self) -> None:
         """End the engine and free its memory."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await asyncio.to_thread(engine.close)
+        self._closed = True
+        await asyncio.to_thread(self._unload)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _unload(self) -> None:
+        with self._loading:  # a load that has begun ends first
+            engine, self._engine, self._grammars = self._engine, None, None
+        if engine is not None:
+            engine.close()
 
 
 class _Mailbox:
@@ -102,8 +119,9 @@ class _Mailbox:
     def put(self, item: TokenChunk | HunyuanOcrError) -> None:
         """From the engine's thread."""
         self._items.append(item)
-        if len(self._items) == 1 and not self._loop.is_closed():  # looked at after the append: no wake-up can be lost
-            self._loop.call_soon_threadsafe(self._arrived.set)
+        if len(self._items) == 1:  # looked at after the append: no wake-up can be lost
+            with suppress(RuntimeError):  # the loop is closed, and its coroutine with it
+                self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def __aiter__(self) -> AsyncGenerator[TokenChunk, None]:
         while True:

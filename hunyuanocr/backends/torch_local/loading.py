@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ def load(folder: Path, device: torch.device, settings: TorchSettings) -> Model:
     """Read the weights and prepare the pool. Raises ConfigError when the device or the memory cannot hold the model."""
     began = time.perf_counter()
     dtype = choose_dtype(settings.dtype, device)
+    if device.type == "cuda":
+        _prepare(device, settings.vram_gb)
     model = _transformers_model(folder, dtype, device)
     config = model.config.text_config
     if config.attention_bias:
@@ -55,7 +58,7 @@ def load(folder: Path, device: torch.device, settings: TorchSettings) -> Model:
     tower_size = sum(p.numel() for p in tower.parameters())
     pack(tower)
     decoder = Decoder(model.model.language_model, config)
-    budget = _budget(model.config, decoder, tower_size, device, settings.vram_gb)
+    budget = _budget(model.config, decoder, tower_size, device, min(int(settings.vram_gb * 1e9), _available(device)))
     if budget.tokens < 4 * GRAIN:
         raise ConfigError(f"Too little memory for the model: {budget}.", hint="Give it more with --vram-gb.")
     longest = min(config.max_position_embeddings, budget.tokens)
@@ -82,7 +85,7 @@ def choose_device(wanted: str) -> torch.device:
         raise ConfigError(f"The engine runs on CUDA GPUs and CPUs, not on '{wanted}'.", hint="--device cuda:0, cpu or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"PyTorch finds no device '{wanted}'.", hint="Check the driver (nvidia-smi), or take --device cpu.")
-    return device
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
@@ -106,7 +109,22 @@ def _transformers_model(folder: Path, dtype: torch.dtype, device: torch.device) 
     return model.eval().requires_grad_(False).to(device)
 
 
-def _budget(config: Any, decoder: Decoder, tower_size: int, device: torch.device, vram_gb: float) -> Budget:
+def _prepare(device: torch.device, vram_gb: float) -> None:
+    """Make the GPU this thread's, hold PyTorch to its share, and have sums of float16 products kept in float32."""
+    torch.cuda.set_device(device)
+    share = vram_gb * 1e9 / torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)  # beyond it a picture fails, and nobody else's work
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False  # they would overflow at 65,504
+
+
+def _available(device: torch.device) -> int:
+    """Bytes that the GPU has for us: what is free, and what PyTorch holds already. A CPU's are taken when they are written to."""
+    if device.type != "cuda":
+        return sys.maxsize
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+
+
+def _budget(config: Any, decoder: Decoder, tower_size: int, device: torch.device, total: int) -> Budget:
     vision, text = config.vision_config, config.text_config
     size = decoder.embedding.element_size()
     weights = tower_size + decoder.work
@@ -115,7 +133,7 @@ def _budget(config: Any, decoder: Decoder, tower_size: int, device: torch.device
     work = patches * (2 * vision.intermediate_size + 8 * vision.hidden_size) * size  # one layer's activations
     work += 8 * text.vocab_size * 4 * 4  # logits in float32 and their copies
     token = 2 * text.num_hidden_layers * decoder.kv_heads * decoder.dim * size
-    return Budget(int(vram_gb * 1e9), _CUDA_RUNTIME if device.type == "cuda" else 0, weights * size, work, token)
+    return Budget(total, _CUDA_RUNTIME if device.type == "cuda" else 0, weights * size, work, token)
 
 
 def _stop_ids(folder: Path, config: Any) -> frozenset[int]:

@@ -84,8 +84,8 @@ class Sequence:
 
     def finish(self, reason: str) -> None:
         """Send the last chunk; JSON that ran out of budget is closed by its shortest legal ending."""
-        self.done = True
         rest = self.grammar.ending("".join(self._text)) if self.grammar is not None and reason == "length" else ""
+        self.done = True  # not before: where no ending is found, `fail` must tell it
         ending = (Token(-1, rest, 0.0, forced=True),) if rest else ()
         self.sink(TokenChunk(ending, "stop" if reason == "stop" else "length", self.usage))
 
