@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # lowest first; a room is a module or a package
     {"hunyuanocr", "hunyuanocr.types", "hunyuanocr.errors", "hunyuanocr.config", "hunyuanocr.privacy"},
-    {"hunyuanocr.quality", "hunyuanocr.phrases"},
+    {"hunyuanocr.quality", "hunyuanocr.phrases", "hunyuanocr.grammar"},
     {"hunyuanocr.images", "hunyuanocr.enhance", "hunyuanocr.fields", "hunyuanocr.output", "hunyuanocr.weights"},
     {"hunyuanocr.instructions"},
     {"hunyuanocr.prompts"},
     {"hunyuanocr.backends"},
+    {"hunyuanocr.finetune"},
     {"hunyuanocr.pipeline"},
     {"hunyuanocr.evaluate"},
     {"api"},

@@ -15,11 +15,11 @@ import xgrammar
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from hunyuanocr.backends.torch_local.ending import shortest_rest
-from hunyuanocr.backends.torch_local.notation import ebnf
-from hunyuanocr.backends.torch_local.rules import Rule
-from hunyuanocr.backends.torch_local.schemas import rules
 from hunyuanocr.errors import InvalidSchema, ReaderFailed
+from hunyuanocr.grammar.ending import shortest_rest
+from hunyuanocr.grammar.notation import ebnf
+from hunyuanocr.grammar.rules import Rule
+from hunyuanocr.grammar.schemas import rules
 
 _KEPT = 64
 _LONGEST = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from hunyuanocr.backends.torch_local.rules import Rule, choice, digit, optional, repeat, series, text
+from hunyuanocr.grammar.rules import Rule, choice, digit, optional, repeat, series, text
 
 # Bounded, for a model that reads nothing may write digits without end. The number of a Chinese e-invoice has 20 digits.
 WHOLE_DIGITS = 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hunyuanocr.backends.torch_local.rules import Chars, Choice, Repeat, Rule, Series, Text
 from hunyuanocr.errors import ReaderFailed
+from hunyuanocr.grammar.rules import Chars, Choice, Repeat, Rule, Series, Text
 
 
 def shortest_rest(root: Rule, begun: str) -> str:

@@ -9,7 +9,8 @@ import importlib
 import re
 from typing import Any
 
-from hunyuanocr.backends.torch_local.rules import (
+from hunyuanocr.errors import InvalidSchema
+from hunyuanocr.grammar.rules import (
     Choice,
     Repeat,
     Rule,
@@ -22,7 +23,6 @@ from hunyuanocr.backends.torch_local.rules import (
     text,
     until,
 )
-from hunyuanocr.errors import InvalidSchema
 
 _LONGEST_PATTERN = 1000
 _DIGIT = [(48, 57)]
@@ -49,7 +49,7 @@ _ANYTHING = until(CHARACTER, 0, None, text(""))
 _ANYTHING_TO_THE_END = until(CHARACTER, 0, None, _QUOTE)
 STRING = series(_QUOTE, _ANYTHING_TO_THE_END)
 
-# Counting any characters is dear to compile (see rules.py): long limits are counted by grammar.py, a schema's longest for all.
+# Counting any characters is dear to compile (see rules.py): long limits are left to the engine, which counts the longest of a schema for all strings.
 _MOST_COUNTED = 12
 _MOST_NESTED = 50
 _MOST_LOOSE = 12
@@ -60,7 +60,7 @@ class Unwritable(Exception):
 
 
 def string(least: int, most: int | None) -> Rule:
-    """A string of JSON, with as many characters; limits above 12 are not (grammar.py counts them)."""
+    """A string of JSON, with as many characters; limits above 12 are not (the engine counts them)."""
     least = least if least <= _MOST_COUNTED else 0
     most = most if most is not None and most <= _MOST_COUNTED else None
     return series(_QUOTE, until(CHARACTER, least, most, _QUOTE)) if least or most is not None else STRING

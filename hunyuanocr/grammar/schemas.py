@@ -18,10 +18,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from hunyuanocr.backends.torch_local import patterns
-from hunyuanocr.backends.torch_local.numbers import number
-from hunyuanocr.backends.torch_local.rules import Rule, choice, optional, repeat, series, text
 from hunyuanocr.errors import InvalidSchema
+from hunyuanocr.grammar import patterns
+from hunyuanocr.grammar.numbers import number
+from hunyuanocr.grammar.rules import Rule, choice, optional, repeat, series, text
 
 _DEEPEST, _MOST_PARTS, _MOST_PROPERTIES, _MOST_ITEMS = 32, 5000, 128, 100_000
 _LEAP = r"([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"

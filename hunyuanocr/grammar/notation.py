@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hunyuanocr.backends.torch_local.rules import Chars, Choice, Repeat, Rule, Series, Text, Until
 from hunyuanocr.errors import InvalidSchema
+from hunyuanocr.grammar.rules import Chars, Choice, Repeat, Rule, Series, Text, Until
 
 _MOST_WIDE = 200  # places for any character: some 25 ms each to compile with a vocabulary of 120 000
 
