@@ -49,7 +49,8 @@ _ANYTHING = until(CHARACTER, 0, None, text(""))
 _ANYTHING_TO_THE_END = until(CHARACTER, 0, None, _QUOTE)
 STRING = series(_QUOTE, _ANYTHING_TO_THE_END)
 
-# Counting any characters is dear to compile (see rules.py): long limits are left to the engine, which counts the longest of a schema for all strings.
+# Counting any characters is dear to compile (see rules.py): long limits are left to the engine, which counts the longest of a
+# schema for all strings.
 _MOST_COUNTED = 12
 _MOST_NESTED = 50
 _MOST_LOOSE = 12
