@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _FENCED = re.compile(r"```(?:html|markdown|md|latex|tex|text|json)?[ \t]*\n(.*?)(?:\n?```)?", re.DOTALL | re.IGNORECASE)
-_PLACE = re.compile(r"^\s*\([0-9]{1,4}, ?[0-9]{1,4}\),? ?\([0-9]{1,4}, ?[0-9]{1,4}\)[ \t]*$\n?", re.MULTILINE)
+_PLACE = re.compile(r"^(?:[ \t]*\n)?[ \t]*\([0-9]{1,4}, ?[0-9]{1,4}\),? ?\([0-9]{1,4}, ?[0-9]{1,4}\)[ \t]*$\n?", re.MULTILINE)
 _TAG = re.compile(r"<(/?)(table|thead|tbody|tr|td|th)\b[^<>]*>", re.IGNORECASE)
 _HALF_TAG = re.compile(r"</?\w*[^<>]*$")
 _FORMULA = (("$$", "$$"), (r"\[", r"\]"), (r"\(", r"\)"), ("$", "$"))
