@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -26,6 +27,7 @@ from hunyuanocr.errors import HunyuanOcrError, ImageTooLargeForMemory, ReaderFai
 
 log = logging.getLogger(__name__)
 
+_ALONE = 8192  # tokens of a prompt that are read at once where nobody is held up: more would not fit the budget's work space
 _BROKEN_AFTER = 3  # failed decode steps in a row: the device is gone, not the request
 _GONE = "The model's device fails ({}); restart the server."
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")  # of the CPU, the driver, cuBLAS
@@ -168,7 +170,8 @@ class Engine:
                     x[start:end] = features.to(x.dtype)
                 yield
         positions = torch.from_numpy(prompt.positions).to(device)
-        hidden, chunk = x, model.chunk if self._running else len(ids)  # where nobody is held up, all at once
+        sequence.prompt = replace(prompt, patches=())  # 50 MB of a large picture, and the answer takes long
+        hidden, chunk = x, model.chunk if self._running else _ALONE
         for before in range(0, len(ids), chunk):
             part = slice(before, before + chunk)
             hidden = decoder.prefill(x[part], positions[:, part], self._stepper.attention, sequence.start, before)

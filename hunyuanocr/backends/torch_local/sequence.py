@@ -43,7 +43,7 @@ class Sequence:
         self._forced = False
         self.mask: Tensor | None = None
         if self._state is not None:
-            self.mask = torch.empty(self._state.words, dtype=torch.int32, pin_memory=torch.cuda.is_available())
+            self.mask = torch.empty(self._state.words, dtype=torch.int32, pin_memory=torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
     @property
     def length(self) -> int:

@@ -95,6 +95,13 @@ def test_an_answer_that_breaks_on_the_host_fails_alone(either):
     either.same(ask, running)
 
 
+def test_pixels_are_not_kept_while_the_answer_is_written(bench):
+    sequence, written = bench.submit(Ask(PICTURE, "x", 2000))
+    written.until(2)
+    assert sequence.prompt.patches == ()
+    bench.engine.cancel(sequence)
+
+
 def test_json_that_cannot_be_closed_is_an_error(either):
     written = Written()
     sequence = either.sequence(Ask(PICTURE, "breaks", 5), written)
