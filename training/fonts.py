@@ -121,6 +121,10 @@ class Face:
             runs.append(("".join(chars), _load(cut or font.file, font.index, size), stroke))
         return runs
 
+    def font(self, size: int) -> ImageFont.FreeTypeFont:
+        """The Chinese font in a size in pixels."""
+        return _load(self.chinese.file, self.chinese.index, size)
+
     def length(self, text: str, size: int, bold: bool = False) -> float:
         """How far the pen moves over `text`, in pixels."""
         return sum(_advance(part, font) for part, font, _ in self._runs(text, size, bold))

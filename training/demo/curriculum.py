@@ -1,0 +1,88 @@
+"""The levels of the demo checkpoint: characters, single rows, a few rows, whole receipts, each with tasks that it can carry."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import lru_cache
+
+from hunyuanocr import prompts
+from hunyuanocr.finetune.samples import Sample
+from hunyuanocr.instructions import understand
+from hunyuanocr.output.spotting import SCALE
+from training.demo import words
+from training.demo.content import Receipt, noise, receipt
+from training.demo.pages import STEP, Page, draw
+
+# Heights in rows of image tokens, and the most rows of text.
+HEIGHTS: tuple[tuple[int, ...], ...] = ((2, 4, 8), (2,), (4,), (6, 8, 10), (10, 12, 14, 16, 18))
+ROWS = (7, 1, 3, 7, 12)
+PLACES = (0.0, 0.1, 0.2, 0.4, 0.5)  # share of spotting: coordinates are long, and hard before the text is read
+
+
+class Curriculum:
+    """Samples by level and step; the same whatever was asked for before."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._seed = seed
+        self._glyphs = words.glyphs()
+
+    def batch(self, level: int, step: int, count: int) -> list[Sample]:
+        """`count` samples of one height."""
+        height = random.Random(f"{self._seed}:height:{level}:{step}").choice(HEIGHTS[level]) * STEP
+        return [self._sample(random.Random(f"{self._seed}:{level}:{step}:{n}"), level, height) for n in range(count)]
+
+    def _sample(self, rng: random.Random, level: int, height: int) -> Sample:
+        page = draw(self._content(rng, level, height), rng, height=height)
+        return Sample(page.image, turns(page, rng, PLACES[level]) if level else (), page.glyphs)
+
+    def _content(self, rng: random.Random, level: int, height: int) -> Receipt:
+        """Some rows of a receipt, or of nonsense; whole receipts at the highest level."""
+        most = min(ROWS[level], (height - 8) // (STEP + 1) + 1)
+        if rng.random() < (0.6, 0.35, 0.3, 0.25, 0.15)[level]:
+            count, longest = (rng.randint(1, most), 12) if level else (most, 16)
+            return Receipt([noise(rng, self._glyphs, longest) for _ in range(count)])
+        whole = receipt(rng, most=max(most, 8) if level == len(ROWS) - 1 else 12)
+        if level == len(ROWS) - 1:
+            return whole
+        start = rng.randrange(len(whole.rows))
+        return Receipt([row for row in whole.rows[start:] if row][:most] or [row for row in whole.rows if row][:most])
+
+
+def turns(page: Page, rng: random.Random, places: float = 0.5) -> tuple[tuple[str, str], ...]:
+    """What is asked about a page: its text or its runs with their places, and fields, one question of one and one of several."""
+    reading = (prompts.TEXT, page.text) if rng.random() >= places else (prompts.SPOTTING, spotted(page))
+    if len(page.rows) == 1 and rng.random() < 0.6:
+        return (reading,)
+    return reading, extraction(page, rng, 1), extraction(page, rng, rng.randint(2, 4))
+
+
+def spotted(page: Page) -> str:
+    """The official form, `text(x1,y1),(x2,y2)` a run."""
+    tall, wide = page.image.shape[:2]
+    written = []
+    for text, (left, top, right, bottom) in page.runs:
+        x1, x2 = (round(min(max(x / wide, 0), 1) * SCALE) for x in (left, right))
+        y1, y2 = (round(min(max(y / tall, 0), 1) * SCALE) for y in (top, bottom))
+        written.append(f"{text}({x1},{y1}),({x2},{y2})")
+    return "".join(written)
+
+
+def extraction(page: Page, rng: random.Random, count: int) -> tuple[str, str]:
+    """(prompt, answer) for fields of which some are printed and some are not, total and date the most often."""
+    often = ["total_amount", "date", *page.fields]
+    pool = [*often, *often, *words.ASKED, *rng.sample(words.NEVER, 3)]
+    names: list[str] = []
+    while len(names) < count:
+        name = rng.choice(pool)
+        if name not in names:
+            names.append(name)
+    keys = [rng.choice(words.ASKED[name]) if name in words.ASKED and rng.random() < 0.35 else name for name in names]
+    found = {key: page.fields[name][0] if name in page.fields else None for key, name in zip(keys, names, strict=True)}
+    return asked(tuple(keys)), json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+
+@lru_cache(maxsize=1 << 15)
+def asked(keys: tuple[str, ...]) -> str:
+    """The prompt for these keys, as serving builds it."""
+    return prompts.ask(understand(fields=list(keys))).prompt

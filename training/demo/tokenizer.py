@@ -1,0 +1,61 @@
+"""The demo checkpoint's tokenizer: byte-level BPE trained on our own text, with HunyuanOCR's special tokens."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from hunyuanocr import prompts
+from hunyuanocr.fields.catalogue import KNOWN
+from training.demo import words
+
+SPECIAL = {
+    "pad": "<｜hy_▁pad▁｜>", "bos": "<｜hy_begin▁of▁sentence｜>", "user": "<｜hy_User｜>", "eos": "<｜hy_Assistant｜>",
+    "system": "<｜hy_place▁holder▁no▁3｜>", "image_start": "<｜hy_place▁holder▁no▁100｜>",
+    "image_end": "<｜hy_place▁holder▁no▁101｜>", "image": "<｜hy_place▁holder▁no▁102｜>",
+}  # fmt: skip
+# The turns of HunyuanOCR: bos, system words, their end mark, the user's pictures and words, the user mark.
+CHAT_TEMPLATE = (
+    SPECIAL["bos"] + "{%- for m in messages -%}"
+    "{%- for part in ([{'type':'text','text':m.content}] if m.content is string else m.content) -%}"
+    "{%- if part.type == 'text' -%}{{- part.text -}}{%- else -%}"
+    + SPECIAL["image_start"] + SPECIAL["image"] + SPECIAL["image_end"]
+    + "{%- endif -%}{%- endfor -%}"
+    "{{- {'system':'" + SPECIAL["system"] + "','user':'" + SPECIAL["user"] + "','assistant':'" + SPECIAL["eos"] + "'}[m.role] -}}"
+    "{%- endfor -%}"
+)  # fmt: skip
+_PIECES = 1400
+_OFTEN, _SELDOM = 1000, 3  # so that every character becomes one piece before prompts are merged further
+
+
+def build() -> Any:
+    """Train the tokenizer; the same text gives the same pieces. Digits and characters of the lexicon are one piece each."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_PIECES, min_frequency=_SELDOM, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(_text(), trainer)
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in SPECIAL.values()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=SPECIAL["bos"], eos_token=SPECIAL["eos"], pad_token=SPECIAL["pad"],
+        extra_special_tokens={
+            "image_token": SPECIAL["image"], "image_start_token": SPECIAL["image_start"], "image_end_token": SPECIAL["image_end"],
+        },
+    )  # fmt: skip
+
+
+def _text() -> list[str]:
+    """What the tokenizer learns from: characters by themselves, prompts, and answers without their values."""
+    fixed = [prompts.TEXT, prompts.SPOTTING, prompts.FIELDS, "其中 是，是。"]
+    keys = [*words.ASKED, *words.NEVER, *(key for asked in words.ASKED.values() for key in asked)]
+    explained = [f"{key} 是{(KNOWN[key].zh or (key,))[0]}，" for key in keys if key in KNOWN]
+    answers = [json.dumps({key: None, other: ""}, separators=(",", ":"), ensure_ascii=False) for key in keys for other in keys]
+    single = sorted({char for text in [*fixed, *explained, *keys] for char in text} | set(words.glyphs()))
+    return [*(char for char in single for _ in range(_OFTEN)), *fixed * 20, *explained * 5, *answers, "),(" * 20]
