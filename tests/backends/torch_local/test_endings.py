@@ -1,6 +1,7 @@
 """Every request ends in an answer or an error, whatever breaks around it: shutdown, a lost caller, a device that is gone."""
 
 import asyncio
+import json
 import threading
 import weakref
 
@@ -10,11 +11,16 @@ import torch
 from hunyuanocr.backends.base import Generation
 from hunyuanocr.backends.torch_local import TorchGenerator
 from hunyuanocr.backends.torch_local import generator as generator_module
+from hunyuanocr.backends.torch_local.grammar import Grammars
 from hunyuanocr.config import Settings, TorchSettings
 from hunyuanocr.errors import ConfigError, ImageTooLargeForMemory, ReaderFailed, ReaderUnavailable
 from tests.backends.torch_local.engines import Ask, Bench, Written, noise
 from tests.checkpoints import random_checkpoint
 
+SCHEMA = {
+    "type": "object", "required": ["a", "n"], "additionalProperties": False,
+    "properties": {"a": {"type": ["string", "null"], "maxLength": 12}, "n": {"type": "integer"}},
+}  # fmt: skip
 PICTURE = (noise(96, 96),)
 
 
@@ -57,6 +63,19 @@ def test_a_host_that_is_one_step_behind_writes_the_same(either):
     for ask, written in zip(asks, either.write(*asks), strict=True):
         either.same(ask, written)
     assert either.engine.load == (0, 0, either.model.pool.tokens)
+
+
+def test_json_parses_wherever_its_tokens_end(either):
+    """Beside answers without a grammar, and with budgets that end within keys, strings and numbers."""
+    model = either.model
+    grammar = Grammars(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids)).compile(SCHEMA)
+    for tokens in (1, 2, 3, 5, 8, 13, 40):
+        free = either.submit(ask := Ask((), "free", tokens))[1]
+        bound = [either.submit(Ask((noise(40 + 9 * n, 50),), f"{n}", tokens, 1.0), grammar)[1] for n in range(5)]
+        for written in (free, *bound):
+            assert written.ended.wait(30)
+        either.same(ask, free)
+        assert all(set(json.loads("".join(t.text for t in w.tokens), strict=False)) == {"a", "n"} for w in bound)
 
 
 def test_tokens_that_cannot_be_fetched_end_their_requests(either, monkeypatch):
