@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class Trainer:
         self.model, self.source, self.collator = model, source, collator
         self.recipe, self.folder, self.head = recipe, folder, head
         self.progress = state.Progress()
+        self.stopped = Event()  # set from outside, it ends `run` after the step that is under way
         self.device = next(model.parameters()).device
         self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, betas=(0.9, 0.98), fused=True)
         torch.manual_seed(recipe.seed)
@@ -60,7 +62,7 @@ class Trainer:
         with ThreadPoolExecutor(1) as ahead, _bar() as bar:
             task = bar.add_task("training", total=total)
             coming = self._submit(ahead, self.progress.step)
-            while not _over(begin, minutes) and (steps is None or self.progress.step - first < steps):
+            while not (self.stopped.is_set() or _over(begin, minutes)) and (steps is None or self.progress.step - first < steps):
                 start = time.monotonic()
                 batch, guess = coming.result(), self._submit(ahead, self.progress.step + 1)
                 level, reached = self._level(self.progress.step), self.progress.level

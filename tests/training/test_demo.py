@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hunyuanocr import prompts
 from hunyuanocr.evaluate.truth import load as load_truth
+from hunyuanocr.instructions import understand
 from hunyuanocr.output.spotting import parse
 from training.demo import curriculum, unseen, words
 from training.demo.content import Receipt, choose_layout, receipt, shop
@@ -142,8 +144,9 @@ def test_evaluation_documents_are_read_by_eval(tmp_path: Path) -> None:
 
 TINY = {
     "text": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
-             "num_key_value_heads": 1, "head_dim": 32, "rope_parameters": {"rope_type": "dynamic", "alpha": 1.0, "rope_theta": 10000.0,
-                                                 "mrope_section": [4, 4, 4, 4], "factor": 1.0}},
+             "num_key_value_heads": 1, "head_dim": 32,
+             "rope_parameters": {"rope_type": "dynamic", "alpha": 1.0, "rope_theta": 10000.0, "mrope_section": [4, 4, 4, 4],
+                                 "factor": 1.0}},
     "vision": {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2, "num_hidden_layers": 2},
 }  # fmt: skip
 RECIPE = """
@@ -158,10 +161,12 @@ batch = 4
 """
 
 
-def test_a_run_in_miniature_is_served(tmp_path: Path) -> None:
+async def test_a_run_in_miniature_is_served(tmp_path: Path) -> None:
     from transformers import AutoModelForImageTextToText
 
-    from hunyuanocr.backends.torch_local.processor import Processor
+    from hunyuanocr.backends.base import Generation
+    from hunyuanocr.backends.torch_local import TorchGenerator
+    from hunyuanocr.config import Settings, TorchSettings
     from hunyuanocr.weights.verify import verify
     from training.demo.run import HEAD, export, trainer
 
@@ -180,7 +185,15 @@ def test_a_run_in_miniature_is_served(tmp_path: Path) -> None:
     found = verify(folder)
     assert found.dtype == "BF16"
     assert (folder / HEAD).is_file()
-    assert Processor(folder)([np.zeros((64, 448, 3), np.uint8)], "提取图中的文字。").grids == ((4, 28),)
+    engine = TorchGenerator(
+        Settings(backend="torch", model_path=folder, device="cpu", torch=TorchSettings(dtype="float32", vram_gb=0.4))
+    )
+    await engine.start()
+    ask = prompts.ask(understand(fields=["total_amount", "date"]))
+    wanted = Generation((np.full((64, 448, 3), 255, np.uint8),), ask.prompt, ask.schema, 60, ask.repetition_penalty)
+    written = "".join([token.text async for chunk in engine.generate(wanted) for token in chunk.tokens])
+    await engine.close()
+    assert json.loads(written).keys() == {"total_amount", "date"}
     assert AutoModelForImageTextToText.from_pretrained(folder).config.model_type == "hunyuan_vl"
     again = trainer(tmp_path / "again", recipe, start=folder)
     assert again.head is not None

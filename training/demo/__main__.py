@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ def build(  # noqa: PLR0917  typer reads the options from the signature
     ours = runs.trainer(run, recipe, start=continue_from, device=device)
     if not ours.progress.step:
         ours.progress.level = level
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ours.stopped.set())
     with (run / "train.log").open("a", encoding="utf-8", buffering=1) as log:
         ours.run(minutes=minutes, told=lambda line: print(line, file=log))
     console.print(f"state in {run}")

@@ -171,11 +171,19 @@ def _money(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-def noise(rng: random.Random, glyphs: str, longest: int = 12) -> Row:
+def noise(rng: random.Random, glyphs: str) -> Row:
     """A row of characters without sense, so that every one of them is met and none is guessed from its neighbours."""
     roll = rng.random()
     if roll < 0.35:
         return (Cell(str(rng.randrange(10 ** rng.randint(1, 8))), rng.choice(("left", "right", "center"))),)
     if roll < 0.5:
         return (Cell(rng.choice(words.GOODS)[0]), Cell(_money(rng.randrange(10, 99999)), "right"))
-    return (Cell("".join(rng.choice(glyphs) for _ in range(rng.randint(2, longest))), rng.choice(("left", "center"))),)
+    return (Cell("".join(rng.choice(glyphs) for _ in range(rng.randint(2, 12))), rng.choice(("left", "center"))),)
+
+
+def dense(rng: random.Random, glyphs: str) -> Row:
+    """A row full of pieces from edge to edge: as many characters as a row can teach."""
+    text = ""
+    while sum(1 + (ord(char) >= 0x2E80) for char in text) < 34:
+        text += " " * rng.randint(0, 2) + "".join(cell.text for cell in noise(rng, glyphs)[:1])
+    return (Cell(text),)

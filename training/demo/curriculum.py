@@ -11,7 +11,7 @@ from hunyuanocr.finetune.samples import Sample
 from hunyuanocr.instructions import understand
 from hunyuanocr.output.spotting import SCALE
 from training.demo import words
-from training.demo.content import Receipt, noise, receipt
+from training.demo.content import Receipt, dense, noise, receipt
 from training.demo.pages import STEP, Page, draw
 
 # Heights in rows of image tokens, and the most rows of text.
@@ -39,9 +39,10 @@ class Curriculum:
     def _content(self, rng: random.Random, level: int, height: int) -> Receipt:
         """Some rows of a receipt, or of nonsense; whole receipts at the highest level."""
         most = min(ROWS[level], (height - 8) // (STEP + 1) + 1)
-        if rng.random() < (0.6, 0.35, 0.3, 0.25, 0.15)[level]:
-            count, longest = (rng.randint(1, most), 12) if level else (most, 16)
-            return Receipt([noise(rng, self._glyphs, longest) for _ in range(count)])
+        if rng.random() < (0.75, 0.35, 0.3, 0.25, 0.15)[level]:
+            if level == 0:
+                return Receipt([dense(rng, self._glyphs) for _ in range(most)])
+            return Receipt([noise(rng, self._glyphs) for _ in range(rng.randint(1, most))])
         whole = receipt(rng, most=max(most, 8) if level == len(ROWS) - 1 else 12)
         if level == len(ROWS) - 1:
             return whole
