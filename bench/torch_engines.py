@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import statistics
+import threading
 import time
 import warnings
 from collections.abc import Mapping
@@ -79,6 +80,19 @@ class Ours:
         self.model = replace(loaded, stop_ids=frozenset())
         self.engine = Engine(self.model, settings.slots, graphs=settings.graphs)
         self._grammars = Grammars(loaded.processor.tokenizer, loaded.vocabulary, sorted(loaded.stop_ids))
+        self._serving = False
+
+    def serve(self) -> None:
+        """Have a thread of its own from now on. Until then the engine takes its turns on the caller's, as the peer does:
+        two threads that compute on a CPU have two teams of workers, which get in each other's way.
+        """
+        if not self._serving:
+            self._serving = True
+            threading.Thread(target=self.engine.run, daemon=True).start()
+
+    def close(self) -> None:
+        self.serve()
+        self.engine.close()
 
     def prompt(self, image: np.ndarray) -> Prompt:
         return self.model.processor([image], WORDS)
@@ -99,6 +113,8 @@ class Ours:
             self.engine.submit(sequence)
         awaited = {last} if together else set(range(len(prompts)))
         while awaited:
+            while not self._serving and events.empty():
+                self.engine.turn()
             moment, n, item = events.get(timeout=_PATIENCE_S)
             if isinstance(item, HunyuanOcrError):
                 raise item
@@ -113,6 +129,7 @@ class Ours:
 
     def documents(self, images: list[np.ndarray], schema: Mapping[str, Any], tokens: int, at_once: int) -> float:
         """Documents a second, from pixels to JSON, with so many clients that each wait for their answer."""
+        self.serve()
         grammar = self._grammars.compile(schema)
 
         def answer(image: np.ndarray) -> None:

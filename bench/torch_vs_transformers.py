@@ -118,7 +118,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         theirs = Theirs(folder, ours.model.device, ours.model.decoder.embedding.dtype)
         for n in given.compare:
             scenario(f"compare {n}", lambda n=n: compare(ours, theirs, given, n))
-    ours.engine.close()
+    ours.close()
     return result
 
 
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, help="weights to use; random ones are put there if it does not exist")
     parser.add_argument("--random", choices=["full", "tiny"], default="full", help="shapes of random weights")
     parser.add_argument("--dtype", default="auto", help="as in the settings: auto, float16, bfloat16, float32")
-    parser.add_argument("--vram-gb", type=float, default=8.0)
+    parser.add_argument("--vram-gb", type=float, default=7.4)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to PyTorch")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=128)

@@ -80,13 +80,15 @@ class FlashAttention:
         self.pool = pool
         self._attend = varlen_attn
         self._longest = longest
+        self._chunk: tuple[tuple[int, int, int], Tensor] = (-1, -1, -1), torch.empty(0)
         self._one_each = torch.arange(rows + 1, dtype=torch.int32, device=pool.keys[0].device)
 
     def prefill(self, layer: int, q: Tensor, start: int, before: int) -> Tensor:
         """See Attention."""
-        bounds, starts, used = torch.tensor(
-            [[0, len(q)], [start, start], [before + len(q), 0]], dtype=torch.int32, device=q.device
-        )
+        if self._chunk[0] != (start, before, len(q)):  # the same for all layers: sent to the device once
+            sent = torch.tensor([[0, len(q)], [start, start], [before + len(q), 0]], dtype=torch.int32, device=q.device)
+            self._chunk = (start, before, len(q)), sent
+        bounds, starts, used = self._chunk[1]
         return self._attend(  # type: ignore[return-value]
             q.contiguous(), self.pool.keys[layer], self.pool.values[layer], bounds, starts, len(q), before + len(q),
             window_size=(-1, 0), enable_gqa=True, seqused_k=used[:1],

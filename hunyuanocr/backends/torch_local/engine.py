@@ -11,13 +11,13 @@ import logging
 import math
 import queue
 import threading
-import traceback
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
+from hunyuanocr.backends.torch_local.failures import as_error, lost
 from hunyuanocr.backends.torch_local.loading import Model
 from hunyuanocr.backends.torch_local.sequence import Sequence
 from hunyuanocr.backends.torch_local.slots import Slots
@@ -30,11 +30,10 @@ log = logging.getLogger(__name__)
 _ALONE = 8192  # tokens of a prompt that are read at once where nobody is held up: more would not fit the budget's work space
 _BROKEN_AFTER = 3  # failed decode steps in a row: the device is gone, not the request
 _GONE = "The model's device fails ({}); restart the server."
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")  # of the CPU, the driver, cuBLAS
 
 
 class Engine:
-    """`submit` and `cancel` from any thread; results come through each Sequence's sink, on the engine's thread."""
+    """`submit` and `cancel` from any thread; results come through each Sequence's sink, on the thread in `run`."""
 
     def __init__(self, model: Model, slots: int, *, graphs: bool = True) -> None:
         self.model = model
@@ -49,8 +48,7 @@ class Engine:
         self._running: list[Sequence] = []
         self._pending: list[tuple[Sequence, int]] = []  # whose tokens are on their way to the host, and their slots
         self._failures = 0
-        self._thread = threading.Thread(target=self._run, name="torch-engine", daemon=True)
-        self._thread.start()
+        self._over = threading.Event()
 
     def submit(self, sequence: Sequence) -> None:
         """Queue a request. Raises ImageTooLargeForMemory for one that could never run, ReaderUnavailable after a fault."""
@@ -69,29 +67,44 @@ class Engine:
         self._inbox.put(("cancel", sequence))
 
     def close(self) -> None:
-        """End the thread; what runs is failed. May be called twice."""
+        """End `run`, from another thread; what is being written is failed. May be called twice."""
         self._inbox.put(("close", None))
-        self._thread.join(timeout=30)
+        if not self._over.wait(timeout=30):
+            log.error("The engine did not end within 30 s.")
 
     @property
     def load(self) -> tuple[int, int, int]:
         """(running, waiting, free tokens of the pool): for probes and tests; a moment's view."""
         return len(self._running) + (self._reading is not None), len(self._waiting), self.model.pool.free
 
-    @torch.no_grad()
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Serve on the calling thread until `close`. It should be the thread that loaded the model and no other that computes:
+
+        OpenMP keeps a team of workers for every thread that does, and on a CPU with more workers than cores they stop waiting for
+        each other actively, which is a tenth of a decode step.
+        """
         if self.model.device.type == "cuda":
             torch.cuda.set_device(self.model.device)  # a thread begins on the first GPU; streams and events are the current one's
         try:
-            while self._listen():
-                self._admit()
-                self._read_on()
-                self._write()
+            while self.turn():
+                pass
         except Exception as e:
             log.exception("The engine ended.")
             self._end(f"The model's engine failed ({type(e).__name__}); restart the server.")
         else:
             self._end(self.fault or "The reader is shutting down.")
+        finally:
+            self._over.set()
+
+    @torch.no_grad()
+    def turn(self) -> bool:
+        """One turn; waits while there is nothing to do. False when the engine was closed."""
+        if not self._listen():
+            return False
+        self._admit()
+        self._read_on()
+        self._write()
+        return True
 
     def _end(self, why: str) -> None:
         """Take no more, and tell all who are here or on their way."""
@@ -154,8 +167,8 @@ class Engine:
             if not sequence.done:
                 self._running.append(sequence)
         except Exception as e:  # noqa: BLE001 -- whatever broke, it broke this request, and its client is told
-            self._drop(sequence, _as_error(e, self.model.device))
-            if _lost(e):
+            self._drop(sequence, as_error(e, self.model.device))
+            if lost(e):
                 self._end(_GONE.format(type(e).__name__))
 
     def _prefill(self, sequence: Sequence) -> Iterator[None]:
@@ -212,8 +225,8 @@ class Engine:
         self._failures += 1
         self._pending = []
         for sequence in [*self._running]:
-            self._drop(sequence, _as_error(error, self.model.device))
-        if self._failures >= _BROKEN_AFTER or _lost(error):
+            self._drop(sequence, as_error(error, self.model.device))
+        if self._failures >= _BROKEN_AFTER or lost(error):
             self._end(_GONE.format(type(error).__name__))
 
     def _collect(self) -> None:
@@ -233,7 +246,7 @@ class Engine:
             try:
                 sequence.take(token, logprob, self.model.stop_ids)
             except Exception as e:  # noqa: BLE001 -- grammar or tokenizer: the others' answers are whole
-                self._drop(sequence, _as_error(e, self.model.device))
+                self._drop(sequence, as_error(e, self.model.device))
             if sequence.done:
                 self._drop(sequence)
             else:
@@ -258,25 +271,3 @@ class Engine:
             sequence.slot = sequence.start = -1
         if error is not None:
             sequence.fail(error)
-
-
-def _as_error(error: Exception, device: torch.device) -> HunyuanOcrError:
-    """What a client is told. Memory that ran out is the picture's fault, not the engine's: give the rest back and go on."""
-    if isinstance(error, HunyuanOcrError):
-        return error
-    if _out_of_memory(error):
-        traceback.clear_frames(error.__traceback__)  # they hold the picture's tensors
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        return ImageTooLargeForMemory("The model ran out of memory on this picture.")
-    log.error("The engine failed on a request.", exc_info=error)
-    return ReaderFailed(f"The model broke on this picture ({type(error).__name__}).")
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
-
-
-def _lost(error: Exception) -> bool:
-    """Whether the driver will fail all calls from now on, as it does after most of its errors."""
-    return isinstance(error, torch.AcceleratorError) and not _out_of_memory(error)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from threading import Lock
+from threading import Lock, Thread
 
 import torch
 
@@ -42,14 +42,13 @@ class TorchGenerator:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
 
     def _load(self) -> None:
-        options = self.settings.torch
         with self._loading:
             if self._engine is not None or self._closed:
                 return
+            loaded: Future[tuple[Engine, Grammars]] = Future()
+            Thread(target=_live, args=(self.settings, loaded), name="torch-engine", daemon=True).start()
             try:
-                model = load(self.settings.model_path, choose_device(self.settings.device), options)
-                grammars = Grammars(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids))
-                self._engine, self._grammars = Engine(model, options.slots, graphs=options.graphs), grammars
+                self._engine, self._grammars = loaded.result()
             except torch.OutOfMemoryError as e:
                 raise ConfigError(
                     "The GPU ran out of memory while the model was loaded.",
@@ -106,6 +105,19 @@ class TorchGenerator:
             engine, self._engine, self._grammars = self._engine, None, None
         if engine is not None:
             engine.close()
+
+
+def _live(settings: Settings, loaded: Future[tuple[Engine, Grammars]]) -> None:
+    """The life of the thread that owns the device: load, then serve."""
+    try:
+        model = load(settings.model_path, choose_device(settings.device), settings.torch)
+        grammars = Grammars(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids))
+        engine = Engine(model, settings.torch.slots, graphs=settings.torch.graphs)
+    except BaseException as e:  # noqa: BLE001 -- raised where it is waited for
+        loaded.set_exception(e)
+        return
+    loaded.set_result((engine, grammars))
+    engine.run()
 
 
 class _Mailbox:

@@ -22,8 +22,7 @@ class KvPool:
     def __init__(self, *, layers: int, heads: int, dim: int, tokens: int, dtype: torch.dtype, device: torch.device) -> None:
         self.tokens = tokens
         # Zeros, because a masked position is multiplied by zero, and memory that was never written may hold NaN.
-        self.keys = [torch.zeros(GRAIN + tokens, heads, dim, dtype=dtype, device=device) for _ in range(layers)]
-        self.values = [torch.zeros_like(keys) for keys in self.keys]
+        self.keys, self.values = ([_cache((GRAIN + tokens, heads, dim), dtype, device) for _ in range(layers)] for _ in range(2))
         self._runs: dict[int, int] = {}  # start → end of the runs in use
 
     @property
@@ -50,6 +49,14 @@ class KvPool:
     def run(self, layer: int, start: int, length: int) -> tuple[Tensor, Tensor]:
         """Keys and values of the first `length` tokens of a run, views [length, heads, dim]."""
         return self.keys[layer][start : start + length], self.values[layer][start : start + length]
+
+
+def _cache(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros [tokens, heads, dim]. On a CPU the heads lie apart in memory: its dot products read one head after another."""
+    tokens, heads, dim = shape
+    if device.type == "cpu":
+        return torch.zeros(heads, tokens, dim, dtype=dtype).transpose(0, 1)
+    return torch.zeros(shape, dtype=dtype, device=device)
 
 
 @dataclass(frozen=True)

@@ -155,9 +155,7 @@ def _wrap(ids: NDArray[np.int64], image: int, ends: tuple[int, int] | None) -> N
     return np.insert(ids, np.concatenate([after, before]), np.repeat(ends[::-1], (len(after), len(before))))
 
 
-def _expand(
-    ids: NDArray[np.int64], image: int, counts: Sequence[int]
-) -> tuple[NDArray[np.int64], tuple[tuple[int, int], ...]]:
+def _expand(ids: NDArray[np.int64], image: int, counts: Sequence[int]) -> tuple[NDArray[np.int64], tuple[tuple[int, int], ...]]:
     """Repeat the n-th placeholder `counts[n]` times; the new ids and [start, end) of each run."""
     at = np.flatnonzero(ids == image)
     repeats = np.ones(len(ids), dtype=np.int64)
@@ -166,9 +164,7 @@ def _expand(
     return np.repeat(ids, repeats), tuple((int(end) - n, int(end)) for end, n in zip(ends, counts, strict=True))
 
 
-def _positions(
-    n: int, axes: int, merged: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]
-) -> NDArray[np.int64]:
+def _positions(n: int, axes: int, merged: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
     """All axes count tokens; within an image the last three are column, row and which image. Begin and end stay ordinary."""
     positions = np.tile(np.arange(n, dtype=np.int64), (axes, 1))
     for index, ((height, width), (start, end)) in enumerate(zip(merged, spans, strict=True)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hunyuanocr.backends.torch_local.attention import Rows
@@ -52,7 +51,7 @@ class Slots:
     def rows(self, rows: Tensor, runs: Sequence[tuple[int, int]] | None = None) -> Rows:
         """Where the newest tokens of these slots stand in the pool."""
         starts, positions = self.starts[rows], self.positions[rows]
-        return Rows(starts + positions, F.pad(starts, (0, 1)).int(), (positions + 1).int(), runs)
+        return Rows(starts + positions, torch.cat((starts, starts[:1])).int(), (positions + 1).int(), runs)
 
     def pick(self, rows: Tensor, logits: Tensor, constrained: bool) -> None:
         """The next token of each row: repetition penalty as in transformers, then the grammar's mask, then the greatest."""

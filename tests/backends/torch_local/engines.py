@@ -76,6 +76,8 @@ class Bench:
     def __init__(self, folder: Path, dtype: str = "float32", slots: int = 4, vram_gb: float = 0.2) -> None:
         self.model = load(folder, torch.device("cpu"), TorchSettings(dtype=dtype, slots=slots, vram_gb=vram_gb))
         self.engine = Engine(self.model, slots)
+        self.thread = threading.Thread(target=self.engine.run, daemon=True)
+        self.thread.start()
         self.peer = HunYuanVLForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
         self.peer.generation_config.eos_token_id = sorted(self.model.stop_ids)
 

@@ -147,7 +147,8 @@ def test_closing_tells_those_who_wait(folder):
     bench.close()
     bench.close()
     assert all(r.ended.wait(5) and isinstance(r.end, ReaderUnavailable) for r in requests)
-    assert not bench.engine._thread.is_alive()
+    bench.thread.join(5)
+    assert not bench.thread.is_alive()
 
 
 OUT_OF_MEMORY = """
