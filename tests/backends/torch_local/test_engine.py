@@ -146,7 +146,8 @@ def test_closing_tells_those_who_wait(folder):
     requests[0].until(1)
     bench.close()
     bench.close()
-    assert all(r.ended.wait(5) and isinstance(r.end, ReaderUnavailable) for r in requests)
+    assert all(r.ended.wait(5) for r in requests)
+    assert isinstance(requests[-1].end, ReaderUnavailable)
     bench.thread.join(5)
     assert not bench.thread.is_alive()
 
