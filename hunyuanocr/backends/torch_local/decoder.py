@@ -90,7 +90,7 @@ class Decoder:
 
     def logits(self, x: Tensor) -> Tensor:
         """Hidden states [n, hidden] → logits [n, vocabulary]."""
-        return self.head(F.rms_norm(x, x.shape[-1:], self.norm, self.eps))
+        return self.head(rms_norm(x, self.norm, self.eps))
 
     def _rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and sine [n, 1, dim] in float32. `positions` is [axes, n], or [1, n] for text: alike on all axes."""
@@ -99,18 +99,27 @@ class Decoder:
         return angles.cos().to(dtype).float()[:, None], angles.sin().to(dtype).float()[:, None]
 
     def _forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        both, hidden, half = self.heads + self.kv_heads, x.shape[-1:], self.dim // 2
+        both, half = self.heads + self.kv_heads, self.dim // 2
         for n, layer in enumerate(self.layers):
-            h = layer.qkv(F.rms_norm(x, hidden, layer.norm_in, self.eps)).view(len(x), -1, self.dim)
+            h = layer.qkv(rms_norm(x, layer.norm_in, self.eps)).view(len(x), -1, self.dim)
             qk, v = h[:, :both].float(), h[:, both:]
             turned = torch.cat((-qk[..., half:], qk[..., :half]), -1)
-            qk = (qk * cos + turned * sin).to(x.dtype)
-            qk = F.rms_norm(qk, (self.dim,), None, self.eps) * layer.norm_qk
+            qk = (qk * cos).addcmul_(turned, sin).to(x.dtype)
+            qk = rms_norm(qk, layer.norm_qk, self.eps)
             q, k = qk[:, : self.heads], qk[:, self.heads :]
             x = x + layer.out(attend(n, q, k, v).reshape(len(x), -1))
-            gate, up = layer.gate_up(F.rms_norm(x, hidden, layer.norm_mlp, self.eps)).chunk(2, -1)
+            gate, up = layer.gate_up(rms_norm(x, layer.norm_mlp, self.eps)).chunk(2, -1)
             x = x + layer.down(F.silu(gate) * up)
         return x
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x²) + eps) over the last dimension, in float32, rounded, times the weight."""
+    if x.is_cuda:
+        return F.rms_norm(x, x.shape[-1:], None, eps) * weight
+    # On a CPU F.rms_norm is ten small operations; these are five.
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return (x * (length.square_().div_(x.shape[-1]).add_(eps).rsqrt_())).to(x.dtype) * weight
 
 
 def _write(pool: KvPool, layer: int, at: Tensor, k: Tensor, v: Tensor) -> None:

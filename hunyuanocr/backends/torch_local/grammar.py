@@ -17,14 +17,12 @@ from transformers import PreTrainedTokenizerFast
 
 from hunyuanocr.errors import InvalidSchema, ReaderFailed
 from hunyuanocr.grammar.ending import shortest_rest
+from hunyuanocr.grammar.lengths import longest_string
 from hunyuanocr.grammar.notation import ebnf
 from hunyuanocr.grammar.rules import Rule
 from hunyuanocr.grammar.schemas import rules
 
 _KEPT = 64
-_LONGEST = (
-    256  # characters of a string without a limit of its own: a model that repeats itself must not eat the other fields' room
-)
 
 
 class Grammars:
@@ -58,7 +56,7 @@ class Grammars:
             compiled = self._compiler.compile_grammar(ebnf(root))
         except RuntimeError as e:
             raise InvalidSchema(f"The schema cannot be made a grammar: {str(e).strip()[:200]}") from e
-        strings = _Strings(self._bytes, self._closing, _longest(schema) or _LONGEST)
+        strings = _Strings(self._bytes, self._closing, longest_string(schema))
         grammar = Grammar(compiled, root, self._vocab_size, self._stop_ids, strings)
         with self._lock:
             self._kept[key] = grammar
@@ -163,14 +161,6 @@ class _Strings:
             else:
                 self.escaped = self.inside and byte == ord("\\")
                 self.count += self.inside and byte & 0xC0 != 0x80  # the first byte of a character, or an escape's
-
-
-def _longest(schema: Any) -> int:
-    """The largest limit of a string in the schema, 0 if there is none."""
-    if isinstance(schema, Mapping):
-        own = schema.get("maxLength")
-        return max([own if isinstance(own, int) else 0, *map(_longest, schema.values())])
-    return max(map(_longest, schema), default=0) if isinstance(schema, list) else 0
 
 
 def _mask(allowed: Iterable[bool], vocab_size: int) -> NDArray[np.int32]:
