@@ -1,6 +1,6 @@
 """Serves the page and the API: `--port` has both, `--api-port` the API alone; one process and one reader behind them.
 
-Run through ./launch_web_pt.sh, which installs what is missing first.
+Run through ./launch_web_pt.sh, or ./launch_vllm.sh for the engine vLLM; they install what is missing first.
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--api-port", type=int, help="port of the API alone (8000)")
     add("--model-path", type=Path, help="folder of the HunyuanOCR weights (models/hunyuanocr-1b)")
     add("--backend", choices=get_args(BackendChoice), help="which reader serves (auto: the GPU model where it can run)")
-    add("--device", help="device of the torch reader: cpu, cuda or cuda:N (auto: the first GPU, else the CPU)")
-    add("--vram-gb", type=float, help="memory in GB for weights, cache and work of the torch reader (8)")
-    add("--dtype", choices=_DTYPES, help="number format of the torch reader (auto: float16 on a GPU)")
+    add("--device", help="device of the model: cpu, cuda or cuda:N (auto: the first GPU, else the CPU)")
+    add("--vram-gb", type=float, help="memory in GB for weights, cache and work of the model (8)")
+    add("--dtype", choices=_DTYPES, help="number format of the model (auto: float16 on a GPU)")
+    add("--vllm-url", help="address of a vLLM server that runs already, for --backend vllm")
     add("--no-page", action="store_true", help="the API alone on both ports; saves memory")
     add("--config", type=Path, help="TOML file with settings")
     return parser
@@ -77,6 +78,7 @@ def _settings(flags: argparse.Namespace) -> Settings:
     groups: dict[str, dict[str, Any]] = {
         "server": {"host": flags.host, "port": flags.port, "api_port": flags.api_port, "page": False if flags.no_page else None},
         "torch": {"vram_gb": flags.vram_gb, "dtype": flags.dtype},
+        "vllm": {"url": flags.vllm_url},
     }
     given: dict[str, Any] = {name: getattr(flags, name) for name in ("model_path", "device", "backend")}
     given |= {group: {name: v for name, v in values.items() if v is not None} for group, values in groups.items()}

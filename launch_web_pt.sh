@@ -5,34 +5,10 @@ set -euo pipefail
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 source "$ROOT/scripts/bootstrap.sh"
 
-flag() {  # NAME DEFAULT ARG…: the value of --NAME VALUE or --NAME=VALUE, the last one given
-  local name=--$1 value=$2; shift 2
-  while (( $# )); do
-    case $1 in
-      "$name") (( $# > 1 )) && value=$2 ;;
-      "$name"=*) value=${1#*=} ;;
-    esac
-    shift
-  done
-  printf '%s' "$value"
-}
-
 has_weights() { compgen -G "$1/*.safetensors" >/dev/null; }
 has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; }
 
-require_port() {  # FLAG PORT: tell before minutes of installing, not after; app_web.py looks again
-  [[ $2 =~ ^[0-9]+$ && $2 -gt 0 ]] || return 0
-  ! (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null ||
-    die "Port $2 is taken by another program." "Choose another with --$1, or stop the program that listens there (ss -ltnp shows it)."
-}
-
-for argument in "$@"; do
-  [[ $argument == -h || $argument == --help ]] && HELP=1
-done
-if [[ -z ${HELP:-} ]]; then
-  require_port port "$(flag port "${HUNYUANOCR_SERVER__PORT:-7860}" "$@")"
-  require_port api-port "$(flag api-port "${HUNYUANOCR_SERVER__API_PORT:-8000}" "$@")"
-fi
+require_ports "$@"
 
 backend=$(flag backend "${HUNYUANOCR_BACKEND:-auto}" "$@")
 weights=$(flag model-path "${HUNYUANOCR_MODEL_PATH:-$ROOT/models/hunyuanocr-1b}" "$@")

@@ -81,6 +81,15 @@ class TorchSettings(Group):
     graphs: bool = Field(True, description="CUDA graphs for the decode step; switch off to look for a driver's fault.")
 
 
+class VllmSettings(Group):
+    """The vLLM engine of the HunyuanOCR model; number format and memory are those of the group `torch`."""
+
+    url: str | None = Field(
+        None, pattern=r"^https?://[^\s/]+",
+        description="Address of a vLLM server that runs already (http://192.168.1.5:8000); none starts one on this machine.",
+    )  # fmt: skip
+
+
 class PipelineSettings(Group):
     """Admission, deadlines, cache."""
 
@@ -110,12 +119,13 @@ class Settings(BaseSettings):
     model_path: Path = Field(Path("models/hunyuanocr-1b"), description="Folder of the HunyuanOCR weights.")
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
-        description="Device of the torch backend: cpu, cuda or cuda:N; auto takes the first GPU, else the CPU.",
+        description="Device of the model: cpu, cuda or cuda:N; auto takes the first GPU, else the CPU.",
     )  # fmt: skip
     server: ServerSettings = ServerSettings()
     images: ImageSettings = ImageSettings()
     ppocr: PpocrSettings = PpocrSettings()
     torch: TorchSettings = TorchSettings()
+    vllm: VllmSettings = VllmSettings()
     pipeline: PipelineSettings = PipelineSettings()
 
     @classmethod

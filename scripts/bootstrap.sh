@@ -1,4 +1,4 @@
-# Sourced by launch_web_pt.sh and run_tests.sh: makes .venv what pyproject.toml and constraints.txt ask for, and nothing more.
+# Sourced by the launch scripts and run_tests.sh: makes .venv what pyproject.toml and constraints.txt ask for, and nothing more.
 # Needs ROOT (the repository). `bootstrap EXTRA…` leaves PYTHON pointing at the environment's interpreter.
 
 VENV="$ROOT/.venv"
@@ -90,4 +90,32 @@ bootstrap() {  # EXTRA…
   fi
   printf '%s\n%s\n' "$(wanted_hash)" "${extras[*]-}" >"$STAMP"
   rm -f "$UNFINISHED"
+}
+
+flag() {  # NAME DEFAULT ARG…: the value of --NAME VALUE or --NAME=VALUE, the last one given
+  local name=--$1 value=$2; shift 2
+  while (( $# )); do
+    case $1 in
+      "$name") (( $# > 1 )) && value=$2 ;;
+      "$name"=*) value=${1#*=} ;;
+    esac
+    shift
+  done
+  printf '%s' "$value"
+}
+
+require_port() {  # FLAG PORT: tell before minutes of installing, not after; app_web.py looks again
+  [[ $2 =~ ^[0-9]+$ && $2 -gt 0 ]] || return 0
+  ! (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null ||
+    die "Port $2 is taken by another program." "Choose another with --$1, or stop the program that listens there (ss -ltnp shows it)."
+}
+
+require_ports() {  # ARG…: sets HELP where the arguments ask for it; else both ports must be free
+  local argument
+  for argument in "$@"; do
+    [[ $argument == -h || $argument == --help ]] && HELP=1
+  done
+  [[ -z ${HELP:-} ]] || return 0
+  require_port port "$(flag port "${HUNYUANOCR_SERVER__PORT:-7860}" "$@")"
+  require_port api-port "$(flag api-port "${HUNYUANOCR_SERVER__API_PORT:-8000}" "$@")"
 }

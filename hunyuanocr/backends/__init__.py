@@ -28,7 +28,7 @@ def create_backend(settings: Settings) -> tuple[Backend, str]:
     """
     name = BackendName(settings.backend)
     if name is BackendName.VLLM:
-        raise ConfigError("This version does not have the backend 'vllm' yet.", hint="Give --backend torch, ppocr or auto.")
+        return _on_vllm(settings)
     if name is BackendName.TORCH:
         return _model(settings, "because it was asked for")
     why = "because it was asked for" if name is BackendName.PPOCR else why_not_the_model(settings)
@@ -69,6 +69,16 @@ def _model(settings: Settings, why: str) -> tuple[Backend, str]:
     backend = VlmBackend(TorchGenerator(settings.model_copy(update={"model_path": folder, "device": str(device)})))
     place = "the CPU, where it is slow," if device.type == "cpu" else f"the GPU {device}"
     return backend, f"HunyuanOCR ({backend.model}) serves on {place} {why}."
+
+
+def _on_vllm(settings: Settings) -> tuple[Backend, str]:
+    from hunyuanocr.backends.vllm_server import VllmGenerator
+    from hunyuanocr.backends.vlm import VlmBackend
+
+    if settings.vllm.url is not None:
+        return VlmBackend(VllmGenerator(settings)), f"HunyuanOCR serves on the vLLM server at {settings.vllm.url}."
+    backend = VlmBackend(VllmGenerator(settings, verify(settings.model_path).folder))
+    return backend, f"HunyuanOCR ({backend.model}) serves on vLLM because it was asked for."
 
 
 def why_not_the_model(settings: Settings) -> str | None:

@@ -79,10 +79,22 @@ def test_a_device_that_cannot_be_is_refused_by_the_settings(device: str) -> None
         load_settings(device=device)
 
 
-def test_readers_of_later_versions_are_refused_plainly() -> None:
-    with pytest.raises(ConfigError, match="does not have") as refusal:
-        create_backend(Settings(backend="vllm"))
-    assert "--backend torch, ppocr" in refusal.value.hint
+def test_vllm_needs_its_environment_or_an_address(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hunyuanocr.backends.vllm_server.command.PYTHON", tmp_path / "none")
+    with pytest.raises(MissingDependency, match="vLLM is not installed") as missing:
+        create_backend(Settings(backend="vllm", model_path=weights))
+    assert "./launch_vllm.sh" in missing.value.hint
+    with pytest.raises(ConfigError, match="no folder"):
+        create_backend(Settings(backend="vllm", model_path=tmp_path / "none"))
+    backend, why = create_backend(load_settings(backend="vllm", vllm={"url": "http://127.0.0.1:9"}))
+    assert backend.name == "vllm"
+    assert why == "HunyuanOCR serves on the vLLM server at http://127.0.0.1:9."
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", ""])
+def test_an_address_that_cannot_be_is_refused_by_the_settings(url: str) -> None:
+    with pytest.raises(ConfigError, match="url"):
+        load_settings(vllm={"url": url})
 
 
 def test_auto_says_what_is_missing(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,123 @@
+"""HunyuanOCR on vLLM: a Generator in the sense of `backends.base`, over the server's OpenAI-compatible API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import numpy as np
+
+from hunyuanocr.backends.base import BackendName, Generation, Health, TokenChunk
+from hunyuanocr.backends.vllm_server import wire
+from hunyuanocr.backends.vllm_server.child import Child
+from hunyuanocr.backends.vllm_server.remote import Remote
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import ReaderFailed, ReaderUnavailable
+
+_ATTEMPTS = 2
+
+
+class Server(Protocol):
+    """Where vLLM answers; a child of ours, or one that somebody else runs."""
+
+    client: httpx.AsyncClient
+
+    async def start(self) -> None:
+        """Wait for its first real answer. Raises a HunyuanOcrError that says why none comes."""
+
+    async def until_ready(self) -> None:
+        """Wait until it answers again. Raises ReaderUnavailable when that cannot be soon."""
+
+    async def doubt(self) -> None:
+        """A request has failed: look at once whether it still answers."""
+
+    async def health(self) -> Health:
+        """Cheap; called by probes."""
+
+    async def close(self) -> None:
+        """Let it go. May be called twice."""
+
+
+class VllmGenerator:
+    """HunyuanOCR on vLLM. Cheap to make; `start` starts the engine, or looks for the one at `settings.vllm.url`."""
+
+    name = BackendName.VLLM
+
+    def __init__(self, settings: Settings, folder: Path | None = None) -> None:
+        """`folder` has the weights, for an engine of our own. Raises ConfigError and MissingDependency."""
+        self.model = folder.resolve().name if folder else "hunyuanocr"
+        self._longest = 0
+        self.server: Server
+        if settings.vllm.url is not None:
+            self.server = Remote(settings.vllm.url, self._probe)
+        elif folder is not None:
+            self.server = Child(settings, folder, self.model, self._probe)
+        else:
+            raise ValueError("neither an address nor a folder of weights")
+
+    async def start(self) -> None:
+        """Wait for the first real answer. Raises ConfigError or ReaderUnavailable."""
+        await self.server.start()
+
+    async def generate(self, request: Generation) -> AsyncGenerator[TokenChunk, None]:
+        """See Generator. Raises ImageTooLargeForMemory, InvalidSchema, UnreadableImage, ReaderFailed, ReaderUnavailable.
+
+        A request of which no token has come when the engine dies is asked once more of the next engine.
+        """
+        if not self._longest:
+            raise ReaderUnavailable("vLLM is not started.")
+        body = await asyncio.to_thread(wire.body, request, self.model, self._longest)
+        for attempt in range(1, _ATTEMPTS + 1):
+            begun = False
+            await self.server.until_ready()
+            try:
+                async with aclosing(_stream(self.server.client, body)) as stream:
+                    async for chunk in stream:
+                        begun = True
+                        yield chunk
+                return
+            except ReaderUnavailable:
+                await self.server.doubt()
+                if begun or attempt == _ATTEMPTS:
+                    raise
+
+    async def _probe(self, client: httpx.AsyncClient) -> None:
+        """Which model it is, and one real answer. Raises a HunyuanOcrError."""
+        try:
+            listed = (await client.get("/v1/models", timeout=30.0)).raise_for_status().json()["data"][0]
+            self.model, self._longest = str(listed["id"]), int(listed["max_model_len"])
+        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as e:
+            raise ReaderFailed(f"The server does not name its model as vLLM does ({type(e).__name__}).") from e
+        page = np.full((64, 64, 3), 255, np.uint8)
+        schema = {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"]}  # the first grammar takes seconds
+        request = Generation((page,), "提取图中的文字。", schema, max_tokens=16)
+        body = await asyncio.to_thread(wire.body, request, self.model, self._longest)
+        async with aclosing(_stream(client, body)) as stream:
+            async for _ in stream:
+                pass
+
+    async def health(self) -> Health:
+        """Ready while the engine answers."""
+        return await self.server.health()
+
+    async def close(self) -> None:
+        """End the engine, if it is ours."""
+        await self.server.close()
+
+
+async def _stream(client: httpx.AsyncClient, body: bytes) -> AsyncGenerator[TokenChunk, None]:
+    """One request's chunks; leaving it closes the connection, which ends the request in the engine."""
+    headers = {"content-type": "application/json"}
+    try:
+        async with (
+            client.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response,
+            aclosing(wire.chunks(response)) as found,
+        ):
+            async for chunk in found:
+                yield chunk
+    except httpx.TransportError as e:
+        raise ReaderUnavailable(f"The connection to vLLM broke ({type(e).__name__}).") from e

@@ -1,0 +1,84 @@
+"""vLLM that somebody else runs, at an address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import httpx
+
+from hunyuanocr.backends.base import Health
+from hunyuanocr.backends.vllm_server.child import Probe
+from hunyuanocr.errors import ConfigError, HunyuanOcrError, ReaderUnavailable
+
+_LOOK_S = 5.0  # between two looks at it
+_PATIENCE_S = 30.0  # that a request waits for it
+
+
+class Remote:
+    """The server at an address, looked at every few seconds. `ready` is set while it answers."""
+
+    def __init__(self, url: str, probe: Probe) -> None:
+        self._url = url.rstrip("/").removesuffix("/v1")
+        self._probe = probe
+        self._looking: asyncio.Task[None] | None = None
+        self._changed = asyncio.Condition()
+        self.ready = False
+        limits = httpx.Limits(max_connections=None)
+        # The address is meant as it stands: no proxy of the environment gets the pictures to see.
+        self.client = httpx.AsyncClient(
+            base_url=self._url, trust_env=False, limits=limits, timeout=httpx.Timeout(None, connect=5.0)
+        )
+
+    async def start(self) -> None:
+        """Ask for one real answer. Raises ConfigError where none comes."""
+        try:
+            await self._probe(self.client)
+        except HunyuanOcrError as e:
+            hint = "Check --vllm-url, and that it runs."
+            raise ConfigError(f"vLLM at {self._url} does not answer: {e.message}", hint=hint) from e
+        self.ready = True
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+
+    async def until_ready(self) -> None:
+        """Wait until it answers, for half a minute at most. Raises ReaderUnavailable."""
+        if self.ready:
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE_S), self._changed:
+                await self._changed.wait_for(lambda: self.ready)
+        except TimeoutError as e:
+            raise ReaderUnavailable(f"vLLM at {self._url} does not answer.") from e
+
+    async def doubt(self) -> None:
+        """Look at once."""
+        await self._look_once()
+
+    async def health(self) -> Health:
+        """As of the last look."""
+        return Health(self.ready, "ready" if self.ready else f"vLLM at {self._url} does not answer.")
+
+    async def close(self) -> None:
+        """Stop looking; the server runs on."""
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+        self.ready = False
+        await self.client.aclose()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            await self._look_once()
+
+    async def _look_once(self) -> None:
+        up = False
+        with contextlib.suppress(httpx.TransportError, HunyuanOcrError):
+            up = (await self.client.get("/health", timeout=_LOOK_S)).is_success
+            if up and not self.ready:  # another one may have taken its place
+                await self._probe(self.client)
+        async with self._changed:
+            self.ready = up
+            self._changed.notify_all()

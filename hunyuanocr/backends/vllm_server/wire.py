@@ -1,0 +1,150 @@
+"""Our requests as vLLM's chat completions, and its stream as our chunks."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Literal
+
+import cv2
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from hunyuanocr.backends.base import Generation, Token, TokenChunk
+from hunyuanocr.errors import (
+    HunyuanOcrError,
+    ImageTooLargeForMemory,
+    InvalidSchema,
+    ReaderFailed,
+    ReaderUnavailable,
+    UnreadableImage,
+)
+from hunyuanocr.grammar.lengths import longest_string
+from hunyuanocr.grammar.notation import ebnf
+from hunyuanocr.grammar.schemas import rules
+from hunyuanocr.types import Usage
+
+_LONGEST = 200  # width : height (or the other way round) that the model takes at most
+_QUICK = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+def body(request: Generation, model: str, longest: int) -> bytes:
+    """The request in JSON; `longest` is what the server takes in tokens. For worker threads: pictures are encoded here.
+
+    Pictures travel as PNG, so that their pixels arrive as they are. Raises UnreadableImage, InvalidSchema.
+    """
+    pictures = [{"type": "image_url", "image_url": {"url": _data_uri(image)}} for image in request.images]
+    sent: dict[str, Any] = {
+        "model": model,
+        "messages": [
+            {"role": "system", "content": ""},
+            {"role": "user", "content": [*pictures, {"type": "text", "text": request.prompt}]},
+        ],
+        "temperature": 0,
+        "repetition_penalty": request.repetition_penalty,
+        "max_tokens": min(request.max_tokens, longest),
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "logprobs": True,
+        "return_token_ids": True,
+    }
+    if request.schema is not None:
+        # Our own grammar: the engine's conversion of JSON Schema lets through what no validation accepts (see `schemas`).
+        # Its first line is a comment that our plugin understands: strings end there.
+        grammar = f"# strings {longest_string(request.schema)}\n{ebnf(rules(request.schema))}"
+        sent["structured_outputs"] = {"grammar": grammar}
+    return json.dumps(sent, ensure_ascii=False).encode()
+
+
+def _data_uri(image: NDArray[np.uint8]) -> str:
+    height, width = image.shape[:2]
+    if max(height, width) > _LONGEST * min(height, width):
+        raise UnreadableImage(
+            f"The picture is {width} × {height} pixels; the model reads none more than {_LONGEST} times as long as wide.",
+            hint="Cut the picture to the part with text, or send it in pieces.",
+        )
+    encoded = cv2.imencode(".png", image[:, :, ::-1], _QUICK)[1]
+    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+async def chunks(response: httpx.Response) -> AsyncGenerator[TokenChunk, None]:
+    """The stream's tokens as they come. Raises ReaderUnavailable where the stream breaks off, and what `failure` makes."""
+    if response.status_code != httpx.codes.OK:
+        raise failure(response.status_code, _message(await response.aread()))
+    async for line in response.aiter_lines():
+        data = line.removeprefix("data: ")
+        if data in (line, "[DONE]"):
+            continue
+        event = json.loads(data)
+        if "error" in event:  # the status was sent before it went wrong
+            raise failure(int(event["error"].get("code") or 500), str(event["error"].get("message")), begun=True)
+        if event.get("choices"):
+            chunk = _chunk(event["choices"][0], event.get("usage") or {})
+            if chunk.tokens or chunk.finish_reason:
+                yield chunk
+            if chunk.finish_reason:
+                return
+    raise ReaderUnavailable("vLLM ended the answer before it was complete.")
+
+
+def _chunk(choice: Mapping[str, Any], usage: Mapping[str, Any]) -> TokenChunk:
+    reason = choice.get("finish_reason")
+    ids = choice.get("token_ids") or []
+    scores = (choice.get("logprobs") or {}).get("content") or []
+    texts = _texts(str(choice["delta"].get("content") or ""), [str(s["token"]) for s in scores])
+    if len(ids) != len(scores):
+        raise ReaderFailed("The server does not tell the tokens of its answer: vLLM 0.32 or newer is needed.")
+    tokens = [Token(i, t, float(s["logprob"])) for i, t, s in zip(ids, texts, scores, strict=True)]
+    if reason == "stop":  # the last one is the end mark, which is no part of the answer
+        tokens = tokens[:-1]
+    return TokenChunk(tuple(tokens), _finish(reason), Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)))
+
+
+def _finish(reason: str | None) -> Literal["stop", "length"] | None:
+    if reason == "stop":
+        return "stop"
+    if reason == "length":
+        return "length"
+    if reason is None:
+        return None
+    raise ReaderUnavailable(f"vLLM gave the answer up ({reason}).")
+
+
+def _texts(text: str, named: Sequence[str]) -> list[str]:
+    """The chunk's text by its tokens. A token by itself may have another text than in its place (special ones, parts of a
+    character); what cannot be told apart goes to the token after which it is complete.
+    """
+    found, rest = [], text
+    for n, name in enumerate(named):
+        if n + 1 == len(named):
+            found.append(rest)
+        elif name and rest.startswith(name):
+            found.append(name)
+            rest = rest[len(name) :]
+        elif name and 0 <= (at := rest.find(name)) <= 4 and set(rest[:at]) <= {"\ufffd"}:  # broken characters before it
+            found.append(rest[: at + len(name)])
+            rest = rest[at + len(name) :]
+        else:
+            found.append("")
+    return found
+
+
+def failure(status: int, message: str, *, begun: bool = False) -> HunyuanOcrError:
+    """The server's answer as one of our errors."""
+    if "context length" in message or "max_model_len" in message:
+        return ImageTooLargeForMemory("The pictures and the answer are longer than what the model takes.")
+    if "grammar" in message.lower():
+        return InvalidSchema(f"The schema cannot be made a grammar: {message[:200]}")
+    if status in (502, 503, 504, 429) or (begun and status >= 500):
+        return ReaderUnavailable("vLLM does not answer.")
+    return ReaderFailed(f"vLLM refused the request ({status}): {message[:300]}")
+
+
+def _message(content: bytes) -> str:
+    try:
+        error = json.loads(content).get("error", {})
+        return str(error.get("message") if isinstance(error, dict) else error)
+    except (ValueError, AttributeError):
+        return content[:300].decode(errors="replace")

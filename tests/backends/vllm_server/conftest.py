@@ -1,0 +1,103 @@
+"""One real vLLM on the CPU for all tests of this folder, and the PyTorch engine on the same random checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hunyuanocr.backends.base import Generation, Generator, Token
+from hunyuanocr.backends.vllm_server import VllmGenerator, command
+from hunyuanocr.config import Settings, TorchSettings
+from tests.checkpoints import random_checkpoint
+
+START_S = 300
+
+
+@pytest.fixture(scope="session")
+def installed() -> None:
+    if not command.PYTHON.is_file():
+        pytest.skip("vLLM is not installed (.venv-vllm, 2.5 GB: ./launch_vllm.sh makes it)")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(installed, tmp_path_factory) -> Path:
+    return random_checkpoint(tmp_path_factory.mktemp("models") / "tiny-hunyuan", stop=1.5)
+
+
+def settings_of(checkpoint: Path) -> Settings:
+    return Settings(model_path=checkpoint, device="cpu", torch=TorchSettings(dtype="float32", vram_gb=5, slots=4))
+
+
+class Loop:
+    """An event loop in a thread of its own, for engines that outlive a test."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Any], seconds: float = 100) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def vllm(checkpoint, loop) -> Iterator[VllmGenerator]:
+    made = VllmGenerator(settings_of(checkpoint), checkpoint)
+    try:
+        loop.run(made.start(), START_S)
+        yield made
+    finally:
+        loop.run(made.close())
+
+
+@pytest.fixture(scope="session")
+def torch_engine(checkpoint, loop) -> Iterator[Generator]:
+    from hunyuanocr.backends.torch_local import TorchGenerator
+
+    settings = settings_of(checkpoint)
+    small = settings.torch.model_copy(update={"vram_gb": 0.5})
+    made = TorchGenerator(settings.model_copy(update={"torch": small}))
+    loop.run(made.start())
+    yield made
+    loop.run(made.close())
+
+
+@dataclass(frozen=True)
+class Answer:
+    tokens: tuple[Token, ...]
+    finish: str
+    usage: Any
+
+    @property
+    def text(self) -> str:
+        return "".join(token.text for token in self.tokens)
+
+    @property
+    def ids(self) -> list[int]:
+        return [token.id for token in self.tokens]
+
+
+async def write(generator: Generator, request: Generation) -> Answer:
+    async with aclosing(generator.generate(request)) as chunks:
+        seen = [chunk async for chunk in chunks]
+    assert all(chunk.finish_reason is None for chunk in seen[:-1])
+    return Answer(tuple(t for chunk in seen for t in chunk.tokens), seen[-1].finish_reason, seen[-1].usage)

@@ -1,0 +1,87 @@
+"""Both engines on one checkpoint: the same pictures and words give the same tokens and the same Reading."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hunyuanocr.backends.base import Generation
+from hunyuanocr.backends.vlm import VlmBackend
+from hunyuanocr.types import Evidence, FieldSpec, Task, TaskKind
+from tests.backends.contract import read, text_page
+from tests.backends.vllm_server.conftest import write
+
+pytestmark = pytest.mark.timeout(400)  # the first test waits for the engine's start
+APART = 2e-4  # of log-probabilities: both compute in float32, in another order
+SHORT = {
+    "type": "object", "required": ["总金额", "n", "paid", "note"], "additionalProperties": False,
+    "properties": {
+        "总金额": {"type": ["string", "null"], "maxLength": 8}, "n": {"type": "number", "minimum": 0, "maximum": 500},
+        "paid": {"enum": ["现金", "card", None]}, "note": {"type": "string", "maxLength": 3},
+    },
+}  # fmt: skip
+
+
+class Short:
+    """An engine whose answers are short: random weights seldom end one."""
+
+    def __init__(self, engine):
+        self.name, self.model, self._engine = engine.name, engine.model, engine
+
+    def generate(self, request):
+        return self._engine.generate(replace(request, max_tokens=min(request.max_tokens, 60)))
+
+
+def noise(height: int, width: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("sizes", "words", "penalty"), [
+    ([(64, 64)], "提取图中的文字。", 1.08),
+    ([(90, 200)], "read it", 1.08),
+    ([(300, 170)], "检测并识别图片中的文字，将文本坐标格式化输出。", 1.0),
+    ([(1300, 900)], "large: scaled down by both", 1.08),
+    ([(20, 30)], "small: scaled up by both", 1.3),
+    ([(64, 96), (96, 64), (64, 64)], "three pictures", 1.08),
+    ([], "no picture", 1.08),
+])  # fmt: skip
+def test_tokens_texts_and_scores_are_the_same(vllm, torch_engine, loop, sizes, words, penalty):
+    pictures = tuple(noise(*size, seed) for seed, size in enumerate(sizes))
+    request = Generation(pictures, words, max_tokens=48, repetition_penalty=penalty)
+    one, other = loop.run(write(vllm, request)), loop.run(write(torch_engine, request))
+    assert one.ids == other.ids
+    assert [t.text for t in one.tokens] == [t.text for t in other.tokens]
+    assert (one.finish, one.usage) == (other.finish, other.usage)
+    assert [t.logprob for t in one.tokens] == pytest.approx([t.logprob for t in other.tokens], abs=APART)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_constrained_tokens_are_the_same(vllm, torch_engine, loop, seed):
+    request = Generation((noise(64 + 32 * seed, 128, seed),), f"{seed}", SHORT, max_tokens=200, repetition_penalty=1.0)
+    one, other = loop.run(write(vllm, request)), loop.run(write(torch_engine, request))
+    assert one.finish == other.finish == "stop"
+    assert (one.ids, one.text) == (other.ids, other.text)
+
+
+@pytest.mark.parametrize("task", [
+    Task(TaskKind.READ, "read", evidence=Evidence.NONE),
+    Task(TaskKind.SPOT, "spot"),
+    Task(TaskKind.PARSE, "parse"),
+    Task(TaskKind.FREE, "what is this?"),
+    Task(TaskKind.EXTRACT, "", fields=(FieldSpec("合计"),), schema={
+        "type": "object", "properties": {"合计": {"enum": ["36.80", "12.00", None]}}, "required": ["合计"],
+    }),
+], ids=lambda task: task.kind)  # fmt: skip
+def test_readings_are_the_same(vllm, torch_engine, loop, task):
+    """Of two pages side by side. The confidences of constrained values are apart: see docs/backends.md."""
+
+    async def both():
+        pages = [text_page(["TOTAL 36.80"], 0), text_page(["合计 12.00", "second"], 1)]
+        return await asyncio.gather(*(read(VlmBackend(Short(engine)), pages, task) for engine in (vllm, torch_engine)))
+
+    one, other = loop.run(both())
+    assert (one.text, one.values, one.markdown) == (other.text, other.values, other.markdown)
+    assert (one.finish_reason, one.notices) == (other.finish_reason, other.notices)
+    assert [(line.text, line.box, line.page) for line in one.lines] == [(line.text, line.box, line.page) for line in other.lines]
+    assert [line.confidence for line in one.lines] == pytest.approx([line.confidence for line in other.lines], abs=APART)

@@ -1,0 +1,57 @@
+"""JSON of random weights through the live server: every whole answer is a document of its schema, a cut one is an error."""
+
+import asyncio
+import json
+from random import Random
+
+import jsonschema
+import pytest
+
+from hunyuanocr.backends.base import Generation
+from hunyuanocr.backends.vlm import VlmBackend
+from hunyuanocr.errors import ImageTooLargeForMemory, InvalidSchema, OutputTruncated, UnreadableImage
+from hunyuanocr.types import FieldSpec, Task, TaskKind
+from tests.backends.contract import read, text_page
+from tests.backends.vllm_server.conftest import write
+from tests.backends.vllm_server.test_parity import noise
+from tests.schemas import random_schema
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_a_hundred_random_schemas(vllm, loop):
+    places = asyncio.Semaphore(8)
+
+    async def one(seed):
+        schema = random_schema(Random(seed))
+        async with places:
+            answer = await write(vllm, Generation((noise(64, 64, seed),), str(seed), schema, 300, 1.0))
+        if answer.finish == "stop":
+            jsonschema.validate(json.loads(answer.text), schema)
+        return answer.finish
+
+    async def everything():
+        return await asyncio.gather(*(one(seed) for seed in range(100)))
+
+    ends = loop.run(everything(), 350)
+    assert ends.count("stop") >= 50, "random weights babble in strings without a limit, but not in all"
+
+
+def test_an_answer_that_is_cut_is_an_error(vllm, loop, monkeypatch):
+    """The prompts' budget is made too small for it."""
+    monkeypatch.setattr("hunyuanocr.prompts.FRAME_TOKENS", -80)
+    task = Task(TaskKind.EXTRACT, "", fields=(FieldSpec("total_amount"), FieldSpec("merchant")))
+    with pytest.raises(OutputTruncated) as cut:
+        loop.run(read(VlmBackend(vllm), [text_page(["TOTAL 36.80"])], task))
+    assert cut.value.code == "output_truncated"
+
+
+@pytest.mark.parametrize(("request_", "error"), [
+    (Generation((noise(10, 3000, 0),), "x"), UnreadableImage),
+    (Generation(tuple(noise(1024, 1024, n) for n in range(8)), "x" * 9000), ImageTooLargeForMemory),
+    (Generation((), "x", {"type": "object"}), InvalidSchema),
+    (Generation((), "x", {"type": "nothing"}), InvalidSchema),
+], ids=["elongated", "too long", "says nothing", "no schema"])  # fmt: skip
+def test_what_cannot_be_answered_is_told(vllm, loop, request_, error):
+    with pytest.raises(error):
+        loop.run(write(vllm, request_))

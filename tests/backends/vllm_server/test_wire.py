@@ -1,0 +1,102 @@
+"""What is sent to vLLM and what is made of its stream, without a server."""
+
+import asyncio
+import base64
+import io
+import json
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from hunyuanocr.backends.base import Generation
+from hunyuanocr.backends.vllm_server import wire
+from hunyuanocr.errors import ImageTooLargeForMemory, InvalidSchema, ReaderFailed, ReaderUnavailable
+from hunyuanocr.types import Usage
+
+
+def test_pictures_arrive_as_they_are():
+    picture = np.random.default_rng(0).integers(0, 255, (37, 53, 3), dtype=np.uint8)
+    sent = json.loads(wire.body(Generation((picture,), "words"), "model", 100))
+    (shown, said) = sent["messages"][1]["content"]
+    arrived = Image.open(io.BytesIO(base64.b64decode(shown["image_url"]["url"].partition(",")[2])))
+    assert np.array_equal(np.asarray(arrived), picture)
+    assert said == {"type": "text", "text": "words"}
+    assert sent["max_tokens"] == 100, "more than the server takes is refused by it"
+    assert "structured_outputs" not in sent
+
+
+def test_a_schema_is_sent_as_our_own_grammar():
+    schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
+    sent = json.loads(wire.body(Generation((), "x", schema), "model", 100))
+    assert "::=" in sent["structured_outputs"]["grammar"]
+    with pytest.raises(InvalidSchema):
+        wire.body(Generation((), "x", {"type": "object"}), "model", 100)
+
+
+@pytest.mark.parametrize(("text", "named", "texts"), [
+    ("total", ["total"], ["total"]),
+    ("", [""], [""]),
+    ("ab", ["a", "b"], ["a", "b"]),
+    ("中", ["", "", "中"], ["", "", "中"]),
+    ("x中y", ["x", "", "", "中", "y"], ["x", "", "", "中", "y"]),
+    ("ab", ["a", "<｜special｜>", "b"], ["a", "", "b"]),
+    ("\ufffd\ufffdtotal", ["", "", "total"], ["", "", "\ufffd\ufffdtotal"]),
+    ("\ufffd\ufffdtotal", ["", "total", ""], ["", "\ufffd\ufffdtotal", ""]),
+    ("\ufffda.b", ["", "a", ".", "b"], ["", "\ufffda", ".", "b"]),
+    ("", ["<｜end｜>"], [""]),
+])  # fmt: skip
+def test_the_text_of_a_chunk_is_shared_out_to_its_tokens(text, named, texts):
+    assert wire._texts(text, named) == texts
+    assert "".join(wire._texts(text, named)) == text
+
+
+def event(text="", ids=(), reason=None, names=None):
+    content = [{"token": name, "logprob": -0.5} for name in (names or [text] * len(ids))]
+    choice = {"delta": {"content": text}, "logprobs": {"content": content}, "finish_reason": reason, "token_ids": list(ids)}
+    return {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}
+
+
+def read(*events, status=200, raw=None):
+    """The chunks of a response of these events."""
+    lines = b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in events)
+    response = httpx.Response(status, content=raw if raw is not None else lines)
+
+    async def all_of_it():
+        return [chunk async for chunk in wire.chunks(response)]
+
+    return asyncio.run(all_of_it())
+
+
+def test_the_end_mark_is_no_part_of_the_answer():
+    (first, last) = read(event("a", [5]), event("b", [6, 9], "stop", ["b", "<｜end｜>"]))
+    assert ([t.id for t in first.tokens], [t.id for t in last.tokens]) == ([5], [6])
+    assert (last.finish_reason, last.usage) == ("stop", Usage(7, 2))
+    (cut,) = read(event("b", [6], "length"))
+    assert ([t.text for t in cut.tokens], cut.finish_reason) == (["b"], "length")
+
+
+@pytest.mark.parametrize(("events", "error"), [
+    ([event("a", [5])], ReaderUnavailable),
+    ([], ReaderUnavailable),
+    ([event("a", [5]), {"error": {"message": "EngineCore encountered an issue", "code": 500}}], ReaderUnavailable),
+    ([event("a", [5], "abort")], ReaderUnavailable),
+    ([event("ab", [5, 6], names=["ab"])], ReaderFailed),
+])  # fmt: skip
+def test_a_stream_that_is_not_whole_is_an_error(events, error):
+    with pytest.raises(error):
+        read(*events)
+
+
+@pytest.mark.parametrize(("status", "message", "error"), [
+    (400, "This model's maximum context length is 8192 tokens. However, your prompt contains", ImageTooLargeForMemory),
+    (400, "Input length (8482) exceeds model's maximum context length (8192).", ImageTooLargeForMemory),
+    (400, "Invalid grammar specification.", InvalidSchema),
+    (400, "Failed to load image", ReaderFailed),
+    (500, "Internal Server Error", ReaderFailed),
+    (503, "", ReaderUnavailable),
+])  # fmt: skip
+def test_refusals(status, message, error):
+    with pytest.raises(error):
+        read(status=status, raw=json.dumps({"error": {"message": message, "code": status}}).encode())
