@@ -16,7 +16,7 @@ from tests.backends.vllm_server.conftest import write
 from tests.backends.vllm_server.test_parity import noise
 from tests.schemas import random_schema
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.long]
 
 
 def test_a_hundred_random_schemas(vllm, loop):
