@@ -118,7 +118,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     if x.is_cuda:
         return F.rms_norm(x, x.shape[-1:], None, eps) * weight
     # On a CPU F.rms_norm is ten small operations; these are five.
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     return (x * (length.square_().div_(x.shape[-1]).add_(eps).rsqrt_())).to(x.dtype) * weight
 
 
