@@ -55,7 +55,8 @@ class Generation:
     """What an engine is asked to write, greedily: pictures, the user's words, and perhaps the form of the answer.
 
     `images` are uint8 RGB [h, w, 3]. With `schema` (a JSON Schema) the answer is one JSON value of it, without free white
-    space; if `max_tokens` end first the engine closes it, or raises OutputTruncated where it cannot. `repetition_penalty` counts the prompt's tokens as well.
+    space; if `max_tokens` end first the engine closes it, or raises OutputTruncated where it cannot. `repetition_penalty`
+    counts the prompt's tokens as well.
     """
 
     images: tuple[NDArray[np.uint8], ...]
