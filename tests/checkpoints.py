@@ -5,22 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-SPECIAL = {
-    "pad": "<｜hy_▁pad▁｜>", "bos": "<｜hy_begin▁of▁sentence｜>", "user": "<｜hy_User｜>", "eos": "<｜hy_Assistant｜>",
-    "system": "<｜hy_place▁holder▁no▁3｜>", "image_start": "<｜hy_place▁holder▁no▁100｜>",
-    "image_end": "<｜hy_place▁holder▁no▁101｜>", "image": "<｜hy_place▁holder▁no▁102｜>",
-}  # fmt: skip
-
-# The turns of HunyuanOCR: bos, system words, their end mark, the user's pictures and words, the user mark.
-CHAT_TEMPLATE = (
-    SPECIAL["bos"] + "{%- for m in messages -%}"
-    "{%- for part in ([{'type':'text','text':m.content}] if m.content is string else m.content) -%}"
-    "{%- if part.type == 'text' -%}{{- part.text -}}{%- else -%}"
-    + SPECIAL["image_start"] + SPECIAL["image"] + SPECIAL["image_end"]
-    + "{%- endif -%}{%- endfor -%}"
-    "{{- {'system':'" + SPECIAL["system"] + "','user':'" + SPECIAL["user"] + "','assistant':'" + SPECIAL["eos"] + "'}[m.role] -}}"
-    "{%- endfor -%}"
-)  # fmt: skip
+from training.demo.turns import CHAT_TEMPLATE, SPECIAL
 
 TINY_TEXT: dict[str, Any] = {
     "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,

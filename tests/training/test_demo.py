@@ -36,7 +36,8 @@ def test_the_lexicon_is_closed_and_small(pages: list[Page]) -> None:
 
 
 def test_every_character_is_one_token_and_comes_back() -> None:
-    from training.demo.tokenizer import SPECIAL, build
+    from training.demo.tokenizer import build
+    from training.demo.turns import SPECIAL
 
     tokenizer = build()
     assert all(len(tokenizer.encode(char, add_special_tokens=False)) == 1 for char in words.glyphs())

@@ -11,7 +11,8 @@ from torch import nn
 from transformers import HunYuanVLConfig, HunYuanVLForConditionalGeneration, HunYuanVLProcessor
 from transformers.models.hunyuan_vl.image_processing_pil_hunyuan_vl import HunYuanVLImageProcessorPil
 
-from training.demo.tokenizer import CHAT_TEMPLATE, SPECIAL, build
+from training.demo.tokenizer import build
+from training.demo.turns import CHAT_TEMPLATE, SPECIAL
 
 TEXT: dict[str, Any] = {
     "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4,

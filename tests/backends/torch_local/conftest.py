@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from tests.backends.torch_local.engines import Bench
+from tests.checkpoints import random_checkpoint
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
@@ -10,3 +13,15 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return random_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def bench(folder):
+    made = Bench(folder)
+    yield made
+    made.close()

@@ -14,26 +14,13 @@ from hunyuanocr.backends.torch_local import generator as generator_module
 from hunyuanocr.backends.torch_local.grammar import Grammars
 from hunyuanocr.config import Settings, TorchSettings
 from hunyuanocr.errors import ConfigError, ImageTooLargeForMemory, ReaderFailed, ReaderUnavailable
-from tests.backends.torch_local.engines import Ask, Bench, Written, noise
-from tests.checkpoints import random_checkpoint
+from tests.backends.torch_local.engines import Ask, Written, noise
 
 SCHEMA = {
     "type": "object", "required": ["a", "n"], "additionalProperties": False,
     "properties": {"a": {"type": ["string", "null"], "maxLength": 12}, "n": {"type": "integer"}},
 }  # fmt: skip
 PICTURE = (noise(96, 96),)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return random_checkpoint(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture
-def bench(folder):
-    made = Bench(folder)
-    yield made
-    made.close()
 
 
 @pytest.fixture

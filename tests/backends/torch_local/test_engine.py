@@ -20,18 +20,6 @@ ROOT = Path(__file__).parents[3]
 PICTURE = (noise(96, 96),)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return random_checkpoint(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture
-def bench(folder):
-    made = Bench(folder)
-    yield made
-    made.close()
-
-
 def empty(bench: Bench) -> bool:
     return bench.engine.load == (0, 0, bench.model.pool.tokens)
 
