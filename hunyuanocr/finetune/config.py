@@ -21,11 +21,12 @@ class Level:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. `rate` is constant after `warmup` steps and falls to nothing in the last `decay_minutes` of the time."""
+    """How to train. Rates are constant after `warmup` steps and fall to nothing in the last `decay_minutes` of the time."""
 
     levels: tuple[Level, ...]
     seed: int = 1
-    rate: float = 5e-4
+    rate: float = 5e-4  # of AdamW: embeddings, gains, and all weights where `matrix_rate` is 0
+    matrix_rate: float = 0.0  # of Muon: matrices of hidden layers
     warmup: int = 100
     decay_minutes: float = 0.0
     weight_decay: float = 0.05

@@ -19,6 +19,7 @@ from torch import Tensor
 from hunyuanocr.finetune import curve, state
 from hunyuanocr.finetune.config import Recipe
 from hunyuanocr.finetune.model import Losses, losses
+from hunyuanocr.finetune.optimizer import Optimizers
 from hunyuanocr.finetune.reading import SlotHead
 from hunyuanocr.finetune.samples import Batch, Collator, Source
 
@@ -44,7 +45,7 @@ class Trainer:
         self.progress = state.Progress()
         self.stopped = Event()  # set from outside, it ends `run` after the step that is under way
         self.device = next(model.parameters()).device
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, betas=(0.9, 0.98), fused=True)
+        self.optimizer = Optimizers(self._parameters(), recipe)
         torch.manual_seed(recipe.seed)
         if (found := state.newest(folder)) is not None:
             self.progress, parts = found
@@ -66,7 +67,7 @@ class Trainer:
                 start = time.monotonic()
                 batch, guess = coming.result(), self._submit(ahead, self.progress.step + 1)
                 level, reached = self._level(self.progress.step), self.progress.level
-                found = self._step(batch, self._rate(begin, minutes))
+                found = self._step(batch, self._pace(begin, minutes))
                 self._account(found, level, len(batch.ids), time.monotonic() - start)
                 coming = guess if self.progress.level == reached else self._submit(ahead, self.progress.step)
                 bar.update(task, completed=time.monotonic() - begin if minutes else self.progress.step - first,
@@ -92,13 +93,6 @@ class Trainer:
         named = list(self.model.named_parameters())
         return named + ([] if self.head is None else [(f"head.{n}", p) for n, p in self.head.named_parameters()])
 
-    def _groups(self) -> list[dict[str, Any]]:
-        """Matrices decay; gains, biases and embeddings do not."""
-        wanted = [(name, p) for name, p in self._parameters() if p.requires_grad]
-        decayed = [p for name, p in wanted if p.dim() > 1 and "embed" not in name]
-        others = [p for name, p in wanted if p.dim() <= 1 or "embed" in name]
-        return [{"params": decayed, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-
     def words(self, found: Losses) -> str:
         """One line about where the run stands."""
         p = self.progress
@@ -117,12 +111,13 @@ class Trainer:
         level = self._level(step)
         return ahead.submit(lambda: self.collator(self.source.batch(level, step, self.recipe.levels[level].batch)))
 
-    def _rate(self, begin: float, minutes: float | None) -> float:
+    def _pace(self, begin: float, minutes: float | None) -> float:
+        """The share of the recipe's rates that applies now."""
         warm = min(1.0, (self.progress.step + 1) / max(1, self.recipe.warmup))
         if minutes is None or not self.recipe.decay_minutes:
-            return self.recipe.rate * warm
+            return warm
         left = minutes - (time.monotonic() - begin) / 60
-        return self.recipe.rate * warm * min(1.0, max(0.02, left / self.recipe.decay_minutes))
+        return warm * min(1.0, max(0.02, left / self.recipe.decay_minutes))
 
     def _account(self, found: Losses, level: int, count: int, seconds: float) -> None:
         """Count a step; the level rises when the running loss of its answers is low enough."""
@@ -139,17 +134,14 @@ class Trainer:
         if low and p.level_step >= _LEAST_STEPS and p.level + 1 < len(self.recipe.levels):
             p.level, p.level_step, p.running, p.reading = p.level + 1, 0, None, None
 
-    def _step(self, batch: Batch, rate: float) -> Losses:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _step(self, batch: Batch, pace: float) -> Losses:
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             found = losses(self.model, batch, self.head)
         parts = [found.answer, None if found.reading is None else self.recipe.reading * found.reading]
         torch.stack([part for part in parts if part is not None]).sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([p for _, p in self._parameters() if p.grad is not None], self.recipe.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(pace)
         return found
 
 
