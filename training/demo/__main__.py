@@ -55,9 +55,10 @@ def render(
     out: Annotated[Path, typer.Argument(help="folder for NNNN.jpg, .csv, .json")],
     count: Annotated[int, typer.Option(min=1)] = 50,
     seed: Annotated[int, typer.Option(min=0)] = 1,
+    worn: Annotated[bool, typer.Option("--worn", help="spoilt by light, wear or compression")] = False,
 ) -> None:
     """Receipts for `hunyuanocr eval`, with shops and layouts that training never saw."""
-    unseen.save(out, count, seed)
+    unseen.save(out, count, seed, spoilt=worn)
 
 
 @app.command()

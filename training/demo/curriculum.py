@@ -13,11 +13,14 @@ from hunyuanocr.output.spotting import SCALE
 from training.demo import words
 from training.demo.content import Receipt, dense, noise, receipt
 from training.demo.pages import STEP, Page, draw
+from training.demo.wear import photographed, worn
 
 # Heights in rows of image tokens, and the most rows of text.
 HEIGHTS: tuple[tuple[int, ...], ...] = ((2, 4, 8), (2,), (4,), (6, 8, 10), (10, 12, 14, 16, 18))
 ROWS = (7, 1, 3, 7, 12)
 PLACES = (0.0, 0.1, 0.2, 0.4, 0.5)  # share of spotting: coordinates are long, and hard before the text is read
+
+WORN = (0.1, 0.1, 0.15, 0.25, 0.3)  # share of pictures that light, wear or compression have spoilt
 
 
 class Curriculum:
@@ -34,7 +37,8 @@ class Curriculum:
 
     def _sample(self, rng: random.Random, level: int, height: int) -> Sample:
         page = draw(self._content(rng, level, height), rng, height=height)
-        return Sample(page.image, turns(page, rng, PLACES[level]) if level else (), page.glyphs)
+        image = worn(page.image, rng)[0] if rng.random() < WORN[level] else page.image
+        return Sample(photographed(image, rng), turns(page, rng, PLACES[level]) if level else (), page.glyphs)
 
     def _content(self, rng: random.Random, level: int, height: int) -> Receipt:
         """Some rows of a receipt, or of nonsense; whole receipts at the highest level."""

@@ -17,6 +17,7 @@ from hunyuanocr.finetune.samples import Collator, Sample
 from training.demo import curriculum, words
 from training.demo.content import receipt
 from training.demo.pages import Page, draw
+from training.demo.wear import worn
 
 ABSENT = 4  # fields a document that are asked for and not printed
 
@@ -37,17 +38,19 @@ def truth(found: Page, seed: int, index: int) -> dict[str, Any]:
     return {**fields, "_boxes": boxes, "_meta": {"kind": "receipt", "seed": seed, "index": index, "labelled": True}}
 
 
-def save(out: Path, count: int, seed: int) -> None:
-    """Write NNNN.jpg, .csv and .json as `hunyuanocr eval` reads them."""
+def save(out: Path, count: int, seed: int, *, spoilt: bool = False) -> None:
+    """Write NNNN.jpg, .csv and .json as `hunyuanocr eval` reads them; `spoilt`: with the degradations of `wear.WEAR`."""
     out.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         found = page(seed, index)
         stem = out / f"{index:04d}"
-        Image.fromarray(found.image).save(stem.with_suffix(".jpg"), quality=93)
+        image, degradations = worn(found.image, random.Random(f"worn:{seed}:{index}")) if spoilt else (found.image, ())
+        Image.fromarray(image).save(stem.with_suffix(".jpg"), quality=93)
         rows = (",".join(str(round(v)) for point in _quad(box) for v in point) + f",{text}\n" for text, box in found.runs)
         stem.with_suffix(".csv").write_text("".join(rows), encoding="utf-8")
-        record = json.dumps(truth(found, seed, index), ensure_ascii=False, indent=1) + "\n"
-        stem.with_suffix(".json").write_text(record, encoding="utf-8")
+        record = truth(found, seed, index)
+        record["_meta"]["degradations"] = list(degradations)
+        stem.with_suffix(".json").write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 @torch.no_grad()
