@@ -1,4 +1,4 @@
-"""What happens to the demo's receipts between printer and reader: light, wear and compression that leave every character in its place."""
+"""What happens to the demo's receipts between printer and reader: light, wear, compression; every character keeps its place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def photographed(image: Image, rng: random.Random) -> Image:
 
 
 def worn(image: Image, rng: random.Random) -> tuple[Image, tuple[str, ...]]:
-    """(picture, names) after one or two degradations of WEAR, in the renderer's order, those that exclude one another never both."""
+    """(picture, names) after one or two degradations of WEAR, in the renderer's order; those of ALTERNATIVES never meet."""
     first, second = rng.sample(WEAR, 2)
     clash = any({first, second} <= group for group in degrade.ALTERNATIVES)
     chosen = {first} if clash or rng.random() < 0.6 else {first, second}
