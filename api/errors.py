@@ -18,6 +18,7 @@ from hunyuanocr import errors as e
 STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes its parent's
     e.HunyuanOcrError: 500,
     e.BadRequest: 400,
+    e.NotFound: 404,
     e.ImageTooLarge: 413,
     e.TooManyPages: 413,
     e.UnsupportedMedia: 415,
@@ -26,6 +27,7 @@ STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes
     e.SchemaNotSatisfied: 422,
     e.QueueFull: 429,
     e.ReaderUnavailable: 503,
+    e.StoreUnavailable: 503,
     e.DeadlineExceeded: 504,
 }
 CLIENT_GONE = 499  # for the log; nobody is there to read it

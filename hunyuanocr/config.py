@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from hunyuanocr.errors import ConfigError
@@ -106,6 +106,22 @@ class PipelineSettings(Group):
     )
 
 
+class StoreSettings(Group):
+    """Records, jobs and kept pictures."""
+
+    enabled: bool = Field(True, description="Keep every result as a record; off keeps nothing, and jobs and sync need it on.")
+    url: SecretStr | None = Field(
+        None,
+        description="Database: sqlite:///folder/file.db or postgresql://user:password@host/name; "
+        "none is the file hunyuanocr.db in the data folder.",
+    )
+    retention_days: float = Field(365.0, ge=0, description="Days after which a record is deleted; 0 keeps records for ever.")
+    keep_images: bool = Field(False, description="Keep the pictures too, as files in the data folder.")
+    image_days: float = Field(
+        30.0, ge=0, description="Days after which a kept picture is deleted; 0 keeps it as long as its record."
+    )
+
+
 class Settings(BaseSettings):
     """Every setting of the appliance."""
 
@@ -117,6 +133,7 @@ class Settings(BaseSettings):
         "auto", description="Which reader serves; auto takes the GPU model when weights and GPU are there."
     )
     model_path: Path = Field(Path("models/hunyuanocr-1b"), description="Folder of the HunyuanOCR weights.")
+    data: Path = Field(Path("data"), description="Folder of what the appliance keeps: its database and kept pictures.")
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
         description="Device of the model: cpu, cuda or cuda:N; auto takes the first GPU, else the CPU.",
@@ -127,6 +144,13 @@ class Settings(BaseSettings):
     torch: TorchSettings = TorchSettings()
     vllm: VllmSettings = VllmSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    store: StoreSettings = StoreSettings()
+
+    @property
+    def database_url(self) -> str:
+        """Where the store is: the setting, or the SQLite file in the data folder."""
+        url = self.store.url
+        return f"sqlite:///{self.data / 'hunyuanocr.db'}" if url is None else url.get_secret_value()
 
     @classmethod
     def settings_customise_sources(

@@ -161,6 +161,25 @@ class DeadlineExceeded(HunyuanOcrError):
     retryable = True
 
 
+class NotFound(HunyuanOcrError):
+    """There is no such thing, or it is another owner's: the answer is the same."""
+
+    code = "not_found"
+    hint = "Look at the id; what was deleted or is older than the retention is gone."
+
+
+class StoreUnavailable(HunyuanOcrError):
+    """The database cannot be reached, read or written now; the hint says what is wrong with it."""
+
+    code = "store_unavailable"
+    hint = "Wait a moment and send it again; if it stays, look at the disk and at the setting 'store.url'."
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float = 5.0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
 class MissingDependency(HunyuanOcrError):
     """A package that this choice needs is not installed; the hint is the install line."""
 

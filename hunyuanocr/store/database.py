@@ -1,0 +1,182 @@
+"""The database: SQLAlchemy Core (no ORM), synchronous, in threads of its own; SQLite by default, PostgreSQL by URL.
+
+SQLite: WAL, so that readers never wait for the writer; one writer, whose transactions begin with BEGIN IMMEDIATE, so that none is
+refused half-way; `synchronous=FULL`, so that what was committed survives a power cut; `secure_delete`, so that what was deleted
+is overwritten. Functions that run in the database take a Connection first, called `session`: a transaction of its own,
+committed when they return and rolled back when they raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from hunyuanocr.errors import ConfigError, MissingDependency, StoreUnavailable
+from hunyuanocr.store.failures import failure
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_BUSY_MS = 5_000  # how long a transaction waits for the writer of another process
+_PRAGMAS = (
+    f"PRAGMA busy_timeout={_BUSY_MS}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",
+)  # fmt: skip
+_READERS = 2
+_CONNECTIONS = 4  # of PostgreSQL's writers
+_READING = "hunyuanocr_reading"
+
+
+class Database:
+    """One database. `url` is SQLAlchemy's: `sqlite:///folder/file.db` or `postgresql://user:password@host/name`.
+
+    Nothing is opened before it is used. Everything raises StoreUnavailable when the database cannot be reached or written; the
+    constructor raises ConfigError for a URL that cannot work and MissingDependency when PostgreSQL's driver is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self.place = self.url.render_as_string(hide_password=True)
+        self._engine = self._open()
+        writers = 1 if self.sqlite else _CONNECTIONS
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="store")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+
+    def _open(self) -> Engine:
+        options: dict[str, Any] = {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        try:
+            engine = create_engine(self.url, pool_size=8, max_overflow=8, pool_timeout=10, **options)
+        except ImportError as e:
+            raise MissingDependency(
+                "The driver for PostgreSQL is not installed.", hint="Run: .venv/bin/pip install -e '.[cluster]'"
+            ) from e
+        if self.sqlite:
+            event.listen(engine, "connect", _prepare)
+            event.listen(engine, "begin", _begin)
+        return engine
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction that may write: committed at the end, rolled back when something is raised inside."""
+        with self._translated(), self._engine.begin() as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only reads; on SQLite it never waits for the writer, nor the writer for it."""
+        with self._translated(), self._engine.connect() as connection:
+            session = connection.execution_options(**({_READING: True} if self.sqlite else {"postgresql_readonly": True}))
+            with session.begin():
+                yield session
+
+    async def run(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`function(session, …)` in one writing transaction, in the store's own threads (one writer for SQLite).
+
+        A cancelled caller stops waiting; the transaction itself runs to its end.
+        """
+        return await self._in(self._writers, self.begin, lambda session: function(session, *args, **kwargs))
+
+    async def query(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, in a transaction that only reads: a slow search holds up no writer."""
+        return await self._in(self._readers, self.read, lambda session: function(session, *args, **kwargs))
+
+    async def _in(self, threads: ThreadPoolExecutor, transaction: Any, work: Callable[[Connection], T]) -> T:
+        def whole() -> T:
+            with transaction() as session:
+                return work(session)
+
+        try:
+            future = asyncio.get_running_loop().run_in_executor(threads, whole)
+        except RuntimeError as e:  # after close()
+            raise StoreUnavailable("The database is closed.") from e
+        return await future
+
+    def migrate(self) -> None:
+        """Bring the schema up to date, in one transaction; of two processes that start at once, one waits for the other."""
+        from hunyuanocr.store.migrations import upgrade  # noqa: PLC0415 -- Alembic is needed at the start only
+
+        if self.sqlite:
+            self._make_folder()
+        with self.begin() as session:
+            upgrade(session)
+
+    def _make_folder(self) -> None:
+        folder = Path(str(self.url.database)).absolute().parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise StoreUnavailable(
+                f"The folder {folder} of the database cannot be made: {e.strerror}.",
+                hint="Give this program's user the right to write there, or choose another folder with the setting 'data'.",
+            ) from e
+
+    def scrub(self) -> None:
+        """After deletions: SQLite's log, which still has the deleted pages, is written back and cut. Best effort, never waits."""
+        if not self.sqlite:
+            return
+        with self._translated(), self._engine.connect() as connection:
+            raw = connection.connection.cursor()
+            raw.execute("PRAGMA busy_timeout=0")
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            raw.close()
+
+    def close(self) -> None:
+        """End the threads, after what they have begun, and give the connections back. May be called twice."""
+        for threads in (self._writers, self._readers):
+            threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """The driver's troubles as StoreUnavailable; mistakes in our own statements stay what they are."""
+        try:
+            yield
+        except PoolTimeout as e:
+            raise StoreUnavailable("The database has no connection free.") from e
+        except DBAPIError as e:
+            known = failure(e, self.place)
+            if known is None:
+                raise
+            raise known from e
+
+
+def _url(text: str) -> URL:
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as e:
+        raise ConfigError("The setting 'store.url' is no database URL.", hint="See docs/records.md for its form.") from e
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ConfigError(f"Databases of the kind '{backend}' are not supported.", hint="Use sqlite:///… or postgresql://….")
+    if url.database in (None, "", ":memory:"):
+        raise ConfigError("A SQLite database needs a file.", hint="Write sqlite:///folder/file.db.")
+    return url.set(drivername="sqlite+pysqlite")
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself: `_begin` does
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    reading = bool(connection.get_execution_options().get(_READING))
+    connection.exec_driver_sql(f"PRAGMA query_only={int(reading)}")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -1,0 +1,38 @@
+"""The schema's history (Alembic), run inside a transaction of ours: `upgrade(session)`.
+
+A new revision: a file in `versions/` with `revision`, `down_revision` (the one before), `upgrade()` and `downgrade()`, in plain
+`op.…` calls that never import the tables, which go on changing. New tables join `store.tables.metadata`, from a file of their own
+if they like, which `MODULES` names: a test compares migrations and tables.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+MODULES = ("hunyuanocr.store.tables",)  # where tables are declared
+_LOCK = 7_240_117  # PostgreSQL's number of our lock: any one, always the same
+
+
+def config(session: Connection | None = None) -> Config:
+    """Alembic's settings: the folder, and the connection that it shall use."""
+    made = Config()
+    made.set_main_option("script_location", str(Path(__file__).parent))
+    made.set_main_option("path_separator", "os")
+    made.attributes["session"] = session
+    return made
+
+
+def upgrade(session: Connection, revision: str = "head") -> None:
+    """Bring the schema to `revision`. The caller's transaction holds the lock: SQLite's by BEGIN IMMEDIATE, PostgreSQL's here."""
+    if session.dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    command.upgrade(config(session), revision)
+
+
+def downgrade(session: Connection, revision: str) -> None:
+    """Back to `revision`; for tests, and for a person who goes back to an older version."""
+    command.downgrade(config(session), revision)
