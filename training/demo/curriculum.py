@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
-from functools import lru_cache
 
-from hunyuanocr import prompts
+from hunyuanocr.finetune import questions
 from hunyuanocr.finetune.samples import Sample
-from hunyuanocr.instructions import understand
-from hunyuanocr.output.spotting import SCALE
 from training.demo import words
 from training.demo.content import Receipt, dense, noise, receipt
 from training.demo.pages import STEP, Page, draw
@@ -56,7 +52,7 @@ class Curriculum:
 
 def turns(page: Page, rng: random.Random, places: float = 0.5) -> tuple[tuple[str, str], ...]:
     """What is asked about a page: its text or its runs with their places, and fields, one question of one and one of several."""
-    reading = (prompts.TEXT, page.text) if rng.random() >= places else (prompts.SPOTTING, spotted(page))
+    reading = questions.text(page.rows) if rng.random() >= places else questions.spotting(page.runs, *_size(page))
     if len(page.rows) == 1 and rng.random() < 0.6:
         return (reading,)
     return reading, extraction(page, rng, 1), extraction(page, rng, rng.randint(2, 4))
@@ -64,13 +60,7 @@ def turns(page: Page, rng: random.Random, places: float = 0.5) -> tuple[tuple[st
 
 def spotted(page: Page) -> str:
     """The official form, `text(x1,y1),(x2,y2)` a run."""
-    tall, wide = page.image.shape[:2]
-    written = []
-    for text, (left, top, right, bottom) in page.runs:
-        x1, x2 = (round(min(max(x / wide, 0), 1) * SCALE) for x in (left, right))
-        y1, y2 = (round(min(max(y / tall, 0), 1) * SCALE) for y in (top, bottom))
-        written.append(f"{text}({x1},{y1}),({x2},{y2})")
-    return "".join(written)
+    return questions.spotting(page.runs, *_size(page))[1]
 
 
 def extraction(page: Page, rng: random.Random, count: int) -> tuple[str, str]:
@@ -84,10 +74,13 @@ def extraction(page: Page, rng: random.Random, count: int) -> tuple[str, str]:
             names.append(name)
     keys = [rng.choice(words.ASKED[name]) if name in words.ASKED and rng.random() < 0.35 else name for name in names]
     found = {key: page.fields[name][0] if name in page.fields else None for key, name in zip(keys, names, strict=True)}
-    return asked(tuple(keys)), json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    return questions.extraction(found)
 
 
-@lru_cache(maxsize=1 << 15)
-def asked(keys: tuple[str, ...]) -> str:
-    """The prompt for these keys, as serving builds it."""
-    return prompts.ask(understand(fields=list(keys))).prompt
+asked = questions.asked
+
+
+def _size(page: Page) -> tuple[int, int]:
+    """(width, height)"""
+    tall, wide = page.image.shape[:2]
+    return wide, tall
