@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import torch
 from hunyuanocr.errors import WeightsBroken
 
 KEPT = 2
+log = logging.getLogger(__name__)
+_DAMAGE = (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError, pickle.UnpicklingError)  # what reading it may raise
 
 
 @dataclass
@@ -28,29 +32,34 @@ class Progress:
 
 
 def write(folder: Path, progress: Progress, parts: dict[str, Any]) -> Path:
-    """Write a state (`state_dict`s by name) and forget all but the newest."""
+    """Write a state (`state_dict`s by name) and forget all but the newest; later ones are of a run that cannot be read."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"state-{progress.step:08d}.pt"
     part = file.with_suffix(".part")
     torch.save({"progress": vars(progress), "random": torch.get_rng_state(), **parts}, part)
     part.replace(file)
-    for old in _files(folder)[:-KEPT]:
-        old.unlink()
+    kept = [old for old in _files(folder) if old.name <= file.name][-KEPT:]
+    for old in _files(folder):
+        if old not in kept:
+            old.unlink()
     return file
 
 
 def newest(folder: Path) -> tuple[Progress, dict[str, Any]] | None:
-    """The newest state of the folder, None where there is none. Raises WeightsBroken where it cannot be read."""
+    """The newest state of the folder that can be read, None where there is no state. Raises WeightsBroken where none can be."""
     files = _files(folder)
-    if not files:
-        return None
-    try:
-        found = torch.load(files[-1], weights_only=True, map_location="cpu")
-        progress = Progress(**found.pop("progress"))
-        torch.set_rng_state(found.pop("random"))
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError) as e:
-        raise WeightsBroken(f"{files[-1]} cannot be read: {e}.", hint="Delete it: the state before it is used then.") from e
-    return progress, found
+    for file in reversed(files):
+        try:
+            found = torch.load(file, weights_only=True, map_location="cpu")
+            progress = Progress(**found.pop("progress"))
+            torch.set_rng_state(found.pop("random"))
+        except _DAMAGE as e:
+            log.warning("%s cannot be read (%s): the state before it is used.", file, str(e).partition("\n")[0][:200])
+        else:
+            return progress, found
+    if files:
+        raise WeightsBroken(f"None of the {len(files)} states in {folder} can be read.", hint="Delete them to begin anew.")
+    return None
 
 
 def _files(folder: Path) -> list[Path]:

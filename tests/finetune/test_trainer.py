@@ -50,9 +50,7 @@ def trainer(checkpoint: Path, folder: Path, levels: tuple[Level, ...] = LEVELS, 
     torch.manual_seed(5)
     head = SlotHead(64, torch.tensor([processor.tokenizer.convert_tokens_to_ids(c) for c in "ab"]))
     recipe = Recipe(levels=levels, **({"rate": 3e-3, "warmup": 2} | settings))
-    return Trainer(
-        model.load(checkpoint), Shades(), collator=Collator(processor, "ab"), recipe=recipe, folder=folder, head=head
-    )
+    return Trainer(model.load(checkpoint), Shades(), collator=Collator(processor, "ab"), recipe=recipe, folder=folder, head=head)
 
 
 def test_the_losses_fall(checkpoint: Path, tmp_path: Path) -> None:
@@ -150,23 +148,34 @@ def test_pictures_of_two_sizes_are_refused(checkpoint: Path) -> None:
         Collator(Processor(checkpoint))(samples)
 
 
-def test_states_are_kept_twice_and_a_broken_one_is_told(tmp_path: Path) -> None:
+def states(folder: Path, *steps: int) -> list[Path]:
+    for step in steps:
+        state.write(folder, state.Progress(step=step, curve=[(1, 0, 2.0, 3.0)]), {"model": {"w": torch.full((200,), step)}})
+    return sorted(folder.iterdir())
+
+
+def test_states_are_kept_twice(tmp_path: Path) -> None:
     assert state.newest(tmp_path) is None
-    for step in (1, 2, 3):
-        state.write(tmp_path, state.Progress(step=step, curve=[(1, 0, 2.0, 3.0)]), {"model": {"w": torch.ones(2)}})
-    assert len(list(tmp_path.iterdir())) == 2
+    assert [file.name for file in states(tmp_path, 1, 2, 3)] == ["state-00000002.pt", "state-00000003.pt"]
     found = state.newest(tmp_path)
     assert found is not None
     assert found[0].step == 3
     assert found[0].curve == [(1, 0, 2.0, 3.0)]
-    newest = tmp_path / "state-00000003.pt"
-    newest.write_bytes(newest.read_bytes()[:100])
-    with pytest.raises(WeightsBroken, match="cannot be read"):
-        state.newest(tmp_path)
-    newest.unlink()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: data[:-40], lambda data: b"", lambda data: b"no state"])
+def test_the_state_before_a_broken_one_is_used(tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
+    older, newer = states(tmp_path, 2, 7)
+    newer.write_bytes(damage(newer.read_bytes()))
     found = state.newest(tmp_path)
     assert found is not None
-    assert found[0].step == 2
+    assert (found[0].step, float(found[1]["model"]["w"][0])) == (2, 2.0)
+    assert f"{newer} cannot be read" in caplog.text
+    assert [file.name for file in states(tmp_path, 5)] == [older.name, "state-00000005.pt"], "the broken one is gone"
+    for file in tmp_path.iterdir():
+        file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(WeightsBroken, match="None of the 2 states"):
+        state.newest(tmp_path)
 
 
 @pytest.mark.parametrize(
