@@ -9,7 +9,9 @@ committed when they return and rolled back when they raise.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,7 +43,8 @@ _READING = "hunyuanocr_reading"
 class Database:
     """One database. `url` is SQLAlchemy's: `sqlite:///folder/file.db` or `postgresql://user:password@host/name`.
 
-    Nothing is opened before it is used. Everything raises StoreUnavailable when the database cannot be reached or written; the
+    Nothing is opened before it is used, and the first use brings the schema up to date: a database that comes back later is taken
+    up then. Everything raises StoreUnavailable when the database cannot be reached or written; the
     constructor raises ConfigError for a URL that cannot work and MissingDependency when PostgreSQL's driver is not installed.
     """
 
@@ -50,6 +53,8 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.place = self.url.render_as_string(hide_password=True)
         self._engine = self._open()
+        self._migrated = False
+        self._migrating = threading.Lock()
         writers = 1 if self.sqlite else _CONNECTIONS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="store")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
@@ -57,7 +62,7 @@ class Database:
     def _open(self) -> Engine:
         options: dict[str, Any] = {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
         try:
-            engine = create_engine(self.url, pool_size=8, max_overflow=8, pool_timeout=10, **options)
+            engine = create_engine(self.url, pool_size=8, max_overflow=8, pool_timeout=10, json_serializer=_json, **options)
         except ImportError as e:
             raise MissingDependency(
                 "The driver for PostgreSQL is not installed.", hint="Run: .venv/bin/pip install -e '.[cluster]'"
@@ -70,12 +75,14 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """One transaction that may write: committed at the end, rolled back when something is raised inside."""
+        self._up_to_date()
         with self._translated(), self._engine.begin() as session:
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One transaction that only reads; on SQLite it never waits for the writer, nor the writer for it."""
+        self._up_to_date()
         with self._translated(), self._engine.connect() as connection:
             session = connection.execution_options(**({_READING: True} if self.sqlite else {"postgresql_readonly": True}))
             with session.begin():
@@ -103,14 +110,25 @@ class Database:
             raise StoreUnavailable("The database is closed.") from e
         return await future
 
+    def _up_to_date(self) -> None:
+        if self._migrated:
+            return
+        with self._migrating:
+            if not self._migrated:
+                self.migrate()
+
     def migrate(self) -> None:
-        """Bring the schema up to date, in one transaction; of two processes that start at once, one waits for the other."""
+        """Bring the schema up to date, in one transaction; of two processes that start at once, one waits for the other.
+
+        Called by the first use. Raises ConfigError when the database is from a newer version of this program.
+        """
         from hunyuanocr.store.migrations import upgrade  # noqa: PLC0415 -- Alembic is needed at the start only
 
         if self.sqlite:
             self._make_folder()
-        with self.begin() as session:
+        with self._translated(), self._engine.begin() as session:
             upgrade(session)
+        self._migrated = True
 
     def _make_folder(self) -> None:
         folder = Path(str(self.url.database)).absolute().parent
@@ -166,6 +184,10 @@ def _url(text: str) -> URL:
     if url.database in (None, "", ":memory:"):
         raise ConfigError("A SQLite database needs a file.", hint="Write sqlite:///folder/file.db.")
     return url.set(drivername="sqlite+pysqlite")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _prepare(connection: Any, _: Any) -> None:

@@ -82,10 +82,12 @@ values = Table(
     Column("record_id", Id, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("owner", Owner, nullable=False),
-    Column("name", String(400), nullable=False),
+    Column("key", String(200), nullable=False),  # of the answer: `items`
+    Column("name", String(400), nullable=False),  # `items.amount`; of a plain field the key itself
     Column("value", Text, nullable=False),  # as printed
     Column("normalized", Text),  # as text: '36.80', '2026-11-20'
     Index(None, "owner", "name", "record_id"),
+    Index(None, "owner", "key"),
 )  # fmt: skip
 
 # What HQ has not got yet; written in the record's own transaction, and gone when HQ has it, or with its record.

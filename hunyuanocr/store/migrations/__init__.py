@@ -11,7 +11,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
+
+from hunyuanocr.errors import ConfigError
 
 MODULES = ("hunyuanocr.store.tables",)  # where tables are declared
 _LOCK = 7_240_117  # PostgreSQL's number of our lock: any one, always the same
@@ -30,7 +33,12 @@ def upgrade(session: Connection, revision: str = "head") -> None:
     """Bring the schema to `revision`. The caller's transaction holds the lock: SQLite's by BEGIN IMMEDIATE, PostgreSQL's here."""
     if session.dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    command.upgrade(config(session), revision)
+    try:
+        command.upgrade(config(session), revision)
+    except CommandError as e:  # a revision that this version does not know
+        raise ConfigError(
+            f"The database is from a newer version of this program ({e}).", hint="Update the program, or restore a backup."
+        ) from e
 
 
 def downgrade(session: Connection, revision: str) -> None:

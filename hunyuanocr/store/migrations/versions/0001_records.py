@@ -30,6 +30,7 @@ def upgrade() -> None:
         _of_record(),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("owner", _OWNER, nullable=False),
+        sa.Column("key", sa.String(200), nullable=False),
         sa.Column("name", sa.String(400), nullable=False),
         sa.Column("value", sa.Text, nullable=False),
         sa.Column("normalized", sa.Text),
@@ -37,6 +38,7 @@ def upgrade() -> None:
         _to_record("record_values"),
     )
     op.create_index("ix_record_values_owner_name_record_id", "record_values", ["owner", "name", "record_id"])
+    op.create_index("ix_record_values_owner_key", "record_values", ["owner", "key"])
     op.create_table(
         "outbox",
         _of_record(),

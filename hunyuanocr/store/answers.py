@@ -1,0 +1,37 @@
+"""A Result as JSON, and back: what records and jobs keep. `api.schemas.OcrAnswer.of(unpack(…))` is the wire format again."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from hunyuanocr.types import Result
+
+
+@cache
+def _adapter() -> TypeAdapter[Result]:
+    return TypeAdapter(Result)
+
+
+def pack(result: Result) -> dict[str, Any]:
+    """The whole Result in plain JSON values that every database takes (see `clean`)."""
+    packed: dict[str, Any] = clean(_adapter().dump_python(result, mode="json"))
+    return packed
+
+
+def unpack(packed: dict[str, Any]) -> Result:
+    """The Result again. Keys of newer versions are ignored, and defaults fill what older ones did not have."""
+    return _adapter().validate_python(packed)
+
+
+def clean(value: Any) -> Any:
+    """PostgreSQL takes no NUL in text, and nobody takes half a surrogate pair: both become U+FFFD."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {clean(key): clean(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(part) for part in value]
+    return value
