@@ -122,6 +122,21 @@ class StoreSettings(Group):
     )
 
 
+class WatchSettings(Group):
+    """A folder whose new pictures are read by themselves."""
+
+    folder: Path | None = Field(None, description="Folder whose new pictures the server reads; none watches nothing.")
+    instruction: str = Field("", max_length=4000, description="What is wanted of them, in free words; empty reads all text.")
+    results: Path | None = Field(
+        None, description="Folder for the answers, which must exist; none puts each beside its picture in done/."
+    )
+    csv: bool = Field(False, description="Write the fields of each picture as a CSV file too.")
+    subfolders: bool = Field(False, description="Watch the folders in it as well.")
+    interval_s: float = Field(
+        2.0, gt=0, description="Seconds between two looks; a file that did not change in between is complete."
+    )
+
+
 class Settings(BaseSettings):
     """Every setting of the appliance."""
 
@@ -145,6 +160,7 @@ class Settings(BaseSettings):
     vllm: VllmSettings = VllmSettings()
     pipeline: PipelineSettings = PipelineSettings()
     store: StoreSettings = StoreSettings()
+    watch: WatchSettings = WatchSettings()
 
     @property
     def database_url(self) -> str:

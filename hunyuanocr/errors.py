@@ -153,6 +153,13 @@ class ReaderFailed(HunyuanOcrError):
     hint = "Try again; if this picture fails again, keep it and report it."
 
 
+class ReaderCrashed(ReaderFailed):
+    """The whole process died while this picture was read, again and again."""
+
+    code = "reader_crashed"
+    hint = "Keep this picture and report it; it is not tried again."
+
+
 class DeadlineExceeded(HunyuanOcrError):
     """The answer did not come in time; the work was cancelled."""
 
