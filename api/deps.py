@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.together import Services
 
 T = TypeVar("T")
 
@@ -25,6 +26,11 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
 def _owner(request: Request) -> str:
     """Whose request it is; everyone is 'local' until keys and users come."""
     return "local"
@@ -32,6 +38,7 @@ def _owner(request: Request) -> str:
 
 ThePipeline = Annotated[Pipeline, Depends(_pipeline)]
 TheSettings = Annotated[Settings, Depends(_settings)]
+TheServices = Annotated[Services, Depends(_services)]
 TheOwner = Annotated[str, Depends(_owner)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
+from fastapi import Request
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.patterns import is_safe
@@ -133,5 +134,18 @@ class OcrRequest(BaseModel):
             json_schema_extra={"enum": [*t.Evidence]},
         ),
     ] = "fast"
+    device: Annotated[
+        Annotated[str, Field(max_length=200)] | None,
+        BeforeValidator(_encodable),
+        Field(examples=["收银台1"], description="Who sends it, so that its records are found. Or the header `X-Device`."),
+    ] = None
     response: Literal["full", "fields"] = Field("full", description="`fields` answers the fields object alone.")
     stream: bool = Field(False, description="Not served by this route yet: true is refused.")  # fmt: skip
+
+
+def device_of(request: Request, wanted: OcrRequest) -> str | None:
+    """The device that a request names: in its body, or in the header `X-Device` (UTF-8; what is longer is cut)."""
+    if wanted.device is not None:
+        return wanted.device
+    given = request.headers.get("x-device", "").encode("latin-1").decode("utf-8", "replace").strip()
+    return given[:200] or None

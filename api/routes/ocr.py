@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from api.deps import TheOwner, ThePipeline, TheSettings, while_connected
-from api.params import OcrRequest
+from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_connected
+from api.params import OcrRequest, device_of
 from api.reading import read_upload
 from api.schemas import ErrorAnswer, OcrAnswer, fields_of
 from hunyuanocr.errors import InvalidValue
@@ -51,7 +51,9 @@ router = APIRouter(tags=["ocr"])
     "/v1/ocr", response_model=OcrAnswer, openapi_extra={"requestBody": _bodies()}, summary="Read one picture or document",
     responses={status: {"model": ErrorAnswer, "description": words} for status, words in _FAILURES.items()},
 )  # fmt: skip
-async def ocr(request: Request, pipeline: ThePipeline, settings: TheSettings, owner: TheOwner) -> Response:
+async def ocr(
+    request: Request, pipeline: ThePipeline, services: TheServices, settings: TheSettings, owner: TheOwner
+) -> Response:
     """Send a picture and say what is wanted; get text, fields with the place each stands at, and lines with boxes.
 
     Multipart with `file` (or `image`, `image_file`), or JSON with base64 in `image` (or `file`).
@@ -63,6 +65,10 @@ async def ocr(request: Request, pipeline: ThePipeline, settings: TheSettings, ow
         raise InvalidValue("'stream' is not served by this route yet.", hint="Leave 'stream' out; the answer comes whole.")
     reading = Reading(upload.data, await _task(wanted), owner=owner)
     result = await while_connected(request, pipeline.run(reading))
+    result = await services.recorder.record(
+        result, owner=owner, source="ocr", instruction=wanted.instruction or "", device=device_of(request, wanted),
+        image=upload.data,
+    )  # fmt: skip
     if wanted.response == "fields":
         return JSONResponse(fields_of(result))
     return Response(OcrAnswer.of(result).model_dump_json(), media_type="application/json")

@@ -51,7 +51,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self.place = self.url.render_as_string(hide_password=True)
+        self.place = self.url.render_as_string(hide_password=True)  # for logs
         self._engine = self._open()
         self._migrated = False
         self._migrating = threading.Lock()
@@ -165,7 +165,7 @@ class Database:
         except PoolTimeout as e:
             raise StoreUnavailable("The database has no connection free.") from e
         except DBAPIError as e:
-            known = failure(e, self.place)
+            known = failure(e)
             if known is None:
                 raise
             raise known from e

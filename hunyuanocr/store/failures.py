@@ -37,7 +37,7 @@ _POSTGRES = {  # SQLSTATE, or its class (postgresql.org/docs/current/errcodes-ap
 _AWAY = ("The database server cannot be reached", "Look at the network, whether the server runs, and at 'store.url'.")
 
 
-def failure(error: DBAPIError, place: str) -> StoreUnavailable | None:
+def failure(error: DBAPIError) -> StoreUnavailable | None:
     """The error a client gets; None where the driver complains of something that is our own mistake."""
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
@@ -51,4 +51,4 @@ def failure(error: DBAPIError, place: str) -> StoreUnavailable | None:
             known = _POSTGRES.get(state) or _POSTGRES.get(state[:2])
     if known is None:
         return None
-    return StoreUnavailable(f"{known[0]} ({place}).", hint=known[1])
+    return StoreUnavailable(f"{known[0]}.", hint=known[1])

@@ -1,0 +1,115 @@
+"""Every answer becomes a record; where the store is down, the answer says so and goes out all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.store import records
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.entries import Source, entry
+from hunyuanocr.store.pictures import Pictures
+from hunyuanocr.store.records import Entry
+from hunyuanocr.types import Notice, Result
+
+log = logging.getLogger(__name__)
+
+_WAIT_S = 5.0  # an answer never waits longer for its record
+_REST_S = 5.0  # after a failure: answers in between do not wait at all
+
+
+def wall_clock() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+class Recorder:
+    """Writes records; one for all of the appliance. Without a database (`store.enabled` off) it keeps nothing and says nothing.
+
+    `trouble` is why the latest record could not be written, None while all is well. `floor` is a moment that has certainly been:
+    a clock that stands before it (an empty battery) is not believed.
+    """
+
+    def __init__(self, database: Database | None, settings: Settings, *, clock: Callable[[], datetime] = wall_clock) -> None:
+        self.database = database
+        self.pictures = Pictures(settings.data / "images")
+        self.trouble: str | None = None
+        self.floor = datetime.min.replace(tzinfo=UTC)
+        self._clock = clock
+        self._keeps_images = settings.store.keep_images
+        self._rested_at = 0.0
+
+    def now(self) -> datetime:
+        """The time of a record made now."""
+        return max(self._clock(), self.floor)
+
+    async def record(
+        self, result: Result, *, owner: str, source: Source, instruction: str = "", device: str | None = None,
+        image: bytes | None = None,
+    ) -> Result:  # fmt: skip
+        """Keep this answer and give it back: unchanged, or with the notice `not_recorded`. Never raises; takes five seconds at most.
+
+        A record has its Result's id, and is written once however often this is called. `image` is what was sent, and is kept
+        only if the owner keeps pictures. The outbox of the sync is written along. Nothing else is needed. Who keeps rows of
+        his own that must stand and fall with the record calls `prepare`, and `write` inside his own transaction.
+        """
+        if self.database is None:
+            return result
+        if time.monotonic() < self._rested_at:
+            return _unrecorded(result, self.trouble or "")
+        try:
+            prepared = await asyncio.to_thread(
+                self.prepare, result, owner=owner, source=source, instruction=instruction, device=device
+            )
+            async with asyncio.timeout(_WAIT_S):
+                kept = await self.database.run(self.write, prepared, image)
+        except TimeoutError:
+            return self._failed(result, f"The database did not answer within {_WAIT_S:g} seconds.")
+        except HunyuanOcrError as e:
+            return self._failed(result, f"{e.message} {e.hint}")
+        except Exception:  # a mistake of ours: what has been read is not lost for it
+            log.exception("The record %s could not be written.", result.id)
+            return self._failed(result, "Something broke inside.")
+        self.trouble = None
+        return result if kept else _with(result, "image_not_kept", "The picture could not be kept; the record has none.")
+
+    def prepare(self, result: Result, *, owner: str, source: Source, instruction: str = "", device: str | None = None) -> Entry:
+        """What `write` takes; may take milliseconds for a long document, and needs no database."""
+        return entry(result, owner=owner, created_at=self.now(), source=source, instruction=instruction, device=device)
+
+    def write(self, session: Connection, prepared: Entry, image: bytes | None = None) -> bool:
+        """Insert the record inside the caller's transaction, once. False when its picture could not be kept: the record is."""
+        kept = True
+        if image is not None and self._keeps_images:
+            records.lock_pictures(session)
+            try:
+                name = self.pictures.keep(image)
+                prepared = replace(prepared, record=replace(prepared.record, image=name))
+            except OSError as e:
+                log.error("A picture could not be kept: %s", e)
+                kept = False
+        records.insert(session, prepared)
+        return kept
+
+    def _failed(self, result: Result, why: str) -> Result:
+        if self.trouble is None:
+            log.error("Answers are not recorded: %s", why)
+        self.trouble = why
+        self._rested_at = time.monotonic() + _REST_S
+        return _unrecorded(result, why)
+
+
+def _unrecorded(result: Result, why: str) -> Result:
+    return _with(result, "not_recorded", f"This answer was not recorded. {why}".strip())
+
+
+def _with(result: Result, code: str, message: str) -> Result:
+    return replace(result, notices=(*result.notices, Notice(code, message)))

@@ -1,0 +1,57 @@
+"""All that runs beside the requests, made from the settings and started and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sqlalchemy import Connection, text
+
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.recording import Recorder
+from hunyuanocr.store.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class Services:
+    """One set for the process: the apps on both ports share it. `database` is None where the store is switched off.
+
+    Raises ConfigError and MissingDependency when the settings of the store cannot work.
+    """
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self.database = Database(settings.database_url) if settings.store.enabled else None
+        self.recorder = Recorder(self.database, settings)
+        self._opening: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin; returns at once, also where the database does not answer."""
+        self._opening = asyncio.create_task(self._open())
+
+    async def _open(self) -> None:
+        """A trouble is told at the start, and not by the first request."""
+        if self.database is None:
+            return
+        try:
+            await self.database.query(_look)
+        except HunyuanOcrError as e:
+            self.recorder.trouble = f"{e.message} {e.hint}"
+            log.error("%s: %s", self.database.place, self.recorder.trouble)
+
+    async def stop(self) -> None:
+        """No new work is begun; called before the pipeline closes."""
+
+    async def close(self) -> None:
+        """The end, after the pipeline's: what was read has been recorded."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        if self.database is not None:
+            await asyncio.to_thread(self.database.close)
+
+
+def _look(session: Connection) -> None:
+    session.execute(text("SELECT 1"))

@@ -1,0 +1,158 @@
+"""Records: one for every answer. Each function runs inside a transaction (`Database.run`, `Database.query`), session first.
+
+Nobody sees another owner's records: every function asks for the owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, select, text, tuple_, update
+
+from hunyuanocr.store.matching import Search, conditions
+from hunyuanocr.store.tables import outbox, records, results, values
+
+Packed = dict[str, Any]
+_PICTURES = 7_240_118  # PostgreSQL's number of the pictures' lock
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a field, for searching: `key` is the answer's, `name` goes down into rows (`items.amount`)."""
+
+    key: str
+    name: str
+    value: str
+    normalized: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of one answer. `confidence` is the lines' mean and `confidence_min` their least; None where there is none."""
+
+    id: str
+    owner: str
+    created_at: datetime
+    source: str
+    task: str
+    instruction: str
+    backend: str
+    model: str
+    pages: int
+    text: str
+    fields: Packed
+    warnings: list[Packed]
+    device: str | None = None
+    confidence: float | None = None
+    confidence_min: float | None = None
+    image: str | None = None  # SHA-256 of the kept picture
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record with what stands in tables of its own."""
+
+    record: Record
+    result: Packed
+    values: tuple[Value, ...] = field(default=())
+
+
+_COLUMNS = [records.c[name] for name in Record.__dataclass_fields__]
+
+
+def insert(session: Connection, entry: Entry, *, send: bool = False) -> bool:
+    """Write a record, once: False when its id is there already, and then nothing changes.
+
+    With `send` it is queued for HQ in the same transaction.
+    """
+    r = entry.record
+    if session.scalar(select(records.c.id).where(records.c.id == r.id)) is not None:
+        return False
+    session.execute(records.insert().values({name: getattr(r, name) for name in Record.__dataclass_fields__}))
+    session.execute(results.insert().values(record_id=r.id, owner=r.owner, result=entry.result))
+    if entry.values:
+        session.execute(values.insert(), [
+            {"record_id": r.id, "position": n, "owner": r.owner, "key": v.key, "name": v.name, "value": v.value,
+             "normalized": v.normalized}
+            for n, v in enumerate(entry.values)
+        ])  # fmt: skip
+    if send:
+        session.execute(outbox.insert().values(record_id=r.id, owner=r.owner, queued_at=r.created_at))
+    return True
+
+
+def get(session: Connection, owner: str, id: str) -> tuple[Record, Packed] | None:
+    """A record and its packed Result; None when there is none of this owner's."""
+    query = select(*_COLUMNS, results.c.result).join(results, results.c.record_id == records.c.id)
+    row = session.execute(query.where(records.c.id == id, records.c.owner == owner)).one_or_none()
+    return None if row is None else (_record(row), row.result)
+
+
+def search(session: Connection, wanted: Search, limit: int, after: tuple[datetime, str] | None = None) -> list[Record]:
+    """At most `limit` records, the newest first. `after` is the time and id of the last one of the page before."""
+    return [_record(row) for row in session.execute(_page(session, select(*_COLUMNS), wanted, limit, after))]
+
+
+def search_results(
+    session: Connection, wanted: Search, limit: int, after: tuple[datetime, str] | None = None
+) -> list[tuple[Record, Packed]]:
+    """As `search`, each with its packed Result."""
+    query = select(*_COLUMNS, results.c.result).join(results, results.c.record_id == records.c.id)
+    return [(_record(row), row.result) for row in session.execute(_page(session, query, wanted, limit, after))]
+
+
+def _page(session: Connection, query: Select[Any], wanted: Search, limit: int, after: tuple[datetime, str] | None) -> Select[Any]:
+    query = query.where(*conditions(session, wanted))
+    if after is not None:  # a comparison of rows uses the index; two conditions joined by OR would not
+        query = query.where(tuple_(records.c.created_at, records.c.id) < after)
+    return query.order_by(records.c.created_at.desc(), records.c.id.desc()).limit(limit)
+
+
+def keys(session: Connection, wanted: Search, most: int) -> list[str]:
+    """Keys of the fields that these records have values of, at most `most`, in alphabetical order."""
+    found = select(records.c.id).where(*conditions(session, wanted))
+    query = select(values.c.key).where(values.c.owner == wanted.owner, values.c.record_id.in_(found)).distinct()
+    return list(session.scalars(query.order_by(values.c.key).limit(most)))
+
+
+def remove(session: Connection, owner: str, ids: Sequence[str]) -> list[str]:
+    """Delete records of this owner with all that belongs to them, out of the outbox too. Returns the pictures they named."""
+    mine = (records.c.owner == owner, records.c.id.in_(ids))
+    pictures = session.scalars(select(records.c.image).where(*mine, records.c.image.is_not(None)).distinct()).all()
+    session.execute(delete(records).where(*mine))  # the other tables follow by ON DELETE CASCADE
+    return [picture for picture in pictures if picture is not None]
+
+
+def older(session: Connection, before: datetime, most: int, *, with_image: bool = False) -> list[tuple[str, str]]:
+    """Owners and ids of at most `most` records made before a moment, the oldest first; for the retention."""
+    query = select(records.c.owner, records.c.id).where(records.c.created_at < before)
+    if with_image:
+        query = query.where(records.c.image.is_not(None))
+    return [(row.owner, row.id) for row in session.execute(query.order_by(records.c.created_at).limit(most))]
+
+
+def forget_images(session: Connection, ids: Sequence[str]) -> list[str]:
+    """Keep the records, let go of their pictures, which are returned."""
+    mine = (records.c.id.in_(ids), records.c.image.is_not(None))
+    pictures = session.scalars(select(records.c.image).where(*mine).distinct()).all()
+    session.execute(update(records).where(*mine).values(image=None))
+    return [picture for picture in pictures if picture is not None]
+
+
+def named(session: Connection, pictures: Sequence[str]) -> set[str]:
+    """Those of these pictures that some record still names."""
+    found = session.scalars(select(records.c.image).where(records.c.image.in_(pictures)).distinct())
+    return {picture for picture in found if picture is not None}
+
+
+def lock_pictures(session: Connection) -> None:
+    """Until the end of this transaction nobody else keeps or drops pictures; SQLite's writer is alone anyway."""
+    if session.dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PICTURES})
+
+
+def _record(row: Any) -> Record:
+    return Record(**{name: getattr(row, name) for name in Record.__dataclass_fields__})
