@@ -1,4 +1,6 @@
-"""A plugin of vLLM (entry point group `vllm.general_plugins`): what HunyuanOCR needs on a CPU, and strings that end."""
+"""A plugin of vLLM (entry point group `vllm.general_plugins`): what HunyuanOCR needs on a CPU, and of structured answers strings
+that end and probabilities that are the model's own.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ def register() -> None:
     if current_platform.is_cpu():
         _matrices_in_one_piece()
     _strings_that_end()
+    _probabilities_of_the_model()
 
 
 def _matrices_in_one_piece() -> None:
@@ -70,6 +73,31 @@ def _without_special_tokens(backend: Any) -> tuple[Any, list[bytes]]:
     )  # fmt: skip
     kept = vllm.envs.VLLM_XGRAMMAR_CACHE_MB * 1024 * 1024
     return xgrammar.GrammarCompiler(info, max_threads=8, cache_enabled=True, cache_limit_bytes=kept), tokens
+
+
+def _probabilities_of_the_model() -> None:
+    """vLLM takes a grammar's mask for part of the model's answer, and calls a token certain that had no rival under it.
+
+    Here the sum over all tokens is kept from before the mask, in the first of vLLM's two model runners and without a draft model.
+    Whether it holds the appliance sees by its first answer.
+    """
+    from vllm.v1.sample.sampler import Sampler  # noqa: PLC0415
+    from vllm.v1.structured_output import utils  # noqa: PLC0415
+
+    plain_mask, plain_scores = utils.apply_grammar_bitmask, Sampler.compute_logprobs
+
+    @functools.wraps(plain_mask)
+    def mask(scheduler_output: Any, grammar_output: Any, input_batch: Any, logits: Any) -> None:
+        logits.sum_before_mask = logits.float().logsumexp(-1, keepdim=True)
+        plain_mask(scheduler_output, grammar_output, input_batch, logits)
+
+    @functools.wraps(plain_scores)
+    def scores(logits: Any) -> Any:
+        before = logits.__dict__.pop("sum_before_mask", None)  # of this step only
+        return plain_scores(logits) if before is None else logits.float() - before
+
+    utils.apply_grammar_bitmask = mask
+    Sampler.compute_logprobs = staticmethod(scores)
 
 
 class _Counted:

@@ -44,7 +44,7 @@ class Child:
         socket = self._home / "socket"
         gpu = command.find_gpu(settings.device)
         self._command = command.command(settings, folder, name, socket, gpu)
-        self._environment = command.environment(settings, gpu)
+        self._environment = command.environment(settings, folder, gpu)
         self._probe = probe
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._watching: asyncio.Task[None] | None = None

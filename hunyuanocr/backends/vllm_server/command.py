@@ -87,13 +87,18 @@ def _on_gpu(settings: Settings, folder: Path, gpu: Gpu) -> list[str]:
             f"The GPU has {gpu.memory / _GB:.1f} GB, too few for --vram-gb {gigabytes:g}.", hint="Give less with --vram-gb."
         )
     flags = ["--gpu-memory-utilization", f"{share:.4f}"]
-    if (folder / "dflash").is_dir() and gigabytes >= _LEAST_GB + _DRAFT_GB:
+    if drafts(settings, folder, gpu):
         draft = {"method": "dflash", "model": str(folder / "dflash"), "num_speculative_tokens": 15}
         flags += ["--speculative-config", json.dumps(draft)]
     return flags
 
 
-def environment(settings: Settings, gpu: Gpu | None) -> dict[str, str]:
+def drafts(settings: Settings, folder: Path, gpu: Gpu | None) -> bool:
+    """Whether the draft model of the folder writes ahead: on a GPU, where there is one and room for it."""
+    return gpu is not None and (folder / "dflash").is_dir() and settings.torch.vram_gb >= _LEAST_GB + _DRAFT_GB
+
+
+def environment(settings: Settings, folder: Path, gpu: Gpu | None) -> dict[str, str]:
     """What vLLM finds in its environment: nothing phones home, nothing is looked for on a hub."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HUNYUANOCR_", "VLLM_", "PYTHON", "VIRTUAL_ENV"))}
     own = {
@@ -101,6 +106,8 @@ def environment(settings: Settings, gpu: Gpu | None) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_PLUGINS": "hunyuanocr",
         "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
+    if not drafts(settings, folder, gpu):
+        own["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # in which our plugin keeps the model's own probabilities
     if gpu:
         own["CUDA_VISIBLE_DEVICES"] = str(gpu.index)
     else:

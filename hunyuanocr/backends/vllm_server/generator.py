@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -18,7 +19,11 @@ from hunyuanocr.backends.vllm_server.remote import Remote
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ReaderFailed, ReaderUnavailable
 
+log = logging.getLogger(__name__)
+
 _ATTEMPTS = 2
+_UNLIKELY = "q7ZxJ0wV"  # no model expects it: where it is all that a schema allows, it is certain only under the schema
+_SURE = -0.01
 
 
 class Server(Protocol):
@@ -51,6 +56,7 @@ class VllmGenerator:
         """`folder` has the weights, for an engine of our own. Raises ConfigError and MissingDependency."""
         self.model = folder.resolve().name if folder else "hunyuanocr"
         self._longest = 0
+        self._scored = False  # whether probabilities under a schema are the model's own
         self.server: Server
         if settings.vllm.url is not None:
             self.server = Remote(settings.vllm.url, self._probe)
@@ -75,7 +81,8 @@ class VllmGenerator:
             begun = False
             await self.server.until_ready()
             try:
-                async with aclosing(_stream(self.server.client, body)) as stream:
+                scored = request.schema is None or self._scored
+                async with aclosing(_stream(self.server.client, body, scored=scored)) as stream:
                     async for chunk in stream:
                         begun = True
                         yield chunk
@@ -93,12 +100,17 @@ class VllmGenerator:
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as e:
             raise ReaderFailed(f"The server does not name its model as vLLM does ({type(e).__name__}).") from e
         page = np.full((64, 64, 3), 255, np.uint8)
-        schema = {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"]}  # the first grammar takes seconds
-        request = Generation((page,), "提取图中的文字。", schema, max_tokens=16)
+        schema = {"type": "object", "properties": {"a": {"const": _UNLIKELY}}, "required": ["a"]}
+        request = Generation((page,), "提取图中的文字。", schema, max_tokens=32)  # the first grammar takes seconds
         body = await asyncio.to_thread(wire.body, request, self.model, self._longest)
         async with aclosing(_stream(client, body)) as stream:
-            async for _ in stream:
-                pass
+            tokens = [token async for chunk in stream for token in chunk.tokens]
+        self._scored = sum(token.logprob < _SURE for token in tokens) > 1  # one may come from before a draft model begins
+        if not self._scored:
+            log.warning(
+                "This vLLM tells how likely a token is among those that a schema allows, not how sure the model is: "
+                "extracted values get no confidence. Install scripts/vllm_plugin where it runs."
+            )
 
     async def health(self) -> Health:
         """Ready while the engine answers."""
@@ -109,13 +121,13 @@ class VllmGenerator:
         await self.server.close()
 
 
-async def _stream(client: httpx.AsyncClient, body: bytes) -> AsyncGenerator[TokenChunk, None]:
+async def _stream(client: httpx.AsyncClient, body: bytes, *, scored: bool = True) -> AsyncGenerator[TokenChunk, None]:
     """One request's chunks; leaving it closes the connection, which ends the request in the engine."""
     headers = {"content-type": "application/json"}
     try:
         async with (
             client.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response,
-            aclosing(wire.chunks(response)) as found,
+            aclosing(wire.chunks(response, scored=scored)) as found,
         ):
             async for chunk in found:
                 yield chunk

@@ -28,6 +28,7 @@ from hunyuanocr.types import Usage
 
 _LONGEST = 200  # width : height (or the other way round) that the model takes at most
 _QUICK = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+_IMPOSSIBLE = -9999.0  # the logarithm that vLLM writes for a token that the grammar forbids
 
 
 def body(request: Generation, model: str, longest: int) -> bytes:
@@ -55,6 +56,7 @@ def body(request: Generation, model: str, longest: int) -> bytes:
         # Its first line is a comment that our plugin understands: strings end there.
         grammar = f"# strings {longest_string(request.schema)}\n{ebnf(rules(request.schema))}"
         sent["structured_outputs"] = {"grammar": grammar}
+        sent["top_logprobs"] = 2  # tells a token that the grammar left no rival
     return json.dumps(sent, ensure_ascii=False).encode()
 
 
@@ -69,8 +71,11 @@ def _data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-async def chunks(response: httpx.Response) -> AsyncGenerator[TokenChunk, None]:
-    """The stream's tokens as they come. Raises ReaderUnavailable where the stream breaks off, and what `failure` makes."""
+async def chunks(response: httpx.Response, *, scored: bool = True) -> AsyncGenerator[TokenChunk, None]:
+    """The stream's tokens as they come; without `scored` their probabilities tell nothing.
+
+    Raises ReaderUnavailable where the stream breaks off, and what `failure` makes.
+    """
     if response.status_code != httpx.codes.OK:
         raise failure(response.status_code, _message(await response.aread()))
     async for line in response.aiter_lines():
@@ -81,7 +86,7 @@ async def chunks(response: httpx.Response) -> AsyncGenerator[TokenChunk, None]:
         if "error" in event:  # the status was sent before it went wrong
             raise failure(int(event["error"].get("code") or 500), str(event["error"].get("message")), begun=True)
         if event.get("choices"):
-            chunk = _chunk(event["choices"][0], event.get("usage") or {})
+            chunk = _chunk(event["choices"][0], event.get("usage") or {}, scored)
             if chunk.tokens or chunk.finish_reason:
                 yield chunk
             if chunk.finish_reason:
@@ -89,17 +94,25 @@ async def chunks(response: httpx.Response) -> AsyncGenerator[TokenChunk, None]:
     raise ReaderUnavailable("vLLM ended the answer before it was complete.")
 
 
-def _chunk(choice: Mapping[str, Any], usage: Mapping[str, Any]) -> TokenChunk:
+def _chunk(choice: Mapping[str, Any], usage: Mapping[str, Any], scored: bool) -> TokenChunk:
     reason = choice.get("finish_reason")
     ids = choice.get("token_ids") or []
     scores = (choice.get("logprobs") or {}).get("content") or []
     texts = _texts(str(choice["delta"].get("content") or ""), [str(s["token"]) for s in scores])
     if len(ids) != len(scores):
         raise ReaderFailed("The server does not tell the tokens of its answer: vLLM 0.32 or newer is needed.")
-    tokens = [Token(i, t, float(s["logprob"])) for i, t, s in zip(ids, texts, scores, strict=True)]
+    tokens = [
+        Token(i, t, float(s["logprob"]), forced=not scored or _alone(s)) for i, t, s in zip(ids, texts, scores, strict=True)
+    ]
     if reason == "stop":  # the last one is the end mark, which is no part of the answer
         tokens = tokens[:-1]
     return TokenChunk(tuple(tokens), _finish(reason), Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)))
+
+
+def _alone(score: Mapping[str, Any]) -> bool:
+    """Whether the grammar left this token no rival. Without a grammar no rivals are told."""
+    rivals = score.get("top_logprobs") or []
+    return bool(rivals) and sum(float(r["logprob"]) > _IMPOSSIBLE for r in rivals) <= 1
 
 
 def _finish(reason: str | None) -> Literal["stop", "length"] | None:

@@ -43,6 +43,7 @@ def noise(height: int, width: int, seed: int) -> np.ndarray:
     ([(300, 170)], "检测并识别图片中的文字，将文本坐标格式化输出。", 1.0),
     ([(1300, 900)], "large: scaled down by both", 1.08),
     ([(20, 30)], "small: scaled up by both", 1.3),
+    ([(100, 60), (300, 900)], "wider and lower: what Pillow 13 would scale to other pixels", 1.08),
     ([(64, 96), (64, 64)], "two pictures", 1.08),
     ([], "no picture", 1.08),
 ])  # fmt: skip
@@ -62,6 +63,9 @@ def test_constrained_tokens_are_the_same(vllm, torch_engine, loop, seed):
     one, other = loop.run(write(vllm, request)), loop.run(write(torch_engine, request))
     assert one.finish == other.finish == "stop"
     assert (one.ids, one.text) == (other.ids, other.text)
+    assert [t.forced for t in one.tokens] == [t.forced for t in other.tokens]
+    assert [t.logprob for t in one.tokens] == pytest.approx([t.logprob for t in other.tokens], abs=APART)
+    assert min(t.logprob for t in one.tokens if t.forced) < -1, "not the probabilities under the mask, which are all 1 there"
 
 
 @pytest.mark.long
@@ -75,7 +79,7 @@ def test_constrained_tokens_are_the_same(vllm, torch_engine, loop, seed):
     }),
 ], ids=lambda task: task.kind)  # fmt: skip
 def test_readings_are_the_same(vllm, torch_engine, loop, task):
-    """Of two pages side by side. The confidences of constrained values are apart: see docs/backends.md."""
+    """Of two pages side by side."""
 
     async def both():
         pages = [text_page(["TOTAL 36.80"], 0), text_page(["合计 12.00", "second"], 1)]
@@ -86,3 +90,5 @@ def test_readings_are_the_same(vllm, torch_engine, loop, task):
     assert (one.finish_reason, one.notices) == (other.finish_reason, other.notices)
     assert [(line.text, line.box, line.page) for line in one.lines] == [(line.text, line.box, line.page) for line in other.lines]
     assert [line.confidence for line in one.lines] == pytest.approx([line.confidence for line in other.lines], abs=APART)
+    assert one.confidences == pytest.approx(other.confidences, abs=APART)
+    assert bool(one.confidences) == (task.kind is TaskKind.EXTRACT), "of a value that the grammar left a choice"
