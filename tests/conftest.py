@@ -1,8 +1,15 @@
-"""What every test gets: a data folder that is not the working tree's."""
+"""What every test gets: a data folder that is not the working tree's. And databases for those that ask."""
 
 import os
+import secrets
+import tempfile
+from pathlib import Path
 
+import psycopg
 import pytest
+
+from hunyuanocr.store.database import Database
+from tests import postgres
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,3 +22,36 @@ def _data_folder(tmp_path_factory):
         del os.environ["HUNYUANOCR_DATA"]
     else:
         os.environ["HUNYUANOCR_DATA"] = before
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A real PostgreSQL, or a skip that says what is missing."""
+    if why := postgres.missing():
+        pytest.skip(why)
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders cannot be entered by the user who runs the server
+        folder = Path(place)
+        folder.chmod(0o755)
+        (folder / "data").mkdir(mode=0o700)
+        with postgres.server(folder / "data") as running:
+            yield running
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """The address of an empty database."""
+    name = f"shop_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield postgres_server.url.rsplit("/", 1)[0] + f"/{name}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    """An empty Database of each kind."""
+    url = f"sqlite:///{tmp_path / 'shop.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    made = Database(url)
+    yield made
+    made.close()

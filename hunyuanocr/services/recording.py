@@ -55,7 +55,7 @@ class Recorder:
         self, result: Result, *, owner: str, source: Source, instruction: str = "", device: str | None = None,
         image: bytes | None = None,
     ) -> Result:  # fmt: skip
-        """Keep this answer and give it back: unchanged, or with the notice `not_recorded`. Never raises; takes five seconds at most.
+        """Keep this answer; give it back unchanged, or with the notice `not_recorded`. Never raises, takes five seconds at most.
 
         A record has its Result's id, and is written once however often this is called. `image` is what was sent, and is kept
         only if the owner keeps pictures. The outbox of the sync is written along. Nothing else is needed. Who keeps rows of

@@ -30,11 +30,12 @@ _POSTGRES = {  # SQLSTATE, or its class (postgresql.org/docs/current/errcodes-ap
     "08": ("The database server cannot be reached", "Look at the network and whether the server runs."),
     "57": ("The database server is stopping or starting", "Try again in a moment."),
     "53": ("The database server is short of resources", "Look at its memory and disk."),
-    "28": ("The database server refuses the user or password", "Correct the setting 'store.url'."),
-    "3D": ("The database does not exist on the server", "Make it (createdb), or correct the setting 'store.url'."),
     "42501": ("The database user lacks a right", "Let it create and write tables in this database."),
 }
-_AWAY = ("The database server cannot be reached", "Look at the network, whether the server runs, and at 'store.url'.")
+_AWAY = (  # libpq gives no state before there is a connection
+    "The database server cannot be reached, or refuses us",
+    "Look at the network, whether the server runs, and at user, password and name in 'store.url'.",
+)
 
 
 def failure(error: DBAPIError) -> StoreUnavailable | None:
@@ -45,7 +46,7 @@ def failure(error: DBAPIError) -> StoreUnavailable | None:
         known = next((words for code, words in _SQLITE.items() if name.startswith(code)), None)
     else:
         state = getattr(cause, "sqlstate", None)
-        if state is None:  # psycopg has none where no server answered
+        if state is None:
             known = _AWAY if error.connection_invalidated or type(cause).__name__ == "OperationalError" else None
         else:
             known = _POSTGRES.get(state) or _POSTGRES.get(state[:2])

@@ -1,0 +1,389 @@
+"""The database itself: transactions, threads, migrations, and its failures in words."""
+
+import asyncio
+import importlib
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from hunyuanocr.errors import ConfigError, StoreUnavailable
+from hunyuanocr.store import migrations
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.ids import new_id
+from hunyuanocr.store.tables import metadata, state
+
+
+def note(session, name, value=1):
+    session.execute(state.insert().values(owner="local", name=name, value=value))
+
+
+def names(session):
+    return set(session.scalars(select(state.c.name)))
+
+
+async def test_a_function_runs_in_one_transaction(database):
+    def fails(session):
+        note(session, "lost")
+        raise ValueError("stop")
+
+    await database.run(note, "kept", value={"zh": "合计"})
+    with pytest.raises(ValueError, match="stop"):
+        await database.run(fails)
+    assert await database.query(names) == {"kept"}
+    assert await database.query(lambda s: s.scalar(select(state.c.value))) == {"zh": "合计"}
+
+
+async def test_a_query_cannot_write(database):
+    with pytest.raises(StoreUnavailable):
+        await database.query(note, "never")
+    await database.run(note, "written")  # the connection is the pool's again, and writes
+    assert await database.query(names) == {"written"}
+
+
+async def test_our_own_mistakes_are_not_called_an_unavailable_store(database):
+    await database.run(note, "once")
+    with pytest.raises(IntegrityError):
+        await database.run(note, "once")
+
+
+async def test_the_loop_runs_on_and_readers_do_not_wait_for_the_writer(database):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(session):
+        note(session, "slow")
+        begun.set()
+        assert go_on.wait(60)
+
+    writing = asyncio.create_task(database.run(slow))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)  # the loop runs
+    assert await database.query(names) == set()
+    go_on.set()
+    await writing
+    assert await database.query(names) == {"slow"}
+
+
+async def test_writers_of_one_process_do_not_get_into_each_others_way(database):
+    def add(session):
+        row = session.scalar(select(state.c.value).where(state.c.name == "count").with_for_update())
+        session.execute(state.update().where(state.c.name == "count").values(value=row + 1))
+
+    await database.run(note, "count", value=0)
+    await asyncio.gather(*(database.run(add) for _ in range(40)))
+    assert await database.query(lambda s: s.scalar(select(state.c.value))) == 40
+
+
+def test_a_power_cut_loses_nothing_that_was_committed(tmp_path):
+    """What SQLite promises for these settings; the settings are what we can test."""
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    with database.begin() as session:
+        pragmas = {
+            n: session.exec_driver_sql(f"PRAGMA {n}").scalar()
+            for n in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+        }
+    database.close()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+
+
+def test_what_a_killed_process_committed_is_there(tmp_path):
+    path = tmp_path / "a.db"
+    code = f"""
+import os
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.tables import state
+database = Database("sqlite:///{path}")
+with database.begin() as session:
+    session.execute(state.insert().values(owner="local", name="kept", value=1))
+with database.begin() as session:
+    session.execute(state.insert().values(owner="local", name="lost", value=1))
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
+    database = Database(f"sqlite:///{path}")
+    with database.read() as session:
+        assert names(session) == {"kept"}
+    database.close()
+
+
+async def test_closed(database):
+    await database.run(note, "x")
+    database.close()
+    database.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await database.run(note, "y")
+
+
+def test_migrations_make_the_tables_that_the_code_knows(database):
+    for module in migrations.MODULES:
+        importlib.import_module(module)
+    database.migrate()
+    database.migrate()
+    with database.read() as session:
+        assert compare_metadata(MigrationContext.configure(session, opts={"compare_type": True}), metadata) == []
+
+
+def test_migrations_lead_back_to_nothing_and_here_again(database):
+    database.migrate()
+    with database.begin() as session:
+        note(session, "x")
+        migrations.downgrade(session, "base")
+        assert compare_tables(session) == set()
+        migrations.upgrade(session)
+        assert names(session) == set()
+
+
+def compare_tables(session):
+    from sqlalchemy import inspect
+
+    return set(inspect(session).get_table_names()) - {"alembic_version"}
+
+
+def test_every_row_has_an_owner(database):
+    for module in migrations.MODULES:
+        importlib.import_module(module)
+    assert [t.name for t in metadata.tables.values() if "owner" not in t.c or t.c.owner.nullable] == []
+
+
+def test_a_failed_migration_leaves_what_was(database, monkeypatch):
+    """All or nothing, in SQLite as well."""
+
+    def half(config, revision):
+        session = config.attributes["session"]
+        session.execute(text("CREATE TABLE half (x INTEGER)"))
+        raise RuntimeError("no power")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations.command, "upgrade", half)
+        with pytest.raises(RuntimeError):
+            database.migrate()
+    with database.begin() as session:
+        assert "half" not in compare_tables(session)
+        assert "records" in compare_tables(session)
+
+
+def test_a_database_from_a_newer_version_is_refused(database):
+    with database.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    again = Database(database.url.render_as_string(hide_password=False))
+    with pytest.raises(ConfigError, match="newer version"), again.read():
+        pass
+    again.close()
+
+
+def test_processes_that_start_at_once_migrate_once(database):
+    url = database.url.render_as_string(hide_password=False)
+    code = f"""
+import sys
+from hunyuanocr.store.database import Database
+database = Database({url!r})
+sys.stdin.readline()
+database.migrate()
+database.close()
+"""
+    start = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    ends = [(p.communicate(b"go\n", timeout=100)[1], p.returncode) for p in start]
+    assert ends == [(b"", 0)] * 3
+    with database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+
+
+@pytest.mark.parametrize(("url", "said"), [
+    ("no url at all", "no database URL"), ("mysql://host/name", "mysql"), ("sqlite://", "needs a file"),
+    ("sqlite:///:memory:", "needs a file"), ("oracle+nothing://x", "oracle"),
+])  # fmt: skip
+def test_a_url_that_cannot_work_is_told_at_once(url, said):
+    with pytest.raises(ConfigError, match=said):
+        Database(url)
+
+
+def test_the_password_is_not_shown():
+    database = Database("postgresql://shop:s3cret@127.0.0.1/x")
+    assert "s3cret" not in database.place
+    database.close()
+
+
+def failing(database, *words):
+    """The error and the hint name what is wrong."""
+    with pytest.raises(StoreUnavailable) as caught, database.begin() as session:
+        note(session, new_id(), value="x" * 200_000)
+    assert all(word in f"{caught.value.message} {caught.value.hint}" for word in words), (caught.value.message, caught.value.hint)
+    assert caught.value.retryable
+
+
+def test_disk_full(tmp_path):
+    """A file system of 1 MB where we may mount one; else SQLite's own limit, which gives the same error."""
+    place, mounted = tmp_path / "small", False
+    place.mkdir()
+    if os.geteuid() == 0:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode == 0
+    database = Database(f"sqlite:///{place / 'a.db'}")
+    try:
+        with database.begin() as session:
+            note(session, "before")
+        if not mounted:
+            limited(database)
+        with pytest.raises(StoreUnavailable, match="full") as caught:
+            fill(database)
+        assert "room" in caught.value.hint
+        with database.read() as session:
+            assert "before" in names(session), "what was there can still be read"
+    finally:
+        database.close()
+        if mounted:
+            subprocess.run(["umount", place], check=True)
+
+
+def fill(database):
+    for _ in range(30):
+        with database.begin() as session:
+            note(session, new_id(), value="x" * 100_000)
+
+
+def limited(database):
+    from sqlalchemy import event
+
+    event.listen(database._engine, "begin", lambda c: c.exec_driver_sql("PRAGMA max_page_count=200"))
+
+
+def test_read_only(tmp_path):
+    """By a read-only mount for root, whom file modes do not bind; by file modes for others. Its log cannot be made there."""
+    place = tmp_path / "folder"
+    place.mkdir()
+    database = Database(f"sqlite:///{place / 'a.db'}")
+    with database.begin() as session:
+        note(session, "before")
+    database.close()
+    root = os.geteuid() == 0
+    if root:
+        subprocess.run(["mount", "--bind", place, place], check=True)
+        if subprocess.run(["mount", "-o", "remount,bind,ro", place], capture_output=True).returncode:
+            subprocess.run(["umount", place], check=True)
+            pytest.skip("this machine does not let root mount")
+    else:
+        (place / "a.db").chmod(0o444)
+        place.chmod(0o555)
+    database = Database(f"sqlite:///{place / 'a.db'}")
+    try:
+        failing(database, "written")
+    finally:
+        database.close()
+        if root:
+            subprocess.run(["umount", place], check=True)
+        place.chmod(0o755)
+
+
+def test_locked_by_another_program(tmp_path, monkeypatch):
+    monkeypatch.setattr("hunyuanocr.store.database._PRAGMAS", ("PRAGMA busy_timeout=50",))
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    database.migrate()
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    failing(database, "locked")
+    other.execute("ROLLBACK")
+    other.close()
+    with database.begin() as session:
+        note(session, "after")
+    database.close()
+
+
+def test_damaged_and_missing(tmp_path):
+    (tmp_path / "a.db").write_bytes(b"no database, but long enough to be taken for one" * 100)
+    damaged = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    failing(damaged, "no database", "backup")
+    damaged.close()
+    (tmp_path / "file").touch()
+    nowhere = Database(f"sqlite:///{tmp_path / 'file' / 'a.db'}")
+    failing(nowhere, "folder")
+    nowhere.close()
+
+
+def test_no_server():
+    database = Database("postgresql://shop@127.0.0.1:1/x")
+    failing(database, "cannot be reached", "store.url")
+    database.close()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_refused_by_the_server(database):
+    database.migrate()
+    wrong = Database(database.url.set(database="nobody_made_it").render_as_string(hide_password=False))
+    failing(wrong, "refuses", "store.url")
+    wrong.close()
+    with database.begin() as session:
+        session.execute(text("ALTER ROLE shop SET default_transaction_read_only = on"))
+    other = Database(database.url.render_as_string(hide_password=False))
+    other._migrated = True
+    try:
+        failing(other, "only reads")
+    finally:
+        other.close()
+        with database.begin() as session:
+            session.execute(text("ALTER ROLE shop RESET default_transaction_read_only"))
+
+
+async def test_a_server_that_was_away_is_taken_up_again(postgres_server, postgres_url):
+    database = Database(postgres_url)
+    await database.run(note, "before")
+    postgres_server.stop()
+    with pytest.raises(StoreUnavailable):
+        await database.run(note, "lost")
+    postgres_server.start()
+    await database.run(note, "after")
+    assert await database.query(names) == {"before", "after"}
+    database.close()
+
+
+def test_deleted_words_are_not_in_the_files(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    with database.begin() as session:
+        note(session, "secret", value="diagnosis-4711" * 50)
+        note(session, "other", value="harmless")
+    assert found(tmp_path)
+    with database.begin() as session:
+        session.execute(state.delete().where(state.c.name == "secret"))
+    database.scrub()
+    assert not found(tmp_path)
+    database.close()
+
+
+def found(folder):
+    return [p.name for p in folder.iterdir() if b"diagnosis-4711" in p.read_bytes()]
+
+
+def test_times_are_utc_and_have_a_zone(database):
+    from hunyuanocr.store.tables import outbox, records
+    from tests.store.results import kept
+
+    shanghai = datetime(2026, 11, 20, 20, 0, tzinfo=timezone(timedelta(hours=8)))
+    from hunyuanocr.store.records import insert
+
+    with database.begin() as session:
+        made = kept()
+        insert(session, made)
+        session.execute(outbox.insert().values(record_id=made.record.id, owner="local", queued_at=shanghai))
+        assert session.scalar(select(outbox.c.queued_at)) == datetime(2026, 11, 20, 12, tzinfo=UTC)
+        assert session.scalar(select(outbox.c.queued_at)).tzinfo is UTC
+        assert session.scalar(select(records.c.id).where(records.c.created_at <= shanghai)) == made.record.id
+    with pytest.raises(Exception, match="without a zone"), database.begin() as session:
+        session.execute(outbox.update().values(queued_at=datetime(2026, 1, 1)))
+
+
+def test_ids_sort_by_time():
+    first = new_id()
+    time.sleep(0.002)
+    second = new_id()
+    assert first < second
+    assert len(first) == 32
+    assert first[12] == "7"
+    assert first[16] in "89ab"
+    assert len({new_id() for _ in range(1000)}) == 1000
