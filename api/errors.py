@@ -30,6 +30,9 @@ STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes
     e.StoreUnavailable: 503,
     e.DeadlineExceeded: 504,
 }
+OPENAI_PATH = "/v1/chat/completions"
+_REFUSED = "invalid_request_error"
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CLIENT_GONE = 499  # for the log; nobody is there to read it
 _HTTP = {  # what the framework itself refuses
     400: (e.BadRequest.code, e.BadRequest.hint),
@@ -55,10 +58,23 @@ def body(
     headers: dict[str, str] | None = None, errors: list[dict[str, Any]] | None = None,
 ) -> JSONResponse:  # fmt: skip
     """The one form of every error body."""
-    content = ErrorAnswer(
-        detail=detail, code=code, hint=hint, request_id=getattr(request.state, "request_id", ""), errors=errors
-    ).model_dump(exclude_none=True)
-    return JSONResponse(content, status, headers)
+    told = ErrorAnswer(detail=detail, code=code, hint=hint, request_id=getattr(request.state, "request_id", ""), errors=errors)
+    if request.scope["path"].endswith(OPENAI_PATH):
+        return JSONResponse(openai_error(told, status), status, headers)
+    return JSONResponse(told.model_dump(exclude_none=True), status, headers)
+
+
+def told_later(error: e.HunyuanOcrError, request_id: str) -> ErrorAnswer:
+    """The same body where there is no status any more: in a stream or a socket."""
+    return ErrorAnswer(detail=error.message, code=error.code, hint=error.hint, request_id=request_id, errors=None)
+
+
+def openai_error(told: ErrorAnswer, status: int) -> dict[str, Any]:
+    """The form in which OpenAI's clients look for errors; the hint is in the message, for they show nothing else of it."""
+    message = f"{told.detail} {told.hint} (request {told.request_id})"
+    where = ".".join(map(str, told.errors[0]["loc"])) if told.errors else None
+    return {"error": {"message": message, "type": _OPENAI_TYPES.get(status, "server_error" if status >= 500 else _REFUSED),
+                      "param": where, "code": told.code}}  # fmt: skip
 
 
 def validation_errors(found: list[Any]) -> list[dict[str, Any]]:

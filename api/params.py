@@ -140,7 +140,7 @@ class OcrRequest(BaseModel):
         Field(examples=["收银台1"], description="Who sends it, so that its records are found. Or the header `X-Device`."),
     ] = None
     response: Literal["full", "fields"] = Field("full", description="`fields` answers the fields object alone.")
-    stream: bool = Field(False, description="Not served by this route yet: true is refused.")  # fmt: skip
+    stream: bool = Field(False, description="Server-sent events: pieces of text as they are written, then the answer.")
 
 
 def device_of(request: Request, wanted: OcrRequest) -> str | None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
+from api import sse
 from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_connected
+from api.errors import told_later
 from api.params import OcrRequest, device_of
 from api.reading import read_upload
 from api.schemas import ErrorAnswer, OcrAnswer, fields_of
-from hunyuanocr.errors import InvalidValue
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Request as Reading
-from hunyuanocr.types import Task
+from hunyuanocr.types import Result, Task, TextDelta
 
-_FAILURES = {
+FAILURES = {
     400: "No picture, a damaged one, broken base64, two files, a PDF with a password.",
     413: "Too many bytes, pixels or pages.",
     415: "Neither picture nor PDF, or a content type that is not read here.",
@@ -27,6 +32,16 @@ _FAILURES = {
     503: "The reader is loading or given a rest; come back after `Retry-After` seconds.",
     504: "The answer was not ready in time; the work was cancelled.",
 }
+_EVENTS: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": {"type": "string", "description": "With `stream=true`: events `delta`, `result`, `error`."},
+        "example": 'event: delta\ndata: {"text":"TOTAL 36.80"}\n\nevent: result\ndata: {"id":"…","success":true}\n\n',
+    }
+}
+
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {s: {"model": ErrorAnswer, "description": words} for s, words in FAILURES.items()}
+_ANSWERS[200] = {"content": _EVENTS}
 
 
 def _bodies() -> dict[str, Any]:
@@ -49,29 +64,52 @@ router = APIRouter(tags=["ocr"])
 
 @router.post(
     "/v1/ocr", response_model=OcrAnswer, openapi_extra={"requestBody": _bodies()}, summary="Read one picture or document",
-    responses={status: {"model": ErrorAnswer, "description": words} for status, words in _FAILURES.items()},
+    responses=_ANSWERS,
 )  # fmt: skip
-async def ocr(
-    request: Request, pipeline: ThePipeline, services: TheServices, settings: TheSettings, owner: TheOwner
-) -> Response:
+async def ocr(request: Request, pipeline: ThePipeline, services: TheServices, settings: TheSettings, owner: TheOwner) -> Response:
     """Send a picture and say what is wanted; get text, fields with the place each stands at, and lines with boxes.
 
     Multipart with `file` (or `image`, `image_file`), or JSON with base64 in `image` (or `file`).
-    `response=fields` answers the fields object alone.
+    `response=fields` answers the fields object alone. With `stream=true` the answer is server-sent events: `delta` with a piece
+    of text as it is written (none by a reader that writes all at once), then one `result` with the answer, or one `error`
+    with the body that every error has.
     """
     upload = await read_upload(request, settings.images.max_bytes)
     wanted = upload.wanted
-    if wanted.stream:
-        raise InvalidValue("'stream' is not served by this route yet.", hint="Leave 'stream' out; the answer comes whole.")
     reading = Reading(upload.data, await _task(wanted), owner=owner)
-    result = await while_connected(request, pipeline.run(reading))
-    result = await services.recorder.record(
-        result, owner=owner, source="ocr", instruction=wanted.instruction or "", device=device_of(request, wanted),
-        image=upload.data,
+    record = partial(
+        services.recorder.record, owner=owner, source="ocr", instruction=wanted.instruction or "",
+        device=device_of(request, wanted), image=upload.data,
     )  # fmt: skip
+    if wanted.stream:
+        return await sse.begun(_events(pipeline.stream(reading), record, wanted, request.state.request_id))
+    result = await record(await while_connected(request, pipeline.run(reading)))
+    return Response(_answer(result, wanted), media_type="application/json")
+
+
+def _answer(result: Result, wanted: OcrRequest) -> str:
     if wanted.response == "fields":
-        return JSONResponse(fields_of(result))
-    return Response(OcrAnswer.of(result).model_dump_json(), media_type="application/json")
+        return json.dumps(fields_of(result), ensure_ascii=False)
+    return OcrAnswer.of(result).model_dump_json()
+
+
+async def _events(
+    parts: AsyncGenerator[TextDelta | Result, None], record: Callable[[Result], Awaitable[Result]], wanted: OcrRequest,
+    request_id: str,
+) -> AsyncGenerator[bytes, None]:  # fmt: skip
+    begun = False
+    try:
+        async with aclosing(sse.paced(parts)) as paced:
+            async for part in paced:
+                if isinstance(part, Result):
+                    yield sse.event(_answer(await record(part), wanted), "result")
+                else:
+                    yield sse.KEPT_ALIVE if part is None else sse.event({"text": part.text}, "delta")
+                begun = True
+    except Exception as e:
+        if not begun:
+            raise  # there is still a status to tell it with
+        yield sse.event(told_later(sse.unexpected(e), request_id).model_dump(exclude_none=True), "error")
 
 
 async def _task(wanted: OcrRequest) -> Task:

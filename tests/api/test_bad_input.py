@@ -133,7 +133,6 @@ FORMS = [
     ("unknown evidence", as_file(IMAGE, evidence="sworn"), 422, "invalid_value"),
     ("unknown language", as_file(IMAGE, task="translate", language="klingon"), 422, "invalid_value"),
     ("unknown response", as_file(IMAGE, response="poem"), 422, "invalid_value"),
-    ("streaming", as_file(IMAGE, stream="true"), 422, "invalid_value"),
     ("instruction that is a number", as_json(image=B64, instruction=7), 422, "invalid_value"),
     ("instruction of a book's length", as_file(IMAGE, instruction="a" * 5000), 422, "invalid_value"),
     ("field with half a character", raw(b'{"image": "%s", "fields": ["\\ud800"]}' % B64.encode(), "application/json"), 422,

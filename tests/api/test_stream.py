@@ -1,0 +1,174 @@
+"""`stream=true`: pieces of text as they are written, then the answer or an error; a client that goes away ends the work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from api import sse
+from api.app import create_app
+from hunyuanocr.errors import ReaderFailed
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.types import Reading, TextDelta
+from tests.api.conftest import quick_settings, served, wait_ready
+from tests.readers import TestReader, picture
+
+
+class Writer(TestReader):
+    """Writes three words, the later ones when told to; the gate is a thread's, for the server has a loop of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+        self.silent = False
+        self.breaks: Exception | None = None
+        self.left = False
+
+    async def read(self, pages, task):
+        try:
+            if not self.silent:
+                yield TextDelta("one ")
+            while not self.go_on.is_set():
+                await asyncio.sleep(0.005)
+            if self.breaks is not None:
+                raise self.breaks
+            yield TextDelta("two\nthree")
+            yield Reading("one two\nthree")
+        except (asyncio.CancelledError, GeneratorExit):
+            self.left = True
+            raise
+
+
+@pytest.fixture
+def house() -> Iterator[tuple[str, Writer, Pipeline]]:
+    writer = Writer()
+    settings = quick_settings(queue=1)
+    pipeline = Pipeline(writer, settings)
+    with served(create_app(settings, pipeline)) as base:
+        wait_ready(base)
+        yield base, writer, pipeline
+        writer.go_on.set()
+
+
+def post(base: str, **wanted: str):
+    return httpx.stream("POST", f"{base}/ocr", files={"file": picture(1)}, data={"stream": "true", **wanted}, timeout=30)
+
+
+def events(answer: httpx.Response) -> Iterator[tuple[str, dict]]:
+    """Name and data of each event; comments are ('', text)."""
+    name = ""
+    for line in answer.iter_lines():
+        key, _, value = line.partition(": ")
+        if key == "event":
+            name = value
+        elif key == "data":
+            yield name, json.loads(value)
+        elif line.startswith(":"):
+            yield "", {"comment": value}
+
+
+def test_text_comes_while_it_is_written_and_then_the_answer(house):
+    base, writer, _ = house
+    with post(base) as answer:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert answer.headers["x-request-id"]
+        told = events(answer)
+        assert next(told) == ("delta", {"text": "one "})
+        assert not writer.go_on.is_set(), "the first word is here before the others are written"
+        writer.go_on.set()
+        assert next(told) == ("delta", {"text": "two\nthree"})
+        name, result = next(told)
+        assert (name, result["success"], result["text"]) == ("result", True, "one two\nthree")
+        assert list(told) == []
+
+
+def test_the_last_event_is_the_answer_without_a_stream(house):
+    base, writer, _ = house
+    writer.go_on.set()
+    with post(base, instruction="total") as answer:
+        _, result = list(events(answer))[-1]
+    whole = httpx.post(f"{base}/ocr", files={"file": picture(1)}, data={"instruction": "total"}).json()
+    for own in ("id", "elapsed_ms"):
+        result.pop(own), whole.pop(own)
+    assert result == whole
+    with post(base, instruction="total", response="fields") as answer:
+        assert list(events(answer))[-1] == ("result", {"total_amount": None})
+
+
+def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(house):
+    base, writer, _ = house
+    writer.breaks = ReaderFailed("The reader broke on this picture.")
+    with post(base) as answer:
+        told = events(answer)
+        next(told)
+        writer.go_on.set()
+        name, body = next(told)
+        assert list(told) == []
+    assert name == "error"
+    assert body == {"detail": "The reader broke on this picture.", "code": "reader_failed", "hint": ReaderFailed.hint,
+                    "request_id": answer.headers["x-request-id"]}  # fmt: skip
+
+
+def test_what_nobody_expected_is_told_without_its_words(house, caplog):
+    base, writer, pipeline = house
+    with post(base) as answer:
+        told = events(answer)
+        next(told)
+        pipeline._note = lambda timing: 1 / 0  # a mistake of ours
+        writer.go_on.set()
+        *_, (name, body) = told
+    assert (name, body["code"]) == ("error", "internal_error")
+    assert "division" not in json.dumps(body)
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "code"),
+    [
+        ({"task": "nonsense"}, 422, "unknown_task"),
+        ({"task": "translate"}, 422, "task_not_supported"),
+    ],
+)
+def test_what_is_refused_at_once_has_a_status(house, wanted, status, code):
+    with post(house[0], **wanted) as answer:
+        body = json.loads(answer.read())
+    assert (answer.status_code, body["code"]) == (status, code)
+
+
+def test_a_full_queue_has_a_status_and_says_when_to_come_back(house):
+    base, writer, pipeline = house
+    writer.silent = True
+    with post(base) as read, post(base) as waiting:
+        assert pipeline.admission.waiting == 1
+        with post(base) as refused:
+            assert refused.status_code == 429
+            assert int(refused.headers["retry-after"]) >= 1
+        writer.go_on.set()
+        assert [list(events(a))[-1][0] for a in (read, waiting)] == ["result", "result"]
+
+
+def test_a_silent_reader_is_kept_alive_by_comments(house, monkeypatch):
+    base, writer, _ = house
+    writer.silent = True
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.02)
+    with post(base) as answer:
+        told = events(answer)
+        assert [next(told)[0] for _ in range(3)] == ["", "", ""]
+        writer.go_on.set()
+        assert [name for name, _ in told if name] == ["delta", "result"]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_client_that_leaves_ends_the_work(house, silent):
+    base, writer, pipeline = house
+    writer.silent = silent
+    with post(base) as answer:
+        next(events(answer))
+    while not writer.left or pipeline.admission.running:
+        threading.Event().wait(0.005)
+    assert pipeline.timings[-1].outcome == "cancelled"
