@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pypdfium2 as pdfium
@@ -81,6 +82,22 @@ def open_pages(data: bytes, settings: ImageSettings) -> tuple[Page, ...]:
             Page(pixels, width, height, index, look(pixels, width, height, index))
             for index, (pixels, width, height) in enumerate(drawn)
         )
+
+
+def open_all(pictures: Sequence[bytes], settings: ImageSettings) -> tuple[Page, ...]:
+    """The pages of several pictures as those of one document: numbered through, and together within `settings.max_pages`."""
+    pages: list[Page] = []
+    for data in pictures:
+        found = open_pages(data, settings)
+        if len(pages) + len(found) > settings.max_pages:
+            raise TooManyPages(f"The pictures have more than {settings.max_pages} pages.")
+        before = len(pages)
+        pages += [_numbered(page, before + page.index) for page in found]
+    return tuple(pages)
+
+
+def _numbered(page: Page, index: int) -> Page:
+    return replace(page, index=index, notices=tuple(replace(n, page=index) for n in page.notices))
 
 
 def sniff(data: bytes) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hunyuanocr.errors import InvalidValue
@@ -85,6 +85,11 @@ def ask(task: Task) -> Ask:
     """The prompt, the answer's schema and the budget of a task. Raises InvalidSchema or InvalidValue for a client's schema
     without bounds, and for fields that no answer has room for.
     """
+    asked = _ask(task)
+    return asked if task.max_tokens is None else replace(asked, max_tokens=min(asked.max_tokens, task.max_tokens))
+
+
+def _ask(task: Task) -> Ask:
     words = plain(task.instruction)
     if task.kind is TaskKind.EXTRACT:
         return _ask_fields(task)

@@ -77,6 +77,7 @@ class Task:
     schema: Mapping[str, Any] | None = None
     language: str | None = None  # target of a translation, ISO 639-1
     evidence: Evidence = Evidence.FAST
+    max_tokens: int | None = None  # a client's own bound of what a language model writes, below the task's
 
 
 @dataclass(frozen=True)

@@ -311,6 +311,16 @@ def test_mutated_bytes_never_raise_anything_else(kind: str) -> None:
         assert all(p.pixels.ndim == 3 and p.pixels.dtype == np.uint8 for p in pages)
 
 
+def test_several_pictures_are_pages_of_one_document() -> None:
+    pdf = encode(picture(), "PDF", save_all=True, append_images=[picture()])
+    pages = images.open_all((encode(picture(), "PNG"), pdf, encode(picture(), "JPEG")), SETTINGS)
+    assert [page.index for page in pages] == [0, 1, 2, 3]
+    assert all(notice.page == page.index for page in pages for notice in page.notices)
+    assert any(page.notices for page in pages[1:]), "so small a picture is warned about, by its own number"
+    with pytest.raises(TooManyPages):
+        images.open_all((pdf, pdf), ImageSettings(max_pages=3))
+
+
 def test_many_threads() -> None:
     sources = {kind: encode(picture(), kind) for kind in ("JPEG", "PDF", "HEIC", "TIFF")}
     wrong: list[object] = []

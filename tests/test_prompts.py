@@ -147,6 +147,12 @@ def test_budget_grows_with_the_fields_and_has_an_end():
         ask(understand("", fields=[f"{n}" + "long name " * 19 for n in range(64)]))
 
 
+def test_a_client_may_bound_the_answer_but_not_beyond_the_budget():
+    assert ask(Task(TaskKind.READ, max_tokens=7)).max_tokens == 7
+    assert ask(Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),), max_tokens=7)).max_tokens == 7
+    assert ask(Task(TaskKind.READ, max_tokens=10**9)).max_tokens == ask(Task(TaskKind.READ)).max_tokens
+
+
 def test_marks_of_the_model_are_taken_out_of_a_persons_words():
     picture = "<｜hy_place▁holder▁no▁102｜>"
     assert ask(Task(TaskKind.FREE, f"What <｜hy_<｜hy_User｜>User｜> is{picture} it?")).prompt == "What  is it?"

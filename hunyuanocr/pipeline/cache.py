@@ -10,7 +10,7 @@ import hashlib
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hunyuanocr.types import Result, Task
@@ -18,9 +18,10 @@ from hunyuanocr.types import Result, Task
 Key = tuple[str, str, str, str, str]  # owner, bytes, task, backend, model
 
 
-def key_of(owner: str, data: bytes, task: Task, backend: str, model: str) -> Key:
+def key_of(owner: str, data: bytes, task: Task, backend: str, model: str, *, more: Sequence[bytes] = ()) -> Key:
     """Blocking (hashes the bytes). Equal tasks print equally, so their text stands for them."""
-    return owner, hashlib.sha256(data).hexdigest(), hashlib.sha256(repr(task).encode()).hexdigest(), backend, model
+    pictures = " ".join(hashlib.sha256(picture).hexdigest() for picture in (data, *more))
+    return owner, pictures, hashlib.sha256(repr(task).encode()).hexdigest(), backend, model
 
 
 def footprint(thing: Any) -> int:

@@ -19,7 +19,7 @@ from typing import TypeVar
 from hunyuanocr.backends.base import Backend, BackendName, Health
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
-from hunyuanocr.images import open_pages
+from hunyuanocr.images import open_all
 from hunyuanocr.pipeline.admission import Admission
 from hunyuanocr.pipeline.breaker import Breaker
 from hunyuanocr.pipeline.cache import Cache, Key, key_of
@@ -142,7 +142,9 @@ class Pipeline:
         key: Key | None = None
         if self.cache.on:
             backend = self.backend
-            key = await asyncio.to_thread(key_of, request.owner, request.data, request.task, backend.name.value, backend.model)
+            key = await asyncio.to_thread(
+                key_of, request.owner, request.data, request.task, backend.name.value, backend.model, more=request.more
+            )
             if (kept := self.cache.get(key)) is not None:
                 timing.cached = True
                 yield kept
@@ -170,7 +172,7 @@ class Pipeline:
             with timing.stage("wait"):
                 await stack.enter_async_context(self.admission.slot(deadline))
             with timing.stage("decode"):
-                pages = await self._thread(deadline, partial(open_pages, request.data, self.settings.images))
+                pages = await self._thread(deadline, partial(open_all, (request.data, *request.more), self.settings.images))
             timing.pages = len(pages)
             looking: asyncio.Task[Testimony] | None = None
             if wanted(request.task, self.backend):

@@ -25,13 +25,17 @@ def new_id() -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """One picture or document and what is to be done with it. `owner` separates cached results of different clients."""
+    """One picture or document and what is to be done with it. `owner` separates cached results of different clients.
+
+    `more` are further pictures; their pages follow those of `data`, as if all were one document.
+    """
 
     data: bytes
     task: Task
     owner: str = "local"
     id: str = field(default_factory=new_id)
     deadline_s: float | None = None  # None takes the setting
+    more: tuple[bytes, ...] = ()
 
 
 class Deadline:

@@ -163,8 +163,11 @@ def test_keys_tell_apart_whatever_changes_the_answer():
         key_of("o", b"x", Task(TaskKind.EXTRACT, fields=task.fields, schema={"type": "object"}), "ppocr", "m"),
         key_of("o", b"x", task, "torch", "m"),
         key_of("o", b"x", task, "ppocr", "n"),
+        key_of("o", b"x", task, "ppocr", "m", more=(b"y",)),
+        key_of("o", b"y", task, "ppocr", "m", more=(b"x",)),
+        key_of("o", b"xy", task, "ppocr", "m"),
     }
-    assert len(keys) == 7
+    assert len(keys) == 10
     assert key_of("o", b"x", Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),)), "ppocr", "m") in keys
 
 

@@ -41,6 +41,13 @@ async def test_a_picture_becomes_a_result(make, reader):
     assert set(timing.stages) == {"wait", "decode", "read", "fields"}
 
 
+async def test_further_pictures_are_further_pages(make, reader):
+    pipeline = await make()
+    result = await pipeline.run(Request(picture(1), READ, more=(picture(2), picture(3))))
+    assert result.text == "#012030\n#022030\n#032030"
+    assert len(result.page_sizes) == 3
+
+
 async def test_fields_are_found_on_the_lines(make, reader):
     pipeline = await make()
     reader.text = "SHOP\nTotal: 12.00\nDate: 31/01/2026"
