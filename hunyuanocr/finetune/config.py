@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from hunyuanocr.errors import InvalidValue
+
+_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str}
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,18 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """The size of a LoRA: its rank, and its strength, which is divided by the rank."""
+
+    rank: int = 16
+    alpha: float = 32.0
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """How to train. Rates are constant after `warmup` steps and fall to nothing in the last `decay_minutes` of the time."""
+    """How to train. Rates are constant after `warmup` steps and fall to nothing in the last `decay_minutes` of a time, or in the
+    last `decay_steps` of a number of steps.
+    """
 
     levels: tuple[Level, ...]
     seed: int = 1
@@ -29,27 +41,40 @@ class Recipe:
     matrix_rate: float = 0.0  # of Muon: matrices of hidden layers
     warmup: int = 100
     decay_minutes: float = 0.0
+    decay_steps: int = 0
     weight_decay: float = 0.05
     clip: float = 1.0
     reading: float = 1.0  # weight of the auxiliary task, where places of characters are known
     review: float = 0.2  # share of the steps that repeat an earlier level
     save_minutes: float = 4.0
+    adapter: Adapter = Adapter()  # of `hunyuanocr finetune --method lora`
 
 
-def load(file: Path) -> Recipe:
-    """Read a recipe. Raises InvalidValue, naming what is wrong in the file."""
+def load(file: Path, base: Recipe | None = None) -> Recipe:
+    """Read a recipe; what it does not say is as in `base`. Raises InvalidValue, naming what is wrong in the file."""
     try:
         given = tomllib.loads(file.read_text(encoding="utf-8"))
-        levels = tuple(Level(**_known(Level, level, file)) for level in given.pop("levels", ()))
-        recipe = Recipe(levels=levels, **_known(Recipe, given, file))
-    except (OSError, tomllib.TOMLDecodeError, TypeError) as e:
+        if "levels" in given:
+            given["levels"] = tuple(Level(**_known(Level, level, file)) for level in given["levels"])
+        if "adapter" in given:
+            given["adapter"] = Adapter(**_known(Adapter, given["adapter"], file))
+        recipe = replace(base or Recipe(levels=()), **_known(Recipe, given, file))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as e:
         raise InvalidValue(f"The recipe {file} cannot be used: {e}.", hint="Compare it with training/demo/demo.toml.") from e
-    if not levels:
+    if not recipe.levels:
         raise InvalidValue(f"The recipe {file} has no levels.", hint="Add at least one [[levels]].")
     return recipe
 
 
-def _known(kind: type, given: dict[str, Any], file: Path) -> dict[str, Any]:
-    if odd := given.keys() - {field.name for field in fields(kind)}:
+def _known(kind: type, given: Any, file: Path) -> dict[str, Any]:
+    """A table's settings, all of them known and of the right type. Raises InvalidValue and TypeError."""
+    if not isinstance(given, dict):
+        raise TypeError(f"{kind.__name__.lower()} is no table")
+    types = {field.name: str(field.type) for field in fields(kind)}
+    if odd := given.keys() - types.keys():
         raise InvalidValue(f"{file} has settings that nobody knows: {', '.join(sorted(odd))}.", hint="Correct their spelling.")
+    for name, value in given.items():
+        wanted = _TYPES.get(types[name])
+        if wanted and (not isinstance(value, wanted) or isinstance(value, bool) or (wanted is not str and value < 0)):
+            raise TypeError(f"{name} = {value!r} is no {'word' if wanted is str else 'number of 0 or more'}")
     return given

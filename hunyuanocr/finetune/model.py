@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import HunYuanVLForConditionalGeneration
+from transformers.utils import logging as transformers_logging
 
 from hunyuanocr.finetune.reading import SlotHead
 from hunyuanocr.finetune.samples import IGNORED, Batch
 from hunyuanocr.weights.verify import verify
+
+# What belongs to a checkpoint besides its weights, its config and its settings of generation; in both generations of folders.
+COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
+              "processor_config.json", "preprocessor_config.json", "LICENSE", "LICENSE.txt", "NOTICE", "NOTICE.txt")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,7 @@ class Losses:
 def load(folder: Path, device: str = "cpu") -> Any:
     """The model of a checkpoint folder with float32 weights, to be trained. Raises WeightsMissing or WeightsBroken."""
     verify(folder)
+    transformers_logging.disable_progress_bar()
     return HunYuanVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).to(device).train()
 
 
@@ -46,7 +52,7 @@ def save(model: Any, source: Path, folder: Path, dtype: torch.dtype = torch.bflo
         state.pop("lm_head.weight", None)
     model.config.dtype = dtype
     model.save_pretrained(folder, state_dict=state)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "processor_config.json"):
+    for name in COMPANIONS:
         if (source / name).is_file() and source.resolve() != folder.resolve():
             shutil.copyfile(source / name, folder / name)
 

@@ -39,3 +39,9 @@ def extraction(fields: Mapping[str, Any]) -> Turn:
 def asked(keys: tuple[str, ...]) -> str:
     """The prompt for these keys. Raises InvalidValue for more of them than fit an answer."""
     return prompts.ask(understand(fields=list(keys))).prompt
+
+
+def columns(key: str) -> tuple[str, ...]:
+    """What an answer must say of each row of line items asked for by `key`."""
+    schema = prompts.ask(understand(fields=[key])).schema or {}
+    return tuple(schema["properties"][key]["items"]["properties"])

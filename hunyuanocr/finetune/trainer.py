@@ -12,10 +12,12 @@ from threading import Event
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from torch import Tensor
 
+from hunyuanocr.errors import WeightsBroken
 from hunyuanocr.finetune import curve, state
 from hunyuanocr.finetune.config import Recipe
 from hunyuanocr.finetune.model import Losses, losses
@@ -31,7 +33,8 @@ _EVERY = 25  # steps between points of the curve
 class Trainer:
     """Trains `model` in place, its answers and, with a `head` and samples that know where characters are, its reading.
 
-    `folder` takes the states and the curve; a state there already is gone on from.
+    `folder` takes the states and the curve; a state there already is gone on from. Weights that take no gradient are not trained
+    and not in the states.
 
     Two runs of N steps equal one of 2N, weight for weight, on the same machine with the same number of threads, outside the
     last `decay_minutes`, which go by the clock.
@@ -49,7 +52,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         if (found := state.newest(folder)) is not None:
             self.progress, parts = found
-            model.load_state_dict(parts["model"])
+            self._restore(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
             if head is not None and "head" in parts:
                 head.load_state_dict(parts["head"])
@@ -59,6 +62,7 @@ class Trainer:
         """Train until the time is over or the steps are done, and write the state. `told` hears a line now and then."""
         begin = saved = time.monotonic()
         first, total = self.progress.step, minutes * 60 if minutes else steps
+        end = None if steps is None else first + steps
         self.model.train()
         with ThreadPoolExecutor(1) as ahead, _bar() as bar:
             task = bar.add_task("training", total=total)
@@ -67,7 +71,7 @@ class Trainer:
                 start = time.monotonic()
                 batch, guess = coming.result(), self._submit(ahead, self.progress.step + 1)
                 level, reached = self._level(self.progress.step), self.progress.level
-                found = self._step(batch, self._pace(begin, minutes))
+                found = self._step(batch, self._pace(begin, minutes, end))
                 self._account(found, level, len(batch.ids), time.monotonic() - start)
                 coming = guess if self.progress.level == reached else self._submit(ahead, self.progress.step)
                 bar.update(task, completed=time.monotonic() - begin if minutes else self.progress.step - first,
@@ -82,12 +86,24 @@ class Trainer:
 
     def save(self) -> Path:
         """Write the state and the curve."""
-        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        parts = {"model": self._weights(), "optimizer": self.optimizer.state_dict()}
         if self.head is not None:
             parts["head"] = self.head.state_dict()
         file = state.write(self.folder, self.progress, parts)
         curve.draw(self.progress.curve, self.folder / "curve.png")
         return file
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The model's state, without what is not trained."""
+        held: dict[str, Tensor] = self.model.state_dict()
+        trained = {name for name, weight in self.model.named_parameters() if weight.requires_grad}
+        whole = all(weight.requires_grad for weight in self.model.parameters())
+        return held if whole else {name: value for name, value in held.items() if name in trained}
+
+    def _restore(self, weights: dict[str, Tensor]) -> None:
+        if weights.keys() != self._weights().keys():
+            raise WeightsBroken(f"The state in {self.folder} is of other weights.", hint="Train into another folder.")
+        self.model.load_state_dict(weights, strict=False)
 
     def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
         named = list(self.model.named_parameters())
@@ -111,13 +127,15 @@ class Trainer:
         level = self._level(step)
         return ahead.submit(lambda: self.collator(self.source.batch(level, step, self.recipe.levels[level].batch)))
 
-    def _pace(self, begin: float, minutes: float | None) -> float:
-        """The share of the recipe's rates that applies now."""
-        warm = min(1.0, (self.progress.step + 1) / max(1, self.recipe.warmup))
-        if minutes is None or not self.recipe.decay_minutes:
-            return warm
-        left = minutes - (time.monotonic() - begin) / 60
-        return warm * min(1.0, max(0.02, left / self.recipe.decay_minutes))
+    def _pace(self, begin: float, minutes: float | None, end: int | None) -> float:
+        """The share of the recipe's rates that applies now; `end` is the step with which the run is done."""
+        pace = min(1.0, (self.progress.step + 1) / max(1, self.recipe.warmup))
+        if minutes is not None and self.recipe.decay_minutes:
+            left = minutes - (time.monotonic() - begin) / 60
+            pace *= min(1.0, max(0.02, left / self.recipe.decay_minutes))
+        if end is not None and self.recipe.decay_steps:
+            pace *= min(1.0, (end - self.progress.step) / self.recipe.decay_steps)
+        return pace
 
     def _account(self, found: Losses, level: int, count: int, seconds: float) -> None:
         """Count a step; the level rises when the running loss of its answers is low enough."""
@@ -157,4 +175,6 @@ def _over(begin: float, minutes: float | None) -> bool:
 
 
 def _bar() -> Bar:
-    return Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+               console=console, disable=not console.is_terminal)  # fmt: skip

@@ -1,0 +1,162 @@
+"""LoRA: only the language model's projections learn, states hold nothing else, and what is written is base plus adapter."""
+
+import json
+import shutil
+from dataclasses import replace
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from hunyuanocr.config import ImageSettings
+from hunyuanocr.errors import ConfigError, MissingDependency, WeightsBroken
+from hunyuanocr.finetune import lora, model, state
+from hunyuanocr.finetune.config import Adapter, Level, Recipe
+from hunyuanocr.finetune.trainer import Trainer
+from hunyuanocr.finetune.tuning import Job, Tuning
+from hunyuanocr.weights.architecture import modern
+from hunyuanocr.weights.verify import verify
+from tests.checkpoints import random_checkpoint
+
+IMAGES = ImageSettings()
+RECIPE = Recipe((Level("documents", 2),), rate=5e-3, warmup=1, weight_decay=0.0, adapter=Adapter(rank=4, alpha=6.0))
+STEP = {"rtol": 2**-8, "atol": 0.0}  # to the nearest number of 8 bits
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    text = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_hidden_layers": 1, "max_image_size": 128}
+    return random_checkpoint(
+        tmp_path_factory.mktemp("base"), text={**text, "num_key_value_heads": 1, "initializer_range": 0.05}, vision=vision,
+        dtype="bfloat16",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents")
+    for number in range(5):
+        Image.new("RGB", (64, 64), (250 - 40 * number,) * 3).save(folder / f"{number}.png")
+        (folder / f"{number}.json").write_text(json.dumps({"total": "7.00", "shade": str(number)}), encoding="utf-8")
+    return folder
+
+
+def tuning(base: Path, documents: Path, out: Path, **others: Any) -> Tuning:
+    return Tuning(Job(documents, base, out, **({"recipe": RECIPE, "hold_out": 0.2, "device": "cpu"} | others)), IMAGES)
+
+
+def started(base: Path, documents: Path, out: Path, steps: int = 6, **others: Any) -> Tuning:
+    ours = tuning(base, documents, out, **others)
+    ours.start(steps)
+    return ours
+
+
+def test_an_adapter_changes_nothing_yet_and_only_it_is_trained(base: Path, documents: Path, tmp_path: Path) -> None:
+    ours = started(base, documents, tmp_path)
+    assert ours.before == ours.measure()
+    trained = {name: w for name, w in ours.net.named_parameters() if w.requires_grad}
+    assert all(name.startswith("model.language_model.layers.") and ".lora_" in name for name in trained)
+    assert len(trained) == 2 * 2 * 7, "two matrices for seven projections in two layers"
+    assert sum(w.numel() for w in trained.values()) == ours.needs().trained
+    before = {name: value.clone() for name, value in ours.net.state_dict().items()}
+    ours.trainer.run(steps=2)
+    changed = {name for name, value in ours.net.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert changed <= trained.keys()
+
+
+def test_what_is_written_is_base_plus_adapter(base: Path, documents: Path, tmp_path: Path) -> None:
+    ours = started(base, documents, tmp_path)
+    ours.trainer.run(steps=6)
+    after = ours.measure()
+    ours.write()
+    assert after is not None
+    assert ours.before is not None
+    assert after.loss < 0.9 * ours.before.loss
+    assert verify(tmp_path).dtype == verify(base).dtype == "BF16"
+    first, last = load_file(base / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    adapter = load_file(tmp_path / "adapter/adapter_model.safetensors")
+    assert first.keys() == last.keys()
+    parts = {name.removeprefix("base_model.model.").rsplit(".lora_", 1)[0] for name in adapter}
+    merged = set()
+    for name, value in last.items():
+        wanted = first[name]
+        if (part := modern(name).removesuffix(".weight")) in parts:
+            a, b = (adapter[f"base_model.model.{part}.lora_{side}.weight"] for side in "AB")
+            assert b.any()
+            wanted = wanted.float() + 6.0 / 4 * (b @ a)
+            assert not torch.allclose(wanted, first[name].float(), **STEP), name
+            merged.add(part)
+        assert torch.allclose(value.float(), wanted.float(), **STEP), name
+    assert merged == parts
+    assert len(parts) == 14
+    assert (tmp_path / "chat_template.jinja").read_bytes() == (base / "chat_template.jinja").read_bytes()
+    assert model.load(tmp_path).config.text_config.hidden_size == 64
+    assert not list(tmp_path.rglob("*.part"))
+    assert len({file.stat().st_mode for file in tmp_path.rglob("*") if file.is_file()}) == 1, "whoever reads one reads all"
+
+
+def test_states_hold_the_adapter_alone_and_resuming_is_exact(base: Path, documents: Path, tmp_path: Path) -> None:
+    straight = started(base, documents, tmp_path / "a")
+    straight.trainer.run(steps=6)
+    started(base, documents, tmp_path / "b").trainer.run(steps=3)
+    found = state.newest(tmp_path / "b/training")
+    assert found is not None
+    assert all(".lora_" in name for name in found[1]["model"])
+    resumed = started(base, documents, tmp_path / "b")
+    assert resumed.trainer.progress.step == 3
+    assert resumed.before == straight.before, "that of the first call"
+    resumed.trainer.run(steps=3)
+    assert resumed.trainer.progress.running == straight.trainer.progress.running
+    other = resumed.net.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in straight.net.state_dict().items())
+
+
+def test_everything_learns_by_the_full_method(base: Path, documents: Path, tmp_path: Path) -> None:
+    ours = started(base, documents, tmp_path, method="full", recipe=RECIPE)
+    before = {name: value.clone() for name, value in ours.net.named_parameters()}
+    ours.trainer.run(steps=3)
+    still = {name for name, value in ours.net.named_parameters() if torch.equal(value, before[name])}
+    assert not {name for name in still if "language_model.layers" in name}
+    assert any("vision_tower.layers" in name for name in before.keys() - still)
+    assert sum(value.numel() for value in before.values()) == ours.needs().trained
+    ours.write()
+    assert verify(tmp_path).parameters == verify(base).parameters
+    assert not (tmp_path / "adapter").exists()
+    found = state.newest(tmp_path / "training")
+    assert found is not None
+    assert found[1]["model"].keys() == model.load(base).state_dict().keys()
+
+
+def test_a_run_is_not_gone_on_from_as_another(base: Path, documents: Path, tmp_path: Path) -> None:
+    started(base, documents, tmp_path).trainer.run(steps=1)
+    with pytest.raises(ConfigError, match="another: method"):
+        tuning(base, documents, tmp_path, method="full")
+    with pytest.raises(ConfigError, match="another: adapter, hold_out"):
+        tuning(base, documents, tmp_path, hold_out=0.4, recipe=replace(RECIPE, adapter=Adapter()))
+    assert tuning(base, documents, tmp_path, recipe=replace(RECIPE, save_minutes=9.0)).before is not None
+    more = shutil.copytree(documents, tmp_path / "more")
+    (more / "0.json").write_text('{"total": "8.00", "shade": "0"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="another: documents"):
+        tuning(base, more, tmp_path)
+    ours = started(base, documents, tmp_path / "other", method="full")
+    with pytest.raises(WeightsBroken, match="of other weights"):
+        Trainer(ours.net, ours.source, collator=ours.collator, recipe=RECIPE, folder=tmp_path / "training")
+
+
+def test_without_peft_the_install_line_is_told(base: Path, documents: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    find = util.find_spec
+    monkeypatch.setattr(lora, "find_spec", lambda name: None if name == "peft" else find(name))
+    with pytest.raises(MissingDependency) as raised:
+        tuning(base, documents, tmp_path)
+    assert "pip install -e '.[torch,finetune]'" in raised.value.hint
+    assert tuning(base, documents, tmp_path, method="full").batches == 2
