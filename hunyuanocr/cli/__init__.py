@@ -1,4 +1,4 @@
-"""The `hunyuanocr` command: read, serve, eval, doctor, fetch. Imports inside each command keep `--help` quick."""
+"""The `hunyuanocr` command: read, serve, watch and more. Imports inside each command keep `--help` quick."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hunyuanocr.cli import doctor, evaluation, fetch, read, serve, settings
+from hunyuanocr.cli import doctor, evaluation, fetch, read, serve, settings, watch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
 app.command("read")(read.read)
@@ -15,6 +15,7 @@ app.command("serve", context_settings=_PASSED_ON, add_help_option=False)(serve.s
 app.command("eval")(evaluation.evaluate)
 app.command("doctor")(doctor.doctor)
 app.command("fetch")(fetch.fetch)
+app.command("watch")(watch.watch)
 app.command("settings")(settings.settings)
 
 

@@ -1,0 +1,73 @@
+"""`hunyuanocr watch DIR`: reads what is put into a folder, files the answers, moves the originals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hunyuanocr.cli.common import BackendOption, ModelPathOption, errors, running_pipeline, settings_from
+from hunyuanocr.config import Settings, WatchSettings
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Folder to watch; done/ and failed/ are made in it.")],
+    instruction: Annotated[str, typer.Option("--instruction", "-i", help='What you want, e.g. "提取总金额".')] = "",
+    results: Annotated[Path | None, typer.Option("--results", help="Folder for the answers instead of done/.")] = None,
+    table: Annotated[bool, typer.Option("--csv", help="Write the fields of each picture as a CSV file too.")] = False,
+    subfolders: Annotated[bool, typer.Option("--subfolders", help="Watch the folders in it as well.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Read what is there, then end.")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=0.05, help="Seconds between two looks.")] = 2.0,
+    backend: BackendOption = None,
+    model_path: ModelPathOption = None,
+) -> None:
+    """Read each new picture in a folder when it is complete: the answer as JSON, the original moved to done/ or failed/.
+
+    With --once the exit status is 1 when a file failed or could not be filed.
+    """
+    wanted = WatchSettings(
+        folder=folder, instruction=instruction, results=results, csv=table, subfolders=subfolders, interval_s=interval
+    )
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    failed = asyncio.run(_watch(wanted, settings_from(backend, model_path), once=once))
+    raise typer.Exit(int(failed))
+
+
+async def _watch(wanted: WatchSettings, settings: Settings, *, once: bool) -> bool:
+    """Until it is told to end (SIGINT, SIGTERM); what is being read then stays in the folder. True if something failed."""
+    from api.schemas import OcrAnswer
+    from hunyuanocr.services.background import Background
+    from hunyuanocr.services.recording import Recorder
+    from hunyuanocr.services.watch import watcher_for
+    from hunyuanocr.store.database import Database
+
+    database = Database(settings.database_url) if settings.store.enabled else None
+    try:
+        async with running_pipeline(settings) as pipeline:
+            watcher = watcher_for(
+                wanted, settings, Background(pipeline), lambda result: OcrAnswer.of(result).model_dump(mode="json"),
+                recorder=Recorder(database, settings), tell=_told,
+            )  # fmt: skip
+            errors.print(f"Watching {wanted.folder}.", style="dim")
+            watching = asyncio.create_task(watcher.run(once=once))
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, watching.cancel)
+            await asyncio.wait((watching,))
+            if not watching.cancelled():
+                watching.result()
+    finally:
+        if database is not None:
+            database.close()
+    return once and bool(watcher.counts["failed"] or watcher.troubled)
+
+
+def _told(path: Path, code: str | None) -> None:
+    shown = str(path).encode("utf-8", "replace").decode()
+    if code is None:
+        errors.print(f"{shown}: done")
+    else:
+        errors.print(f"{shown}: failed ({code})", style="red")

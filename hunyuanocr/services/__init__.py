@@ -1,0 +1,1 @@
+"""What works by itself beside the requests: the watched folder and the queued jobs."""

@@ -1,0 +1,53 @@
+"""Readings that nobody stands and waits for: queued jobs and files of a watched folder. They go through the same pipeline as
+requests at the counter and leave room for those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+
+from hunyuanocr.errors import QueueFull, ReaderUnavailable
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.types import Result
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 30.0  # between two tries while the reader loads or rests
+
+
+class Background:
+    """At most as many of these readings are in the pipeline as it reads at a time, so that its waiting room is left to others:
+    who comes with a request waits for one of these readings at most, never for all that are queued.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self._places = asyncio.Semaphore(pipeline.readings)
+        self._alone = asyncio.Lock()
+
+    @property
+    def hands(self) -> int:
+        """How many should be at work: one more than are read, so that its bytes are here when a place becomes free."""
+        return self.pipeline.readings + 1
+
+    @asynccontextmanager
+    async def place(self, *, suspect: bool = False) -> AsyncIterator[None]:
+        """Hold one of the places; `read` is called inside.
+
+        A suspect is one that was being read when the process died. Suspects are read one after the other, so that the one that
+        kills the process does not draw the others down with it.
+        """
+        async with self._alone if suspect else nullcontext(), self._places:
+            yield
+
+    async def read(self, request: Request) -> Result:
+        """Read it, however long the reader loads, rests or is busy; raises what else the pipeline raises."""
+        while True:
+            try:
+                return await self.pipeline.run(request)
+            except (QueueFull, ReaderUnavailable) as e:
+                log.debug("A reading in the background waits: %s", e.message)
+                await asyncio.sleep(min(e.retry_after, _LONGEST_WAIT_S))

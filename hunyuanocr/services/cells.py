@@ -1,0 +1,19 @@
+"""Values as cells of a CSV file that people open in a spreadsheet."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_FORMULA = ("=", "@", "\t", "\r", "+", "-")
+_NUMBER = set("0123456789.,+-%¥￥$€£ ()")
+
+
+def cell(value: Any) -> str:
+    """A value as text: '' for none, JSON for lists. What a spreadsheet would compute is defused by an apostrophe before it: the
+    words come from a picture, which anybody may have made (OWASP, "CSV Injection").
+    """
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"'{text}" if text.startswith(_FORMULA) and not set(text) <= _NUMBER else text

@@ -1,0 +1,57 @@
+"""A pipeline around a reader of the tests, and a watched folder around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.schemas import OcrAnswer
+from hunyuanocr.config import ImageSettings, PipelineSettings, Settings, WatchSettings
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.background import Background
+from hunyuanocr.services.watch import Watcher, watcher_for
+from hunyuanocr.types import Result
+from tests.readers import TestReader
+
+
+@pytest.fixture
+def reader() -> TestReader:
+    return TestReader()
+
+
+@pytest.fixture
+async def pipeline(reader: TestReader) -> AsyncIterator[Pipeline]:
+    made = Pipeline(reader, quick_settings())
+    await made.start()
+    yield made
+    await made.close()
+
+
+def quick_settings(**limits: Any) -> Settings:
+    return Settings(images=ImageSettings(max_bytes=100_000), pipeline=PipelineSettings(**{"cache_mb": 0, **limits}))
+
+
+def answer(result: Result) -> dict[str, Any]:
+    return OcrAnswer.of(result).model_dump(mode="json")
+
+
+def watcher(folder: Path, pipeline: Pipeline, recorder: Any = None, tell: Any = None, **chosen: Any) -> Watcher:
+    wanted = WatchSettings(**{"folder": folder, "interval_s": 0.02, **chosen})
+    return watcher_for(wanted, pipeline.settings, Background(pipeline), answer, recorder=recorder, tell=tell)
+
+
+@asynccontextmanager
+async def running(one: Watcher) -> AsyncIterator[Watcher]:
+    """Watches while the block runs."""
+    task = asyncio.create_task(one.run())
+    try:
+        yield one
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))

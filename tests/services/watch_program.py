@@ -1,0 +1,37 @@
+"""A watched folder as a program of its own, to be killed: `python -m tests.services.watch_program FOLDER`."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from hunyuanocr.backends.base import BackendName
+from hunyuanocr.pipeline import Pipeline
+from tests.readers import TestReader, colour
+from tests.services.conftest import quick_settings, watcher
+
+DEADLY = "#ff0000"  # the colour at which this reader takes the whole process down
+
+
+class DeadlyReader(TestReader):
+    async def read(self, pages, task):
+        if colour(pages[0]) == DEADLY:
+            await asyncio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+        async for part in super().read(pages, task):
+            yield part
+
+
+async def main(folder: Path) -> None:
+    pipeline = Pipeline(DeadlyReader(seconds=0.02, name=BackendName.VLLM), quick_settings(witness="off"))
+    await pipeline.start()
+    one = watcher(folder, pipeline, csv=True)
+    sys.stdout.write("watching\n")
+    sys.stdout.flush()
+    await one.run(once=True)
+    await pipeline.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
