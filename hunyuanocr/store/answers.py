@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -17,7 +19,7 @@ def _adapter() -> TypeAdapter[Result]:
 
 def pack(result: Result) -> dict[str, Any]:
     """The whole Result in plain JSON values that every database takes (see `clean`)."""
-    packed: dict[str, Any] = clean(_adapter().dump_python(result, mode="json"))
+    packed: dict[str, Any] = clean(_adapter().dump_python(result))
     return packed
 
 
@@ -27,11 +29,11 @@ def unpack(packed: dict[str, Any]) -> Result:
 
 
 def clean(value: Any) -> Any:
-    """PostgreSQL takes no NUL in text, and nobody takes half a surrogate pair: both become U+FFFD."""
+    """Plain JSON. PostgreSQL takes no NUL in text, and nobody half a surrogate pair: both become U+FFFD; NaN becomes null."""
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {clean(key): clean(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [clean(part) for part in value]
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
