@@ -6,13 +6,14 @@ import sys
 
 import typer
 
-from hunyuanocr.cli import doctor, evaluation, fetch, read, serve, settings, watch
+from hunyuanocr.cli import doctor, evaluation, fetch, finetune, read, serve, settings, watch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
 app.command("read")(read.read)
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("serve", context_settings=_PASSED_ON, add_help_option=False)(serve.serve)
 app.command("eval")(evaluation.evaluate)
+app.command("finetune")(finetune.finetune)
 app.command("doctor")(doctor.doctor)
 app.command("fetch")(fetch.fetch)
 app.command("watch")(watch.watch)
