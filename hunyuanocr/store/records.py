@@ -118,12 +118,12 @@ def keys(session: Connection, wanted: Search, most: int) -> list[str]:
     return list(session.scalars(query.order_by(values.c.key).limit(most)))
 
 
-def remove(session: Connection, owner: str, ids: Sequence[str]) -> list[str]:
-    """Delete records of this owner with all that belongs to them, out of the outbox too. Returns the pictures they named."""
+def remove(session: Connection, owner: str, ids: Sequence[str]) -> tuple[int, list[str]]:
+    """Delete records of this owner with all that belongs to them, in the outbox too. How many, and the pictures they named."""
     mine = (records.c.owner == owner, records.c.id.in_(ids))
     pictures = session.scalars(select(records.c.image).where(*mine, records.c.image.is_not(None)).distinct()).all()
-    session.execute(delete(records).where(*mine))  # the other tables follow by ON DELETE CASCADE
-    return [picture for picture in pictures if picture is not None]
+    gone = session.execute(delete(records).where(*mine)).rowcount  # the other tables follow by ON DELETE CASCADE
+    return gone, [picture for picture in pictures if picture is not None]
 
 
 def older(session: Connection, before: datetime, most: int, *, with_image: bool = False) -> list[tuple[str, str]]:

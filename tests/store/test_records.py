@@ -107,7 +107,7 @@ def test_others_see_and_delete_nothing(database):
     write(database, mine)
     with database.begin() as session:
         assert get(session, "other", mine.record.id) is None
-        assert remove(session, "other", [mine.record.id]) == []
+        assert remove(session, "other", [mine.record.id]) == (0, [])
         assert keys(session, Search("other"), 10) == []
     assert found(database, owner="other", text="secret") == []
     assert found(database) == [mine.record.id]
@@ -118,7 +118,7 @@ def test_deleting_leaves_nothing(database):
     gone, stays = kept("gone", fields=(TOTAL, ITEMS), image=picture), kept("stays", image=picture)
     write(database, gone, stays)
     with database.begin() as session:
-        assert remove(session, "local", [gone.record.id]) == [picture]
+        assert remove(session, "local", [gone.record.id]) == (1, [picture])
         assert named(session, [picture, "c" * 64]) == {picture}  # the other one still names it
         for table in ("record_values", "record_results", "outbox"):
             rows = session.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE record_id = '{gone.record.id}'")
