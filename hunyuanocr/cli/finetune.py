@@ -106,7 +106,7 @@ def _announce(tuning: Tuning, steps: int | None, minutes: float | None) -> None:
     needs, found = tuning.needs(), tuning.checkpoint
     sizes = len({document.grid for document in tuning.documents})
     errors.print(
-        f"{len(tuning.documents)} documents of {sizes} sizes, {len(tuning.held)} of them held out; "
+        f"{len(tuning.documents)} documents ({len(tuning.held)} held out; sizes of pictures: {sizes}); "
         f"{tuning.batches} steps an epoch, " + (f"{minutes:g} minutes" if steps is None else f"{steps} steps") + " in all."
     )  # fmt: skip
     errors.print(
