@@ -8,9 +8,10 @@ import logging
 from sqlalchemy import Connection, text
 
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.errors import HunyuanOcrError, StoreOff
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.recording import Recorder
+from hunyuanocr.services.recording import Recorder, wall_clock
+from hunyuanocr.services.retention import Retention
 from hunyuanocr.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -25,30 +26,38 @@ class Services:
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self.database = Database(settings.database_url) if settings.store.enabled else None
         self.recorder = Recorder(self.database, settings)
-        self._opening: asyncio.Task[None] | None = None
+        self._settings = settings
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def store(self) -> Database:
+        """The database; raises StoreOff where there is none."""
+        if self.database is None:
+            raise StoreOff("Nothing is kept on this machine.")
+        return self.database
 
     async def start(self) -> None:
         """Begin; returns at once, also where the database does not answer."""
-        self._opening = asyncio.create_task(self._open())
+        if self.database is not None:
+            retention = Retention(self.database, self.recorder, self._settings, clock=wall_clock)
+            self._tasks += [asyncio.create_task(self._open(self.database)), asyncio.create_task(retention.run())]
 
-    async def _open(self) -> None:
+    async def _open(self, database: Database) -> None:
         """A trouble is told at the start, and not by the first request."""
-        if self.database is None:
-            return
         try:
-            await self.database.query(_look)
+            await database.query(_look)
         except HunyuanOcrError as e:
             self.recorder.trouble = f"{e.message} {e.hint}"
-            log.error("%s: %s", self.database.place, self.recorder.trouble)
+            log.error("%s: %s", database.place, self.recorder.trouble)
 
     async def stop(self) -> None:
         """No new work is begun; called before the pipeline closes."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def close(self) -> None:
         """The end, after the pipeline's: what was read has been recorded."""
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
         if self.database is not None:
             await asyncio.to_thread(self.database.close)
 

@@ -11,7 +11,7 @@ from hunyuanocr.store.answers import clean, pack
 from hunyuanocr.store.records import Entry, Record, Value
 from hunyuanocr.types import Field, Result
 
-Source = Literal["ocr", "job", "ws", "watch"]
+Source = Literal["ocr", "chat", "job", "page", "watch", "ws"]
 _LONGEST_KEY = 200
 
 

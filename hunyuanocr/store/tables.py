@@ -50,7 +50,7 @@ records = Table(
     Column("owner", Owner, nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("device", String(200)),
-    Column("source", String(20), nullable=False),  # ocr, job, ws, watch
+    Column("source", String(20), nullable=False),  # ocr, chat, job, page, watch, ws
     Column("task", String(20), nullable=False),
     Column("instruction", Text, nullable=False),
     Column("backend", String(40), nullable=False),

@@ -1,0 +1,119 @@
+"""Records as files: CSV, XLSX, JSON Lines. Read page by page, so that a hundred thousand of them need no memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+from asyncio import to_thread
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import IO, Any
+
+from xlsxwriter import Workbook
+
+from api.records import Place, WholeRecordAnswer
+from hunyuanocr.services.cells import cell
+from hunyuanocr.store import records
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.matching import Search
+from hunyuanocr.store.records import Packed, Record
+
+MOST_COLUMNS = 500  # of fields
+_PAGE = 500
+_BEFORE = ("id", "time", "device", "source", "task", "instruction")
+_AFTER = ("confidence", "warnings", "text")
+_MOST_ROWS = 1_048_576  # of an Excel sheet
+_MOST_LETTERS = 32_767  # of an Excel cell
+_BLOCK = 256 * 1024
+
+Rows = AsyncGenerator[list[str], None]
+
+
+async def rows(database: Database, wanted: Search) -> Rows:
+    """The heading, then a row a record, the newest first. A column a field, in alphabetical order."""
+    keys = await database.query(records.keys, wanted, MOST_COLUMNS)
+    yield [*_BEFORE, *keys, *_AFTER]
+    after: Place | None = None
+    while page := await database.query(records.search, wanted, _PAGE, after):
+        for record in page:
+            yield _row(record, keys)
+        after = page[-1].created_at, page[-1].id
+
+
+def _row(record: Record, keys: Sequence[str]) -> list[str]:
+    time = record.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")  # the machine's own: people read this
+    before = [record.id, time, record.device, record.source, record.task, record.instruction]
+    warnings = " ".join(dict.fromkeys(w["code"] for w in record.warnings))
+    confidence = "" if record.confidence is None else f"{record.confidence:.4f}"
+    return [cell(value) for value in (*before, *(record.fields.get(key) for key in keys), confidence, warnings, record.text)]
+
+
+async def as_csv(lines: Rows) -> AsyncIterator[bytes]:
+    """UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has them."""
+    buffer = io.StringIO()
+    buffer.write("\ufeff")
+    writer = csv.writer(buffer)
+    async with aclosing(lines):
+        async for line in lines:
+            writer.writerow(line)
+            if buffer.tell() > _BLOCK:
+                yield buffer.getvalue().encode()
+                buffer.seek(0)
+                buffer.truncate()
+    yield buffer.getvalue().encode()
+
+
+async def as_json_lines(database: Database, wanted: Search) -> AsyncIterator[bytes]:
+    """A record a line, whole."""
+    after: Place | None = None
+    while page := await database.query(records.search_results, wanted, _PAGE // 5, after):
+        yield await to_thread(_json_lines, page)
+        after = page[-1][0].created_at, page[-1][0].id
+
+
+def _json_lines(page: Sequence[tuple[Record, Packed]]) -> bytes:
+    lines = (WholeRecordAnswer.whole(record, packed).model_dump(mode="json") for record, packed in page)
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+async def xlsx_file(lines: Rows) -> IO[bytes]:
+    """A finished workbook in a file without a name, which is gone when it is closed. All cells are text: nothing is computed."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 -- whoever sends it closes it
+    try:
+        book = Workbook(file, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
+        async with aclosing(lines):
+            await _fill(book, lines)
+        await to_thread(book.close)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
+
+
+async def _fill(book: Workbook, lines: Rows) -> None:
+    head: list[str] = []
+    sheet: Any = None
+    n = _MOST_ROWS
+    async for line in lines:
+        head = head or line
+        if n == _MOST_ROWS:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, head)
+            n = 1
+            if line is head:
+                continue
+        for column, value in enumerate(line):
+            sheet.write_string(n, column, value[:_MOST_LETTERS])
+        n += 1
+
+
+async def blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    """What is in a file, which is closed after it."""
+    try:
+        while block := await to_thread(file.read, _BLOCK):
+            yield block
+    finally:
+        file.close()
