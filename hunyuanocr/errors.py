@@ -54,6 +54,13 @@ class InvalidBase64(BadRequest):
     hint = "Send raw base64 or a data URI (data:image/jpeg;base64,…)."
 
 
+class RemotePicture(BadRequest):
+    """An address came in place of a picture."""
+
+    code = "remote_picture"
+    hint = "Send the picture itself, as a data URI (data:image/jpeg;base64,…)."
+
+
 class UnreadableImage(BadRequest):
     """The bytes look like a picture but cannot be decoded."""
 
@@ -173,6 +180,13 @@ class NotFound(HunyuanOcrError):
 
     code = "not_found"
     hint = "Look at the id; what was deleted or is older than the retention is gone."
+
+
+class StoreOff(NotFound):
+    """The owner has switched the store off."""
+
+    code = "store_off"
+    hint = "Switch the setting 'store.enabled' on and start again."
 
 
 class StoreUnavailable(HunyuanOcrError):
