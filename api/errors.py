@@ -19,6 +19,8 @@ STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes
     e.HunyuanOcrError: 500,
     e.BadRequest: 400,
     e.NotFound: 404,
+    e.IdempotencyConflict: 409,
+    e.JobOver: 409,
     e.ImageTooLarge: 413,
     e.TooManyPages: 413,
     e.UnsupportedMedia: 415,

@@ -122,6 +122,23 @@ class StoreSettings(Group):
     )
 
 
+class JobSettings(Group):
+    """Pictures that are accepted now and read later."""
+
+    queue: int = Field(1000, ge=1, description="Jobs that may wait or be read; one more is answered 429.")
+    queue_mb: float = Field(2000.0, gt=0, description="Megabytes of pictures that may wait in the database.")
+    batch_files: int = Field(1000, ge=1, description="Most files of one batch, those in a ZIP counted.")
+    batch_mb: float = Field(200.0, gt=0, description="Largest batch in megabytes, sent and unpacked; it is held in memory.")
+    deadline_s: float = Field(600.0, gt=0, description="Seconds that the reading of one job may take.")
+    keep_hours: float = Field(168.0, gt=0, description="Hours after its end that a job can be asked for; its record stays.")
+    webhook_hosts: tuple[str, ...] = Field(
+        (), description='Hosts that webhooks may call, with their port ("erp.local", "192.168.1.20:8080"); none calls nobody.'
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="Key that signs webhooks: whsec_ and base64 of 24 to 64 random bytes."
+    )
+
+
 class WatchSettings(Group):
     """A folder whose new pictures are read by themselves."""
 
@@ -160,6 +177,7 @@ class Settings(BaseSettings):
     vllm: VllmSettings = VllmSettings()
     pipeline: PipelineSettings = PipelineSettings()
     store: StoreSettings = StoreSettings()
+    jobs: JobSettings = JobSettings()
     watch: WatchSettings = WatchSettings()
 
     @property

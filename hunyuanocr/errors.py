@@ -201,6 +201,27 @@ class StoreUnavailable(HunyuanOcrError):
         self.retry_after = retry_after
 
 
+class IdempotencyConflict(HunyuanOcrError):
+    """An Idempotency-Key that was used for another request."""
+
+    code = "idempotency_conflict"
+    hint = "Use a new key for each request, and the same one only to repeat a request."
+
+
+class JobOver(HunyuanOcrError):
+    """A job that has ended cannot be cancelled any more."""
+
+    code = "job_over"
+    hint = "Nothing is left to cancel; to delete its answer, delete the record with the job's id."
+
+
+class WebhookRefused(InvalidValue):
+    """A webhook address that this appliance must not call."""
+
+    code = "webhook_refused"
+    hint = "Whoever runs this machine names the hosts that may be called in the setting 'jobs.webhook_hosts'."
+
+
 class MissingDependency(HunyuanOcrError):
     """A package that this choice needs is not installed; the hint is the install line."""
 

@@ -1,0 +1,101 @@
+"""Webhooks that are to be delivered: written in the transaction that ends their job, kept until the other side has taken them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, String, Table, Text, select, update
+
+from hunyuanocr.store.jobs import Job
+from hunyuanocr.store.tables import Id, Owner, Utc, metadata
+
+deliveries = Table(
+    "job_webhooks", metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Id, nullable=False),  # the other side knows the message by it
+    Column("owner", Owner, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("status", String(10), nullable=False),  # pending, delivered, given_up
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Utc, nullable=False),
+    Column("worker", String(200)),  # who is delivering it now
+    Column("delivered_at", Utc),
+    Column("trouble", Text),  # of the latest attempt
+    Index(None, "status", "due_at"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message: the end of one job, told to one address."""
+
+    job_id: str
+    id: str
+    owner: str
+    url: str
+    due_at: datetime
+    status: str = "pending"
+    attempts: int = 0
+    delivered_at: datetime | None = None
+    trouble: str | None = None
+
+
+_NAMES = tuple(Delivery.__dataclass_fields__)
+_COLUMNS = [deliveries.c[name] for name in _NAMES]
+
+
+def add(session: Connection, job: Job, id: str, now: datetime) -> None:
+    """Have the end of a job told, if it asked for that."""
+    if job.webhook is None:
+        return
+    session.execute(deliveries.insert().values(
+        job_id=job.id, id=id, owner=job.owner, url=job.webhook, status="pending", attempts=0, due_at=now
+    ))  # fmt: skip
+
+
+def of(session: Connection, job_ids: Sequence[str]) -> dict[str, Delivery]:
+    """The messages of these jobs, by job."""
+    found = session.execute(select(*_COLUMNS).where(deliveries.c.job_id.in_(job_ids)))
+    return {row.job_id: _delivery(row) for row in found}
+
+
+def take(session: Connection, worker: str, now: datetime, hold_s: float, most: int) -> list[Delivery]:
+    """Messages that are due. They are due again after `hold_s`, unless `settle` says how it went."""
+    query = select(*_COLUMNS).where(deliveries.c.status == "pending", deliveries.c.due_at <= now)
+    due = [_delivery(row) for row in session.execute(
+        query.order_by(deliveries.c.due_at).limit(most).with_for_update(skip_locked=True)
+    )]  # fmt: skip
+    ids = [d.job_id for d in due]
+    if ids:
+        session.execute(update(deliveries).where(deliveries.c.job_id.in_(ids)).values(
+            due_at=now + timedelta(seconds=hold_s), worker=worker
+        ))  # fmt: skip
+    return due
+
+
+def settle(
+    session: Connection, delivery: Delivery, status: str, *, due_at: datetime, delivered_at: datetime | None, trouble: str | None
+) -> None:
+    """How an attempt went: `delivered`, `given_up`, or `pending` until `due_at`."""
+    session.execute(update(deliveries).where(deliveries.c.job_id == delivery.job_id).values(
+        status=status, attempts=delivery.attempts + 1, due_at=due_at, delivered_at=delivered_at, trouble=trouble, worker=None
+    ))  # fmt: skip
+
+
+def next_due(session: Connection) -> datetime | None:
+    """When the next message is due."""
+    query = select(deliveries.c.due_at).where(deliveries.c.status == "pending")
+    return session.scalar(query.order_by(deliveries.c.due_at).limit(1))
+
+
+def resume(session: Connection, worker: str, now: datetime) -> None:
+    """After a restart: what this worker was delivering when it died is due now."""
+    mine = (deliveries.c.status == "pending", deliveries.c.worker == worker)
+    session.execute(update(deliveries).where(*mine).values(due_at=now, worker=None))
+
+
+def _delivery(row: Any) -> Delivery:
+    return Delivery(**{name: getattr(row, name) for name in _NAMES})

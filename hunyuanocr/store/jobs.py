@@ -1,0 +1,341 @@
+"""Jobs: pictures that were accepted and are read later. Each function runs inside a transaction (`Database.run`, `query`).
+
+A picture lies in the database itself, in a table of its own, until its job is over: it is accepted, and deleted, in the same
+transaction as its row, so that a kill can separate them at no instant, and a backup has both. An answer is the record with the
+job's id; deleting the record deletes it.
+
+A job that is `running` belongs to a worker, a name that is the same after a restart, and by that worker's lease: when a worker
+starts again, or its lease runs out, its jobs are queued again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from hunyuanocr.errors import IdempotencyConflict, QueueFull
+from hunyuanocr.store.tables import Id, Json, Owner, Utc, metadata
+
+_LOCK = 7_240_119  # PostgreSQL's number of the queue's lock
+OPEN = ("queued", "running")
+OVER = ("done", "failed", "cancelled")
+_ARRIVING = "arriving"  # of a batch whose last file is not written yet: nobody sees it
+
+jobs = Table(
+    "jobs", metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner", Owner, nullable=False),
+    Column("batch_id", Id),
+    Column("name", Text),  # of the file in its batch
+    Column("created_at", Utc, nullable=False),
+    Column("status", String(10), nullable=False),  # arriving, queued, running, done, failed, cancelled
+    Column("priority", Integer, nullable=False),
+    Column("wanted", Json, nullable=False),  # what was asked for
+    Column("device", String(200)),
+    Column("size", Integer, nullable=False),  # bytes of the picture
+    Column("webhook", Text),  # where its end is told
+    Column("attempts", Integer, nullable=False),
+    Column("worker", String(200)),
+    Column("lease_until", Utc),
+    Column("started_at", Utc),
+    Column("finished_at", Utc),
+    Column("pages", Integer),
+    Column("error", Json),  # code, detail, hint
+    Index(None, "status", "attempts", "priority", "id"),
+    Index(None, "owner", "id"),
+    Index(None, "batch_id", "id"),
+    Index(None, "finished_at"),
+)  # fmt: skip
+
+inputs = Table(
+    "job_inputs", metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("owner", Owner, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)  # fmt: skip
+
+# Idempotency keys; `target` is the id of the job or batch that was made with the key.
+keys = Table(
+    "job_keys", metadata,
+    Column("owner", Owner, primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("target", Id, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Index(None, "created_at"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. `error` has `code`, `detail` and `hint` when it failed."""
+
+    id: str
+    owner: str
+    created_at: datetime
+    wanted: Mapping[str, Any]
+    size: int
+    status: str = "queued"
+    priority: int = 0
+    batch_id: str | None = None
+    name: str | None = None
+    device: str | None = None
+    webhook: str | None = None
+    attempts: int = 0
+    worker: str | None = None
+    lease_until: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    pages: int | None = None
+    error: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may wait: jobs, and bytes of their pictures; and what those hear who come too many, in seconds."""
+
+    jobs: int
+    bytes: int
+    retry_after: float = 5.0
+
+
+@dataclass(frozen=True)
+class Key:
+    """A client's idempotency key, and what its request was."""
+
+    key: str
+    fingerprint: str
+
+
+_NAMES = tuple(Job.__dataclass_fields__)
+_COLUMNS = [jobs.c[name] for name in _NAMES]
+
+
+def earlier(session: Connection, owner: str, key: Key) -> str | None:
+    """The id that was made with this key before. Raises IdempotencyConflict when that was for another request."""
+    row = session.execute(select(keys).where(keys.c.owner == owner, keys.c.key == key.key)).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != key.fingerprint:
+        raise IdempotencyConflict("This Idempotency-Key came with another request before.")
+    return str(row.target)
+
+
+def add(session: Connection, job: Job, data: bytes, bounds: Bounds, key: Key | None = None) -> tuple[str, bool]:
+    """Accept a job: its id and True, or the id of the one that was accepted with the same key, and False.
+
+    Raises QueueFull and IdempotencyConflict.
+    """
+    _lock(session)
+    if key is not None:
+        if (before := earlier(session, job.owner, key)) is not None:
+            return before, False
+        session.execute(keys.insert().values(
+            owner=job.owner, key=key.key, fingerprint=key.fingerprint, target=job.id, created_at=job.created_at
+        ))  # fmt: skip
+    make_room(session, 1, len(data), bounds)
+    _insert(session, job, data)
+    return job.id, True
+
+
+def make_room(session: Connection, count: int, size: int, bounds: Bounds) -> None:
+    """Raise QueueFull unless so many more jobs with so many bytes may wait."""
+    waiting = jobs.c.status.in_((*OPEN, _ARRIVING))
+    there, used = session.execute(select(func.count(), func.coalesce(func.sum(jobs.c.size), 0)).where(waiting)).one()
+    if there + count > bounds.jobs:
+        raise QueueFull(f"{there} jobs are waiting already; {bounds.jobs} may.", retry_after=bounds.retry_after)
+    if used + size > bounds.bytes:
+        raise QueueFull(f"Jobs with {used} bytes are waiting already; {bounds.bytes} may.", retry_after=bounds.retry_after)
+
+
+def add_part(session: Connection, part: Sequence[tuple[Job, bytes | None]], bounds: Bounds) -> None:
+    """Write some jobs of a batch, which nobody sees before `open_batch`. One without bytes has failed already."""
+    _lock(session)
+    make_room(session, sum(data is not None for _, data in part), sum(len(data or b"") for _, data in part), bounds)
+    for job, data in part:
+        _insert(session, replace(job, status=_ARRIVING), data)
+
+
+def open_batch(session: Connection, owner: str, batch_id: str, now: datetime, key: Key | None = None) -> tuple[str, bool]:
+    """Accept the batch whose parts have been written; as `add`. The parts are gone when the key was used before."""
+    _lock(session)
+    mine = (jobs.c.batch_id == batch_id, jobs.c.owner == owner, jobs.c.status == _ARRIVING)
+    if key is not None:
+        if (before := earlier(session, owner, key)) is not None:
+            session.execute(delete(jobs).where(*mine))
+            return before, False
+        session.execute(keys.insert().values(
+            owner=owner, key=key.key, fingerprint=key.fingerprint, target=batch_id, created_at=now
+        ))  # fmt: skip
+    session.execute(update(jobs).where(*mine, jobs.c.error.is_(None)).values(status="queued"))
+    session.execute(update(jobs).where(*mine).values(status="failed", finished_at=now))
+    return batch_id, True
+
+
+def drop_batch(session: Connection, batch_id: str) -> None:
+    """Forget the parts of a batch that was not accepted."""
+    session.execute(delete(jobs).where(jobs.c.batch_id == batch_id, jobs.c.status == _ARRIVING))
+
+
+def _insert(session: Connection, job: Job, data: bytes | None) -> None:
+    session.execute(jobs.insert().values({name: getattr(job, name) for name in _NAMES}))
+    if data is not None:
+        session.execute(inputs.insert().values(job_id=job.id, owner=job.owner, data=data))
+
+
+def _lock(session: Connection) -> None:
+    """Until the end of this transaction nobody else adds jobs; SQLite's writer is alone anyway."""
+    if session.dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
+def get(session: Connection, owner: str, id: str) -> Job | None:
+    """The job; None when there is none of this owner's."""
+    row = session.execute(_visible(owner).where(jobs.c.id == id)).one_or_none()
+    return None if row is None else _job(row)
+
+
+def search(
+    session: Connection, owner: str, limit: int, *, status: str | None = None, batch_id: str | None = None,
+    before: str | None = None, after: str | None = None,
+) -> list[Job]:  # fmt: skip
+    """At most `limit` jobs, the newest first; or, `after` an id ('' for the beginning), the oldest first. Ids sort by time."""
+    query = _visible(owner).limit(limit)
+    if status is not None:
+        query = query.where(jobs.c.status == status)
+    if batch_id is not None:
+        query = query.where(jobs.c.batch_id == batch_id)
+    if before is not None:
+        query = query.where(jobs.c.id < before)
+    if after is not None:
+        return [_job(row) for row in session.execute(query.where(jobs.c.id > after).order_by(jobs.c.id))]
+    return [_job(row) for row in session.execute(query.order_by(jobs.c.id.desc()))]
+
+
+def counts(session: Connection, owner: str, batch_id: str) -> dict[str, int]:
+    """How many jobs of a batch are in which state; empty when there is no such batch of this owner's."""
+    query = select(jobs.c.status, func.count()).where(
+        jobs.c.owner == owner, jobs.c.batch_id == batch_id, jobs.c.status != _ARRIVING
+    )
+    return dict(session.execute(query.group_by(jobs.c.status)).tuples().all())
+
+
+def ahead(session: Connection, job: Job) -> int:
+    """How many queued jobs come before this one."""
+    sooner = or_(
+        jobs.c.attempts < job.attempts,
+        and_(jobs.c.attempts == job.attempts, jobs.c.priority > job.priority),
+        and_(jobs.c.attempts == job.attempts, jobs.c.priority == job.priority, jobs.c.id < job.id),
+    )
+    return session.scalar(select(func.count()).where(jobs.c.status == "queued", sooner)) or 0
+
+
+def waiting(session: Connection) -> int:
+    """How many jobs are queued."""
+    return session.scalar(select(func.count()).where(jobs.c.status == "queued")) or 0
+
+
+def claim(session: Connection, worker: str, now: datetime, lease_s: float, *, suspects: bool) -> tuple[Job, bytes] | None:
+    """Take the next job, with its picture. Those at which the process died before come last, and only if `suspects`."""
+    query = select(jobs.c.id).where(jobs.c.status == "queued")
+    if not suspects:
+        query = query.where(jobs.c.attempts == 0)
+    query = query.order_by(jobs.c.attempts, jobs.c.priority.desc(), jobs.c.id).limit(1)
+    id = session.scalar(query.with_for_update(skip_locked=True))
+    if id is None:
+        return None
+    session.execute(update(jobs).where(jobs.c.id == id).values(
+        status="running", attempts=jobs.c.attempts + 1, worker=worker, lease_until=now + timedelta(seconds=lease_s),
+        started_at=now,
+    ))  # fmt: skip
+    query_ = select(*_COLUMNS, inputs.c.data).join(inputs, inputs.c.job_id == jobs.c.id)
+    row = session.execute(query_.where(jobs.c.id == id)).one()
+    return _job(row), bytes(row.data)
+
+
+def finish(session: Connection, job: Job, status: str, now: datetime, *, pages: int | None, error: Any = None) -> bool:
+    """End a job that was claimed, and forget its picture. False when it is not the claimer's any more: then nothing changes."""
+    mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
+    ended = session.execute(update(jobs).where(*mine).values(
+        status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None
+    )).rowcount  # fmt: skip
+    if ended:
+        session.execute(delete(inputs).where(inputs.c.job_id == job.id))
+    return bool(ended)
+
+
+def give_back(session: Connection, job: Job, *, uncounted: bool) -> None:
+    """Queue a claimed job again; `uncounted` when it was not its fault that it did not end."""
+    mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
+    session.execute(update(jobs).where(*mine).values(
+        status="queued", attempts=jobs.c.attempts - int(uncounted), worker=None, lease_until=None
+    ))  # fmt: skip
+
+
+def cancel(session: Connection, owner: str, id: str, now: datetime) -> bool:
+    """End a job that waits or is being read. False when there is no such job of this owner's that is not over."""
+    mine = (jobs.c.id == id, jobs.c.owner == owner, jobs.c.status.in_(OPEN))
+    ended = session.execute(update(jobs).where(*mine).values(
+        status="cancelled", finished_at=now, worker=None, lease_until=None
+    )).rowcount  # fmt: skip
+    if ended:
+        session.execute(delete(inputs).where(inputs.c.job_id == id))
+    return bool(ended)
+
+
+def renew(session: Connection, worker: str, now: datetime, lease_s: float) -> set[str]:
+    """Extend this worker's lease; the ids of its jobs, so that it learns which ones were cancelled."""
+    mine = (jobs.c.worker == worker, jobs.c.status == "running")
+    session.execute(update(jobs).where(*mine).values(lease_until=now + timedelta(seconds=lease_s)))
+    return set(session.scalars(select(jobs.c.id).where(*mine)))
+
+
+def orphans(session: Connection, worker: str | None, now: datetime) -> list[Job]:
+    """Jobs that were being read by a worker that is dead: the one that starts now, by its name, and those without a lease."""
+    dead = jobs.c.lease_until < now
+    if worker is not None:
+        dead = or_(dead, jobs.c.worker == worker)
+    query = select(*_COLUMNS).where(jobs.c.status == "running", dead)
+    return [_job(row) for row in session.execute(query.with_for_update(skip_locked=True))]
+
+
+def forget_unfinished_batches(session: Connection, before: datetime) -> None:
+    """Parts of batches that were never accepted: their client was told nothing, and sends them again."""
+    session.execute(delete(jobs).where(jobs.c.status == _ARRIVING, jobs.c.created_at < before))
+
+
+def sweep(session: Connection, before: datetime) -> int:
+    """Delete jobs that were over before a moment, and keys as old; their records stay. How many jobs."""
+    old = session.execute(delete(jobs).where(jobs.c.finished_at < before)).rowcount
+    session.execute(delete(keys).where(keys.c.created_at < before))
+    return old
+
+
+def _visible(owner: str) -> Select[Any]:
+    return select(*_COLUMNS).where(jobs.c.owner == owner, jobs.c.status != _ARRIVING)
+
+
+def _job(row: Any) -> Job:
+    return Job(**{name: getattr(row, name) for name in _NAMES})
