@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import Request
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from starlette.requests import HTTPConnection
 
 from api.patterns import is_safe
 from hunyuanocr import types as t
@@ -71,6 +71,7 @@ def _modest(value: Any, depth: int = 0) -> Any:
 
 
 Word = Annotated[Annotated[str, Field(max_length=4000)] | None, BeforeValidator(_encodable)]
+Text = Annotated[str, BeforeValidator(_encodable)]
 Name = Annotated[Annotated[str, Field(max_length=200)], BeforeValidator(_encodable)]
 Schema = Annotated[dict[str, Any], BeforeValidator(_modest), BeforeValidator(_encodable)]
 Names = Annotated[list[Name], Field(max_length=100)]
@@ -143,9 +144,9 @@ class OcrRequest(BaseModel):
     stream: bool = Field(False, description="Server-sent events: pieces of text as they are written, then the answer.")
 
 
-def device_of(request: Request, wanted: OcrRequest) -> str | None:
+def device_of(request: HTTPConnection, wanted: OcrRequest | None = None) -> str | None:
     """The device that a request names: in its body, or in the header `X-Device` (UTF-8; what is longer is cut)."""
-    if wanted.device is not None:
+    if wanted is not None and wanted.device is not None:
         return wanted.device
     given = request.headers.get("x-device", "").encode("latin-1").decode("utf-8", "replace").strip()
     return given[:200] or None

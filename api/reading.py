@@ -8,17 +8,18 @@ import binascii
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.types import Message
 
 from api.multipart import Part, read_parts
 from api.params import OcrRequest
 from hunyuanocr.errors import BadRequest, EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
 
+M = TypeVar("M", bound=BaseModel)
 FILE_KEYS = ("file", "image", "image_file")
 _BESIDE = 1024 * 1024  # bytes for everything but the picture: instruction, schema, multipart headers
 _DRAIN = 128 * 1024 * 1024  # read and thrown away, so that a client that sends first and listens later hears the 413
@@ -54,6 +55,21 @@ async def read_upload(request: Request, max_bytes: int) -> Upload:
             hint="Send multipart/form-data with a file, or application/json with base64 in 'image'.",
         )
     return await asyncio.to_thread(_from_json, body)
+
+
+async def read_json(request: Request, max_bytes: int, form: type[M]) -> M:
+    """A JSON body whose pictures have `max_bytes` bytes together, as a model of pydantic's.
+
+    Raises EmptyInput, BadRequest, ImageTooLarge, RequestValidationError.
+    """
+    body = await _limited(request, max_bytes * 4 // 3 + _BESIDE).body()
+    if not body:
+        raise EmptyInput("The request has no body.")
+    return await asyncio.to_thread(_parsed, body, form)
+
+
+def _parsed(body: bytes, form: type[M]) -> M:
+    return _valid(form, _object(body))
 
 
 def _limited(request: Request, limit: int) -> Request:
@@ -99,23 +115,28 @@ async def _from_form(parts: list[Part]) -> Upload:
         if part is not picture:
             again = part.name == "fields" and part.name in values  # several inputs of one name are one list
             values[part.name] = f"{values[part.name]},{part.text()}" if again else part.text()
-    wanted = _wanted(values)
+    wanted = _valid(OcrRequest, values)
     if picture.is_file:
         return Upload(bytes(picture.data), wanted)
     return Upload(await asyncio.to_thread(decode_base64, picture.text()), wanted)
 
 
-def _from_json(body: bytes) -> Upload:
+def _object(body: bytes) -> dict[str, Any]:
     try:
         values = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError) as e:
         raise BadRequest("The body is not JSON.", hint="Send an object in UTF-8, with base64 in 'image'.") from e
     if not isinstance(values, dict):
         raise BadRequest("The body is JSON, but not an object.", hint='Send {"image": "<base64>", "instruction": "…"}.')
+    return values
+
+
+def _from_json(body: bytes) -> Upload:
+    values = _object(body)
     pictures = [picture for key in FILE_KEYS if (picture := values.pop(key, None)) not in (None, "")]
     if len(pictures) > 1:
         raise TooManyFiles(f"{len(pictures)} pictures came with one request.")
-    wanted = _wanted(values)
+    wanted = _valid(OcrRequest, values)
     if not pictures:
         raise EmptyInput("The request has no picture.")
     if not isinstance(pictures[0], str):
@@ -127,9 +148,9 @@ def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _wanted(values: dict[str, Any]) -> OcrRequest:
+def _valid(form: type[M], values: dict[str, Any]) -> M:
     try:
-        return OcrRequest.model_validate(values)
+        return form.model_validate(values)
     except ValidationError as e:
         raise RequestValidationError(e.errors(include_input=False, include_url=False, include_context=False)) from e
 

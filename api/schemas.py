@@ -56,6 +56,12 @@ class UsageAnswer(BaseModel):
     completion_tokens: int
     total_tokens: int
 
+    @classmethod
+    def of(cls, usage: t.Usage) -> UsageAnswer:
+        """With the sum."""
+        both = usage.prompt_tokens + usage.completion_tokens
+        return cls(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens, total_tokens=both)
+
 
 _EXAMPLE: dict[str, Any] = {
     "id": "8f14e45fceea467f9b5c3c5ed3b2a1f0", "success": True, "task": "extract", "text": "便民超市\n合计 ¥36.80",
@@ -99,7 +105,6 @@ class OcrAnswer(BaseModel):
     def of(cls, result: t.Result) -> OcrAnswer:
         """The pipeline's Result in the wire format of DESIGN.md §2."""
         width, height = result.page_sizes[0]
-        usage = result.usage
         return cls(
             id=result.id, task=result.task, text=result.text, markdown=result.markdown,
             fields=fields_of(result), details={f.key: _details(f) for f in result.fields},
@@ -108,8 +113,7 @@ class OcrAnswer(BaseModel):
             width=width, height=height, page_sizes=list(result.page_sizes), pages=len(result.page_sizes),
             warnings=[WarningAnswer(code=w.code, message=w.message, page=w.page) for w in result.notices],
             truncated=result.truncated, backend=result.backend, model=result.model,
-            usage=UsageAnswer(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
-                              total_tokens=usage.prompt_tokens + usage.completion_tokens),
+            usage=UsageAnswer.of(result.usage),
             elapsed_ms=max(0.1, round(result.elapsed_ms, 1)),
         )  # fmt: skip
 
@@ -165,6 +169,7 @@ class ReadyAnswer(BaseModel):
     detail: str
     backend: str
     model: str
+    store: str = Field(description="`ok`, `off`, or why answers are not recorded now.")
 
 
 class VersionAnswer(BaseModel):

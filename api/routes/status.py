@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 
-from api.deps import ThePipeline
+from api.deps import ThePipeline, TheServices
 from api.schemas import ErrorAnswer, HealthAnswer, ModelAnswer, ModelsAnswer, ReadyAnswer, VersionAnswer
 from hunyuanocr import __version__
 from hunyuanocr.errors import ReaderUnavailable
@@ -22,13 +22,19 @@ async def health() -> HealthAnswer:
 
 
 @router.get("/ready", responses={503: {"model": ErrorAnswer, "description": "Loading, failed to start, or at rest."}})
-async def ready(request: Request, pipeline: ThePipeline) -> ReadyAnswer:
-    """The reader is loaded and can answer: for a balancer that chooses where to send requests."""
+async def ready(request: Request, pipeline: ThePipeline, services: TheServices) -> ReadyAnswer:
+    """The reader is loaded and can answer: for a balancer that chooses where to send requests.
+
+    A database that is away does not change that, but is told: answers are not recorded then.
+    """
     found = await pipeline.health()
     if not found.ready:
         raise ReaderUnavailable(found.detail)
     why = request.app.state.why
-    return ReadyAnswer(detail=why or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model)
+    store = "off" if services.database is None else services.recorder.trouble or "ok"
+    return ReadyAnswer(
+        detail=why or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model, store=store
+    )
 
 
 @router.get("/version")
@@ -47,6 +53,15 @@ async def models(request: Request, pipeline: ThePipeline) -> ModelsAnswer:
         detail=request.app.state.why or found.detail,
     )  # fmt: skip
     return ModelsAnswer(data=[reader])
+
+
+@router.get("/v1/models/{model:path}", responses={404: {"model": ErrorAnswer, "description": "Another reader serves."}})
+async def model(model: str, request: Request, pipeline: ThePipeline) -> ModelAnswer:
+    """One reader, by its name."""
+    (reader,) = (await models(request, pipeline)).data
+    if model != reader.id:
+        raise HTTPException(404, f"The reader that serves is called '{reader.id}'.")
+    return reader
 
 
 for path, probe in (("/health", health), ("/ready", ready)):  # some watchdogs look at the head alone

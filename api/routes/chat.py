@@ -1,0 +1,117 @@
+"""`POST /v1/chat/completions`: whatever reader serves, for every program that speaks to OpenAI."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from api import sse
+from api.chat import LIVE, Asked, ChatAnswer, ChatRequest, Chunks, answer, understood
+from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_connected
+from api.errors import OPENAI_PATH, openai_error, status_of, told_later
+from api.params import device_of
+from api.reading import read_json
+from hunyuanocr.pipeline import Request as Reading
+from hunyuanocr.types import Result, TextDelta
+
+_PICTURE = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ…"}}
+_EXAMPLE: dict[str, Any] = {
+    "model": "any", "messages": [{"role": "user", "content": [{"type": "text", "text": "提取总金额和日期"}, _PICTURE]}],
+}  # fmt: skip
+_ERROR = {"schema": {"type": "object", "properties": {"error": {"type": "object"}}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string", "description": "With `stream`: chunks, then [DONE]."}}}},
+    "4XX": {"description": "Errors in OpenAI's form.", "content": {"application/json": _ERROR}},
+}
+Part = TypeVar("Part", TextDelta | Result, Result)
+router = APIRouter(tags=["openai"])
+
+
+def _body() -> dict[str, Any]:
+    schema = ChatRequest.model_json_schema(by_alias=True)
+    schema = _inlined(schema, schema.pop("$defs"))
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": _EXAMPLE}}}
+
+
+def _inlined(part: Any, named: dict[str, Any]) -> Any:
+    """The schema without references, which would point to places that the reference of all routes does not have."""
+    if isinstance(part, list):
+        return [_inlined(each, named) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inlined(named[part["$ref"].rsplit("/", 1)[1]], named)
+    return {key: _inlined(value, named) for key, value in part.items()}
+
+
+@router.post(
+    OPENAI_PATH, response_model=ChatAnswer, summary="Read pictures, in OpenAI's form",
+    openapi_extra={"requestBody": _body()}, responses=_ANSWERS,
+)  # fmt: skip
+async def completions(
+    request: Request, pipeline: ThePipeline, services: TheServices, settings: TheSettings, owner: TheOwner
+) -> Response:
+    """For OpenAI's clients and all that speak like them: base_url is `http://<this machine>:<port>/v1`, the key any word.
+
+    Pictures and PDFs are data URIs in the latest message that has some; several are read as the pages of one document. The
+    user's words say what is wanted, as in `/v1/ocr`. The answer's content is the text, or JSON where fields are asked for. With
+    `response_format` json_schema the fields are the schema's properties, and the content fits the schema. Decoding is greedy
+    whatever `temperature` says. A reader that is no language model counts no tokens.
+    """
+    wanted = await read_json(request, settings.images.max_bytes, ChatRequest)
+    asked = await asyncio.to_thread(understood, wanted)
+    reading = Reading(asked.pictures[0], asked.task, owner=owner, more=asked.pictures[1:])
+    record = partial(
+        services.recorder.record, owner=owner, source="chat", instruction=asked.instruction, device=device_of(request),
+        image=asked.pictures[0],
+    )  # fmt: skip
+    created = int(time.time())
+    if wanted.stream:
+        chunks = _chunks(wanted, asked, reading.id, created, pipeline.backend.model)
+        parts = pipeline.stream(reading)
+        return await sse.begun(_events(parts if chunks.live else _whole(parts), record, chunks, request.state.request_id))
+    result = await record(await while_connected(request, pipeline.run(reading)))
+    return Response(answer(result, created, as_json=wanted.json_wanted).model_dump_json(), media_type="application/json")
+
+
+def _chunks(wanted: ChatRequest, asked: Asked, id: str, created: int, model: str) -> Chunks:
+    return Chunks(
+        f"chatcmpl-{id}", created, model, live=asked.task.kind in LIVE and not wanted.json_wanted,
+        as_json=wanted.json_wanted, with_usage=wanted.usage_wanted,
+    )  # fmt: skip
+
+
+async def _whole(parts: AsyncGenerator[TextDelta | Result, None]) -> AsyncGenerator[Result, None]:
+    """The answer alone, so that the wait for it is kept alive, whatever is written meanwhile."""
+    async with aclosing(parts):
+        async for part in parts:
+            if isinstance(part, Result):
+                yield part
+
+
+async def _events(
+    parts: AsyncGenerator[Part, None], record: Callable[[Result], Awaitable[Result]], chunks: Chunks, request_id: str
+) -> AsyncGenerator[bytes, None]:
+    begun = False
+    try:
+        async with aclosing(sse.paced(parts)) as paced:
+            async for part in paced:
+                if part is None:
+                    yield sse.KEPT_ALIVE
+                else:
+                    for chunk in chunks.end(await record(part)) if isinstance(part, Result) else chunks.piece(part.text):
+                        yield sse.event(chunk)
+                begun = True
+        yield sse.event("[DONE]")
+    except Exception as e:
+        if not begun:
+            raise  # there is still a status to tell it with
+        error = sse.unexpected(e)
+        yield sse.event(openai_error(told_later(error, request_id), status_of(error)))
