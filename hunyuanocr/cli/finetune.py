@@ -90,7 +90,7 @@ def _recipe(file: Path | None, *, batch: int, rate: float | None, seed: int | No
     from hunyuanocr.finetune.config import Level, Recipe, load
 
     levels = (Level("documents", batch),)
-    recipe = Recipe(levels, rate=RATES[method.value], warmup=10, weight_decay=0.0, reading=0.0, review=0.0)
+    recipe = Recipe(levels, rate=RATES[method.value], warmup=10, weight_decay=0.0, reading=0.0, review=0.0, recompute=True)
     if file is not None:
         recipe = load(file, recipe)
     if recipe.levels != levels:

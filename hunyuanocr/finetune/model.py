@@ -44,6 +44,12 @@ def load(folder: Path, device: str = "cpu") -> Any:
     return HunYuanVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).to(device).train()
 
 
+def recompute(model: Any) -> None:
+    """Of every layer only its input is kept for the gradients, and the rest computed anew: the same numbers in less memory."""
+    newer = getattr(model, "activation_checkpointing_enable", None)  # the name that transformers is going over to
+    (newer or model.gradient_checkpointing_enable)()
+
+
 def save(model: Any, source: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
     """Write the weights in `dtype` to a folder, with tokenizer, template and picture settings of the `source` folder."""
     folder.mkdir(parents=True, exist_ok=True)

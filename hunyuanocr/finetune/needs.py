@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hunyuanocr.finetune.config import Adapter
+from hunyuanocr.finetune.config import Adapter, Recipe
 from hunyuanocr.finetune.folder import Document
 from hunyuanocr.finetune.lora import TARGETS
 from hunyuanocr.weights.architecture import Architecture
@@ -15,6 +15,7 @@ from hunyuanocr.weights.architecture import Architecture
 # Bytes that a pass keeps for the gradients: counted on the demo checkpoint by autograd's hooks for saved tensors.
 _TOKEN = 15  # a token and a layer of the language model, for each number of its widths
 _PATCH = 6.5  # a patch and a layer of the vision tower, likewise
+_INPUT = 6  # a number that goes into a layer: 32 bits, and 16 of it again
 _SCORE = 14  # an answer's token and a word of the vocabulary
 _ADAM = 12  # a trained number: its gradient and two moments
 _WEIGHT = 6  # a number of the model: 32 bits, and 16 while it multiplies
@@ -31,16 +32,18 @@ class Needs:
     disk: int
 
 
-def estimate(
-    shape: Architecture, *, parameters: int, documents: Sequence[Document], batch: int, adapter: Adapter | None
-) -> Needs:
-    """Of training in batches of so many documents; all weights without an adapter. `parameters` are all of the model's."""
+def estimate(shape: Architecture, *, parameters: int, documents: Sequence[Document], recipe: Recipe, full: bool) -> Needs:
+    """Of training by `recipe`; all weights with `full`, else an adapter. `parameters` are all of the model's."""
+    trained = parameters if full else _adapter_size(shape, recipe.adapter)
     text, vision = shape.text, shape.vision
-    trained = parameters if adapter is None else _adapter_size(shape, adapter)
-    widths = text.layers * (text.hidden + text.heads * text.head + text.inner)
-    patch = _PATCH * vision.layers * (2 * vision.hidden + vision.inner) if adapter is None else 0
-    page = max(d.tokens * _TOKEN * widths + d.answers * _SCORE * text.vocabulary + math.prod(d.grid) * patch for d in documents)
-    memory = _LIBRARIES + parameters * _WEIGHT + trained * _ADAM + batch * page
+    token = _TOKEN * (text.hidden + text.heads * text.head + text.inner)
+    patch = _PATCH * (2 * vision.hidden + vision.inner) * full
+    if recipe.recompute:  # one layer's at a time, and what went into each
+        token, patch = token + _INPUT * text.layers * text.hidden, patch + _INPUT * vision.layers * vision.hidden * full
+    else:
+        token, patch = token * text.layers, patch * vision.layers
+    page = max(d.tokens * token + d.answers * _SCORE * text.vocabulary + math.prod(d.grid) * patch for d in documents)
+    memory = _LIBRARIES + parameters * _WEIGHT + trained * _ADAM + recipe.levels[0].batch * page
     return Needs(trained, round(memory), _KEPT * trained * 12 + 2 * parameters * 2)
 
 

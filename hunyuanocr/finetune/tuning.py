@@ -31,7 +31,7 @@ from hunyuanocr.weights.verify import verify
 
 RUN = "run.json"
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
-_FREE = ("decay_minutes", "decay_steps", "save_minutes")  # settings that may change between calls
+_FREE = ("decay_minutes", "decay_steps", "save_minutes", "recompute")  # settings that may change between calls
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,10 @@ class Tuning:
 
     def needs(self) -> Needs:
         """What training will take."""
-        adapter = self.job.recipe.adapter if self.job.method == "lora" else None
-        batch = self.job.recipe.levels[0].batch
         return estimate(
-            self._shape, parameters=self.checkpoint.parameters, documents=self.documents, batch=batch, adapter=adapter
-        )
+            self._shape, parameters=self.checkpoint.parameters, documents=self.documents, recipe=self.job.recipe,
+            full=self.job.method == "full",
+        )  # fmt: skip
 
     def start(self, steps: int | None) -> None:
         """Load the weights, measure the documents held out (once), and take up the run where it stands; `steps` in all."""
@@ -104,6 +103,8 @@ class Tuning:
         self._adapted = (
             lora.attach(self.net, self.job.recipe.adapter, self.job.recipe.seed) if self.job.method == "lora" else None
         )
+        if self.job.recipe.recompute:
+            model.recompute(self.net)
         if self._record is None:
             self.before = self.measure()
             self._write_record()

@@ -190,8 +190,11 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
     assert "cut off" in said
     assert "Give one of" in refused(monkeypatch, capsys, *command(documents, out), "--steps", "3", "--epochs", "1")
     recipe = tmp_path / "r.toml"
-    for text, wrong in (("speed = 3", "speed"), ("rate = 'fast'", "rate = 'fast'"), ("[[levels]]\nname='a'\nbatch=1", "levels"),
-                        ("adapter = 3", "adapter is no table"), ("[adapter]\nrank = -1", "rank = -1")):  # fmt: skip
+    mistakes = {
+        "speed = 3": "speed", "rate = 'fast'": "rate = 'fast'", "[[levels]]\nname='a'\nbatch=1": "levels",
+        "adapter = 3": "adapter is no table", "[adapter]\nrank = -1": "rank = -1", "recompute = 1": "true or false",
+    }  # fmt: skip
+    for text, wrong in mistakes.items():
         recipe.write_text(text)
         assert wrong in refused(monkeypatch, capsys, *command(documents, out), "--recipe", str(recipe))
     assert not out.exists()

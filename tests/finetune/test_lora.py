@@ -20,6 +20,7 @@ from hunyuanocr.config import ImageSettings
 from hunyuanocr.errors import ConfigError, MissingDependency, WeightsBroken
 from hunyuanocr.finetune import lora, model, state
 from hunyuanocr.finetune.config import Adapter, Level, Recipe
+from hunyuanocr.finetune.samples import Batch
 from hunyuanocr.finetune.trainer import Trainer
 from hunyuanocr.finetune.tuning import Job, Tuning
 from hunyuanocr.weights.architecture import modern
@@ -119,6 +120,34 @@ def test_states_hold_the_adapter_alone_and_resuming_is_exact(base: Path, documen
     assert resumed.trainer.progress.running == straight.trainer.progress.running
     other = resumed.net.state_dict()
     assert all(torch.equal(value, other[name]) for name, value in straight.net.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_computing_anew_changes_nothing_but_the_memory(base: Path, documents: Path, tmp_path: Path, method: Any) -> None:
+    plain = started(base, documents, tmp_path / "a", method=method)
+    anew = started(base, documents, tmp_path / "b", method=method, recipe=replace(RECIPE, recompute=True))
+    batch = plain.collator(plain.source.batch(0, 0, 2))
+    kept = [kept_for_gradients(ours.net, batch) for ours in (plain, anew)]
+    assert kept[1] < 0.6 * kept[0]
+    assert anew.needs().memory < plain.needs().memory
+    for ours in (plain, anew):
+        ours.trainer.run(steps=2)
+    other = anew.net.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in plain.net.state_dict().items())
+
+
+def kept_for_gradients(net: Any, batch: Batch) -> int:
+    """Bytes that a pass forward keeps, without the weights."""
+    own = {value.untyped_storage().data_ptr() for value in net.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        kept[value.untyped_storage().data_ptr()] = value
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        model.losses(net.train(), batch)
+    return sum(value.untyped_storage().nbytes() for place, value in kept.items() if place not in own)
 
 
 def test_everything_learns_by_the_full_method(base: Path, documents: Path, tmp_path: Path) -> None:
