@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 
+from training.invoices import invoice
 from training.model import Document, Language
+from training.parcels import parcel
 from training.prescriptions import prescription
 from training.receipts import receipt
 from training.slips import slip
 
+MAKERS: Mapping[str, Callable[[random.Random, Language], Document]] = {
+    "receipt": receipt, "prescription": prescription, "slip": slip, "invoice": invoice, "parcel": parcel,
+}  # fmt: skip
 
-def document(rng: random.Random, language: Language | None = None) -> Document:
-    """A receipt, a prescription (one in four) or a card slip; Chinese (two in three) or English unless `language` says."""
+
+def document(rng: random.Random, language: Language | None = None, kind: str | None = None) -> Document:
+    """A document of `kind`; without one a receipt, a prescription (one in four) or a card slip.
+
+    Chinese (two in three) or English unless `language` says.
+    """
     chosen: Language = "zh" if rng.random() < 2 / 3 else "en"
-    maker = rng.choices((receipt, prescription, slip), (68, 25, 7))[0]
-    return maker(rng, language or chosen)
+    usual = rng.choices((receipt, prescription, slip), (68, 25, 7))[0]
+    return (MAKERS[kind] if kind else usual)(rng, language or chosen)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Language = Literal["zh", "en"]
+Kind = Literal["receipt", "prescription", "invoice", "parcel"]
 Align = Literal["left", "center", "right"]
 Art = Literal["solid", "dashed", "double", "stars", "barcode", "qr"]
 
@@ -48,7 +49,7 @@ class Row:
 class Document:
     """The content of one document; all values in `fields` and `items` are as printed, None when they are not printed."""
 
-    kind: Literal["receipt", "prescription"]
+    kind: Kind
     variant: str
     language: Language
     chars: int  # half-width letters to a line

@@ -33,7 +33,7 @@ class Paper:
 
 def choose_paper(rng: random.Random, document: Document, size: int | None = None) -> Paper:
     """A printer that suits the document: 58 or 80 mm rolls, A5 forms. `size` fixes the width of the paper in pixels."""
-    form = document.kind == "prescription"
+    form = document.kind in {"prescription", "invoice"}
     margin, stretch = rng.uniform(0.7, 2.2), rng.uniform(0.93, 1.05)
     face = _face(rng, document, form)
     printed = document.chars * face.half  # ems

@@ -6,10 +6,9 @@ import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Literal
 
 from training.goods import Item, Sums
-from training.model import Document
+from training.model import Document, Kind
 from training.writer import Writer, truth
 
 # Fields that are asked for although they are not printed. A field whose neighbour is printed (a receipt's number is
@@ -25,6 +24,16 @@ ABSENT: Mapping[str, tuple[str, ...]] = {
         "balance", "payment_method", "due_date", "tracking_number", "recipient", "doctor", "department", "diagnosis", "gender",
         "age", "birth_date", "prescription_number", "print_date", "time", "nationality", "sender",
     ),
+    "invoice": (
+        "invoice_code", "due_date", "receipt_number", "order_number", "cashier", "discount", "change", "paid_amount", "balance",
+        "payment_method", "tracking_number", "patient", "doctor", "hospital", "department", "gender", "age", "time", "recipient",
+        "nationality", "points", "diagnosis", "sender", "print_date",
+    ),
+    "parcel": (
+        "total_amount", "tax_number", "invoice_number", "cashier", "discount", "change", "paid_amount", "balance", "subtotal",
+        "patient", "doctor", "hospital", "gender", "age", "time", "due_date", "tax_amount", "points", "merchant", "nationality",
+        "weight", "shipping_fee", "date", "remarks",
+    ),
 }  # fmt: skip
 NEIGHBOURS = (
     {"invoice_number", "order_number", "receipt_number", "prescription_number"},
@@ -32,6 +41,9 @@ NEIGHBOURS = (
     {"payment_method", "paid_amount"},
     {"hospital", "merchant"},
     {"birth_date", "age"},
+    {"seller", "merchant", "sender"},
+    {"total_amount", "shipping_fee"},
+    {"invoice_code", "invoice_number"},
     {"points", "balance"},
 )
 
@@ -40,7 +52,7 @@ NEIGHBOURS = (
 class Plan:
     """`bare` fields are printed without a label, `missing` ones not at all; `printed` grows as decoys are written."""
 
-    kind: Literal["receipt", "prescription"]
+    kind: Kind
     variant: str
     when: datetime
     items: tuple[Item, ...]

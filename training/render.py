@@ -1,4 +1,4 @@
-"""Renders made-up receipts and prescriptions with their truth: `python -m training.render --count N --seed S OUT`.
+"""Renders made-up documents with their truth: `python -m training.render --count N --seed S OUT`.
 
 Document i of a seed is the same whatever the count, given the same options and fonts.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from training import degrade
-from training.documents import document
+from training.documents import MAKERS, document
 from training.fonts import FontsMissing
 from training.layout import Box, draw
 from training.model import Document, Language
@@ -46,10 +46,21 @@ class Rendered:
         return "".join(",".join(str(round(v)) for v in quad.ravel()) + f",{text}\n" for text, quad in self.lines)
 
 
-def render(seed: int, index: int, *, clean: bool = False, language: Language | None = None, size: int | None = None) -> Rendered:
-    """Document `index` of `seed`. `clean` leaves out every degradation; `size` is the paper's width in pixels."""
+def render(
+    seed: int,
+    index: int,
+    *,
+    clean: bool = False,
+    language: Language | None = None,
+    size: int | None = None,
+    kind: str | None = None,
+) -> Rendered:
+    """Document `index` of `seed`, of `kind` (one of `documents.MAKERS`) or of any usual one.
+
+    `clean` leaves out every degradation; `size` is the paper's width in pixels.
+    """
     rng, noise = random.Random(f"{seed}:{index}"), np.random.default_rng([seed, index])
-    content = document(rng, language)
+    content = document(rng, language, kind)
     paper = choose_paper(rng, content, size)
     image, drawn = draw(content, paper, rng)
     boxes = _field_boxes(mark for run in drawn for mark in run.marks)
@@ -116,14 +127,18 @@ def main(  # noqa: PLR0917  typer reads the options from the signature
     size: Annotated[
         int | None, typer.Option(min=320, max=2400, help="width of the paper in pixels; varied when left out")
     ] = None,
+    kind: Annotated[str | None, typer.Option(help=f"{', '.join(MAKERS)}; receipts, prescriptions, slips when left out")] = None,
 ) -> None:
-    """Renders receipts and prescriptions with their truth into a folder."""
+    """Renders documents with their truth into a folder."""
     if language not in {None, "zh", "en"}:
         raise typer.BadParameter("--language takes zh or en")
+    if kind is not None and kind not in MAKERS:
+        raise typer.BadParameter(f"--kind takes {', '.join(MAKERS)}")
     out.mkdir(parents=True, exist_ok=True)
     try:
         for index in track(range(count), description="rendering"):
-            save(render(seed, index, clean=clean, language=language, size=size), out / f"{index:04d}")  # type: ignore[arg-type]
+            made = render(seed, index, clean=clean, language=language, size=size, kind=kind)  # type: ignore[arg-type]
+            save(made, out / f"{index:04d}")
     except FontsMissing as missing:
         typer.echo(str(missing), err=True)
         raise typer.Exit(1) from missing

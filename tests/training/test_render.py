@@ -181,6 +181,33 @@ def test_both_languages_and_kinds_come_and_one_can_be_chosen(clean: list[Rendere
     assert {render(1, index, clean=True, language="zh").truth["_meta"]["language"] for index in range(6)} == {"zh"}
 
 
+@pytest.fixture(scope="module")
+def others() -> list[Rendered]:
+    return [render(30, index, clean=True, size=700, kind=kind) for kind in ("invoice", "parcel") for index in range(12)]
+
+
+def test_invoices_and_parcels_tell_the_truth_too(others: list[Rendered]) -> None:
+    test_values_stand_in_their_boxes_and_nulls_have_none(others)
+    test_a_field_that_is_null_leaves_no_trace(others)
+    test_amounts_add_up(others)
+    assert {r.truth["_meta"]["language"] for r in others} == {"zh", "en"}
+    for rendered in others:
+        kind, asked = rendered.truth["_meta"]["kind"], values(rendered)
+        needed = {"invoice": ("total_amount", "seller", "invoice_number"), "parcel": ("tracking_number", "recipient_address")}[
+            kind
+        ]
+        assert all(asked[name] for name in needed)
+        if kind == "invoice" and asked.get("tax_amount"):
+            assert in_cents(asked["subtotal"]) + in_cents(asked["tax_amount"]) == in_cents(asked["total_amount"])
+
+
+def test_kinds_can_be_chosen_and_unknown_ones_are_refused(tmp_path: Path) -> None:
+    assert {render(2, index, clean=True, kind="slip").truth["_meta"]["variant"] for index in range(3)} == {"card_slip"}
+    result = CliRunner().invoke(app, ["--kind", "novel", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "invoice" in result.output
+
+
 def test_size_sets_the_width_of_the_paper(clean: list[Rendered]) -> None:
     assert all(abs(rendered.image.shape[1] - 640) <= 32 for rendered in clean)
 
