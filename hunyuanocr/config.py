@@ -90,6 +90,20 @@ class VllmSettings(Group):
     )  # fmt: skip
 
 
+class CameraSettings(Group):
+    """Cameras that send frames over a WebSocket."""
+
+    rate: float = Field(
+        15.0, gt=0, le=120, description="Frames a second of one camera that are looked at, by the frames' own timestamps."
+    )
+    max_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest frame in bytes.")
+    votes: int = Field(
+        5, ge=1, le=99, description="Readings of one scene by which a field that flickers is voted; 1 takes every reading as it is."
+    )
+    keep_s: float = Field(60.0, ge=0, description="Seconds for which a camera that lost its connection can go on where it was.")
+    connections: int = Field(4096, ge=1, description="Cameras that may be connected; one more is refused.")
+
+
 class PipelineSettings(Group):
     """Admission, deadlines, cache."""
 
@@ -176,6 +190,7 @@ class Settings(BaseSettings):
     torch: TorchSettings = TorchSettings()
     vllm: VllmSettings = VllmSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    camera: CameraSettings = CameraSettings()
     store: StoreSettings = StoreSettings()
     jobs: JobSettings = JobSettings()
     watch: WatchSettings = WatchSettings()
