@@ -65,7 +65,7 @@ def finetune(
     if minutes is None and steps is None:
         steps = max(1, round((EPOCHS if epochs is None else epochs) * tuning.batches))
     _announce(tuning, steps, minutes)
-    tuning.start(steps)
+    tuning.start(steps=steps, minutes=minutes)
     _train(tuning, steps, minutes)
     _finish(tuning)
 

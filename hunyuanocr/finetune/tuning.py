@@ -97,8 +97,11 @@ class Tuning:
             full=self.job.method == "full",
         )  # fmt: skip
 
-    def start(self, steps: int | None) -> None:
-        """Load the weights, measure the documents held out (once), and take up the run where it stands; `steps` in all."""
+    def start(self, *, steps: int | None = None, minutes: float | None = None) -> None:
+        """Load the weights, measure the documents held out (once), and take up the run where it stands.
+
+        `steps` or `minutes` are of all calls; over their last fifth the rate falls, unless the recipe says over what.
+        """
         self.net = model.load(self.checkpoint.folder, str(self.device))
         self._adapted = (
             lora.attach(self.net, self.job.recipe.adapter, self.job.recipe.seed) if self.job.method == "lora" else None
@@ -109,8 +112,8 @@ class Tuning:
             self.before = self.measure()
             self._write_record()
         recipe = self.job.recipe
-        if steps is not None and not (recipe.decay_steps or recipe.decay_minutes):
-            recipe = replace(recipe, decay_steps=max(1, steps // 5))
+        if not (recipe.decay_steps or recipe.decay_minutes):
+            recipe = replace(recipe, decay_steps=(steps or 0) // 5, decay_minutes=(minutes or 0) / 5)
         self.trainer = Trainer(self.net, self.source, collator=self.collator, recipe=recipe, folder=self.job.out / "training")
 
     def measure(self) -> Figures | None:

@@ -57,7 +57,7 @@ def tuning(base: Path, documents: Path, out: Path, **others: Any) -> Tuning:
 
 def started(base: Path, documents: Path, out: Path, steps: int = 6, **others: Any) -> Tuning:
     ours = tuning(base, documents, out, **others)
-    ours.start(steps)
+    ours.start(steps=steps)
     return ours
 
 
@@ -189,3 +189,16 @@ def test_without_peft_the_install_line_is_told(base: Path, documents: Path, tmp_
         tuning(base, documents, tmp_path)
     assert "pip install -e '.[torch,finetune]'" in raised.value.hint
     assert tuning(base, documents, tmp_path, method="full").batches == 2
+
+
+def test_the_rate_falls_over_the_last_fifth_of_the_steps(base: Path, documents: Path, tmp_path: Path) -> None:
+    ours = started(base, documents, tmp_path, steps=20)
+    assert ours.trainer.recipe.decay_steps == 4
+    paces = []
+    for step in (0, 15, 16, 17, 19):
+        ours.trainer.progress.step = step
+        paces.append(ours.trainer._pace(0.0, None, 20))
+    assert paces == [1.0, 1.0, 1.0, 0.75, 0.25]
+    again = tuning(base, documents, tmp_path, recipe=replace(RECIPE, decay_steps=2))
+    again.start(steps=20)
+    assert again.trainer.recipe.decay_steps == 2, "as the recipe says"
