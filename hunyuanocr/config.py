@@ -6,11 +6,12 @@ an error at start.
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from hunyuanocr.errors import ConfigError
@@ -151,6 +152,19 @@ class JobSettings(Group):
     webhook_secret: SecretStr | None = Field(
         None, description="Key that signs webhooks: whsec_ and base64 of 24 to 64 random bytes."
     )
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signable(cls, value: SecretStr | None) -> SecretStr | None:
+        """As the Standard Webhooks specification wants keys to be."""
+        if value is not None:
+            try:
+                key = base64.b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            if not 24 <= len(key) <= 64:
+                raise ValueError("no base64 of 24 to 64 bytes; make one with: echo whsec_$(openssl rand -base64 32)")
+        return value
 
 
 class WatchSettings(Group):

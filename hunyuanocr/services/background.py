@@ -15,6 +15,7 @@ from hunyuanocr.types import Result
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 0.2  # whether the reader is ready
 _LONGEST_WAIT_S = 30.0  # between two tries while the reader loads or rests
 
 
@@ -33,15 +34,26 @@ class Background:
         """How many should be at work: one more than are read, so that its bytes are here when a place becomes free."""
         return self.pipeline.readings + 1
 
+    @property
+    def alone(self) -> bool:
+        """Whether a suspect is being read."""
+        return self._alone.locked()
+
     @asynccontextmanager
     async def place(self, *, suspect: bool = False) -> AsyncIterator[None]:
-        """Hold one of the places; `read` is called inside.
+        """Hold one of the places, the reader being ready; `read` is called inside.
 
         A suspect is one that was being read when the process died. Suspects are read one after the other, so that the one that
         kills the process does not draw the others down with it.
         """
         async with self._alone if suspect else nullcontext(), self._places:
+            await self._ready()
             yield
+
+    async def _ready(self) -> None:
+        """Nothing is begun by a process that may still die while it loads the reader."""
+        while not (await self.pipeline.health()).ready:  # noqa: ASYNC110 -- the reader's health has no event
+            await asyncio.sleep(_LOOK_S)
 
     async def read(self, request: Request) -> Result:
         """Read it, however long the reader loads, rests or is busy; raises what else the pipeline raises."""

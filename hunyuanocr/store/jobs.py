@@ -10,82 +10,20 @@ starts again, or its lease runs out, its jobs are queued again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    Select,
-    String,
-    Table,
-    Text,
-    and_,
-    delete,
-    func,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Select, and_, delete, func, or_, select, text, update
 
 from hunyuanocr.errors import IdempotencyConflict, QueueFull
-from hunyuanocr.store.tables import Id, Json, Owner, Utc, metadata
+from hunyuanocr.store.jobtables import inputs, jobs, keys
 
 _LOCK = 7_240_119  # PostgreSQL's number of the queue's lock
 OPEN = ("queued", "running")
 OVER = ("done", "failed", "cancelled")
-_ARRIVING = "arriving"  # of a batch whose last file is not written yet: nobody sees it
-
-jobs = Table(
-    "jobs", metadata,
-    Column("id", Id, primary_key=True),
-    Column("owner", Owner, nullable=False),
-    Column("batch_id", Id),
-    Column("name", Text),  # of the file in its batch
-    Column("created_at", Utc, nullable=False),
-    Column("status", String(10), nullable=False),  # arriving, queued, running, done, failed, cancelled
-    Column("priority", Integer, nullable=False),
-    Column("wanted", Json, nullable=False),  # what was asked for
-    Column("device", String(200)),
-    Column("size", Integer, nullable=False),  # bytes of the picture
-    Column("webhook", Text),  # where its end is told
-    Column("attempts", Integer, nullable=False),
-    Column("worker", String(200)),
-    Column("lease_until", Utc),
-    Column("started_at", Utc),
-    Column("finished_at", Utc),
-    Column("pages", Integer),
-    Column("error", Json),  # code, detail, hint
-    Index(None, "status", "attempts", "priority", "id"),
-    Index(None, "owner", "id"),
-    Index(None, "batch_id", "id"),
-    Index(None, "finished_at"),
-)  # fmt: skip
-
-inputs = Table(
-    "job_inputs", metadata,
-    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("owner", Owner, nullable=False),
-    Column("data", LargeBinary, nullable=False),
-)  # fmt: skip
-
-# Idempotency keys; `target` is the id of the job or batch that was made with the key.
-keys = Table(
-    "job_keys", metadata,
-    Column("owner", Owner, primary_key=True),
-    Column("key", String(200), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
-    Column("target", Id, nullable=False),
-    Column("created_at", Utc, nullable=False),
-    Index(None, "created_at"),
-)  # fmt: skip
+ARRIVING = "arriving"  # of a batch whose last file is not written yet: nobody sees it
 
 
 @dataclass(frozen=True)
@@ -148,7 +86,7 @@ def add(session: Connection, job: Job, data: bytes, bounds: Bounds, key: Key | N
 
     Raises QueueFull and IdempotencyConflict.
     """
-    _lock(session)
+    lock(session)
     if key is not None:
         if (before := earlier(session, job.owner, key)) is not None:
             return before, False
@@ -156,13 +94,13 @@ def add(session: Connection, job: Job, data: bytes, bounds: Bounds, key: Key | N
             owner=job.owner, key=key.key, fingerprint=key.fingerprint, target=job.id, created_at=job.created_at
         ))  # fmt: skip
     make_room(session, 1, len(data), bounds)
-    _insert(session, job, data)
+    insert(session, job, data)
     return job.id, True
 
 
 def make_room(session: Connection, count: int, size: int, bounds: Bounds) -> None:
     """Raise QueueFull unless so many more jobs with so many bytes may wait."""
-    waiting = jobs.c.status.in_((*OPEN, _ARRIVING))
+    waiting = jobs.c.status.in_((*OPEN, ARRIVING))
     there, used = session.execute(select(func.count(), func.coalesce(func.sum(jobs.c.size), 0)).where(waiting)).one()
     if there + count > bounds.jobs:
         raise QueueFull(f"{there} jobs are waiting already; {bounds.jobs} may.", retry_after=bounds.retry_after)
@@ -170,45 +108,17 @@ def make_room(session: Connection, count: int, size: int, bounds: Bounds) -> Non
         raise QueueFull(f"Jobs with {used} bytes are waiting already; {bounds.bytes} may.", retry_after=bounds.retry_after)
 
 
-def add_part(session: Connection, part: Sequence[tuple[Job, bytes | None]], bounds: Bounds) -> None:
-    """Write some jobs of a batch, which nobody sees before `open_batch`. One without bytes has failed already."""
-    _lock(session)
-    make_room(session, sum(data is not None for _, data in part), sum(len(data or b"") for _, data in part), bounds)
-    for job, data in part:
-        _insert(session, replace(job, status=_ARRIVING), data)
-
-
-def open_batch(session: Connection, owner: str, batch_id: str, now: datetime, key: Key | None = None) -> tuple[str, bool]:
-    """Accept the batch whose parts have been written; as `add`. The parts are gone when the key was used before."""
-    _lock(session)
-    mine = (jobs.c.batch_id == batch_id, jobs.c.owner == owner, jobs.c.status == _ARRIVING)
-    if key is not None:
-        if (before := earlier(session, owner, key)) is not None:
-            session.execute(delete(jobs).where(*mine))
-            return before, False
-        session.execute(keys.insert().values(
-            owner=owner, key=key.key, fingerprint=key.fingerprint, target=batch_id, created_at=now
-        ))  # fmt: skip
-    session.execute(update(jobs).where(*mine, jobs.c.error.is_(None)).values(status="queued"))
-    session.execute(update(jobs).where(*mine).values(status="failed", finished_at=now))
-    return batch_id, True
-
-
-def drop_batch(session: Connection, batch_id: str) -> None:
-    """Forget the parts of a batch that was not accepted."""
-    session.execute(delete(jobs).where(jobs.c.batch_id == batch_id, jobs.c.status == _ARRIVING))
-
-
-def _insert(session: Connection, job: Job, data: bytes | None) -> None:
+def insert(session: Connection, job: Job, data: bytes | None) -> None:
+    """Write the rows of a job."""
     session.execute(jobs.insert().values({name: getattr(job, name) for name in _NAMES}))
     if data is not None:
         session.execute(inputs.insert().values(job_id=job.id, owner=job.owner, data=data))
 
 
-def _lock(session: Connection) -> None:
+def lock(session: Connection) -> None:
     """Until the end of this transaction nobody else adds jobs; SQLite's writer is alone anyway."""
     if session.dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        session.execute(text("SELECT pg_advisory_xactlock(:lock)"), {"lock": _LOCK})
 
 
 def get(session: Connection, owner: str, id: str) -> Job | None:
@@ -234,14 +144,6 @@ def search(
     return [_job(row) for row in session.execute(query.order_by(jobs.c.id.desc()))]
 
 
-def counts(session: Connection, owner: str, batch_id: str) -> dict[str, int]:
-    """How many jobs of a batch are in which state; empty when there is no such batch of this owner's."""
-    query = select(jobs.c.status, func.count()).where(
-        jobs.c.owner == owner, jobs.c.batch_id == batch_id, jobs.c.status != _ARRIVING
-    )
-    return dict(session.execute(query.group_by(jobs.c.status)).tuples().all())
-
-
 def ahead(session: Connection, job: Job) -> int:
     """How many queued jobs come before this one."""
     sooner = or_(
@@ -255,6 +157,12 @@ def ahead(session: Connection, job: Job) -> int:
 def waiting(session: Connection) -> int:
     """How many jobs are queued."""
     return session.scalar(select(func.count()).where(jobs.c.status == "queued")) or 0
+
+
+def upcoming(session: Connection) -> int | None:
+    """How often the next job was begun already; None when no job is queued."""
+    fewest: int | None = session.scalar(select(func.min(jobs.c.attempts)).where(jobs.c.status == "queued"))
+    return fewest
 
 
 def claim(session: Connection, worker: str, now: datetime, lease_s: float, *, suspects: bool) -> tuple[Job, bytes] | None:
@@ -312,6 +220,14 @@ def renew(session: Connection, worker: str, now: datetime, lease_s: float) -> se
     return set(session.scalars(select(jobs.c.id).where(*mine)))
 
 
+def release(session: Connection, worker: str) -> None:
+    """Queue what this worker has begun: it stops by order."""
+    mine = (jobs.c.worker == worker, jobs.c.status == "running")
+    session.execute(update(jobs).where(*mine).values(
+        status="queued", attempts=jobs.c.attempts - 1, worker=None, lease_until=None
+    ))  # fmt: skip
+
+
 def orphans(session: Connection, worker: str | None, now: datetime) -> list[Job]:
     """Jobs that were being read by a worker that is dead: the one that starts now, by its name, and those without a lease."""
     dead = jobs.c.lease_until < now
@@ -319,11 +235,6 @@ def orphans(session: Connection, worker: str | None, now: datetime) -> list[Job]
         dead = or_(dead, jobs.c.worker == worker)
     query = select(*_COLUMNS).where(jobs.c.status == "running", dead)
     return [_job(row) for row in session.execute(query.with_for_update(skip_locked=True))]
-
-
-def forget_unfinished_batches(session: Connection, before: datetime) -> None:
-    """Parts of batches that were never accepted: their client was told nothing, and sends them again."""
-    session.execute(delete(jobs).where(jobs.c.status == _ARRIVING, jobs.c.created_at < before))
 
 
 def sweep(session: Connection, before: datetime) -> int:
@@ -334,7 +245,7 @@ def sweep(session: Connection, before: datetime) -> int:
 
 
 def _visible(owner: str) -> Select[Any]:
-    return select(*_COLUMNS).where(jobs.c.owner == owner, jobs.c.status != _ARRIVING)
+    return select(*_COLUMNS).where(jobs.c.owner == owner, jobs.c.status != ARRIVING)
 
 
 def _job(row: Any) -> Job:

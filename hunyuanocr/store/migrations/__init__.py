@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from hunyuanocr.errors import ConfigError
 
-MODULES = ("hunyuanocr.store.tables", "hunyuanocr.store.jobs", "hunyuanocr.store.deliveries")  # where tables are declared
+MODULES = ("hunyuanocr.store.tables", "hunyuanocr.store.jobtables", "hunyuanocr.store.deliveries")  # where tables are declared
 _LOCK = 7_240_117  # PostgreSQL's number of our lock: any one, always the same
 
 

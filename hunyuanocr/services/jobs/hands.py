@@ -1,0 +1,245 @@
+"""Who reads the jobs: some hands that take the next one, read it, and end it together with its record, in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import DeadlineExceeded, HunyuanOcrError, ReaderCrashed, ReaderFailed, StoreUnavailable
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline import Request
+from hunyuanocr.pipeline.evidence import beside
+from hunyuanocr.services.background import Background
+from hunyuanocr.services.jobs.desk import Desk
+from hunyuanocr.services.recording import Recorder
+from hunyuanocr.store import batches, deliveries, jobs
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.ids import new_id
+from hunyuanocr.store.jobs import Job
+from hunyuanocr.store.records import Entry
+from hunyuanocr.types import Result, Task
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+TRIES = 3  # of a job at which the process died or the reader failed
+_IDLE_S = 5.0  # between two looks for jobs that another process has accepted
+_LEASE_S = 60.0
+_SWEEP_S = 600.0
+_BATCH_ARRIVES_S = 3600.0  # an upload that is not over by then never will be
+_LONGEST_REST_S = 30.0
+_NEWEST = 0.1  # weight of the latest job in the mean of their times
+
+
+def worker_name(settings: Settings) -> str:
+    """The same after a restart, and another one for each appliance at the same database."""
+    return f"{socket.gethostname()}:{settings.data.absolute()}"[-200:]
+
+
+class Hands:
+    """As many as the background wants. `counts` are the jobs that have ended since the start."""
+
+    def __init__(self, desk: Desk, recorder: Recorder, background: Background, settings: Settings) -> None:
+        self.desk = desk
+        self.recorder = recorder
+        self.background = background
+        self.settings = settings
+        self.worker = worker_name(settings)
+        self.counts = {"done": 0, "failed": 0}
+        self._database: Database = desk.database
+        self._running: dict[str, asyncio.Task[Result]] = {}
+        desk.stopped = self._stop
+
+    async def run(self) -> None:
+        """Read jobs until cancelled; then what was begun is queued again."""
+        await self._insist(partial(self._database.run, _recover, self.worker, self.desk.now()))
+        self.desk.told.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.background.hands):
+                    group.create_task(self._hand())
+                group.create_task(_every(_LEASE_S / 3, self._keep_leases))
+                group.create_task(_every(_SWEEP_S, self._keep_clean))
+        finally:
+            await asyncio.shield(self._release())
+
+    async def _release(self) -> None:
+        try:
+            await self._database.run(jobs.release, self.worker)
+        except StoreUnavailable as e:
+            log.warning("What was being read is queued again at the next start: %s", e.message)
+
+    async def _hand(self) -> None:
+        while True:
+            try:
+                if await self._next():
+                    continue
+            except StoreUnavailable as e:
+                log.warning("No jobs are read for now: %s %s", e.message, e.hint)
+                await asyncio.sleep(_IDLE_S)
+                continue
+            except Exception:  # a fault of ours costs one job its turn, not the queue its hands
+                log.exception("Something broke inside while a job was read.")
+                await asyncio.sleep(1.0)
+            self.desk.arrived.clear()
+            if await self._database_has_work():
+                continue
+            try:
+                await asyncio.wait_for(self.desk.arrived.wait(), _IDLE_S)
+            except TimeoutError:
+                continue
+
+    async def _database_has_work(self) -> bool:
+        """Whether a job came between the look and the wait, that is for us."""
+        try:
+            begun = await self._database.query(jobs.upcoming)
+        except StoreUnavailable:
+            return False
+        return begun is not None and (begun == 0 or not self.background.alone)
+
+    async def _next(self) -> bool:
+        """Read one job, if there is one."""
+        begun = await self._database.query(jobs.upcoming)
+        if begun is None or (begun and self.background.alone):
+            return False
+        async with self.background.place(suspect=begun > 0):
+            taken = await self._database.run(jobs.claim, self.worker, self.desk.now(), _LEASE_S, suspects=begun > 0)
+            if taken is None:
+                return False
+            job, data = taken
+            outcome = await self._read(job, data)
+        if outcome is not None:
+            await self._end(job, data, outcome)
+        return True
+
+    async def _read(self, job: Job, data: bytes) -> Result | HunyuanOcrError | None:
+        """The result or the failure; None when the job was cancelled."""
+        began = asyncio.get_running_loop().time()
+        async with beside(self._reading(job, data)) as reading:
+            self._running[job.id] = reading
+            try:
+                await asyncio.wait((reading,))
+            finally:
+                del self._running[job.id]
+        if reading.cancelled():
+            return None
+        took = asyncio.get_running_loop().time() - began
+        before = self.desk.seconds_each
+        self.desk.seconds_each = took if before is None else (1 - _NEWEST) * before + _NEWEST * took
+        failure = reading.exception()
+        if failure is None:
+            return reading.result()
+        if isinstance(failure, HunyuanOcrError):
+            return failure
+        log.error("The job %s broke inside.", job.id, exc_info=failure)
+        return HunyuanOcrError("Something broke inside.")
+
+    async def _reading(self, job: Job, data: bytes) -> Result:
+        task = await asyncio.to_thread(task_of, job.wanted)
+        request = Request(data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s)
+        return await self.background.read(request)
+
+    async def _end(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError) -> None:
+        """Write the end down, however long the database is away: what has been read is not read again."""
+        if isinstance(outcome, Result):
+            entry = await asyncio.to_thread(
+                self.recorder.prepare, outcome, owner=job.owner, source="job",
+                instruction=str(job.wanted.get("instruction") or ""), device=job.device,
+            )  # fmt: skip
+            ended = await self._insist(partial(self._database.run, self._done, job, outcome, entry, data))
+        elif _passing(outcome) and job.attempts < TRIES:
+            await self._insist(partial(self._database.run, jobs.give_back, job, uncounted=False))
+            self.desk.arrived.set()
+            return
+        else:
+            ended = await self._insist(partial(self._database.run, _failed, job, outcome, self.desk.now()))
+        if ended:
+            self.counts["done" if isinstance(outcome, Result) else "failed"] += 1
+        self.desk.over(job.id)
+
+    def _done(self, session: Connection, job: Job, result: Result, entry: Entry, data: bytes) -> bool:
+        now = self.desk.now()
+        if not jobs.finish(session, job, "done", now, pages=len(result.page_sizes)):
+            return False
+        self.recorder.write(session, entry, data)
+        deliveries.add(session, job, new_id(), now)
+        return True
+
+    def _stop(self, id: str) -> None:
+        reading = self._running.get(id)
+        if reading is not None:
+            reading.cancel()
+
+    async def _keep_leases(self) -> None:
+        """Tell the others that we live, hear what was cancelled elsewhere, and queue again what dead ones have left."""
+        ours = await self._database.run(jobs.renew, self.worker, self.desk.now(), _LEASE_S)
+        for id in self._running.keys() - ours:
+            self._stop(id)
+        await self._database.run(_recover, None, self.desk.now())
+
+    async def _keep_clean(self) -> None:
+        now = self.desk.now()
+        await self._database.run(batches.forget_unfinished_batches, now - timedelta(seconds=_BATCH_ARRIVES_S))
+        await self._database.run(jobs.sweep, now - timedelta(hours=self.settings.jobs.keep_hours))
+
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        rest = 0.5
+        while True:
+            try:
+                return await work()
+            except StoreUnavailable as e:
+                log.warning("The end of a job waits for the database: %s %s", e.message, e.hint)
+                await asyncio.sleep(rest)
+                rest = min(2 * rest, _LONGEST_REST_S)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except StoreUnavailable as e:
+            log.warning("The queue of jobs is not looked after for now: %s", e.message)
+        except Exception:
+            log.exception("Something broke inside while the queue of jobs was looked after.")
+        await asyncio.sleep(seconds)
+
+
+def task_of(wanted: Mapping[str, Any]) -> Task:
+    """What was asked for, as it came with the request. Raises InvalidValue."""
+    return understand(
+        wanted.get("instruction") or "", task=wanted.get("task"), fields=wanted.get("fields"), schema=wanted.get("schema"),
+        language=wanted.get("language"), evidence=wanted.get("evidence") or "fast",
+    )  # fmt: skip
+
+
+def _passing(e: HunyuanOcrError) -> bool:
+    """Whether another try may go better."""
+    return isinstance(e, (ReaderFailed, DeadlineExceeded)) or type(e) is HunyuanOcrError
+
+
+def _failed(session: Connection, job: Job, e: HunyuanOcrError, now: Any) -> bool:
+    error = {"code": e.code, "detail": e.message, "hint": e.hint}
+    if not jobs.finish(session, job, "failed", now, pages=None, error=error):
+        return False
+    deliveries.add(session, replace(job, status="failed"), new_id(), now)
+    return True
+
+
+def _recover(session: Connection, worker: str | None, now: Any) -> None:
+    """Queue what was being read when its worker died, or give it up when that has happened too often."""
+    if worker is not None:
+        deliveries.resume(session, worker, now)
+    for job in jobs.orphans(session, worker, now):
+        if job.attempts >= TRIES:
+            _failed(session, job, ReaderCrashed(f"The process died {job.attempts} times while this picture was read."), now)
+        else:
+            jobs.give_back(session, job, uncounted=False)

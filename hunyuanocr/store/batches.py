@@ -1,0 +1,54 @@
+"""Batches: jobs that were sent together. They are written in parts, so that no transaction is long, and seen when all are in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from hunyuanocr.store.jobs import ARRIVING, Bounds, Job, Key, earlier, insert, lock, make_room
+from hunyuanocr.store.jobtables import jobs, keys
+
+
+def add_part(session: Connection, part: Sequence[tuple[Job, bytes | None]], bounds: Bounds) -> None:
+    """Write some jobs of a batch, which nobody sees before `open_batch`. One without bytes has failed already."""
+    lock(session)
+    make_room(session, sum(data is not None for _, data in part), sum(len(data or b"") for _, data in part), bounds)
+    for job, data in part:
+        insert(session, replace(job, status=ARRIVING), data)
+
+
+def open_batch(session: Connection, owner: str, batch_id: str, now: datetime, key: Key | None = None) -> tuple[str, bool]:
+    """Accept the batch whose parts have been written; as `add`. The parts are gone when the key was used before."""
+    lock(session)
+    mine = (jobs.c.batch_id == batch_id, jobs.c.owner == owner, jobs.c.status == ARRIVING)
+    if key is not None:
+        if (before := earlier(session, owner, key)) is not None:
+            session.execute(delete(jobs).where(*mine))
+            return before, False
+        session.execute(keys.insert().values(
+            owner=owner, key=key.key, fingerprint=key.fingerprint, target=batch_id, created_at=now
+        ))  # fmt: skip
+    session.execute(update(jobs).where(*mine, jobs.c.error.is_(None)).values(status="queued"))
+    session.execute(update(jobs).where(*mine).values(status="failed", finished_at=now))
+    return batch_id, True
+
+
+def drop_batch(session: Connection, batch_id: str) -> None:
+    """Forget the parts of a batch that was not accepted."""
+    session.execute(delete(jobs).where(jobs.c.batch_id == batch_id, jobs.c.status == ARRIVING))
+
+
+def counts(session: Connection, owner: str, batch_id: str) -> dict[str, int]:
+    """How many jobs of a batch are in which state; empty when there is no such batch of this owner's."""
+    query = select(jobs.c.status, func.count()).where(
+        jobs.c.owner == owner, jobs.c.batch_id == batch_id, jobs.c.status != ARRIVING
+    )
+    return dict(session.execute(query.group_by(jobs.c.status)).tuples().all())
+
+
+def forget_unfinished_batches(session: Connection, before: datetime) -> None:
+    """Parts of batches that were never accepted: their client was told nothing, and sends them again."""
+    session.execute(delete(jobs).where(jobs.c.status == ARRIVING, jobs.c.created_at < before))
