@@ -15,7 +15,7 @@ from training.demo.wear import photographed, worn
 HEIGHTS: tuple[tuple[int, ...], ...] = ((2, 4, 8), (2,), (4,), (6, 8, 10), (10, 12, 14, 16, 18))
 ROWS = (7, 1, 3, 7, 12)
 PLACES = (0.0, 0.1, 0.2, 0.4, 0.5)  # share of spotting: coordinates are long, and hard before the text is read
-
+SEVERAL = (2, 3, 4, 6, 8, 10, 12)  # fields that one question asks for
 WORN = (0.1, 0.1, 0.15, 0.25, 0.3)  # share of pictures that light, wear or compression have spoilt
 
 
@@ -55,7 +55,7 @@ def turns(page: Page, rng: random.Random, places: float = 0.5) -> tuple[tuple[st
     reading = questions.text(page.rows) if rng.random() >= places else questions.spotting(page.runs, *_size(page))
     if len(page.rows) == 1 and rng.random() < 0.6:
         return (reading,)
-    return reading, extraction(page, rng, 1), extraction(page, rng, rng.randint(2, 4))
+    return reading, extraction(page, rng, 1), extraction(page, rng, rng.choice(SEVERAL))
 
 
 def spotted(page: Page) -> str:
