@@ -99,7 +99,7 @@ class CameraSettings(Group):
     )
     max_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest frame in bytes.")
     votes: int = Field(
-        5, ge=1, le=99, description="Readings of one scene by which a field that flickers is voted; 1 takes every reading as it is."
+        5, ge=1, le=99, description="Readings of one scene by which a field that flickers is voted; 1 takes each as it is."
     )
     keep_s: float = Field(60.0, ge=0, description="Seconds for which a camera that lost its connection can go on where it was.")
     connections: int = Field(4096, ge=1, description="Cameras that may be connected; one more is refused.")
