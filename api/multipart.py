@@ -24,6 +24,7 @@ class Part:
 
     name: str = ""
     is_file: bool = False
+    filename: str = ""
     data: bytearray = field(default_factory=bytearray)
 
     def text(self) -> str:
@@ -34,12 +35,12 @@ class Part:
             raise BadRequest(f"The form's field '{self.name[:40]}' is not UTF-8.", hint=_HINT) from e
 
 
-async def read_parts(content_type: str, chunks: AsyncIterable[bytes]) -> list[Part]:
-    """All parts of a form, whose size the caller limits. Raises BadRequest when it is damaged or ends too early."""
+async def read_parts(content_type: str, chunks: AsyncIterable[bytes], most: int = _MOST_PARTS) -> list[Part]:
+    """The parts of a form, `most` at most, whose size the caller limits. Raises BadRequest when it is damaged or ends early."""
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise BadRequest("The multipart request names no boundary.", hint=_HINT)
-    collected = _Parts()
+    collected = _Parts(most)
     try:
         parser = MultipartParser(boundary, collected.callbacks())
         async for chunk in chunks:
@@ -55,7 +56,8 @@ async def read_parts(content_type: str, chunks: AsyncIterable[bytes]) -> list[Pa
 class _Parts:
     """What the parser calls as it goes along."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.done: list[Part] = []
         self.open: Part | None = None
         self._header = [bytearray(), bytearray()]  # name, value
@@ -70,8 +72,8 @@ class _Parts:
         }  # fmt: skip
 
     def _begin(self) -> None:
-        if len(self.done) >= _MOST_PARTS:
-            raise BadRequest(f"The form has more than {_MOST_PARTS} parts.", hint=_HINT)
+        if len(self.done) >= self._most:
+            raise BadRequest(f"The form has more than {self._most} parts.", hint=_HINT)
         self.open = Part()
 
     def _header_end(self) -> None:
@@ -81,6 +83,7 @@ class _Parts:
             _, options = parse_options_header(value)
             self.open.name = options.get(b"name", b"").decode("utf-8", "replace")
             self.open.is_file = b"filename" in options
+            self.open.filename = options.get(b"filename", b"").decode("utf-8", "replace")
 
     def _named(self) -> None:
         if self.open is not None and not self.open.name:

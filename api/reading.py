@@ -7,8 +7,9 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -20,8 +21,9 @@ from api.params import OcrRequest
 from hunyuanocr.errors import BadRequest, EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
 
 M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R", bound=OcrRequest)
 FILE_KEYS = ("file", "image", "image_file")
-_BESIDE = 1024 * 1024  # bytes for everything but the picture: instruction, schema, multipart headers
+BESIDE = 1024 * 1024  # bytes for everything but the picture: instruction, schema, multipart headers
 _DRAIN = 128 * 1024 * 1024  # read and thrown away, so that a client that sends first and listens later hears the 413
 _DRAIN_S = 10.0
 _DATA_URI = re.compile(r"data:[^,]{0,200},", re.ASCII)
@@ -29,32 +31,32 @@ _WHITE = str.maketrans("", "", " \t\r\n")
 
 
 @dataclass(frozen=True)
-class Upload:
+class Upload(Generic[R]):
     """One picture and what is wanted of it."""
 
     data: bytes
-    wanted: OcrRequest
+    wanted: R
 
 
-async def read_upload(request: Request, max_bytes: int) -> Upload:
-    """Read a multipart or JSON request whose picture has at most `max_bytes` bytes.
+async def read_upload(request: Request, max_bytes: int, form: type[R]) -> Upload[R]:
+    """Read a multipart or JSON request whose picture has at most `max_bytes` bytes; `form` is what may stand beside it.
 
     Raises EmptyInput, TooManyFiles, InvalidBase64, ImageTooLarge, UnsupportedMedia, BadRequest, and RequestValidationError for
     what stands beside the picture.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        limited = _limited(request, max_bytes + _BESIDE)
-        return await _from_form(await read_parts(request.headers["content-type"], limited.stream()))
-    body = await _limited(request, max_bytes * 4 // 3 + _BESIDE).body()
-    if not body:
+        body = limited(request, max_bytes + BESIDE)
+        return await _from_form(await read_parts(request.headers["content-type"], body.stream()), form)
+    data = await limited(request, max_bytes * 4 // 3 + BESIDE).body()
+    if not data:
         raise EmptyInput("The request has no body.")
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMedia(
             f"The content type '{kind[:80]}' is not one that is read here.",
             hint="Send multipart/form-data with a file, or application/json with base64 in 'image'.",
         )
-    return await asyncio.to_thread(_from_json, body)
+    return await asyncio.to_thread(_from_json, data, form)
 
 
 async def read_json(request: Request, max_bytes: int, form: type[M]) -> M:
@@ -62,17 +64,17 @@ async def read_json(request: Request, max_bytes: int, form: type[M]) -> M:
 
     Raises EmptyInput, BadRequest, ImageTooLarge, RequestValidationError.
     """
-    body = await _limited(request, max_bytes * 4 // 3 + _BESIDE).body()
+    body = await limited(request, max_bytes * 4 // 3 + BESIDE).body()
     if not body:
         raise EmptyInput("The request has no body.")
     return await asyncio.to_thread(_parsed, body, form)
 
 
 def _parsed(body: bytes, form: type[M]) -> M:
-    return _valid(form, _object(body))
+    return valid(form, _object(body))
 
 
-def _limited(request: Request, limit: int) -> Request:
+def limited(request: Request, limit: int) -> Request:
     """The request with a `receive` that raises ImageTooLarge as soon as more than `limit` bytes have come."""
     seen = 0
     receive = request.receive
@@ -101,7 +103,7 @@ async def _drain(request: Request, message: Message) -> None:
         return  # it gets its answer now, and the connection is closed
 
 
-async def _from_form(parts: list[Part]) -> Upload:
+async def _from_form(parts: list[Part], form: type[R]) -> Upload[R]:
     files = [p for p in parts if p.data and (p.is_file or p.name in FILE_KEYS)]  # browsers send empty inputs along
     if len(files) > 1:
         raise TooManyFiles(f"{len(files)} files came with one request.")
@@ -110,15 +112,19 @@ async def _from_form(parts: list[Part]) -> Upload:
     (picture,) = files
     if picture.name not in FILE_KEYS:
         raise EmptyInput(f"The form's file is called '{picture.name[:40]}'.", hint="Call it 'file', 'image' or 'image_file'.")
-    values: dict[str, Any] = {}
-    for part in parts:
-        if part is not picture:
-            again = part.name == "fields" and part.name in values  # several inputs of one name are one list
-            values[part.name] = f"{values[part.name]},{part.text()}" if again else part.text()
-    wanted = _valid(OcrRequest, values)
+    wanted = valid(form, form_values(part for part in parts if part is not picture))
     if picture.is_file:
         return Upload(bytes(picture.data), wanted)
     return Upload(await asyncio.to_thread(decode_base64, picture.text()), wanted)
+
+
+def form_values(parts: Iterable[Part]) -> dict[str, Any]:
+    """The fields of a form that are no files. Raises BadRequest."""
+    values: dict[str, Any] = {}
+    for part in parts:
+        again = part.name == "fields" and part.name in values  # several inputs of one name are one list
+        values[part.name] = f"{values[part.name]},{part.text()}" if again else part.text()
+    return values
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -131,12 +137,12 @@ def _object(body: bytes) -> dict[str, Any]:
     return values
 
 
-def _from_json(body: bytes) -> Upload:
+def _from_json(body: bytes, form: type[R]) -> Upload[R]:
     values = _object(body)
     pictures = [picture for key in FILE_KEYS if (picture := values.pop(key, None)) not in (None, "")]
     if len(pictures) > 1:
         raise TooManyFiles(f"{len(pictures)} pictures came with one request.")
-    wanted = _valid(OcrRequest, values)
+    wanted = valid(form, values)
     if not pictures:
         raise EmptyInput("The request has no picture.")
     if not isinstance(pictures[0], str):
@@ -148,7 +154,8 @@ def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _valid(form: type[M], values: dict[str, Any]) -> M:
+def valid(form: type[M], values: dict[str, Any]) -> M:
+    """The values as a model of pydantic's; RequestValidationError says what is wrong with them."""
     try:
         return form.model_validate(values)
     except ValidationError as e:

@@ -74,7 +74,7 @@ async def ocr(request: Request, pipeline: ThePipeline, services: TheServices, se
     of text as it is written (none by a reader that writes all at once), then one `result` with the answer, or one `error`
     with the body that every error has.
     """
-    upload = await read_upload(request, settings.images.max_bytes)
+    upload = await read_upload(request, settings.images.max_bytes, OcrRequest)
     wanted = upload.wanted
     reading = Reading(upload.data, await _task(wanted), owner=owner)
     record = partial(
