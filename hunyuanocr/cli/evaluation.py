@@ -15,6 +15,7 @@ from rich.table import Column, Table
 
 from hunyuanocr.cli.common import BackendOption, ModelPathOption, errors, progress, running_pipeline, settings_from
 from hunyuanocr.config import Settings
+from hunyuanocr.types import Evidence
 
 _COLUMNS = 4  # of the table by group: all fields together, then those that are printed most; more do not fit a terminal
 
@@ -24,13 +25,16 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Read only the first N documents; 0 reads all.")] = 0,
     details: Annotated[Path | None, typer.Option(help="Write what was read beside the truth to this JSON Lines file.")] = None,
+    evidence: Annotated[Evidence, typer.Option(help="Whose lines are measured: fast: the CPU reader's; full: the model's.")] = (
+        Evidence.FAST
+    ),
     backend: BackendOption = None,
     model_path: ModelPathOption = None,
 ) -> None:
     """Measure speed, detection, transcription, fields and evidence."""
     if details:
         _try_to_write(details)
-    figures = asyncio.run(_evaluate(folder, limit, details, settings_from(backend, model_path)))
+    figures = asyncio.run(_evaluate(folder, limit, details, evidence, settings_from(backend, model_path)))
     if as_json:
         sys.stdout.write(json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
     else:
@@ -46,7 +50,7 @@ def _try_to_write(path: Path) -> None:
         raise typer.BadParameter(f"{path} cannot be written: {e.strerror}", param_hint="--details") from e
 
 
-async def _evaluate(folder: Path, limit: int, details: Path | None, settings: Settings) -> dict[str, Any]:
+async def _evaluate(folder: Path, limit: int, details: Path | None, evidence: Evidence, settings: Settings) -> dict[str, Any]:
     from hunyuanocr.evaluate import evaluate as outcomes_of
     from hunyuanocr.evaluate import load, summarise
 
@@ -55,7 +59,7 @@ async def _evaluate(folder: Path, limit: int, details: Path | None, settings: Se
     async with running_pipeline(settings) as pipeline:
         with progress() as bar:
             step = bar.add_task("evaluating", total=len(samples))
-            async for outcome in outcomes_of(pipeline, samples):
+            async for outcome in outcomes_of(pipeline, samples, evidence):
                 outcomes.append(outcome)
                 bar.advance(step)
         figures = {"backend": pipeline.backend.name, "model": pipeline.backend.model, **summarise(outcomes)}

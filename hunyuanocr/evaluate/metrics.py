@@ -50,8 +50,12 @@ def match_lines(truth: Sequence[Line], read: Sequence[Line]) -> list[tuple[int, 
     """Pairs (truth, read) of the same page with IoU ≥ 0.5, best first, each line once."""
     boxes, found = [rectangle(line.box) for line in truth], [rectangle(line.box) for line in read]
     pairs = sorted(
-        ((score, i, j) for i, a in enumerate(boxes) for j, b in enumerate(found)
-         if truth[i].page == read[j].page and (score := iou(a, b)) >= IOU),
+        (
+            (score, i, j)
+            for i, a in enumerate(boxes)
+            for j, b in enumerate(found)
+            if truth[i].page == read[j].page and (score := iou(a, b)) >= IOU
+        ),
         reverse=True,
     )
     taken_truth: set[int] = set()
@@ -125,7 +129,8 @@ def _under(box: Quad, page: int, truth: Sequence[Line]) -> list[str]:
     """Texts of the true lines that a box covers, or that cover it, by at least three tenths of the smaller one."""
     r = rectangle(box)
     return [
-        line.text for line in truth
+        line.text
+        for line in truth
         if line.page == page and intersection(r, t := rectangle(line.box)) >= 0.3 * max(min(area(r), area(t)), 1.0)
     ]
 

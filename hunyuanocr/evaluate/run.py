@@ -12,7 +12,7 @@ from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.evaluate.truth import Sample
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Pipeline, Request
-from hunyuanocr.types import Result
+from hunyuanocr.types import Evidence, Result
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,30 @@ class Outcome:
         """What was wanted beside what was answered, for looking at mistakes; JSON-able."""
         answered = {f.key: f for f in self.result.fields} if self.result else {}
         fields = {
-            key: {"truth": wanted, "answer": answered[key].value if key in answered else None,
-                  "grounded": key in answered and answered[key].grounded}
+            key: {
+                "truth": wanted,
+                "answer": answered[key].value if key in answered else None,
+                "grounded": key in answered and answered[key].grounded,
+            }
             for key, wanted in self.sample.fields.items()
         }
-        return {"file": self.sample.path.name, "seconds": round(self.seconds, 4), "error": self.error, "fields": fields,
-                "meta": dict(self.sample.meta)}
+        return {
+            "file": self.sample.path.name,
+            "seconds": round(self.seconds, 4),
+            "error": self.error,
+            "fields": fields,
+            "meta": dict(self.sample.meta),
+        }
 
 
-async def evaluate(pipeline: Pipeline, samples: Sequence[Sample]) -> AsyncIterator[Outcome]:
-    """One document after the other, so that seconds are those of a reader with nothing else to do."""
+async def evaluate(pipeline: Pipeline, samples: Sequence[Sample], evidence: Evidence = Evidence.FAST) -> AsyncIterator[Outcome]:
+    """One document after the other, so that seconds are those of a reader with nothing else to do.
+
+    Lines and boxes are those of `evidence`: of the witness (fast), of the reader's own spotting (full), or there are none.
+    """
     for sample in samples:
         keys = [*sample.fields, *(["items"] if sample.items is not None else [])]
-        task = understand(fields=keys) if keys else understand(task="spot")
+        task = understand(fields=keys, evidence=evidence) if keys else understand(task="spot")
         data = await asyncio.to_thread(sample.path.read_bytes)
         start = time.perf_counter()
         result, error = None, None

@@ -50,17 +50,19 @@ def _groups(sample: Sample) -> list[str]:
 
 
 def _lines(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
-    counts = [
-        count_lines(o.sample.lines, o.result.lines if o.result else ()) for o in outcomes if o.sample.lines is not None
-    ]
+    counts = [count_lines(o.sample.lines, o.result.lines if o.result else ()) for o in outcomes if o.sample.lines is not None]
     if not counts:
         return None
     c = sum(counts, LineCounts())
     precision, recall = _share(c.matched, c.read), _share(c.matched, c.truth)
     return {
-        "detection_precision": precision, "detection_recall": recall, "detection_f1": round(f1(precision, recall), 4),
-        "line_accuracy": _share(c.exact, c.truth), "character_error_rate": _share(c.edits, c.characters),
-        "mixed_script_lines": c.mixed, "mixed_script_accuracy": _share(c.mixed_exact, c.mixed) if c.mixed else None,
+        "detection_precision": precision,
+        "detection_recall": recall,
+        "detection_f1": round(f1(precision, recall), 4),
+        "line_accuracy": _share(c.exact, c.truth),
+        "character_error_rate": _share(c.edits, c.characters),
+        "mixed_script_lines": c.mixed,
+        "mixed_script_accuracy": _share(c.mixed_exact, c.mixed) if c.mixed else None,
         "count": c.truth,
     }
 
@@ -89,9 +91,12 @@ def _rates(c: Counter[str]) -> dict[str, Any]:
     """A field that is printed nowhere has neither recall nor F1, one that is never answered no precision: None, not 0."""
     precision, recall = _share(c["right"], c["answered"]), _share(c["right"], c["present"])
     return {
-        "precision": precision if c["answered"] else None, "recall": recall if c["present"] else None,
-        "f1": round(f1(precision, recall), 4) if c["present"] else None, "printed": c["present"],
-        "null_accuracy": _share(c["null"], c["absent"]) if c["absent"] else None, "absent": c["absent"],
+        "precision": precision if c["answered"] else None,
+        "recall": recall if c["present"] else None,
+        "f1": round(f1(precision, recall), 4) if c["present"] else None,
+        "printed": c["present"],
+        "null_accuracy": _share(c["null"], c["absent"]) if c["absent"] else None,
+        "absent": c["absent"],
     }
 
 
@@ -136,7 +141,9 @@ def _evidence(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
     if not judged:
         return None
     return {
-        "answered": answered, "grounded": _share(grounded, answered), "grounded_stands_in_box": _share(in_box, grounded),
+        "answered": answered,
+        "grounded": _share(grounded, answered),
+        "grounded_stands_in_box": _share(in_box, grounded),
         "nowhere_on_page_but_grounded": unmarked,
     }
 
@@ -159,4 +166,3 @@ def _share(part: int, whole: int) -> float:
 
 def _quantile(ordered: Sequence[float], q: float) -> float:
     return round(ordered[min(int(q * len(ordered)), len(ordered) - 1)], 4)
-

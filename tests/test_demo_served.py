@@ -1,0 +1,71 @@
+"""The demo checkpoint through the whole program: rendered receipts in, words asked, fields with their places out; nothing is replaced."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.appliance import Appliance, appliance
+from training.fonts import FontsMissing, installed
+
+pytest.importorskip("torch")
+try:
+    installed(chinese=True)
+except FontsMissing as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+from training.demo import unseen
+
+MODEL = Path(__file__).parents[1] / "models" / "hunyuanocr-demo"
+SEED = 7
+DOCUMENTS = range(10)
+NEAR = 16  # pixels
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Appliance]:
+    flags = ("--no-page", "--backend", "torch", "--device", "cpu", "--model-path", str(MODEL), "--vram-gb", "0.5")
+    with appliance(*flags) as running:
+        running.until_ready()
+        yield running
+        assert running.stop() == 0
+
+
+def ask(served: Appliance, image: np.ndarray, **wanted: str) -> dict:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "PNG")
+    answer = httpx.post(f"{served.api}/ocr", files={"file": out.getvalue()}, data=wanted, timeout=120)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("index", DOCUMENTS)
+def test_fields_and_their_places(served: Appliance, index: int) -> None:
+    page = unseen.page(SEED, index)
+    truth = {name: value for name, value in unseen.truth(page, SEED, index).items() if not name.startswith("_")}
+    answer = ask(served, page.image, fields=",".join(truth), evidence="full")
+    assert (answer["backend"], answer["model"]) == ("torch", "hunyuanocr-demo")
+    assert answer["fields"] == truth
+    for name, (value, box) in page.fields.items():
+        told = answer["details"][name]
+        assert told["grounded"], name
+        assert told["value"] == value
+        (left, top), (right, bottom) = told["box"][0], told["box"][2]
+        assert max(abs(a - b) for a, b in zip((left, top, right, bottom), box, strict=True)) <= NEAR, name
+
+
+def test_a_persons_words(served: Appliance) -> None:
+    page = unseen.page(SEED, DOCUMENTS[0])
+    answer = ask(served, page.image, instruction="提取总金额")
+    assert answer["fields"] == {"total_amount": page.fields["total_amount"][0]}
+    assert json.dumps(answer["fields"], ensure_ascii=False) in json.dumps(answer, ensure_ascii=False)
+
+
+def test_an_empty_page_has_no_total(served: Appliance) -> None:
+    answer = ask(served, np.full((320, 448, 3), 245, np.uint8), instruction="extract total amount and date")
+    assert answer["fields"] == {"total_amount": None, "date": None}
