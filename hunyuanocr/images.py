@@ -69,6 +69,16 @@ def open_pages(data: bytes, settings: ImageSettings) -> tuple[Page, ...]:
     Blocking; safe to call from several threads. Warnings about blur, glare and low resolution go into `Page.notices`.
     Raises EmptyInput, UnsupportedMedia, UnreadableImage, PasswordProtected, ImageTooLarge, TooManyPages.
     """
+    kind = _kind(data, settings)
+    with _damage_is_ours(kind):
+        drawn = _pdf_pages(data, settings) if kind == "PDF" else _picture_pages(data, kind, settings)
+        return tuple(
+            Page(pixels, width, height, index, look(pixels, width, height, index))
+            for index, (pixels, width, height) in enumerate(drawn)
+        )
+
+
+def _kind(data: bytes, settings: ImageSettings) -> str:
     if not data:
         raise EmptyInput("The file is empty.")
     if len(data) > settings.max_bytes:
@@ -76,12 +86,27 @@ def open_pages(data: bytes, settings: ImageSettings) -> tuple[Page, ...]:
     kind = sniff(data)
     if kind is None:
         raise UnsupportedMedia("The file is no picture and no PDF that can be read here.")
-    with _damage_is_ours(kind):
-        drawn = _pdf_pages(data, settings) if kind == "PDF" else _picture_pages(data, kind, settings)
-        return tuple(
-            Page(pixels, width, height, index, look(pixels, width, height, index))
-            for index, (pixels, width, height) in enumerate(drawn)
-        )
+    return kind
+
+
+def glance(data: bytes, settings: ImageSettings, long_side: int) -> tuple[NDArray[np.uint8], int, int] | None:
+    """A cheap look at a picture: grey (uint8 [h, w]), scaled down to `long_side`, with the upright original's width and height.
+
+    None for a document (PDF, TIFF). Blocking; safe to call from several threads. Raises what `open_pages` does.
+    """
+    kind = _kind(data, settings)
+    if kind in ("PDF", "TIFF"):
+        return None
+    with _damage_is_ours(kind), _DECODERS[kind](io.BytesIO(data)) as image:
+        width, height = _size(image, settings)
+        small = _fit(width, height, long_side)
+        image.draft("L", small)
+        image.load()
+        grey = image if image.mode == "L" else _rgb(image).convert("L")
+        if grey.size != small:
+            grey = grey.resize(small, Image.Resampling.BOX)
+        turned, width, height = _upright(grey, _orientation(image), width, height)
+        return np.asarray(turned), width, height
 
 
 def open_all(pictures: Sequence[bytes], settings: ImageSettings) -> tuple[Page, ...]:
@@ -146,21 +171,31 @@ def _picture_pages(data: bytes, kind: str, settings: ImageSettings) -> Iterator[
 
 
 def _picture(image: ImageFile.ImageFile, settings: ImageSettings) -> Drawn:
-    width, height = image.size
-    if width * height > settings.max_pixels:
-        raise ImageTooLarge(f"The picture has {width} × {height} pixels; the limit is {settings.max_pixels} in all.")
+    width, height = _size(image, settings)
     small = _fit(width, height, settings.long_side)
     image.draft(None, small)  # a JPEG is decoded at ½, ¼ or ⅛ of its size where that is still large enough
     image.load()
     flat = _rgb(image)
     if flat.size != small:
         flat = flat.resize(small, Image.Resampling.BOX)  # BOX averages areas: nothing aliases
-    turn = _UPRIGHT.get(_orientation(image))
-    if turn is not None:
-        flat = flat.transpose(turn)
-        if turn.value >= Image.Transpose.ROTATE_90 and turn is not Image.Transpose.ROTATE_180:
-            width, height = height, width
-    return np.asarray(flat), width, height
+    turned, width, height = _upright(flat, _orientation(image), width, height)
+    return np.asarray(turned), width, height
+
+
+def _upright(flat: Image.Image, orientation: int, width: int, height: int) -> tuple[Image.Image, int, int]:
+    turn = _UPRIGHT.get(orientation)
+    if turn is None:
+        return flat, width, height
+    if turn.value >= Image.Transpose.ROTATE_90 and turn is not Image.Transpose.ROTATE_180:
+        width, height = height, width
+    return flat.transpose(turn), width, height
+
+
+def _size(image: ImageFile.ImageFile, settings: ImageSettings) -> tuple[int, int]:
+    width, height = image.size
+    if width * height > settings.max_pixels:
+        raise ImageTooLarge(f"The picture has {width} × {height} pixels; the limit is {settings.max_pixels} in all.")
+    return width, height
 
 
 def _fit(width: float, height: float, long_side: int) -> tuple[int, int]:

@@ -311,6 +311,29 @@ def test_mutated_bytes_never_raise_anything_else(kind: str) -> None:
         assert all(p.pixels.ndim == 3 and p.pixels.dtype == np.uint8 for p in pages)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "HEIC", "GIF", "BMP", "WebP"])
+def test_a_glance_is_small_grey_and_upright(kind: str) -> None:
+    big = picture().resize((1200, 800))
+    exif = Image.Exif()
+    if kind == "JPEG":
+        exif[0x0112] = 6
+    seen = images.glance(encode(big, kind, exif=exif), SETTINGS, 300)
+    assert seen is not None
+    grey, width, height = seen
+    assert (width, height) == ((800, 1200) if kind == "JPEG" else (1200, 800))
+    assert (grey.shape, str(grey.dtype)) == ((300, 200) if kind == "JPEG" else (200, 300), "uint8")
+    white = grey[250, 50] if kind == "JPEG" else grey[150, 250]  # turned to the right, the white quarter is at the left below
+    assert white > 200 > grey.mean()
+
+
+def test_a_glance_at_a_document_sees_nothing_and_at_damage_an_error() -> None:
+    assert images.glance(encode(picture(), "PDF"), SETTINGS, 300) is None
+    with pytest.raises(UnreadableImage):
+        images.glance(b"\xff\xd8\xff broken", SETTINGS, 300)
+    with pytest.raises(ImageTooLarge):
+        images.glance(encode(picture(), "PNG"), ImageSettings(max_pixels=100), 300)
+
+
 def test_several_pictures_are_pages_of_one_document() -> None:
     pdf = encode(picture(), "PDF", save_all=True, append_images=[picture()])
     pages = images.open_all((encode(picture(), "PNG"), pdf, encode(picture(), "JPEG")), SETTINGS)
