@@ -1,4 +1,4 @@
-"""The demo checkpoint through the whole program: rendered receipts in, words asked, fields with their places out; nothing is replaced."""
+"""The demo checkpoint through the whole program: rendered receipts in, fields with their places out; nothing is replaced."""
 
 import io
 import json
