@@ -141,6 +141,13 @@ class QueueFull(HunyuanOcrError):
         self.retry_after = retry_after
 
 
+class TooManyCameras(QueueFull):
+    """As many cameras are connected as the settings allow."""
+
+    code = "too_many_cameras"
+    hint = "Close cameras that are not used, or raise 'camera.connections' in the settings."
+
+
 class ReaderUnavailable(HunyuanOcrError):
     """The reader is loading, closed, or has failed so often that it is given a rest."""
 
