@@ -10,8 +10,14 @@ from sqlalchemy import Connection, text
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError, StoreOff
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.background import Background
+from hunyuanocr.services.jobs import Desk, Hands
+from hunyuanocr.services.camera import Cameras
 from hunyuanocr.services.recording import Recorder, wall_clock
 from hunyuanocr.services.retention import Retention
+from hunyuanocr.services.watch import watcher_for
+from hunyuanocr.services.webhooks import Webhooks
+from hunyuanocr.services.wire import Wire
 from hunyuanocr.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -26,6 +32,9 @@ class Services:
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self.database = Database(settings.database_url) if settings.store.enabled else None
         self.recorder = Recorder(self.database, settings)
+        self.background = Background(pipeline)
+        self.cameras = Cameras(pipeline, settings, self.recorder)
+        self._desk = None if self.database is None else Desk(self.database, settings.jobs, self.recorder.now)
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -36,8 +45,22 @@ class Services:
             raise StoreOff("Nothing is kept on this machine.")
         return self.database
 
-    async def start(self) -> None:
+    @property
+    def desk(self) -> Desk:
+        """Where jobs are accepted; raises StoreOff where there is no database."""
+        if self._desk is None:
+            raise StoreOff("Nothing is kept on this machine, so that no jobs can be.")
+        return self._desk
+
+    async def start(self, wire: Wire) -> None:
         """Begin; returns at once, also where the database does not answer."""
+        if self._settings.watch.folder is not None:
+            watcher = watcher_for(self._settings.watch, self._settings, self.background, wire.answer, recorder=self.recorder)
+            self._tasks.append(asyncio.create_task(watcher.run()))
+        if self._desk is not None:
+            hands = Hands(self._desk, self.recorder, self.background, self._settings)
+            webhooks = Webhooks(self._desk, self._settings.jobs, hands.worker, wire.job)
+            self._tasks += [asyncio.create_task(hands.run()), asyncio.create_task(webhooks.run())]
         if self.database is not None:
             retention = Retention(self.database, self.recorder, self._settings, clock=wall_clock)
             self._tasks += [asyncio.create_task(self._open(self.database)), asyncio.create_task(retention.run())]
@@ -58,6 +81,7 @@ class Services:
 
     async def close(self) -> None:
         """The end, after the pipeline's: what was read has been recorded."""
+        self.cameras.close()
         if self.database is not None:
             await asyncio.to_thread(self.database.close)
 

@@ -1,0 +1,190 @@
+"""One connection's frames on their way: sampled, looked at, read when it is their turn, answered once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, TooManyCameras
+from hunyuanocr.images import glance
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.services.camera.messages import Answer, Failed, Frame, Partial, Reply, Skipped, SkipReason
+from hunyuanocr.services.camera.scene import LONG_SIDE, Change, Scene, change, scene_of
+from hunyuanocr.services.camera.scheduler import Turns
+from hunyuanocr.services.camera.sessions import Session, Sessions
+from hunyuanocr.services.recording import Recorder
+from hunyuanocr.types import Result, Task
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_LOOKERS = 2  # threads that decode and compare frames
+
+
+class Cameras:
+    """What all cameras of the process share: the pipeline, the turns, the sessions, the threads that look at frames."""
+
+    def __init__(
+        self, pipeline: Pipeline, settings: Settings, recorder: Recorder, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.pipeline = pipeline
+        self.recorder = recorder
+        self.settings = settings.camera
+        self.images = settings.images.model_copy(update={"max_bytes": settings.camera.max_bytes})
+        self.clock = clock
+        self.sessions = Sessions(settings.camera, clock)
+        self.looks = Turns(_LOOKERS)
+        self.reads = Turns(pipeline.readings)
+        self._threads = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="camera")
+
+    def open(self, owner: str, session: str | None, tell: Callable[[Reply], None], device: str | None = None) -> Camera:
+        """A connection begins. `tell` gets its replies, in the event loop, and must not block. Raises TooManyCameras."""
+        if self.sessions.open >= self.settings.connections:
+            raise TooManyCameras(f"{self.sessions.open} cameras are connected.", retry_after=self.settings.keep_s)
+        return Camera(self, self.sessions.enter(owner, session), tell, device)
+
+    async def thread(self, work: Callable[[], T]) -> T:
+        """Blocking work beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """Give the threads back. May be called twice."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A frame that has been looked at: its bytes and strokes, and what is different from the one that was read last."""
+
+    frame: Frame
+    data: bytes = b""
+    scene: Scene | None = None
+    change: Change | None = None
+
+
+class Camera:
+    """One connection. A frame that waits gives way to a newer one: at most one waits to be looked at, and one to be read."""
+
+    def __init__(self, cameras: Cameras, session: Session, tell: Callable[[Reply], None], device: str | None) -> None:
+        self.session = session
+        self._cameras = cameras
+        self._tell = tell
+        self._device = device
+        self._arrived: _Seen | None = None
+        self._waiting: _Seen | None = None
+
+    def configure(self, task: Task | None = None, rate: float | None = None) -> None:
+        """What is asked of the frames from now on, and how many a second are looked at: at most the setting."""
+        if task is not None:
+            self.session.ask(task)
+        if rate is not None:
+            self.session.sampler.rate = min(rate, self._cameras.settings.rate)
+
+    def offer(self, frame: Frame) -> None:
+        """A frame has come. It is answered once, by an Answer, a Skipped or a Failed, unless the connection ends first."""
+        if self.session.sampler.takes(frame.timestamp, self._cameras.clock()):
+            self._arrive(_Seen(frame))
+        else:
+            self._tell(Skipped(frame.id, SkipReason.SAMPLED))
+
+    async def close(self) -> None:
+        """The connection has ended; what is done for it ends as well."""
+        await self._cameras.looks.leave(self._look)
+        await self._cameras.reads.leave(self._read)
+        self._arrived = self._waiting = None
+        self._cameras.sessions.leave(self.session)
+
+    def _arrive(self, seen: _Seen) -> None:
+        self._supersede(self._arrived)
+        self._arrived = seen
+        self._cameras.looks.join(self._look)
+
+    def _supersede(self, seen: _Seen | None) -> None:
+        if seen is not None:
+            self._tell(Skipped(seen.frame.id, SkipReason.SUPERSEDED))
+
+    async def _look(self) -> None:
+        """Decode the frame and compare it with the one that was read last: it is answered, or waits to be read."""
+        seen, self._arrived = self._arrived, None
+        if seen is None:
+            return
+        try:
+            seen = await self._compared(seen)
+        except Exception as e:  # noqa: BLE001 -- told to the camera, and to the log if it is ours
+            self._tell(Failed(seen.frame.id, _told(e)))
+            return
+        self._supersede(self._waiting)
+        self._waiting = None
+        if self.session.last is not None and seen.change is not None and not seen.change:
+            self._tell(Answer(seen.frame.id, self.session.last, unchanged=True))
+            return
+        self._waiting = seen
+        self._cameras.reads.join(self._read)
+
+    async def _compared(self, seen: _Seen) -> _Seen:
+        if not seen.data:
+            seen = await self._cameras.thread(partial(self._decoded, seen.frame))
+        while True:  # a reading may end meanwhile
+            before = self.session.scene
+            if before is None or seen.scene is None:
+                return replace(seen, change=None)
+            found = await self._cameras.thread(partial(change, before, seen.scene))
+            if before is self.session.scene:
+                return replace(seen, change=found)
+
+    def _decoded(self, frame: Frame) -> _Seen:
+        data = frame.load()
+        seen = glance(data, self._cameras.images, LONG_SIDE)
+        return _Seen(frame, data, None if seen is None else scene_of(*seen))
+
+    async def _read(self) -> None:
+        """Its turn: have the frame read that waits."""
+        seen, self._waiting = self._waiting, None
+        if seen is None:
+            return
+        try:
+            self._tell(await self._answer(seen, self.session.task))
+        except Exception as e:  # noqa: BLE001 -- told to the camera, and to the log if it is ours
+            self._tell(Failed(seen.frame.id, _told(e)))
+        later, self._waiting = self._waiting, None
+        if later is None:
+            return
+        if self._arrived is None:
+            self._arrive(later)  # what has been read meanwhile may be what it shows
+        else:
+            self._supersede(later)
+
+    async def _answer(self, seen: _Seen, task: Task) -> Answer:
+        result = await self._result(seen, task)
+        raw: dict[str, Any] | None = None
+        session = self.session
+        if task is session.task:
+            result, raw = session.steadier.steady(result, task, seen.change)
+        result = await self._cameras.recorder.record(
+            result, owner=session.owner, source="ws", instruction=task.instruction, device=self._device, image=seen.data
+        )
+        if task is session.task:
+            session.scene, session.last = seen.scene, result
+        return Answer(seen.frame.id, result, raw=raw)
+
+    async def _result(self, seen: _Seen, task: Task) -> Result:
+        async with aclosing(self._cameras.pipeline.stream(Request(seen.data, task, owner=self.session.owner))) as parts:
+            async for part in parts:
+                if isinstance(part, Result):
+                    return part
+                self._tell(Partial(seen.frame.id, part.text))
+        raise ReaderFailed("The reader ended without an answer.")
+
+
+def _told(error: Exception) -> HunyuanOcrError:
+    if isinstance(error, HunyuanOcrError):
+        return error
+    log.error("A frame could not be served.", exc_info=error)
+    return HunyuanOcrError("Something broke inside.")

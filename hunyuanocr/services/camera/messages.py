@@ -1,0 +1,72 @@
+"""What comes from a camera and what goes back to it, before either is a message on a wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.pipeline.requests import new_id
+from hunyuanocr.types import Result
+
+FrameId = str | int | float
+
+
+class SkipReason(StrEnum):
+    """Why a frame was not read."""
+
+    SAMPLED = "sampled"  # it came sooner after the last one than the rate allows
+    SUPERSEDED = "superseded"  # a newer frame came before its turn
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a camera. `id` is echoed; `timestamp` is in seconds, of the camera's clock; `load` gives the bytes, in a
+    thread and only if they are wanted.
+    """
+
+    id: FrameId
+    timestamp: float | None
+    load: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A frame was read, or shows what was read last (`unchanged`). `raw` has the fields as they were read, where the answer's
+    are steadied: key → value as printed.
+    """
+
+    frame: FrameId
+    result: Result
+    unchanged: bool = False
+    raw: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A frame was not read."""
+
+    frame: FrameId
+    reason: SkipReason
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A frame could not be read."""
+
+    frame: FrameId | None
+    error: HunyuanOcrError
+    request_id: str = field(default_factory=new_id)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A piece of text while a frame is read; its answer follows."""
+
+    frame: FrameId
+    text: str
+
+
+Reply = Answer | Skipped | Failed | Partial

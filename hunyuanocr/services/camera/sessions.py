@@ -1,0 +1,77 @@
+"""What outlives a camera's connection for a while: what it asks for, its last answer, its votes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hunyuanocr.config import CameraSettings
+from hunyuanocr.services.camera.sampling import Sampler
+from hunyuanocr.services.camera.scene import Scene
+from hunyuanocr.services.camera.steadying import Steadier
+from hunyuanocr.types import Result, Task, TaskKind
+
+
+@dataclass(eq=False)
+class Session:
+    """One camera's memory. `scene` is what `last` was read from; both are None until something was read."""
+
+    owner: str
+    id: str | None
+    sampler: Sampler
+    steadier: Steadier
+    task: Task = field(default_factory=lambda: Task(TaskKind.READ))
+    scene: Scene | None = None
+    last: Result | None = None
+    resumed: bool = False
+    holders: int = 0
+    until: float = 0.0
+
+    def ask(self, task: Task) -> None:
+        """From now on this is asked of every frame; what was read for something else is forgotten."""
+        if task != self.task:
+            self.task, self.scene, self.last = task, None, None
+            self.steadier.forget()
+
+
+class Sessions:
+    """Keeps sessions that have an id for `keep_s` seconds after their connection ended. Clients choose their ids; an id means
+    something to its owner only.
+    """
+
+    def __init__(self, settings: CameraSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._kept: dict[tuple[str, str], Session] = {}
+        self.open = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def enter(self, owner: str, id: str | None) -> Session:
+        """The session of this name as its last connection left it, or a new one; without a name, nobody comes back to it."""
+        self._purge()
+        self.open += 1
+        session = self._kept.get((owner, id)) if id is not None else None
+        if session is None:
+            session = Session(owner, id, Sampler(self._settings.rate), Steadier(self._settings.votes))
+            if id is not None:
+                self._kept[owner, id] = session
+        else:
+            session.resumed = True
+            session.sampler = Sampler(self._settings.rate)  # the camera's clock may have started anew
+        session.holders += 1
+        return session
+
+    def leave(self, session: Session) -> None:
+        """A connection has ended. An old one may end after the new one has begun."""
+        self.open -= 1
+        session.holders -= 1
+        session.until = self._clock() + self._settings.keep_s
+        self._purge()
+
+    def _purge(self) -> None:
+        now = self._clock()
+        for key in [key for key, s in self._kept.items() if not s.holders and s.until <= now]:
+            del self._kept[key]
