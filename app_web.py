@@ -128,9 +128,11 @@ def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastA
     """Two apps around one pipeline. The first app starts and closes it; the other has no life."""
     from api.app import create_app  # noqa: PLC0415
     from hunyuanocr.pipeline import Pipeline  # noqa: PLC0415
+    from hunyuanocr.services.together import Services  # noqa: PLC0415
 
     pipeline = Pipeline(reader, settings, create_witness(settings, reader))
-    apps = create_app(settings, pipeline), create_app(settings, pipeline)
+    services = Services(settings, pipeline)
+    apps = create_app(settings, pipeline, services), create_app(settings, pipeline, services)
     for app in apps:
         app.state.why = why
     if settings.server.page:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from api import errors
 from api.life import life
 from api.middleware import RequestContext
-from api.routes import chat, docs, ocr, records, status
+from api.routes import batch, chat, docs, jobs, ocr, records, status
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -38,7 +38,7 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None, services: S
     app.state.services = services or Services(settings, pipeline)
     errors.install(app)
     app.add_middleware(RequestContext)
-    for feature in (ocr, chat, records, status, docs):
+    for feature in (ocr, jobs, batch, chat, records, status, docs):
         app.include_router(feature.router)
     docs.mount_assets(app)
     return app

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from api.jobs import WIRE
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.together import Services
@@ -22,7 +23,7 @@ async def life(app: FastAPI) -> AsyncIterator[None]:
     pipeline: Pipeline = app.state.pipeline
     services: Services = app.state.services
     loading = asyncio.create_task(_load(pipeline))
-    await services.start()
+    await services.start(WIRE)
     try:
         yield
     finally:

@@ -44,8 +44,9 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {s: {"model": ErrorAnswer, "descript
 _ANSWERS[200] = {"content": _EVENTS}
 
 
-def _bodies() -> dict[str, Any]:
-    beside = OcrRequest.model_json_schema(by_alias=True)["properties"]
+def bodies(beside_picture: type[OcrRequest]) -> dict[str, Any]:
+    """OpenAPI's description of a request with one picture and what may stand beside it."""
+    beside = beside_picture.model_json_schema(by_alias=True)["properties"]
     picture = {"type": "string", "format": "binary", "description": "JPEG, PNG, BMP, GIF, WebP, TIFF, HEIC or PDF."}
     text = {"type": "string", "description": "Raw base64 or a data URI. Alias: `file`."}
     form = {"type": "object", "required": ["file"], "properties": {"file": picture} | beside}
@@ -63,8 +64,8 @@ router = APIRouter(tags=["ocr"])
 
 
 @router.post(
-    "/v1/ocr", response_model=OcrAnswer, openapi_extra={"requestBody": _bodies()}, summary="Read one picture or document",
-    responses=_ANSWERS,
+    "/v1/ocr", response_model=OcrAnswer, openapi_extra={"requestBody": bodies(OcrRequest)}, responses=_ANSWERS,
+    summary="Read one picture or document",
 )  # fmt: skip
 async def ocr(request: Request, pipeline: ThePipeline, services: TheServices, settings: TheSettings, owner: TheOwner) -> Response:
     """Send a picture and say what is wanted; get text, fields with the place each stands at, and lines with boxes.

@@ -118,7 +118,7 @@ def insert(session: Connection, job: Job, data: bytes | None) -> None:
 def lock(session: Connection) -> None:
     """Until the end of this transaction nobody else adds jobs; SQLite's writer is alone anyway."""
     if session.dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xactlock(:lock)"), {"lock": _LOCK})
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
 def get(session: Connection, owner: str, id: str) -> Job | None:

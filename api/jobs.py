@@ -1,0 +1,163 @@
+"""The wire of jobs and batches: what may be asked, and what a job looks like to its owner."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from api.params import OcrRequest
+from api.schemas import OcrAnswer, fields_of
+from hunyuanocr.services.jobs import Seen
+from hunyuanocr.services.wire import Wire
+from hunyuanocr.store.answers import clean
+from hunyuanocr.types import Result
+
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class JobRequest(OcrRequest):
+    """What may stand beside the picture of a job: all that /v1/ocr takes, and these."""
+
+    priority: int = Field(0, ge=-9, le=9, description="Jobs with a higher number are read first.")
+    webhook: Annotated[str, BeforeValidator(clean)] | None = Field(
+        None, max_length=2000, description="Address that is told the end of the job; its host must be named in the settings."
+    )
+
+    def kept(self) -> dict[str, Any]:
+        """What is needed to read the picture later."""
+        kept: dict[str, Any] = clean(self.model_dump(by_alias=True, exclude={"stream", "priority", "webhook", "device"}))
+        return kept
+
+    def fingerprint(self, *pictures: bytes) -> str:
+        """The same for the same request. Blocking: it hashes the pictures."""
+        digest = hashlib.sha256(json.dumps(self.model_dump(by_alias=True), sort_keys=True).encode())
+        for picture in pictures:
+            digest.update(hashlib.sha256(picture).digest())
+        return digest.hexdigest()
+
+
+class ErrorOfJob(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    detail: str
+    hint: str
+
+
+class ProgressAnswer(BaseModel):
+    """Pages of the document; how many there are is known when it has been read."""
+
+    pages: int | None
+    pages_done: int
+
+
+class WebhookAnswer(BaseModel):
+    """How telling the end of a job stands."""
+
+    url: str
+    status: Literal["waiting", "pending", "delivered", "given_up"] = Field(
+        description="`waiting` for the end of the job, `pending` until the other side has taken it."
+    )
+    id: str | None = Field(None, description="The `webhook-id` of the message, the same for each attempt.")
+    attempts: int = 0
+    next_at: datetime | None = None
+    delivered_at: datetime | None = None
+    trouble: str | None = Field(None, description="What went wrong with the latest attempt.")
+
+    @classmethod
+    def of(cls, seen: Seen) -> WebhookAnswer | None:
+        """None when the job asked for none."""
+        d = seen.delivery
+        if seen.job.webhook is None:
+            return None
+        if d is None:
+            return cls(url=seen.job.webhook, status="waiting")
+        status: Any = d.status
+        return cls(
+            url=d.url, status=status, id=d.id, attempts=d.attempts, next_at=d.due_at if status == "pending" else None,
+            delivered_at=d.delivered_at, trouble=d.trouble,
+        )  # fmt: skip
+
+
+_EXAMPLE: dict[str, Any] = {
+    "id": "019aa2f0c1f07d4f8a7c1b2e3d4f5a6b", "status": "queued", "ahead": 3, "priority": 0, "file": None, "batch_id": None,
+    "device": "till-2", "created_at": "2026-11-21T08:30:00Z", "started_at": None, "finished_at": None, "attempts": 0,
+    "progress": {"pages": None, "pages_done": 0}, "webhook": None, "error": None, "result": None,
+}  # fmt: skip
+
+
+class JobAnswer(BaseModel):
+    """One job."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    id: str = Field(description="Also the id of its result and of its record.")
+    status: Status
+    ahead: int | None = Field(None, description="How many jobs come before it, while it is queued.")
+    priority: int
+    file: str | None = Field(None, description="Name of the file in its batch.")
+    batch_id: str | None = None
+    device: str | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    attempts: int = Field(description="How often its reading has begun.")
+    progress: ProgressAnswer
+    webhook: WebhookAnswer | None = None
+    error: ErrorOfJob | None = None
+    result: OcrAnswer | dict[str, Any] | None = Field(
+        None, description="What /v1/ocr would have answered; null until it is done, and when its record was deleted."
+    )
+
+    @classmethod
+    def of(cls, seen: Seen) -> JobAnswer:
+        """As its owner sees it."""
+        job = seen.job
+        status: Any = job.status
+        return cls(
+            id=job.id, status=status, ahead=seen.ahead, priority=job.priority, file=job.name, batch_id=job.batch_id,
+            device=job.device, created_at=job.created_at, started_at=job.started_at, finished_at=job.finished_at,
+            attempts=job.attempts, progress=ProgressAnswer(pages=job.pages, pages_done=job.pages or 0),
+            webhook=WebhookAnswer.of(seen), error=None if job.error is None else ErrorOfJob(**job.error),
+            result=None if seen.result is None else _result(seen.result, job.wanted.get("response")),
+        )  # fmt: skip
+
+
+def _result(result: Result, response: Any) -> OcrAnswer | dict[str, Any]:
+    return fields_of(result) if response == "fields" else OcrAnswer.of(result)
+
+
+class JobsAnswer(BaseModel):
+    """Jobs, the newest first, without their results."""
+
+    data: list[JobAnswer]
+    next: str | None = Field(None, description="Send it as `cursor` for the page after; null on the last page.")
+
+
+class BatchAnswer(BaseModel):
+    """A batch as a whole."""
+
+    id: str
+    status: Literal["running", "done"] = Field(description="`done` when no job of it waits or is being read.")
+    total: int
+    queued: int = 0
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @classmethod
+    def of(cls, id: str, counts: dict[str, int]) -> BatchAnswer:
+        """From how many jobs are in which state."""
+        still = counts.get("queued", 0) + counts.get("running", 0)
+        return cls(id=id, status="running" if still else "done", total=sum(counts.values()), **counts)
+
+
+WIRE = Wire(
+    answer=lambda result: OcrAnswer.of(result).model_dump(mode="json"),
+    job=lambda seen: JobAnswer.of(seen).model_dump(mode="json", exclude={"webhook"}),
+)

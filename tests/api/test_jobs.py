@@ -1,0 +1,342 @@
+"""Jobs over HTTP: accepted, waited for, listed, cancelled, repeated, refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from hunyuanocr.config import ImageSettings, JobSettings, PipelineSettings, Settings, StoreSettings
+from hunyuanocr.errors import ReaderFailed
+from hunyuanocr.services.together import Services
+from tests.api.conftest import open_client
+from tests.readers import picture, until
+
+
+@pytest.fixture
+async def shop(reader, database, tmp_path):
+    """`await shop(queue=1)` → a client of an API with a database of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def make(store: bool = True, **jobs: Any):
+            settings = Settings(
+                data=tmp_path / "data", images=ImageSettings(max_bytes=100_000), pipeline=PipelineSettings(cache_mb=0),
+                store=StoreSettings(enabled=store, url=database.url.render_as_string(hide_password=False)), jobs=JobSettings(**jobs),
+            )  # fmt: skip
+            client = await open_client(stack, settings, reader)
+            client.services = services_of(client)
+            return client
+
+        yield make
+
+
+def services_of(client) -> Services:
+    return client._transport.app.state.services
+
+
+async def send(client, n=1, **beside):
+    headers = beside.pop("headers", {})
+    return await client.post("/v1/jobs", files={"file": ("a.png", picture(n))}, data=beside, headers=headers)
+
+
+async def done(client, id, wait=30):
+    r = await client.get(f"/v1/jobs/{id}?wait={wait}")
+    assert r.status_code == 200, r.text
+    return r.json()
+
+
+async def test_a_job_is_accepted_read_and_recorded(shop):
+    client = await shop()
+    r = await send(client, 1, device="till-2")
+    assert r.status_code == 202
+    job = r.json()
+    assert r.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert job["status"] in ("queued", "running", "done")
+    over = await done(client, job["id"])
+    assert (over["status"], over["progress"], over["attempts"]) == ("done", {"pages": 1, "pages_done": 1}, 1)
+    assert over["created_at"] <= over["started_at"] <= over["finished_at"]
+    assert (over["result"]["text"], over["result"]["id"]) == ("#012030", job["id"])
+    record = (await client.get(f"/v1/records/{job['id']}")).json()
+    assert (record["source"], record["device"], record["text"]) == ("job", "till-2", "#012030")
+
+
+async def test_its_answer_is_what_ocr_answers(shop, reader):
+    reader.text = "Total: 36.80"
+    client = await shop()
+    asked = {"instruction": "总金额", "response": "fields"}
+    whole = (await client.post("/v1/ocr", files={"file": picture()}, data={"instruction": "总金额"})).json()
+    id = (await send(client, instruction="总金额")).json()["id"]
+    job = (await done(client, id))["result"]
+    assert {k: v for k, v in job.items() if k not in ("id", "elapsed_ms")} == {
+        k: v for k, v in whole.items() if k not in ("id", "elapsed_ms")
+    }
+    id = (await send(client, **asked)).json()["id"]
+    assert (await done(client, id))["result"] == {"total_amount": "36.80"}
+
+
+async def test_json_is_taken_too(shop):
+    client = await shop()
+    body = {"image": base64.b64encode(picture(3)).decode(), "priority": 3, "fields": ["total_amount"]}
+    job = (await client.post("/v1/jobs", json=body)).json()
+    assert job["priority"] == 3
+    over = await done(client, job["id"])
+    assert over["result"]["fields"] == {"total_amount": None}
+
+
+async def test_a_deleted_record_takes_the_result_with_it(shop):
+    client = await shop()
+    id = (await send(client)).json()["id"]
+    await done(client, id)
+    assert (await client.delete(f"/v1/records/{id}")).status_code == 204
+    job = await done(client, id)
+    assert (job["status"], job["result"]) == ("done", None)
+
+
+async def test_priority_and_place_in_the_queue(shop, reader):
+    client = await shop()
+    reader.gate = asyncio.Event()
+    first = (await send(client, 1)).json()["id"]
+    await until(lambda: reader.now == 1)
+    low = (await send(client, 2)).json()
+    high = (await send(client, 3, priority="5")).json()
+    assert (low["ahead"], high["ahead"]) == (0, 0)
+    assert (await client.get(f"/v1/jobs/{low['id']}")).json()["ahead"] == 1
+    reader.gate.set()
+    jobs = [await done(client, id) for id in (first, high["id"], low["id"])]
+    assert [j["started_at"] for j in jobs] == sorted(j["started_at"] for j in jobs)
+    assert {j["ahead"] for j in jobs} == {None}
+
+
+async def test_a_wait_ends_without_the_job(shop, reader):
+    client = await shop()
+    reader.gate = asyncio.Event()
+    id = (await send(client)).json()["id"]
+    await until(lambda: reader.now == 1)
+    assert (await done(client, id, wait=0.1))["status"] == "running"
+    waiting = asyncio.create_task(done(client, id, wait=60))
+    await asyncio.sleep(0.05)
+    reader.gate.set()
+    assert (await waiting)["status"] == "done"
+    assert (await client.get(f"/v1/jobs/{id}?wait=61")).status_code == 422
+    assert not services_of(client).desk._waiting, "nobody is kept in mind"
+
+
+async def test_a_failure_is_told(shop, reader):
+    client = await shop()
+    r = await client.post("/v1/jobs", files={"file": picture()[:60]})
+    job = await done(client, r.json()["id"])
+    assert (job["status"], job["error"]["code"], job["attempts"]) == ("failed", "unreadable_image", 1)
+    assert job["error"]["hint"]
+
+
+async def test_a_broken_reader_is_tried_three_times(shop, reader):
+    client = await shop()
+    reader.fault = lambda: ReaderFailed("a bad moment")
+    job = await done(client, (await send(client)).json()["id"])
+    assert (job["status"], job["error"]["code"], job["attempts"], reader.begun) == ("failed", "reader_failed", 3, 3)
+
+
+async def test_a_fault_of_ours_is_no_detail_for_clients(shop, reader, caplog):
+    client = await shop()
+
+    async def broken(*_):
+        raise RuntimeError("a secret")
+
+    services_of(client).background.read = broken
+    with caplog.at_level(logging.ERROR):
+        job = await done(client, (await send(client)).json()["id"])
+    assert (job["status"], job["error"]["code"]) == ("failed", "internal_error")
+    assert "secret" not in str(job)
+    assert "a secret" in caplog.text
+
+
+async def test_cancelled_while_it_waits(shop, reader):
+    client = await shop()
+    reader.gate = asyncio.Event()
+    first, second = [(await send(client, n)).json()["id"] for n in (1, 2)]
+    await until(lambda: reader.now == 1)
+    r = await client.delete(f"/v1/jobs/{second}")
+    assert (r.status_code, r.json()["status"]) == (200, "cancelled")
+    reader.gate.set()
+    assert (await done(client, first))["status"] == "done"
+    assert (await done(client, second))["result"] is None
+    assert reader.begun == 1
+
+
+async def test_cancelled_in_the_middle(shop, reader):
+    client = await shop()
+    reader.gate = asyncio.Event()
+    id = (await send(client)).json()["id"]
+    await until(lambda: reader.now == 1)
+    waiting = asyncio.create_task(done(client, id, wait=60))
+    assert (await client.delete(f"/v1/jobs/{id}")).json()["status"] == "cancelled"
+    await until(lambda: reader.cancelled == 1)
+    assert (await waiting)["status"] == "cancelled"
+    assert (await client.delete(f"/v1/jobs/{id}")).status_code == 200, "twice is no error"
+    assert (await client.get(f"/v1/records/{id}")).status_code == 404
+    reader.gate = None
+    assert (await done(client, (await send(client, 2)).json()["id"]))["status"] == "done", "the hands read on"
+
+
+async def test_what_is_over_cannot_be_cancelled(shop):
+    client = await shop()
+    id = (await send(client)).json()["id"]
+    await done(client, id)
+    r = await client.delete(f"/v1/jobs/{id}")
+    assert (r.status_code, r.json()["code"]) == (409, "job_over")
+    assert (await done(client, id))["result"]["text"] == "#012030"
+
+
+async def test_the_picture_is_gone_when_the_job_is_over(shop, database):
+    from sqlalchemy import func, select
+
+    from hunyuanocr.store.jobtables import inputs
+
+    client = await shop()
+    ids = [(await send(client, n)).json()["id"] for n in range(3)]
+    for id in ids:
+        await done(client, id)
+    assert await database.query(lambda s: s.scalar(select(func.count()).select_from(inputs))) == 0
+
+
+async def test_the_same_key_is_the_same_job(shop, reader):
+    client = await shop()
+    key = {"Idempotency-Key": "till-2/4711"}
+    first = await send(client, 1, headers=key, instruction="total")
+    again = await send(client, 1, headers=key, instruction="total")
+    assert first.status_code == again.status_code == 202
+    assert first.json()["id"] == again.json()["id"]
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    for other in (await send(client, 2, headers=key, instruction="total"), await send(client, 1, headers=key)):
+        assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+    await done(client, first.json()["id"])
+    assert reader.begun == 1
+    assert (await send(client, 1, headers={"Idempotency-Key": ""})).status_code == 422
+
+
+async def test_the_same_key_at_the_same_time(shop, reader):
+    client = await shop()
+    answers = await asyncio.gather(*(send(client, 1, headers={"Idempotency-Key": "k"}) for _ in range(8)))
+    assert {r.status_code for r in answers} == {202}
+    assert len({r.json()["id"] for r in answers}) == 1
+
+
+async def test_a_full_queue(shop, reader):
+    client = await shop(queue=2)
+    reader.gate = asyncio.Event()
+    ids = [(await send(client, n)).json()["id"] for n in (1, 2)]
+    r = await send(client, 3)
+    assert (r.status_code, r.json()["code"]) == (429, "queue_full")
+    assert int(r.headers["retry-after"]) >= 1
+    await client.delete(f"/v1/jobs/{ids[1]}")
+    assert (await send(client, 3)).status_code == 202
+
+
+async def test_a_queue_full_of_bytes(shop, reader):
+    client = await shop(queue_mb=len(picture(1)) * 1.5 / 1e6)
+    reader.gate = asyncio.Event()
+    assert (await send(client, 1)).status_code == 202
+    assert (await send(client, 1)).status_code == 429
+
+
+@pytest.mark.parametrize(("beside", "status", "code"), [
+    ({"task": "chart"}, 422, "task_not_supported"), ({"task": "dance"}, 422, "unknown_task"),
+    ({"stream": "true"}, 422, "invalid_value"), ({"priority": "10"}, 422, "invalid_value"),
+    ({"webhook": "http://127.0.0.1:1/x"}, 422, "webhook_refused"), ({"schema": "{"}, 422, "invalid_value"),
+])
+async def test_what_could_never_be_answered_is_refused_now(shop, beside, status, code):
+    client = await shop()
+    r = await send(client, **beside)
+    assert (r.status_code, r.json()["code"]) == (status, code)
+    assert (await client.get("/v1/jobs")).json()["data"] == []
+
+
+async def test_no_picture_is_refused_now(shop):
+    client = await shop()
+    r = await client.post("/v1/jobs", files={"file": b"no picture"})
+    assert (r.status_code, r.json()["code"]) == (415, "unsupported_media_type")
+    assert (await client.post("/v1/jobs", files={"file": b"\x89PNG\r\n\x1a\n" + b"x" * 2_000_000})).status_code == 413
+
+
+async def test_jobs_are_listed_in_pages(shop):
+    client = await shop()
+    ids = [(await send(client, n)).json()["id"] for n in range(5)]
+    for id in ids:
+        await done(client, id)
+    page = (await client.get("/v1/jobs?limit=3")).json()
+    assert [job["id"] for job in page["data"]] == ids[:1:-1]
+    assert all(job["result"] is None for job in page["data"])
+    rest = (await client.get(f"/v1/jobs?limit=3&cursor={page['next']}")).json()
+    assert [job["id"] for job in rest["data"]] == ids[1::-1]
+    assert rest["next"] is None
+    assert (await client.get("/v1/jobs?status=queued")).json()["data"] == []
+    assert len((await client.get("/v1/jobs?status=done")).json()["data"]) == 5
+    assert (await client.get("/v1/jobs?status=lost")).status_code == 422
+
+
+async def test_another_owners_job_is_not_there(shop):
+    from api.deps import _owner
+
+    client = await shop()
+    id = (await send(client)).json()["id"]
+    client._transport.app.dependency_overrides[_owner] = lambda: "somebody else"
+    for r in (await client.get(f"/v1/jobs/{id}"), await client.get(f"/v1/jobs/{id}?wait=1"), await client.delete(f"/v1/jobs/{id}")):
+        assert (r.status_code, r.json()["code"]) == (404, "not_found")
+    assert (await client.get("/v1/jobs")).json()["data"] == []
+    assert (await client.get("/v1/jobs/no%00id")).status_code == 422
+
+
+async def test_without_a_store_there_are_no_jobs(shop):
+    client = await shop(store=False)
+    for r in (await send(client), await client.get("/v1/jobs"), await client.get("/v1/jobs/x"), await client.delete("/v1/jobs/x")):
+        assert (r.status_code, r.json()["code"]) == (404, "store_off")
+
+
+async def test_requests_at_the_counter_are_not_starved(shop, reader):
+    """With forty jobs in the queue, a request waits for the one that is being read and for no other."""
+    client = await shop()
+    reader.gate = asyncio.Event()
+    for n in range(40):
+        await send(client, n)
+    await until(lambda: reader.now == 1)
+    asked = asyncio.create_task(client.post("/v1/ocr", files={"file": picture(99)}))
+    await until(lambda: client._transport.app.state.pipeline.admission.waiting == 1)
+    reader.gate.set()
+    reader.seconds = 0.05
+    assert (await asked).status_code == 200
+    assert reader.begun <= 4
+
+
+async def test_jobs_accepted_before_the_reader_is_ready_wait_for_it(shop, reader, database):
+    client = await shop()
+    pipeline = client._transport.app.state.pipeline
+    ready, pipeline._state = pipeline._state, type(pipeline._state)(False, "The reader is loading.")
+    id = (await send(client)).json()["id"]
+    assert (await done(client, id, wait=0.5))["status"] == "queued"
+    assert (await done(client, id, wait=0))["attempts"] == 0, "nothing is begun that a failing start could be blamed for"
+    pipeline._state = ready
+    assert (await done(client, id))["status"] == "done"
+
+
+async def test_old_jobs_are_forgotten_and_their_records_stay(shop, reader):
+    client = await shop(keep_hours=1)
+    id = (await send(client, headers={"Idempotency-Key": "k"})).json()["id"]
+    await done(client, id)
+    services = services_of(client)
+    from datetime import timedelta
+
+    from hunyuanocr.store import jobs
+
+    now = services.desk.now()
+    assert await services.store.run(jobs.sweep, now - timedelta(hours=1)) == 0
+    assert await services.store.run(jobs.sweep, now + timedelta(seconds=1)) == 1
+    assert (await client.get(f"/v1/jobs/{id}")).status_code == 404
+    assert (await client.get(f"/v1/records/{id}")).status_code == 200
+    assert (await send(client, headers={"Idempotency-Key": "k"})).json()["id"] != id
+
+
