@@ -11,8 +11,8 @@ from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError, StoreOff
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.background import Background
-from hunyuanocr.services.jobs import Desk, Hands
 from hunyuanocr.services.camera import Cameras
+from hunyuanocr.services.jobs import Desk, Hands
 from hunyuanocr.services.recording import Recorder, wall_clock
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.services.watch import watcher_for
