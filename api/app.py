@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from api import errors
 from api.life import life
 from api.middleware import RequestContext
-from api.routes import batch, chat, docs, jobs, ocr, records, status
+from api.routes import admin, batch, chat, docs, jobs, ocr, records, status, ws
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -26,19 +26,18 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None, services: S
     So is the life of `services`, what runs beside the requests; two apps of one process are given the same.
     Raises ConfigError and MissingDependency when no reader or no store can be made of the settings.
     """
-    why = ""
     if pipeline is None:
         from hunyuanocr.backends import create_backend, create_witness  # noqa: PLC0415 -- an app around a given pipeline needs no reader's packages
 
         backend, why = create_backend(settings)
-        pipeline = Pipeline(backend, settings, create_witness(settings, backend))
+        pipeline = Pipeline(backend, settings, create_witness(settings, backend), why)
         log.info("%s", why)
     app = FastAPI(title="HunyuanOCR", version=__version__, description=_ABOUT, lifespan=life, docs_url=None, redoc_url=None)
-    app.state.settings, app.state.pipeline, app.state.why = settings, pipeline, why
+    app.state.settings, app.state.pipeline = settings, pipeline
     app.state.services = services or Services(settings, pipeline)
     errors.install(app)
     app.add_middleware(RequestContext)
-    for feature in (ocr, jobs, batch, chat, records, status, docs):
+    for feature in (ocr, jobs, batch, chat, records, status, ws, admin, docs):
         app.include_router(feature.router)
     docs.mount_assets(app)
     return app

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -16,22 +16,22 @@ from hunyuanocr.services.together import Services
 T = TypeVar("T")
 
 
-def _pipeline(request: Request) -> Pipeline:
+def _pipeline(request: HTTPConnection) -> Pipeline:
     pipeline: Pipeline = request.app.state.pipeline
     return pipeline
 
 
-def _settings(request: Request) -> Settings:
+def _settings(request: HTTPConnection) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _services(request: Request) -> Services:
+def _services(request: HTTPConnection) -> Services:
     services: Services = request.app.state.services
     return services
 
 
-def _owner(request: Request) -> str:
+def _owner(request: HTTPConnection) -> str:
     """Whose request it is; everyone is 'local' until keys and users come."""
     return "local"
 

@@ -4,6 +4,6 @@ Nothing here knows how frames come and answers go: `api.routes.ws` carries them.
 """
 
 from hunyuanocr.services.camera.camera import Camera, Cameras
-from hunyuanocr.services.camera.messages import Answer, Failed, Frame, Partial, Skipped, SkipReason
+from hunyuanocr.services.camera.messages import Answer, Failed, Frame, Partial, Reply, Skipped, SkipReason
 
-__all__ = ["Answer", "Camera", "Cameras", "Failed", "Frame", "Partial", "SkipReason", "Skipped"]
+__all__ = ["Answer", "Camera", "Cameras", "Failed", "Frame", "Partial", "Reply", "SkipReason", "Skipped"]

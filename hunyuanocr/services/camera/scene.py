@@ -24,14 +24,20 @@ _SQUARE = 4
 _TIMES_NOISE = 4.0  # of the median square: above it a square has changed
 _LEAST = 4.0  # grey levels: bounds of that threshold; the upper one by the scale, for print that is scaled down has paler strokes
 _MOST = (3.0, 8.5)
+_FIELDS = (16, 12)  # in which light is measured
+_EXPOSURE = 1.45  # half a stop and a little: a camera's own doing
+_RELIT = 24.0  # grey levels
 _MARGIN = 3  # squares around a box: its edges are where digits begin
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The strokes of one frame: int8 [h, w], and the size of the upright original in pixels."""
+    """The strokes of one frame (int8 [h, w]), its light (float32 [12, 16], grey levels), and the size of the upright original in
+    pixels.
+    """
 
     strokes: NDArray[np.int8]
+    light: NDArray[np.float32]
     width: int
     height: int
 
@@ -60,7 +66,8 @@ def scene_of(grey: NDArray[np.uint8], width: int, height: int) -> Scene:
     fine = cv2.GaussianBlur(grey, (0, 0), _FINE)
     coarse = cv2.blur(grey, (_COARSE, _COARSE))
     strokes: NDArray[np.int8] = np.asarray(cv2.subtract(fine, coarse, dtype=cv2.CV_8S), np.int8)
-    return Scene(strokes, width, height)
+    light = cv2.resize(grey, _FIELDS, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return Scene(strokes, light, width, height)
 
 
 def change(before: Scene, now: Scene) -> Change:
@@ -74,7 +81,15 @@ def change(before: Scene, now: Scene) -> Change:
     noise = float(np.median(squares[::2, ::2]))
     scale = max(now.strokes.shape) / max(now.width, now.height)
     limit = min(max(_TIMES_NOISE * noise, _LEAST), _MOST[0] + _MOST[1] * scale)
-    return Change(squares > limit, now.width, now.height)
+    cells = squares > limit
+    return Change(cells | _relit(before.light, now.light, cells.shape), now.width, now.height)
+
+
+def _relit(a: NDArray[np.float32], b: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where light has changed otherwise than a lamp or the exposure changes it: another sheet, a hand."""
+    gain = min(max(float(b.mean()) / max(float(a.mean()), 1.0), 1 / _EXPOSURE), _EXPOSURE)
+    changed = (np.abs(b - gain * a) > _RELIT).astype(np.uint8)
+    return cv2.resize(changed, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST).astype(np.bool_)
 
 
 def everything(scene: Scene) -> Change:

@@ -1,0 +1,175 @@
+"""The wire of cameras: messages in, as JSON or as a header and a picture; messages out, as JSON. See docs/streaming.md."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field, ValidationError
+
+from api.errors import told_later, validation_errors
+from api.params import OcrRequest, Text
+from api.reading import FILE_KEYS, decode_base64
+from api.schemas import OcrAnswer
+from hunyuanocr.errors import BadRequest, EmptyInput, HunyuanOcrError, ImageTooLarge, InvalidBase64, InvalidValue
+from hunyuanocr.services.camera import Answer, Failed, Frame, Partial, Reply, Skipped
+from hunyuanocr.services.camera.messages import FrameId
+
+_HEADER_BYTES = 4
+_LONGEST_HEADER = 64 * 1024
+ASKING = frozenset(["instruction", "prompt", "task", "fields", "schema", "language", "evidence"])
+_OPTIONS = ASKING | {"rate", "session", "partial", "device"}
+
+
+class Sent(StrEnum):
+    """`type` of a client's message. It may be left out: one with a picture is a frame, one with a wish configures."""
+
+    FRAME = "frame"
+    CONFIGURE = "configure"
+    PING = "ping"
+
+
+class Told(StrEnum):
+    """`type` of a message of ours."""
+
+    ANSWER = "answer"
+    PARTIAL = "partial"
+    CONFIGURED = "configured"
+    PONG = "pong"
+    ERROR = "error"
+
+
+class Status(StrEnum):
+    """`status` of an answer."""
+
+    SUCCESS = "success"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class CameraOptions(OcrRequest):
+    """What a camera may say of itself, in the address or in a message."""
+
+    rate: float | None = Field(None, gt=0, allow_inf_nan=False)
+    session: Annotated[Text, Field(min_length=8, max_length=100)] | None = None
+    partial: bool | None = None
+
+
+def options_of(values: Mapping[str, Any]) -> CameraOptions:
+    """Raises RequestValidationError."""
+    try:
+        return CameraOptions.model_validate({key: value for key, value in values.items() if key in _OPTIONS})
+    except ValidationError as e:
+        raise RequestValidationError(e.errors(include_input=False, include_url=False, include_context=False)) from e
+
+
+def unpacked(message: str | bytes) -> dict[str, Any]:
+    """A message as an object; the picture of a binary one is in `image`, as bytes. Raises BadRequest."""
+    if isinstance(message, str):
+        return _object(message)
+    length = int.from_bytes(message[:_HEADER_BYTES], "big")
+    end = _HEADER_BYTES + length
+    if len(message) < end or length > _LONGEST_HEADER:
+        raise BadRequest(
+            "The binary message does not begin with a header.",
+            hint="Send 4 bytes (big-endian) with the length of a JSON header, the header, and the picture.",
+        )
+    return _object(message[_HEADER_BYTES:end]) | {"image": message[end:]}
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as e:
+        raise BadRequest("The message is not JSON.", hint='Send {"frame_id": 1, "timestamp": 0.0, "image": "<base64>"}.') from e
+    if not isinstance(values, dict):
+        raise BadRequest("The message is JSON, but not an object.", hint='Send {"frame_id": …, "timestamp": …, "image": …}.')
+    return values
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def kind_of(values: Mapping[str, Any]) -> Sent:
+    """What a message is. Raises BadRequest."""
+    given = values.get("type")
+    if given is None:
+        if any(key in values for key in FILE_KEYS) or "frame_id" in values:
+            return Sent.FRAME
+        if any(key in values for key in _OPTIONS):
+            return Sent.CONFIGURE
+    try:
+        return Sent(str(given))
+    except ValueError:
+        raise BadRequest("The message is of no known type.", hint=f"The types are: {', '.join(Sent)}.") from None
+
+
+def frame_id_of(values: Mapping[str, Any]) -> FrameId:
+    """A string, an integer or a number. Raises InvalidValue."""
+    given = values.get("frame_id")
+    if isinstance(given, bool) or not isinstance(given, (str, int, float)) or len(str(given)[:201]) > 200:
+        raise InvalidValue("The frame has no frame_id.", hint="Give every frame a number or a short string; its answer has it.")
+    return given
+
+
+def frame_of(values: Mapping[str, Any], max_bytes: int) -> Frame:
+    """The frame of a message; its picture is decoded later. Raises InvalidValue, EmptyInput, InvalidBase64, ImageTooLarge."""
+    number = frame_id_of(values)
+    picture = next((values[key] for key in FILE_KEYS if values.get(key) not in (None, "", b"")), None)
+    if picture is None:
+        raise EmptyInput("The frame has no picture.", hint="Put base64 of it into 'image', or send a binary message.")
+    if not isinstance(picture, (str, bytes)):
+        raise InvalidBase64("The picture is not a string.")
+    if len(picture) > (max_bytes if isinstance(picture, bytes) else max_bytes * 4 // 3 + 1024):
+        raise ImageTooLarge(f"The frame has more than {max_bytes} bytes.")
+    load = partial(decode_base64, picture) if isinstance(picture, str) else partial(bytes, picture)
+    return Frame(number, _seconds(values.get("timestamp")), load)
+
+
+def _seconds(given: Any) -> float | None:
+    if given is None:
+        return None
+    try:
+        seconds = math.nan if isinstance(given, (bool, str)) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise InvalidValue("The timestamp is no number.", hint="Send seconds of the camera's clock, or leave it out.")
+    return seconds
+
+
+def text_of(reply: Reply | dict[str, Any]) -> str:
+    """A message of ours."""
+    if isinstance(reply, dict):
+        return json.dumps(reply)
+    if isinstance(reply, Partial):
+        return json.dumps({"type": Told.PARTIAL, "frame_id": reply.frame, "text": reply.text})
+    if isinstance(reply, Skipped):
+        return _answer(reply.frame, Status.SKIPPED, {"skipped": True, "reason": reply.reason})
+    if isinstance(reply, Failed):
+        told = told_later(reply.error, reply.request_id).model_dump(exclude_none=True)
+        return _answer(reply.frame, Status.FAILED, {"error": told})
+    more = {"unchanged": reply.unchanged} | ({} if reply.raw is None else {"raw": reply.raw})
+    return f'{_answer(reply.frame, Status.SUCCESS, more)[:-1]}, "result": {result_text(reply)}}}'
+
+
+def result_text(reply: Answer) -> str:
+    """The Result as `/v1/ocr` answers it, in JSON."""
+    return OcrAnswer.of(reply.result).model_dump_json()
+
+
+def _answer(frame: FrameId | None, status: Status, more: dict[str, Any]) -> str:
+    kind = Told.ERROR if frame is None else Told.ANSWER
+    return json.dumps({"type": kind, "frame_id": frame, "status": status} | more)
+
+
+def invalid(error: RequestValidationError) -> HunyuanOcrError:
+    """What is wrong with a message's values, as one of our errors."""
+    where = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in validation_errors(list(error.errors())))
+    return InvalidValue(f"The message has values that cannot be used: {where}.")
