@@ -117,7 +117,8 @@ def _announce(tuning: Tuning, steps: int | None, minutes: float | None) -> None:
         errors.print(
             f"Line items of {left_out} documents are not taught: a row lacks columns (docs/finetune.md).", style="yellow"
         )
-    if not any(value is None for document in tuning.documents for value in document.fields.values()):
+    values = [value for document in tuning.documents for value in document.fields.values()]
+    if values and None not in values:
         errors.print("No field is null: what the model answers for a field that is not printed is not taught.", style="yellow")
     if needs.memory > (there := _memory(tuning)):
         errors.print(

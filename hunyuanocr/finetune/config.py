@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -28,6 +29,10 @@ class Adapter:
 
     rank: int = 16
     alpha: float = 32.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise InvalidValue("The rank of an adapter is 0.", hint="Give it 8, 16 or 32.")
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,11 @@ def _known(kind: type, given: Any, file: Path) -> dict[str, Any]:
     if odd := given.keys() - types.keys():
         raise InvalidValue(f"{file} has settings that nobody knows: {', '.join(sorted(odd))}.", hint="Correct their spelling.")
     for name, value in given.items():
-        if (wanted := _TYPES.get(types[name])) and (
-            type(value) not in wanted or (bool not in wanted and str not in wanted and value < 0)
-        ):
+        if (kind_of := _TYPES.get(types[name])) and not (type(value) in kind_of and _is_counted(value)):
             raise TypeError(f"{name} = {value!r} is no {_SAID[types[name]]}")
     return given
+
+
+def _is_counted(value: float | str) -> bool:
+    """Whether a number is finite and not below 0; words are."""
+    return isinstance(value, str) or (math.isfinite(value) and value >= 0)

@@ -39,8 +39,11 @@ def attach(net: Any, adapter: Adapter, seed: int) -> Any:
 
 
 def write(adapted: Any, folder: Path) -> None:
-    """The adapter alone, in peft's form."""
+    """The adapter alone, in peft's form; it knows its base by the name, not by where that lies on this machine."""
+    settings = adapted.peft_config["default"]
+    settings.base_model_name_or_path = Path(settings.base_model_name_or_path or "").name
     adapted.save_pretrained(folder, save_embedding_layers=False)  # "auto" would ask the hub about the base
+    (folder / "README.md").unlink(missing_ok=True)  # an empty form
 
 
 def merged(adapted: Any) -> Any:

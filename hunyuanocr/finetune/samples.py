@@ -36,7 +36,7 @@ class Source(Protocol):
     """Where samples come from. The same (level, step) must always give the same samples, or resuming is not exact."""
 
     def batch(self, level: int, step: int, count: int) -> list[Sample]:
-        """`count` samples of equal picture size."""
+        """`count` samples of equal picture size; fewer where there are no more of it."""
 
 
 @dataclass(frozen=True, eq=False)
