@@ -130,11 +130,9 @@ def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastA
     from hunyuanocr.pipeline import Pipeline  # noqa: PLC0415
     from hunyuanocr.services.together import Services  # noqa: PLC0415
 
-    pipeline = Pipeline(reader, settings, create_witness(settings, reader))
+    pipeline = Pipeline(reader, settings, create_witness(settings, reader), why)
     services = Services(settings, pipeline)
     apps = create_app(settings, pipeline, services), create_app(settings, pipeline, services)
-    for app in apps:
-        app.state.why = why
     if settings.server.page:
         from web.page import mount_page  # noqa: PLC0415 -- Gradio is heavy: not without a page
 

@@ -18,9 +18,11 @@ from hunyuanocr import errors as e
 STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes its parent's
     e.HunyuanOcrError: 500,
     e.BadRequest: 400,
+    e.Forbidden: 403,
     e.NotFound: 404,
     e.IdempotencyConflict: 409,
     e.JobOver: 409,
+    e.ModelBusy: 409,
     e.ImageTooLarge: 413,
     e.TooManyPages: 413,
     e.UnsupportedMedia: 415,

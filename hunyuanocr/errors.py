@@ -208,6 +208,21 @@ class StoreUnavailable(HunyuanOcrError):
         self.retry_after = retry_after
 
 
+class Forbidden(HunyuanOcrError):
+    """Not for whoever asks, or not from where he asks."""
+
+    code = "forbidden"
+    hint = "Ask on the machine itself, at 127.0.0.1."
+
+
+class ModelBusy(HunyuanOcrError):
+    """A model is being loaded; one at a time."""
+
+    code = "model_busy"
+    hint = "Wait until it serves: /v1/models tells."
+    retryable = True
+
+
 class IdempotencyConflict(HunyuanOcrError):
     """An Idempotency-Key that was used for another request."""
 

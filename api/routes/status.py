@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException
 
 from api.deps import ThePipeline, TheServices
 from api.schemas import ErrorAnswer, HealthAnswer, ModelAnswer, ModelsAnswer, ReadyAnswer, VersionAnswer
@@ -22,7 +22,7 @@ async def health() -> HealthAnswer:
 
 
 @router.get("/ready", responses={503: {"model": ErrorAnswer, "description": "Loading, failed to start, or at rest."}})
-async def ready(request: Request, pipeline: ThePipeline, services: TheServices) -> ReadyAnswer:
+async def ready(pipeline: ThePipeline, services: TheServices) -> ReadyAnswer:
     """The reader is loaded and can answer: for a balancer that chooses where to send requests.
 
     A database that is away does not change that, but is told: answers are not recorded then.
@@ -30,10 +30,9 @@ async def ready(request: Request, pipeline: ThePipeline, services: TheServices) 
     found = await pipeline.health()
     if not found.ready:
         raise ReaderUnavailable(found.detail)
-    why = request.app.state.why
     store = "off" if services.database is None else services.recorder.trouble or "ok"
     return ReadyAnswer(
-        detail=why or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model, store=store
+        detail=pipeline.why or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model, store=store
     )
 
 
@@ -45,20 +44,20 @@ async def version(pipeline: ThePipeline) -> VersionAnswer:
 
 
 @router.get("/v1/models")
-async def models(request: Request, pipeline: ThePipeline) -> ModelsAnswer:
+async def models(pipeline: ThePipeline) -> ModelsAnswer:
     """The reader that serves and the tasks it can do."""
     backend, found = pipeline.backend, await pipeline.health()
     reader = ModelAnswer(
         id=backend.model, created=_STARTED, backend=backend.name.value, tasks=sorted(backend.tasks), ready=found.ready,
-        detail=request.app.state.why or found.detail,
+        detail=pipeline.why or found.detail,
     )  # fmt: skip
     return ModelsAnswer(data=[reader])
 
 
 @router.get("/v1/models/{model:path}", responses={404: {"model": ErrorAnswer, "description": "Another reader serves."}})
-async def model(model: str, request: Request, pipeline: ThePipeline) -> ModelAnswer:
+async def model(model: str, pipeline: ThePipeline) -> ModelAnswer:
     """One reader, by its name."""
-    (reader,) = (await models(request, pipeline)).data
+    (reader,) = (await models(pipeline)).data
     if model != reader.id:
         raise HTTPException(404, f"The reader that serves is called '{reader.id}'.")
     return reader

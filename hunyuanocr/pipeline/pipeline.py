@@ -16,46 +16,70 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from hunyuanocr.backends.base import Backend, BackendName, Health
+from hunyuanocr.backends.base import Backend, Health
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import ConfigError, HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
+from hunyuanocr.errors import HunyuanOcrError, QueueFull, ReaderFailed, ReaderUnavailable, TaskNotSupported
 from hunyuanocr.images import open_all
 from hunyuanocr.pipeline.admission import Admission
-from hunyuanocr.pipeline.breaker import Breaker
 from hunyuanocr.pipeline.cache import Cache, Key, key_of
 from hunyuanocr.pipeline.compose import compose
 from hunyuanocr.pipeline.evidence import Testimony, beside, testify, unproved, wanted
 from hunyuanocr.pipeline.reading import read
 from hunyuanocr.pipeline.requests import Deadline, Request, Timing
+from hunyuanocr.pipeline.serving import Serving, serving
 from hunyuanocr.types import Reading, Result, Task, TaskKind, TextDelta
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_VLLM_READINGS = 8  # at a time; that server batches them
+_SWAP_S = 10.0  # told to those whom a swap of models turns away
 _GRACE_S = 5.0  # for readings that run while the pipeline closes
 
 
 class Pipeline:
     """Holds a backend and an optional witness (a second reader whose lines prove a language model's values).
 
-    `readings` is how many requests are read at the same time; `timings` keeps the latest 256 requests' stages.
+    `timings` keeps the latest 256 requests' stages. Another reader can take the backend's place while requests come (`swap`).
     """
 
-    def __init__(self, backend: Backend, settings: Settings, witness: Backend | None = None) -> None:
+    def __init__(self, backend: Backend, settings: Settings, witness: Backend | None = None, why: str = "") -> None:
         limits = settings.pipeline
-        self.backend = backend
-        self.witness = witness
         self.settings = settings
-        self.readings = _readings(backend, settings)
-        self.admission = Admission(self.readings, limits.queue)
-        self.breaker = Breaker(limits.breaker_failures, limits.breaker_rest_s)
         self.cache = Cache(limits.cache_mb, limits.cache_age_s)
         self.timings: deque[Timing] = deque(maxlen=256)
+        self._serving = Serving(backend, witness, settings, why)
         self._state = Health(False, "The reader has not been started.")
         self._loading = asyncio.Lock()
+        self._open = asyncio.Event()  # not set while a reader is exchanged and there is room for one only
+        self._open.set()
+        self._outside = 0  # requests that wait for that
         # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
         self._threads = ThreadPoolExecutor(self.readings + 1, thread_name_prefix="pipeline")
+
+    @property
+    def backend(self) -> Backend:
+        """The reader that serves."""
+        return self._serving.backend
+
+    @property
+    def witness(self) -> Backend | None:
+        """The second reader beside it."""
+        return self._serving.witness
+
+    @property
+    def admission(self) -> Admission:
+        """Who reads and who waits."""
+        return self._serving.admission
+
+    @property
+    def readings(self) -> int:
+        """How many requests are read at the same time."""
+        return self._serving.readings
+
+    @property
+    def why(self) -> str:
+        """Which reader serves, where, and why, in one sentence; empty where nobody said."""
+        return self._serving.why
 
     async def start(self) -> None:
         """Load the readers, once. Raises what they raise; `health()` tells it afterwards as well."""
@@ -64,34 +88,68 @@ class Pipeline:
                 return
             self._state = Health(False, "The reader is loading.")
             try:
-                await self.backend.start()
-                await self._start_witness()
+                await self._serving.start()
             except Exception as e:
                 hint = e.hint if isinstance(e, HunyuanOcrError) else ""
                 self._state = Health(False, f"The reader did not start: {e} {hint}".strip())
                 raise
             self._state = Health(True, "ready")
 
-    async def _start_witness(self) -> None:
-        """One that does not start is done without, unless a setting is wrong: that is said now."""
-        if self.witness is None:
-            return
+    @property
+    def serving_settings(self) -> Settings:
+        """The settings that the reader in service was made of."""
+        return self._serving.settings
+
+    @property
+    def swapping(self) -> bool:
+        """Whether a reader is being loaded, at the start or in another's place."""
+        return self._loading.locked()
+
+    async def swap(self, settings: Settings, *, beside: bool) -> None:
+        """Serve with the reader that `settings` ask for. When it does not load, the old one serves on and the error is raised.
+
+        `beside`: it is loaded while the old one serves, and takes over in an instant; there must be memory for both. Else
+        requests wait, as many as may queue and as long as their deadlines allow, while one goes and the other comes.
+        """
+        new = serving(settings)
+        async with self._loading:
+            old = self._serving
+            if beside:
+                await _started(new)
+                self._serve(new)
+                await old.drained()
+                await old.close()
+                return
+            self._open.clear()
+            try:
+                await old.drained()
+                await old.close()
+                await self._start_or_go_back(new, old.settings)
+            finally:
+                self._open.set()
+
+    async def _start_or_go_back(self, new: Serving, before: Settings) -> None:
         try:
-            await self.witness.start()
-        except ConfigError:
+            await _started(new)
+        except BaseException:
+            log.exception("The new reader did not start; the one before it is loaded again.")
+            again = serving(before)
+            await _started(again)
+            self._serve(again)
             raise
-        except Exception as e:
-            log.warning("The second reader did not start; values will not be looked up on the page: %s", e, exc_info=e)
-            await self.witness.close()
-            self.witness = None
+        self._serve(new)
+
+    def _serve(self, new: Serving) -> None:
+        self._serving = new
+        self.cache.clear()  # another model may have the same name
+        self._state = Health(True, "ready")
 
     async def close(self) -> None:
         """Refuse what waits, let what runs end within five seconds, give everything back. May be called twice."""
         self._state = Health(False, "The reader is shutting down.")
+        self._open.set()
         await self.admission.close(_GRACE_S)
-        for reader in (self.backend, self.witness):
-            if reader is not None:
-                await reader.close()
+        await self._serving.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.cache.clear()
 
@@ -100,7 +158,7 @@ class Pipeline:
         if not self._state.ready:
             return self._state
         try:
-            self.breaker.check()
+            self._serving.breaker.check()
         except ReaderUnavailable as e:
             return Health(False, e.message)
         return await self.backend.health()
@@ -149,13 +207,17 @@ class Pipeline:
                 timing.cached = True
                 yield kept
                 return
-        self.breaker.check()
+        self._serving.breaker.check()
         deadline = Deadline(request.deadline_s or self.settings.pipeline.deadline_s)
         async with aclosing(self._admitted(request, deadline, timing)) as parts:
             async for part in parts:
-                if isinstance(part, Result) and key is not None and (self.witness is None or not unproved(part.notices)):
-                    self.cache.put(key, part)  # but not one whose proof failed: the next try may have it
+                if isinstance(part, Result) and key is not None and self._worth_keeping(part, key):
+                    self.cache.put(key, part)
                 yield part
+
+    def _worth_keeping(self, result: Result, key: Key) -> bool:
+        """Not one whose proof failed: the next try may have it; nor one of a model that came while it waited."""
+        return key[3:] == (result.backend, result.model) and (self.witness is None or not unproved(result.notices))
 
     def _refuse(self, task: Task) -> None:
         """What cannot be answered now, whatever the picture."""
@@ -166,20 +228,39 @@ class Pipeline:
                 f"The reader '{self.backend.name.value}' cannot do the task '{task.kind.value}'.", hint=_who_can(task.kind)
             )
 
+    async def _entered(self, stack: AsyncExitStack, task: Task, deadline: Deadline) -> Serving:
+        """A place at the reader that serves, held until the stack is left.
+
+        Between the look at who serves and the entry nothing else runs, so that a reader that goes sees who is still coming.
+        """
+        if not self._open.is_set():
+            if self._outside >= self.settings.pipeline.queue:
+                raise QueueFull("Another model is being loaded, and the queue is full.", retry_after=_SWAP_S)
+            self._outside += 1
+            try:
+                await deadline.within(self._open.wait())
+            finally:
+                self._outside -= 1
+            self._refuse(task)
+        reader = self._serving
+        await stack.enter_async_context(reader.admission.slot(deadline))
+        return reader
+
     async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[TextDelta | Result, None]:
         """Wait for a place, then decode, read and compose within the deadline."""
         async with AsyncExitStack() as stack:
             with timing.stage("wait"):
-                await stack.enter_async_context(self.admission.slot(deadline))
+                reader = await self._entered(stack, request.task, deadline)
+            backend = reader.backend
             with timing.stage("decode"):
                 pages = await self._thread(deadline, partial(open_all, (request.data, *request.more), self.settings.images))
             timing.pages = len(pages)
             looking: asyncio.Task[Testimony] | None = None
-            if wanted(request.task, self.backend):
-                looking = await stack.enter_async_context(beside(testify(self.witness, pages, deadline)))
+            if wanted(request.task, backend):
+                looking = await stack.enter_async_context(beside(testify(reader.witness, pages, deadline)))
             reading: Reading | None = None
-            with timing.stage("read"), self.breaker.guard():
-                async with aclosing(read(self.backend, pages, request.task, deadline)) as parts:
+            with timing.stage("read"), reader.breaker.guard():
+                async with aclosing(read(backend, pages, request.task, deadline)) as parts:
                     async for part in parts:
                         if isinstance(part, Reading):
                             reading = part
@@ -195,7 +276,7 @@ class Pipeline:
                 reading = replace(reading, notices=(*reading.notices, *testimony.notices))
                 work = partial(
                     compose, request.task, pages, reading, testimony.reading,
-                    id=request.id, backend=self.backend.name.value, model=self.backend.model,
+                    id=request.id, backend=backend.name.value, model=backend.model,
                 )  # fmt: skip
                 result = await self._thread(deadline, work)
         yield result  # the place is free already: a slow client does not hold it
@@ -213,9 +294,13 @@ class Pipeline:
         )  # fmt: skip
 
 
-def _readings(backend: Backend, settings: Settings) -> int:
-    own = {BackendName.PPOCR: settings.ppocr.workers, BackendName.TORCH: settings.torch.slots}
-    return own.get(backend.name, _VLLM_READINGS)
+async def _started(new: Serving) -> None:
+    """Load it, or give back what it took."""
+    try:
+        await new.start()
+    except BaseException:
+        await new.close()
+        raise
 
 
 def _who_can(kind: TaskKind) -> str:

@@ -1,0 +1,76 @@
+"""What only the owner does, from the machine itself: another model in the place of the one that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.deps import ThePipeline
+from api.routes.status import models
+from api.schemas import ErrorAnswer, ModelAnswer
+from hunyuanocr.errors import ConfigError, Forbidden, InvalidValue, MissingDependency, ModelBusy
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.room import room_for_both
+
+router = APIRouter(prefix="/v1/admin", tags=["admin"])
+
+_REFUSALS = {
+    403: "Not from this machine.",
+    409: "Another model is being loaded.",
+    422: "It cannot be loaded; the old one serves on.",
+}
+
+
+class ModelWanted(BaseModel):
+    """What should serve; what is not given stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    backend: Literal["torch", "vllm", "ppocr", "auto"] | None = Field(None, examples=["torch"])
+    model_path: Path | None = Field(None, description="Folder of the weights on this machine.", examples=["models/HunyuanOCR"])
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    memory: Literal["auto", "beside", "replace"] = Field(
+        "auto",
+        description="beside: both are in memory for a while, and nobody waits; replace: the old one goes first, and requests "
+        "wait until the new one is loaded; auto: beside where memory allows.",
+    )
+
+
+@router.post("/model", responses={status: {"model": ErrorAnswer, "description": why} for status, why in _REFUSALS.items()})
+async def swap(wanted: ModelWanted, request: Request, pipeline: ThePipeline) -> ModelAnswer:
+    """Load and warm up another model or backend, switch to it, and let the old one finish what it began.
+
+    Answers when the new one serves. If it does not load, the old one serves on. Only from the machine itself.
+    """
+    _from_here(request)
+    if pipeline.swapping:
+        raise ModelBusy("A model is being loaded already.")
+    change = wanted.model_dump(exclude={"memory"}, exclude_none=True)
+    swapping = asyncio.create_task(_swap(pipeline, change, wanted.memory))
+    await asyncio.shield(swapping)  # a client that goes away does not leave the appliance without a model
+    return (await models(pipeline)).data[0]
+
+
+async def _swap(pipeline: Pipeline, change: dict[str, object], memory: str) -> None:
+    settings = pipeline.serving_settings.model_copy(update=change)
+    beside = memory == "beside" or (memory == "auto" and await asyncio.to_thread(room_for_both, settings))
+    try:
+        await pipeline.swap(settings, beside=beside)
+    except (ConfigError, MissingDependency) as e:
+        raise InvalidValue(e.message, hint=e.hint) from e
+
+
+def _from_here(request: Request) -> None:
+    """Raises Forbidden for whoever is not on this machine."""
+    host = request.client.host if request.client else ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not here:
+        raise Forbidden("This is done from the machine itself only.")

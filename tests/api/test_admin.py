@@ -1,0 +1,76 @@
+"""POST /v1/admin/model: another model takes over, what cannot be loaded changes nothing, and nobody else may ask for it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from hunyuanocr.config import Settings, TorchSettings
+from hunyuanocr.services.room import room_for_both
+from tests.checkpoints import random_checkpoint
+from tests.readers import until
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    home = tmp_path_factory.mktemp("models")
+    return random_checkpoint(home / "first"), random_checkpoint(home / "second", seed=2)
+
+
+@asynccontextmanager
+async def opened(model: Path) -> AsyncIterator[FastAPI]:
+    settings = Settings(backend="torch", model_path=model, device="cpu", torch=TorchSettings(vram_gb=0.2, slots=2),
+                        pipeline={"witness": "off"}, store={"enabled": False})  # fmt: skip
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        await until(lambda: app.state.pipeline._state.ready)
+        yield app
+
+
+def client(app: FastAPI, host: str = "127.0.0.1") -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(host, 999)), base_url="http://test", timeout=120)
+
+
+async def test_a_model_is_exchanged_and_everybody_is_told(models: tuple[Path, Path], tmp_path: Path) -> None:
+    async with opened(models[0]) as app, client(app) as here:
+        answer = await here.post("/v1/admin/model", json={"model_path": str(models[1])})
+        assert (answer.status_code, answer.json()["id"]) == (200, "second"), answer.text
+        for path in ("/version", "/ready"):
+            assert (await here.get(path)).json()["model"] == "second"
+        assert "(second)" in (await here.get("/ready")).json()["detail"]
+        for wrong, code in (
+            ({"model_path": str(tmp_path / "none")}, "invalid_value"),
+            ({"backend": "magic"}, "invalid_value"),
+            ({"modelpath": "x"}, "invalid_value"),
+        ):
+            refused = await here.post("/v1/admin/model", json=wrong)
+            assert refused.status_code == 422, refused.text
+            assert refused.json()["code"] == code, refused.text
+        assert (await here.get("/version")).json()["model"] == "second"
+
+
+async def test_only_from_the_machine_itself_and_one_at_a_time(models: tuple[Path, Path]) -> None:
+    async with opened(models[0]) as app:
+        for host in ("192.168.1.20", "8.8.8.8", "fe80::1", "testclient"):
+            async with client(app, host) as away:
+                refused = await away.post("/v1/admin/model", json={"model_path": str(models[1])})
+                assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert app.state.pipeline.backend.model == "first"
+        async with client(app) as here, app.state.pipeline._loading:
+            refused = await here.post("/v1/admin/model", json={"model_path": str(models[1])})
+            assert (refused.status_code, refused.json()["code"]) == (409, "model_busy")
+
+
+def test_room_for_two_is_judged_by_the_memory_that_is_there(models: tuple[Path, Path], tmp_path: Path) -> None:
+    settings, meminfo = Settings(backend="torch", model_path=models[0], device="cpu"), tmp_path / "meminfo"
+    for available, wanted in ((8 << 20, True), (1 << 19, False)):
+        meminfo.write_text(f"MemTotal: 9 kB\nMemAvailable: {available} kB\n")
+        assert room_for_both(settings, meminfo) is wanted
+    assert not room_for_both(settings, tmp_path / "none")
+    assert room_for_both(Settings(backend="ppocr"), tmp_path / "none")

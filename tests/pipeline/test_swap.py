@@ -1,0 +1,107 @@
+"""One reader takes another's place while requests come in: real readers, real checkpoints with random weights."""
+
+import asyncio
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hunyuanocr.config import Settings, TorchSettings
+from hunyuanocr.errors import DeadlineExceeded, HunyuanOcrError, QueueFull, WeightsMissing
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.pipeline.serving import serving
+from hunyuanocr.types import Result
+from tests.checkpoints import random_checkpoint
+from tests.readers import until
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    home = tmp_path_factory.mktemp("models")
+    return random_checkpoint(home / "first"), random_checkpoint(home / "second", seed=2)
+
+
+def settings(model: Path) -> Settings:
+    return Settings(backend="torch", model_path=model, device="cpu", torch=TorchSettings(vram_gb=0.2, slots=2),
+                    pipeline={"witness": "off", "cache_mb": 8, "queue": 4})  # fmt: skip
+
+
+def request(shade: int, **wanted: object) -> Request:
+    out = io.BytesIO()
+    Image.new("RGB", (96, 64), (shade, 120, 90)).save(out, "PNG")
+    return Request(data=out.getvalue(), task=understand(fields=["total"], evidence="none"), **wanted)
+
+
+async def begun(model: Path) -> Pipeline:
+    one = serving(settings(model))
+    pipeline = Pipeline(one.backend, one.settings, one.witness, one.why)
+    await pipeline.start()
+    return pipeline
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_requests_are_answered_through_a_swap_and_the_old_reader_ends_what_it_began(
+    models: tuple[Path, Path], beside: bool
+) -> None:
+    pipeline = await begun(models[0])
+    try:
+        before = asyncio.gather(*(pipeline.run(request(shade)) for shade in range(3)))
+        await until(lambda: pipeline.admission.running + pipeline.admission.waiting == 3)
+        swapping = asyncio.create_task(pipeline.swap(settings(models[1]), beside=beside))
+        await asyncio.sleep(0.05)
+        during = await pipeline.run(request(200))
+        await swapping
+        after = await pipeline.run(request(210))
+        assert {result.model for result in await before} == {"first"}
+        assert during.model == ("first" if beside else "second"), "one waits for the other only where there is room for one"
+        assert (after.model, pipeline.why) == (
+            "second",
+            "HunyuanOCR (second) serves on the CPU, where it is slow, because it was asked for.",
+        )
+        assert (await pipeline.health()).ready
+        assert (await pipeline.run(request(0))).model == "second", "the old model's answer is not given for the new one's"
+    finally:
+        await pipeline.close()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_a_model_that_does_not_load_leaves_the_old_one_serving(
+    models: tuple[Path, Path], tmp_path: Path, beside: bool
+) -> None:
+    pipeline = await begun(models[0])
+    broken = random_checkpoint(tmp_path / "broken")
+    (broken / "processor_config.json").write_text("{}")  # seen when it starts, not before
+    try:
+        with pytest.raises(WeightsMissing):
+            await pipeline.swap(settings(tmp_path / "none"), beside=beside)
+        with pytest.raises(HunyuanOcrError):
+            await pipeline.swap(settings(broken), beside=beside)
+        assert isinstance(await pipeline.run(request(7)), Result)
+        assert pipeline.backend.model == "first"
+        assert (await pipeline.health()).ready
+        assert not pipeline.swapping
+    finally:
+        await pipeline.close()
+
+
+async def test_who_comes_while_there_is_no_reader_waits_within_bounds(models: tuple[Path, Path]) -> None:
+    pipeline = await begun(models[0])
+    try:
+        swapping = asyncio.create_task(pipeline.swap(settings(models[1]), beside=False))
+        await asyncio.sleep(0.01)
+        many = await asyncio.gather(
+            pipeline.run(request(1, deadline_s=0.01)),
+            *(pipeline.run(request(shade)) for shade in range(2, 9)),
+            return_exceptions=True,
+        )
+        await swapping
+        assert isinstance(many[0], DeadlineExceeded)
+        assert sum(isinstance(one, Result) for one in many) == 3, "four may wait, and one of these had no time"
+        assert all(isinstance(one, (Result, QueueFull, DeadlineExceeded)) for one in many)
+        assert {one.retryable for one in many if isinstance(one, HunyuanOcrError)} == {True}
+    finally:
+        await pipeline.close()
