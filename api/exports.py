@@ -47,17 +47,23 @@ def _row(record: Record, keys: Sequence[str]) -> list[str]:
     before = [record.id, time, record.device, record.source, record.task, record.instruction]
     warnings = " ".join(dict.fromkeys(w["code"] for w in record.warnings))
     confidence = "" if record.confidence is None else f"{record.confidence:.4f}"
-    return [cell(value) for value in (*before, *(record.fields.get(key) for key in keys), confidence, warnings, record.text)]
+    return [_text(value) for value in (*before, *(record.fields.get(key) for key in keys), confidence, warnings, record.text)]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 async def as_csv(lines: Rows) -> AsyncIterator[bytes]:
-    """UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has them."""
+    """UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has them, nothing that a spreadsheet would compute."""
     buffer = io.StringIO()
     buffer.write("\ufeff")
     writer = csv.writer(buffer)
     async with aclosing(lines):
         async for line in lines:
-            writer.writerow(line)
+            writer.writerow([cell(value) for value in line])
             if buffer.tell() > _BLOCK:
                 yield buffer.getvalue().encode()
                 buffer.seek(0)
@@ -79,7 +85,7 @@ def _json_lines(page: Sequence[tuple[Record, Packed]]) -> bytes:
 
 
 async def xlsx_file(lines: Rows) -> IO[bytes]:
-    """A finished workbook in a file without a name, which is gone when it is closed. All cells are text: nothing is computed."""
+    """A finished workbook in a file without a name, which is gone when it is closed. All cells are text."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 -- whoever sends it closes it
     try:
         book = Workbook(file, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False})

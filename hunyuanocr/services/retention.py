@@ -84,7 +84,7 @@ class Retention:
         await self._orphans()
         if gone or images:
             log.info("Deleted by age: %d records, %d pictures.", gone, images)
-            await asyncio.to_thread(self.database.scrub)
+        await asyncio.to_thread(self.database.scrub)  # also after what people deleted
         return gone
 
     async def _believed(self, now: datetime) -> bool:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MS}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
 )  # fmt: skip
+_SCRUB_MS, _SCRUB_TRIES = 100, 10
 _READERS = 2
 _CONNECTIONS = 4  # of PostgreSQL's writers
 _READING = "hunyuanocr_reading"
@@ -141,13 +143,19 @@ class Database:
             ) from e
 
     def scrub(self) -> None:
-        """After deletions: SQLite's log, which still has the deleted pages, is written back and cut. Best effort, never waits."""
+        """After deletions: SQLite's log, which still has the deleted pages, is written back and cut. Best effort, for a second or
+        two: somebody who reads for longer hinders it, and the retention does it again every hour.
+        """
         if not self.sqlite:
             return
         with self._translated(), self._engine.connect() as connection:
             raw = connection.connection.cursor()
-            raw.execute("PRAGMA busy_timeout=0")
-            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            raw.execute(f"PRAGMA busy_timeout={_SCRUB_MS}")
+            for _ in range(_SCRUB_TRIES):
+                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    break
+                time.sleep(_SCRUB_MS / 1000)  # another one is at it: that is no wait for SQLite
             raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
             raw.close()
 

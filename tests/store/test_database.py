@@ -387,3 +387,18 @@ def test_ids_sort_by_time():
     assert first[12] == "7"
     assert first[16] in "89ab"
     assert len({new_id() for _ in range(1000)}) == 1000
+
+
+def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    with database.begin() as session:
+        note(session, "secret", value="diagnosis-4711" * 50)
+    with database.read() as reader:
+        assert names(reader) == {"secret"}
+        with database.begin() as session:
+            session.execute(state.delete())
+        database.scrub()
+        assert found(tmp_path)
+    database.scrub()
+    assert not found(tmp_path)
+    database.close()
