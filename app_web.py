@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _settings(_parser().parse_args(argv))
         _log()
         reader, why = create_backend(settings)  # before a port is open: what is missing is told at once
+        _allow_connections()
         with _listening(settings) as (page_socket, api_socket):
             page_app, api_app = _apps(settings, reader, why)
             _announce(settings, why, page_socket, api_socket)
@@ -93,6 +95,12 @@ def _log() -> None:
     for room in ("api", "hunyuanocr", "web"):
         logging.getLogger(room).setLevel(logging.INFO)
     logging.getLogger("hunyuanocr.access").setLevel(logging.WARNING)  # a page and a probe ask every few seconds
+
+
+def _allow_connections() -> None:
+    """As many open connections as the system grants: many Linux systems begin at 1,024 for a program that does not ask."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager
@@ -174,9 +182,11 @@ class _Server(uvicorn.Server):
 
 
 def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
+    from api.serving import websocket_options  # noqa: PLC0415
+
     return _Server(uvicorn.Config(
         app, lifespan=lifespan, access_log=False, log_level="warning", log_config=None, server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=_GRACE_S, **websocket_options(app.state.settings),
     ))  # fmt: skip
 
 

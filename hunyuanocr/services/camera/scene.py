@@ -89,7 +89,7 @@ def _relit(a: NDArray[np.float32], b: NDArray[np.float32], shape: tuple[int, ...
     """Where light has changed otherwise than a lamp or the exposure changes it: another sheet, a hand."""
     gain = min(max(float(b.mean()) / max(float(a.mean()), 1.0), 1 / _EXPOSURE), _EXPOSURE)
     changed = (np.abs(b - gain * a) > _RELIT).astype(np.uint8)
-    return cv2.resize(changed, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST).astype(np.bool_)
+    return np.asarray(cv2.resize(changed, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST), np.bool_)
 
 
 def everything(scene: Scene) -> Change:

@@ -1,0 +1,286 @@
+"""Frames of a camera: every one answered once, the latest first, nothing read twice."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hunyuanocr.config import CameraSettings, PipelineSettings, Settings
+from hunyuanocr.errors import ReaderFailed, TooManyCameras, UnreadableImage
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.camera import Answer, Camera, Cameras, Failed, Frame, Partial, Reply, Skipped
+from hunyuanocr.services.recording import Recorder
+from hunyuanocr.types import Result, TaskKind
+from tests.readers import TestReader, until
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Kept(Recorder):
+    """Keeps results in a list instead of a database."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(None, settings)
+        self.results: list[tuple[Result, dict]] = []
+
+    async def record(self, result, **beside):
+        self.results.append((result, beside))
+        return result
+
+
+class House:
+    def __init__(self, reader: TestReader, **camera) -> None:
+        self.reader, self.clock = reader, Clock()
+        self.settings = Settings(camera=CameraSettings(**camera), pipeline=PipelineSettings(cache_mb=0))
+        self.pipeline = Pipeline(reader, self.settings)
+        self.recorder = Kept(self.settings)
+        self.cameras = Cameras(self.pipeline, self.settings, self.recorder, self.clock)
+
+    def open(self, session: str | None = None, owner: str = "local") -> tuple[Camera, list[Reply]]:
+        told: list[Reply] = []
+        return self.cameras.open(owner, session, told.append), told
+
+
+@pytest.fixture
+def reader() -> TestReader:
+    return TestReader()
+
+
+@pytest.fixture
+async def house(reader) -> AsyncIterator[House]:
+    house = House(reader)
+    await house.pipeline.start()
+    yield house
+    await house.pipeline.close()
+    house.cameras.close()
+
+
+def card(bars: int) -> bytes:
+    """So many black bars on white paper: each number is another scene."""
+    paper = np.full((96, 160, 3), 255, np.uint8)
+    for n in range(bars):
+        paper[20:76, 8 + 9 * n : 12 + 9 * n] = 0
+    out = io.BytesIO()
+    Image.fromarray(paper).save(out, "PNG")
+    return out.getvalue()
+
+
+def frame(id: int, bars: int, seconds: float | None = None) -> Frame:
+    return Frame(id, float(id) if seconds is None else seconds, lambda: card(bars))
+
+
+def answers(told: list[Reply]) -> list[Reply]:
+    return [reply for reply in told if not isinstance(reply, Partial)]
+
+
+def brief(reply: Reply) -> tuple:
+    if isinstance(reply, Answer):
+        return reply.frame, "unchanged" if reply.unchanged else "read"
+    return (reply.frame, reply.reason.value) if isinstance(reply, Skipped) else (reply.frame, "failed")
+
+
+async def test_a_scene_is_read_once_and_again_when_it_changes(house):
+    camera, told = house.open()
+    for id, bars in enumerate((1, 1, 1, 2, 2, 1)):
+        camera.offer(frame(id, bars))
+        await until(lambda id=id: len(answers(told)) == id + 1)
+    assert [brief(r) for r in answers(told)] == [
+        (0, "read"), (1, "unchanged"), (2, "unchanged"), (3, "read"), (4, "unchanged"), (5, "read"),
+    ]  # fmt: skip
+    assert isinstance(told[0], Partial), "text comes while it is written"
+    results = [r.result for r in answers(told)]
+    assert results[0] == results[1] == results[2] != results[3]
+    assert house.reader.ended == 3
+    assert [r.id for r, _ in house.recorder.results] == [results[n].id for n in (0, 3, 5)], "what is not read is not recorded"
+    assert house.recorder.results[0][1] == {"owner": "local", "source": "ws", "instruction": "", "device": None, "image": card(1)}
+
+
+async def test_a_slow_reader_gets_the_latest_frame(house, reader):
+    reader.gate = asyncio.Event()
+    camera, told = house.open()
+    camera.offer(frame(0, 1))
+    await until(lambda: reader.begun == 1)
+    for id in range(1, 6):
+        camera.offer(frame(id, id + 1))
+        await until(lambda: camera._waiting is not None and camera._waiting.frame.id == id)  # noqa: B023
+    reader.gate.set()
+    await until(lambda: len(answers(told)) == 6)
+    found = dict(map(brief, answers(told)))
+    assert found == {0: "read", 1: "superseded", 2: "superseded", 3: "superseded", 4: "superseded", 5: "read"}
+
+
+async def test_frames_that_come_faster_than_they_are_looked_at_supersede_one_another(house):
+    camera, told = house.open()
+    for id in range(10):
+        camera.offer(frame(id, id))
+    await until(lambda: len(answers(told)) == 10)
+    found = [brief(r) for r in answers(told)]
+    assert dict(found)[9] == "read", "the latest is never dropped"
+    assert Counter(id for id, _ in found) == Counter(range(10))
+
+
+async def test_a_frame_that_waited_for_what_it_shows_is_not_read_again(house, reader):
+    reader.gate = asyncio.Event()
+    camera, told = house.open()
+    camera.offer(frame(0, 1))
+    await until(lambda: reader.begun == 1)
+    camera.offer(frame(1, 1))
+    await until(lambda: camera._waiting is not None)
+    reader.gate.set()
+    await until(lambda: len(answers(told)) == 2)
+    assert [brief(r) for r in answers(told)] == [(0, "read"), (1, "unchanged")]
+    assert reader.begun == 1
+
+
+async def test_sampling_is_by_the_frames_own_time(house):
+    camera, told = house.open()
+    for n in range(12):
+        camera.offer(frame(n, 1, n / 60))
+    await until(lambda: len(answers(told)) == 12)
+    assert [r.frame for r in told if isinstance(r, Skipped) and r.reason == "sampled"] == [1, 2, 3, 5, 6, 7, 9, 10, 11]
+    camera.configure(rate=100.0)
+    assert camera.session.sampler.rate == 15.0, "the setting is the most"
+
+
+async def test_damage_and_failures_are_the_frames_own(house, reader):
+    camera, told = house.open()
+    camera.offer(Frame(0, 0.0, lambda: b"\xff\xd8\xff broken"))
+    await until(lambda: len(told) == 1)
+    assert isinstance(told[0], Failed)
+    assert isinstance(told[0].error, UnreadableImage)
+    reader.fault = lambda: ValueError("a secret")
+    camera.offer(frame(1, 1))
+    await until(lambda: len(answers(told)) == 2)
+    assert isinstance(answers(told)[1].error, ReaderFailed)
+    reader.fault = None
+    camera.offer(frame(2, 1))
+    await until(lambda: len(answers(told)) == 3)
+    assert brief(answers(told)[2]) == (2, "read"), "a failure is nobody's last result"
+
+
+async def test_a_frame_too_long_is_refused(reader):
+    house = House(reader, max_bytes=1024)
+    await house.pipeline.start()
+    camera, told = house.open()
+    camera.offer(Frame(0, 0.0, lambda: b"\xff\xd8\xff" + bytes(2000)))
+    await until(lambda: len(told) == 1)
+    assert told[0].error.code == "image_too_large"
+    await house.pipeline.close()
+
+
+async def test_another_question_is_another_reading(house):
+    camera, told = house.open()
+    camera.offer(frame(0, 1))
+    await until(lambda: len(answers(told)) == 1)
+    camera.configure(understand("提取总金额"))
+    camera.offer(frame(1, 1))
+    await until(lambda: len(answers(told)) == 2)
+    assert [brief(r) for r in answers(told)] == [(0, "read"), (1, "read")]
+    assert answers(told)[1].result.task is TaskKind.EXTRACT
+    camera.configure(understand("提取总金额"))  # the same
+    camera.offer(frame(2, 1))
+    await until(lambda: len(answers(told)) == 3)
+    assert brief(answers(told)[2]) == (2, "unchanged")
+
+
+async def test_a_question_that_changes_while_a_frame_is_read_does_not_keep_the_old_answer(house, reader):
+    reader.gate = asyncio.Event()
+    camera, told = house.open()
+    camera.offer(frame(0, 1))
+    await until(lambda: reader.begun == 1)
+    camera.configure(understand("total"))
+    reader.gate.set()
+    await until(lambda: len(answers(told)) == 1)
+    assert camera.session.last is None
+    camera.offer(frame(1, 1))
+    await until(lambda: len(answers(told)) == 2)
+    assert answers(told)[1].result.task is TaskKind.EXTRACT
+
+
+async def test_a_camera_that_goes_ends_its_work_and_leaves_the_turns_to_others(house, reader):
+    reader.gate = asyncio.Event()
+    first, told = house.open()
+    first.offer(frame(0, 1))
+    await until(lambda: reader.begun == 1)
+    second, others = house.open()
+    second.offer(frame(0, 2))
+    await first.close()
+    assert reader.cancelled == 1
+    reader.gate.set()
+    await until(lambda: len(answers(others)) == 1)
+    assert told == []
+    assert house.cameras.sessions.open == 1
+
+
+async def test_every_camera_has_its_turn(house, reader):
+    reader.seconds = 0.002
+    cameras = [house.open() for _ in range(10)]
+    for id in range(30):
+        for n, (camera, _) in enumerate(cameras):
+            camera.offer(frame(id, 1 + (id + n) % 15))
+        await asyncio.sleep(0.002)
+    await until(lambda: all(len(answers(told)) == 30 for _, told in cameras))
+    for _, told in cameras:
+        assert Counter(r.frame for r in answers(told)) == Counter(range(30))
+        assert dict(map(brief, answers(told)))[29] in ("read", "unchanged"), "the latest is never dropped"
+    reads = [sum(brief(r)[1] == "read" for r in answers(told)) for _, told in cameras]
+    assert max(reads) <= min(reads) + 3, reads
+
+
+async def test_a_session_is_resumed_for_a_minute(house):
+    first, told = house.open("till-4711")
+    first.configure(understand("total"))
+    first.offer(frame(0, 1))
+    await until(lambda: len(answers(told)) == 1)
+    await first.close()
+    house.clock.now += 59
+    again, told = house.open("till-4711")
+    assert again.session.resumed
+    again.offer(frame(1, 1))
+    await until(lambda: len(answers(told)) == 1)
+    assert brief(told[0]) == (1, "unchanged")
+    stranger, _ = house.open("till-4711", owner="another")
+    assert not stranger.session.resumed
+    await again.close()
+    await stranger.close()
+    house.clock.now += 61
+    late, _ = house.open("till-4711")
+    assert not late.session.resumed
+    assert late.session.last is None
+    assert len(house.cameras.sessions) == 1, "what nobody came back to is forgotten"
+
+
+async def test_a_connection_that_dies_late_does_not_take_the_session_with_it(house):
+    old, _ = house.open("till-4711")
+    new, told = house.open("till-4711")
+    assert new.session is old.session
+    await old.close()
+    house.clock.now += 1000
+    another, _ = house.open("till-4712")
+    new.offer(frame(0, 1))
+    await until(lambda: len(answers(told)) == 1)
+    assert len(house.cameras.sessions) == 2
+    await another.close()
+
+
+async def test_so_many_cameras_and_no_more(reader):
+    house = House(reader, connections=2)
+    first, _ = house.open()
+    house.open()
+    with pytest.raises(TooManyCameras):
+        house.open()
+    await first.close()
+    house.open()
