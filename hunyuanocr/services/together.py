@@ -22,6 +22,8 @@ from hunyuanocr.store.database import Database
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_S = 0.5  # before a service that was told to end is told again
+
 
 class Services:
     """One set for the process: the apps on both ports share it. `database` is None where the store is switched off.
@@ -75,9 +77,11 @@ class Services:
 
     async def stop(self) -> None:
         """No new work is begun; called before the pipeline closes."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:  # Python 3.11's `wait_for` loses a cancellation that comes together with what it waits for
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=_PATIENCE_S)
 
     async def close(self) -> None:
         """The end, after the pipeline's: what was read has been recorded."""
