@@ -29,7 +29,8 @@ _LONGEST_START_S = 900.0  # a GPU's graphs are compiled on the first start
 _PAUSES_S = (0.0, 1.0, 5.0, 15.0, 60.0)  # before the next start, by how many ended early in a row
 _SETTLED_S = 5.0  # an engine that has answered for so long did not fail at its start
 _LOOP = 3  # early ends in a row that are called a loop
-_LINES = 40
+_LINES = 200
+_ELSEWHERE = ("See root cause above", "See stack trace (above)")
 _POLL_S = 0.25
 Probe = Callable[[httpx.AsyncClient], Awaitable[None]]
 """Asks for a real answer. Raises a HunyuanOcrError if none comes."""
@@ -41,30 +42,33 @@ class Child:
     def __init__(self, settings: Settings, folder: Path, name: str, probe: Probe) -> None:
         """Nothing is started yet. Raises ConfigError and MissingDependency for what cannot work."""
         self._home = Path(tempfile.gettempdir()) / f"hunyuanocr-vllm-{secrets.token_hex(8)}"
-        socket = self._home / "socket"
+        self._folder = folder
         gpu = command.find_gpu(settings.device)
-        self._command = command.command(settings, folder, name, socket, gpu)
+        self._command = command.command(settings, folder, name, self._home, gpu)
         self._environment = command.environment(settings, folder, gpu)
         self._probe = probe
-        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._lines: deque[str] = deque(maxlen=_LINES)  # of the present engine
+        self._said = ""  # what the one before it said last
         self._watching: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._early = 0  # engines in a row that ended early
         self._answered = math.inf  # when the present one did first
         self._changed = asyncio.Condition()
         self.ready = False
-        transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None))
+        transport = httpx.AsyncHTTPTransport(uds=str(self._home / command.SOCKET), limits=httpx.Limits(max_connections=None))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://vllm", timeout=httpx.Timeout(None, connect=5.0))
 
     async def start(self) -> None:
-        """Start, and wait for the first real answer. Raises ConfigError if the engine ends instead."""
+        """Start, and wait for the first real answer. Raises ConfigError if the engine ends instead, three times in a row."""
         if self._watching is None:
             self._home.mkdir(mode=0o700)
             self._watching = asyncio.create_task(self._watch())
         async with self._changed:
-            await self._changed.wait_for(lambda: self.ready or self._early > 0)
+            await self._changed.wait_for(lambda: self.ready or self._early >= _LOOP)
         if not self.ready:
-            raise ConfigError(f"vLLM does not start: {self._reason()}", hint="The lines above are what it said last.")
+            log.error("vLLM does not start. Its last lines:\n%s", "\n".join(self._lines))  # nobody has sent it anything yet
+            await self.close()
+            raise ConfigError(f"vLLM does not start: {self._said}", hint="The log has its last lines.")
 
     async def until_ready(self) -> None:
         """Wait for the next engine. Raises ReaderUnavailable when that cannot be soon."""
@@ -78,8 +82,8 @@ class Child:
         if self.ready:
             return Health(True, "ready")
         if self._early >= _LOOP:
-            said = self._reason()
-            return Health(False, f"vLLM has ended {self._early} times in a row soon after its start; its last words: {said}")
+            often = f"{self._early} times in a row soon after its start"
+            return Health(False, f"vLLM has ended {often}; its last words: {self._said}")
         return Health(False, "vLLM is starting." if self._early == 0 else "vLLM has ended and is being started again.")
 
     async def close(self) -> None:
@@ -97,16 +101,21 @@ class Child:
             self._answered = math.inf
             try:
                 await self._one_life()
+                self._said = self._reason()
             except HunyuanOcrError as e:
-                log.error("vLLM answers nothing: %s", e.message)
+                self._said = f"it answered nothing: {e.message}"
+            except Exception as e:  # the watch goes on, whatever it was
+                log.exception("vLLM could not be watched.")
+                self._said = f"{type(e).__name__}: {e}"
             self._early = 0 if time.monotonic() - self._answered > _SETTLED_S else self._early + 1
             await self._set(ready=False)
             pause = _PAUSES_S[min(self._early, len(_PAUSES_S) - 1)]
-            log.error("vLLM has ended (%s). It is started again in %g s.", self._reason(), pause)
+            log.error("vLLM has ended (%s). It is started again in %g s.", self._said, pause)
             await asyncio.sleep(pause)
 
     async def _one_life(self) -> None:
         """Start it, wait until it answers, then until it ends. All of its processes are gone afterwards."""
+        command.lay_out(self._folder, self._home)
         guard = Path(command.__file__).with_name("guard.py")
         process = await asyncio.create_subprocess_exec(
             self._command[0], "-I", str(guard), *self._command, env=self._environment, cwd=self._home,
@@ -114,6 +123,7 @@ class Child:
             start_new_session=True,  # away from our terminal too, which would stop it
         )  # fmt: skip
         self._process = process
+        self._lines.clear()
         listening = asyncio.create_task(self._listen(process))
         try:
             ended = asyncio.create_task(process.wait())
@@ -165,14 +175,18 @@ class Child:
     def _kill(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         """Keep its last words. They are not logged as they come: they may hold what clients sent."""
         if process.stdout is None:
             return
-        while line := await process.stdout.readline():
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # longer than what is kept of a stream; whoever does not listen on stops the engine
+                continue
+            if not line:
+                return
             text = line.decode(errors="replace").rstrip()
             self._lines.append(text)
             log.debug("%s", text)
@@ -183,7 +197,8 @@ class Child:
             self._changed.notify_all()
 
     def _reason(self) -> str:
-        """The last line that names an error, or the last one at all."""
-        lines = [line for line in self._lines if line.strip()]
-        errors = [line for line in lines if "Error" in line]
-        return (errors or lines or ["it said nothing"])[-1][-300:]
+        """The last line that names an error, and no other place for it, with the two after it; or the last line at all."""
+        lines = [line.strip() for line in self._lines if line.strip()] or ["it said nothing"]
+        named = (n for n, line in enumerate(lines) if "Error" in line and not any(w in line for w in _ELSEWHERE))
+        last = max(named, default=len(lines) - 1)
+        return " ".join(lines[last : last + 3])[:400]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hunyuanocr.errors import ConfigError, MissingDependency
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 IMAGES = 8  # in one request; the pages that a free question sees together
+SOCKET, MODEL = "socket", "model"  # in the folder where it lives
 _DRAFT_GB = 1.0  # weights of the draft model, its cache and its work
 _LEAST_GB = 4.0  # weights, the pictures' work and the cache of one page on a GPU
 _CPU_REST_GB = 4.0  # of the budget on a CPU: weights in float32; what is left of it is cache
@@ -51,14 +53,17 @@ def _gpu_sizes() -> list[int]:
     return [int(line) * 2**20 for line in done.stdout.splitlines() if line.strip().isdigit()]
 
 
-def command(settings: Settings, folder: Path, name: str, socket: Path, gpu: Gpu | None) -> list[str]:
-    """The command line of the server. Raises ConfigError where the memory cannot do, MissingDependency without vLLM."""
+def command(settings: Settings, folder: Path, name: str, home: Path, gpu: Gpu | None) -> list[str]:
+    """The command line of the server, which lives in `home` (see `lay_out`).
+
+    Raises ConfigError where the memory cannot do, MissingDependency without vLLM.
+    """
     if not PYTHON.is_file():
         raise MissingDependency("vLLM is not installed.", hint="Install it with ./launch_vllm.sh.")
     flags: Mapping[str, str] = {
-        "model": str(folder),
+        "model": str(home / MODEL),
         "served-model-name": name,
-        "uds": str(socket),
+        "uds": str(home / SOCKET),
         "dtype": _dtype(settings, gpu),
         "max-model-len": "-1",  # as long as the model knows and the memory holds
         "limit-mm-per-prompt": json.dumps({"image": IMAGES}),
@@ -70,6 +75,20 @@ def command(settings: Settings, folder: Path, name: str, socket: Path, gpu: Gpu 
     command += [part for flag, value in flags.items() for part in (f"--{flag}", value)]
     command += ["--no-enable-prefix-caching", "--disable-uvicorn-access-log"]
     return command + (_on_gpu(settings, folder, gpu) if gpu else ["--enforce-eager"])
+
+
+def lay_out(folder: Path, home: Path) -> None:
+    """Make `home` ready for a start: links to the model's files, without weights that are none of the model's.
+
+    vLLM reads all *.safetensors that it finds, and fails over a training's other parameters.
+    """
+    (home / SOCKET).unlink(missing_ok=True)  # an engine that was killed leaves it, and the next one takes it for taken
+    shutil.rmtree(home / MODEL, ignore_errors=True)
+    (home / MODEL).mkdir()
+    whole = (folder / "model.safetensors").is_file()  # in one file; those that lie beside it belong to something else
+    for entry in folder.resolve().iterdir():
+        if entry.suffix != ".safetensors" or entry.name == "model.safetensors" or not whole:
+            (home / MODEL / entry.name).symlink_to(entry)
 
 
 def _dtype(settings: Settings, gpu: Gpu | None) -> str:
@@ -88,7 +107,7 @@ def _on_gpu(settings: Settings, folder: Path, gpu: Gpu) -> list[str]:
         )
     flags = ["--gpu-memory-utilization", f"{share:.4f}"]
     if drafts(settings, folder, gpu):
-        draft = {"method": "dflash", "model": str(folder / "dflash"), "num_speculative_tokens": 15}
+        draft = {"method": "dflash", "model": str(folder.resolve() / "dflash"), "num_speculative_tokens": 15}
         flags += ["--speculative-config", json.dumps(draft)]
     return flags
 
@@ -109,7 +128,7 @@ def environment(settings: Settings, folder: Path, gpu: Gpu | None) -> dict[str, 
     if not drafts(settings, folder, gpu):
         own["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # in which our plugin keeps the model's own probabilities
     if gpu:
-        own["CUDA_VISIBLE_DEVICES"] = str(gpu.index)
+        own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu.index)}  # as nvidia-smi counts
     else:
         own["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, int(settings.torch.vram_gb - _CPU_REST_GB)))
         own["CUDA_VISIBLE_DEVICES"] = ""

@@ -97,6 +97,8 @@ class VllmGenerator:
         try:
             listed = (await client.get("/v1/models", timeout=30.0)).raise_for_status().json()["data"][0]
             self.model, self._longest = str(listed["id"]), int(listed["max_model_len"])
+        except httpx.TransportError as e:
+            raise ReaderUnavailable(f"The connection to vLLM failed ({type(e).__name__}).") from e
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as e:
             raise ReaderFailed(f"The server does not name its model as vLLM does ({type(e).__name__}).") from e
         page = np.full((64, 64, 3), 255, np.uint8)

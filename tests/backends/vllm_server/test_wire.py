@@ -31,6 +31,7 @@ def test_a_schema_is_sent_as_our_own_grammar():
     schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
     sent = json.loads(wire.body(Generation((), "x", schema), "model", 100))
     assert "::=" in sent["structured_outputs"]["grammar"]
+    assert sent["top_logprobs"] == 2
     with pytest.raises(InvalidSchema):
         wire.body(Generation((), "x", {"type": "object"}), "model", 100)
 
@@ -50,6 +51,15 @@ def test_a_schema_is_sent_as_our_own_grammar():
 def test_the_text_of_a_chunk_is_shared_out_to_its_tokens(text, named, texts):
     assert wire._texts(text, named) == texts
     assert "".join(wire._texts(text, named)) == text
+
+
+def test_a_token_without_a_rival_is_forced():
+    told = event("ab", [5, 6], "length", ["a", "b"])
+    (a, b) = told["choices"][0]["logprobs"]["content"]
+    a["top_logprobs"] = [{"token": "a", "logprob": -0.5}, {"token": "!", "logprob": -9999.0}]
+    b["top_logprobs"] = [{"token": "b", "logprob": -0.5}, {"token": "c", "logprob": -20.0}]
+    (chunk,) = read(told)
+    assert [(t.text, t.logprob, t.forced) for t in chunk.tokens] == [("a", -0.5, True), ("b", -0.5, False)]
 
 
 def event(text="", ids=(), reason=None, names=None):
