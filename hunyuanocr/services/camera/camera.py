@@ -77,7 +77,8 @@ class Camera:
         self._cameras = cameras
         self._tell = tell
         self._device = device
-        self._arrived: _Seen | None = None
+        self._arrived: _Seen | None = None  # newer than the one that waits
+        self._looking = False  # at one that is newer than the one that waits
         self._waiting: _Seen | None = None
 
     def configure(self, task: Task | None = None, rate: float | None = None) -> None:
@@ -89,10 +90,13 @@ class Camera:
 
     def offer(self, frame: Frame) -> None:
         """A frame has come. It is answered once, by an Answer, a Skipped or a Failed, unless the connection ends first."""
-        if self.session.sampler.takes(frame.timestamp, self._cameras.clock()):
-            self._arrive(_Seen(frame))
-        else:
+        if not self.session.sampler.takes(frame.timestamp, self._cameras.clock()):
             self._tell(Skipped(frame.id, SkipReason.SAMPLED))
+        elif self._waiting is None or self._arrived is not None or self._looking:
+            self._arrive(_Seen(frame))
+        else:  # where the reader cannot keep up, a frame is looked at when its turn comes: most of them never are
+            self._supersede(self._waiting)
+            self._waiting = _Seen(frame)
 
     async def close(self) -> None:
         """The connection has ended; what is done for it ends as well."""
@@ -115,18 +119,26 @@ class Camera:
         seen, self._arrived = self._arrived, None
         if seen is None:
             return
+        self._looking = True
         try:
             seen = await self._compared(seen)
         except Exception as e:  # noqa: BLE001 -- told to the camera, and to the log if it is ours
             self._tell(Failed(seen.frame.id, _told(e)))
             return
+        finally:
+            self._looking = False
         self._supersede(self._waiting)
         self._waiting = None
-        if self.session.last is not None and seen.change is not None and not seen.change:
-            self._tell(Answer(seen.frame.id, self.session.last, unchanged=True))
-            return
-        self._waiting = seen
-        self._cameras.reads.join(self._read)
+        if not self._unchanged(seen):
+            self._waiting = seen
+            self._cameras.reads.join(self._read)
+
+    def _unchanged(self, seen: _Seen) -> bool:
+        """Whether it shows what was read last, and is answered with that."""
+        if self.session.last is None or seen.change is None or seen.change:
+            return False
+        self._tell(Answer(seen.frame.id, self.session.last, unchanged=True))
+        return True
 
     async def _compared(self, seen: _Seen) -> _Seen:
         if not seen.data:
@@ -150,13 +162,16 @@ class Camera:
         if seen is None:
             return
         try:
-            self._tell(await self._answer(seen, self.session.task))
+            if not seen.data:
+                seen = await self._compared(seen)
+            if not self._unchanged(seen):
+                self._tell(await self._answer(seen, self.session.task))
         except Exception as e:  # noqa: BLE001 -- told to the camera, and to the log if it is ours
             self._tell(Failed(seen.frame.id, _told(e)))
         later, self._waiting = self._waiting, None
         if later is None:
             return
-        if self._arrived is None:
+        if self._arrived is None and not self._looking:
             self._arrive(later)  # what has been read meanwhile may be what it shows
         else:
             self._supersede(later)

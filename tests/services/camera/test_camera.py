@@ -6,6 +6,7 @@ import asyncio
 import io
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ async def test_a_slow_reader_gets_the_latest_frame(house, reader):
     await until(lambda: reader.begun == 1)
     for id in range(1, 6):
         camera.offer(frame(id, id + 1))
-        await until(lambda: camera._waiting is not None and camera._waiting.frame.id == id)  # noqa: B023
+        await until(lambda id=id: camera._waiting is not None and camera._waiting.frame.id == id)
     reader.gate.set()
     await until(lambda: len(answers(told)) == 6)
     found = dict(map(brief, answers(told)))
@@ -143,6 +144,27 @@ async def test_a_frame_that_waited_for_what_it_shows_is_not_read_again(house, re
     await until(lambda: len(answers(told)) == 2)
     assert [brief(r) for r in answers(told)] == [(0, "read"), (1, "unchanged")]
     assert reader.begun == 1
+
+
+async def test_frames_that_wait_for_a_slow_reader_are_not_decoded_before_their_turn(house, reader):
+    reader.gate = asyncio.Event()
+    camera, told = house.open()
+    camera.offer(frame(0, 1))
+    await until(lambda: reader.begun == 1)
+    camera.offer(frame(1, 2))
+    await until(lambda: camera._waiting is not None)
+    decoded: list[int] = []
+
+    def load(id: int, data: bytes) -> bytes:
+        decoded.append(id)
+        return data
+
+    for id in range(2, 9):
+        camera.offer(Frame(id, float(id), partial(load, id, card(1) if id == 8 else b"damaged")))
+    reader.gate.set()
+    await until(lambda: len(answers(told)) == 9)
+    assert decoded == [8]
+    assert sorted(map(brief, answers(told))) == [(0, "read"), *((id, "superseded") for id in range(1, 8)), (8, "unchanged")]
 
 
 async def test_sampling_is_by_the_frames_own_time(house):
