@@ -182,6 +182,20 @@ class WatchSettings(Group):
     )
 
 
+class SyncSettings(Group):
+    """Records on their way to an HQ. Off: nothing leaves the building."""
+
+    enabled: bool = Field(False, description="Send what is recorded from now on to HQ.")
+    url: str | None = Field(None, description="HQ's address for batches: https://host/v1/batches.")
+    public_key: str | None = Field(None, description="HQ's public key, which hunyuanocr hq-keys shows; only HQ can read a batch.")
+    schedule: str = Field("0 3 * * *", description="When to send, as cron has it: minute, hour, day, month, weekday; local time.")
+    site: str = Field("", max_length=200, description="Name of this shop, by which HQ tells its shops apart.")
+    fields: list[str] = Field(["*"], description='Fields whose values go to HQ, by their names; ["*"] sends all, [] none.')
+    text: bool = Field(False, description="Send the instruction and all text of the page too. Pictures are never sent.")
+    token: SecretStr | None = Field(None, description="Bearer token that HQ wants to see.")
+    ca_file: Path | None = Field(None, description="PEM file of the authority that signed HQ's certificate, if it is your own.")
+
+
 class Settings(BaseSettings):
     """Every setting of the appliance."""
 
@@ -206,6 +220,7 @@ class Settings(BaseSettings):
     pipeline: PipelineSettings = PipelineSettings()
     camera: CameraSettings = CameraSettings()
     store: StoreSettings = StoreSettings()
+    sync: SyncSettings = SyncSettings()
     jobs: JobSettings = JobSettings()
     watch: WatchSettings = WatchSettings()
 

@@ -45,6 +45,7 @@ class Recorder:
         self.floor = datetime.min.replace(tzinfo=UTC)
         self._clock = clock
         self._keeps_images = settings.store.keep_images
+        self._sends = settings.sync.enabled
         self._rested_at = 0.0
 
     def now(self) -> datetime:
@@ -96,7 +97,7 @@ class Recorder:
             except OSError as e:
                 log.error("A picture could not be kept: %s", e)
                 kept = False
-        records.insert(session, prepared)
+        records.insert(session, prepared, send=self._sends)
         return kept
 
     def _failed(self, result: Result, why: str) -> Result:

@@ -8,13 +8,14 @@ import logging
 from sqlalchemy import Connection, text
 
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError, StoreOff
+from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreOff
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.background import Background
 from hunyuanocr.services.camera import Cameras
 from hunyuanocr.services.jobs import Desk, Hands
 from hunyuanocr.services.recording import Recorder, wall_clock
 from hunyuanocr.services.retention import Retention
+from hunyuanocr.services.sync import Sync
 from hunyuanocr.services.watch import watcher_for
 from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.services.wire import Wire
@@ -37,6 +38,7 @@ class Services:
         self.background = Background(pipeline)
         self.cameras = Cameras(pipeline, settings, self.recorder)
         self._desk = None if self.database is None else Desk(self.database, settings.jobs, self.recorder.now)
+        self.sync = _sync(self.database, settings)
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -67,6 +69,9 @@ class Services:
             retention = Retention(self.database, self.recorder, self._settings, clock=wall_clock)
             self._tasks += [asyncio.create_task(self._open(self.database)), asyncio.create_task(retention.run())]
 
+        if self.sync is not None:
+            self._tasks.append(asyncio.create_task(self.sync.run()))
+
     async def _open(self, database: Database) -> None:
         """A trouble is told at the start, and not by the first request."""
         try:
@@ -88,6 +93,14 @@ class Services:
         self.cameras.close()
         if self.database is not None:
             await asyncio.to_thread(self.database.close)
+
+
+def _sync(database: Database | None, settings: Settings) -> Sync | None:
+    if not settings.sync.enabled:
+        return None
+    if database is None:
+        raise ConfigError("The sync sends records, and none are kept.", hint="Switch 'store.enabled' on, or 'sync.enabled' off.")
+    return Sync(database, settings.sync, clock=wall_clock)
 
 
 def _look(session: Connection) -> None:

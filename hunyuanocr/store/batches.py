@@ -46,7 +46,7 @@ def counts(session: Connection, owner: str, batch_id: str) -> dict[str, int]:
     query = select(jobs.c.status, func.count()).where(
         jobs.c.owner == owner, jobs.c.batch_id == batch_id, jobs.c.status != ARRIVING
     )
-    return dict(session.execute(query.group_by(jobs.c.status)).tuples().all())
+    return {str(row[0]): int(row[1]) for row in session.execute(query.group_by(jobs.c.status))}
 
 
 def forget_unfinished_batches(session: Connection, before: datetime) -> None:

@@ -60,7 +60,7 @@ class Entry:
     values: tuple[Value, ...] = field(default=())
 
 
-_COLUMNS = [records.c[name] for name in Record.__dataclass_fields__]
+COLUMNS = [records.c[name] for name in Record.__dataclass_fields__]
 
 
 def insert(session: Connection, entry: Entry, *, send: bool = False) -> bool:
@@ -86,22 +86,22 @@ def insert(session: Connection, entry: Entry, *, send: bool = False) -> bool:
 
 def get(session: Connection, owner: str, id: str) -> tuple[Record, Packed] | None:
     """A record and its packed Result; None when there is none of this owner's."""
-    query = select(*_COLUMNS, results.c.result).join(results, results.c.record_id == records.c.id)
+    query = select(*COLUMNS, results.c.result).join(results, results.c.record_id == records.c.id)
     row = session.execute(query.where(records.c.id == id, records.c.owner == owner)).one_or_none()
-    return None if row is None else (_record(row), row.result)
+    return None if row is None else (record_of(row), row.result)
 
 
 def search(session: Connection, wanted: Search, limit: int, after: tuple[datetime, str] | None = None) -> list[Record]:
     """At most `limit` records, the newest first. `after` is the time and id of the last one of the page before."""
-    return [_record(row) for row in session.execute(_page(session, select(*_COLUMNS), wanted, limit, after))]
+    return [record_of(row) for row in session.execute(_page(session, select(*COLUMNS), wanted, limit, after))]
 
 
 def search_results(
     session: Connection, wanted: Search, limit: int, after: tuple[datetime, str] | None = None
 ) -> list[tuple[Record, Packed]]:
     """As `search`, each with its packed Result."""
-    query = select(*_COLUMNS, results.c.result).join(results, results.c.record_id == records.c.id)
-    return [(_record(row), row.result) for row in session.execute(_page(session, query, wanted, limit, after))]
+    query = select(*COLUMNS, results.c.result).join(results, results.c.record_id == records.c.id)
+    return [(record_of(row), row.result) for row in session.execute(_page(session, query, wanted, limit, after))]
 
 
 def _page(session: Connection, query: Select[Any], wanted: Search, limit: int, after: tuple[datetime, str] | None) -> Select[Any]:
@@ -154,5 +154,6 @@ def lock_pictures(session: Connection) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PICTURES})
 
 
-def _record(row: Any) -> Record:
+def record_of(row: Any) -> Record:
+    """A row of `COLUMNS` as a Record."""
     return Record(**{name: getattr(row, name) for name in Record.__dataclass_fields__})

@@ -1,0 +1,68 @@
+"""`hunyuanocr hq-keys` and `hunyuanocr hq-receiver`: the other end of the sync, for HQ."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hunyuanocr.cli.common import errors
+
+KeyOption = Annotated[Path, typer.Option("--key", help="File of the private key; it never leaves HQ.")]
+
+
+def hq_keys(key: KeyOption = Path("hq.key")) -> None:
+    """Make HQ's pair of keys: the private one into a file for its owner alone, the public one on stdout for 'sync.public_key'."""
+    from hunyuanocr.errors import ConfigError
+    from hunyuanocr.services.sealing import new_keys
+
+    private, public = new_keys()
+    try:
+        handle = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as e:
+        raise ConfigError(f"{key} cannot be made: {e.strerror}.", hint="An old key is never overwritten.") from e
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(private + "\n")
+    errors.print(f"The private key is in {key}; keep a copy: without it nothing that was sent can be read. The public key:")
+    typer.echo(public)
+
+
+def hq_receiver(
+    key: KeyOption = Path("hq.key"),
+    database: Annotated[Path, typer.Option(help="SQLite file to which records are appended.")] = Path("hq.db"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 9443,
+    token_file: Annotated[Path | None, typer.Option(help="File with the bearer token that senders must give.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file of the server's certificate, for HTTPS.")] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+) -> None:
+    """Receive sealed batches of records, keep each record once. A small reference: its source shows what an HQ has to do."""
+    import socket
+
+    import uvicorn
+
+    from hunyuanocr.cli.hq_receiver import create_receiver
+    from hunyuanocr.services.sealing import private_key
+
+    if (certificate is None) != (certificate_key is None):
+        raise typer.BadParameter("--certificate and --certificate-key belong together")
+    token = None if token_file is None else _content(token_file)
+    app = create_receiver(private_key(_content(key)), database, token)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listener:
+        scheme = "http" if certificate is None else "https"
+        typer.echo(f"Receiving: {scheme}://{host}:{listener.getsockname()[1]}/v1/batches")
+        uvicorn.Server(uvicorn.Config(
+            app, access_log=False, log_level="warning", ssl_certfile=certificate, ssl_keyfile=certificate_key,
+        )).run([listener])  # fmt: skip
+
+
+def _content(file: Path) -> str:
+    from hunyuanocr.errors import ConfigError
+
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as e:
+        raise ConfigError(f"{file} cannot be read: {e.strerror}.", hint="Make keys with: hunyuanocr hq-keys") from e
