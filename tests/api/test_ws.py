@@ -18,7 +18,7 @@ import websockets
 from PIL import Image, ImageDraw, ImageFont
 
 from api.app import create_app
-from api.frames import Status, Told
+from api.frames import ASKING, Sent, Status, Told
 from api.routes.ws import _MOST_WAITING, _Line
 from hunyuanocr.config import CameraSettings
 from hunyuanocr.pipeline import Pipeline
@@ -293,6 +293,28 @@ async def test_a_client_that_does_not_read_is_not_read_from():
     assert [m.get("text") for m in slow.sent if m["type"] == "partial"] == ["abc"]
     assert [m["frame_id"] for m in slow.sent if m["type"] == "answer"] == list(range(_MOST_WAITING))
     await line.room()
+
+
+def test_the_protocols_page_has_every_word_of_the_code():
+    """The tables of messages in docs/streaming.md, against the enumerations that the code speaks with."""
+    page = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text(encoding="utf-8")
+    sends = page.split("### What a camera may send")[1].split("###")[0]
+    gets = page.split("### What it gets")[1].split("###")[0]
+
+    def column(table: str, number: int) -> list[str]:
+        rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+        return [row[number].strip(" `") for row in rows][1:]
+
+    assert set(column(sends, 1)) == set(Sent)
+    assert set(column(gets, 1)) == set(Told)
+    assert set(column(gets, 2)) == {*Status, "–"}
+    for word in (*SkipReason, *ASKING - {"prompt"}, "rate", "partial", "session"):
+        assert f"`{word}`" in page
+    settings = CameraSettings()
+    for name, value in (("rate", "(15)"), ("votes", "(5)"), ("keep_s", "(60)")):
+        assert f"`camera.{name}`" in page
+        assert value in page
+        assert f"({getattr(settings, name):g})" == value
 
 
 def test_a_request_without_a_socket_is_told_what_to_do(house):

@@ -26,6 +26,7 @@ from hunyuanocr.types import Result, Task
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _LOOKERS = 2  # threads that decode and compare frames
+_AHEAD = 1  # turns more than readings: the next frame is decoded and compared while the last one is read
 
 
 class Cameras:
@@ -41,13 +42,14 @@ class Cameras:
         self.clock = clock
         self.sessions = Sessions(settings.camera, clock)
         self.looks = Turns(_LOOKERS)
-        self.reads = Turns(pipeline.readings)
+        self.reads = Turns(pipeline.readings + _AHEAD)
         self._threads = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="camera")
 
     def open(self, owner: str, session: str | None, tell: Callable[[Reply], None], device: str | None = None) -> Camera:
         """A connection begins. `tell` gets its replies, in the event loop, and must not block. Raises TooManyCameras."""
         if self.sessions.open >= self.settings.connections:
             raise TooManyCameras(f"{self.sessions.open} cameras are connected.", retry_after=self.settings.keep_s)
+        self.reads.places = self.pipeline.readings + _AHEAD  # another model may read more at a time
         return Camera(self, self.sessions.enter(owner, session), tell, device)
 
     async def thread(self, work: Callable[[], T]) -> T:
