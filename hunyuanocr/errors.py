@@ -96,6 +96,13 @@ class ImageTooLargeForMemory(ImageTooLarge):
     hint = "Send a smaller picture, or start the server with more memory for the model (--vram-gb)."
 
 
+class BatchTooLarge(ImageTooLarge):
+    """More files, or more bytes in all, than a batch may have."""
+
+    code = "batch_too_large"
+    hint = "Send it in parts."
+
+
 class TooManyPages(HunyuanOcrError):
     """A PDF or TIFF with more pages than the limit."""
 

@@ -1,4 +1,4 @@
-"""The server is killed with -9 at random instants while jobs come in and are read: none is lost, none is doubled, none is stuck."""
+"""The server is killed with -9 at random instants while jobs come in: none is lost, none is doubled, none is stuck."""
 
 from __future__ import annotations
 

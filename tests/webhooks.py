@@ -36,10 +36,11 @@ class Receiver:
                 self.forged += 1
                 return 401
             self.heard.append(id)
-            status = self.answer(len(self.heard))
-            if status == 200:
-                self.messages[id] = json.loads(body)
-            return status
+            number = len(self.heard)
+        status = self.answer(number)
+        if status == 200:
+            self.messages[id] = json.loads(body)
+        return status
 
 
 @contextmanager

@@ -69,12 +69,13 @@ async def submit(
     batch_id = new_id()
     like = Job("", owner, desk.now(), wanted.kept(), 0, priority=wanted.priority, batch_id=batch_id,
                device=device_of(request, wanted), webhook=wanted.webhook)  # fmt: skip
-    jobs = [(_job(file, like), file.data) for file in files]
-    id, new = await desk.accept_batch(owner, batch_id, jobs, print_)
-    response.headers["Location"] = f"/v1/batch/{id}"
+    ids = sorted(new_id() for _ in files)  # their order is that of the files
+    jobs = [(_job(file, replace(like, id=id)), file.data) for id, file in zip(ids, files, strict=True)]
+    accepted, new = await desk.accept_batch(owner, batch_id, jobs, print_)
+    response.headers["Location"] = f"/v1/batch/{accepted}"
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
-    return await one(id, services, owner)
+    return await one(accepted, services, owner)
 
 
 async def _read(request: Request, settings: Settings) -> tuple[list[tuple[str, bytes]], JobRequest]:
@@ -91,7 +92,7 @@ async def _read(request: Request, settings: Settings) -> tuple[list[tuple[str, b
 def _job(file: File, like: Job) -> Job:
     e = file.failure
     error = None if e is None else {"code": e.code, "detail": e.message, "hint": e.hint}
-    return replace(like, id=new_id(), name=file.name, size=len(file.data or b""), error=error)
+    return replace(like, name=file.name, size=len(file.data or b""), error=error)
 
 
 @router.get("/{id}", summary="How a batch stands")

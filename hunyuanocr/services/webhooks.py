@@ -16,6 +16,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 15.0
 _HOLD_S = 60.0  # a message is due again when its sender has died
-_FIRST_S, _FACTOR, _LONGEST_S = 5.0, 4.0, 6 * 3600.0  # between two attempts
-ATTEMPTS = 12  # over about two days
+_FIRST_S, _FACTOR, _LONGEST_S = 5.0, 4.0, 8 * 3600.0  # between two attempts
+ATTEMPTS = 12  # over 40 hours
 _AT_ONCE = 8
 _IDLE_S = 30.0
 _GONE = 410  # "do not send me any more", says the specification
@@ -89,35 +90,49 @@ class Webhooks:
         self.worker = worker
         self.body = body
         self.counts = {"delivered": 0, "failed": 0}
+        self._flying: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Deliver until cancelled."""
         async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
-            while True:
-                self.desk.told.clear()
-                try:
-                    rest = await self._round(client)
-                except StoreUnavailable as e:
-                    log.warning("Webhooks wait for the database: %s", e.message)
-                    rest = _IDLE_S
-                except Exception:
-                    log.exception("Something broke inside while webhooks were delivered.")
-                    rest = _IDLE_S
-                try:
-                    await asyncio.wait_for(self.desk.told.wait(), rest)
-                except TimeoutError:
-                    continue
+            try:
+                while True:
+                    self.desk.told.clear()
+                    await self._wait(await self._round(client))
+            finally:
+                for task in self._flying:
+                    task.cancel()
+                await asyncio.gather(*self._flying, return_exceptions=True)
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):  # wait_for may lose a cancellation in Python 3.11
+                await self.desk.told.wait()
 
     async def _round(self, client: httpx.AsyncClient) -> float:
-        """Deliver all that is due; seconds until the next one is."""
-        database = self.desk.database
-        while (due := await database.query(deliveries.next_due)) is not None:
-            wait = (due - self.desk.now()).total_seconds()
-            if wait > 0:
-                return min(wait, _IDLE_S)
-            taken = await database.run(deliveries.take, self.worker, self.desk.now(), _HOLD_S, _AT_ONCE)
-            await asyncio.gather(*(self._deliver(client, delivery) for delivery in taken))
+        """Begin to deliver all that is due, so that a slow receiver holds up nobody else; seconds until more may be."""
+        try:
+            while room := _AT_ONCE - len(self._flying):
+                due = await self.desk.database.query(deliveries.next_due)
+                wait = _IDLE_S if due is None else (due - self.desk.now()).total_seconds()
+                if wait > 0:
+                    return min(wait, _IDLE_S)
+                for delivery in await self.desk.database.run(deliveries.take, self.worker, self.desk.now(), _HOLD_S, room):
+                    self._send(client, delivery)
+        except StoreUnavailable as e:
+            log.warning("Webhooks wait for the database: %s", e.message)
         return _IDLE_S
+
+    def _send(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._flying.discard(task)
+            self.desk.told.set()  # there is room for the next one
+            if not task.cancelled() and task.exception() is not None:
+                log.error("A webhook broke inside, and is tried again.", exc_info=task.exception())
+
+        task = asyncio.create_task(self._deliver(client, delivery))
+        self._flying.add(task)
+        task.add_done_callback(ended)
 
     async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
         trouble, status = await self._attempt(client, delivery)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 60.0  # of one question; proxies cut longer ones
 _LOOK_S = 3.0  # between two looks while somebody waits: another process, at the same database, may have ended the job
+_ALL = 1_000_000
 _PART_BYTES = 8_000_000  # of a batch, in one transaction
 
 
@@ -100,7 +101,8 @@ class Desk:
                 if seen.job.status in OVER or left <= 0:
                     return seen
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), min(left, _LOOK_S))
+                    async with asyncio.timeout(min(left, _LOOK_S)):
+                        await ended.wait()
 
     @contextmanager
     def _listening(self, id: str) -> Iterator[asyncio.Event]:
@@ -131,18 +133,10 @@ class Desk:
         return seen
 
     async def cancel_batch(self, owner: str, batch_id: str) -> None:
-        """End what is not over of a batch."""
-        for job in await self.all_of(owner, batch_id):
-            if job.status not in OVER:
-                with suppress(JobOver):
-                    await self.cancel(owner, job.id)
-
-    async def all_of(self, owner: str, batch_id: str) -> list[Job]:
-        """The jobs of a batch in their order. Raises NotFound."""
-        found = await self.database.query(jobs.search, owner, 1_000_000, batch_id=batch_id, after="")
-        if not found:
-            raise NotFound("There is no such batch.")
-        return found
+        """End what is not over of a batch, all of it at once."""
+        for id in await self.database.run(_cancel_batch, owner, batch_id, self.now()):
+            self.stopped(id)
+            self.over(id)
 
     async def results_of(self, owner: str, batch_id: str, page: int = 50) -> AsyncIterator[Seen]:
         """The jobs of a batch in their order, with their results, a page in memory at a time."""
@@ -176,7 +170,7 @@ def _look_page(session: Connection, owner: str, batch_id: str, after: str, limit
 def _open_batch(session: Connection, owner: str, batch_id: str, now: datetime, key: Key | None) -> tuple[str, bool]:
     accepted = batches.open_batch(session, owner, batch_id, now, key)
     if accepted[1]:
-        for job in jobs.search(session, owner, 1_000_000, batch_id=batch_id, status="failed", after=""):
+        for job in jobs.search(session, owner, _ALL, batch_id=batch_id, status="failed", after=""):
             deliveries.add(session, job, new_id(), now)
     return accepted
 
@@ -187,6 +181,11 @@ def _cancel(session: Connection, owner: str, id: str, now: datetime) -> bool:
     if cancelled and job is not None:
         deliveries.add(session, job, new_id(), now)
     return cancelled
+
+
+def _cancel_batch(session: Connection, owner: str, batch_id: str, now: datetime) -> list[str]:
+    found = jobs.search(session, owner, _ALL, batch_id=batch_id, after="")
+    return [job.id for job in found if job.status not in OVER and _cancel(session, owner, job.id, now)]
 
 
 def _parts(files: Sequence[tuple[Job, bytes | None]]) -> list[list[tuple[Job, bytes | None]]]:

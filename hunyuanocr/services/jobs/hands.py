@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -93,10 +94,9 @@ class Hands:
             self.desk.arrived.clear()
             if await self._database_has_work():
                 continue
-            try:
-                await asyncio.wait_for(self.desk.arrived.wait(), _IDLE_S)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE_S):
+                    await self.desk.arrived.wait()
 
     async def _database_has_work(self) -> bool:
         """Whether a job came between the look and the wait, that is for us."""

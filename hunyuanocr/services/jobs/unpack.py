@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hunyuanocr.errors import BadRequest, HunyuanOcrError, ImageTooLarge, TooManyFiles, UnsupportedMedia
+from hunyuanocr.errors import BadRequest, BatchTooLarge, HunyuanOcrError, ImageTooLarge, UnsupportedMedia
 from hunyuanocr.images import sniff
 
 _UTF8 = 0x800  # flag of an entry whose name is UTF-8
@@ -42,7 +42,7 @@ def is_zip(data: bytes) -> bool:
 def files_of(uploads: list[tuple[str, bytes]], limits: Limits) -> list[File]:
     """The files of a batch, those of its ZIPs unpacked. Blocking.
 
-    One that is no picture, or is too large, fails by itself. Raises TooManyFiles, ImageTooLarge (all together) and BadRequest
+    One that is no picture, or is too large, fails by itself. Raises BatchTooLarge, and BadRequest
     for an archive that is damaged or locked.
     """
     found: list[File] = []
@@ -52,7 +52,7 @@ def files_of(uploads: list[tuple[str, bytes]], limits: Limits) -> list[File]:
             found.append(file)
             size += len(file.data or b"")
             if len(found) > limits.files:
-                raise TooManyFiles(f"The batch has more than {limits.files} files.", hint="Send it in parts.")
+                raise BatchTooLarge(f"The batch has more than {limits.files} files.")
     return found
 
 
@@ -69,14 +69,14 @@ def _unpacked(data: bytes, limits: Limits, room: int) -> Iterator[File]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [entry for entry in archive.infolist() if not _is_litter(entry)]
             if len(entries) > limits.files:
-                raise TooManyFiles(f"The ZIP has more than {limits.files} files.", hint="Send it in parts.")
+                raise BatchTooLarge(f"The ZIP has more than {limits.files} files.")
             for entry in entries:
                 if entry.flag_bits & _ENCRYPTED:
                     raise BadRequest("The ZIP asks for a password.", hint="Send it without one.")
                 with archive.open(entry) as packed:  # what the entry says of its size is not believed
                     content = packed.read(min(limits.each, room) + 1)
                 if len(content) > room:
-                    raise ImageTooLarge(f"The batch has more than {limits.all} bytes unpacked.", hint="Send it in parts.")
+                    raise BatchTooLarge(f"The batch has more than {limits.all} bytes unpacked.")
                 room -= len(content)
                 yield _file(_label(_name(entry)), content, limits.each)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError, RuntimeError) as e:

@@ -1,0 +1,271 @@
+"""Webhooks: what is signed and how, who is called and who never, and what happens when nobody takes the message."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from api.jobs import WIRE
+from hunyuanocr.config import JobSettings, load_settings
+from hunyuanocr.errors import ConfigError, WebhookRefused
+from hunyuanocr.services import webhooks
+from hunyuanocr.services.jobs import Desk
+from hunyuanocr.services.recording import wall_clock
+from hunyuanocr.services.webhooks import Webhooks, check_address, rest_after, sign
+from hunyuanocr.store import deliveries, jobs
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.ids import new_id
+from hunyuanocr.store.jobs import Bounds, Job
+from tests.readers import until
+from tests.webhooks import SECRET, receiving
+
+
+def allowing(*hosts: str, secret: str | None = SECRET) -> JobSettings:
+    return JobSettings(webhook_hosts=hosts, webhook_secret=secret)
+
+
+def test_the_signature_is_the_specifications():
+    """The example of standardwebhooks.com, made with its reference library."""
+    body = b'{"event_type":"ping"}'
+    assert sign(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+    ) == ("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+    assert sign(SECRET, "a", 1, body) != sign(SECRET, "b", 1, body) != sign(SECRET, "b", 2, body)
+    assert sign(SECRET, "a", 1, body) == sign(SECRET.removeprefix("whsec_"), "a", 1, body)
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "not base64 at all!", "whsec_" + "A" * 100])
+def test_a_key_that_cannot_sign_is_told_at_the_start(secret):
+    with pytest.raises(ValidationError, match="openssl rand"):
+        allowing("a", secret=secret)
+    with pytest.raises(ConfigError, match=r"jobs\.webhook_secret") as e:
+        load_settings(jobs={"webhook_secret": secret})
+    assert len(secret) < 10 or secret not in str(e.value), "a secret is not printed, even a bad one"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://erp.local/hook",
+        "https://erp.local/hook?till=2",
+        "http://ERP.local:80/",
+        "http://192.168.1.20:8080/x",
+        "http://[::1]:9/x",
+    ],
+)
+def test_hosts_that_the_owner_names_may_be_called(url):
+    check_address(url, allowing("erp.local", "192.168.1.20:8080", "[::1]:9"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://other.local/",
+        "http://erp.local:8080/",
+        "http://192.168.1.20/",
+        "http://192.168.1.20:8081/",
+        "ftp://erp.local/",
+        "file:///etc/passwd",
+        "http://erp.local@evil.example/",
+        "http://evil.example/erp.local",
+        "http://erp.local.evil.example/",
+        "http://evil.example#erp.local",
+        "http://user:pw@erp.local/",
+        "//erp.local/",
+        "erp.local",
+        "",
+        "http://",
+        "http://[::1/",
+        "http://erp.local:99999/",
+        "http://evil.example\\@erp.local/",
+        "http://erp.local/ x",
+        "http://erp.local/\r\nX: y",
+        "http://érp.local/",
+    ],
+)
+def test_nobody_else_is_called(url):
+    with pytest.raises(WebhookRefused):
+        check_address(url, allowing("erp.local", "192.168.1.20:8080"))
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(WebhookRefused) as e:
+        check_address("http://erp.local/", JobSettings())
+    assert "jobs.webhook_hosts" in e.value.hint
+    with pytest.raises(WebhookRefused) as e:
+        check_address("http://erp.local/", allowing("erp.local", secret=None))
+    assert "jobs.webhook_secret" in e.value.hint
+
+
+def test_rests_grow_and_differ():
+    rests = [rest_after(n).total_seconds() for n in range(1, webhooks.ATTEMPTS)]
+    assert 4 <= rests[0] <= 6
+    assert rests[:5] == sorted(rests[:5])
+    assert max(rests) <= 8 * 3600 * 1.2
+    assert len({rest_after(3) for _ in range(10)}) == 10
+    assert 30 * 3600 <= sum(rests) <= 50 * 3600, "long enough for a server that is repaired the next day"
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def shop(database):
+    """`await shop(receiver)` → a desk, and the sender that calls this receiver."""
+    async with AsyncExitStack() as stack:
+
+        async def make(receiver, worker="w", **chosen):
+            settings = chosen.get("settings") or allowing(receiver.address.removeprefix("http://"))
+            desk = Desk(database, settings, wall_clock)
+            sender = Webhooks(desk, settings, worker, WIRE.job)
+            task = asyncio.create_task(sender.run())
+
+            async def end():
+                task.cancel()
+                await asyncio.wait((task,))
+
+            stack.push_async_callback(end)
+            return desk, sender, end
+
+        yield make
+
+
+async def over(desk: Desk, url: str, owner="local") -> str:
+    """A job that was cancelled at once, which is told as every end is."""
+    job = Job(new_id(), owner, desk.now(), {}, 1, webhook=url)
+    await desk.database.run(jobs.add, job, b"x", Bounds(10, 100))
+    await desk.cancel(owner, job.id)
+    return job.id
+
+
+async def delivery(desk: Desk, id: str):
+    return (await desk.database.query(deliveries.of, [id]))[id]
+
+
+async def settled(desk: Desk, id: str, attempts: int = 1):
+    while (found := await delivery(desk, id)).attempts < attempts:
+        await asyncio.sleep(0.005)
+    return found
+
+
+async def test_a_message_is_delivered_once_signed_and_whole(shop):
+    with receiving() as receiver:
+        desk, sender, _ = await shop(receiver)
+        id = await over(desk, f"{receiver.address}/done")
+        found = await settled(desk, id)
+        assert (found.status, found.attempts, found.trouble) == ("delivered", 1, None)
+        ((message_id, message),) = receiver.messages.items()
+        assert message_id == found.id
+        assert (message["type"], message["data"]["id"], message["data"]["status"]) == ("job.cancelled", id, "cancelled")
+        assert receiver.forged == 0
+        assert sender.counts == {"delivered": 1, "failed": 0}
+
+
+async def test_a_message_that_is_not_taken_is_sent_again_under_the_same_id(shop, monkeypatch):
+    monkeypatch.setattr(webhooks, "_FIRST_S", 0.01)
+    monkeypatch.setattr(webhooks, "_FACTOR", 1.0)
+    with receiving(lambda n: 503 if n < 4 else 200) as receiver:
+        desk, _, _ = await shop(receiver)
+        id = await over(desk, f"{receiver.address}/done")
+        found = await settled(desk, id, 4)
+        assert found.status == "delivered"
+        assert receiver.heard == [found.id] * 4
+
+
+async def test_it_is_given_up_at_last(shop, monkeypatch):
+    monkeypatch.setattr(webhooks, "_FIRST_S", 0.001)
+    monkeypatch.setattr(webhooks, "_FACTOR", 1.0)
+    with receiving(lambda n: 500) as receiver:
+        desk, _, _ = await shop(receiver)
+        id = await over(desk, f"{receiver.address}/done")
+        found = await settled(desk, id, webhooks.ATTEMPTS)
+        await asyncio.sleep(0.1)
+        assert (found.status, found.trouble) == ("given_up", "It answered 500.")
+        assert len(receiver.heard) == webhooks.ATTEMPTS
+
+
+async def test_redirects_are_not_followed(shop):
+    with receiving(lambda n: 307) as receiver:
+        desk, _, _ = await shop(receiver)
+        found = await settled(desk, await over(desk, f"{receiver.address}/done"))
+        await asyncio.sleep(0.1)
+        assert (found.status, found.trouble) == ("pending", "It answered 307.")
+        assert len(receiver.heard) == 1
+        assert found.due_at > desk.now() + timedelta(seconds=1)
+
+
+async def test_one_that_wants_no_more_is_left_alone(shop):
+    with receiving(lambda n: 410) as receiver:
+        desk, _, _ = await shop(receiver)
+        found = await settled(desk, await over(desk, f"{receiver.address}/done"))
+        assert found.status == "given_up"
+
+
+async def test_nobody_listens(shop):
+    with receiving() as receiver:
+        address = receiver.address
+        desk, _, _ = await shop(receiver)
+    found = await settled(desk, await over(desk, f"{address}/done"))
+    assert found.status == "pending"
+    assert "Connect" in found.trouble
+
+
+async def test_a_host_that_is_not_allowed_any_more_is_not_called(shop):
+    with receiving() as receiver:
+        desk, _, _ = await shop(receiver, settings=allowing("erp.local"))
+        found = await settled(desk, await over(desk, f"{receiver.address}/done"))
+        assert found.status == "given_up"
+        assert "jobs.webhook_hosts" in found.trouble
+        assert receiver.heard == []
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(shop, monkeypatch):
+    with receiving() as receiver, receiving() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.address)
+        monkeypatch.setenv("http_proxy", proxy.address)
+        desk, _, _ = await shop(receiver)
+        await settled(desk, await over(desk, f"{receiver.address}/done"))
+        assert (len(receiver.heard), len(proxy.heard)) == (1, 0)
+
+
+async def test_what_a_dead_sender_had_taken_is_due_at_its_next_start(shop, database):
+    desk = Desk(database, JobSettings(), wall_clock)
+    with receiving() as receiver:
+        id = await over(desk, f"{receiver.address}/done")
+        taken = await database.run(deliveries.take, "w", desk.now(), 60.0, 8)
+        assert [d.job_id for d in taken] == [id]
+        assert await database.run(deliveries.take, "other", desk.now(), 60.0, 8) == [], "one at a time"
+        await database.run(deliveries.resume, "somebody else", desk.now())
+        assert (await delivery(desk, id)).due_at > desk.now() + timedelta(seconds=30)
+        await database.run(deliveries.resume, "w", desk.now())
+        await shop(receiver)
+        await until(lambda: len(receiver.messages) == 1)
+        assert list(receiver.messages) == [taken[0].id]
+
+
+async def test_a_slow_receiver_does_not_hold_up_the_others(shop, monkeypatch):
+    import threading
+
+    gate = threading.Event()
+
+    def answer(n):
+        if n == 1:
+            gate.wait(60)
+        return 200
+
+    with receiving(answer) as receiver:
+        desk, _, _ = await shop(receiver)
+        ids = [await over(desk, f"{receiver.address}/{n}") for n in range(5)]
+        await until(lambda: len(receiver.messages) == 4)
+        gate.set()
+        for id in ids:
+            await settled(desk, id)
+    assert {m["data"]["id"] for m in receiver.messages.values()} == set(ids)
