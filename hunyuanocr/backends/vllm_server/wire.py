@@ -104,9 +104,13 @@ def _chunk(choice: Mapping[str, Any], usage: Mapping[str, Any], scored: bool) ->
     tokens = [
         Token(i, t, float(s["logprob"]), forced=not scored or _alone(s)) for i, t, s in zip(ids, texts, scores, strict=True)
     ]
+    written = int(usage.get("completion_tokens", 0))
     if reason == "stop":  # the last one is the end mark, which is no part of the answer
         tokens = tokens[:-1]
-    return TokenChunk(tuple(tokens), _finish(reason), Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)))
+        written -= bool(scores) and _alone(
+            scores[-1]
+        )  # an end that the grammar leaves no choice is not counted, as in our engine
+    return TokenChunk(tuple(tokens), _finish(reason), Usage(int(usage.get("prompt_tokens", 0)), written))
 
 
 def _alone(score: Mapping[str, Any]) -> bool:

@@ -1,16 +1,16 @@
 """Both engines on one checkpoint: the same pictures and words give the same tokens and the same Reading."""
 
 import asyncio
+import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from hunyuanocr.backends.base import Generation
 from hunyuanocr.backends.vlm import VlmBackend
 from hunyuanocr.types import Evidence, FieldSpec, Task, TaskKind
 from tests.backends.contract import read, text_page
-from tests.backends.vllm_server.conftest import write
+from tests.backends.vllm_server.conftest import noise, write
 
 pytestmark = pytest.mark.timeout(400)  # the first test waits for the engine's start
 APART = 2e-4  # of log-probabilities: both compute in float32, in another order
@@ -21,6 +21,11 @@ SHORT = {
         "paid": {"enum": ["现金", "card", None]}, "note": {"type": "string", "maxLength": 3},
     },
 }  # fmt: skip
+BABBLE = {
+    "type": "object",
+    "properties": {"a": {"type": "string", "maxLength": 40}, "b": {"type": "string"}},
+    "required": ["a", "b"],
+}
 
 
 class Short:
@@ -31,10 +36,6 @@ class Short:
 
     def generate(self, request):
         return self._engine.generate(replace(request, max_tokens=min(request.max_tokens, 60)))
-
-
-def noise(height: int, width: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(("sizes", "words", "penalty"), [
@@ -62,13 +63,21 @@ def test_constrained_tokens_are_the_same(vllm, torch_engine, loop, seed):
     request = Generation((noise(64 + 32 * seed, 128, seed),), f"{seed}", SHORT, max_tokens=200, repetition_penalty=1.0)
     one, other = loop.run(write(vllm, request)), loop.run(write(torch_engine, request))
     assert one.finish == other.finish == "stop"
-    assert (one.ids, one.text) == (other.ids, other.text)
+    assert (one.ids, one.text, one.usage) == (other.ids, other.text, other.usage)
     assert [t.forced for t in one.tokens] == [t.forced for t in other.tokens]
     assert [t.logprob for t in one.tokens] == pytest.approx([t.logprob for t in other.tokens], abs=APART)
     assert min(t.logprob for t in one.tokens if t.forced) < -1, "not the probabilities under the mask, which are all 1 there"
 
 
-@pytest.mark.long
+def test_strings_end_at_the_schemas_longest_length_in_both(vllm, torch_engine, loop):
+    """Counted by our plugin in vLLM, by our own engine there; characters of several tokens count as one."""
+    request = Generation((noise(96, 96, 5),), "babble", BABBLE, max_tokens=400, repetition_penalty=1.0)
+    one, other = loop.run(write(vllm, request)), loop.run(write(torch_engine, request))
+    assert (one.ids, one.text, one.finish) == (other.ids, other.text, other.finish)
+    assert one.finish == "stop"
+    assert max(len(value) for value in json.loads(one.text).values()) in range(40, 48), "the last token may run over"
+
+
 @pytest.mark.parametrize("task", [
     Task(TaskKind.READ, "read", evidence=Evidence.NONE),
     Task(TaskKind.SPOT, "spot"),

@@ -12,20 +12,23 @@ from hunyuanocr.backends.vlm import VlmBackend
 from hunyuanocr.errors import ImageTooLargeForMemory, InvalidSchema, OutputTruncated, UnreadableImage
 from hunyuanocr.types import FieldSpec, Task, TaskKind
 from tests.backends.contract import read, text_page
-from tests.backends.vllm_server.conftest import write
-from tests.backends.vllm_server.test_parity import noise
+from tests.backends.vllm_server.conftest import noise, write
 from tests.schemas import random_schema
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.long]
+pytestmark = pytest.mark.timeout(400)
 
 
-def test_a_hundred_random_schemas(vllm, loop):
+@pytest.mark.parametrize(
+    ("room", "least"), [(300, 50), pytest.param(8000, 100, marks=[pytest.mark.long, pytest.mark.timeout(1000)])]
+)
+def test_a_hundred_random_schemas(vllm, loop, room, least):
+    """Random weights babble in strings up to their longest length: with little room not all of their answers come to an end."""
     places = asyncio.Semaphore(8)
 
     async def one(seed):
         schema = random_schema(Random(seed))
         async with places:
-            answer = await write(vllm, Generation((noise(64, 64, seed),), str(seed), schema, 300, 1.0))
+            answer = await write(vllm, Generation((noise(64, 64, seed),), str(seed), schema, room, 1.0))
         if answer.finish == "stop":
             jsonschema.validate(json.loads(answer.text), schema)
         return answer.finish
@@ -33,8 +36,7 @@ def test_a_hundred_random_schemas(vllm, loop):
     async def everything():
         return await asyncio.gather(*(one(seed) for seed in range(100)))
 
-    ends = loop.run(everything(), 350)
-    assert ends.count("stop") >= 50, "random weights babble in strings without a limit, but not in all"
+    assert loop.run(everything(), 900).count("stop") >= least
 
 
 def test_an_answer_that_is_cut_is_an_error(vllm, loop, monkeypatch):
