@@ -1,0 +1,108 @@
+"""What the benches of whole appliances share: a checkpoint, a picture, the appliance as a program, a load, a table."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import statistics
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # tests/ is no part of what is installed
+
+from tests.appliance import Appliance, appliance  # noqa: E402
+from tests.checkpoints import random_checkpoint  # noqa: E402
+
+DEMO = ROOT / "models" / "hunyuanocr-demo"
+Way = Callable[[], Awaitable[None]]
+
+
+def parser(words: str | None, rounds: int, requests: int) -> ArgumentParser:
+    """The flags that these benches have in common."""
+    made = ArgumentParser(description=words, formatter_class=RawDescriptionHelpFormatter)
+    made.add_argument("--model-path", type=Path, help="folder of weights (models/hunyuanocr-demo, else random ones)")
+    made.add_argument("--device", default="auto")
+    made.add_argument("--dtype", default="auto")
+    made.add_argument("--vram-gb", type=float, default=5.0)
+    made.add_argument("--rounds", type=int, default=rounds, help="of which the medians are told")
+    made.add_argument("--requests", type=int, default=requests, help="in a round, at least four a client")
+    made.add_argument("--out", type=Path, help="raw figures as JSON")
+    return made
+
+
+@contextmanager
+def checkpoint(given: Path | None) -> Iterator[Path]:
+    """The folder that was given, else the demo checkpoint, else random weights."""
+    if given is not None or (DEMO / "config.json").is_file():
+        yield given or DEMO
+        return
+    with tempfile.TemporaryDirectory(prefix="checkpoint-") as temporary:
+        yield random_checkpoint(Path(temporary) / "random", stop=1.5)
+
+
+def picture() -> bytes:
+    """A small receipt, PNG."""
+    image = Image.new("RGB", (480, 320), "white")
+    for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80", "2026-11-20")):
+        ImageDraw.Draw(image).text((30, 30 + 90 * n), words, fill="black", font=ImageFont.load_default(40))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+@contextmanager
+def served(backend: str, folder: Path, args: Namespace, **settings: str) -> Iterator[Appliance]:
+    """The appliance as a program of its own, ready, its cache off."""
+    flags = ("--no-page", "--backend", backend, "--model-path", str(folder.resolve()), "--device", args.device)
+    more = {"HUNYUANOCR_PIPELINE__CACHE_MB": "0"} | settings
+    with appliance(*flags, "--dtype", args.dtype, "--vram-gb", str(args.vram_gb), **more) as running:
+        running.until_ready(900)
+        yield running
+
+
+@dataclass(frozen=True)
+class Round:
+    """Requests per second of one round, and the seconds that each request took."""
+
+    rate: float
+    seconds: tuple[float, ...]
+
+
+async def load(way: Way, clients: int, requests: int) -> Round:
+    """So many clients that ask without a pause."""
+    seconds: list[float] = []
+    left = iter(range(max(requests, 4 * clients)))
+
+    async def client() -> None:
+        for _ in left:
+            began = time.perf_counter()
+            await way()
+            seconds.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return Round(len(seconds) / (time.perf_counter() - began), tuple(seconds))
+
+
+def rate(rounds: Sequence[Round]) -> float:
+    """Requests per second: the median of the rounds."""
+    return statistics.median(r.rate for r in rounds)
+
+
+def p50_ms(rounds: Sequence[Round]) -> float:
+    """Milliseconds of a request: the median of the rounds' medians."""
+    return 1000 * statistics.median(statistics.median(r.seconds) for r in rounds)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
