@@ -82,6 +82,7 @@ class Camera:
         self._arrived: _Seen | None = None  # newer than the one that waits
         self._looking = False  # at one that is newer than the one that waits
         self._waiting: _Seen | None = None
+        self._closed = False
 
     def configure(self, task: Task | None = None, rate: float | None = None) -> None:
         """What is asked of the frames from now on, and how many a second are looked at: at most the setting."""
@@ -102,12 +103,15 @@ class Camera:
 
     async def close(self) -> None:
         """The connection has ended; what is done for it ends as well."""
+        self._closed = True
         await self._cameras.looks.leave(self._look)
         await self._cameras.reads.leave(self._read)
         self._arrived = self._waiting = None
         self._cameras.sessions.leave(self.session)
 
     def _arrive(self, seen: _Seen) -> None:
+        if self._closed:  # a reading ended while the connection did
+            return
         self._supersede(self._arrived)
         self._arrived = seen
         self._cameras.looks.join(self._look)

@@ -36,8 +36,8 @@ class Session:
 
 
 class Sessions:
-    """Keeps sessions that have an id for `keep_s` seconds after their connection ended. Clients choose their ids; an id means
-    something to its owner only.
+    """Keeps sessions that have an id for `keep_s` seconds after their connection ended, as many as there may be connections.
+    Clients choose their ids; an id means something to its owner only.
     """
 
     def __init__(self, settings: CameraSettings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,5 +73,8 @@ class Sessions:
 
     def _purge(self) -> None:
         now = self._clock()
-        for key in [key for key, s in self._kept.items() if not s.holders and s.until <= now]:
-            del self._kept[key]
+        idle = sorted((s.until, key) for key, s in self._kept.items() if not s.holders)
+        too_many = len(self._kept) - self._settings.connections
+        for n, (until, key) in enumerate(idle):
+            if until <= now or n < too_many:
+                del self._kept[key]

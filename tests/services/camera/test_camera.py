@@ -285,6 +285,17 @@ async def test_a_session_is_resumed_for_a_minute(house):
     assert len(house.cameras.sessions) == 1, "what nobody came back to is forgotten"
 
 
+async def test_sessions_that_nobody_holds_are_bounded(reader):
+    house = House(reader, connections=3)
+    for n in range(10):
+        camera, _ = house.open(f"till-{n:04}")
+        await camera.close()
+        house.clock.now += 1
+    assert len(house.cameras.sessions) <= 4
+    latest, _ = house.open("till-0009")
+    assert latest.session.resumed, "the oldest go first"
+
+
 async def test_a_connection_that_dies_late_does_not_take_the_session_with_it(house):
     old, _ = house.open("till-4711")
     new, told = house.open("till-4711")
