@@ -38,7 +38,7 @@ class Services:
         self.background = Background(pipeline)
         self.cameras = Cameras(pipeline, settings, self.recorder)
         self._desk = None if self.database is None else Desk(self.database, settings.jobs, self.recorder.now)
-        self.sync = _sync(self.database, settings)
+        self.sync = sync_of(self.database, settings)
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -95,7 +95,8 @@ class Services:
             await asyncio.to_thread(self.database.close)
 
 
-def _sync(database: Database | None, settings: Settings) -> Sync | None:
+def sync_of(database: Database | None, settings: Settings) -> Sync | None:
+    """The sender that the settings ask for. Raises ConfigError for settings that cannot work."""
     if not settings.sync.enabled:
         return None
     if database is None:

@@ -1,0 +1,345 @@
+"""Records on their way to HQ: sealed, each once at HQ, whatever the network, the clock and the machines do on the way."""
+
+import asyncio
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from hunyuanocr.cli.hq_receiver import create_receiver, keep
+from hunyuanocr.config import Settings, StoreSettings, SyncSettings
+from hunyuanocr.errors import BadRequest, ConfigError
+from hunyuanocr.services.recording import Recorder
+from hunyuanocr.services.retention import erase
+from hunyuanocr.services.sealing import new_keys, private_key, public_key, seal, unseal
+from hunyuanocr.services.sync import Sync
+from hunyuanocr.services.together import sync_of
+from hunyuanocr.store import outbox
+from hunyuanocr.store.database import Database
+from tests.store.results import ITEMS, TOTAL, result
+
+PRIVATE, PUBLIC = new_keys()
+
+
+class Hq(httpx.AsyncBaseTransport):
+    """The reference receiver behind a network that does what a test wants; each call of `fault` may answer or raise first."""
+
+    def __init__(self, database, token=None):
+        self.database = database
+        self.inner = httpx.ASGITransport(create_receiver(private_key(PRIVATE), database, token))
+        self.fault = lambda request: None
+        self.lose_answers = 0
+        self.seen = []
+
+    async def handle_async_request(self, request):
+        self.seen.append(request)
+        if (answer := self.fault(request)) is not None:
+            return answer
+        answer = await self.inner.handle_async_request(request)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise httpx.ReadTimeout("the answer was lost")
+        return answer
+
+    def rows(self):
+        if not self.database.exists():
+            return []
+        connection = sqlite3.connect(self.database)
+        try:
+            return connection.execute("SELECT id, batch, record FROM records ORDER BY rowid").fetchall()
+        finally:
+            connection.close()
+
+
+class Time:
+    """A clock that only sleeping moves: weeks pass in no time. `alarm` ends a sender at a moment."""
+
+    def __init__(self):
+        self.now = datetime(2026, 11, 20, 12, tzinfo=UTC).astimezone()
+        self.naps = []
+        self.events = []  # (moment, what happens then)
+
+    def __call__(self):
+        return self.now
+
+    async def sleep(self, seconds):
+        self.naps.append(seconds)
+        self.now += timedelta(seconds=seconds)
+        for moment, event in [e for e in self.events if e[0] <= self.now]:
+            self.events.remove((moment, event))
+            event()
+        await asyncio.sleep(0)
+
+    def at(self, hours, event):
+        self.events.append((self.now + timedelta(hours=hours), event))
+
+
+class Shop:
+    def __init__(self, database, tmp_path, hq, **settings):
+        given = {"enabled": True, "url": "https://hq.test/v1/batches", "public_key": PUBLIC, "site": "店1"} | settings
+        self.settings = Settings(data=tmp_path, sync=SyncSettings(**given))
+        self.time = Time()
+        self.recorder = Recorder(database, self.settings, clock=self.time)
+        self.database, self.hq = database, hq
+        self.sync = self.sender()
+
+    def sender(self):
+        return Sync(
+            self.database,
+            self.settings.sync,
+            clock=self.time,
+            sleep=self.time.sleep,
+            spread=lambda low, high: high,
+            transport=self.hq,
+        )
+
+    async def record(self, n=1, **about):
+        made = [result(f"text {i}", fields=(TOTAL, ITEMS)) for i in range(n)]
+        for answer in made:
+            self.time.now += timedelta(seconds=1)
+            made_ready = self.recorder.prepare(answer, owner="local", source="ocr", **about)
+            await self.database.run(self.recorder.write, made_ready)
+        return [answer.id for answer in made]
+
+    async def waiting(self):
+        return (await self.database.query(outbox.waiting)).records
+
+
+@pytest.fixture
+def hq(tmp_path):
+    return Hq(tmp_path / "hq.db")
+
+
+@pytest.fixture
+def shop(database, tmp_path, hq):
+    return Shop(database, tmp_path, hq)
+
+
+async def test_records_arrive_once_sealed_and_in_order(shop, hq):
+    ids = await shop.record(3, device="收银台1", instruction="secret words")
+    await shop.sync.send_all()
+    rows = hq.rows()
+    assert [row[0] for row in rows] == ids
+    assert await shop.waiting() == 0
+    record = json.loads(rows[0][2])
+    assert (record["device"], record["fields"]["total_amount"], record["owner"]) == ("收银台1", "¥36.80", "local")
+    assert "text" not in record
+    assert "instruction" not in record
+    sent = hq.seen[0].content
+    assert b"36.80" not in sent
+    assert unseal(sent, private_key(PRIVATE))["site"] == "店1"
+    await shop.sync.send_all()
+    assert len(hq.seen) == 1, "nothing is sent when nothing waits"
+
+
+async def test_which_fields_go_is_the_owners_choice(database, tmp_path, hq):
+    shop = Shop(database, tmp_path, hq, fields=["items"], text=True)
+    await shop.record(instruction="提取")
+    await shop.sync.send_all()
+    record = json.loads(hq.rows()[0][2])
+    assert set(record["fields"]) == {"items"}
+    assert (record["text"], record["instruction"]) == ("text 0", "提取")
+
+
+async def test_switched_off_nothing_waits(database, tmp_path):
+    recorder = Recorder(database, Settings(data=tmp_path))
+    await recorder.record(result(), owner="local", source="ocr")
+    assert (await database.query(outbox.waiting)).records == 0
+
+
+async def test_an_answer_that_was_lost_makes_no_second_record(shop, hq):
+    ids = await shop.record(2)
+    hq.lose_answers = 2
+    await shop.sync.send_all()
+    assert [row[0] for row in hq.rows()] == ids
+    assert len({request.headers["x-batch-id"] for request in hq.seen}) == 1, "the batch keeps its id"
+    assert len(hq.seen) == 3
+    assert await shop.waiting() == 0
+
+
+async def test_a_sender_that_died_goes_on_with_the_same_batch(shop, hq):
+    await shop.record(2)
+
+    def dies(request):
+        raise KeyboardInterrupt
+
+    hq.fault = dies
+    with pytest.raises(KeyboardInterrupt):
+        await shop.sync.send_all()
+    late = await shop.record(1)
+    hq.fault = lambda request: None
+    await shop.sender().send_all()
+    first, second, third = [request.headers["x-batch-id"] for request in hq.seen]
+    assert first == second != third
+    assert [row[0] for row in hq.rows()][-1:] == late
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
+    """Twenty records a day meanwhile; all arrive when it is back, the oldest first, in bounded batches."""
+    monkeypatch.setattr(outbox, "_MOST", 50)
+    hq.fault = lambda request: httpx.Response(503)
+    ids = await shop.record(20)
+    made = []
+
+    def another_day():
+        made.append(asyncio.ensure_future(shop.record(20)))
+
+    for day in range(1, 7):
+        shop.time.at(24 * day, another_day)
+    shop.time.at(24 * 7, lambda: setattr(hq, "fault", lambda request: None))
+    state = None
+
+    def look():
+        nonlocal state
+        state = asyncio.ensure_future(shop.sync.state())
+
+    shop.time.at(24 * 6 + 12, look)
+    await shop.sync.send_all()
+    for task in made:
+        ids += await task
+    await shop.sync.send_all()
+    assert sorted(row[0] for row in hq.rows()) == sorted(ids)
+    assert len(ids) == 140
+    assert (await state).last_error.startswith("HQ did not confirm")
+    assert (await state).sending
+    assert max(shop.time.naps) == 900.0
+    assert shop.time.naps[:4] == [2.0, 4.0, 8.0, 16.0]
+    sizes = {}
+    for _, batch, _ in hq.rows():
+        sizes[batch] = sizes.get(batch, 0) + 1
+    assert max(sizes.values()) <= 50
+    after = await shop.sync.state()
+    assert (after.waiting, after.last_error, after.sending) == (0, None, False)
+    assert after.last_success is not None
+
+
+@pytest.mark.parametrize("answer", [
+    httpx.Response(200, text="<html>Welcome to our hotel</html>"), httpx.Response(200, json={"batch": "another"}),
+    httpx.Response(302, headers={"location": "https://elsewhere.test"}), httpx.Response(401), httpx.Response(200, json=[]),
+])  # fmt: skip
+async def test_only_hqs_own_word_counts(shop, hq, answer):
+    await shop.record()
+    hq.fault = lambda request: answer if len(hq.seen) == 1 else None
+    await shop.sync.send_all()
+    assert len(hq.seen) == 2
+    assert len(hq.rows()) == 1
+
+
+async def test_hq_may_ask_for_patience(shop, hq):
+    await shop.record()
+    hq.fault = lambda request: httpx.Response(503, headers={"Retry-After": "120"}) if len(hq.seen) == 1 else None
+    await shop.sync.send_all()
+    assert shop.time.naps == [120.0]
+
+
+async def test_a_token(database, tmp_path):
+    hq = Hq(tmp_path / "hq.db", token="right")
+    shop = Shop(database, tmp_path, hq, token=SecretStr("wrong"))
+    await shop.record()
+    shop.time.at(1, lambda: object.__setattr__(shop.sync._settings, "token", SecretStr("right")))
+    await shop.sync.send_all()
+    assert len(hq.rows()) == 1
+    assert len(hq.seen) > 2
+
+
+async def test_what_was_deleted_before_it_was_sent_is_not_sent(shop, hq):
+    first, second = await shop.record(2)
+    await shop.database.run(erase, shop.recorder.pictures, "local", [first])
+    await shop.sync.send_all()
+    assert [row[0] for row in hq.rows()] == [second]
+
+
+async def test_long_records_make_small_batches(shop, hq, monkeypatch):
+    monkeypatch.setattr("hunyuanocr.services.sync._BATCH_BYTES", 10)
+    ids = await shop.record(3)
+    await shop.sync.send_all()
+    assert len(hq.seen) == 3
+    assert [row[0] for row in hq.rows()] == ids
+
+
+async def until(shop, moment, sync=None):
+    """Let it run on its schedule until a moment of its own clock."""
+    running = asyncio.create_task((sync or shop.sync).run())
+    while shop.time.now < moment and not running.done():
+        await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def local(shop, day, hour):
+    return shop.time.now.replace(day=day, hour=hour, minute=0, second=0, microsecond=0)
+
+
+async def test_it_sends_when_the_schedule_says_so(shop, hq):
+    shop.time.now = local(shop, 20, 12)
+    await shop.record()
+    await until(shop, local(shop, 21, 2))
+    assert hq.rows() == []
+    await until(shop, local(shop, 21, 4))
+    assert len(hq.rows()) == 1
+    assert (await shop.sync.state()).next_run == local(shop, 22, 3)
+
+
+async def test_a_run_that_was_missed_is_made_at_the_start(shop, hq):
+    shop.time.now = local(shop, 20, 12)
+    await shop.sync.send_all()  # the latest run
+    await shop.record()
+    shop.time.now = local(shop, 22, 8)  # it was switched off over two nights
+    await until(shop, local(shop, 22, 9), shop.sender())
+    assert len(hq.rows()) == 1
+
+
+async def test_a_clock_that_is_set_back_does_not_silence_it(shop, hq):
+    shop.time.now = local(shop, 20, 12).replace(year=2036)
+    await shop.sync.send_all()
+    await shop.record()
+    shop.time.now = local(shop, 20, 12).replace(year=2016)
+    await until(shop, local(shop, 21, 4), shop.sender())
+    assert len(hq.rows()) == 1
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    ({"url": None}, "sync.url"), ({"url": "http://hq.test/x"}, "sync.url"), ({"url": "ftp://hq.test"}, "sync.url"),
+    ({"public_key": None}, "public key"), ({"public_key": "short"}, "public key"), ({"schedule": "every day"}, "sync.schedule"),
+    ({"schedule": "0 0 30 2 *"}, "sync.schedule"), ({"ca_file": "/no/such/file"}, "sync.ca_file"),
+])  # fmt: skip
+def test_wrong_settings_are_told_at_the_start(tmp_path, wrong, said):
+    given = {"enabled": True, "url": "https://hq.test/x", "public_key": PUBLIC} | wrong
+    settings = Settings(data=tmp_path, sync=SyncSettings(**given))
+    database = Database(settings.database_url)
+    with pytest.raises(ConfigError, match=said):
+        sync_of(database, settings)
+    database.close()
+
+
+def test_without_a_store_there_is_nothing_to_send(tmp_path):
+    settings = Settings(data=tmp_path, store=StoreSettings(enabled=False), sync=SyncSettings(enabled=True))
+    with pytest.raises(ConfigError, match="none are kept"):
+        sync_of(None, settings)
+
+
+def test_only_hq_can_read_it(tmp_path):
+    sealed = seal({"合计": "36.80"}, public_key(PUBLIC))
+    assert unseal(sealed, private_key(PRIVATE)) == {"合计": "36.80"}
+    other, _ = new_keys()
+    damaged = bytearray(sealed)
+    damaged[-1] ^= 1
+    for bad, key in ((sealed, other), (bytes(damaged), PRIVATE), (b"", PRIVATE), (sealed[:-5], PRIVATE)):
+        with pytest.raises(BadRequest):
+            unseal(bad, private_key(key))
+
+
+@pytest.mark.parametrize("message", [[], {}, {"batch": "b"}, {"batch": "b", "site": "s", "records": [{}]}, {"records": 3}, "x"])
+def test_the_receiver_refuses_what_is_no_batch(tmp_path, message):
+    with pytest.raises(BadRequest):
+        keep(seal(message, public_key(PUBLIC)), private_key(PRIVATE), tmp_path / "hq.db")
+
+
+def test_a_batch_that_would_fill_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr("hunyuanocr.services.sealing._MOST_BYTES", 1000)
+    with pytest.raises(BadRequest, match="too long"):
+        unseal(seal("x" * 2000, public_key(PUBLIC)), private_key(PRIVATE))
