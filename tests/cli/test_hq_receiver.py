@@ -1,0 +1,127 @@
+"""`hunyuanocr hq-keys` and `hq-receiver` as programs, over real HTTPS with a shop's own authority."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from hunyuanocr.config import Settings, SyncSettings
+from hunyuanocr.services.recording import Recorder, wall_clock
+from hunyuanocr.services.sealing import public_key, seal
+from hunyuanocr.services.sync import NotDelivered, Sync
+from hunyuanocr.store.database import Database
+from tests.store.results import result
+
+PROGRAM = [sys.executable, "-c", "from hunyuanocr.cli import main; main()"]
+
+
+def make_keys(folder):
+    done = subprocess.run([*PROGRAM, "hq-keys", "--key", folder / "hq.key"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def receiver(tmp_path):
+    """Starts receivers; each is ended by its own process."""
+    running = []
+
+    def start(*flags, key="hq.key"):
+        command = [*PROGRAM, "hq-receiver", "--key", tmp_path / key, "--database", tmp_path / "hq.db", "--port", "0", *flags]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        running.append(process)
+        return re.search(r"https?://\S+", process.stdout.readline())[0]
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(60)
+        process.stdout.close()
+
+
+def kept(folder):
+    connection = sqlite3.connect(folder / "hq.db")
+    try:
+        return connection.execute("SELECT id, site FROM records").fetchall()
+    finally:
+        connection.close()
+
+
+def test_keys_are_for_their_owner_alone_and_never_overwritten(tmp_path):
+    public_key(make_keys(tmp_path))
+    assert stat.S_IMODE((tmp_path / "hq.key").stat().st_mode) == 0o600
+    before = (tmp_path / "hq.key").read_text()
+    again = subprocess.run([*PROGRAM, "hq-keys", "--key", tmp_path / "hq.key"], capture_output=True, text=True, timeout=100)
+    assert again.returncode == 2
+    assert "never overwritten" in again.stderr
+    assert (tmp_path / "hq.key").read_text() == before
+
+
+def test_the_receiver_keeps_once_and_refuses_strangers(tmp_path, receiver):
+    public = public_key(make_keys(tmp_path))
+    (tmp_path / "token").write_text("s3cret\n")
+    url = receiver("--token-file", tmp_path / "token")
+    batch = {"version": 1, "batch": "b1", "site": "店1", "records": [{"id": "r1", "created_at": datetime.now(UTC).isoformat()}]}
+    sealed, right = seal(batch, public), {"Authorization": "Bearer s3cret"}
+    with httpx.Client(timeout=60) as client:
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": "s3cret"},
+            {"Authorization": "Bearer é".encode()},
+        ):
+            assert client.post(url, content=sealed, headers=headers).status_code == 401
+        first = client.post(url, content=sealed, headers=right)
+        again = client.post(url, content=sealed, headers=right)
+        assert (first.json(), again.json()) == ({"batch": "b1", "new": 1}, {"batch": "b1", "new": 0})
+        assert client.post(url, content=b"no batch", headers=right).status_code == 400
+        assert client.post(url, content=b"x" * (17 * 1024 * 1024), headers=right).status_code == 413
+    assert kept(tmp_path) == [("r1", "店1")]
+
+
+def certificate(folder):
+    """A certificate for 127.0.0.1 that is its own authority."""
+    made = subprocess.run([
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        "-subj", "/CN=hq", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "tls.key", "-out", folder / "tls.pem",
+    ], capture_output=True, timeout=60)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl to make a certificate (apt install openssl)")
+async def test_a_shop_sends_over_https_to_an_hq_of_its_own_authority(tmp_path, receiver):
+    public = make_keys(tmp_path)
+    certificate(tmp_path)
+    (tmp_path / "token").write_text("s3cret")
+    url = receiver(
+        "--token-file", tmp_path / "token", "--certificate", tmp_path / "tls.pem", "--certificate-key", tmp_path / "tls.key"
+    )
+    assert url.startswith("https://")
+    settings = Settings(data=tmp_path, sync=SyncSettings(
+        enabled=True, url=url, public_key=public, site="shop", token=SecretStr("s3cret"), ca_file=tmp_path / "tls.pem",
+    ))  # fmt: skip
+    database = Database(settings.database_url)
+    recorder = Recorder(database, settings)
+    answer = result()
+    await database.run(recorder.write, recorder.prepare(answer, owner="local", source="ocr"))
+
+    async def give_up(_):
+        raise NotDelivered("enough")
+
+    stranger = Sync(database, settings.sync.model_copy(update={"ca_file": None}), clock=wall_clock, sleep=give_up)
+    with pytest.raises(NotDelivered, match="enough"):
+        await stranger.send_all()  # a certificate that no known authority signed
+    assert "CERTIFICATE_VERIFY_FAILED" in (await stranger.state()).last_error
+    await Sync(database, settings.sync, clock=wall_clock, sleep=give_up).send_all()
+    assert kept(tmp_path) == [(answer.id, "shop")]
+    database.close()
