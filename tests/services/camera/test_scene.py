@@ -44,10 +44,10 @@ def test_a_lamp_from_one_side_is_no_change(base, before):
     assert not change(before, scene(shot(base + np.linspace(0, 25, base.shape[1], dtype=np.float32), 2)))
 
 
-@pytest.mark.parametrize("size", [(640, 480), (960, 720), (1920, 1080)])
-@pytest.mark.parametrize("noise", [0.0, 2.0, 5.0])
-def test_no_digit_changes_unseen(size, noise):
-    shots = [scene(shot(receipt(f"3{digit}.80", size), digit, noise)) for digit in range(10)]
+@pytest.mark.parametrize(("size", "letters"), [((640, 480), 14), ((960, 720), 18), ((1920, 1080), 16)])
+@pytest.mark.parametrize("noise", [0.0, 4.0, 9.0])
+def test_no_digit_changes_unseen(size, letters, noise):
+    shots = [scene(shot(receipt(f"3{digit}.80", size, letters), digit, noise)) for digit in range(10)]
     missed = [pair for pair in itertools.combinations(range(10), 2) if not change(shots[pair[0]], shots[pair[1]])]
     assert missed == []
 
