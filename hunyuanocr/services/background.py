@@ -15,6 +15,8 @@ from hunyuanocr.types import Result
 
 log = logging.getLogger(__name__)
 
+HANDS = 33  # more never help
+_LOOK_HANDS_S = 2.0
 _LOOK_S = 0.2  # whether the reader is ready
 _LONGEST_WAIT_S = 30.0  # between two tries while the reader loads or rests
 
@@ -26,13 +28,21 @@ class Background:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self._places = asyncio.Semaphore(pipeline.readings)
+        self._size = pipeline.readings
+        self._places = asyncio.Semaphore(self._size)
         self._alone = asyncio.Lock()
 
-    @property
-    def hands(self) -> int:
-        """How many should be at work: one more than are read, so that its bytes are here when a place becomes free."""
-        return self.pipeline.readings + 1
+    def _all_places(self) -> asyncio.Semaphore:
+        """Another model may read more or fewer at a time; who holds a place of before gives that one back."""
+        if self._size != self.pipeline.readings:
+            self._size = self.pipeline.readings
+            self._places = asyncio.Semaphore(self._size)
+        return self._places
+
+    async def needed(self, hand: int) -> None:
+        """Wait until this hand (0 … `HANDS` - 1) is needed: one more than are read, so that the next picture is here in time."""
+        while hand > self.pipeline.readings:  # noqa: ASYNC110 -- a swap of models has no event
+            await asyncio.sleep(_LOOK_HANDS_S)
 
     @property
     def alone(self) -> bool:
@@ -46,7 +56,7 @@ class Background:
         A suspect is one that was being read when the process died. Suspects are read one after the other, so that the one that
         kills the process does not draw the others down with it.
         """
-        async with self._alone if suspect else nullcontext(), self._places:
+        async with self._alone if suspect else nullcontext(), self._all_places():
             await self._ready()
             yield
 

@@ -16,7 +16,7 @@ from hunyuanocr.services.jobs import Desk, Hands
 from hunyuanocr.services.recording import Recorder, wall_clock
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.services.sync import Sync
-from hunyuanocr.services.watch import watcher_for
+from hunyuanocr.services.watch import check, watcher_for
 from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.services.wire import Wire
 from hunyuanocr.store.database import Database
@@ -39,6 +39,8 @@ class Services:
         self.cameras = Cameras(pipeline, settings, self.recorder)
         self._desk = None if self.database is None else Desk(self.database, settings.jobs, self.recorder.now)
         self.sync = sync_of(self.database, settings)
+        if settings.watch.folder is not None:
+            check(settings.watch)
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -68,7 +70,6 @@ class Services:
         if self.database is not None:
             retention = Retention(self.database, self.recorder, self._settings, clock=wall_clock)
             self._tasks += [asyncio.create_task(self._open(self.database)), asyncio.create_task(retention.run())]
-
         if self.sync is not None:
             self._tasks.append(asyncio.create_task(self.sync.run()))
 

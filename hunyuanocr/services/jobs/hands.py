@@ -19,7 +19,7 @@ from hunyuanocr.errors import DeadlineExceeded, HunyuanOcrError, ReaderCrashed, 
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Request
 from hunyuanocr.pipeline.evidence import beside
-from hunyuanocr.services.background import Background
+from hunyuanocr.services.background import HANDS, Background
 from hunyuanocr.services.jobs.desk import Desk
 from hunyuanocr.services.recording import Recorder
 from hunyuanocr.store import batches, deliveries, jobs
@@ -47,7 +47,7 @@ def worker_name(settings: Settings) -> str:
 
 
 class Hands:
-    """As many as the background wants. `counts` are the jobs that have ended since the start."""
+    """As many as the reader needs. `counts` are the jobs that have ended since the start."""
 
     def __init__(self, desk: Desk, recorder: Recorder, background: Background, settings: Settings) -> None:
         self.desk = desk
@@ -66,8 +66,8 @@ class Hands:
         self.desk.told.set()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self.background.hands):
-                    group.create_task(self._hand())
+                for hand in range(HANDS):
+                    group.create_task(self._hand(hand))
                 group.create_task(_every(_LEASE_S / 3, self._keep_leases))
                 group.create_task(_every(_SWEEP_S, self._keep_clean))
         finally:
@@ -79,8 +79,9 @@ class Hands:
         except StoreUnavailable as e:
             log.warning("What was being read is queued again at the next start: %s", e.message)
 
-    async def _hand(self) -> None:
+    async def _hand(self, hand: int) -> None:
         while True:
+            await self.background.needed(hand)
             try:
                 if await self._next():
                     continue

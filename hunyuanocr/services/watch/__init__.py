@@ -1,5 +1,5 @@
 """A folder whose new pictures are read: answers are filed in it, originals are moved to done/ or failed/."""
 
-from hunyuanocr.services.watch.watcher import Wanted, Watcher, watcher_for
+from hunyuanocr.services.watch.watcher import Wanted, Watcher, check, watcher_for
 
-__all__ = ["Wanted", "Watcher", "watcher_for"]
+__all__ = ["Wanted", "Watcher", "check", "watcher_for"]

@@ -27,7 +27,7 @@ from hunyuanocr.errors import (
 )
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Request
-from hunyuanocr.services.background import Background
+from hunyuanocr.services.background import HANDS, Background
 from hunyuanocr.services.cells import cell
 from hunyuanocr.services.recording import Recorder
 from hunyuanocr.services.watch.filing import Answer, Cabinet
@@ -86,7 +86,7 @@ class Watcher:
     async def run(self, *, once: bool = False) -> None:
         """Watch until cancelled; with `once`, until everything that is there is filed, or cannot be for now."""
         async with asyncio.TaskGroup() as group:
-            hands = [group.create_task(self._work()) for _ in range(self.background.hands)]
+            hands = [group.create_task(self._work(hand)) for hand in range(HANDS)]
             while True:
                 await self._look()
                 if once and self._nothing_left():
@@ -126,8 +126,9 @@ class Watcher:
     def _line_up(self, found: Found, deaths: int = 0) -> None:
         self._queue.put_nowait((deaths, next(self._numbers), found))
 
-    async def _work(self) -> None:
+    async def _work(self, hand: int) -> None:
         while True:
+            await self.background.needed(hand)
             rank, _, found = await self._queue.get()
             over = True
             try:
@@ -219,19 +220,25 @@ class Watcher:
         log.warning("A file of the watched folder stays for now, and is tried again in %.0f s: %s", rest, why)
 
 
-def watcher_for(
-    chosen: WatchSettings, settings: Settings, background: Background, answer: Callable[[Result], Answer], *,
-    recorder: Recorder | None = None, tell: Callable[[Path, str | None], None] | None = None,
-) -> Watcher:  # fmt: skip
-    """The watcher of `chosen.folder`. Raises ConfigError when it names none, or one that cannot be."""
+def check(chosen: WatchSettings) -> Path:
+    """The folder to watch. Raises ConfigError when none is named, or one that cannot be."""
     if chosen.folder is None:
         raise ConfigError("No folder is named to be watched.", hint="Set 'watch.folder'.")
     if chosen.folder.exists() and not chosen.folder.is_dir():
         raise ConfigError("What is to be watched is no folder.", hint="Name a folder; it may also come later.")
+    return chosen.folder
+
+
+def watcher_for(
+    chosen: WatchSettings, settings: Settings, background: Background, answer: Callable[[Result], Answer], *,
+    recorder: Recorder | None = None, tell: Callable[[Path, str | None], None] | None = None,
+) -> Watcher:  # fmt: skip
+    """The watcher of `chosen.folder`. Raises ConfigError as `check` does."""
+    folder = check(chosen)
     task = understand(chosen.instruction)
     wanted = Wanted(task, answer, _keeping(recorder, chosen.instruction), tell, table=chosen.csv)
     return Watcher(
-        chosen.folder, wanted, background, results=chosen.results, subfolders=chosen.subfolders,
+        folder, wanted, background, results=chosen.results, subfolders=chosen.subfolders,
         interval_s=chosen.interval_s, max_bytes=settings.images.max_bytes,
     )  # fmt: skip
 

@@ -1,0 +1,120 @@
+"""What jobs cost over the same pipeline in process: the same receipts both ways, cache off, one run after the other.
+
+    python bench/jobs.py [--receipts 200] [--backend ppocr] [--url postgresql://…]
+
+Receipts are drawn here. In process they are read as many at a time as the reader reads. As jobs they are first accepted all
+(over HTTP, by a server on loopback with a database of its own), and the time runs from the moment the reading begins until the
+last one is done and recorded. Exits 1 when jobs take more than 1.05 times as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+from PIL import Image, ImageDraw, ImageFont
+from sqlalchemy import Connection, func, select
+
+from api.app import create_app
+from hunyuanocr.backends import create_backend
+from hunyuanocr.backends.base import Health
+from hunyuanocr.config import Settings, load_settings
+from hunyuanocr.instructions import understand
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.store.jobtables import jobs as table
+
+BAR = 1.05
+INSTRUCTION = "total, date"
+_LOOK_S = 0.02
+
+
+def receipt(number: int) -> bytes:
+    """A small one, each of its own."""
+    page = Image.new("RGB", (480, 400), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(30)
+    lines = ("CORNER SHOP", f"Receipt {number:05d}", "Date: 2026-03-14", "Tea  9.00", f"Total: ${number % 90 + 10}.80")
+    for row, text in enumerate(lines):
+        draw.text((30, 25 + 70 * row), text, fill="black", font=font)
+    out = io.BytesIO()
+    page.save(out, "PNG")
+    return out.getvalue()
+
+
+async def in_process(pipeline: Pipeline, receipts: list[bytes]) -> float:
+    """Seconds for all of them."""
+    waiting = iter(receipts)
+    task = understand(INSTRUCTION)
+
+    async def hand() -> None:
+        for data in waiting:
+            await pipeline.run(Request(data, task))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(hand() for _ in range(pipeline.readings)))
+    return time.perf_counter() - began
+
+
+async def as_jobs(pipeline: Pipeline, settings: Settings, receipts: list[bytes]) -> float:
+    """Seconds for all of them, from the first reading to the last record."""
+    app = create_app(settings, pipeline)
+    services = app.state.services
+    transport = httpx.ASGITransport(app)
+    health, held = pipeline.health, asyncio.Event()
+
+    async def not_yet() -> Health:  # the hands wait for a reader that is ready, so that all jobs are in the queue first
+        found = await health()
+        return found if held.is_set() else Health(False, "not yet")
+
+    pipeline.health = not_yet  # type: ignore[method-assign]
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://bench", timeout=600) as client,
+    ):
+        for data in receipts:
+            (await client.post("/v1/jobs", files={"file": data}, data={"instruction": INSTRUCTION})).raise_for_status()
+        began = time.perf_counter()
+        held.set()
+        while await services.store.query(_open):  # noqa: ASYNC110 -- what a client from outside would see
+            await asyncio.sleep(_LOOK_S)
+        seconds = time.perf_counter() - began
+        found = (await client.get("/v1/jobs", params={"status": "done", "limit": 200})).json()["data"]
+        if len(found) != min(200, len(receipts)):
+            sys.exit("some jobs failed")
+    return seconds
+
+
+def _open(session: Connection) -> int:
+    return session.scalar(select(func.count()).where(table.c.status.in_(("queued", "running"))))
+
+
+async def run(count: int, backend: str, url: str | None) -> int:
+    receipts = [receipt(n) for n in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = {} if url is None else {"url": url}
+        settings = load_settings(
+            backend=backend, data=Path(folder), pipeline={"cache_mb": 0}, store=store, jobs={"queue": max(1000, count)}
+        )
+        reader, why = create_backend(settings)
+        pipeline = Pipeline(reader, settings)
+        await pipeline.start()
+        await in_process(pipeline, receipts[:3])
+        direct = await in_process(pipeline, receipts)
+        jobs = await as_jobs(pipeline, settings, receipts)  # closes the pipeline
+    print(why)
+    print(f"{count} receipts: in process {direct:.2f} s, as jobs {jobs:.2f} s: {jobs / direct:.3f} times (the bar is {BAR})")
+    return int(jobs / direct > BAR)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--receipts", type=int, default=200)
+    parser.add_argument("--backend", default="ppocr")
+    parser.add_argument("--url")
+    args = parser.parse_args()
+    sys.exit(asyncio.run(run(args.receipts, args.backend, args.url)))

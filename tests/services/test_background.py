@@ -1,0 +1,69 @@
+"""Readings in the background: as many as the reader reads at a time, and suspects alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hunyuanocr.backends.base import BackendName
+from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.services.background import Background
+from hunyuanocr.types import Task, TaskKind
+from tests.readers import TestReader, picture, until
+from tests.services.conftest import quick_settings
+
+
+async def test_suspects_are_read_one_after_the_other():
+    reader = TestReader(seconds=0.02, name=BackendName.VLLM)
+    pipeline = Pipeline(reader, quick_settings(witness="off"))
+    await pipeline.start()
+    background = Background(pipeline)
+
+    async def read(n: int, suspect: bool) -> None:
+        async with background.place(suspect=suspect):
+            await background.read(Request(picture(n), Task(TaskKind.READ)))
+
+    await asyncio.gather(*(read(n, True) for n in range(6)))
+    assert reader.most == 1
+    await asyncio.gather(*(read(n, False) for n in range(6)))
+    assert reader.most > 1, "the others are not"
+    await pipeline.close()
+
+
+async def test_nothing_is_begun_before_the_reader_is_ready(reader):
+    pipeline = Pipeline(reader, quick_settings())
+    background = Background(pipeline)
+    begun = asyncio.Event()
+
+    async def hold() -> None:
+        async with background.place():
+            begun.set()
+
+    holding = asyncio.create_task(hold())
+    await asyncio.sleep(0.3)
+    assert not begun.is_set()
+    await pipeline.start()
+    await holding
+    await pipeline.close()
+
+
+async def test_another_model_may_read_more_at_a_time(reader, monkeypatch):
+    pipeline = Pipeline(reader, quick_settings())
+    await pipeline.start()
+    background, held, leave = Background(pipeline), [], asyncio.Event()
+
+    async def hold(n: int) -> None:
+        async with background.place():
+            held.append(n)
+            await leave.wait()
+
+    holding = [asyncio.create_task(hold(n)) for n in range(2)]
+    await until(lambda: held == [0])
+    monkeypatch.setattr(Pipeline, "readings", property(lambda self: 4))
+    holding += [asyncio.create_task(hold(n)) for n in range(2, 6)]
+    await until(lambda: len(held) == 5)
+    assert 1 not in held, "one that waited for a place of before has its turn when that is free"
+    leave.set()
+    await asyncio.gather(*holding)
+    assert sorted(held) == [0, 1, 2, 3, 4, 5]
+    monkeypatch.undo()
+    await pipeline.close()
