@@ -1,5 +1,6 @@
 """What every test gets: a data folder that is not the working tree's. And databases for those that ask."""
 
+import itertools
 import os
 import secrets
 import tempfile
@@ -11,10 +12,12 @@ import pytest
 from hunyuanocr.store.database import Database
 from tests import postgres
 
+_NUMBER = itertools.count()
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _data_folder(tmp_path_factory):
-    """For every Settings() of this process and its children. Tests that count records give a folder of their own."""
+    """For what outlives a test: servers of a module or of the session."""
     before = os.environ.get("HUNYUANOCR_DATA")
     os.environ["HUNYUANOCR_DATA"] = str(tmp_path_factory.mktemp("data"))
     yield
@@ -22,6 +25,12 @@ def _data_folder(tmp_path_factory):
         del os.environ["HUNYUANOCR_DATA"]
     else:
         os.environ["HUNYUANOCR_DATA"] = before
+
+
+@pytest.fixture(autouse=True)
+def _data_folder_of_one_test(_data_folder, monkeypatch, tmp_path_factory):
+    """For every Settings() of a test: another one's queue and records are not its own. Made only when something is kept."""
+    monkeypatch.setenv("HUNYUANOCR_DATA", str(tmp_path_factory.getbasetemp() / "data-of" / str(next(_NUMBER))))
 
 
 @pytest.fixture(scope="session")
