@@ -121,6 +121,10 @@ class Sync:
                     except (NotDelivered, StoreUnavailable) as e:
                         failures += 1
                         await self._rest(failures, e)
+                    except Exception as e:  # a mistake of ours must not end the sync for good
+                        log.exception("Something broke inside while records were sent.")
+                        failures += 1
+                        await self._rest(failures, NotDelivered(f"Something broke inside ({type(e).__name__})."))
         finally:
             self._sending = False
 

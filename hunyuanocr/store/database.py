@@ -135,7 +135,7 @@ class Database:
     def _make_folder(self) -> None:
         folder = Path(str(self.url.database)).absolute().parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is read here is nobody else's business
         except OSError as e:
             raise StoreUnavailable(
                 f"The folder {folder} of the database cannot be made: {e.strerror}.",

@@ -38,7 +38,7 @@ class Pictures:
         path = self.path(name)
         if path.exists():
             return name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = path.with_name(f"{name}.{os.getpid()}.part")
         try:
             with unfinished.open("wb") as file:

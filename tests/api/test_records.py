@@ -13,8 +13,9 @@ import openpyxl
 import pytest
 
 from api.exports import MOST_COLUMNS
-from hunyuanocr.config import PipelineSettings, Settings, StoreSettings
+from hunyuanocr.config import PipelineSettings, Settings, StoreSettings, SyncSettings
 from hunyuanocr.errors import StoreUnavailable
+from hunyuanocr.services.sealing import new_keys
 from hunyuanocr.store.records import insert
 from hunyuanocr.types import Field, FieldType
 from tests.api.conftest import open_client
@@ -260,6 +261,21 @@ async def test_columns_are_bounded(open_shop):
 def warned(answer):
     """Not that the picture is so small."""
     return [w["code"] for w in answer.json()["warnings"] if w["code"] != "low_resolution"]
+
+
+async def test_the_sync_tells_how_far_it_is(open_shop, tmp_path):
+    shop = await open_shop()
+    off = (await shop.client.get("/v1/sync")).json()
+    assert (off["enabled"], off["waiting"], off["next_run"], off["last_error"]) == (False, 0, None, None)
+    sync = SyncSettings(enabled=True, url="https://127.0.0.1:1/x", public_key=new_keys()[1], schedule="0 0 29 2 *")
+    async with AsyncExitStack() as stack:
+        settings = Settings(data=tmp_path / "sending", sync=sync, pipeline=PipelineSettings(cache_mb=0))
+        client = await open_client(stack, settings, TestReader())
+        await client.post("/ocr", files={"file": picture()})
+        body = (await client.get("/v1/sync")).json()
+    assert (body["enabled"], body["waiting"], body["sending"], body["last_success"]) == (True, 1, False, None)
+    assert datetime.fromisoformat(body["oldest"]).tzinfo is not None
+    assert datetime.fromisoformat(body["next_run"]).day == 29
 
 
 async def test_switched_off(open_shop, tmp_path):

@@ -229,6 +229,19 @@ async def test_only_hqs_own_word_counts(shop, hq, answer):
     assert len(hq.rows()) == 1
 
 
+async def test_a_mistake_of_ours_does_not_end_it(shop, hq, caplog):
+    await shop.record()
+
+    def broken(request):
+        if len(hq.seen) == 1:
+            raise ZeroDivisionError
+
+    hq.fault = broken
+    await shop.sync.send_all()
+    assert len(hq.rows()) == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_hq_may_ask_for_patience(shop, hq):
     await shop.record()
     hq.fault = lambda request: httpx.Response(503, headers={"Retry-After": "120"}) if len(hq.seen) == 1 else None

@@ -95,6 +95,13 @@ def test_a_power_cut_loses_nothing_that_was_committed(tmp_path):
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
 
 
+def test_nobody_else_may_look_into_the_folder(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'data' / 'a.db'}")
+    database.migrate()
+    database.close()
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
 def test_what_a_killed_process_committed_is_there(tmp_path):
     path = tmp_path / "a.db"
     code = f"""
