@@ -10,7 +10,7 @@ starts again, or its lease runs out, its jobs are queued again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -213,9 +213,9 @@ def cancel(session: Connection, owner: str, id: str, now: datetime) -> bool:
     return bool(ended)
 
 
-def renew(session: Connection, worker: str, now: datetime, lease_s: float) -> set[str]:
-    """Extend this worker's lease; the ids of its jobs, so that it learns which ones were cancelled."""
-    mine = (jobs.c.worker == worker, jobs.c.status == "running")
+def renew(session: Connection, worker: str, ids: Collection[str], now: datetime, lease_s: float) -> set[str]:
+    """Extend this worker's lease of these jobs; those that are still its own, so that it learns which ones were cancelled."""
+    mine = (jobs.c.worker == worker, jobs.c.status == "running", jobs.c.id.in_(ids))
     session.execute(update(jobs).where(*mine).values(lease_until=now + timedelta(seconds=lease_s)))
     return set(session.scalars(select(jobs.c.id).where(*mine)))
 

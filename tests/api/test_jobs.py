@@ -23,9 +23,10 @@ async def shop(reader, database, tmp_path):
     async with AsyncExitStack() as stack:
 
         async def make(store: bool = True, **jobs: Any):
+            url = database.url.render_as_string(hide_password=False)
             settings = Settings(
                 data=tmp_path / "data", images=ImageSettings(max_bytes=100_000), pipeline=PipelineSettings(cache_mb=0),
-                store=StoreSettings(enabled=store, url=database.url.render_as_string(hide_password=False)), jobs=JobSettings(**jobs),
+                store=StoreSettings(enabled=store, url=url), jobs=JobSettings(**jobs),
             )  # fmt: skip
             client = await open_client(stack, settings, reader)
             client.services = services_of(client)
@@ -154,6 +155,44 @@ async def test_a_fault_of_ours_is_no_detail_for_clients(shop, reader, caplog):
     assert "a secret" in caplog.text
 
 
+async def test_a_fault_in_writing_the_end_leaves_no_job_half_way(shop, caplog):
+    client = await shop()
+
+    def broken(*_, **__):
+        raise RuntimeError("a bug")
+
+    services_of(client).recorder.prepare = broken
+    with caplog.at_level(logging.ERROR):
+        job = await done(client, (await send(client)).json()["id"])
+    assert (job["status"], job["error"]["code"], job["attempts"]) == ("failed", "internal_error", 3)
+    assert caplog.text.count("a bug") >= 3
+
+
+async def test_a_lease_that_nobody_renews_runs_out(database):
+    """A worker died, or a claim was lost on the way: the job is read again by whoever lives, three times at most."""
+    from datetime import timedelta
+
+    from hunyuanocr.services.jobs.hands import _recover
+    from hunyuanocr.services.recording import wall_clock
+    from hunyuanocr.store import jobs
+    from hunyuanocr.store.jobs import Bounds, Job
+
+    now = wall_clock()
+    await database.run(jobs.add, Job("a", "local", now, {}, 1), b"x", Bounds(9, 9))
+    for attempt in (1, 2, 3):
+        job, data = await database.run(jobs.claim, "dead", now, 60.0, suspects=True)
+        assert (job.id, data, job.attempts) == ("a", b"x", attempt)
+        assert await database.run(jobs.claim, "living", now, 60.0, suspects=True) is None
+        assert await database.run(jobs.renew, "dead", {"a"}, now, 60.0) == {"a"}
+        assert await database.run(jobs.renew, "living", {"a"}, now, 60.0) == set()
+        await database.run(_recover, None, now + timedelta(seconds=59))
+        assert (await database.query(jobs.get, "local", "a")).status == "running"
+        await database.run(_recover, None, now + timedelta(seconds=61))
+        assert await database.run(jobs.finish, job, "done", now, pages=1) is False, "it came too late"
+    found = await database.query(jobs.get, "local", "a")
+    assert (found.status, found.error["code"]) == ("failed", "reader_crashed")
+
+
 async def test_cancelled_while_it_waits(shop, reader):
     client = await shop()
     reader.gate = asyncio.Event()
@@ -244,11 +283,17 @@ async def test_a_queue_full_of_bytes(shop, reader):
     assert (await send(client, 1)).status_code == 429
 
 
-@pytest.mark.parametrize(("beside", "status", "code"), [
-    ({"task": "chart"}, 422, "task_not_supported"), ({"task": "dance"}, 422, "unknown_task"),
-    ({"stream": "true"}, 422, "invalid_value"), ({"priority": "10"}, 422, "invalid_value"),
-    ({"webhook": "http://127.0.0.1:1/x"}, 422, "webhook_refused"), ({"schema": "{"}, 422, "invalid_value"),
-])
+@pytest.mark.parametrize(
+    ("beside", "status", "code"),
+    [
+        ({"task": "chart"}, 422, "task_not_supported"),
+        ({"task": "dance"}, 422, "unknown_task"),
+        ({"stream": "true"}, 422, "invalid_value"),
+        ({"priority": "10"}, 422, "invalid_value"),
+        ({"webhook": "http://127.0.0.1:1/x"}, 422, "webhook_refused"),
+        ({"schema": "{"}, 422, "invalid_value"),
+    ],
+)
 async def test_what_could_never_be_answered_is_refused_now(shop, beside, status, code):
     client = await shop()
     r = await send(client, **beside)
@@ -285,7 +330,11 @@ async def test_another_owners_job_is_not_there(shop):
     client = await shop()
     id = (await send(client)).json()["id"]
     client._transport.app.dependency_overrides[_owner] = lambda: "somebody else"
-    for r in (await client.get(f"/v1/jobs/{id}"), await client.get(f"/v1/jobs/{id}?wait=1"), await client.delete(f"/v1/jobs/{id}")):
+    for r in (
+        await client.get(f"/v1/jobs/{id}"),
+        await client.get(f"/v1/jobs/{id}?wait=1"),
+        await client.delete(f"/v1/jobs/{id}"),
+    ):
         assert (r.status_code, r.json()["code"]) == (404, "not_found")
     assert (await client.get("/v1/jobs")).json()["data"] == []
     assert (await client.get("/v1/jobs/no%00id")).status_code == 422
@@ -293,7 +342,12 @@ async def test_another_owners_job_is_not_there(shop):
 
 async def test_without_a_store_there_are_no_jobs(shop):
     client = await shop(store=False)
-    for r in (await send(client), await client.get("/v1/jobs"), await client.get("/v1/jobs/x"), await client.delete("/v1/jobs/x")):
+    for r in (
+        await send(client),
+        await client.get("/v1/jobs"),
+        await client.get("/v1/jobs/x"),
+        await client.delete("/v1/jobs/x"),
+    ):
         assert (r.status_code, r.json()["code"]) == (404, "store_off")
 
 
@@ -338,5 +392,3 @@ async def test_old_jobs_are_forgotten_and_their_records_stay(shop, reader):
     assert (await client.get(f"/v1/jobs/{id}")).status_code == 404
     assert (await client.get(f"/v1/records/{id}")).status_code == 200
     assert (await send(client, headers={"Idempotency-Key": "k"})).json()["id"] != id
-
-

@@ -58,6 +58,7 @@ class Hands:
         self.counts = {"done": 0, "failed": 0}
         self._database: Database = desk.database
         self._running: dict[str, asyncio.Task[Result]] = {}
+        self._mine: set[str] = set()  # from the claim to the end; what is ours in the database alone, by mishap, loses its lease
         desk.stopped = self._stop
 
     async def run(self) -> None:
@@ -117,10 +118,26 @@ class Hands:
             if taken is None:
                 return False
             job, data = taken
-            outcome = await self._read(job, data)
-        if outcome is not None:
-            await self._end(job, data, outcome)
+            self._mine.add(job.id)
+            try:
+                outcome = await self._read(job, data)
+            except BaseException:
+                self._mine.discard(job.id)
+                raise
+        try:
+            await self._end_somehow(job, data, outcome)
+        finally:
+            self._mine.discard(job.id)
         return True
+
+    async def _end_somehow(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError | None) -> None:
+        if outcome is None:
+            return
+        try:
+            await self._end(job, data, outcome)
+        except Exception:  # whatever it is, no job stays half-way
+            log.exception("The end of the job %s could not be written.", job.id)
+            await self._end(job, data, HunyuanOcrError("Something broke inside."))
 
     async def _read(self, job: Job, data: bytes) -> Result | HunyuanOcrError | None:
         """The result or the failure; None when the job was cancelled."""
@@ -182,7 +199,7 @@ class Hands:
 
     async def _keep_leases(self) -> None:
         """Tell the others that we live, hear what was cancelled elsewhere, and queue again what dead ones have left."""
-        ours = await self._database.run(jobs.renew, self.worker, self.desk.now(), _LEASE_S)
+        ours = await self._database.run(jobs.renew, self.worker, set(self._mine), self.desk.now(), _LEASE_S)
         for id in self._running.keys() - ours:
             self._stop(id)
         await self._database.run(_recover, None, self.desk.now())
