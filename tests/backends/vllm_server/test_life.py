@@ -16,7 +16,7 @@ from hunyuanocr.backends.vllm_server import VllmGenerator
 from hunyuanocr.errors import ConfigError, ReaderUnavailable
 from tests.backends.vllm_server.conftest import START_S, all_gone, engines, noise, settings_of, write
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.timeout(800)
 ENDLESS = Generation(
     (noise(64, 64, 0),), "x",
     {"type": "object", "properties": {"a": {"type": "array", "items": {"const": 1}, "minItems": 900}}, "required": ["a"]},

@@ -12,7 +12,7 @@ from hunyuanocr.types import Evidence, FieldSpec, Task, TaskKind
 from tests.backends.contract import read, text_page
 from tests.backends.vllm_server.conftest import noise, write
 
-pytestmark = pytest.mark.timeout(400)  # the first test waits for the engine's start
+pytestmark = pytest.mark.timeout(800)  # the first test waits for the engine's start
 APART = 2e-4  # of log-probabilities: both compute in float32, in another order
 SHORT = {
     "type": "object", "required": ["总金额", "n", "paid", "note"], "additionalProperties": False,

@@ -13,7 +13,7 @@ from hunyuanocr.config import Settings, VllmSettings
 from hunyuanocr.errors import ConfigError, ReaderUnavailable
 from tests.backends.vllm_server.conftest import noise, write
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(800)
 SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x", "yy", None]}}, "required": ["a"]}
 REQUEST = Generation((noise(64, 96, 0),), "read", SCHEMA, max_tokens=60, repetition_penalty=1.0)
 

@@ -15,7 +15,7 @@ from tests.backends.contract import read, text_page
 from tests.backends.vllm_server.conftest import noise, write
 from tests.schemas import random_schema
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(800)
 
 
 @pytest.mark.parametrize(
