@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, text, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hunyuanocr.store.matching import Search, conditions
 from hunyuanocr.store.tables import outbox, records, results, values
@@ -69,9 +70,9 @@ def insert(session: Connection, entry: Entry, *, send: bool = False) -> bool:
     With `send` it is queued for HQ in the same transaction.
     """
     r = entry.record
-    if session.scalar(select(records.c.id).where(records.c.id == r.id)) is not None:
+    row = {name: getattr(r, name) for name in Record.__dataclass_fields__}
+    if session.scalar(_once(session).values(row).returning(records.c.id)) is None:
         return False
-    session.execute(records.insert().values({name: getattr(r, name) for name in Record.__dataclass_fields__}))
     session.execute(results.insert().values(record_id=r.id, owner=r.owner, result=entry.result))
     if entry.values:
         session.execute(values.insert(), [
@@ -82,6 +83,13 @@ def insert(session: Connection, entry: Entry, *, send: bool = False) -> bool:
     if send:
         session.execute(outbox.insert().values(record_id=r.id, owner=r.owner, queued_at=r.created_at))
     return True
+
+
+def _once(session: Connection) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that does nothing where the id is there already, also where two processes write it at the same time."""
+    if session.dialect.name == "postgresql":
+        return postgresql.insert(records).on_conflict_do_nothing()
+    return sqlite.insert(records).on_conflict_do_nothing()
 
 
 def get(session: Connection, owner: str, id: str) -> tuple[Record, Packed] | None:

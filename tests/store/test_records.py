@@ -1,5 +1,6 @@
 """Records: written once, found by what stands on them, and really gone when deleted."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -44,6 +45,13 @@ def test_a_record_is_written_once(database):
     assert write(database, second) == [False]
     assert found(database) == [first.record.id]
     assert found(database, owner="other") == []
+
+
+async def test_a_record_that_several_write_at_once_is_written_once(database):
+    made = kept(fields=(TOTAL, ITEMS))
+    wrote = await asyncio.gather(*(database.run(insert, made, send=True) for _ in range(8)))
+    assert sorted(wrote) == [False] * 7 + [True]
+    assert found(database) == [made.record.id]
 
 
 @pytest.mark.parametrize(("part", "hits"), [
