@@ -1,8 +1,11 @@
 """The whole program with the language model behind it, as a person starts it; the weights are random, the CPU reader is real."""
 
+import base64
 import io
+from functools import partial
 
 import httpx
+import openai
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
@@ -43,6 +46,22 @@ def test_it_says_which_model_serves_where_and_why(served):
     assert {"extract", "table", "translate"} <= set(model["tasks"])
     version = httpx.get(f"{served.api}/version").json()
     assert (version["backend"], version["model"]) == ("torch", "tiny-hunyuan")
+
+
+def test_text_is_streamed_while_the_model_writes(served, receipt):
+    """To OpenAI's client, within its bound of tokens; the pieces are the same text as without a stream."""
+    picture = "data:image/png;base64," + base64.b64encode(receipt).decode()
+    words = {"type": "text", "text": "Describe this picture for a blind person."}
+    message = {"role": "user", "content": [words, {"type": "image_url", "image_url": {"url": picture}}]}
+    with openai.OpenAI(base_url=f"{served.api}/v1", api_key="x", max_retries=0, timeout=60) as client:
+        ask = partial(client.chat.completions.create, model="any", messages=[message], max_tokens=12)
+        chunks = list(ask(stream=True, stream_options={"include_usage": True}))
+        whole = ask()
+    assert whole.usage.completion_tokens == chunks[-1].usage.completion_tokens == 12
+    assert whole.choices[0].finish_reason == chunks[-2].choices[0].finish_reason == "length"
+    pieces = [c.choices[0].delta.content for c in chunks[:-2]]
+    assert len(pieces) > 2
+    assert "".join(pieces).strip() == whole.choices[0].message.content
 
 
 def test_fields_are_the_models_and_their_proof_the_cpu_readers(served, receipt):
