@@ -29,7 +29,7 @@ _TIMEOUT_S = 60.0
 _FIRST_S, _LONGEST_S = 2.0, 900.0  # between two attempts; twice as long each time
 _PATIENCE_S = 3600.0  # the longest `Retry-After` that is heeded
 _LOOK_S = 60.0  # the wall's clock is looked at so often: it may be set
-_FACT = "sync"
+_FACT, _FIRST = "sync", "sync_first"  # the latest run, and when the sync was first started
 
 
 class NotDelivered(Exception):
@@ -94,9 +94,11 @@ class Sync:
             self._since = self._clock()
 
     async def _recall(self) -> None:
-        known = await self._database.query(facts.get, _FACT)
-        if known is not None:
-            self._since = datetime.fromisoformat(known)
+        known = await self._database.query(facts.get, _FACT) or await self._database.query(facts.get, _FIRST)
+        if known is None:  # a shop that is switched off every night makes up for its first run too
+            known = self._since.isoformat()
+            await self._database.run(facts.put, _FIRST, known)
+        self._since = datetime.fromisoformat(known)
 
     def _due(self, since: datetime) -> datetime:
         try:

@@ -306,6 +306,15 @@ async def test_a_run_that_was_missed_is_made_at_the_start(shop, hq):
     assert len(hq.rows()) == 1
 
 
+async def test_a_shop_that_is_off_at_night_sends_its_first_batch_too(shop, hq):
+    shop.time.now = local(shop, 20, 12)
+    await shop.record()
+    await until(shop, local(shop, 20, 18), shop.sender())
+    shop.time.now = local(shop, 21, 8)
+    await until(shop, local(shop, 21, 9), shop.sender())
+    assert len(hq.rows()) == 1
+
+
 async def test_a_clock_that_is_set_back_does_not_silence_it(shop, hq):
     shop.time.now = local(shop, 20, 12).replace(year=2036)
     await shop.sync.send_all()
