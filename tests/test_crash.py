@@ -59,10 +59,10 @@ class Shop:
         self.process.kill()
         self.process.wait(10)
 
-    def send(self, count: int) -> None:
+    def send(self, numbers: range) -> None:
         """Each picture until it is accepted; a till does not know whether the server died before or after it was."""
-        end = time.monotonic() + PATIENCE_S
-        for n in range(count):
+        for n in numbers:
+            end = time.monotonic() + PATIENCE_S
             while time.monotonic() < end and not self.closed.is_set():
                 try:
                     r = httpx.post(
@@ -80,9 +80,10 @@ class Shop:
 
 
 def killed(shop: Shop, count: int, kills: int, chance: random.Random) -> None:
-    sending = threading.Thread(target=shop.send, args=(count,))
+    tills = [threading.Thread(target=shop.send, args=(range(first, count, 4),)) for first in range(4)]
     shop.start()
-    sending.start()
+    for till in tills:
+        till.start()
     try:
         for _ in range(kills):
             if chance.random() < 0.2:
@@ -92,14 +93,16 @@ def killed(shop: Shop, count: int, kills: int, chance: random.Random) -> None:
                 time.sleep(chance.uniform(0.0, 0.8))
             shop.kill()
             shop.start()
-        sending.join(PATIENCE_S)
+        for till in tills:
+            till.join(PATIENCE_S)
         assert len(shop.ids) == count
         shop.until_ready()
         all_is_well(shop, count)
     finally:
         shop.closed.set()
         shop.kill()
-        sending.join(PATIENCE_S)
+        for till in tills:
+            till.join(PATIENCE_S)
 
 
 def all_is_well(shop: Shop, count: int) -> None:
