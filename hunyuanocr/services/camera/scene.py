@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,6 +62,8 @@ class Change:
 
 def scene_of(grey: NDArray[np.uint8], width: int, height: int) -> Scene:
     """From a grey picture, uint8 [h, w], of an original of this size."""
+    import cv2  # noqa: PLC0415 -- heavy: an API without cameras does without it
+
     fine = cv2.GaussianBlur(grey, (0, 0), _FINE)
     coarse = cv2.blur(grey, (_COARSE, _COARSE))
     strokes: NDArray[np.int8] = np.asarray(cv2.subtract(fine, coarse, dtype=cv2.CV_8S), np.int8)
@@ -74,6 +75,8 @@ def change(before: Scene, now: Scene) -> Change:
     """What is different now. All of it, when the frames differ in size."""
     if before.strokes.shape != now.strokes.shape or (before.width, before.height) != (now.width, now.height):
         return everything(now)
+    import cv2  # noqa: PLC0415 -- heavy: an API without cameras does without it
+
     a, b = (scene.strokes.astype(np.float32) for scene in (before, now))
     difference = b - _gain(a, b) * a
     power = cv2.boxFilter(difference * difference, -1, (_SQUARE, _SQUARE))[::2, ::2]
@@ -87,6 +90,8 @@ def change(before: Scene, now: Scene) -> Change:
 
 def _relit(a: NDArray[np.float32], b: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where light has changed otherwise than a lamp or the exposure changes it: another sheet, a hand."""
+    import cv2  # noqa: PLC0415 -- heavy: an API without cameras does without it
+
     gain = min(max(float(b.mean()) / max(float(a.mean()), 1.0), 1 / _EXPOSURE), _EXPOSURE)
     changed = (np.abs(b - gain * a) > _RELIT).astype(np.uint8)
     return np.asarray(cv2.resize(changed, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST), np.bool_)
