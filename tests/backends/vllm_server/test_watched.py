@@ -127,6 +127,7 @@ def kills(served: Appliance, times: int) -> None:
                 print(f"{name} killed: back after {seconds:.1f} s; {dict(seen)}")  # noqa: T201 -- shown by -rA
                 assert seen["result"]
 
+    before = len(served.printed)  # the documents' test may have had an answer cut off, which is logged in full
     asyncio.run(all_of_them())
     ours = engines(served.process.pid)
     assert len(ours) >= 3
@@ -135,7 +136,7 @@ def kills(served: Appliance, times: int) -> None:
     served.stop(signal.SIGKILL)
     assert all_gone(ours)
     assert not homes & set(_homes())
-    assert "Traceback" not in "".join(served.printed)
+    assert "Traceback" not in "".join(served.printed[before:])
 
 
 def _homes() -> list[Path]:
