@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from api.errors import told_later, validation_errors
+from api.jsons import json_object
 from api.params import OcrRequest, Text
 from api.reading import FILE_KEYS, decode_base64
 from api.schemas import OcrAnswer
@@ -20,6 +21,7 @@ from hunyuanocr.errors import BadRequest, EmptyInput, HunyuanOcrError, ImageTooL
 from hunyuanocr.services.camera import Answer, Failed, Frame, Partial, Reply, Skipped
 from hunyuanocr.services.camera.messages import FrameId
 
+_FORM = 'Send {"frame_id": 1, "timestamp": 0.0, "image": "<base64>"}.'
 _HEADER_BYTES = 4
 _LONGEST_HEADER = 64 * 1024
 ASKING = frozenset(["instruction", "prompt", "task", "fields", "schema", "language", "evidence"])
@@ -71,7 +73,7 @@ def options_of(values: Mapping[str, Any]) -> CameraOptions:
 def unpacked(message: str | bytes) -> dict[str, Any]:
     """A message as an object; the picture of a binary one is in `image`, as bytes. Raises BadRequest."""
     if isinstance(message, str):
-        return _object(message)
+        return json_object(message, "message", _FORM)
     length = int.from_bytes(message[:_HEADER_BYTES], "big")
     end = _HEADER_BYTES + length
     if len(message) < end or length > _LONGEST_HEADER:
@@ -79,21 +81,7 @@ def unpacked(message: str | bytes) -> dict[str, Any]:
             "The binary message does not begin with a header.",
             hint="Send 4 bytes (big-endian) with the length of a JSON header, the header, and the picture.",
         )
-    return _object(message[_HEADER_BYTES:end]) | {"image": message[end:]}
-
-
-def _object(text: str | bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as e:
-        raise BadRequest("The message is not JSON.", hint='Send {"frame_id": 1, "timestamp": 0.0, "image": "<base64>"}.') from e
-    if not isinstance(values, dict):
-        raise BadRequest("The message is JSON, but not an object.", hint='Send {"frame_id": …, "timestamp": …, "image": …}.')
-    return values
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    return json_object(message[_HEADER_BYTES:end], "message", _FORM) | {"image": message[end:]}
 
 
 def kind_of(values: Mapping[str, Any]) -> Sent:

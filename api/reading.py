@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.types import Message
 
+from api.jsons import json_object
 from api.multipart import Part, read_parts
 from api.params import OcrRequest
-from hunyuanocr.errors import BadRequest, EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
+from hunyuanocr.errors import EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=OcrRequest)
@@ -28,6 +28,7 @@ _DRAIN = 128 * 1024 * 1024  # read and thrown away, so that a client that sends 
 _DRAIN_S = 10.0
 _DATA_URI = re.compile(r"data:[^,]{0,200},", re.ASCII)
 _WHITE = str.maketrans("", "", " \t\r\n")
+_FORM = 'Send {"image": "<base64>", "instruction": "…"}, in UTF-8.'
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ async def read_json(request: Request, max_bytes: int, form: type[M]) -> M:
 
 
 def _parsed(body: bytes, form: type[M]) -> M:
-    return valid(form, _object(body))
+    return valid(form, json_object(body, "body", _FORM))
 
 
 def limited(request: Request, limit: int) -> Request:
@@ -127,18 +128,8 @@ def form_values(parts: Iterable[Part]) -> dict[str, Any]:
     return values
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError) as e:
-        raise BadRequest("The body is not JSON.", hint="Send an object in UTF-8, with base64 in 'image'.") from e
-    if not isinstance(values, dict):
-        raise BadRequest("The body is JSON, but not an object.", hint='Send {"image": "<base64>", "instruction": "…"}.')
-    return values
-
-
 def _from_json(body: bytes, form: type[R]) -> Upload[R]:
-    values = _object(body)
+    values = json_object(body, "body", _FORM)
     pictures = [picture for key in FILE_KEYS if (picture := values.pop(key, None)) not in (None, "")]
     if len(pictures) > 1:
         raise TooManyFiles(f"{len(pictures)} pictures came with one request.")
@@ -148,10 +139,6 @@ def _from_json(body: bytes, form: type[R]) -> Upload[R]:
     if not isinstance(pictures[0], str):
         raise InvalidBase64("The picture is not a string.")
     return Upload(decode_base64(pictures[0]), wanted)
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def valid(form: type[M], values: dict[str, Any]) -> M:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from hunyuanocr.backends.base import Backend, Health
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError, QueueFull, ReaderFailed, ReaderUnavailable, TaskNotSupported
+from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
 from hunyuanocr.images import open_all
 from hunyuanocr.pipeline.admission import Admission
 from hunyuanocr.pipeline.cache import Cache, Key, key_of
@@ -26,13 +26,12 @@ from hunyuanocr.pipeline.compose import compose
 from hunyuanocr.pipeline.evidence import Testimony, beside, testify, unproved, wanted
 from hunyuanocr.pipeline.reading import read
 from hunyuanocr.pipeline.requests import Deadline, Request, Timing
-from hunyuanocr.pipeline.serving import Serving, serving
+from hunyuanocr.pipeline.serving import Gate, Serving, serving
 from hunyuanocr.types import Reading, Result, Task, TaskKind, TextDelta
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_SWAP_S = 10.0  # told to those whom a swap of models turns away
 _GRACE_S = 5.0  # for readings that run while the pipeline closes
 
 
@@ -50,9 +49,7 @@ class Pipeline:
         self._serving = Serving(backend, witness, settings, why)
         self._state = Health(False, "The reader has not been started.")
         self._loading = asyncio.Lock()
-        self._open = asyncio.Event()  # not set while a reader is exchanged and there is room for one only
-        self._open.set()
-        self._outside = 0  # requests that wait for that
+        self._gate = Gate(limits.queue)
         # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
         self._threads = ThreadPoolExecutor(self.readings + 1, thread_name_prefix="pipeline")
 
@@ -120,13 +117,10 @@ class Pipeline:
                 await old.drained()
                 await old.close()
                 return
-            self._open.clear()
-            try:
+            async with self._gate.shut():
                 await old.drained()
                 await old.close()
                 await self._start_or_go_back(new, old.settings)
-            finally:
-                self._open.set()
 
     async def _start_or_go_back(self, new: Serving, before: Settings) -> None:
         try:
@@ -147,7 +141,6 @@ class Pipeline:
     async def close(self) -> None:
         """Refuse what waits, let what runs end within five seconds, give everything back. May be called twice."""
         self._state = Health(False, "The reader is shutting down.")
-        self._open.set()
         await self.admission.close(_GRACE_S)
         await self._serving.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -233,14 +226,7 @@ class Pipeline:
 
         Between the look at who serves and the entry nothing else runs, so that a reader that goes sees who is still coming.
         """
-        if not self._open.is_set():
-            if self._outside >= self.settings.pipeline.queue:
-                raise QueueFull("Another model is being loaded, and the queue is full.", retry_after=_SWAP_S)
-            self._outside += 1
-            try:
-                await deadline.within(self._open.wait())
-            finally:
-                self._outside -= 1
+        if await self._gate.passed(deadline):
             self._refuse(task)
         reader = self._serving
         await stack.enter_async_context(reader.admission.slot(deadline))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from hunyuanocr.backends import create_backend, create_witness
 from hunyuanocr.backends.base import Backend, BackendName
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import ConfigError
+from hunyuanocr.errors import ConfigError, QueueFull
 from hunyuanocr.pipeline.admission import Admission
 from hunyuanocr.pipeline.breaker import Breaker
+from hunyuanocr.pipeline.requests import Deadline
 
 log = logging.getLogger(__name__)
 
 _VLLM_READINGS = 8  # at a time; that server batches them
 _LOOK_S = 0.05  # at whether the last request has left
+_LOAD_S = 10.0  # told to those whom a swap of models turns away
 
 
 class Serving:
@@ -57,6 +61,39 @@ class Serving:
         for reader in (self.backend, self.witness):
             if reader is not None:
                 await reader.close()
+
+
+class Gate:
+    """Open, but while a reader is exchanged and there is memory for one only; at most `places` wait before it."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._waiting = 0
+        self._open = asyncio.Event()
+        self._open.set()
+
+    @asynccontextmanager
+    async def shut(self) -> AsyncIterator[None]:
+        """Let nobody in while the block runs."""
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    async def passed(self, deadline: Deadline) -> bool:
+        """Come in; True where it had to be waited for. Raises QueueFull and DeadlineExceeded."""
+        if self._open.is_set():
+            return False
+        if self._waiting >= self._places:
+            raise QueueFull("Another model is being loaded, and the queue is full.", retry_after=_LOAD_S)
+        self._waiting += 1
+        try:
+            while not self._open.is_set():  # it may be shut again before this one gets its turn
+                await deadline.within(self._open.wait())
+        finally:
+            self._waiting -= 1
+        return True
 
 
 def serving(settings: Settings) -> Serving:
