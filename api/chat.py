@@ -15,11 +15,15 @@ from api.reading import decode_base64
 from api.schemas import UsageAnswer, fields_of
 from hunyuanocr.errors import EmptyInput, InvalidValue, RemotePicture
 from hunyuanocr.instructions import understand
-from hunyuanocr.types import Result, Task, TaskKind
+from hunyuanocr.types import Result, Task, TaskKind, Usage
 
 _MOST_MESSAGES = 200
 _MOST_PARTS = 100
+_NOTHING = Usage()
 _ADDRESS = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]{0,20}://")
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_SEND_ONE = "This is a reader of pictures. Send a picture together with what you want of it."
+_SEND_ONE_ZH = "这里是图片阅读服务。请把图片和您的要求一起发来。"
 LIVE = frozenset({TaskKind.READ, TaskKind.FREE, TaskKind.TRANSLATE, TaskKind.SUBTITLES, TaskKind.PARSE, TaskKind.TABLE})
 
 
@@ -150,6 +154,16 @@ def understood(wanted: ChatRequest) -> Asked:
     return Asked(tuple(map(_decoded, pictures)), words, replace(task, max_tokens=min(bounds, default=None)))
 
 
+def words_without_picture(wanted: ChatRequest) -> str | None:
+    """The reply to a conversation without any picture, in its language; None where there is one, or where JSON is wanted.
+
+    Programs send such words to see whether somebody answers (Dify's and LangChain's connection tests), and want a message.
+    """
+    if wanted.json_wanted or wanted.n not in (None, 1) or wanted.tools or any(message.pictures() for message in wanted.messages):
+        return None
+    return _SEND_ONE_ZH if _CHINESE.search(_instruction(wanted.messages)) else _SEND_ONE
+
+
 def _instruction(messages: Sequence[Message]) -> str:
     latest = next((m.words() for m in reversed(messages) if m.role == "user"), "")
     return latest or next((words for m in messages if m.role in ("system", "developer") and (words := m.words())), "")
@@ -214,10 +228,16 @@ class ChatAnswer(BaseModel):
 
 def answer(result: Result, created: int, *, as_json: bool) -> ChatAnswer:
     """The whole answer at once."""
-    choice = Choice(message=ChatMessage(content=content_of(result, as_json=as_json)), finish_reason=_finish(result))
-    return ChatAnswer(
-        id=f"chatcmpl-{result.id}", created=created, model=result.model, choices=[choice], usage=UsageAnswer.of(result.usage)
-    )
+    words = content_of(result, as_json=as_json)
+    return spoken(words, result.id, created, result.model, usage=result.usage, finish=_finish(result))
+
+
+def spoken(
+    words: str, id: str, created: int, model: str, *, usage: Usage = _NOTHING, finish: Literal["stop", "length"] = "stop"
+) -> ChatAnswer:
+    """A completion of these words."""
+    choice = Choice(message=ChatMessage(content=words), finish_reason=finish)
+    return ChatAnswer(id=f"chatcmpl-{id}", created=created, model=model, choices=[choice], usage=UsageAnswer.of(usage))
 
 
 @dataclass
@@ -241,12 +261,15 @@ class Chunks:
 
     def end(self, result: Result) -> Iterator[dict[str, Any]]:
         """What has not been told yet, how it ended, what it took."""
-        content = content_of(result, as_json=self.as_json)
+        return self.ended(content_of(result, as_json=self.as_json), result.usage, _finish(result))
+
+    def ended(self, content: str, usage: Usage = _NOTHING, finish: str = "stop") -> Iterator[dict[str, Any]]:
+        """The same for a whole answer in words."""
         if content.startswith(self.told) and len(content) > len(self.told):
             yield self._chunk({"content": content[len(self.told) :]})
-        yield self._chunk({}, _finish(result))
+        yield self._chunk({}, finish)
         if self.with_usage:
-            yield self._frame([]) | {"usage": UsageAnswer.of(result.usage).model_dump()}
+            yield self._frame([]) | {"usage": UsageAnswer.of(usage).model_dump()}
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         if not self.begun:

@@ -13,12 +13,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from api import sse
-from api.chat import LIVE, Asked, ChatAnswer, ChatRequest, Chunks, answer, understood
+from api.chat import LIVE, ChatAnswer, ChatRequest, Chunks, answer, spoken, understood, words_without_picture
 from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_connected
 from api.errors import OPENAI_PATH, openai_error, status_of, told_later
 from api.params import device_of
 from api.reading import read_json
 from hunyuanocr.pipeline import Request as Reading
+from hunyuanocr.pipeline.requests import new_id
 from hunyuanocr.types import Result, TextDelta
 
 _PICTURE = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ…"}}
@@ -63,29 +64,42 @@ async def completions(
     Pictures and PDFs are data URIs in the latest message that has some; several are read as the pages of one document. The
     user's words say what is wanted, as in `/v1/ocr`. The answer's content is the text, or JSON where fields are asked for. With
     `response_format` json_schema the fields are the schema's properties, and the content fits the schema. Decoding is greedy
-    whatever `temperature` says. A reader that is no language model counts no tokens.
+    whatever `temperature` says. A reader that is no language model counts no tokens. Words without any picture, as programs send
+    them to try the connection, are answered by a sentence that asks for one.
     """
     wanted = await read_json(request, settings.images.max_bytes, ChatRequest)
+    created, model = int(time.time()), pipeline.backend.model
+    if (words := words_without_picture(wanted)) is not None:
+        return await _say(words, wanted, created, model)
     asked = await asyncio.to_thread(understood, wanted)
     reading = Reading(asked.pictures[0], asked.task, owner=owner, more=asked.pictures[1:])
     record = partial(
         services.recorder.record, owner=owner, source="chat", instruction=asked.instruction, device=device_of(request),
         image=asked.pictures[0],
     )  # fmt: skip
-    created = int(time.time())
     if wanted.stream:
-        chunks = _chunks(wanted, asked, reading.id, created, pipeline.backend.model)
+        chunks = _chunks(wanted, reading.id, created, model, live=asked.task.kind in LIVE and not wanted.json_wanted)
         parts = pipeline.stream(reading)
         return await sse.begun(_events(parts if chunks.live else _whole(parts), record, chunks, request.state.request_id))
     result = await record(await while_connected(request, pipeline.run(reading)))
     return Response(answer(result, created, as_json=wanted.json_wanted).model_dump_json(), media_type="application/json")
 
 
-def _chunks(wanted: ChatRequest, asked: Asked, id: str, created: int, model: str) -> Chunks:
-    return Chunks(
-        f"chatcmpl-{id}", created, model, live=asked.task.kind in LIVE and not wanted.json_wanted,
-        as_json=wanted.json_wanted, with_usage=wanted.usage_wanted,
-    )  # fmt: skip
+def _chunks(wanted: ChatRequest, id: str, created: int, model: str, *, live: bool = False) -> Chunks:
+    return Chunks(f"chatcmpl-{id}", created, model, live=live, as_json=wanted.json_wanted, with_usage=wanted.usage_wanted)
+
+
+async def _say(words: str, wanted: ChatRequest, created: int, model: str) -> Response:
+    """An answer that no reader is needed for."""
+    id = new_id()
+    if not wanted.stream:
+        return Response(spoken(words, id, created, model).model_dump_json(), media_type="application/json")
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        for chunk in (*_chunks(wanted, id, created, model).ended(words), "[DONE]"):
+            yield sse.event(chunk)
+
+    return await sse.begun(events())
 
 
 async def _whole(parts: AsyncGenerator[TextDelta | Result, None]) -> AsyncGenerator[Result, None]:

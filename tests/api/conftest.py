@@ -86,3 +86,15 @@ def wait_ready(base: str) -> None:
         if "did not start" in r.json()["detail"]:
             raise RuntimeError(r.json()["detail"])
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[str]:
+    """The CPU reader behind the door."""
+    from hunyuanocr.backends import create_backend
+
+    settings = Settings(backend="ppocr")
+    backend, _ = create_backend(settings)
+    with served(create_app(settings, Pipeline(backend, settings))) as base:
+        wait_ready(base)
+        yield base

@@ -99,6 +99,17 @@ def test_a_question_is_answered_in_words(client, reader):
     assert reader.asked.max_tokens == 50
 
 
+@pytest.mark.parametrize(("words", "said"), [("ping", "Send a picture"), ("你好", "请把图片")])
+def test_words_without_a_picture_are_answered_by_words(client, reader, words, said):
+    answer = ask(client, {"role": "user", "content": words}, max_tokens=5)
+    assert said in answer.choices[0].message.content
+    assert (answer.choices[0].finish_reason, answer.usage.total_tokens) == ("stop", 0)
+    chunks = list(ask(client, user(words), stream=True))
+    assert said in "".join(c.choices[0].delta.content or "" for c in chunks)
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert reader.asked is None
+
+
 def test_text_that_was_cut_off_says_length(client, reader):
     reader.finish = "length"
     assert ask(client, user("read", picture())).choices[0].finish_reason == "length"
@@ -194,8 +205,7 @@ def schema_of(schema: dict | None) -> dict:
 
 
 @pytest.mark.parametrize(("message", "more", "status", "code", "param"), [
-    (user("read"), {}, 400, "empty_input", None),
-    ({"role": "user", "content": "read"}, {}, 400, "empty_input", None),
+    (user("read"), {"response_format": {"type": "json_object"}}, 400, "empty_input", None),
     (user("read", b"no picture"), {}, 415, "unsupported_media_type", None),
     (user("read", b"\xff\xd8\xff broken"), {}, 400, "unreadable_image", None),
     ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://shop.example/a.jpg"}}]}, {}, 400,
@@ -272,19 +282,6 @@ def test_openapi_has_no_loose_references(house):
             yield from references(each)
 
     assert set(references(reference["paths"])) <= known
-
-
-@pytest.fixture(scope="module")
-def real():
-    """The CPU reader behind the door."""
-    from hunyuanocr.backends import create_backend
-    from hunyuanocr.config import Settings
-
-    settings = Settings(backend="ppocr")
-    backend, _ = create_backend(settings)
-    with served(create_app(settings, Pipeline(backend, settings))) as base:
-        wait_ready(base)
-        yield base
 
 
 def test_the_cpu_reader_serves_it_too(real):

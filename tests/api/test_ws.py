@@ -326,19 +326,6 @@ def test_a_request_without_a_socket_is_told_what_to_do(house):
         assert f"{word}" in described
 
 
-@pytest.fixture(scope="module")
-def real():
-    """The CPU reader behind the door."""
-    from hunyuanocr.backends import create_backend
-    from hunyuanocr.config import Settings
-
-    settings = Settings(backend="ppocr")
-    backend, _ = create_backend(settings)
-    with served(create_app(settings, Pipeline(backend, settings))) as base:
-        wait_ready(base)
-        yield base
-
-
 @pytest.mark.skipif(not SEED.exists(), reason="the clients are not in this checkout")
 def test_the_clients_of_the_shops_are_served(real, tmp_path):
     image = Image.new("RGB", (480, 300), "white")
