@@ -34,6 +34,9 @@ class ServerSettings(Group):
         8000, ge=0, le=65535, description="Port of the API alone, so that a firewall can tell staff from devices."
     )
     page: bool = Field(True, description="Serve the Gradio page; off saves about 75 MB of memory.")
+    grace_s: float = Field(
+        8.0, ge=0, le=600, description="Seconds that readings may take to end when the server is told to stop; new ones get 503."
+    )
 
 
 class ImageSettings(Group):
@@ -135,6 +138,12 @@ class StoreSettings(Group):
     image_days: float = Field(
         30.0, ge=0, description="Days after which a kept picture is deleted; 0 keeps it as long as its record."
     )
+    ephemeral: bool = Field(
+        False, description="Keep nothing: no records; a job's picture until it was read, its result until it was fetched."
+    )
+    ephemeral_minutes: float = Field(
+        15.0, gt=0, description="Minutes after which an ephemeral job's result is deleted even if nobody fetched it."
+    )
 
 
 class JobSettings(Group):
@@ -196,6 +205,16 @@ class SyncSettings(Group):
     ca_file: Path | None = Field(None, description="PEM file of the authority that signed HQ's certificate, if it is your own.")
 
 
+class LogSettings(Group):
+    """What is written down about the program's work: never a picture, a text or an instruction."""
+
+    format: Literal["text", "json"] = Field("text", description="Lines for people, or one JSON object a line for programs.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is told, from this level on.")
+    file: Path | None = Field(None, description="A file besides stderr, which journald or Docker keep; turned over by its size.")
+    file_mb: float = Field(10.0, gt=0, description="Megabytes after which the file is put aside and a new one begun.")
+    files: int = Field(5, ge=1, le=100, description="How many of those that were put aside are kept.")
+
+
 class Settings(BaseSettings):
     """Every setting of the appliance."""
 
@@ -223,6 +242,7 @@ class Settings(BaseSettings):
     sync: SyncSettings = SyncSettings()
     jobs: JobSettings = JobSettings()
     watch: WatchSettings = WatchSettings()
+    log: LogSettings = LogSettings()
 
     @property
     def database_url(self) -> str:
