@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 
 from api.schemas import ErrorAnswer
@@ -50,7 +50,7 @@ def status_of(error: e.HunyuanOcrError) -> int:
     return next(STATUS[c] for c in type(error).__mro__ if c in STATUS)
 
 
-def answer(request: Request, error: e.HunyuanOcrError, *, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
+def answer(request: HTTPConnection, error: e.HunyuanOcrError, *, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
     """The error as the client gets it; with Retry-After where waiting helps."""
     wait = getattr(error, "retry_after", None)
     headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
@@ -58,7 +58,7 @@ def answer(request: Request, error: e.HunyuanOcrError, *, errors: list[dict[str,
 
 
 def body(
-    request: Request, status: int, code: str, detail: str, hint: str, *,
+    request: HTTPConnection, status: int, code: str, detail: str, hint: str, *,
     headers: dict[str, str] | None = None, errors: list[dict[str, Any]] | None = None,
 ) -> JSONResponse:  # fmt: skip
     """The one form of every error body."""

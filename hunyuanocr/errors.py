@@ -155,6 +155,27 @@ class TooManyCameras(QueueFull):
     hint = "Close cameras that are not used, or raise 'camera.connections' in the settings."
 
 
+class TooManyRequests(QueueFull):
+    """More requests a minute than the settings allow one address or one key."""
+
+    code = "too_many_requests"
+    hint = "Wait as long as Retry-After says; whoever runs this machine can raise 'network.per_address' and 'network.per_key'."
+
+
+class TooManyFailures(TooManyRequests):
+    """Too many requests of one address came with a wrong key or with none."""
+
+    code = "too_many_failures"
+    hint = "Correct the key, wait as long as Retry-After says, and send it again."
+
+
+class UploadsFull(QueueFull):
+    """As many bytes of requests are in memory as the settings allow, in all or from one address."""
+
+    code = "uploads_full"
+    hint = "Wait a moment and send it again, fewer at a time; whoever runs this machine can raise 'network.uploads_mb'."
+
+
 class ReaderUnavailable(HunyuanOcrError):
     """The reader is loading, closed, or has failed so often that it is given a rest."""
 
@@ -220,6 +241,13 @@ class Forbidden(HunyuanOcrError):
 
     code = "forbidden"
     hint = "Ask on the machine itself, at 127.0.0.1."
+
+
+class AddressRefused(Forbidden):
+    """The settings let this address not in."""
+
+    code = "address_refused"
+    hint = "Whoever runs this machine names the addresses that may come in, in the setting 'network.allow'."
 
 
 class ModelBusy(HunyuanOcrError):
