@@ -12,18 +12,13 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.groups import Group, SecuritySettings
 
 BackendChoice = Literal["torch", "vllm", "ppocr", "auto"]
-
-
-class Group(BaseModel):
-    """A group of settings; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class ServerSettings(Group):
@@ -268,6 +263,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     server: ServerSettings = ServerSettings()
     network: NetworkSettings = NetworkSettings()
+    security: SecuritySettings = SecuritySettings()
     images: ImageSettings = ImageSettings()
     ppocr: PpocrSettings = PpocrSettings()
     torch: TorchSettings = TorchSettings()
