@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pypdfium2 as pdfium
 from numpy.typing import NDArray
+from pi_heif import HeifImageFile
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -24,7 +25,6 @@ from PIL import (
     TiffImagePlugin,
     WebPImagePlugin,
 )
-from pillow_heif import HeifImageFile
 
 from hunyuanocr.config import ImageSettings
 from hunyuanocr.errors import (
