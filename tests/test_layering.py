@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # lowest first; a room is a module or a package
-    {"hunyuanocr", "hunyuanocr.types", "hunyuanocr.errors", "hunyuanocr.groups", "hunyuanocr.config", "hunyuanocr.privacy"},
+    {
+        "hunyuanocr", "hunyuanocr.types", "hunyuanocr.errors", "hunyuanocr.groups", "hunyuanocr.config", "hunyuanocr.privacy",
+        "hunyuanocr.logs",
+    },
     {"hunyuanocr.quality", "hunyuanocr.phrases", "hunyuanocr.grammar"},
     {"hunyuanocr.images", "hunyuanocr.enhance", "hunyuanocr.fields", "hunyuanocr.output", "hunyuanocr.weights"},
     {"hunyuanocr.instructions"},
