@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from api import errors
 from api.life import life
 from api.middleware import RequestContext
-from api.routes import admin, batch, chat, docs, jobs, ocr, records, status, sync, ws
+from api.routes import admin, batch, chat, docs, jobs, metrics, ocr, records, status, sync, ws
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -37,7 +37,7 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None, services: S
     app.state.services = services or Services(settings, pipeline)
     errors.install(app)
     app.add_middleware(RequestContext)
-    for feature in (ocr, jobs, batch, chat, records, sync, status, ws, admin, docs):
+    for feature in (ocr, jobs, batch, chat, records, sync, status, metrics, ws, admin, docs):
         app.include_router(feature.router)
     docs.mount_assets(app)
     return app

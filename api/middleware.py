@@ -1,4 +1,4 @@
-"""Around every request: its id, its line in the log, and the last net under exceptions that nobody expected."""
+"""Around every request: its id, its line in the log, its count, and the last net under exceptions that nobody expected."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from api.errors import answer
-from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr import logs
+from hunyuanocr.errors import HunyuanOcrError, ReaderUnavailable
 from hunyuanocr.pipeline.requests import new_id
+from hunyuanocr.services.together import Services
 
 access = logging.getLogger("hunyuanocr.access")
 log = logging.getLogger(__name__)
 
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # what may be echoed into headers and logs
-_QUIET = {"/health", "/ready"}  # probes come every few seconds
+_QUIET = {"/health", "/ready", "/metrics"}  # probes come every few seconds
+_ALIVE = {"/health", "/metrics"}  # answered to the end
 
 
 class RequestContext:
@@ -30,12 +34,24 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         state: dict[str, Any] = scope.setdefault("state", {})
         given = Headers(scope=scope).get("x-request-id", "")
         state["request_id"] = given if _SANE.fullmatch(given) else new_id()
+        services: Services = scope["app"].state.services
+        with logs.about(state["request_id"]):
+            if scope["type"] == "http":
+                await self._answer(services, scope, receive, send)
+            elif services.draining:
+                refusal = answer(Request({**scope, "type": "http"}), _leaving())
+                await WebSocket(scope, receive, send).send_denial_response(refusal)
+            else:
+                await self.app(scope, receive, send)
+
+    async def _answer(self, services: Services, scope: Scope, receive: Receive, send: Send) -> None:
+        state, app = scope["state"], scope["app"]
         began = time.perf_counter()
         status = 0
 
@@ -47,22 +63,36 @@ class RequestContext:
             await send(message)
 
         try:
-            await self.app(scope, receive, stamped)
+            with services.metrics.in_flight():
+                if services.draining and scope["path"] not in _ALIVE:
+                    refusal = answer(Request(scope), _leaving())
+                    refusal.headers["Connection"] = "close"
+                    await refusal(scope, receive, stamped)
+                else:
+                    await self.app(scope, receive, stamped)
         except Exception as e:
             state["failure"] = e
             if status:  # the answer has begun: all that is left is to close the connection
                 raise
             await answer(Request(scope), HunyuanOcrError("Something broke inside."))(scope, receive, stamped)
         finally:
-            _write(scope, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            services.metrics.answered(scope["method"], getattr(scope.get("route"), "path", None), status, seconds)
+            _write(scope, status, seconds, page=scope["app"] is not app)
 
 
-def _write(scope: Scope, status: int, seconds: float) -> None:
+def _leaving() -> ReaderUnavailable:
+    return ReaderUnavailable("The appliance is shutting down.")
+
+
+def _write(scope: Scope, status: int, seconds: float, *, page: bool) -> None:
+    """`page`: answered by an app that is mounted; a browser asks it for a hundred things a minute."""
     failure = scope["state"].get("failure")
     if failure is not None:
         log.error("request %s failed", scope["state"]["request_id"], exc_info=failure)
-    level = logging.DEBUG if scope["path"] in _QUIET and status < 400 else logging.INFO
+    level = logging.DEBUG if (page or scope["path"] in _QUIET) and status < 400 else logging.INFO
+    path = scope["path"].encode("ascii", "backslashreplace").decode()
     access.log(
-        level, "%s %s %d %.0fms request=%s", scope["method"], scope["path"].encode("ascii", "backslashreplace").decode(),
-        status, 1000 * seconds, scope["state"]["request_id"],
+        level, "%s %s %d %.0fms request=%s", scope["method"], path, status, 1000 * seconds, scope["state"]["request_id"],
+        extra={"fields": {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1)}},
     )  # fmt: skip

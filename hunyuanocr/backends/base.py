@@ -24,10 +24,11 @@ class BackendName(StrEnum):
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the reader can answer now, and one plain sentence about it."""
+    """Whether the reader can answer now, and one plain sentence about it; `restarts` of an engine that is a process of its own."""
 
     ready: bool
     detail: str
+    restarts: int = 0
 
 
 class Backend(Protocol):

@@ -46,6 +46,7 @@ class Pipeline:
         self.settings = settings
         self.cache = Cache(limits.cache_mb, limits.cache_age_s)
         self.timings: deque[Timing] = deque(maxlen=256)
+        self.listeners: list[Callable[[Timing], None]] = []  # told of each request that has ended; must not raise
         self._serving = Serving(backend, witness, settings, why)
         self._state = Health(False, "The reader has not been started.")
         self._loading = asyncio.Lock()
@@ -251,9 +252,11 @@ class Pipeline:
                         if isinstance(part, Reading):
                             reading = part
                         else:
+                            timing.piece(part)
                             yield part
                 if reading is None:
                     raise ReaderFailed("The reader ended without a reading.")
+            timing.usage = reading.usage
             testimony = Testimony()
             if looking is not None and not reading.lines:  # one that gives lines needs no witness
                 with timing.stage("evidence"):
@@ -273,11 +276,9 @@ class Pipeline:
 
     def _note(self, timing: Timing) -> None:
         self.timings.append(timing)
-        stages = " ".join(f"{name}={1000 * seconds:.0f}ms" for name, seconds in timing.stages.items())
-        log.info(
-            "request %s task=%s outcome=%s pages=%d cached=%s %s",
-            timing.id, timing.task, timing.outcome, timing.pages, timing.cached, stages,
-        )  # fmt: skip
+        for tell in self.listeners:
+            tell(timing)
+        log.info("%s", timing, extra={"fields": timing.fields()})
 
 
 async def _started(new: Serving) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from hunyuanocr.errors import DeadlineExceeded
-from hunyuanocr.types import Task
+from hunyuanocr.types import Task, TextDelta, Usage
 
 T = TypeVar("T")
 _LEFT_S = 1.0  # seconds in which fields are found and the answer is made
@@ -68,6 +68,7 @@ class Timing:
     """Seconds of each stage of one request and how it ended: 'ok' or an error's code.
 
     The stages are `wait`, `decode`, `read`, `fields`; and `evidence`, for how much longer than the reading its proof took.
+    `first_s` is how long a reader that writes took until its first text, of the seconds of `read`.
     """
 
     id: str
@@ -75,17 +76,36 @@ class Timing:
     outcome: str = "cancelled"
     pages: int = 0
     cached: bool = False
+    usage: Usage = Usage()
+    first_s: float | None = None
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    _began: float = field(default_factory=time.perf_counter, repr=False)  # the stage that runs
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time what runs inside."""
-        began = time.perf_counter()
+        began = self._began = time.perf_counter()
         try:
             yield
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - began
+
+    def piece(self, part: object) -> None:
+        """Something has come within the stage `read`; the first text counts."""
+        if self.first_s is None and isinstance(part, TextDelta):
+            self.first_s = time.perf_counter() - self._began
+
+    def fields(self) -> dict[str, object]:
+        """For logs that programs read."""
+        stages = {f"{name}_ms": round(1000 * seconds) for name, seconds in self.stages.items()}
+        about = {"reading": self.id, "task": self.task, "outcome": self.outcome, "pages": self.pages, "cached": self.cached}
+        return about | stages
+
+    def __str__(self) -> str:
+        """One line for a log."""
+        stages = "".join(f" {name}={1000 * seconds:.0f}ms" for name, seconds in self.stages.items())
+        return f"request {self.id} task={self.task} outcome={self.outcome} pages={self.pages} cached={self.cached}{stages}"
 
     @property
     def elapsed_ms(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
@@ -13,6 +14,7 @@ from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.background import Background
 from hunyuanocr.services.camera import Cameras
 from hunyuanocr.services.jobs import Desk, Hands
+from hunyuanocr.services.metrics import Metrics
 from hunyuanocr.services.recording import Recorder, wall_clock
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.services.sync import Sync
@@ -33,6 +35,8 @@ class Services:
     """
 
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.data = settings.data
         self.database = Database(settings.database_url) if settings.store.enabled else None
         self.recorder = Recorder(self.database, settings)
         self.background = Background(pipeline)
@@ -43,6 +47,11 @@ class Services:
             check(settings.watch)
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
+        self.job_counts: Mapping[str, int] = {}
+        self.webhook_counts: Mapping[str, int] = {}
+        self.draining = False
+        self.metrics = Metrics(self)
+        pipeline.listeners.append(self.metrics.note)
 
     @property
     def store(self) -> Database:
@@ -66,6 +75,7 @@ class Services:
         if self._desk is not None:
             hands = Hands(self._desk, self.recorder, self.background, self._settings)
             webhooks = Webhooks(self._desk, self._settings.jobs, hands.worker, wire.job)
+            self.job_counts, self.webhook_counts = hands.counts, webhooks.counts
             self._tasks += [asyncio.create_task(hands.run()), asyncio.create_task(webhooks.run())]
         if self.database is not None:
             retention = Retention(self.database, self.recorder, self._settings, clock=wall_clock)

@@ -159,6 +159,12 @@ def waiting(session: Connection) -> int:
     return session.scalar(select(func.count()).where(jobs.c.status == "queued")) or 0
 
 
+def by_status(session: Connection) -> dict[str, int]:
+    """How many jobs there are in each state, of all owners."""
+    found = session.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
+    return dict.fromkeys((*OPEN, *OVER), 0) | {str(status): int(count) for status, count in found}
+
+
 def upcoming(session: Connection) -> int | None:
     """How often the next job was begun already; None when no job is queued."""
     fewest: int | None = session.scalar(select(func.min(jobs.c.attempts)).where(jobs.c.status == "queued"))

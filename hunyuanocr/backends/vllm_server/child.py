@@ -52,6 +52,7 @@ class Child:
         self._watching: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._early = 0  # engines in a row that ended early
+        self._ended = 0  # engines, all in all
         self._answered = math.inf  # when the present one did first
         self._changed = asyncio.Condition()
         self.ready = False
@@ -80,11 +81,12 @@ class Child:
     async def health(self) -> Health:
         """Ready while the engine answers."""
         if self.ready:
-            return Health(True, "ready")
+            return Health(True, "ready", self._ended)
         if self._early >= _LOOP:
             often = f"{self._early} times in a row soon after its start"
-            return Health(False, f"vLLM has ended {often}; its last words: {self._said}")
-        return Health(False, "vLLM is starting." if self._early == 0 else "vLLM has ended and is being started again.")
+            return Health(False, f"vLLM has ended {often}; its last words: {self._said}", self._ended)
+        said = "vLLM is starting." if self._early == 0 else "vLLM has ended and is being started again."
+        return Health(False, said, self._ended)
 
     async def close(self) -> None:
         """End the engine and all of its processes."""
@@ -108,6 +110,7 @@ class Child:
                 log.exception("vLLM could not be watched.")
                 self._said = f"{type(e).__name__}: {e}"
             self._early = 0 if time.monotonic() - self._answered > _SETTLED_S else self._early + 1
+            self._ended += 1
             await self._set(ready=False)
             pause = _PAUSES_S[min(self._early, len(_PAUSES_S) - 1)]
             log.error("vLLM has ended (%s). It is started again in %g s.", self._said, pause)

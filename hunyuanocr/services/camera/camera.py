@@ -43,6 +43,7 @@ class Cameras:
         self.sessions = Sessions(settings.camera, clock)
         self.looks = Turns(_LOOKERS)
         self.reads = Turns(pipeline.readings + _AHEAD)
+        self.counts = {"read": 0, "unchanged": 0, "skipped": 0, "failed": 0}  # frames that were answered
         self._threads = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="camera")
 
     def open(self, owner: str, session: str | None, tell: Callable[[Reply], None], device: str | None = None) -> Camera:
@@ -50,7 +51,13 @@ class Cameras:
         if self.sessions.open >= self.settings.connections:
             raise TooManyCameras(f"{self.sessions.open} cameras are connected.", retry_after=self.settings.keep_s)
         self.reads.places = self.pipeline.readings + _AHEAD  # another model may read more at a time
-        return Camera(self, self.sessions.enter(owner, session), tell, device)
+
+        def counted(reply: Reply) -> None:
+            if not isinstance(reply, Partial):
+                self.counts[_kind(reply)] += 1
+            tell(reply)
+
+        return Camera(self, self.sessions.enter(owner, session), counted, device)
 
     async def thread(self, work: Callable[[], T]) -> T:
         """Blocking work beside the event loop."""
@@ -202,6 +209,12 @@ class Camera:
                     return part
                 self._tell(Partial(seen.frame.id, part.text))
         raise ReaderFailed("The reader ended without an answer.")
+
+
+def _kind(reply: Answer | Skipped | Failed) -> str:
+    if isinstance(reply, Answer):
+        return "unchanged" if reply.unchanged else "read"
+    return "skipped" if isinstance(reply, Skipped) else "failed"
 
 
 def _told(error: Exception) -> HunyuanOcrError:
