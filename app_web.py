@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(_parser().parse_args(argv))
         _log()
+        _check_tls(settings)
         reader, why = create_backend(settings)  # before a port is open: what is missing is told at once
         _allow_connections()
         with _listening(settings) as (page_socket, api_socket):
@@ -68,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--vram-gb", type=float, help="memory in GB for weights, cache and work of the model (8)")
     add("--dtype", choices=_DTYPES, help="number format of the model (auto: float16 on a GPU)")
     add("--vllm-url", help="address of a vLLM server that runs already, for --backend vllm")
+    add("--tls-cert", type=Path, help="PEM file of a certificate: page and API are served over HTTPS")
+    add("--tls-key", type=Path, help="PEM file of its key")
     add("--no-page", action="store_true", help="the API alone on both ports; saves memory")
     add("--config", type=Path, help="TOML file with settings")
     return parser
@@ -81,6 +84,7 @@ def _settings(flags: argparse.Namespace) -> Settings:
         "server": {"host": flags.host, "port": flags.port, "api_port": flags.api_port, "page": False if flags.no_page else None},
         "torch": {"vram_gb": flags.vram_gb, "dtype": flags.dtype},
         "vllm": {"url": flags.vllm_url},
+        "network": {"tls_cert": flags.tls_cert, "tls_key": flags.tls_key},
     }
     given: dict[str, Any] = {name: getattr(flags, name) for name in ("model_path", "device", "backend")}
     given |= {group: {name: v for name, v in values.items() if v is not None} for group, values in groups.items()}
@@ -88,6 +92,12 @@ def _settings(flags: argparse.Namespace) -> Settings:
     if settings.server.port == settings.server.api_port != 0:
         raise ConfigError("The page and the API alone cannot share a port.", hint="Give --port and --api-port different numbers.")
     return settings
+
+
+def _check_tls(settings: Settings) -> None:
+    from api.serving import check_tls  # noqa: PLC0415 -- settings are read before the API is loaded
+
+    check_tls(settings.network)
 
 
 def _log() -> None:
@@ -135,12 +145,14 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
 def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastAPI]:
     """Two apps around one pipeline. The first app starts and closes it; the other has no life."""
     from api.app import create_app  # noqa: PLC0415
+    from api.network import Network  # noqa: PLC0415
     from hunyuanocr.pipeline import Pipeline  # noqa: PLC0415
     from hunyuanocr.services.together import Services  # noqa: PLC0415
 
     pipeline = Pipeline(reader, settings, create_witness(settings, reader), why)
     services = Services(settings, pipeline)
-    apps = create_app(settings, pipeline, services), create_app(settings, pipeline, services)
+    network = Network(settings)
+    apps = create_app(settings, pipeline, services, network), create_app(settings, pipeline, services, network)
     if settings.server.page:
         from web.page import mount_page  # noqa: PLC0415 -- Gradio is heavy: not without a page
 
@@ -151,12 +163,13 @@ def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastA
 def _announce(settings: Settings, why: str, page: socket.socket, api: socket.socket) -> None:
     """Which reader serves and why, and where to open the page."""
     _out.print(why, markup=False)
+    scheme = "http" if settings.network.tls_cert is None else "https"
     hosts = [settings.server.host]
     if hosts[0] in ("0.0.0.0", "::", ""):  # noqa: S104 -- compared, not bound
         hosts = [*_lan_addresses(), "127.0.0.1"]
     for what, listener in (("Page and API" if settings.server.page else "API", page), ("API alone", api)):
         port = listener.getsockname()[1]
-        places = "  ".join(f"http://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts)
+        places = "  ".join(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts)
         _out.print(f"{what + ':':<14}{places}", markup=False)
 
 
@@ -182,11 +195,11 @@ class _Server(uvicorn.Server):
 
 
 def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
-    from api.serving import websocket_options  # noqa: PLC0415
+    from api.serving import server_options  # noqa: PLC0415
 
     return _Server(uvicorn.Config(
-        app, lifespan=lifespan, access_log=False, log_level="warning", log_config=None, server_header=False,
-        timeout_graceful_shutdown=_GRACE_S, **websocket_options(app.state.settings),
+        app, lifespan=lifespan, access_log=False, log_level="warning", log_config=None,
+        timeout_graceful_shutdown=_GRACE_S, **server_options(app.state.settings),
     ))  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from api import errors
 from api.life import life
 from api.middleware import RequestContext
+from api.network import ClientAddress, Network, guard_inside, guard_outside
 from api.routes import admin, batch, chat, docs, jobs, metrics, ocr, records, status, sync, ws
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
@@ -20,10 +21,13 @@ log = logging.getLogger(__name__)
 _ABOUT = "A photo and an instruction in, structured JSON with evidence out, on this machine."
 
 
-def create_app(settings: Settings, pipeline: Pipeline | None = None, services: Services | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, pipeline: Pipeline | None = None, services: Services | None = None, network: Network | None = None
+) -> FastAPI:
     """The API around `pipeline`, or around one made for the settings' backend. Its life is the app's: started and closed with it.
 
-    So is the life of `services`, what runs beside the requests; two apps of one process are given the same.
+    So is the life of `services`, what runs beside the requests; two apps of one process are given the same, and the same
+    `network`, which counts what comes in.
     Raises ConfigError and MissingDependency when no reader or no store can be made of the settings.
     """
     if pipeline is None:
@@ -35,8 +39,12 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None, services: S
     app = FastAPI(title="HunyuanOCR", version=__version__, description=_ABOUT, lifespan=life, docs_url=None, redoc_url=None)
     app.state.settings, app.state.pipeline = settings, pipeline
     app.state.services = services or Services(settings, pipeline)
+    network = app.state.network = network or Network(settings)
     errors.install(app)
+    guard_inside(app, network)  # each is put around those before it: the last one is the first to see a request
+    guard_outside(app, network)
     app.add_middleware(RequestContext)
+    app.add_middleware(ClientAddress, network=network)
     for feature in (ocr, jobs, batch, chat, records, sync, status, metrics, ws, admin, docs):
         app.include_router(feature.router)
     docs.mount_assets(app)

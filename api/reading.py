@@ -94,6 +94,7 @@ def limited(request: Request, limit: int) -> Request:
 
 async def _drain(request: Request, message: Message) -> None:
     """Throw the rest of a body away, within bounds; most clients listen only after they have sent everything."""
+    request.state.discarding = True  # what is thrown away is not counted as held
     seen = 0
     try:
         async with asyncio.timeout(_DRAIN_S):

@@ -1,27 +1,64 @@
-"""How uvicorn is to carry WebSockets: one place for the program, its tests and its benches."""
+"""How uvicorn is to carry the app: one place for the program, its tests and its benches."""
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
-from hunyuanocr.config import Settings
+from api.network.patience import PatientHttp, PatientSocket
+from hunyuanocr.config import NetworkSettings, Settings
+from hunyuanocr.errors import ConfigError
 
 _BESIDE = 1024 * 1024  # bytes of a message beside its picture
 
 
-def websocket_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments of `uvicorn.Config`.
+def server_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of `uvicorn.Config`, for an app of `create_app`.
 
-    `websockets-sansio` unmasks with the C code of the package `websockets`, has no task of its own for a connection, and stops
+    Headers of proxies are looked at by `api.network`, not by uvicorn, which believes everybody on this machine.
+    """
+    network = settings.network
+    return _websockets(settings) | {
+        "http": PatientHttp,
+        "proxy_headers": False,
+        "server_header": False,
+        "ssl_certfile": network.tls_cert,
+        "ssl_keyfile": network.tls_key,
+    }
+
+
+def _websockets(settings: Settings) -> dict[str, Any]:
+    """`websockets-sansio` unmasks with the C code of the package `websockets`, has no task of its own for a connection, and stops
     reading from it while a message waits to be taken. (`wsproto` is Python all through; uvicorn's older `websockets` holds tasks
     and a queue of frames for every connection, on an interface that the package calls legacy.) Frames are compressed already:
     deflate would cost time and memory for nothing. A message twice as long as the longest picture in base64 ends the
     connection; those in between get an answer that says so.
     """
     return {
-        "ws": "websockets-sansio",
+        "ws": PatientSocket,
         "ws_per_message_deflate": False,
         "ws_max_size": 2 * (settings.camera.max_bytes * 4 // 3) + _BESIDE,
         "ws_ping_interval": 20.0,
         "ws_ping_timeout": 20.0,
     }
+
+
+def check_tls(network: NetworkSettings) -> bool:
+    """Whether HTTPS is served. Raises ConfigError where certificate and key cannot be used, so that it is told at start."""
+    cert, key = network.tls_cert, network.tls_key
+    if cert is None and key is None:
+        return False
+    if cert is None or key is None:
+        raise ConfigError("HTTPS needs a certificate and its key.", hint="Give both --tls-cert and --tls-key.")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
+        raise ConfigError(
+            f"HTTPS cannot be served with {cert} and {key}: {e}.",
+            hint="Give PEM files that belong together, readable by this user, the key without a password.",
+        ) from e
+    return True
+
+
+def _no_password() -> str:
+    raise ValueError("the key asks for a password")

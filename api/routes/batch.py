@@ -82,11 +82,15 @@ async def _read(request: Request, settings: Settings) -> tuple[list[tuple[str, b
     kind = request.headers.get("content-type", "")
     if kind.split(";")[0].strip().lower() != "multipart/form-data":
         raise UnsupportedMedia("A batch is multipart/form-data.", hint="Send a form with files, or with a ZIP of files.")
-    most = settings.jobs.batch_files
-    body = limited(request, int(settings.jobs.batch_mb * 1e6) + most * _HEADER + BESIDE)
-    parts = await read_parts(kind, body.stream(), most + 64)
+    body = limited(request, most_bytes(settings))
+    parts = await read_parts(kind, body.stream(), settings.jobs.batch_files + 64)
     uploads = [(part.filename, bytes(part.data)) for part in parts if part.is_file and (part.data or part.filename)]
     return uploads, valid(JobRequest, form_values(part for part in parts if not part.is_file))
+
+
+def most_bytes(settings: Settings) -> int:
+    """Of the whole request."""
+    return int(settings.jobs.batch_mb * 1e6) + settings.jobs.batch_files * _HEADER + BESIDE
 
 
 def _job(file: File, like: Job) -> Job:

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.serving import websocket_options
+from api.serving import server_options
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.readers import TestReader, until
@@ -64,7 +64,7 @@ async def open_client(stack: AsyncExitStack, settings: Settings, reader: TestRea
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The app behind uvicorn on a free port of 127.0.0.1, in a thread; yields its address."""
-    sockets = websocket_options(app.state.settings)
+    sockets = server_options(app.state.settings)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False, **sockets))
     thread = threading.Thread(target=server.run)
     thread.start()

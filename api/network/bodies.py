@@ -1,0 +1,63 @@
+"""How many bytes of bodies may come, of one request and of all that are being served."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.network.addresses import share
+from api.network.doors import host_of
+from api.network.shared import Network
+from hunyuanocr.errors import ImageTooLarge, UploadsFull
+
+
+class Bodies:
+    """Counts bytes as they come, whatever the request says of its length; they are held until it is answered.
+
+    Routes have limits of their own; this one holds also for those that leave the reading to a framework.
+    """
+
+    def __init__(self, app: ASGIApp, network: Network) -> None:
+        self.app = app
+        self.network = network
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        batch = scope["path"].startswith("/v1/batch")
+        held = _Held(self.network, receive, scope, self.network.largest_batch if batch else self.network.largest)
+        try:
+            await self.app(scope, held.receive, send)
+        finally:
+            held.give_back()
+
+
+class _Held:
+    """The bytes of one request."""
+
+    def __init__(self, network: Network, receive: Receive, scope: Scope, most: int) -> None:
+        self._budget = network.budget
+        self._receive = receive
+        self._state = scope.setdefault("state", {})
+        self._who = share(host_of(scope))
+        self._most = most
+        self._count = 0
+
+    async def receive(self) -> Message:
+        """The next message. Raises ImageTooLarge and UploadsFull. Bytes that are thrown away (`discarding`) do not count."""
+        message = await self._receive()
+        size = len(message.get("body", b""))
+        if not size or self._state.get("discarding"):
+            return message
+        if self._count + size > self._most:
+            raise ImageTooLarge(f"The request has more than {self._most} bytes.")
+        if not self._budget.take(self._who, size):
+            raise UploadsFull("Too many bytes are being uploaded already.", retry_after=2.0)
+        self._count += size
+        return message
+
+    def give_back(self) -> None:
+        """The request is over."""
+        self._budget.give(self._who, self._count)
+        self._count = 0

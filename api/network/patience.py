@@ -1,0 +1,246 @@
+"""How uvicorn gives up slow clients. It has no clock for a request that never comes to an end; here are the clocks.
+
+- The head of a request must have come `network.head_s` seconds after its first byte, or after the connection was opened.
+- A body must make `network.body_kb_s`, after 20 seconds of grace. Time in which we do not read is not the client's.
+- After an answer that did not wait for the body (a refusal), the rest of the body is read and thrown away for 10 seconds:
+  most clients listen only after they have sent everything.
+- A client that takes nothing of its answer for 30 seconds is hung up on.
+- WebSockets: pings find out who is gone; the bytes of messages that are not complete yet count as uploads.
+
+A connection beyond `network.connections_per_address`, or beyond all limits, is answered 503 and closed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from api.network.addresses import address_of, share
+from api.network.doors import PROBES, host_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from api.network.shared import Budget, Network
+
+_GRACE_S = 20.0
+_LINGER_S = 10.0
+_UNREAD_S = 30.0
+_MOST_FRAGMENTS = 20_000  # of one message; each is an object, however short it is
+_TRY_AGAIN_LATER = 1013  # IANA registry of close codes
+_BODY = json.dumps({
+    "detail": "Too many connections are open.", "code": "too_many_connections",
+    "hint": "Close some and try again; whoever runs this machine can raise 'network.connections' and "
+    "'network.connections_per_address', or name a proxy in 'network.trusted_proxies'.",
+}).encode()  # fmt: skip
+_HEAD = b"content-type: application/json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: %d\r\n" % len(_BODY)
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\n" + _HEAD + b"\r\n" + _BODY
+
+
+class PatientHttp(H11Protocol):
+    """A connection with clocks. `config.app` is an app of `create_app`."""
+
+    _clock: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+    _who: str | None = None  # under which name it is counted; None: it is not
+    _phase: Any = None  # what the clock runs for: h11.IDLE a head, h11.SEND_BODY a body, h11.DONE the rest of a refused body
+    _received = 0  # bytes since the phase began
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let it in, or say that there is no room."""
+        super().connection_made(transport)
+        self.network: Network = self.config.app.state.network  # type: ignore[union-attr]
+        host = self.client[0] if self.client else ""
+        counted = self.client is not None and address_of(host) not in self.network.trusted
+        if not self.network.connections.enter(share(host), counted=counted):
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._who = share(host)
+        if self.network.connections.full:
+            self.app = _probes_only(self.app)
+        self._run(h11.IDLE, self.network.settings.head_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clocks."""
+        super().connection_lost(exc)
+        self._stop()
+        self._read_again()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._who is not None:
+            self.network.connections.leave(self._who)
+            self._who = None
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a head or of a body."""
+        if self.transport.is_closing():
+            return
+        self._received += len(data)
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self) -> None:
+        """The answer is written, perhaps before the request has come in full."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self.loop.call_later(_UNREAD_S, self.transport.abort)  # whoever reads nothing does not keep it half closed
+        elif self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE:
+            self._run(h11.DONE, _LINGER_S)
+        elif self.conn.their_state is h11.IDLE:
+            self._stop()  # uvicorn's own clock for idle connections runs
+        else:
+            self._look()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing came after the last answer."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(_UNREAD_S, self.transport.abort)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The connection is a WebSocket's from now on, and so is its place."""
+        self._stop()
+        who, self._who = self._who, None
+        super().handle_websocket_upgrade(event)
+        socket = self.transport.get_protocol()
+        if isinstance(socket, PatientSocket):
+            socket.counted = who
+
+    def _look(self) -> None:
+        """Which clock runs, after something has come."""
+        state = self.conn.their_state
+        if self._phase is h11.DONE and state is h11.SEND_BODY:
+            return  # still the rest of what was refused
+        if state in (h11.IDLE, h11.SEND_BODY):
+            if self._phase is not state:
+                self._run(state, self.network.settings.head_s if state is h11.IDLE else _GRACE_S)
+        else:
+            self._stop()
+
+    def _run(self, phase: Any, seconds: float) -> None:
+        self._stop()
+        self._phase, self._received, self._began = phase, 0, self.loop.time()
+        self._clock = self.loop.call_later(seconds, self._over)
+
+    def _stop(self) -> None:
+        self._phase = None
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _over(self) -> None:
+        if self._phase is h11.SEND_BODY:
+            if self.flow.read_paused:  # we are the slow ones
+                self._run(h11.SEND_BODY, _GRACE_S)
+                return
+            earned = _GRACE_S + self._received / (1000 * self.network.settings.body_kb_s)
+            left = self._began + earned - self.loop.time()
+            if left > 0:
+                self._clock = self.loop.call_later(left, self._over)
+                return
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        super().pause_writing()
+        self._watch_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        self._read_again()
+
+    def _watch_reader(self, size: int) -> None:
+        self._unread = self.loop.call_later(_UNREAD_S, self._still_unread, size)
+
+    def _still_unread(self, size: int) -> None:
+        now = self.transport.get_write_buffer_size()
+        if now < size:
+            self._watch_reader(now)
+        else:
+            self.transport.abort()
+
+    def _read_again(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+
+class PatientSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose unfinished messages count as uploads."""
+
+    counted: str | None = None  # under which name its place among the connections is counted
+    _holder = ""
+    _held = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of frames; the first of all are those of the handshake."""
+        if not self.close_sent and not self._hold(len(data)):
+            self._give_up("too many bytes are being uploaded")
+            return
+        super().data_received(data)
+        if len(self.frames) > _MOST_FRAGMENTS:
+            self._give_up("too many fragments")
+
+    def _hold(self, count: int) -> bool:
+        scope = getattr(self, "scope", None)
+        if scope is None:
+            return True
+        if not self._held:  # a proxy's connection has its client's address once the app has looked at it
+            self._holder = share(host_of(scope))
+        if not self._budget().take(self._holder, count):
+            return False
+        self._held += count
+        return True
+
+    def _budget(self) -> Budget:
+        budget: Budget = self.config.app.state.network.budget  # type: ignore[union-attr]
+        return budget
+
+    def _give_up(self, why: str) -> None:
+        if self.handshake_complete and not self.close_sent:
+            self.conn.fail(_TRY_AGAIN_LATER, why)
+            self.handle_parser_exception()
+        else:
+            self.transport.abort()
+
+    async def receive(self) -> Any:
+        """The next message; its bytes are its receiver's from now on."""
+        message = await super().receive()
+        if self.queue.empty():
+            self._give_back()
+        return message
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._budget().give(self._holder, self._held)
+            self._held = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Its place is free."""
+        super().connection_lost(exc)
+        self._give_back()
+        if self.counted is not None:
+            self.config.app.state.network.connections.leave(self.counted)  # type: ignore[union-attr]
+            self.counted = None
+
+
+def _probes_only(app: ASGIApp) -> ASGIApp:
+    """The app for those who come when there is no room: they hear whether it lives, and nothing else."""
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in PROBES:
+            await app(scope, receive, send)
+            return
+        headers = [tuple(line.split(b": ", 1)) for line in _HEAD.split(b"\r\n") if line]
+        prefix = "http" if scope["type"] == "http" else "websocket.http"
+        await send({"type": f"{prefix}.response.start", "status": 503, "headers": headers})
+        await send({"type": f"{prefix}.response.body", "body": _BODY})
+
+    return busy
