@@ -18,6 +18,7 @@ from hunyuanocr import errors as e
 STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes its parent's
     e.HunyuanOcrError: 500,
     e.BadRequest: 400,
+    e.Unauthorized: 401,
     e.Forbidden: 403,
     e.NotFound: 404,
     e.IdempotencyConflict: 409,
@@ -54,7 +55,14 @@ def answer(request: HTTPConnection, error: e.HunyuanOcrError, *, errors: list[di
     """The error as the client gets it; with Retry-After where waiting helps."""
     wait = getattr(error, "retry_after", None)
     headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
+    headers |= _challenge(error)
     return body(request, status_of(error), error.code, error.message, error.hint, headers=headers, errors=errors)
+
+
+def _challenge(error: e.HunyuanOcrError) -> dict[str, str]:
+    """What kind of key is wanted (RFC 6750, 3)."""
+    said = {e.Unauthorized: "", e.BadKey: ' error="invalid_token"', e.MissingScope: ' error="insufficient_scope"'}.get(type(error))
+    return {} if said is None else {"WWW-Authenticate": f"Bearer{said}"}
 
 
 def body(

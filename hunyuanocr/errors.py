@@ -250,6 +250,34 @@ class AddressRefused(Forbidden):
     hint = "Whoever runs this machine names the addresses that may come in, in the setting 'network.allow'."
 
 
+class MissingScope(Forbidden):
+    """A known key or token that is not good for this."""
+
+    code = "missing_scope"
+    hint = "Ask whoever runs this machine for a key with this scope."
+
+
+class ForeignSite(Forbidden):
+    """A browser asks on behalf of another website, or by a name that this machine does not have."""
+
+    code = "foreign_site"
+    hint = "Open the page by this machine's own address; the settings 'network.origins' and 'security.hosts' let others ask."
+
+
+class Unauthorized(HunyuanOcrError):
+    """Nobody knows who asks."""
+
+    code = "unauthorized"
+    hint = "Send a key as 'Authorization: Bearer …' or 'X-API-Key: …'; whoever runs this machine makes one: hunyuanocr keys create."
+
+
+class BadKey(Unauthorized):
+    """A key, token, ticket or code that is wrong, revoked, used or too old; which of them is not told."""
+
+    code = "bad_key"
+    hint = "Ask whoever runs this machine for a new one."
+
+
 class ModelBusy(HunyuanOcrError):
     """A model is being loaded; one at a time."""
 

@@ -58,9 +58,6 @@ class SecuritySettings(Group):
     devices: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="Addresses of devices that cannot send a key (10.0.0.7, 10.0.1.0/24): they may read and submit."
     )
-    origins: tuple[str, ...] = Field(
-        (), description="Origins of other web pages (https://kiosk.shop) whose scripts may use what a browser sends by itself."
-    )
     hosts: tuple[str, ...] = Field(
         (), description="Public names of this machine by which browsers may ask where no key is asked for."
     )
