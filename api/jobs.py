@@ -49,10 +49,17 @@ class ErrorOfJob(BaseModel):
 
 
 class ProgressAnswer(BaseModel):
-    """Pages of the document; how many there are is known when it has been read."""
+    """Pages of the document; how many there are is known when its reading has begun."""
 
     pages: int | None
     pages_done: int
+
+    @classmethod
+    def of(cls, seen: Seen) -> ProgressAnswer:
+        """Told by the reader while it reads several pages, by the job's row after that."""
+        if seen.progress is not None:
+            return cls(pages=seen.progress.pages, pages_done=seen.progress.done)
+        return cls(pages=seen.job.pages, pages_done=seen.job.pages or 0)
 
 
 class WebhookAnswer(BaseModel):
@@ -121,7 +128,7 @@ class JobAnswer(BaseModel):
         return cls(
             id=job.id, status=status, ahead=seen.ahead, priority=job.priority, file=job.name, batch_id=job.batch_id,
             device=job.device, created_at=job.created_at, started_at=job.started_at, finished_at=job.finished_at,
-            attempts=job.attempts, progress=ProgressAnswer(pages=job.pages, pages_done=job.pages or 0),
+            attempts=job.attempts, progress=ProgressAnswer.of(seen),
             webhook=WebhookAnswer.of(seen), error=None if job.error is None else ErrorOfJob(**job.error),
             result=None if seen.result is None else _result(seen.result, job.wanted.get("response")),
         )  # fmt: skip

@@ -153,6 +153,14 @@ class TextDelta:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a document of several pages has been read."""
+
+    done: int
+    pages: int
+
+
+@dataclass(frozen=True)
 class Reading:
     """What a backend read. `values` are fields as a language model wrote them (not yet typed or grounded), or None."""
 

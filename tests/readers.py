@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from hunyuanocr.backends.base import BackendName, Health
-from hunyuanocr.types import Line, Page, Reading, Task, TaskKind, TextDelta
+from hunyuanocr.types import Line, Page, Progress, Reading, Task, TaskKind, TextDelta
 
 CPU_TASKS = frozenset({TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT})
 
@@ -40,11 +40,13 @@ class TestReader:
         if self.start_fault:
             raise self.start_fault
 
-    async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Reading]:
+    async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Progress | Reading]:
         self.begun += 1
         self.now += 1
         self.most = max(self.most, self.now)
         try:
+            if len(pages) > 1:
+                yield Progress(1, len(pages))
             if self.gate is not None:
                 await self.gate.wait()
             await asyncio.sleep(self.seconds)

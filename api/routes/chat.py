@@ -20,7 +20,7 @@ from api.params import device_of
 from api.reading import read_json
 from hunyuanocr.pipeline import Request as Reading
 from hunyuanocr.pipeline.requests import new_id
-from hunyuanocr.types import Result, TextDelta
+from hunyuanocr.types import Progress, Result, TextDelta
 
 _PICTURE = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ…"}}
 _EXAMPLE: dict[str, Any] = {
@@ -31,7 +31,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string", "description": "With `stream`: chunks, then [DONE]."}}}},
     "4XX": {"description": "Errors in OpenAI's form.", "content": {"application/json": _ERROR}},
 }
-Part = TypeVar("Part", TextDelta | Result, Result)
+Part = TypeVar("Part", TextDelta | Progress | Result, Result)
 router = APIRouter(tags=["openai"])
 
 
@@ -102,7 +102,7 @@ async def _say(words: str, wanted: ChatRequest, created: int, model: str) -> Res
     return await sse.begun(events())
 
 
-async def _whole(parts: AsyncGenerator[TextDelta | Result, None]) -> AsyncGenerator[Result, None]:
+async def _whole(parts: AsyncGenerator[TextDelta | Progress | Result, None]) -> AsyncGenerator[Result, None]:
     """The answer alone, so that the wait for it is kept alive, whatever is written meanwhile."""
     async with aclosing(parts):
         async for part in parts:
@@ -117,11 +117,11 @@ async def _events(
     try:
         async with aclosing(sse.paced(parts)) as paced:
             async for part in paced:
-                if part is None:
-                    yield sse.KEPT_ALIVE
-                else:
+                if isinstance(part, (TextDelta, Result)):
                     for chunk in chunks.end(await record(part)) if isinstance(part, Result) else chunks.piece(part.text):
                         yield sse.event(chunk)
+                else:
+                    yield sse.KEPT_ALIVE
                 begun = True
         yield sse.event("[DONE]")
     except Exception as e:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from api.reading import read_upload
 from api.schemas import ErrorAnswer, OcrAnswer, fields_of
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Request as Reading
-from hunyuanocr.types import Result, Task, TextDelta
+from hunyuanocr.types import Progress, Result, Task, TextDelta
 
 FAILURES = {
     400: "No picture, a damaged one, broken base64, two files, a PDF with a password.",
@@ -72,8 +73,8 @@ async def ocr(request: Request, pipeline: ThePipeline, services: TheServices, se
 
     Multipart with `file` (or `image`, `image_file`), or JSON with base64 in `image` (or `file`).
     `response=fields` answers the fields object alone. With `stream=true` the answer is server-sent events: `delta` with a piece
-    of text as it is written (none by a reader that writes all at once), then one `result` with the answer, or one `error`
-    with the body that every error has.
+    of text as it is written (none by a reader that writes all at once) and `progress` after each page of several, then one
+    `result` with the answer, or one `error` with the body that every error has.
     """
     upload = await read_upload(request, settings.images.max_bytes, OcrRequest)
     wanted = upload.wanted
@@ -95,7 +96,7 @@ def _answer(result: Result, wanted: OcrRequest) -> str:
 
 
 async def _events(
-    parts: AsyncGenerator[TextDelta | Result, None], record: Callable[[Result], Awaitable[Result]], wanted: OcrRequest,
+    parts: AsyncGenerator[TextDelta | Progress | Result, None], record: Callable[[Result], Awaitable[Result]], wanted: OcrRequest,
     request_id: str,
 ) -> AsyncGenerator[bytes, None]:  # fmt: skip
     begun = False
@@ -104,8 +105,10 @@ async def _events(
             async for part in paced:
                 if isinstance(part, Result):
                     yield sse.event(_answer(await record(part), wanted), "result")
+                elif isinstance(part, TextDelta):
+                    yield sse.event({"text": part.text}, "delta")
                 else:
-                    yield sse.KEPT_ALIVE if part is None else sse.event({"text": part.text}, "delta")
+                    yield sse.KEPT_ALIVE if part is None else sse.event(asdict(part), "progress")
                 begun = True
     except Exception as e:
         if not begun:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hunyuanocr.types import Page, Reading, Task, TaskKind, TextDelta, Usage
+from hunyuanocr.types import Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
 
 
 class BackendName(StrEnum):
@@ -24,7 +24,7 @@ class BackendName(StrEnum):
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the reader can answer now, and one plain sentence about it; `restarts` of an engine that is a process of its own."""
+    """Whether the reader can answer now, and one plain sentence about it; `restarts` of an engine that is a child of ours."""
 
     ready: bool
     detail: str
@@ -41,8 +41,10 @@ class Backend(Protocol):
     async def start(self) -> None:
         """Load and warm up; `/ready` turns green after it. Raises a HunyuanOcrError that says what is missing."""
 
-    def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Reading]:
-        """Yield deltas (none, for a reader that writes all at once), then exactly one Reading. Leave by `aclosing` to cancel."""
+    def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Progress | Reading]:
+        """Yield deltas (none, for a reader that writes all at once) and, of several pages, how many have been read; then exactly
+        one Reading. Leave by `aclosing` to cancel.
+        """
 
     async def health(self) -> Health:
         """Cheap; called by probes."""

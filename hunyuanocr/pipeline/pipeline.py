@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from hunyuanocr.backends.base import Backend, Health
 from hunyuanocr.config import Settings
@@ -27,9 +27,10 @@ from hunyuanocr.pipeline.evidence import Testimony, beside, testify, unproved, w
 from hunyuanocr.pipeline.reading import read
 from hunyuanocr.pipeline.requests import Deadline, Request, Timing
 from hunyuanocr.pipeline.serving import Gate, Serving, serving
-from hunyuanocr.types import Reading, Result, Task, TaskKind, TextDelta
+from hunyuanocr.types import Progress, Reading, Result, Task, TaskKind, TextDelta
 
 T = TypeVar("T")
+Part: TypeAlias = TextDelta | Progress | Result
 log = logging.getLogger(__name__)
 
 _GRACE_S = 5.0  # for readings that run while the pipeline closes
@@ -165,11 +166,11 @@ class Pipeline:
                     return part
         raise ReaderFailed("The reader ended without an answer.")
 
-    def stream(self, request: Request) -> AsyncGenerator[TextDelta | Result, None]:
-        """Text as it is written, then one Result. Leave it through `contextlib.aclosing`, which cancels the work."""
+    def stream(self, request: Request) -> AsyncGenerator[Part, None]:
+        """Text as it is written, pages that were read, then one Result. Leave by `contextlib.aclosing`: it cancels the work."""
         return self._stream(request)
 
-    async def _stream(self, request: Request) -> AsyncGenerator[TextDelta | Result, None]:
+    async def _stream(self, request: Request) -> AsyncGenerator[Part, None]:
         timing = Timing(request.id, request.task.kind.value)
         try:
             async with aclosing(self._cached(request, timing)) as parts:
@@ -188,7 +189,7 @@ class Pipeline:
         finally:
             self._note(timing)
 
-    async def _cached(self, request: Request, timing: Timing) -> AsyncGenerator[TextDelta | Result, None]:
+    async def _cached(self, request: Request, timing: Timing) -> AsyncGenerator[Part, None]:
         """The kept result of the same request, or a new one, kept."""
         self._refuse(request.task)
         key: Key | None = None
@@ -233,7 +234,7 @@ class Pipeline:
         await stack.enter_async_context(reader.admission.slot(deadline))
         return reader
 
-    async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[TextDelta | Result, None]:
+    async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[Part, None]:
         """Wait for a place, then decode, read and compose within the deadline."""
         async with AsyncExitStack() as stack:
             with timing.stage("wait"):
@@ -242,6 +243,8 @@ class Pipeline:
             with timing.stage("decode"):
                 pages = await self._thread(deadline, partial(open_all, (request.data, *request.more), self.settings.images))
             timing.pages = len(pages)
+            if len(pages) > 1:
+                yield Progress(0, len(pages))
             looking: asyncio.Task[Testimony] | None = None
             if wanted(request.task, backend):
                 looking = await stack.enter_async_context(beside(testify(reader.witness, pages, deadline)))

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, Sequence
 from hunyuanocr.backends.base import Backend
 from hunyuanocr.errors import HunyuanOcrError, ReaderFailed
 from hunyuanocr.pipeline.requests import Deadline
-from hunyuanocr.types import Page, Reading, Task, TextDelta
+from hunyuanocr.types import Page, Progress, Reading, Task, TextDelta
 
 
 async def read(
     backend: Backend, pages: Sequence[Page], task: Task, deadline: Deadline
-) -> AsyncGenerator[TextDelta | Reading, None]:
+) -> AsyncGenerator[TextDelta | Progress | Reading, None]:
     """The backend's parts, each awaited within the deadline; a failure that is not of our family becomes ReaderFailed.
 
     Leave it through `contextlib.aclosing`, which cancels the work.

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, nullcontext
 
-from hunyuanocr.errors import QueueFull, ReaderUnavailable
+from hunyuanocr.errors import QueueFull, ReaderFailed, ReaderUnavailable
 from hunyuanocr.pipeline import Pipeline, Request
-from hunyuanocr.types import Result
+from hunyuanocr.types import Progress, Result
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,19 @@ class Background:
         while not (await self.pipeline.health()).ready:  # noqa: ASYNC110 -- the reader's health has no event
             await asyncio.sleep(_LOOK_S)
 
-    async def read(self, request: Request) -> Result:
-        """Read it, however long the reader loads, rests or is busy; raises what else the pipeline raises."""
+    async def read(self, request: Request, told: Callable[[Progress], None] = lambda _: None) -> Result:
+        """Read it, however long the reader loads, rests or is busy; raises what else the pipeline raises. `told` hears of each
+        page of a longer document.
+        """
         while True:
             try:
-                return await self.pipeline.run(request)
+                async with aclosing(self.pipeline.stream(request)) as parts:
+                    async for part in parts:
+                        if isinstance(part, Result):
+                            return part
+                        if isinstance(part, Progress):
+                            told(part)
+                raise ReaderFailed("The reader ended without an answer.")
             except (QueueFull, ReaderUnavailable) as e:
                 log.debug("A reading in the background waits: %s", e.message)
                 await asyncio.sleep(min(e.retry_after, _LONGEST_WAIT_S))

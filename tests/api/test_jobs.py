@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import logging
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from hunyuanocr.config import ImageSettings, JobSettings, PipelineSettings, Settings, StoreSettings
 from hunyuanocr.errors import ReaderFailed
 from hunyuanocr.services.together import Services
+from hunyuanocr.types import Progress
 from tests.api.conftest import open_client
 from tests.readers import picture, until
 
@@ -63,6 +66,21 @@ async def test_a_job_is_accepted_read_and_recorded(shop):
     assert (over["result"]["text"], over["result"]["id"]) == ("#012030", job["id"])
     record = (await client.get(f"/v1/records/{job['id']}")).json()
     assert (record["source"], record["device"], record["text"]) == ("job", "till-2", "#012030")
+
+
+async def test_the_pages_of_a_document_are_counted_while_it_is_read(shop, reader):
+    pages = [Image.new("RGB", (40, 30), (n, n, n)) for n in range(3)]
+    document = io.BytesIO()
+    pages[0].save(document, "TIFF", save_all=True, append_images=pages[1:])
+    reader.gate = asyncio.Event()
+    client = await shop()
+    id = (await client.post("/v1/jobs", files={"file": document.getvalue()})).json()["id"]
+    await until(lambda: client.services.desk.progress.get(id) == Progress(1, 3))
+    job = (await client.get(f"/v1/jobs/{id}")).json()
+    assert (job["status"], job["progress"]) == ("running", {"pages": 3, "pages_done": 1})
+    reader.gate.set()
+    assert (await done(client, id))["progress"] == {"pages": 3, "pages_done": 3}
+    assert client.services.desk.progress == {}
 
 
 async def test_its_answer_is_what_ocr_answers(shop, reader):

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hunyuanocr.backends.base import Backend, BackendName, Health
 from hunyuanocr.errors import TaskNotSupported
-from hunyuanocr.types import FieldSpec, Page, Reading, Task, TaskKind, TextDelta
+from hunyuanocr.types import FieldSpec, Page, Progress, Reading, Task, TaskKind, TextDelta
 
 READ = Task(TaskKind.READ, "read")
 
@@ -41,7 +41,7 @@ async def read(backend: Backend, pages: list[Page], task: Task = READ) -> Readin
     async with contextlib.aclosing(backend.read(pages, task)) as events:
         seen = [event async for event in events]
     assert isinstance(seen[-1], Reading)
-    assert all(isinstance(event, TextDelta) for event in seen[:-1])
+    assert all(isinstance(event, (TextDelta, Progress)) for event in seen[:-1])
     return seen[-1]
 
 
@@ -83,6 +83,12 @@ class BackendContract:
             with pytest.raises(TaskNotSupported) as refusal:
                 await read(backend, [blank_page()], Task(kind))
             assert refusal.value.hint
+
+    async def test_a_document_tells_how_many_pages_have_been_read(self, backend: Backend) -> None:
+        for pages in (1, 3):
+            async with contextlib.aclosing(backend.read([blank_page(n) for n in range(pages)], READ)) as events:
+                told = [event async for event in events if isinstance(event, Progress)]
+            assert told == ([Progress(n, 3) for n in (1, 2, 3)] if pages > 1 else [])
 
     async def test_every_task_ends_in_one_reading(self, backend: Backend) -> None:
         for kind in backend.tasks:

@@ -19,7 +19,7 @@ from hunyuanocr.errors import InvalidSchema, OutputTruncated, ReaderFailed, Read
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.prompts import SPOTTING, TEXT
-from hunyuanocr.types import Evidence, FieldType, Page, Reading, Task, TaskKind, TextDelta, Usage
+from hunyuanocr.types import Evidence, FieldType, Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
 from tests.readers import TestReader, picture, until
 
 READ = Task(TaskKind.READ)
@@ -101,8 +101,9 @@ def by_page(*plays: Play | BaseException) -> Callable[[Generation], Play | BaseE
 async def run(player: Player, task: Task = READ, pages: Sequence[Page] | None = None) -> tuple[list[str], Reading]:
     async with aclosing(VlmBackend(player).read(pages or [page()], task)) as parts:
         seen = [part async for part in parts]
-    *deltas, reading = seen
+    *before, reading = seen
     assert isinstance(reading, Reading)
+    deltas = [part for part in before if not isinstance(part, Progress)]
     assert all(isinstance(d, TextDelta) and d.text for d in deltas)
     return [d.text for d in deltas], reading
 

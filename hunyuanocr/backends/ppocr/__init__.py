@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hunyuanocr.backends.base import BackendName, Health
 from hunyuanocr.config import PpocrSettings
 from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
-from hunyuanocr.types import Line, Page, Reading, Task, TaskKind, TextDelta
+from hunyuanocr.types import Line, Page, Progress, Reading, Task, TaskKind
 
 if TYPE_CHECKING:
     from hunyuanocr.backends.ppocr.reader import Reader
@@ -41,8 +41,8 @@ class PpocrBackend:
         if self._settings.load == "eager":
             await asyncio.get_running_loop().run_in_executor(self._pool, self._loaded)
 
-    async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Reading]:
-        """Yield one Reading. Leaving early stops the work at the next page or batch of lines.
+    async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[Progress | Reading]:
+        """Yield progress after each of several pages, then one Reading. Leaving early stops the work at the next batch of lines.
 
         Raises TaskNotSupported, ReaderUnavailable (not started), ReaderFailed.
         """
@@ -54,8 +54,14 @@ class PpocrBackend:
         if self._pool is None:
             raise ReaderUnavailable("The CPU reader is not started.")
         stop = threading.Event()
+        rows: list[list[Line]] = []
         try:
-            yield await asyncio.get_running_loop().run_in_executor(self._pool, self._read, tuple(pages), stop)
+            for n, page in enumerate(pages, 1):
+                rows += await asyncio.get_running_loop().run_in_executor(self._pool, self._read, page, stop)
+                if len(pages) > 1:
+                    yield Progress(n, len(pages))
+            text = "\n".join(" ".join(line.text for line in row) for row in rows)
+            yield Reading(text, tuple(line for row in rows for line in row))
         finally:
             stop.set()
 
@@ -85,7 +91,7 @@ class PpocrBackend:
                 self._reader = reader
             return self._reader
 
-    def _read(self, pages: Sequence[Page], stop: threading.Event) -> Reading:
+    def _read(self, page: Page, stop: threading.Event) -> list[list[Line]]:
         def go_on() -> None:
             if stop.is_set():
                 raise _Cancelled
@@ -93,10 +99,8 @@ class PpocrBackend:
         go_on()
         reader = self._loaded()
         try:
-            rows = [row for page in pages for row in reader.read(page, go_on)]
+            return reader.read(page, go_on)
         except (HunyuanOcrError, _Cancelled):
             raise
         except Exception as e:  # the engines and OpenCV raise classes of their own
             raise ReaderFailed(f"The CPU reader failed ({type(e).__name__}: {str(e)[:200]}).") from e
-        lines: tuple[Line, ...] = tuple(line for row in rows for line in row)
-        return Reading("\n".join(" ".join(line.text for line in row) for row in rows), lines)

@@ -13,7 +13,7 @@ from hunyuanocr.backends.vlm.reading import ENDED_EARLY, Draft, Values, Written
 from hunyuanocr.errors import ReaderUnavailable
 from hunyuanocr.output.spotting import LineStream
 from hunyuanocr.prompts import SPOTTING, Ask, ask
-from hunyuanocr.types import Evidence, Line, Page, Reading, Task, TaskKind, TextDelta, Usage
+from hunyuanocr.types import Evidence, Line, Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
 
 AT_A_TIME = 4  # pages of one document; other requests want the engine, too
 TOGETHER = 8  # pages that a free question sees in one request; more of them are asked one by one
@@ -58,8 +58,8 @@ class VlmBackend:
         """Give the engine's memory back. May be called twice."""
         await self._generator.close()
 
-    async def read(self, pages: Sequence[Page], task: Task) -> AsyncGenerator[TextDelta | Reading, None]:
-        """Deltas, then one Reading. Leaving by `aclosing` leaves every generation.
+    async def read(self, pages: Sequence[Page], task: Task) -> AsyncGenerator[TextDelta | Progress | Reading, None]:
+        """Deltas and progress, then one Reading. Leaving by `aclosing` leaves every generation.
 
         Raises InvalidSchema and InvalidValue (see `prompts.ask`), OutputTruncated, ReaderFailed, and the engine's errors.
         """
@@ -73,6 +73,8 @@ class VlmBackend:
                 piece = turns.end(number) if isinstance(part, Written) else turns.add(number, part)
                 if piece:
                     yield TextDelta(piece)
+                if isinstance(part, Written) and len(pages) > 1:
+                    yield Progress(len(written) * len(pages) // len(jobs), len(pages))
         yield _reading(task, [(job, written[n]) for n, job in enumerate(jobs)])
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, TooManyCameras
+from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TooManyCameras
 from hunyuanocr.images import glance
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.services.camera.messages import Answer, Failed, Frame, Partial, Reply, Skipped, SkipReason
@@ -21,7 +21,7 @@ from hunyuanocr.services.camera.scene import LONG_SIDE, Change, Scene, change, s
 from hunyuanocr.services.camera.scheduler import Turns
 from hunyuanocr.services.camera.sessions import Session, Sessions
 from hunyuanocr.services.recording import Recorder
-from hunyuanocr.types import Result, Task
+from hunyuanocr.types import Result, Task, TextDelta
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Cameras:
         self.sessions = Sessions(settings.camera, clock)
         self.looks = Turns(_LOOKERS)
         self.reads = Turns(pipeline.readings + _AHEAD)
+        self.leaving = False  # no frame is taken any more
         self.counts = {"read": 0, "unchanged": 0, "skipped": 0, "failed": 0}  # frames that were answered
         self._threads = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="camera")
 
@@ -100,7 +101,9 @@ class Camera:
 
     def offer(self, frame: Frame) -> None:
         """A frame has come. It is answered once, by an Answer, a Skipped or a Failed, unless the connection ends first."""
-        if not self.session.sampler.takes(frame.timestamp, self._cameras.clock()):
+        if self._cameras.leaving:
+            self._tell(Failed(frame.id, ReaderUnavailable("The appliance is shutting down.")))
+        elif not self.session.sampler.takes(frame.timestamp, self._cameras.clock()):
             self._tell(Skipped(frame.id, SkipReason.SAMPLED))
         elif self._waiting is None or self._arrived is not None or self._looking:
             self._arrive(_Seen(frame))
@@ -207,7 +210,8 @@ class Camera:
             async for part in parts:
                 if isinstance(part, Result):
                     return part
-                self._tell(Partial(seen.frame.id, part.text))
+                if isinstance(part, TextDelta):
+                    self._tell(Partial(seen.frame.id, part.text))
         raise ReaderFailed("The reader ended without an answer.")
 
 

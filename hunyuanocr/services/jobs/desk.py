@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -19,7 +19,7 @@ from hunyuanocr.store.database import Database
 from hunyuanocr.store.deliveries import Delivery
 from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import OVER, Bounds, Job, Key
-from hunyuanocr.types import Result
+from hunyuanocr.types import Progress, Result
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Seen:
     ahead: int | None = None
     result: Result | None = None
     delivery: Delivery | None = None
+    progress: Progress | None = None  # of a document of several pages, while this process reads it
 
 
 class Desk:
@@ -48,6 +49,7 @@ class Desk:
         self.arrived = asyncio.Event()
         self.stopped: Callable[[str], None] = lambda _: None  # the hands hear of a cancelled job by it
         self.told = asyncio.Event()  # a message is due
+        self.progress: dict[str, Progress] = {}  # told by the hands, of jobs that they read
         self.seconds_each: float | None = None  # a running mean, told by the hands
         self._settings = settings
         self._waiting: dict[str, set[asyncio.Event]] = {}
@@ -89,7 +91,7 @@ class Desk:
         seen = await self.database.query(look, owner, id)
         if seen is None:
             raise NotFound("There is no such job.")
-        return seen
+        return replace(seen, progress=self.progress.get(id))
 
     async def wait(self, owner: str, id: str, seconds: float) -> Seen:
         """As `see`, as soon as the job is over or the seconds are."""

@@ -148,6 +148,7 @@ class Hands:
                 await asyncio.wait((reading,))
             finally:
                 del self._running[job.id]
+                self.desk.progress.pop(job.id, None)
         if reading.cancelled():
             return None
         took = asyncio.get_running_loop().time() - began
@@ -164,7 +165,7 @@ class Hands:
     async def _reading(self, job: Job, data: bytes) -> Result:
         task = await asyncio.to_thread(task_of, job.wanted)
         request = Request(data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s)
-        return await self.background.read(request)
+        return await self.background.read(request, partial(self.desk.progress.__setitem__, job.id))
 
     async def _end(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError) -> None:
         """Write the end down, however long the database is away: what has been read is not read again."""
