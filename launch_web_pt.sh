@@ -6,6 +6,7 @@ ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 source "$ROOT/scripts/bootstrap.sh"
 
 has_weights() { compgen -G "$1/*.safetensors" >/dev/null; }
+is_at_hand() { [[ ! -d $ROOT/wheels ]] || compgen -G "$ROOT/wheels/$1-*.whl" >/dev/null; }  # not left out of the bundle
 has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; }
 
 require_ports "$@"
@@ -18,6 +19,7 @@ why_torch() {  # prints why PyTorch is installed; nothing where it is not: it is
   case $backend in
     torch) printf 'it is asked for (--backend torch)' ;;
     auto)
+      is_at_hand torch || return 0
       if has_gpu; then printf 'there is an NVIDIA GPU'
       elif has_weights "$weights"; then printf 'there are weights in %s' "$weights"
       fi ;;

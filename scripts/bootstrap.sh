@@ -82,6 +82,9 @@ bootstrap() {  # EXTRA…
   make_venv
   (( ${#extras[@]} )) && what+="[$(IFS=,; printf '%s' "${extras[*]}")]"
   [[ -f $ROOT/constraints.txt ]] && pins=(-c "$ROOT/constraints.txt")
+  if [[ -d $ROOT/wheels ]]; then  # installed from a bundle: its wheels and nothing else, now and when .venv is made anew
+    export PIP_NO_INDEX=1 PIP_FIND_LINKS="file://${ROOT// /%20}/wheels" PIP_CONFIG_FILE=/dev/null
+  fi
   say "Installing the packages (the first time this takes some minutes) …"
   : >"$UNFINISHED"  # stays only when we are killed: then nobody knows what is half written
   if ! "$PYTHON" -m pip install --disable-pip-version-check --no-input -e "$what" ${pins[@]+"${pins[@]}"}; then

@@ -17,7 +17,7 @@ LAYERS = [  # lowest first; a room is a module or a package
     {"hunyuanocr.images", "hunyuanocr.enhance", "hunyuanocr.fields", "hunyuanocr.output", "hunyuanocr.weights"},
     {"hunyuanocr.instructions"},
     {"hunyuanocr.prompts"},
-    {"hunyuanocr.backends"},
+    {"hunyuanocr.backends", "hunyuanocr.bundle"},
     {"hunyuanocr.pipeline", "hunyuanocr.store"},
     {"hunyuanocr.services"},
     {"hunyuanocr.evaluate"},

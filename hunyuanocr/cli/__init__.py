@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hunyuanocr.cli import doctor, evaluation, fetch, finetune, hq, read, serve, settings, watch
+from hunyuanocr.cli import bundle, doctor, evaluation, fetch, finetune, hq, read, serve, settings, watch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
 app.command("read")(read.read)
@@ -16,6 +16,8 @@ app.command("eval")(evaluation.evaluate)
 app.command("finetune")(finetune.finetune)
 app.command("doctor")(doctor.doctor)
 app.command("fetch")(fetch.fetch)
+app.command("bundle")(bundle.bundle)
+app.command("sbom")(bundle.sbom)
 app.command("watch")(watch.watch)
 app.command("hq-keys")(hq.hq_keys)
 app.command("hq-receiver")(hq.hq_receiver)
