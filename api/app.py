@@ -10,7 +10,10 @@ from api import errors
 from api.life import life
 from api.middleware import RequestContext
 from api.network import ClientAddress, Network, guard_inside, guard_outside
-from api.routes import admin, batch, chat, docs, jobs, metrics, ocr, records, status, sync, ws
+from api.routes import admin, batch, chat, docs, jobs, keys, metrics, ocr, records, status, sync, ws
+from api.security import login
+from api.security.gate import Gate
+from api.security.guard import Guard
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -22,12 +25,13 @@ _ABOUT = "A photo and an instruction in, structured JSON with evidence out, on t
 
 
 def create_app(
-    settings: Settings, pipeline: Pipeline | None = None, services: Services | None = None, network: Network | None = None
-) -> FastAPI:
+    settings: Settings, pipeline: Pipeline | None = None, services: Services | None = None, network: Network | None = None,
+    gate: Gate | None = None,
+) -> FastAPI:  # fmt: skip
     """The API around `pipeline`, or around one made for the settings' backend. Its life is the app's: started and closed with it.
 
     So is the life of `services`, what runs beside the requests; two apps of one process are given the same, and the same
-    `network`, which counts what comes in.
+    `network`, which counts what comes in, and the same `gate`, which knows who may.
     Raises ConfigError and MissingDependency when no reader or no store can be made of the settings.
     """
     if pipeline is None:
@@ -38,14 +42,16 @@ def create_app(
         log.info("%s", why)
     app = FastAPI(title="HunyuanOCR", version=__version__, description=_ABOUT, lifespan=life, docs_url=None, redoc_url=None)
     app.state.settings, app.state.pipeline = settings, pipeline
-    app.state.services = services or Services(settings, pipeline)
+    services = app.state.services = services or Services(settings, pipeline)
+    gate = app.state.gate = gate or Gate(settings, services)
     network = app.state.network = network or Network(settings)
     errors.install(app)
     guard_inside(app, network)  # each is put around those before it: the last one is the first to see a request
+    app.add_middleware(Guard, gate=gate)
     guard_outside(app, network)
     app.add_middleware(RequestContext)
     app.add_middleware(ClientAddress, network=network)
-    for feature in (ocr, jobs, batch, chat, records, sync, status, metrics, ws, admin, docs):
+    for feature in (ocr, jobs, batch, chat, records, sync, status, metrics, ws, login, admin, keys, docs):
         app.include_router(feature.router)
     docs.mount_assets(app)
     return app

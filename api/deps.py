@@ -1,4 +1,4 @@
-"""What routes are given: the pipeline, the settings, the owner; and a wait that ends when the client goes away."""
+"""What routes are given: the pipeline, the settings, who asks; and a wait that ends when the client goes away."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect, HTTPConnection
 
+from api.security.identity import Identity
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.together import Services
@@ -31,14 +32,21 @@ def _services(request: HTTPConnection) -> Services:
     return services
 
 
+def _identity(request: HTTPConnection) -> Identity:
+    """Whom the guard has let in. Without the guard nobody is served: there is nothing to take instead."""
+    identity: Identity = request.scope["state"]["identity"]
+    return identity
+
+
 def _owner(request: HTTPConnection) -> str:
-    """Whose request it is; everyone is 'local' until keys and users come."""
-    return "local"
+    """Whose things are seen."""
+    return _identity(request).owner
 
 
 ThePipeline = Annotated[Pipeline, Depends(_pipeline)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 TheServices = Annotated[Services, Depends(_services)]
+TheIdentity = Annotated[Identity, Depends(_identity)]
 TheOwner = Annotated[str, Depends(_owner)]
 
 

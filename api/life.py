@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api.jobs import WIRE
+from api.security.gate import Gate
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.together import Services
@@ -22,8 +23,10 @@ async def life(app: FastAPI) -> AsyncIterator[None]:
     """Load the reader beside the server: /health answers at once, /ready turns green when it is loaded."""
     pipeline: Pipeline = app.state.pipeline
     services: Services = app.state.services
+    gate: Gate = app.state.gate
     loading = asyncio.create_task(_load(pipeline))
     await services.start(WIRE)
+    await gate.start()
     try:
         yield
     finally:
@@ -31,6 +34,7 @@ async def life(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(loading, return_exceptions=True)
         await services.stop()
         await pipeline.close()
+        await gate.close()
         await services.close()
 
 

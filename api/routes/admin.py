@@ -1,26 +1,25 @@
-"""What only the owner does, from the machine itself: another model in the place of the one that serves."""
+"""What only the owner does, with the scope `admin`: another model in the place of the one that serves."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from pathlib import Path
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import ThePipeline
 from api.routes.status import models
 from api.schemas import ErrorAnswer, ModelAnswer
-from hunyuanocr.errors import ConfigError, Forbidden, InvalidValue, MissingDependency, ModelBusy
+from hunyuanocr.errors import ConfigError, InvalidValue, MissingDependency, ModelBusy
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.room import room_for_both
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
 _REFUSALS = {
-    403: "Not from this machine.",
+    403: "No key with the scope admin.",
     409: "Another model is being loaded.",
     422: "It cannot be loaded; the old one serves on.",
 }
@@ -42,12 +41,11 @@ class ModelWanted(BaseModel):
 
 
 @router.post("/model", responses={status: {"model": ErrorAnswer, "description": why} for status, why in _REFUSALS.items()})
-async def swap(wanted: ModelWanted, request: Request, pipeline: ThePipeline) -> ModelAnswer:
+async def swap(wanted: ModelWanted, pipeline: ThePipeline) -> ModelAnswer:
     """Load and warm up another model or backend, switch to it, and let the old one finish what it began.
 
-    Answers when the new one serves. If it does not load, the old one serves on. Only from the machine itself.
+    Answers when the new one serves. If it does not load, the old one serves on.
     """
-    _from_here(request)
     if pipeline.swapping:
         raise ModelBusy("A model is being loaded already.")
     change = wanted.model_dump(exclude={"memory"}, exclude_none=True)
@@ -63,14 +61,3 @@ async def _swap(pipeline: Pipeline, change: dict[str, object], memory: str) -> N
         await pipeline.swap(settings, beside=beside)
     except (ConfigError, MissingDependency) as e:
         raise InvalidValue(e.message, hint=e.hint) from e
-
-
-def _from_here(request: Request) -> None:
-    """Raises Forbidden for whoever is not on this machine."""
-    host = request.client.host if request.client else ""
-    try:
-        here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        here = False
-    if not here:
-        raise Forbidden("This is done from the machine itself only.")

@@ -16,7 +16,10 @@ from sqlalchemy import Connection, text
 
 from hunyuanocr.errors import ConfigError
 
-MODULES = ("hunyuanocr.store.tables", "hunyuanocr.store.jobtables", "hunyuanocr.store.deliveries")  # where tables are declared
+MODULES = (  # where tables are declared
+    "hunyuanocr.store.tables", "hunyuanocr.store.jobtables", "hunyuanocr.store.deliveries", "hunyuanocr.store.keys",
+    "hunyuanocr.store.audit",
+)  # fmt: skip
 _LOCK = 7_240_117  # PostgreSQL's number of our lock: any one, always the same
 
 

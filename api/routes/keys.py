@@ -1,0 +1,133 @@
+"""`/v1/admin/keys` and `/v1/admin/audit`: who may use this machine, and who did what."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas import ErrorAnswer
+from api.security.gate import TheGate
+from api.security.identity import DAILY, Scope
+from api.security.keyring import new_key
+from hunyuanocr.errors import NotFound
+from hunyuanocr.services.recording import wall_clock
+from hunyuanocr.store import audit
+from hunyuanocr.store import keys as store
+from hunyuanocr.store.keys import Key
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    403: {"model": ErrorAnswer, "description": "No key with the scope admin."},
+    404: {"model": ErrorAnswer, "description": "No such key."},
+    422: {"model": ErrorAnswer, "description": "A value that cannot be used."},
+    503: {"model": ErrorAnswer, "description": "The database does not answer; come back after `Retry-After` seconds."},
+}
+router = APIRouter(prefix="/v1/admin", tags=["admin"], responses=FAILURES)
+
+Id = Annotated[str, Path(max_length=64, pattern=r"^[0-9a-f]+$")]
+
+
+class KeyWanted(BaseModel):
+    """A key for one device or program."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=100, examples=["kiosk-1"], description="Which device or program has it.")
+    owner: str | None = Field(
+        None, max_length=100, examples=["local"],
+        description="Whose records it sees: keys of one owner share them. Left out: the name, and it sees its own alone.",
+    )  # fmt: skip
+    scopes: list[Scope] = Field(sorted(DAILY), min_length=1, max_length=3)
+    days: float | None = Field(None, gt=0, le=36500, description="Days after which it ends; left out: when it is revoked.")
+
+
+class KeyAnswer(BaseModel):
+    """What is known of a key; the key itself is not."""
+
+    id: str
+    name: str
+    owner: str
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    seen_at: datetime | None = Field(description="When it was used last, to the minute.")
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, key: Key) -> KeyAnswer:
+        """From the store's Key."""
+        return cls(**{name: getattr(key, name) for name in KeyAnswer.model_fields})
+
+
+class NewKeyAnswer(KeyAnswer):
+    """A key that was just made."""
+
+    key: str = Field(description="Told now, and never again.")
+
+
+class KeysAnswer(BaseModel):
+    """All keys there ever were, the newest first."""
+
+    data: list[KeyAnswer]
+
+
+class AuditLine(BaseModel):
+    """Who did what, when."""
+
+    id: str
+    at: datetime
+    owner: str = Field(description="Whose things; empty where nobody was known.")
+    who: str
+    address: str
+    action: str = Field(description="read, create, delete, export, connect, login, logout, admin, or refused.")
+    what: str
+    status: int
+    times: int = Field(description="So often within a second.")
+    request_id: str
+
+
+class AuditAnswer(BaseModel):
+    """One page of the audit log, the newest first."""
+
+    data: list[AuditLine]
+    next: str | None = Field(description="The `before` of the next page; null at the end.")
+
+
+@router.get("/keys", summary="All keys")
+async def listed(gate: TheGate) -> KeysAnswer:
+    """Revoked ones too: the audit log names them."""
+    return KeysAnswer(data=[KeyAnswer.of(key) for key in await gate.database.query(store.every)])
+
+
+@router.post("/keys", status_code=201, summary="Make a key")
+async def create(wanted: KeyWanted, gate: TheGate) -> NewKeyAnswer:
+    """The first key of a machine that asked nobody for one makes it ask everybody."""
+    ends = None if wanted.days is None else wall_clock() + timedelta(days=wanted.days)
+    text, key = new_key(wanted.name, wanted.owner or wanted.name, wanted.scopes, expires_at=ends)
+    await gate.database.run(store.insert, key)
+    gate.keyring.forget()
+    return NewKeyAnswer(**KeyAnswer.of(key).model_dump(), key=text)
+
+
+@router.delete("/keys/{id}", status_code=204, summary="Revoke a key")
+async def revoke(id: Id, gate: TheGate) -> None:
+    """For good, and from the next second on."""
+    if not await gate.database.run(store.revoke, id, wall_clock()):
+        raise NotFound("There is no such key that still holds.")
+    gate.keyring.forget()
+
+
+@router.get("/audit", summary="Who did what")
+async def trail(
+    gate: TheGate, *, limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    owner: Annotated[str | None, Query(max_length=200)] = None, action: Annotated[str | None, Query(max_length=20)] = None,
+    what: Annotated[str | None, Query(max_length=200, description="The end of an address: a record's id.")] = None,
+    before: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9a-f]+$")] = None,
+) -> AuditAnswer:  # fmt: skip
+    """Names, addresses and ids; never what was on a picture."""
+    await gate.trail.flush()
+    plain = {name: value.replace("\x00", "") for name, value in (("owner", owner), ("action", action), ("what", what)) if value}
+    found = await gate.database.query(audit.latest, limit, before=before, **plain)
+    return AuditAnswer(data=[AuditLine(**vars(line)) for line in found], next=found[-1].id if len(found) == limit else None)

@@ -1,0 +1,1 @@
+"""Who asks, and what he may do: one guard around everything that is served."""

@@ -1,0 +1,48 @@
+"""Who asks: an owner, whose records are seen, and scopes, which say what may be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Scope(StrEnum):
+    """What a key or token may be good for; `admin` includes the others."""
+
+    READ = "read"  # records, jobs, results
+    SUBMIT = "submit"  # have pictures read, delete what is one's own, use the page
+    ADMIN = "admin"  # keys, models, the audit log, the sync
+
+
+EVERYTHING = frozenset(Scope)
+DAILY = frozenset({Scope.READ, Scope.SUBMIT})
+
+
+@dataclass(frozen=True)
+class Identity:
+    """`name` is for the audit log. `ambient`: a browser sends what proves it by itself, so that its origin must be looked at.
+
+    `key` is the id of an API key, which may be revoked at any moment; `until` is when the identity ends, in seconds since 1970.
+    """
+
+    owner: str
+    name: str
+    scopes: frozenset[Scope]
+    by: Literal["local", "device", "key", "token"]
+    key: str | None = None
+    until: float | None = None
+    ambient: bool = False
+
+    def may(self, scope: Scope) -> bool:
+        """Whether it has this scope."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+LOCAL = Identity("local", "local", EVERYTHING, "local", ambient=True)  # at the machine itself, where nothing is configured
+VISITOR = Identity("local", "local", DAILY, "local", ambient=True)  # anybody, where the appliance is open
+
+
+def device(address: str) -> Identity:
+    """One that cannot send a key and is known by its address."""
+    return Identity(f"device:{address}", f"device:{address}", DAILY, "device", ambient=True)

@@ -1,0 +1,166 @@
+"""API keys: made, and looked up in a table in memory that is never older than a second."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from api.security.identity import Identity, Scope
+from hunyuanocr.errors import HunyuanOcrError, InvalidValue, StoreUnavailable
+from hunyuanocr.services.recording import wall_clock
+from hunyuanocr.store import keys
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.keys import NAME, Key
+
+log = logging.getLogger(__name__)
+
+PREFIX = "hyo_"
+_FRESH_S = 0.8  # how old the table may be: a key that another process revokes is refused within a second
+_TRUST_S = 300.0  # how long it is believed while the database does not answer
+_WAIT_S = 2.0
+_SEEN_S = 60.0  # the latest use of a key is written no more often
+_NOBODY = hashlib.sha256(b"").hexdigest()
+
+
+def new_key(name: str, owner: str, scopes: Iterable[Scope], *, expires_at: datetime | None = None) -> tuple[str, Key]:
+    """A key of 256 random bits, which is told once, and what is kept of it. Raises InvalidValue."""
+    for what, given in (("name", name), ("owner", owner)):
+        if not NAME.fullmatch(given):
+            raise InvalidValue(
+                f"This {what} cannot be used.", hint="Use 1 to 100 letters, digits and . : @ / + - _, beginning with a letter."
+            )
+    wanted = tuple(sorted(set(scopes)))
+    if not wanted:
+        raise InvalidValue("The key has no scope.", hint=f"Give one or more of: {', '.join(Scope)}.")
+    now = wall_clock()
+    if expires_at is not None and expires_at <= now:
+        raise InvalidValue("The key would have expired already.", hint="Choose a time to come.")
+    id = secrets.token_hex(6)
+    text = f"{PREFIX}{id}_{secrets.token_urlsafe(32)}"
+    return text, Key(id, owner, name, _hash(text), wanted, now, expires_at)
+
+
+def _hash(text: str) -> str:
+    """A plain hash will do: nobody tries 2^256 keys."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def bearer(key: Key) -> Identity:
+    """Whoever has this key."""
+    until = None if key.expires_at is None else key.expires_at.timestamp()
+    scopes = frozenset(Scope(scope) for scope in key.scopes if scope in list(Scope))
+    return Identity(key.owner, key.name, scopes, "key", key=key.id, until=until)
+
+
+class Keyring:
+    """The keys of a database. `mark` is a file that says that there are keys, for the day on which the database does not answer.
+
+    The table has a thread of its own: whoever searches the records for long keeps nobody waiting at the door.
+    """
+
+    def __init__(self, database: Database, mark: Path) -> None:
+        self._database = database
+        self._mark = mark
+        self._keys: dict[str, Key] = {}
+        self._at = self._tried = -_TRUST_S
+        self._loading: asyncio.Task[None] | None = None
+        self._slow = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
+        self._seen: dict[str, datetime] = {}
+        self._written: dict[str, datetime] = {}
+
+    async def find(self, text: str) -> Key | None:
+        """The key, if it is one that may be used now. Raises StoreUnavailable."""
+        id = text.removeprefix(PREFIX).partition("_")[0]
+        key = (await self._table()).get(id)
+        if not hmac.compare_digest(_hash(text), _NOBODY if key is None else key.hash) or key is None:
+            return None
+        return self._used(key)
+
+    async def by_id(self, id: str) -> Key | None:
+        """The key of a session, if it may still be used. Raises StoreUnavailable."""
+        key = (await self._table()).get(id)
+        return None if key is None else self._used(key)
+
+    async def any(self) -> bool:
+        """Whether a key was ever made here; revoked ones count, or the last one's end would open the door."""
+        try:
+            return bool(await self._table())
+        except StoreUnavailable:
+            if self._mark.exists():
+                raise
+            return False
+
+    async def look(self) -> None:
+        """The first look, so that the first request does not wait for it."""
+        with suppress(HunyuanOcrError):
+            await self._table()
+
+    def _used(self, key: Key) -> Key | None:
+        now = wall_clock()
+        if not key.holds(now):
+            return None
+        self._seen[key.id] = now
+        return key
+
+    async def _table(self) -> dict[str, Key]:
+        if time.monotonic() - self._at > _FRESH_S:
+            if self._loading is None and time.monotonic() - self._tried > _FRESH_S:
+                self._loading = asyncio.create_task(self._load(self._database))
+            if self._loading is not None and not self._slow:
+                _, late = await asyncio.wait((self._loading,), timeout=_WAIT_S)
+                self._slow = bool(late)  # nobody else waits for it
+            if time.monotonic() - self._at > _TRUST_S:
+                raise StoreUnavailable("The keys cannot be looked up now.")
+        return self._keys
+
+    async def _load(self, database: Database) -> None:
+        begun = time.monotonic()
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._read, database)
+        except HunyuanOcrError as e:
+            log.warning("The keys cannot be looked up: %s %s", e.message, e.hint)
+        except Exception:
+            log.exception("The keys cannot be looked up.")
+        else:
+            self._keys, self._at = {key.id: key for key in found}, begun
+        finally:
+            self._tried, self._loading, self._slow = time.monotonic(), None, False
+
+    def _read(self, database: Database) -> list[Key]:
+        if database.sqlite and not Path(str(database.url.database)).exists():
+            return []  # where nothing is kept, looking does not make a database
+        with database.read() as session:
+            found = keys.every(session)
+        if found and not self._mark.exists():
+            self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._mark.touch(mode=0o600)
+        return found
+
+    def forget(self) -> None:
+        """Look again at the next request: a key was made or revoked here."""
+        self._at = min(self._at, time.monotonic() - _FRESH_S)
+        self._tried = -_TRUST_S
+
+    async def note_use(self) -> None:
+        """Write when keys were used last, once a minute. Raises StoreUnavailable."""
+        due = {
+            id: at for id, at in self._seen.items()
+            if id not in self._written or (at - self._written[id]).total_seconds() >= _SEEN_S
+        }  # fmt: skip
+        if due:
+            await self._database.run(keys.seen, due)
+            self._written |= due
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)

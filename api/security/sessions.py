@@ -1,0 +1,103 @@
+"""The page's session: a signed cookie that names an API key, or carries what a token said, and when it ends."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from api.security.identity import Identity, Scope
+from api.security.keyring import Keyring, bearer
+
+log = logging.getLogger(__name__)
+
+COOKIE = "hunyuanocr_session"
+_SECRET_BYTES = 32
+_LONGEST = 2048
+
+
+class Sessions:
+    """`secret` is a file in the data folder, made at the first login: a restart logs nobody out, and a copy of the database
+    alone lets nobody in. A session is good as long as its key is, and `hours` at most.
+    """
+
+    def __init__(self, keyring: Keyring, secret: Path, hours: float) -> None:
+        self._keyring = keyring
+        self._file = secret
+        self._seconds = 3600 * hours
+        self._secret: bytes | None = None
+        self._ended: dict[str, float] = {}
+
+    def begin(self, identity: Identity) -> tuple[str, int]:
+        """A cookie for whoever logged in, and its seconds."""
+        until = min(time.time() + self._seconds, identity.until or float("inf"))
+        about = {"k": identity.key} if identity.key else {"o": identity.owner, "n": identity.name, "s": sorted(identity.scopes)}
+        body = _text(json.dumps(about | {"i": secrets.token_hex(8), "x": until}).encode())
+        return f"{body}.{_text(self._sign(body))}", max(0, int(until - time.time()))
+
+    async def identity(self, cookie: str) -> Identity | None:
+        """Whose session it is; None when it is none of ours, or over. Raises StoreUnavailable."""
+        about = self._opened(cookie)
+        if about is None:
+            return None
+        if "k" in about:
+            key = await self._keyring.by_id(about["k"])
+            return None if key is None else replace(bearer(key), until=about["x"], ambient=True)
+        scopes = frozenset(Scope(scope) for scope in about["s"])
+        return Identity(about["o"], about["n"], scopes, "token", until=about["x"], ambient=True)
+
+    def end(self, cookie: str) -> None:
+        """Log out: also for whoever has copied the cookie."""
+        now = time.time()
+        self._ended = {id: until for id, until in self._ended.items() if until > now}
+        about = self._opened(cookie)
+        if about is not None:
+            self._ended[about["i"]] = about["x"]
+
+    def _opened(self, cookie: str) -> dict[str, Any] | None:
+        if len(cookie) > _LONGEST or not cookie.isascii():
+            return None
+        body, _, signature = cookie.partition(".")
+        if not hmac.compare_digest(_text(self._sign(body)), signature):
+            return None
+        about: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return None if about["x"] <= time.time() or about["i"] in self._ended else about
+
+    def _sign(self, body: str) -> bytes:
+        if self._secret is None:
+            self._secret = _kept(self._file)
+        return hmac.digest(self._secret, b"hunyuanocr session " + body.encode(), hashlib.sha256)
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _kept(file: Path) -> bytes:
+    """The secret, made at the first need, for its owner alone; where it cannot be kept it ends with the process."""
+    made = secrets.token_bytes(_SECRET_BYTES)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(made)
+        try:
+            os.link(unfinished, file)  # whole, and never over another's
+        except FileExistsError:
+            made = file.read_bytes()
+        finally:
+            unfinished.unlink()
+    except OSError as e:
+        log.warning("Logins end with this process: %s cannot be kept (%s).", file, e.strerror)
+    if len(made) != _SECRET_BYTES:
+        log.warning("Logins end with this process: %s is damaged; delete it.", file)
+        made = secrets.token_bytes(_SECRET_BYTES)
+    return made
