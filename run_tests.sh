@@ -49,6 +49,9 @@ for argument in "$@"; do
   if [[ $argument == --all ]]; then markers=(); else arguments+=("$argument"); fi
 done
 
+# Two tests at a time, files in order: many wait for servers to start. More would want more memory (a live vLLM, three engines).
+workers=(-n 2 --dist loadgroup --no-loadscope-reorder)
+
 phase "Packages"
 bootstrap dev torch  # the model's engine is tested on small random weights, on the CPU
 phase "vLLM"
@@ -60,4 +63,4 @@ phase "Lint"
 phase "Types"
 "$PYTHON" -m mypy
 phase "Tests"
-exec "$PYTHON" -m pytest ${markers[@]+"${markers[@]}"} ${arguments[@]+"${arguments[@]}"}
+exec "$PYTHON" -m pytest "${workers[@]}" ${markers[@]+"${markers[@]}"} ${arguments[@]+"${arguments[@]}"}

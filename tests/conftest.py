@@ -15,6 +15,13 @@ from tests import postgres
 _NUMBER = itertools.count()
 
 
+def pytest_collection_modifyitems(items):
+    """With several workers a file stays in one piece, so that what its fixtures start is started once; so do tests of vLLM."""
+    for item in items:
+        together = item.path.parent if item.path.parent.name == "vllm_server" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(item.config.rootpath))))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _data_folder(tmp_path_factory):
     """For what outlives a test: servers of a module or of the session."""
