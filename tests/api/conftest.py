@@ -82,7 +82,7 @@ def served(app: FastAPI) -> Iterator[str]:
 
 def wait_ready(base: str) -> None:
     """Until /ready is green; a reader that cannot start ends the wait."""
-    while (r := httpx.get(f"{base}/ready")).status_code != 200:
+    while (r := httpx.get(f"{base}/ready", timeout=60)).status_code != 200:
         if "did not start" in r.json()["detail"]:
             raise RuntimeError(r.json()["detail"])
         time.sleep(0.05)

@@ -1,0 +1,149 @@
+"""Slow clients, by the hundred: they are given up, and nobody waits for them. The server is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+
+from tests.api.network.conftest import child
+from tests.readers import picture
+
+HALF_A_HEAD = b"POST /ocr HTTP/1.1\r\nHost: x\r\nX-Slow: "
+HALF_A_BODY = (
+    b"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000000\r\n\r\n" + b'{"image": "'
+)
+HURRY = {"HUNYUANOCR_NETWORK__HEAD_S": "2", "HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS": "2000"}
+
+
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory):
+    """A server that waits two seconds for a head."""
+    with child(tmp_path_factory.mktemp("data"), **HURRY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A server as it comes."""
+    with child(tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
+@contextmanager
+def opened(port: int, first: bytes, count: int = 1, source: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        made = []
+        for _ in range(count):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20, (source, 0)))
+            connection.sendall(first)
+            made.append(connection)
+        yield made
+
+
+def hung_up(connection: socket.socket) -> bool:
+    """Wait until the other side has closed it."""
+    connection.settimeout(90)
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def read(base: str) -> int:
+    return httpx.post(f"{base}/ocr", files={"file": picture()}, timeout=60).status_code
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("count", [500, pytest.param(1500, marks=pytest.mark.long)])
+def test_slow_heads_stop_nobody_and_are_given_up(hurried, count):
+    running = hurried
+    with opened(running.port, HALF_A_HEAD, count) as slow:
+        assert running.connections() >= count // 2, "most of them are held for now"
+        assert [read(running.base) for _ in range(5)] == [200] * 5
+        for connection in slow[::50]:
+            try:
+                connection.sendall(b"x")  # a byte now and then buys no time
+            except ConnectionError:
+                continue
+        assert all(hung_up(connection) for connection in slow)
+        assert read(running.base) == 200
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
+def test_slow_bodies_stop_nobody_and_are_given_up(hurried, count):
+    """After the grace of 20 seconds, which the ordinary test does not wait for."""
+    running = hurried
+    with opened(running.port, HALF_A_BODY, count) as slow:
+        assert [read(running.base) for _ in range(5)] == [200] * 5
+        if count > 100:
+            end = time.monotonic() + 120
+            while running.connections() > 10:
+                assert time.monotonic() < end, "they are still there"
+                for connection in slow:
+                    try:
+                        connection.sendall(b"A")
+                    except OSError:
+                        continue
+                time.sleep(1)
+            assert read(running.base) == 200
+
+
+def test_idle_connections_are_closed(hurried):
+    with opened(hurried.port, b"") as (silent,):
+        assert hung_up(silent)
+        with opened(hurried.port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as (served,):
+            assert served.recv(65536).startswith(b"HTTP/1.1 200")
+            served.sendall(b"GET /hea")  # the head of the next request begins, and never ends
+            assert hung_up(served)
+
+
+def test_one_address_has_a_limit_of_its_own(tmp_path):
+    with child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS="20") as running:
+        with opened(running.port, HALF_A_HEAD, 20, "127.0.0.9"):
+            with opened(running.port, b"", 1, "127.0.0.9") as (late,):
+                said = late.recv(65536)
+            assert said.startswith(b"HTTP/1.1 503")
+            assert json.loads(said.partition(b"\r\n\r\n")[2])["code"] == "too_many_connections"
+            assert read(running.base) == 200, "others come in"
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.9", retries=3)) as again:
+            end = time.monotonic() + 30
+            while again.get(f"{running.base}/health", timeout=20).status_code != 200:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+
+
+def test_probes_are_answered_when_there_is_no_room(tmp_path):
+    with (
+        child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS="30") as running,
+        opened(running.port, HALF_A_HEAD, 30),
+    ):
+        with httpx.Client(base_url=running.base, timeout=20, headers={"connection": "close"}) as client:
+            assert [client.get(path).status_code for path in ("/health", "/ready", "/version", "/docs")] == [200, 200, 503, 503]
+            assert client.get("/version").json()["code"] == "too_many_connections"
+        with opened(running.port, HALF_A_HEAD, 60):
+            assert running.connections() <= 70, "beyond the reserve they are closed at once"
+
+
+def test_who_does_not_listen_while_he_sends_still_hears_a_refusal(plain):
+    """A refusal does not wait for the body, and the rest of it is thrown away for a while."""
+    size = 8_000_000
+    head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
+    with opened(plain.port, head) as (client,):
+        client.settimeout(60)
+        for _ in range(0, size, 65536):
+            client.sendall(bytes(65536))
+        assert client.recv(65536).startswith(b"HTTP/1.1 404")
+
+
+def test_no_header_names_the_server(plain):
+    for path in ("/health", "/nowhere", "/docs"):
+        assert "server" not in httpx.get(plain.base + path, timeout=60).headers

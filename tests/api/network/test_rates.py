@@ -1,0 +1,117 @@
+"""Those who come too often wait, and nobody else."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from api.app import create_app
+from api.network.doors import Doors, KeyRates
+from api.network.shared import Network
+from hunyuanocr.config import NetworkSettings, Settings
+from hunyuanocr.pipeline import Pipeline
+from tests.api.conftest import served, wait_ready
+from tests.readers import TestReader
+
+
+@pytest.fixture(autouse=True)
+def _away_from_the_edge():
+    """The window slides over minutes of the clock; where one ends in the middle of a test, its numbers are others."""
+    while time.time() % 60 > 57:
+        time.sleep(0.1)
+
+
+async def statuses(client, count, path="/version", **more):
+    return [(await client.get(path, **more)).status_code for _ in range(count)]
+
+
+async def test_an_address_that_comes_too_often(come):
+    visit = await come(per_address=5)
+    async with visit("192.0.2.7") as till, visit("192.0.2.8") as other, visit("2001:db8::1") as six, visit("2001:db8::2") as same:
+        assert await statuses(till, 7) == [200] * 5 + [429] * 2
+        r = await till.get("/version")
+        assert r.json()["code"] == "too_many_requests"
+        assert 1 <= int(r.headers["retry-after"]) <= 60
+        assert r.json()["request_id"]
+        assert (await till.post("/v1/chat/completions", json={})).json()["error"]["code"] == "too_many_requests"
+        for path in ("/health", "/ready"):
+            assert await statuses(till, 9, path) == [200] * 9
+        assert await statuses(other, 5) == [200] * 5
+        assert await statuses(six, 3) + await statuses(same, 3) == [200] * 5 + [429]
+        assert await statuses(till, 1, headers={"x-forwarded-for": "203.0.113.77"}) == [429]
+
+
+async def test_no_limit(come):
+    visit = await come(per_address=0, failures=0)
+    async with visit("192.0.2.7") as till:
+        assert await statuses(till, 200) == [200] * 200
+
+
+def guarded(network, keys):
+    """Doors, then a check of keys as simple as can be, then the rates of keys."""
+
+    async def app(scope, receive, send):
+        key = dict(scope["headers"]).get(b"x-api-key", b"").decode()
+        if key not in keys:
+            await PlainTextResponse("no", 401)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["identity"] = SimpleNamespace(owner=keys[key], name=key)
+        await inner(scope, receive, send)
+
+    async def ok(scope, receive, send):
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    inner = KeyRates(ok, network)
+    return Doors(app, network)
+
+
+def client_of(app, address, key=""):
+    transport = httpx.ASGITransport(app, client=(address, 1))
+    return httpx.AsyncClient(transport=transport, base_url="http://x", headers={"x-api-key": key})
+
+
+async def test_a_key_that_comes_too_often_from_wherever():
+    app = guarded(Network(Settings(network=NetworkSettings(per_key=4))), {"a": "shop", "b": "shop"})
+    async with client_of(app, "192.0.2.7", "a") as here, client_of(app, "192.0.2.8", "a") as there:
+        assert await statuses(here, 3) + await statuses(there, 3) == [200] * 4 + [429] * 2
+        assert await statuses(here, 3, "/health") == [200] * 3
+    async with client_of(app, "192.0.2.7", "b") as other:
+        assert await statuses(other, 4) == [200] * 4
+
+
+async def test_an_address_that_guesses_keys():
+    app = guarded(Network(Settings(network=NetworkSettings(failures=3))), {"a": "shop"})
+    async with client_of(app, "192.0.2.7", "wrong") as guesser, client_of(app, "192.0.2.7", "a") as late:
+        assert await statuses(guesser, 5) == [401] * 3 + [429] * 2
+        r = await late.get("/version")
+        assert (r.status_code, r.json()["code"]) == (429, "too_many_failures"), "the right key does not help now"
+        assert int(r.headers["retry-after"]) >= 1
+    async with client_of(app, "192.0.2.8", "a") as other:
+        assert await statuses(other, 9) == [200] * 9, "right keys are not counted as failures"
+
+
+def test_sockets_are_counted_too():
+    settings = Settings(network=NetworkSettings(per_address=3))
+    with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
+        wait_ready(base)
+        for _ in range(3):
+            with connect(f"{base.replace('http', 'ws')}/v1/ws"):
+                pass
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"{base.replace('http', 'ws')}/v1/ws")
+        assert refused.value.response.status_code == 429
+        assert int(refused.value.response.headers["retry-after"]) >= 1
+
+
+async def test_both_ports_count_together():
+    settings = Settings(network=NetworkSettings(per_address=3))
+    network, pipeline = Network(settings), Pipeline(TestReader(), settings)
+    page, api = (client_of(create_app(settings, pipeline, None, network), "192.0.2.7") for _ in range(2))
+    async with page, api:
+        assert await statuses(page, 2) + await statuses(api, 2) + await statuses(page, 1) == [200] * 3 + [429] * 2
