@@ -61,8 +61,8 @@ def answer(request: HTTPConnection, error: e.HunyuanOcrError, *, errors: list[di
 
 def _challenge(error: e.HunyuanOcrError) -> dict[str, str]:
     """What kind of key is wanted (RFC 6750, 3)."""
-    said = {e.Unauthorized: "", e.BadKey: ' error="invalid_token"', e.MissingScope: ' error="insufficient_scope"'}.get(type(error))
-    return {} if said is None else {"WWW-Authenticate": f"Bearer{said}"}
+    said = {e.Unauthorized: "", e.BadKey: ' error="invalid_token"', e.MissingScope: ' error="insufficient_scope"'}
+    return {"WWW-Authenticate": f"Bearer{said[type(error)]}"} if type(error) in said else {}
 
 
 def body(

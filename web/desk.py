@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from api.schemas import OcrAnswer
+from api.security.identity import LOCAL, Identity
+from api.security.trail import Trail
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError, ImageTooLarge
 from hunyuanocr.images import open_pages
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.services.recording import Recorder
 from hunyuanocr.types import Notice, Result
 from web.draw import picture, sheets
 from web.shelf import Picture, Shelf, take
@@ -30,6 +33,7 @@ class Session:
     token: str | None = None
     result: Result | None = None
     notices: tuple[Notice, ...] = ()  # about the picture, before anything is read
+    owner: str | None = None  # who chose the picture: nobody else has it read, whatever page he says his is
 
 
 @dataclass(frozen=True)
@@ -45,37 +49,52 @@ class View:
 
 
 class Desk:
-    """Takes uploads and has them read by the pipeline. `folder` is where the browser's uploads arrive."""
+    """Takes uploads and has them read by the pipeline. `folder` is where the browser's uploads arrive.
 
-    def __init__(self, pipeline: Pipeline, settings: Settings, folder: Path) -> None:
+    What is read is recorded as the API's readings are, and stands in the audit log.
+    """
+
+    def __init__(self, pipeline: Pipeline, settings: Settings, folder: Path, recorder: Recorder, trail: Trail) -> None:
         self.pipeline = pipeline
         self.settings = settings
         self.folder = folder
+        self.recorder = recorder
+        self.trail = trail
         self.shelf = Shelf(4 * settings.images.max_bytes, _SHELF_AGE_S)
 
-    async def choose(self, upload: str, language: Language) -> tuple[Session, View]:
+    async def choose(self, upload: str, language: Language, who: Identity = LOCAL) -> tuple[Session, View]:
         """An upload → its preview and warnings. The file is gone from the disk when this returns, whatever happens."""
         try:
             data = await asyncio.to_thread(take, upload, self.folder)
             chosen, notices = await asyncio.to_thread(self._open, data)
         except HunyuanOcrError as e:
             return Session(), View(notices=failure(e, language))
-        session = Session(self.shelf.put(chosen), notices=notices)
+        session = Session(self.shelf.put(chosen), notices=notices, owner=who.owner)
         return session, self.show(session, language)
 
-    async def read(self, session: Session, instruction: str, language: Language) -> tuple[Session, View]:
-        """The chosen picture and an instruction → the result."""
+    async def read(
+        self, session: Session, instruction: str, language: Language, who: Identity = LOCAL, address: str = ""
+    ) -> tuple[Session, View]:
+        """The chosen picture and an instruction → the result, which is kept as a record of whoever asks."""
+        session = self.mine(session, who)
         chosen = self.shelf.get(session.token)
         if chosen is None:
             words = say("expired" if session.token else "no_picture", language)
             return session, View(notices=f'<div class="notice" role="status" data-code="no_picture">{words}</div>')
         try:
-            result = await self.pipeline.run(Request(chosen.data, understand(instruction), owner="page"))
+            result = await self.pipeline.run(Request(chosen.data, understand(instruction), owner=who.owner))
         except HunyuanOcrError as e:
             view = View(notices=failure(e, language), picture=picture(chosen.sheets, chosen.pages, language))
-            return Session(session.token, notices=session.notices), view
-        session = Session(session.token, result, session.notices)
+            return replace(session, result=None), view
+        result = await self.recorder.record(result, owner=who.owner, source="page", instruction=instruction, image=chosen.data)
+        self.trail.note(who, "create", f"/v1/records/{result.id}", address=address)
+        session = replace(session, result=result)
         return session, self.show(session, language)
+
+    @staticmethod
+    def mine(session: Session, who: Identity) -> Session:
+        """The session, if it is this person's. Gradio finds it by a word that the browser makes up, which is no proof."""
+        return session if session.owner in (None, who.owner) else Session()
 
     def show(self, session: Session, language: Language) -> View:
         """Everything in the person's language; also when the language changes."""

@@ -16,12 +16,14 @@ from fastapi import FastAPI
 from starlette.routing import Mount
 
 from api import errors
+from api.security.identity import Identity
+from api.security.sessions import COOKIE
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
 from web.desk import Desk, Session, View, failed_upload
 from web.parts import HERE, Page, asset
 from web.shelf import sweep
-from web.strings import Language, preferred
+from web.strings import Language, preferred, safe, say
 
 _LEFT_OVER_S = 300.0  # an upload that nobody asked about for so long was broken off
 _FONTS = (  # of the system; the first that is there and has the character
@@ -34,7 +36,7 @@ def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
     """Put the page at `/` of `app`, last: it answers whatever no route answers. The caller starts the pipeline."""
     folder = Path(tempfile.mkdtemp(prefix="hunyuanocr-page-"))  # mode 0700
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # the one way to tell Gradio; it is read when the blocks are made
-    desk = Desk(pipeline, settings, folder)
+    desk = Desk(pipeline, settings, folder, app.state.services.recorder, app.state.gate.trail)
     _tidy(app, desk)
     gr.mount_gradio_app(
         app, _blocks(desk), path="/", footer_links=[], run_history=False, show_error=False, ssr_mode=False, pwa=False,
@@ -88,26 +90,37 @@ def _blocks(desk: Desk) -> gr.Blocks:
     return blocks
 
 
+def _who(request: gr.Request) -> Identity:
+    """Whom the guard has let in; an event's request is the browser's own."""
+    identity: Identity = request.request.scope["state"]["identity"]
+    return identity
+
+
 def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
     """Connect what a person does with what happens."""
+    account = f'<a href="/login">{safe(say("account", "zh"))} · {safe(say("account", "en"))}</a>'
 
     async def open_page(request: gr.Request) -> dict[Any, Any]:
         language = preferred(request.headers.get("accept-language"))
-        return {page.language: language, **page.words(language), **page.view(View(), language)}
+        link = account if COOKIE in request.cookies and _who(request).by != "local" else ""
+        return {page.language: language, page.account: link, **page.words(language), **page.view(View(), language)}
 
-    async def change_language(session: Session, language: Language) -> dict[Any, Any]:
-        return {**page.words(language), **page.view(desk.show(session, language), language)}
+    async def change_language(session: Session, language: Language, request: gr.Request) -> dict[Any, Any]:
+        shown = desk.show(desk.mine(session, _who(request)), language)
+        return {**page.words(language), **page.view(shown, language)}
 
-    async def choose(old: Session, language: Language, event: gr.EventData) -> dict[Any, Any]:
-        desk.shelf.drop(old.token)
-        session, view = await desk.choose(str(event.path), language)
+    async def choose(old: Session, language: Language, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        who = _who(request)
+        desk.shelf.drop(desk.mine(old, who).token)
+        session, view = await desk.choose(str(event.path), language, who)
         return {page.session: session, **page.view(view, language)}
 
     def refused(language: Language, event: gr.EventData) -> dict[Any, Any]:
         return {page.notices: failed_upload(str(event.reason), desk.settings, language)}
 
-    async def read(session: Session, instruction: str, language: Language) -> dict[Any, Any]:
-        session, view = await desk.read(session, instruction, language)
+    async def read(session: Session, instruction: str, language: Language, request: gr.Request) -> dict[Any, Any]:
+        address = request.client.host if request.client else ""
+        session, view = await desk.read(session, instruction, language, _who(request), address)
         return {page.session: session, **page.view(view, language)}
 
     def preset(event: gr.EventData) -> str:

@@ -41,6 +41,7 @@ class Page:
         self.session = gr.State(Session(), delete_callback=lambda s: shelf.drop(s.token))
         with gr.Row(elem_id="top"):
             self.title = gr.HTML(elem_id="title", js_on_load=None, apply_default_css=False)
+            self.account = gr.HTML(elem_id="account", js_on_load=None, apply_default_css=False)
             self.language = gr.Radio(list(LANGUAGES.items()), value="en", show_label=False, container=False, elem_id="language")
         with gr.Row(equal_height=False, elem_id="work"):
             with gr.Column(scale=3, min_width=300):
@@ -84,7 +85,7 @@ class Page:
     @property
     def everything(self) -> list[Any]:
         """All components that an event may change."""
-        parts = [self.session, self.language, self.instruction, self.title, self.picker, self.presets, self.read]
+        parts = [self.session, self.language, self.account, self.instruction, self.title, self.picker, self.presets, self.read]
         return [*parts, self.fields_tab, self.text_tab, self.tabs, self.notices, self.picture, self.fields, self.text, self.json]
 
 

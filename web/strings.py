@@ -16,6 +16,7 @@ Language = Literal["zh", "en"]
 LANGUAGES: Mapping[str, Language] = {"中文": "zh", "English": "en"}
 
 TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
+    "account": ("退出登录", "Log out"),
     "title": ("票据识别", "Receipt reader"),
     "subtitle": (
         "拍一张照片，说出想要的内容。图片只在这台机器上处理。",
@@ -105,7 +106,7 @@ _ERRORS: Mapping[str, tuple[str, str]] = {  # code: what went wrong and what to 
     "store_unavailable": ("数据库暂时无法使用。", "请稍等片刻再发送；若一直如此，请检查磁盘和设置 store.url。"),
     "forbidden": ("不允许从这里进行此操作。", "请在本机上通过 127.0.0.1 操作。"),
     "missing_scope": ("这个密钥没有此项权限。", "请向本机的管理者索取有此权限的密钥。"),
-    "foreign_site": ("不允许其他网站进行此操作。", "请用本机自己的地址打开页面；允许的网站和名称见设置 network.origins 和 security.hosts。"),
+    "foreign_site": ("不允许其他网站进行此操作。", "请用本机自己的地址打开页面；允许的见 network.origins 和 security.hosts。"),
     "unauthorized": ("需要密钥。", "请登录，或发送 Authorization: Bearer 密钥；本机的管理者可用 hunyuanocr keys create 创建。"),
     "bad_key": ("密钥、令牌或登录码无效或已失效。", "请向本机的管理者索取新的密钥。"),
     "model_busy": ("正在加载另一个模型。", "请等它可用后再试：/v1/models 会显示。"),

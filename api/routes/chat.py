@@ -73,6 +73,7 @@ async def completions(
         return await _say(words, wanted, created, model)
     asked = await asyncio.to_thread(understood, wanted)
     reading = Reading(asked.pictures[0], asked.task, owner=owner, more=asked.pictures[1:])
+    request.state.made = f"/v1/records/{reading.id}"
     record = partial(
         services.recorder.record, owner=owner, source="chat", instruction=asked.instruction, device=device_of(request),
         image=asked.pictures[0],

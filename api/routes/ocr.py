@@ -79,6 +79,7 @@ async def ocr(request: Request, pipeline: ThePipeline, services: TheServices, se
     upload = await read_upload(request, settings.images.max_bytes, OcrRequest)
     wanted = upload.wanted
     reading = Reading(upload.data, await _task(wanted), owner=owner)
+    request.state.made = f"/v1/records/{reading.id}"
     record = partial(
         services.recorder.record, owner=owner, source="ocr", instruction=wanted.instruction or "",
         device=device_of(request, wanted), image=upload.data,

@@ -36,7 +36,7 @@ def new_key(name: str, owner: str, scopes: Iterable[Scope], *, expires_at: datet
     for what, given in (("name", name), ("owner", owner)):
         if not NAME.fullmatch(given):
             raise InvalidValue(
-                f"This {what} cannot be used.", hint="Use 1 to 100 letters, digits and . : @ / + - _, beginning with a letter."
+                f"This {what} cannot be used.", hint="Use 1 to 100 letters, digits and . : @ / + - _, a letter or digit first."
             )
     wanted = tuple(sorted(set(scopes)))
     if not wanted:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hunyuanocr.cli import bundle, doctor, evaluation, fetch, finetune, hq, read, serve, settings, watch
+from hunyuanocr.cli import bundle, doctor, evaluation, fetch, finetune, hq, keys, read, serve, settings, watch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
 app.command("read")(read.read)
@@ -22,6 +22,8 @@ app.command("watch")(watch.watch)
 app.command("hq-keys")(hq.hq_keys)
 app.command("hq-receiver")(hq.hq_receiver)
 app.command("settings")(settings.settings)
+app.add_typer(keys.app, name="keys")
+app.command("audit")(keys.audit)
 
 
 def main() -> None:

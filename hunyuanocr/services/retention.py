@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.services.recording import Recorder
-from hunyuanocr.store import facts, records
+from hunyuanocr.store import audit, facts, records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.pictures import Pictures
 
@@ -57,6 +57,7 @@ class Retention:
         self.recorder = recorder
         self._keep_days = settings.store.retention_days
         self._image_days = settings.store.image_days
+        self._audit_days = settings.security.audit_days
         self._clock, self._ticks = clock, ticks
         self._jumped: tuple[datetime, float] | None = None  # wall and ticks when a jump was seen
 
@@ -82,8 +83,9 @@ class Retention:
         if self._image_days:
             images = await self._all(self._old_images, now - timedelta(days=self._image_days))
         await self._orphans()
-        if gone or images:
-            log.info("Deleted by age: %d records, %d pictures.", gone, images)
+        lines = await self._all(self._old_lines, now - timedelta(days=self._audit_days)) if self._audit_days else 0
+        if gone or images or lines:
+            log.info("Deleted by age: %d records, %d pictures, %d lines of the audit log.", gone, images, lines)
         await asyncio.to_thread(self.database.scrub)  # also after what people deleted
         return gone
 
@@ -127,6 +129,10 @@ class Retention:
             records.lock_pictures(session)
             _drop(session, self.recorder.pictures, records.forget_images(session, [id for _, id in found]))
         return len(found)
+
+    @staticmethod
+    def _old_lines(session: Connection, before: datetime) -> int:
+        return audit.drop_older(session, before, _AT_ONCE)
 
     async def _orphans(self) -> None:
         """Pictures that a crash left behind before their record was written."""

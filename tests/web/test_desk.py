@@ -6,9 +6,11 @@ import json
 import pytest
 from PIL import Image
 
+from api.security.trail import Trail
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.config import ImageSettings, Settings
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.recording import Recorder
 from tests.readers import TestReader, picture
 from web.desk import Desk, Session, failed_upload, wire
 
@@ -20,7 +22,7 @@ async def desk(tmp_path):
     reader.text = "便民超市\n2026-11-20\n合计 ¥36.80"
     pipeline = Pipeline(reader, settings)
     await pipeline.start()
-    yield Desk(pipeline, settings, tmp_path)
+    yield Desk(pipeline, settings, tmp_path, Recorder(None, settings), Trail(None))
     await pipeline.close()
 
 
@@ -61,7 +63,7 @@ async def test_a_models_answer_is_shown_with_what_proves_it(desk, tmp_path):
     model.text, model.values = "", {"total_amount": "¥36.80", "date": "2026-11-21"}
     pipeline = Pipeline(model, desk.settings, witness)
     await pipeline.start()
-    other = Desk(pipeline, desk.settings, tmp_path)
+    other = Desk(pipeline, desk.settings, tmp_path, desk.recorder, desk.trail)
     session, _ = await other.choose(upload(other, picture(size=(400, 300))), "en")
     session, view = await other.read(session, "extract total amount and date", "en")
     assert view.picture.count('class="line"') == 3, "the witness's lines"
