@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import errno
 import logging
+import math
 import os
 import resource
 import signal
@@ -17,23 +18,29 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import psutil
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
+from hunyuanocr import logs
 from hunyuanocr.backends import create_backend, create_witness
 from hunyuanocr.backends.base import Backend
 from hunyuanocr.config import BackendChoice, Settings, TorchSettings, load_settings
-from hunyuanocr.errors import ConfigError, HunyuanOcrError
+from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreUnavailable
 from hunyuanocr.privacy import stay_home
 
+if TYPE_CHECKING:
+    from hunyuanocr.services.together import Services
+
 _DTYPES = get_args(TorchSettings.model_fields["dtype"].annotation)
-_GRACE_S = 8  # for requests that run when the signal comes
+_LAST_S = 1.0  # for what is still being answered when the grace is over
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 -- compared, not bound
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
+log = logging.getLogger("app_web")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,13 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     stay_home()  # first: the readers and the page are imported later
     try:
         settings = _settings(_parser().parse_args(argv))
-        _log()
+        logs.set_up(settings.log)
         _check_tls(settings)
         reader, why = create_backend(settings)  # before a port is open: what is missing is told at once
         _allow_connections()
         with _listening(settings) as (page_socket, api_socket):
             page_app, api_app = _apps(settings, reader, why)
             _announce(settings, why, page_socket, api_socket)
+            _give_first_key(page_app, page_socket)
             return asyncio.run(_serve(page_app, page_socket, api_app, api_socket))
     except HunyuanOcrError as e:
         _err.print(f"Error: {e.message}\n  {e.hint}", markup=False)
@@ -71,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--vllm-url", help="address of a vLLM server that runs already, for --backend vllm")
     add("--tls-cert", type=Path, help="PEM file of a certificate: page and API are served over HTTPS")
     add("--tls-key", type=Path, help="PEM file of its key")
+    add("--open", action="store_true", help="let everybody in who can reach this machine, without a key")
     add("--no-page", action="store_true", help="the API alone on both ports; saves memory")
     add("--config", type=Path, help="TOML file with settings")
     return parser
@@ -82,6 +91,7 @@ def _settings(flags: argparse.Namespace) -> Settings:
         os.environ["HUNYUANOCR_CONFIG"] = str(flags.config)
     groups: dict[str, dict[str, Any]] = {
         "server": {"host": flags.host, "port": flags.port, "api_port": flags.api_port, "page": False if flags.no_page else None},
+        "security": {"open": flags.open or None},
         "torch": {"vram_gb": flags.vram_gb, "dtype": flags.dtype},
         "vllm": {"url": flags.vllm_url},
         "network": {"tls_cert": flags.tls_cert, "tls_key": flags.tls_key},
@@ -98,13 +108,6 @@ def _check_tls(settings: Settings) -> None:
     from api.serving import check_tls  # noqa: PLC0415 -- settings are read before the API is loaded
 
     check_tls(settings.network)
-
-
-def _log() -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    for room in ("api", "hunyuanocr", "web"):
-        logging.getLogger(room).setLevel(logging.INFO)
-    logging.getLogger("hunyuanocr.access").setLevel(logging.WARNING)  # a page and a probe ask every few seconds
 
 
 def _allow_connections() -> None:
@@ -146,13 +149,14 @@ def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastA
     """Two apps around one pipeline. The first app starts and closes it; the other has no life."""
     from api.app import create_app  # noqa: PLC0415
     from api.network import Network  # noqa: PLC0415
+    from api.security.gate import Gate  # noqa: PLC0415
     from hunyuanocr.pipeline import Pipeline  # noqa: PLC0415
     from hunyuanocr.services.together import Services  # noqa: PLC0415
 
     pipeline = Pipeline(reader, settings, create_witness(settings, reader), why)
     services = Services(settings, pipeline)
-    network = Network(settings)
-    apps = create_app(settings, pipeline, services, network), create_app(settings, pipeline, services, network)
+    shared = services, Network(settings), Gate(settings, services)
+    apps = create_app(settings, pipeline, *shared), create_app(settings, pipeline, *shared)
     if settings.server.page:
         from web.page import mount_page  # noqa: PLC0415 -- Gradio is heavy: not without a page
 
@@ -161,16 +165,42 @@ def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastA
 
 
 def _announce(settings: Settings, why: str, page: socket.socket, api: socket.socket) -> None:
-    """Which reader serves and why, and where to open the page."""
-    _out.print(why, markup=False)
+    """Which reader serves and why, and where to open the page: to a person, or to the program that reads the log."""
+    lines = [why]
     scheme = "http" if settings.network.tls_cert is None else "https"
     hosts = [settings.server.host]
-    if hosts[0] in ("0.0.0.0", "::", ""):  # noqa: S104 -- compared, not bound
+    if hosts[0] in _EVERYWHERE:
         hosts = [*_lan_addresses(), "127.0.0.1"]
     for what, listener in (("Page and API" if settings.server.page else "API", page), ("API alone", api)):
         port = listener.getsockname()[1]
         places = "  ".join(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts)
-        _out.print(f"{what + ':':<14}{places}", markup=False)
+        lines.append(f"{what + ':':<14}{places}")
+    for line in lines:
+        if settings.log.format == "json":
+            log.info("%s", line)
+        else:
+            _out.print(line, markup=False)
+
+
+def _give_first_key(app: FastAPI, page: socket.socket) -> None:
+    """At the first start on the network: a key for the administrator and a login link for the page, told once, to the terminal
+    alone: the log of programs is no place for them.
+    """
+    try:
+        given = app.state.gate.first_key()
+    except StoreUnavailable as e:
+        _err.print(f"No key could be made, and without one nobody is served: {e.message} {e.hint}", markup=False)
+        return
+    if given is None:
+        return
+    key, code = given
+    settings: Settings = app.state.settings
+    _out.print(f"Key of the administrator, told only now: {key}", markup=False)
+    if settings.server.page:
+        scheme = "http" if settings.network.tls_cert is None else "https"
+        host = next(iter(_lan_addresses()), "127.0.0.1") if settings.server.host in _EVERYWHERE else settings.server.host
+        place = f"{scheme}://{f'[{host}]' if ':' in host else host}:{page.getsockname()[1]}"
+        _out.print(f"Login of the page, good once and for an hour: {place}/login?code={code}", markup=False)
 
 
 def _lan_addresses() -> list[str]:
@@ -199,23 +229,35 @@ def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
 
     return _Server(uvicorn.Config(
         app, lifespan=lifespan, access_log=False, log_level="warning", log_config=None,
-        timeout_graceful_shutdown=_GRACE_S, **server_options(app.state.settings),
+        **server_options(app.state.settings),
     ))  # fmt: skip
 
 
 async def _serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI, api_socket: socket.socket) -> int:
     servers = page, api = _server(page_app, "on"), _server(api_app, "off")
+    services: Services = page_app.state.services
+    grace_s = page_app.state.settings.server.grace_s
+    leaving: list[asyncio.Task[None]] = []
 
-    def finish() -> None:
+    def finish(last_s: float = _LAST_S) -> None:
         for server in servers:
+            server.config.timeout_graceful_shutdown = math.ceil(last_s)
             server.should_exit = True
         end_streams = getattr(page_app.state, "end_streams", None)
         if end_streams is not None:
             end_streams()
 
+    async def leave() -> None:
+        began = loop.time()
+        await services.drain(grace_s)
+        finish(max(_LAST_S, grace_s - (loop.time() - began)))
+
     def asked() -> None:
+        if not leaving and all(server.started for server in servers):
+            leaving.append(loop.create_task(leave()))
+            return
         for server in servers:
-            server.force_exit = server.should_exit  # asked twice: now
+            server.force_exit = bool(leaving)  # asked twice: now
         finish()
 
     async def run(server: _Server, listener: socket.socket) -> None:

@@ -48,7 +48,9 @@ class Appliance:
 
 
 @contextmanager
-def appliance(*flags: str, program: tuple[str, ...] = (sys.executable, "app_web.py"), **environment: str) -> Iterator[Appliance]:
+def appliance(
+    *flags: str, program: tuple[str, ...] = (sys.executable, "app_web.py"), json_log: bool = False, **environment: str
+) -> Iterator[Appliance]:
     """Start it on free ports of 127.0.0.1, wait for its addresses, and end it by its own process."""
     command = [*program, "--host", "127.0.0.1", "--port", "0", "--api-port", "0", "--backend", "ppocr", *flags]
     process = subprocess.Popen(
@@ -65,7 +67,8 @@ def appliance(*flags: str, program: tuple[str, ...] = (sys.executable, "app_web.
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
-        page, api = (_address(what, process, printed) for what in (r"(?:Page and )?API", "API alone"))
+        begins = r'^\{.*"message": "' if json_log else "^"
+        page, api = (_address(begins + what, process, printed) for what in (r"(?:Page and )?API", "API alone"))
         running = Appliance(process, page, api, printed)
         try:
             yield running
@@ -82,7 +85,7 @@ def appliance(*flags: str, program: tuple[str, ...] = (sys.executable, "app_web.
 def _address(what: str, process: subprocess.Popen[str], printed: list[str], seconds: float = 90.0) -> str:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = re.search(rf"^{what}:\s+(http://\S+)", "".join(printed), re.MULTILINE)
+        found = re.search(rf'{what}:\s+(http://[^\s"]+)', "".join(printed), re.MULTILINE)
         if found:
             return found[1]
         if process.poll() is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 from sqlalchemy import Connection, text
 
@@ -25,6 +26,7 @@ from hunyuanocr.store.database import Database
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 0.05  # at what is still being read
 _PATIENCE_S = 0.5  # before a service that was told to end is told again
 
 
@@ -90,6 +92,17 @@ class Services:
         except HunyuanOcrError as e:
             self.recorder.trouble = f"{e.message} {e.hint}"
             log.error("%s: %s", database.place, self.recorder.trouble)
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse what is new and let what is read at the counter end, for so many seconds. Jobs go back into their queue at once:
+        they are read after the restart.
+        """
+        self.draining = self.cameras.leaving = True
+        await self.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self.pipeline.admission.running or self.pipeline.admission.waiting:  # noqa: ASYNC110 -- two counts
+                    await asyncio.sleep(_LOOK_S)
 
     async def stop(self) -> None:
         """No new work is begun; called before the pipeline closes."""

@@ -62,7 +62,8 @@ class Database:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
 
     def _open(self) -> Engine:
-        options: dict[str, Any] = {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        options: dict[str, Any] = {"hide_parameters": True}  # they are what stood on the pages, and errors go into the log
+        options |= {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
         try:
             engine = create_engine(self.url, pool_size=8, max_overflow=8, pool_timeout=10, json_serializer=_json, **options)
         except ImportError as e:

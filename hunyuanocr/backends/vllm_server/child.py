@@ -190,9 +190,7 @@ class Child:
                 continue
             if not line:
                 return
-            text = line.decode(errors="replace").rstrip()
-            self._lines.append(text)
-            log.debug("%s", text)
+            self._lines.append(line.decode(errors="replace").rstrip())
 
     async def _set(self, *, ready: bool) -> None:
         async with self._changed:

@@ -67,14 +67,14 @@ def families() -> Iterator[Metric]:
     found = gpus()
     if found is None or not found.all:
         return
-    for name, meaning, value in (
-        ("memory_bytes", "Memory of the GPU.", lambda g: g.memory),
-        ("memory_used_bytes", "Memory of the GPU in use, by whomever.", lambda g: g.used),
-        ("busy_ratio", "Share of the time in which the GPU works.", lambda g: g.busy),
-        ("celsius", "Temperature of the GPU.", lambda g: g.celsius),
+    for name, meaning, values in (
+        ("memory_bytes", "Memory of the GPU.", [one.memory for one in found.all]),
+        ("memory_used_bytes", "Memory of the GPU in use, by whomever.", [one.used for one in found.all]),
+        ("busy_ratio", "Share of the time in which the GPU works.", [one.busy for one in found.all]),
+        ("celsius", "Temperature of the GPU.", [one.celsius for one in found.all]),
     ):
         family = GaugeMetricFamily(f"hunyuanocr_gpu_{name}", meaning, labels=["gpu"])
-        for one in found.all:
-            if (told := value(one)) is not None:
-                family.add_metric([str(one.index)], told)
+        for one, value in zip(found.all, values, strict=True):
+            if value is not None:
+                family.add_metric([str(one.index)], value)
         yield family
