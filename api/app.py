@@ -52,6 +52,6 @@ def create_app(
     app.add_middleware(RequestContext)
     app.add_middleware(ClientAddress, network=network)
     for feature in (ocr, jobs, batch, chat, records, sync, status, metrics, ws, login, admin, keys, docs):
-        app.include_router(feature.router)
+        app.include_router(feature.router, responses={} if feature is chat else errors.ANYWHERE)  # OpenAI's errors look otherwise
     docs.mount_assets(app)
     return app

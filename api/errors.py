@@ -46,6 +46,18 @@ _HTTP = {  # what the framework itself refuses
 }
 
 
+ANYWHERE: dict[int | str, dict[str, Any]] = {  # what any route may answer, for the OpenAPI document
+    status: {"model": ErrorAnswer, "description": words}
+    for status, words in {
+        400: "The request cannot be understood.",
+        401: "No key, or one that is not good.",
+        403: "This key may not, or this address.",
+        413: "Too many bytes.",
+        429: "Too many requests or uploads; come back after `Retry-After` seconds.",
+    }.items()
+}
+
+
 def status_of(error: e.HunyuanOcrError) -> int:
     """The status code of an error, by its class or the nearest parent in the table."""
     return next(STATUS[c] for c in type(error).__mro__ if c in STATUS)

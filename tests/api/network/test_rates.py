@@ -61,7 +61,9 @@ def guarded(network, keys):
         if key not in keys:
             await PlainTextResponse("no", 401)(scope, receive, send)
             return
-        scope.setdefault("state", {})["identity"] = SimpleNamespace(owner=keys[key], name=key)
+        scope.setdefault("state", {})["identity"] = SimpleNamespace(
+            owner=keys[key], name=key, by="local" if key == "nobody" else "key"
+        )
         await inner(scope, receive, send)
 
     async def ok(scope, receive, send):
@@ -77,12 +79,15 @@ def client_of(app, address, key=""):
 
 
 async def test_a_key_that_comes_too_often_from_wherever():
-    app = guarded(Network(Settings(network=NetworkSettings(per_key=4))), {"a": "shop", "b": "shop"})
+    app = guarded(Network(Settings(network=NetworkSettings(per_key=4))), {"a": "shop", "b": "shop", "nobody": "local"})
     async with client_of(app, "192.0.2.7", "a") as here, client_of(app, "192.0.2.8", "a") as there:
         assert await statuses(here, 3) + await statuses(there, 3) == [200] * 4 + [429] * 2
         assert await statuses(here, 3, "/health") == [200] * 3
-    async with client_of(app, "192.0.2.7", "b") as other:
-        assert await statuses(other, 4) == [200] * 4
+    for other in ("b", "nobody"):
+        async with client_of(app, "192.0.2.7", other) as client:
+            assert await statuses(client, 4) == [200] * 4
+    async with client_of(app, "192.0.2.7", "nobody") as client:
+        assert await statuses(client, 9) == [200] * 9, "who needs no key shares no limit of a key"
 
 
 async def test_an_address_that_guesses_keys():

@@ -1,0 +1,74 @@
+"""Every route of the OpenAPI document, asked with what its schema allows and with what it does not: no answer that the document
+does not know, and never a 5xx but those that say when to come back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi import checks as openapi
+
+from api.app import create_app
+from hunyuanocr.config import JobSettings, NetworkSettings, PipelineSettings, Settings
+from hunyuanocr.pipeline import Pipeline
+from tests.api.conftest import served, wait_ready
+from tests.readers import TestReader
+
+CHECKS = [
+    not_a_server_error,
+    openapi.status_code_conformance,
+    openapi.content_type_conformance,
+    openapi.response_schema_conformance,
+]
+
+LEFT_OUT = {"/v1/admin/model"}  # done right, it loads a model
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    limits = Settings(
+        data=tmp_path_factory.mktemp("data"), network=NetworkSettings(per_address=0, failures=0),
+        pipeline=PipelineSettings(cache_mb=0, deadline_s=20), jobs=JobSettings(queue=10**6),
+    )  # fmt: skip
+    with served(create_app(limits, Pipeline(TestReader(), limits))) as base:
+        wait_ready(base)
+        yield schemathesis.openapi.from_url(f"{base}/openapi.json")
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
+@pytest.mark.parametrize("examples", [5, pytest.param(150, marks=pytest.mark.long)])
+def test_no_answer_that_the_document_does_not_know(document, examples):
+    seen: Counter[int] = Counter()
+    broken = []
+    for found in document.get_all_operations():
+        operation = found.ok()
+        for mode in (GenerationMode.NEGATIVE, GenerationMode.POSITIVE):
+            if mode is GenerationMode.POSITIVE and operation.path in LEFT_OUT:
+                continue
+            try:
+                _ask(operation, mode, examples, seen)
+            except Unsatisfiable:
+                continue  # nothing wrong can be said to a route that takes nothing
+            except (BaseExceptionGroup, AssertionError) as e:  # all of them are wanted, not the first
+                broken.append(f"{operation.label} ({mode}): {e} {getattr(e, 'exceptions', '')}")
+    assert not broken, "\n\n".join(broken)
+    assert min(seen[200], seen[400], seen[404], seen[422]) > 5, seen
+
+
+def _ask(operation, mode, examples, seen):
+    @seed(7)
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case):
+        answer = case.call(timeout=60)
+        seen[answer.status_code] += 1
+        case.validate_response(answer, checks=CHECKS)
+
+    ask()
