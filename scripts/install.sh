@@ -8,6 +8,12 @@ BUNDLE=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 [[ -f $BUNDLE/install.py && -f $BUNDLE/app/scripts/bootstrap.sh ]] ||
   { printf 'Error: The bundle is incomplete: unpack the whole archive, and run the install.sh in it.\n' >&2; exit 2; }
 ROOT=$BUNDLE
+# What is run before Python can look at the rest.
+if ! (cd "$BUNDLE" && grep -E '  (install\.sh|install\.py|app/scripts/bootstrap\.sh)$' SHA256SUMS | sha256sum --status -c -); then
+  printf 'Error: The bundle is damaged: install.sh, install.py, app/scripts/bootstrap.sh or SHA256SUMS. Nothing was installed.\n' >&2
+  printf '  Copy the archive again, compare its own checksum (sha256sum -c), and unpack it again.\n' >&2
+  exit 2
+fi
 source "$BUNDLE/app/scripts/bootstrap.sh"
 
 # Its wheels are for one version of Python: that one first.

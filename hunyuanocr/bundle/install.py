@@ -189,7 +189,7 @@ def install(bundle: Path, folder: Path) -> int:
     if warning := driver_warning(manifest):
         say(f"Note: {warning}\n")
     config = f" --config {CONFIG}" if (folder / CONFIG).is_file() else ""
-    say(f"Done ({changed} files changed). Start it with:\n  cd {folder} && ./{manifest['launcher']} --host 0.0.0.0{config}\n")
+    say(f"Done ({changed} files changed). Start it with:\n  cd {folder} && ./launch_web_pt.sh --host 0.0.0.0{config}\n")
     return 0
 
 
