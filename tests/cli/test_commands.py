@@ -8,9 +8,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from typer.testing import CliRunner
 
-from hunyuanocr.cli import app, doctor, main
+from hunyuanocr.cli import app, main
 from hunyuanocr.cli.common import settings_from
-from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
 
 LINES = ("CORNER SHOP", "Date: 2026-03-14", "Total: $36.80", "memo [red] :car:")
@@ -107,31 +106,6 @@ def test_eval_prints_figures_for_the_users_own_folder(receipts, tmp_path):
     table = run("eval", tmp_path)
     assert table.exit_code == 0
     assert "null where absent" in table.stdout
-
-
-def test_doctor_names_what_is_bad_and_reads(monkeypatch):
-    monkeypatch.setenv("HUNYUANOCR_SERVER__HOST", "192.0.2.1")  # of documentation (RFC 5737): no machine has it
-    done = run("doctor")
-    assert done.exit_code == 1
-    assert "A reading" in done.stdout
-    assert "TOTAL" not in done.stdout, "the drawn line was read as it stands"
-
-
-def test_doctor_tells_a_gpu_that_pytorch_cannot_use(monkeypatch):
-    import torch
-
-    monkeypatch.setattr("hunyuanocr.backends.has_gpu", lambda: True)
-    finding = doctor._gpu(Settings())
-    if torch.cuda.is_available():
-        assert "GB free" in finding.detail
-    else:
-        assert finding.verdict == "note"
-        assert "cannot use it" in finding.detail
-        assert "nvidia-smi" in finding.fix
-    monkeypatch.setattr(doctor, "_version", lambda name: None)
-    assert "./launch_web_pt.sh" in doctor._gpu(Settings()).fix
-    monkeypatch.setattr("hunyuanocr.backends.has_gpu", lambda: False)
-    assert doctor._gpu(Settings()).detail == "none found"
 
 
 def test_settings_lists_every_group():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
@@ -30,6 +31,16 @@ def config(session: Connection | None = None) -> Config:
     made.set_main_option("path_separator", "os")
     made.attributes["session"] = session
     return made
+
+
+def head() -> str:
+    """The newest revision."""
+    return str(ScriptDirectory.from_config(config()).get_current_head())
+
+
+def known(revision: str) -> bool:
+    """Whether it is one of this program's."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(config()).walk_revisions())
 
 
 def upgrade(session: Connection, revision: str = "head") -> None:

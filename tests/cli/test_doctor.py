@@ -1,0 +1,213 @@
+"""The doctor finds what is really wrong: a taken port, a folder that cannot be written, broken weights, a damaged database."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from hunyuanocr.cli import app
+from hunyuanocr.cli.checks import machine, model, ports, storage
+from hunyuanocr.cli.checks.finding import of_environment
+from hunyuanocr.config import Settings, StoreSettings
+from hunyuanocr.services.metrics import gpu
+from hunyuanocr.store.database import Database
+from tests.checkpoints import random_checkpoint
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["doctor", *arguments], env={"COLUMNS": "300"})
+
+
+def free() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def box(tmp_path, monkeypatch):
+    """Settings of a machine where all is well, and what `doctor --quick --json` says of it."""
+    monkeypatch.setenv("HUNYUANOCR_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HUNYUANOCR_MODEL_PATH", str(tmp_path / "weights"))
+    monkeypatch.setenv("HUNYUANOCR_SERVER__PORT", str(free()))
+    monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(free()))
+
+    def look(language="en"):
+        done = run("--quick", "--json", "--language", language)
+        told = json.loads(done.stdout)
+        assert done.exit_code == int(told["verdict"] == "fail")
+        return {finding["name"]: finding for finding in told["findings"]}
+
+    return look
+
+
+def test_a_machine_where_all_is_well(box):
+    found = box()
+    assert [f for f in found.values() if f["verdict"] == "fail" and f["name"] != "memory"] == []
+    assert {"python", "packages", "clock", "memory", "disk", "data", "port_port", "port_api_port", "gpu"} <= found.keys()
+    assert "first use" in found["database"]["detail"]
+
+
+def test_a_taken_port_is_named_with_its_holder(box, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(taken.getsockname()[1]))
+        found = box()["port_api_port"]
+    assert found["verdict"] == "fail"
+    assert "taken by" in found["detail"]
+    assert f"(process {os.getpid()})" in found["detail"]
+    assert "--api-port" in found["fix"]
+
+
+def test_the_appliance_itself_is_no_trouble(monkeypatch):
+    monkeypatch.setattr(ports, "_holder", lambda _: (77, "python", "/opt/box/.venv/bin/python app_web.py"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = ports.port("127.0.0.1", taken.getsockname()[1], "--port")
+    assert (found.verdict, "77" in found.detail[1]) == ("ok", True)
+
+
+def test_an_address_that_is_not_this_machines():
+    found = ports.port("192.0.2.1", 0, "--port")  # of documentation (RFC 5737): no machine has it
+    assert (found.verdict, "--host" in found.fix[1]) == ("fail", True)
+
+
+def test_a_folder_that_cannot_be_written(box, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for place in ("/proc/hunyuanocr", str(tmp_path / "file")):
+        monkeypatch.setenv("HUNYUANOCR_DATA", place)
+        found = box()["data"]
+        assert found["verdict"] == "fail", place
+        assert "chown" in found["fix"]
+
+
+def test_broken_weights(box, monkeypatch, tmp_path):
+    assert box()["weights"]["verdict"] == "ok", "no model is needed"
+    monkeypatch.setenv("HUNYUANOCR_BACKEND", "torch")
+    assert box()["weights"]["verdict"] == "fail", "now it is"
+    folder = random_checkpoint(tmp_path / "weights")
+    assert box()["weights"]["verdict"] == "ok"
+    file = folder / "model.safetensors"
+    sums = folder / model.SUMS
+    sums.write_text(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n")
+    assert box()["weights"]["verdict"] == "ok"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1  # a bit that flipped: the headers do not show it
+    file.write_bytes(data)
+    found = box()["weights"]
+    assert (found["verdict"], "checksums" in found["detail"], "--force" in found["fix"]) == ("fail", True, True)
+    sums.write_text(f"{'0' * 64}  ../../etc/passwd\n")
+    assert "../../etc" in box()["weights"]["detail"], "not looked at"
+    sums.unlink()
+    file.write_bytes(data[: len(data) // 2])
+    assert box()["weights"]["verdict"] == "fail", "cut off"
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A database of this version."""
+    made = Database(f"sqlite:///{tmp_path / 'data' / 'hunyuanocr.db'}")
+    made.migrate()
+    made.close()
+    return tmp_path / "data" / "hunyuanocr.db"
+
+
+def test_a_database_and_what_may_be_wrong_with_it(box, kept):
+    assert box()["database"]["verdict"] == "ok"
+    with sqlite3.connect(kept) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+    database.close()
+    old = box()["database"]
+    assert (old["verdict"], "0001" in old["detail"]) == ("warn", True)
+    with sqlite3.connect(kept) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    assert "newer version" in box()["database"]["detail"]
+    locked = sqlite3.connect(kept, isolation_level=None)
+    locked.execute("BEGIN EXCLUSIVE")
+    found = box()["database"]
+    locked.close()
+    assert (found["verdict"], "locked" in found["detail"]) == ("fail", True)
+
+
+def test_a_damaged_database(box, kept):
+    data = bytearray(kept.read_bytes())
+    data[4096:12288] = os.urandom(8192)
+    kept.write_bytes(data)
+    found = box()["database"]
+    assert (found["verdict"], "restore" in found["fix"]) == ("fail", True)
+    kept.write_bytes(b"no database at all" * 100)
+    assert box()["database"]["verdict"] == "fail"
+
+
+def test_a_server_that_is_away():
+    settings = Settings(store=StoreSettings(url="postgresql://shop:secret@127.0.0.1:1/shop"))
+    found = storage.database(settings)
+    assert (found.verdict, "does not answer" in found.detail[1]) == ("fail", True)
+    assert "secret" not in str(found)
+
+
+def test_a_server_that_answers(postgres_url):
+    settings = Settings(store=StoreSettings(url=postgres_url))
+    assert "first use" in storage.database(settings).detail[1]
+    made = Database(postgres_url)
+    made.migrate()
+    made.close()
+    assert storage.database(settings).verdict == "ok"
+
+
+def test_versions_are_compared_with_those_that_were_tested(tmp_path):
+    pins = tmp_path / "constraints.txt"
+    pins.write_text(f"# pins\nrich=={machine.version('rich')}\nnot-here==1.0\n")
+    assert machine.packages(pins).verdict == "ok"
+    pins.write_text("rich==0.1\n")
+    found = machine.packages(pins)
+    assert (found.verdict, "(0.1)" in found.detail[1]) == ("warn", True)
+
+
+def test_a_clock_that_stands_before_the_installation():
+    found = machine.clock(datetime(2001, 1, 1, tzinfo=UTC))
+    assert (found.verdict, "timedatectl" in found.fix[1]) == ("fail", True)
+    assert machine.clock().verdict in ("ok", "warn")
+
+
+def test_a_gpu_that_is_full_or_that_pytorch_cannot_use(monkeypatch):
+    one = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", int(24e9), int(20e9), 0.1, 50.0)
+    monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.65", (one,)))
+    full, pytorch = machine.gpu(Settings())
+    assert (full.verdict, "driver 580.65" in full.detail[1], "--vram-gb" in full.fix[1]) == ("warn", True, True)
+    import torch
+
+    if not torch.cuda.is_available():
+        assert (pytorch.verdict, "cannot use it" in pytorch.detail[1], "nvidia-smi" in pytorch.fix[1]) == ("warn", True, True)
+    monkeypatch.setattr(machine, "version", lambda name: None)
+    assert "./launch_web_pt.sh" in list(machine.gpu(Settings()))[1].fix[1]
+    monkeypatch.setattr(gpu, "gpus", lambda: None)
+    assert [f.verdict for f in machine.gpu(Settings())] == ["ok"]
+    assert [f.verdict for f in machine.gpu(Settings(backend="torch"))] == ["warn"]
+
+
+def test_both_languages_and_a_table(box, monkeypatch):
+    chinese = box("zh")
+    assert chinese["disk"]["what"] == "磁盘"
+    assert all(any("一" <= c <= "鿿" for c in f["fix"]) for f in chinese.values() if f["fix"])
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert of_environment() == "zh"
+    monkeypatch.setenv("LC_ALL", "C")
+    assert of_environment() == "en"
+    assert run("--language", "fr").exit_code == 2
+
+
+def test_it_reads_a_line(box):
+    done = run("--language", "en")
+    assert "A reading" in done.stdout
+    assert "read a drawn line" in done.stdout
+
+
+def test_a_reader_that_cannot_start_is_told(tmp_path):
+    found = model.reading(Settings(backend="torch", model_path=tmp_path))
+    assert (found.verdict, "weights_missing" in found.detail[1]) == ("fail", True)
+    shutil.rmtree(tmp_path)
