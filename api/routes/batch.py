@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.background import BackgroundTask
 
 from api.deps import TheOwner, ThePipeline, TheServices, TheSettings
 from api.jobs import BatchAnswer, JobAnswer, JobRequest
@@ -22,11 +23,11 @@ from api.schemas import fields_of
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import EmptyInput, NotFound, UnsupportedMedia
 from hunyuanocr.services.cells import cell
-from hunyuanocr.services.jobs import Desk
+from hunyuanocr.services.jobs.desk import Seen
 from hunyuanocr.services.jobs.unpack import File, Limits, files_of
 from hunyuanocr.store import batches
 from hunyuanocr.store.ids import new_id
-from hunyuanocr.store.jobs import Job, Key
+from hunyuanocr.store.jobs import OVER, Job, Key
 
 router = APIRouter(prefix="/v1/batch", tags=["jobs"], responses=FAILURES)
 
@@ -117,27 +118,42 @@ async def cancel(id: Id, services: TheServices, owner: TheOwner) -> BatchAnswer:
 
 @router.get("/{id}/results", summary="The results of a batch as JSON Lines or CSV", response_class=Response)
 async def results(id: Id, services: TheServices, owner: TheOwner, format: Literal["jsonl", "csv"] = "jsonl") -> Response:
-    """In the order in which the files were sent. JSON Lines: a job a line, as /v1/jobs answers it. CSV: a row a file."""
+    """In the order in which the files were sent. JSON Lines: a job a line, as /v1/jobs answers it. CSV: a row a file.
+
+    With `store.ephemeral` results can be fetched once.
+    """
     await one(id, services, owner)
-    lines = _json_lines(services.desk, owner, id) if format == "jsonl" else _csv(services.desk, owner, id)
+    told: list[str] = []
+    form = _json_lines if format == "jsonl" else _csv
+    lines = form(lambda: _noted(services.desk.results_of(owner, id), told))
     media = "application/jsonl" if format == "jsonl" else "text/csv; charset=utf-8"
-    return StreamingResponse(lines, media_type=media, headers={"Content-Disposition": f'attachment; filename="{id}.{format}"'})
+    headers = {"Content-Disposition": f'attachment; filename="{id}.{format}"'}
+    afterwards = None if services.ephemeral is None else BackgroundTask(services.ephemeral.fetched, owner, told)
+    return StreamingResponse(lines, media_type=media, headers=headers, background=afterwards)
 
 
-async def _json_lines(desk: Desk, owner: str, id: str) -> AsyncIterator[bytes]:
-    async for seen in desk.results_of(owner, id):
+async def _noted(found: AsyncIterator[Seen], told: list[str]) -> AsyncIterator[Seen]:
+    """The same; `told` gets the ids of those that are over."""
+    async for seen in found:
+        if seen.job.status in OVER:
+            told.append(seen.job.id)
+        yield seen
+
+
+async def _json_lines(results: Callable[[], AsyncIterator[Seen]]) -> AsyncIterator[bytes]:
+    async for seen in results():
         answer = await asyncio.to_thread(JobAnswer.of, seen)
         yield answer.model_dump_json().encode() + b"\n"
 
 
-async def _csv(desk: Desk, owner: str, id: str) -> AsyncIterator[bytes]:
+async def _csv(results: Callable[[], AsyncIterator[Seen]]) -> AsyncIterator[bytes]:
     """Twice through the batch: the columns are the fields of all of its results."""
     keys: dict[str, None] = {}
-    async for seen in desk.results_of(owner, id):
+    async for seen in results():
         if seen.result is not None:
             keys |= dict.fromkeys(field.key for field in seen.result.fields)
     yield "\ufeff".encode() + _row(["file", "job", "status", *(keys or ["text"]), "error"])
-    async for seen in desk.results_of(owner, id):
+    async for seen in results():
         values: dict[str, Any] = {"text": "" if seen.result is None else seen.result.text}
         if seen.result is not None and keys:
             values = fields_of(seen.result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Path, Query, Request
 from fastapi.responses import Response
 
 from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_connected
@@ -105,10 +105,17 @@ async def listed(
 
 
 @router.get("/{id}", summary="How a job stands, and its result")
-async def one(request: Request, id: Id, services: TheServices, owner: TheOwner, wait: Wait = 0.0) -> JobAnswer:
-    """404 also for another owner's. A job can be asked for as long as `jobs.keep_hours` says; its record stays longer."""
+async def one(
+    request: Request, id: Id, *, services: TheServices, owner: TheOwner, afterwards: BackgroundTasks, wait: Wait = 0.0
+) -> JobAnswer:
+    """404 also for another owner's. A job can be asked for as long as `jobs.keep_hours` says; its record stays longer.
+
+    With `store.ephemeral` a job that is over can be asked for once.
+    """
     desk = services.desk
     seen = await while_connected(request, desk.wait(owner, id, wait)) if wait else await desk.see(owner, id)
+    if services.ephemeral is not None and seen.job.status in store.OVER:
+        afterwards.add_task(services.ephemeral.fetched, owner, [id])
     return await asyncio.to_thread(JobAnswer.of, seen)
 
 

@@ -45,7 +45,7 @@ class Pipeline:
     def __init__(self, backend: Backend, settings: Settings, witness: Backend | None = None, why: str = "") -> None:
         limits = settings.pipeline
         self.settings = settings
-        self.cache = Cache(limits.cache_mb, limits.cache_age_s)
+        self.cache = Cache(0 if settings.store.ephemeral else limits.cache_mb, limits.cache_age_s)
         self.timings: deque[Timing] = deque(maxlen=256)
         self.listeners: list[Callable[[Timing], None]] = []  # told of each request that has ended; must not raise
         self._serving = Serving(backend, witness, settings, why)

@@ -35,7 +35,8 @@ class Recorder:
     """Writes records; one for all of the appliance. Without a database (`store.enabled` off) it keeps nothing and says nothing.
 
     `trouble` is why the latest record could not be written, None while all is well. `floor` is a moment that has certainly been:
-    a clock that stands before it (an empty battery) is not believed.
+    a clock that stands before it (an empty battery) is not believed. `ephemeral`: nothing is kept but the results of jobs, for
+    a while, and of them only what their owner is to be told.
     """
 
     def __init__(self, database: Database | None, settings: Settings, *, clock: Callable[[], datetime] = wall_clock) -> None:
@@ -44,6 +45,7 @@ class Recorder:
         self.trouble: str | None = None
         self.floor = datetime.min.replace(tzinfo=UTC)
         self._clock = clock
+        self.ephemeral = settings.store.ephemeral
         self._keeps_images = settings.store.keep_images
         self._sends = settings.sync.enabled
         self._rested_at = 0.0
@@ -62,7 +64,7 @@ class Recorder:
         only if the owner keeps pictures. The outbox of the sync is written along. Nothing else is needed. Who keeps rows of
         his own that must stand and fall with the record calls `prepare`, and `write` inside his own transaction.
         """
-        if self.database is None:
+        if self.database is None or self.ephemeral:
             return result
         if time.monotonic() < self._rested_at:
             return _unrecorded(result, self.trouble or "")
@@ -84,6 +86,8 @@ class Recorder:
 
     def prepare(self, result: Result, *, owner: str, source: Source, instruction: str = "", device: str | None = None) -> Entry:
         """What `write` takes; may take milliseconds for a long document, and needs no database."""
+        if self.ephemeral:
+            instruction, device = "", None
         return entry(result, owner=owner, created_at=self.now(), source=source, instruction=instruction, device=device)
 
     def write(self, session: Connection, prepared: Entry, image: bytes | None = None) -> bool:

@@ -12,8 +12,10 @@ from sqlalchemy import Connection, text
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreOff
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services import ephemeral
 from hunyuanocr.services.background import Background
 from hunyuanocr.services.camera import Cameras
+from hunyuanocr.services.ephemeral import Ephemeral
 from hunyuanocr.services.jobs import Desk, Hands
 from hunyuanocr.services.metrics import Metrics
 from hunyuanocr.services.recording import Recorder, wall_clock
@@ -45,6 +47,8 @@ class Services:
         self.cameras = Cameras(pipeline, settings, self.recorder)
         self._desk = None if self.database is None else Desk(self.database, settings.jobs, self.recorder.now)
         self.sync = sync_of(self.database, settings)
+        ephemeral.check(settings)
+        self.ephemeral = None if self._desk is None or not settings.store.ephemeral else Ephemeral(self._desk, settings)
         if settings.watch.folder is not None:
             check(settings.watch)
         self._settings = settings
@@ -82,6 +86,8 @@ class Services:
         if self.database is not None:
             retention = Retention(self.database, self.recorder, self._settings, clock=wall_clock)
             self._tasks += [asyncio.create_task(self._open(self.database)), asyncio.create_task(retention.run())]
+        if self.ephemeral is not None:
+            self._tasks.append(asyncio.create_task(self.ephemeral.run()))
         if self.sync is not None:
             self._tasks.append(asyncio.create_task(self.sync.run()))
 
@@ -115,8 +121,12 @@ class Services:
     async def close(self) -> None:
         """The end, after the pipeline's: what was read has been recorded."""
         self.cameras.close()
-        if self.database is not None:
-            await asyncio.to_thread(self.database.close)
+        if self.database is None:
+            return
+        if self.ephemeral is not None:
+            with suppress(HunyuanOcrError):
+                await asyncio.to_thread(self.database.scrub)
+        await asyncio.to_thread(self.database.close)
 
 
 def sync_of(database: Database | None, settings: Settings) -> Sync | None:

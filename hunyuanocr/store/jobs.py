@@ -243,6 +243,21 @@ def orphans(session: Connection, worker: str | None, now: datetime) -> list[Job]
     return [_job(row) for row in session.execute(query.with_for_update(skip_locked=True))]
 
 
+def forget(session: Connection, owner: str, ids: Collection[str]) -> list[str]:
+    """Delete those of these jobs of this owner that are over, and what they were asked with; their ids."""
+    mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(OVER))
+    over = list(session.scalars(select(jobs.c.id).where(*mine)))
+    session.execute(delete(jobs).where(jobs.c.owner == owner, jobs.c.id.in_(over)))
+    session.execute(delete(keys).where(keys.c.owner == owner, keys.c.target.in_(over)))
+    return over
+
+
+def over_before(session: Connection, before: datetime, most: int) -> list[tuple[str, str]]:
+    """Owners and ids of at most `most` jobs that were over before a moment."""
+    query = select(jobs.c.owner, jobs.c.id).where(jobs.c.finished_at < before).limit(most)
+    return [(row.owner, row.id) for row in session.execute(query)]
+
+
 def sweep(session: Connection, before: datetime) -> int:
     """Delete jobs that were over before a moment, and keys as old; their records stay. How many jobs."""
     old = session.execute(delete(jobs).where(jobs.c.finished_at < before)).rowcount

@@ -245,7 +245,7 @@ def watcher_for(
 
 def _keeping(recorder: Recorder | None, instruction: str) -> Callable[[Result, bytes], Awaitable[None]] | None:
     """Unlike an answer that somebody waits for, a file stays where it is until its record can be written."""
-    if recorder is None or recorder.database is None:
+    if recorder is None or recorder.database is None or recorder.ephemeral:
         return None
     database = recorder.database
 

@@ -1,0 +1,80 @@
+"""Where nothing is kept (`store.ephemeral`): jobs are there until their results were fetched, or for some minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import ConfigError, HunyuanOcrError
+from hunyuanocr.services.jobs.desk import Desk
+from hunyuanocr.store import jobs, records
+
+log = logging.getLogger(__name__)
+
+_EVERY_S = 5.0
+_AT_ONCE = 200  # jobs a transaction: others want to write too
+
+
+def check(settings: Settings) -> None:
+    """Raise ConfigError where other settings want to keep what this one forbids."""
+    if not settings.store.ephemeral:
+        return
+    for name, on in (("sync.enabled", settings.sync.enabled), ("store.keep_images", settings.store.keep_images)):
+        if on:
+            raise ConfigError(f"'store.ephemeral' keeps nothing, and '{name}' wants to keep.", hint="Switch one of them off.")
+
+
+class Ephemeral:
+    """Forgets jobs that are over, with their results: overwritten in the database, and cut from its log."""
+
+    def __init__(self, desk: Desk, settings: Settings) -> None:
+        self._desk = desk
+        self._keep = timedelta(minutes=settings.store.ephemeral_minutes)
+        self._over = -1  # jobs that were over at the last look: their pictures were deleted
+
+    async def run(self) -> None:
+        """Look every few seconds, until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except HunyuanOcrError as e:
+                log.warning("Nothing could be forgotten: %s %s", e.message, e.hint)
+            except Exception:  # the next look may go better
+                log.exception("Something broke inside while results were to be forgotten.")
+            await asyncio.sleep(_EVERY_S)
+
+    async def sweep(self) -> None:
+        """Forget what nobody has fetched in time. Raises StoreUnavailable."""
+        gone = 0
+        while some := await self._desk.database.run(_forget_old, self._desk.now() - self._keep):
+            gone += some
+        states = await self._desk.database.query(jobs.by_status)
+        over = sum(states[state] for state in jobs.OVER)
+        if gone or over != self._over:
+            await asyncio.to_thread(self._desk.database.scrub)
+        self._over = over
+
+    async def fetched(self, owner: str, ids: Sequence[str]) -> None:
+        """Its owner has the results of these jobs. Whatever goes wrong, the sweep comes after it."""
+        try:
+            await self._desk.database.run(_forget, owner, ids)
+            await asyncio.to_thread(self._desk.database.scrub)
+        except HunyuanOcrError as e:
+            log.warning("Results that were fetched are forgotten later: %s", e.message)
+
+
+def _forget(session: Connection, owner: str, ids: Sequence[str]) -> None:
+    over = jobs.forget(session, owner, ids)
+    records.remove(session, owner, over)
+
+
+def _forget_old(session: Connection, before: datetime) -> int:
+    old = jobs.over_before(session, before, _AT_ONCE)
+    for owner, id in old:
+        _forget(session, owner, [id])
+    return len(old)
