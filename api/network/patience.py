@@ -50,6 +50,7 @@ class PatientHttp(H11Protocol):
     _who: str | None = None  # under which name it is counted; None: it is not
     _phase: Any = None  # what the clock runs for: h11.IDLE a head, h11.SEND_BODY a body, h11.DONE the rest of a refused body
     _received = 0  # bytes since the phase began
+    _upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, or say that there is no room."""
@@ -84,7 +85,8 @@ class PatientHttp(H11Protocol):
             return
         self._received += len(data)
         super().data_received(data)
-        self._look()
+        if not self._upgraded:
+            self._look()
 
     def on_response_complete(self) -> None:
         """The answer is written, perhaps before the request has come in full."""
@@ -106,6 +108,7 @@ class PatientHttp(H11Protocol):
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """The connection is a WebSocket's from now on, and so is its place."""
         self._stop()
+        self._upgraded = True
         who, self._who = self._who, None
         super().handle_websocket_upgrade(event)
         socket = self.transport.get_protocol()
