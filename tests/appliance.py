@@ -85,7 +85,7 @@ def appliance(
 def _address(what: str, process: subprocess.Popen[str], printed: list[str], seconds: float = 90.0) -> str:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = re.search(rf'{what}:\s+(http://[^\s"]+)', "".join(printed), re.MULTILINE)
+        found = re.search(rf'{what}:\s+(https?://[^\s"]+)', "".join(printed), re.MULTILINE)
         if found:
             return found[1]
         if process.poll() is not None:
