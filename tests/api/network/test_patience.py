@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import time
@@ -10,9 +11,15 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
+from api.app import create_app
+from api.network import patience
+from hunyuanocr.config import NetworkSettings, Settings
+from hunyuanocr.pipeline import Pipeline
+from tests.api.conftest import served, wait_ready
 from tests.api.network.conftest import child
-from tests.readers import picture
+from tests.readers import TestReader, picture
 
 HALF_A_HEAD = b"POST /ocr HTTP/1.1\r\nHost: x\r\nX-Slow: "
 HALF_A_BODY = (
@@ -57,6 +64,18 @@ def hung_up(connection: socket.socket) -> bool:
     return True
 
 
+def dribble(connection: socket.socket) -> None:
+    """100 bytes a second, until the other side has had enough of it."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            connection.sendall(b"A" * 10)
+        except ConnectionError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("nobody minds")
+
+
 def read(base: str) -> int:
     return httpx.post(f"{base}/ocr", files={"file": picture()}, timeout=60).status_code
 
@@ -95,6 +114,27 @@ def test_slow_bodies_stop_nobody_and_are_given_up(hurried, count):
                         continue
                 time.sleep(1)
             assert read(running.base) == 200
+
+
+def test_clocks_of_bodies_and_sockets(monkeypatch):
+    """With less grace than there is: a body that dribbles ends, one that comes in pieces is read, and a socket stays open."""
+    monkeypatch.setattr(patience, "_GRACE_S", 1.0)
+    settings = Settings(network=NetworkSettings(head_s=1))
+    body = json.dumps({"image": base64.b64encode(picture()).decode(), "instruction": " " * 60_000}).encode()
+    with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
+        wait_ready(base)
+        port = int(base.rsplit(":", 1)[1])
+        with connect(f"ws://127.0.0.1:{port}/v1/ws") as camera, opened(port, HALF_A_BODY) as (slow,):
+            dribble(slow)
+            head = b"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            with opened(port, head % len(body)) as (steady,):
+                for n in range(0, len(body), 4000):
+                    steady.sendall(body[n : n + 4000])
+                    time.sleep(0.1)
+                steady.settimeout(60)
+                assert steady.recv(65536).startswith(b"HTTP/1.1 200")
+            camera.send('{"type": "ping"}')
+            assert "pong" in camera.recv(60)
 
 
 def test_idle_connections_are_closed(hurried):

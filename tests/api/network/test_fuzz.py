@@ -1,0 +1,169 @@
+"""Pictures and frames that are damaged at random: no crash, no 5xx, no growing memory, and the next one is served."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import json
+import random
+import struct
+
+import psutil
+import pytest
+from PIL import Image
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from api.app import create_app
+from hunyuanocr.config import ImageSettings, NetworkSettings, PipelineSettings, Settings
+from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.images import open_pages
+from hunyuanocr.pipeline import Pipeline
+from tests.api.conftest import served, wait_ready
+from tests.readers import TestReader, picture
+from tests.test_images import encode
+
+FORMS = ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "PDF", "HEIC")
+ODD = (b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00")
+LIMITS = ImageSettings(max_pixels=1_000_000, max_pages=3, max_bytes=1_000_000)
+
+
+def seeds() -> list[bytes]:
+    image = Image.effect_noise((64, 48), 60).convert("RGB")
+    return [encode(image, form) for form in FORMS]
+
+
+def damaged(rng: random.Random, data: bytes) -> bytes:
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 2, 4, 16, 64))):
+        at = rng.randrange(len(out))
+        match rng.randrange(5):
+            case 0:
+                out[at] ^= 1 << rng.randrange(8)
+            case 1:
+                out[at : at + 4] = rng.choice(
+                    (b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00")
+                )
+            case 2:
+                del out[at : at + rng.randrange(1, 40)]
+            case 3:
+                out[at:at] = out[rng.randrange(len(out)) :][: rng.randrange(1, 200)]
+            case 4:
+                out[at] = rng.randrange(256)
+        out = out or bytearray(b"\xff")
+    return bytes(out[: rng.randrange(1, len(out) + 1)] if rng.random() < 0.1 else out)
+
+
+def rss() -> int:
+    gc.collect()
+    return psutil.Process().memory_info().rss
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_damaged_pictures_are_read_or_refused(count):
+    rng, made = random.Random(5), seeds()
+    opened, refused, grown = 0, 0, []
+    for n in range(count):
+        try:
+            opened += all(page.pixels.size for page in open_pages(damaged(rng, made[n % len(made)]), LIMITS))
+        except HunyuanOcrError:  # any other ends the test
+            refused += 1
+        if n % (count // 10) == 0:
+            grown.append(rss())
+    assert min(opened, refused) > count // 10, "some of both"
+    assert grown[-1] - grown[4] < 30_000_000, grown
+
+
+def frame(rng: random.Random, n: int) -> str | bytes:
+    """A message of a camera, mostly wrong in one place."""
+    image = base64.b64encode(picture(n % 256)).decode()
+    message = {"frame_id": n, "timestamp": n / 10, "image": image, "instruction": "提取总金额"}
+    wild = [None, True, -1, 1e308, "", "x" * 300, [], [[]], {}, {"a": {}}, "\x00", "😀", 2**70, float("nan"), "9" * 5000]
+    kind = rng.randrange(6)
+    if kind == 0:
+        message[rng.choice([*message, "type", "rate", "session", "schema", "fields", "task", "partial"])] = rng.choice(wild)
+        return json.dumps(message)
+    if kind == 1:
+        return damaged(rng, json.dumps(message).encode()).decode("utf-8", "replace")
+    if kind == 2:
+        header = json.dumps({"frame_id": n}).encode()
+        return damaged(rng, struct.pack(">I", len(header)) + header + picture(n % 256))
+    if kind == 3:
+        return rng.randbytes(rng.randrange(0, 300))
+    if kind == 4:
+        return json.dumps(rng.choice(wild))
+    return json.dumps(message)
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    settings = Settings(
+        data=tmp_path_factory.mktemp("data"), images=LIMITS, network=NetworkSettings(per_address=0),
+        pipeline=PipelineSettings(cache_mb=0),
+    )  # fmt: skip
+    with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
+        wait_ready(base)
+        yield int(base.rsplit(":", 1)[1])
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.long)])
+async def test_damaged_messages_are_answered(port, count, caplog):
+    """One connection takes them all: whatever is wrong with one is told, and the next is served."""
+    rng, answers, grown = random.Random(6), 0, []
+    async with connect(f"ws://127.0.0.1:{port}/v1/ws?instruction=read", max_size=None, open_timeout=60) as camera:
+
+        async def listen():
+            nonlocal answers
+            async for message in camera:
+                answer = json.loads(message)
+                assert answer.get("error", {}).get("code") != "internal_error", answer
+                answers += 1
+
+        listening = asyncio.create_task(listen())
+        for n in range(count):
+            await camera.send(frame(rng, n))
+            if n % (count // 10) == 0:
+                grown.append(rss())
+        async with asyncio.timeout(120):
+            await camera.send('{"type": "ping"}')
+            while answers < count // 2:
+                await asyncio.sleep(0.05)
+        listening.cancel()
+    assert grown[-1] - grown[4] < 30_000_000, grown
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.long)])
+async def test_damaged_wire(port, count):
+    """Bytes below the messages: handshakes and frames cut, flipped and repeated, each on a connection of its own."""
+    rng = random.Random(7)
+    shake = (
+        b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    ping = b"\x81\x90" + bytes(4) + b'{"type": "ping"}'
+    for n in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            if n % 3 == 0:
+                writer.write(damaged(rng, shake) + ping)
+            else:
+                writer.write(shake + damaged(rng, ping * rng.randrange(1, 5)))
+            await writer.drain()
+            if n % 10 == 0:
+                async with asyncio.timeout(60):
+                    await reader.read(100)
+        except ConnectionError:
+            pass
+        finally:
+            writer.transport.abort()
+    try:
+        async with connect(f"ws://127.0.0.1:{port}/v1/ws", open_timeout=60) as camera:
+            await camera.send('{"type": "ping"}')
+            assert "pong" in await camera.recv()
+    except ConnectionClosed as e:
+        raise AssertionError("it serves nobody any more") from e
