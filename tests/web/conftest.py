@@ -55,6 +55,7 @@ def visit(browser, served):
         page.set_default_timeout(20_000)
         page.on("request", lambda r: hosts.add(r.url.split("/")[2]) if r.url.startswith(("http", "ws")) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
         page.goto(served.page.replace("127.0.0.1", host))
         page.wait_for_selector("html[data-ready]")
         return page
