@@ -1,0 +1,215 @@
+"""A backup made under load is whole, what is restored elsewhere is equal, and what is damaged is refused."""
+
+import asyncio
+import gzip
+import io
+import json
+import sqlite3
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hunyuanocr.cli import app
+from hunyuanocr.config import Settings, StoreSettings
+from hunyuanocr.errors import ConfigError
+from hunyuanocr.services.recording import Recorder
+from hunyuanocr.store import records
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.matching import Search
+from tests.readers import picture
+from tests.store.results import result
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def refused(*arguments) -> ConfigError:
+    done = run(*arguments)
+    assert isinstance(done.exception, ConfigError), done.output
+    return done.exception
+
+
+class Shop:
+    """A data folder with its records, written as the appliance writes them."""
+
+    def __init__(self, data: Path) -> None:
+        self.settings = Settings(data=data, store=StoreSettings(keep_images=True))
+        self.database = Database(self.settings.database_url)
+        self.recorder = Recorder(self.database, self.settings)
+
+    def add(self, number: int) -> None:
+        made = asyncio.run(self.recorder.record(
+            result(id=f"{number:032x}"), owner="local", source="ocr", instruction="提取总金额", image=picture(number % 256)
+        ))  # fmt: skip
+        assert "not_recorded" not in {n.code for n in made.notices}
+
+    def all(self) -> dict[str, tuple]:
+        with self.database.read() as session:
+            found = records.search(session, Search("local"), 100_000)
+            return {r.id: (r, records.get(session, "local", r.id)[1]) for r in found}
+
+    def close(self) -> None:
+        self.database.close()
+
+
+@pytest.fixture
+def shop(tmp_path):
+    made = Shop(tmp_path / "data")
+    for number in range(20):
+        made.add(number)
+    yield made
+    made.close()
+
+
+def test_a_backup_under_load_restores_elsewhere_as_it_was(shop, tmp_path):
+    before, stop = shop.all(), threading.Event()
+    other = Shop(tmp_path / "data")  # another process's way to the same file
+
+    def write():
+        number = 1000
+        while not stop.is_set() and number < 5000:
+            other.add(number)
+            number += 1
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        done = run("backup", tmp_path / "shop.tar.gz", "--data", tmp_path / "data")
+    finally:
+        stop.set()
+        writing.join(60)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "shop.tar.gz").stat().st_mode & 0o077 == 0, "for its owner alone"
+    assert list(tmp_path.glob(".backup-*")) == []
+    done = run("restore", tmp_path / "shop.tar.gz", "--data", tmp_path / "elsewhere")
+    assert done.exit_code == 0, done.output
+    there, all_ = Shop(tmp_path / "elsewhere"), shop.all()
+    restored = there.all()
+    assert before.items() <= restored.items(), "what was there when it began"
+    assert restored.items() <= all_.items(), "and nothing that was not"
+    for record, _ in restored.values():
+        assert there.recorder.pictures.path(record.image).read_bytes() == shop.recorder.pictures.path(record.image).read_bytes()
+    there.add(9999)
+    there.close()
+    other.close()
+
+
+def test_what_is_there_is_not_overwritten_unasked(shop, tmp_path):
+    archive = tmp_path / "shop.tar.gz"
+    assert run("backup", archive, "--data", tmp_path / "data").exit_code == 0
+    assert "is there already" in refused("backup", archive, "--data", tmp_path / "data").message
+    assert run("backup", archive, "--data", tmp_path / "data", "--force").exit_code == 0
+    shop.add(77)
+    assert "is there already" in refused("restore", archive, "--data", tmp_path / "data").message
+    assert "open" in refused("restore", archive, "--data", tmp_path / "data", "--force").message, "the shop is open"
+    assert len(shop.all()) == 21
+    shop.close()
+    assert run("restore", archive, "--data", tmp_path / "data", "--force").exit_code == 0
+    again = Shop(tmp_path / "data")
+    assert len(again.all()) == 20
+    again.close()
+
+
+def test_a_damaged_database_can_be_replaced(shop, tmp_path):
+    archive = tmp_path / "shop.tar.gz"
+    run("backup", archive, "--data", tmp_path / "data")
+    shop.close()
+    (tmp_path / "data" / "hunyuanocr.db").write_bytes(b"nonsense" * 1000)
+    assert run("restore", archive, "--data", tmp_path / "data", "--force").exit_code == 0
+    again = Shop(tmp_path / "data")
+    assert len(again.all()) == 20
+    again.close()
+
+
+def repacked(archive: Path, change) -> Path:
+    """The archive with its members changed: `change` gets names and contents, in order."""
+    with tarfile.open(archive) as old:
+        members = {m.name: old.extractfile(m).read() for m in old}
+    changed = archive.with_name("changed.tar.gz")
+    with tarfile.open(changed, "w:gz") as new:
+        for name, data in change(members).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    return changed
+
+
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def listing(members, **more):
+    told = json.loads(members["manifest.json"]) | more
+    return members | {"manifest.json": json.dumps(told).encode()}
+
+
+@pytest.mark.parametrize("change", [
+    lambda m: m | {"hunyuanocr.db": flipped(m["hunyuanocr.db"])},
+    lambda m: {n: d for n, d in m.items() if n != "hunyuanocr.db"},
+    lambda m: {n: d for n, d in m.items() if not n.startswith("images/")},
+    lambda m: {n: d for n, d in m.items() if n != "manifest.json"},
+    lambda m: m | {"../../outside": b"x"},
+    lambda m: m | {"images/ab/evil.sh": b"x"},
+    lambda m: listing(m, form=99),
+    lambda m: listing(m, files=7),
+    lambda m: m | {"manifest.json": b"[]"},
+], ids=["flipped", "no-database", "no-pictures", "no-list", "outside", "a-script", "form", "odd-list", "no-object"])  # fmt: skip
+def test_a_damaged_or_forged_archive_is_refused_and_nothing_is_touched(shop, tmp_path, change):
+    archive = tmp_path / "shop.tar.gz"
+    run("backup", archive, "--data", tmp_path / "data")
+    error = refused("restore", repacked(archive, change), "--data", tmp_path / "new" / "data")
+    assert "damaged" in error.message
+    assert [p for p in (tmp_path / "new").rglob("*") if p.is_file()] == []
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_cut_archive_and_a_file_that_is_none(shop, tmp_path):
+    archive = tmp_path / "shop.tar.gz"
+    run("backup", archive, "--data", tmp_path / "data")
+    whole = archive.read_bytes()
+    for part in (whole[: len(whole) // 2], whole[:-20], b"", b"no archive", gzip.compress(b"no tar")):
+        archive.write_bytes(part)
+        assert "damaged" in refused("restore", archive, "--data", tmp_path / "new").message
+    assert "no file" in refused("restore", tmp_path / "none", "--data", tmp_path / "new").message
+    assert "no database" in refused("backup", tmp_path / "x.tar.gz", "--data", tmp_path / "empty").message
+
+
+def test_a_backup_of_a_newer_program_is_refused(shop, tmp_path):
+    shop.close()
+    with sqlite3.connect(tmp_path / "data" / "hunyuanocr.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    run("backup", tmp_path / "shop.tar.gz", "--data", tmp_path / "data")
+    assert "newer version" in refused("restore", tmp_path / "shop.tar.gz", "--data", tmp_path / "new").message
+
+
+def test_settings_go_along_without_secrets(shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("HUNYUANOCR_JOBS__WEBHOOK_SECRET", "whsec_" + "QUFB" * 8)
+    monkeypatch.setenv("HUNYUANOCR_SYNC__SITE", 'Shop "7" \\ 北街')
+    run("backup", tmp_path / "shop.tar.gz", "--data", tmp_path / "data")
+    run("restore", tmp_path / "shop.tar.gz", "--data", tmp_path / "new")
+    file = tmp_path / "new" / "settings-of-backup.toml"
+    assert "QUFB" not in file.read_text()
+    monkeypatch.delenv("HUNYUANOCR_JOBS__WEBHOOK_SECRET")
+    monkeypatch.delenv("HUNYUANOCR_SYNC__SITE")
+    monkeypatch.delenv("HUNYUANOCR_DATA")
+    monkeypatch.setenv("HUNYUANOCR_CONFIG", str(file))
+    from hunyuanocr.config import load_settings
+
+    again = load_settings()
+    assert (again.sync.site, again.data) == ('Shop "7" \\ 北街', tmp_path / "data")
+    assert again.jobs.webhook_secret is None
+
+
+def test_postgresql_has_its_own_programs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HUNYUANOCR_STORE__URL", "postgresql://shop:secret@db.local:5433/till")
+    for command in ("backup", "restore"):
+        hint = refused(command, tmp_path / "x").hint
+        assert "pg_dump --format=custom --file=shop.dump 'postgresql://shop@db.local:5433/till'" in hint
+        assert "pg_restore" in hint
+        assert "secret" not in hint
