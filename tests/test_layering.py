@@ -22,6 +22,7 @@ LAYERS = [  # lowest first; a room is a module or a package
     {"hunyuanocr.services"},
     {"hunyuanocr.evaluate"},
     {"hunyuanocr.finetune"},
+    {"hunyuanocr.soak"},
     {"api"},
     {"web"},
     {"app_web"},

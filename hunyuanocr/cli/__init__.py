@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hunyuanocr.cli import bundle, doctor, evaluation, fetch, finetune, hq, keys, read, serve, settings, watch
+from hunyuanocr.cli import backup, bundle, doctor, evaluation, fetch, finetune, hq, keys, read, serve, settings, soak, watch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
 app.command("read")(read.read)
@@ -15,9 +15,12 @@ app.command("serve", context_settings=_PASSED_ON, add_help_option=False)(serve.s
 app.command("eval")(evaluation.evaluate)
 app.command("finetune")(finetune.finetune)
 app.command("doctor")(doctor.doctor)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("fetch")(fetch.fetch)
 app.command("bundle")(bundle.bundle)
 app.command("sbom")(bundle.sbom)
+app.command("soak")(soak.soak)
 app.command("watch")(watch.watch)
 app.command("hq-keys")(hq.hq_keys)
 app.command("hq-receiver")(hq.hq_receiver)
