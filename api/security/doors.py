@@ -39,7 +39,7 @@ class Door:
     def fits(self, method: str, path: str) -> bool:
         """Whether a request is for this door."""
         known = method in self.methods or ("*" in self.methods and method != "WS")
-        return known and self.pattern.match(path) is not None
+        return known and self.pattern.fullmatch(path) is not None
 
 
 def _door(methods: str, path: str, needs: Scope | Public, action: str | None = None) -> Door:

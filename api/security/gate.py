@@ -144,6 +144,7 @@ class Gate:
             if keys.every(session):
                 return None
             keys.insert(session, key)
+        self.keyring.forget()
         return text, self.links.issue(bearer(key))
 
     async def start(self) -> None:

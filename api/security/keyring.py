@@ -62,7 +62,7 @@ def bearer(key: Key) -> Identity:
 
 
 class Keyring:
-    """The keys of a database. `mark` is a file that says that there are keys, for the day on which the database does not answer.
+    """The keys of a database. `mark` is a file that says that there were keys, for the day on which the database is away.
 
     The table has a thread of its own: whoever searches the records for long keeps nobody waiting at the door.
     """
@@ -71,7 +71,7 @@ class Keyring:
         self._database = database
         self._mark = mark
         self._keys: dict[str, Key] = {}
-        self._at = self._tried = -_TRUST_S
+        self._at = self._tried = self._changed = -_TRUST_S
         self._loading: asyncio.Task[None] | None = None
         self._slow = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
@@ -92,12 +92,12 @@ class Keyring:
         return None if key is None else self._used(key)
 
     async def any(self) -> bool:
-        """Whether a key was ever made here; revoked ones count, or the last one's end would open the door."""
+        """Whether a key was ever made here. The end of the last one, or of the database, does not open the door again."""
+        if self._mark.exists():
+            return True
         try:
             return bool(await self._table())
         except StoreUnavailable:
-            if self._mark.exists():
-                raise
             return False
 
     async def look(self) -> None:
@@ -113,15 +113,20 @@ class Keyring:
         return key
 
     async def _table(self) -> dict[str, Key]:
-        if time.monotonic() - self._at > _FRESH_S:
+        for _ in range(2):  # what was begun before a key was made here does not know it
+            if not self._stale():
+                break
             if self._loading is None and time.monotonic() - self._tried > _FRESH_S:
                 self._loading = asyncio.create_task(self._load(self._database))
             if self._loading is not None and not self._slow:
                 _, late = await asyncio.wait((self._loading,), timeout=_WAIT_S)
                 self._slow = bool(late)  # nobody else waits for it
-            if time.monotonic() - self._at > _TRUST_S:
-                raise StoreUnavailable("The keys cannot be looked up now.")
+        if time.monotonic() - self._at > _TRUST_S:
+            raise StoreUnavailable("The keys cannot be looked up now.")
         return self._keys
+
+    def _stale(self) -> bool:
+        return self._at < self._changed or time.monotonic() - self._at > _FRESH_S
 
     async def _load(self, database: Database) -> None:
         begun = time.monotonic()
@@ -134,10 +139,11 @@ class Keyring:
         else:
             self._keys, self._at = {key.id: key for key in found}, begun
         finally:
-            self._tried, self._loading, self._slow = time.monotonic(), None, False
+            self._tried = time.monotonic() if begun >= self._changed else -_TRUST_S
+            self._loading, self._slow = None, False
 
     def _read(self, database: Database) -> list[Key]:
-        if database.sqlite and not Path(str(database.url.database)).exists():
+        if database.sqlite and not (Path(str(database.url.database)).exists() or self._mark.exists()):
             return []  # where nothing is kept, looking does not make a database
         with database.read() as session:
             found = keys.every(session)
@@ -148,7 +154,7 @@ class Keyring:
 
     def forget(self) -> None:
         """Look again at the next request: a key was made or revoked here."""
-        self._at = min(self._at, time.monotonic() - _FRESH_S)
+        self._changed = time.monotonic()
         self._tried = -_TRUST_S
 
     async def note_use(self) -> None:

@@ -1,0 +1,317 @@
+"""Who asks, and what he sees: keys, tenants, devices, logins, browsers that ask for others, and the first start."""
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from api.security.identity import DAILY, EVERYTHING
+from api.security.keyring import new_key
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import InvalidValue, StoreUnavailable
+from hunyuanocr.services.recording import wall_clock
+from hunyuanocr.store import keys
+from tests.api.security.conftest import AWAY, JWT, code, token
+from tests.readers import picture
+
+READ = {"files": {"file": ("a.png", picture(), "image/png")}}
+
+
+async def test_nobody_and_everybody_with_a_bad_key_is_refused_everywhere(house):
+    async with house.client() as nobody:
+        assert code(await nobody.get("/v1/records")) == (401, "unauthorized")
+        assert (await nobody.get("/health")).status_code == 200
+        for bad in ("hyo_0_0", "hyo_", "", "é", "\x00", "x" * 5000, house.keys["admin"] + "x", house.keys["admin"][:-1]):
+            for header in ({"X-API-Key": bad.encode()}, {"Authorization": b"Bearer " + bad.encode()}):
+                answer = await nobody.get("/v1/records", headers=header)
+                assert code(answer) == (401, "bad_key"), bad
+                assert bad not in answer.text or not bad, "it is not sent back"
+        assert code(await nobody.get("/v1/records", headers={"Authorization": "Basic YTpi"})) == (401, "unauthorized")
+        for lasting in ("key", "api_key", "token", "access_token", "ticket"):
+            answer = await nobody.get("/v1/records", params={lasting: house.keys["admin"]})
+            assert code(answer) == (401, "unauthorized"), "no key in an address"
+
+
+async def test_each_tenant_sees_its_own(house):
+    async with house.client("clinic") as clinic, house.client("shop") as shop, house.client("reader") as reader:
+        id = (await clinic.post("/ocr", **READ)).json()["id"]
+        job = (await clinic.post("/v1/jobs", **READ)).json()["id"]
+        batch = (await clinic.post("/v1/batch", **READ)).headers["location"]
+        mine = [f"/v1/records/{id}", f"/v1/jobs/{job}", batch, f"{batch}/results"]
+        assert [(await clinic.get(place)).status_code for place in mine] == [200] * 4
+        for other in (shop, reader):
+            for place in (*mine, f"/v1/records/{id}/image"):
+                assert code(await other.get(place)) == (404, "not_found")
+            assert (await other.get("/v1/records")).json()["data"] == []
+            assert (await other.get("/v1/jobs")).json()["data"] == []
+            assert (await other.get("/v1/records/export")).text.count(id) == 0
+        for place in (f"/v1/records/{id}", f"/v1/jobs/{job}", batch):
+            assert code(await shop.delete(place)) == (404, "not_found")
+            assert code(await reader.delete(place)) == (403, "missing_scope")
+        assert (await clinic.delete(f"/v1/records/{id}")).status_code == 204
+
+
+async def test_keys_of_one_owner_share(house):
+    house.key("till 1", DAILY, owner="market")
+    house.key("till 2", DAILY, owner="market")
+    async with house.client("till 1") as one, house.client("till 2") as two:
+        id = (await one.post("/ocr", **READ)).json()["id"]
+        assert (await two.get(f"/v1/records/{id}")).status_code == 200
+
+
+async def test_keys_are_made_used_listed_and_revoked(house):
+    async with house.client("admin") as admin:
+        made = (await admin.post("/v1/admin/keys", json={"name": "pda", "scopes": ["submit"], "days": 1})).json()
+        assert (made["owner"], made["scopes"], made["seen_at"]) == ("pda", ["submit"], None)
+        async with house.client(made["key"]) as pda:
+            assert (await pda.post("/ocr", **READ)).status_code == 200
+            assert code(await pda.get("/v1/records")) == (403, "missing_scope")
+            assert code(await pda.post("/v1/admin/keys", json={"name": "mine", "scopes": ["admin"]})) == (403, "missing_scope")
+            await house.gate.keyring.note_use()
+            listed = (await admin.get("/v1/admin/keys")).json()["data"]
+            (pda_listed,) = [key for key in listed if key["id"] == made["id"]]
+            assert pda_listed["seen_at"] is not None
+            assert "key" not in pda_listed
+            assert made["key"].split("_")[2] not in str(listed)
+            assert (await admin.delete(f"/v1/admin/keys/{made['id']}")).status_code == 204
+            assert code(await pda.post("/ocr", **READ)) == (401, "bad_key")
+        assert code(await admin.delete(f"/v1/admin/keys/{made['id']}")) == (404, "not_found")
+        for wrong in ({"name": ""}, {"name": "a\nb"}, {"scopes": []}, {"scopes": ["root"]}, {"days": 0}, {"key": "hyo_mine"}):
+            assert code(await admin.post("/v1/admin/keys", json={"name": "x"} | wrong)) == (422, "invalid_value"), wrong
+
+
+async def test_a_key_that_another_process_revokes_is_refused_within_a_second(house):
+    async with house.client("shop") as shop:
+        assert (await shop.get("/v1/records")).status_code == 200
+        with house.gate.database.begin() as session:  # as `hunyuanocr keys revoke` does
+            assert keys.revoke(session, house.keys["shop"].split("_")[1], wall_clock())
+        revoked = time.monotonic()
+        while (await shop.get("/v1/records")).status_code == 200:
+            assert time.monotonic() - revoked < 60, "never"
+
+
+async def test_keys_hold_for_a_while_when_the_database_is_away_but_not_for_ever(house, monkeypatch):
+    def away(*_):
+        raise StoreUnavailable("gone")
+
+    async with house.client("shop") as shop:
+        assert (await shop.get("/v1/models")).status_code == 200
+        monkeypatch.setattr(house.gate.keyring, "_read", away)
+        house.gate.keyring.forget()
+        assert (await shop.get("/v1/models")).status_code == 200
+        house.gate.keyring._at -= 400
+        assert code(await shop.get("/v1/models")) == (503, "store_unavailable")
+
+
+def test_what_is_kept_of_a_key_does_not_give_it_away():
+    text, key = new_key("till", "shop", DAILY)
+    assert text.split("_", 2)[2] not in str(key)
+    assert len(text.split("_", 2)[2]) == 43, "256 bits"
+    assert new_key("till", "shop", DAILY)[0] != text
+    with pytest.raises(InvalidValue):
+        new_key("till", "shop", DAILY, expires_at=wall_clock() - timedelta(seconds=1))
+
+
+# Where nobody is asked.
+
+
+async def test_on_this_machine_alone_nobody_is_asked(build):
+    house = await build()
+    async with house.client("any word", address="127.0.0.1", base="http://127.0.0.1:8000") as here:
+        assert (await here.post("/ocr", **READ)).status_code == 200
+        assert (await here.get("/v1/admin/keys")).status_code == 200
+        forwarded = await here.get("/v1/records", headers={"X-Forwarded-For": "192.168.1.7"})
+        assert code(forwarded) == (401, "bad_key"), "a proxy on this machine that nobody named hands on other people's requests"
+    async with house.client(address="192.168.1.20") as away:
+        assert code(await away.get("/v1/records")) == (401, "unauthorized")
+
+
+async def test_the_first_key_closes_the_door_and_the_last_ones_end_does_not_open_it(build):
+    house = await build()
+    async with house.client(address="127.0.0.1") as here:
+        made = (await here.post("/v1/admin/keys", json={"name": "a", "scopes": ["admin"]})).json()
+        assert code(await here.get("/v1/records")) == (401, "unauthorized")
+        async with house.client(made["key"], address="127.0.0.1") as admin:
+            assert (await admin.delete(f"/v1/admin/keys/{made['id']}")).status_code == 204
+        assert code(await here.get("/v1/records")) == (401, "unauthorized")
+    assert house.gate.keyring._mark.exists()
+
+
+async def test_a_database_that_is_away_opens_no_door_where_there_were_keys(build, tmp_path):
+    nowhere = {"url": f"sqlite:///{tmp_path / 'file' / 'x.db'}"}
+    (tmp_path / "file").write_text("no folder")
+    house = await build(store=nowhere, data=tmp_path)
+    async with house.client(address="127.0.0.1") as here:
+        assert (await here.get("/v1/models")).status_code == 200, "never any keys: nothing to protect"
+    (tmp_path / "keys-in-use").touch()
+    house = await build(store=nowhere, data=tmp_path)
+    async with house.client(address="127.0.0.1") as here:
+        assert code(await here.get("/v1/models")) == (401, "unauthorized")
+        key, _ = new_key("a", "a", DAILY)
+        assert code(await here.get("/v1/models", headers={"X-API-Key": key})) == (503, "store_unavailable")
+
+
+async def test_open_lets_everybody_in_but_not_administer(build):
+    house = await build(**AWAY, security={"open": True})
+    async with house.client("any word") as visitor, house.client(address="127.0.0.1") as here:
+        assert (await visitor.post("/ocr", **READ)).status_code == 200
+        assert (await visitor.get("/v1/records")).status_code == 200
+        assert code(await visitor.get("/v1/admin/keys")) == (403, "missing_scope")
+        assert (await here.get("/v1/admin/keys")).status_code == 200
+    house.key("admin", EVERYTHING)
+    async with house.client("admin") as admin:
+        assert (await admin.get("/v1/admin/keys")).status_code == 200
+
+
+async def test_devices_are_known_by_their_address(build):
+    house = await build(**AWAY, security={"devices": ["192.168.1.20", "10.1.0.0/16"]})
+    async with house.client() as scanner, house.client(address="10.1.2.3") as other, house.client(address="10.2.0.1") as stranger:
+        id = (await scanner.post("/ocr", **READ)).json()["id"]
+        assert (await scanner.get(f"/v1/records/{id}")).status_code == 200
+        assert code(await other.get(f"/v1/records/{id}")) == (404, "not_found")
+        assert code(await scanner.get("/v1/admin/keys")) == (403, "missing_scope")
+        assert code(await scanner.get("/v1/records", headers={"X-API-Key": "wrong"})) == (401, "bad_key")
+        for spoofed in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP"):
+            assert code(await stranger.get("/v1/records", headers={spoofed: "192.168.1.20"})) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(("settings", "asks"), [
+    ({}, False), (AWAY, True), (AWAY | {"security": {"open": True}}, False), ({"security": {"required": True}}, True),
+    (AWAY | {"security": {"jwt": JWT}}, False), ({"server": {"host": "::1"}}, False), ({"server": {"host": "192.168.1.5"}}, True),
+    ({"server": {"host": "localhost"}}, False), ({"server": {"host": "shop-pc"}}, True),
+    (AWAY | {"store": {"enabled": False}}, True),
+])  # fmt: skip
+async def test_the_first_start_makes_a_key_where_one_is_needed(build, settings, asks):
+    house = await build(**settings)
+    given = house.gate.first_key()
+    assert (given is not None) == asks
+    if given is not None:
+        assert house.gate.first_key() is None, "once"
+        async with house.client(given[0]) as admin:
+            assert [key["name"] for key in (await admin.get("/v1/admin/keys")).json()["data"]] == ["admin"]
+
+
+# The page's login.
+
+
+async def logged_in(house, form, **options):
+    client = house.client(**options)
+    return client, await client.post("/login", data=form)
+
+
+async def test_a_login_is_a_session_until_the_logout(house):
+    client, answer = await logged_in(house, {"key": house.keys["clinic"], "next": "/docs"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/docs")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "secure" not in cookie
+    assert house.keys["clinic"] not in answer.text + str(answer.headers)
+    assert (await client.post("/ocr", **READ)).status_code == 200
+    assert (await client.get("/v1/records")).json()["data"][0]["source"] == "ocr"
+    assert "clinic" in (await client.get("/login")).text
+    copied = dict(client.cookies)
+    assert (await client.post("/logout")).status_code == 303
+    assert not client.cookies
+    async with house.client(cookies=copied) as thief:
+        assert code(await thief.get("/v1/records")) == (401, "unauthorized")
+    await client.aclose()
+
+
+async def test_a_session_ends_with_its_key_and_over_https_the_cookie_is_for_https(house):
+    client, answer = await logged_in(house, {"key": house.keys["shop"]}, base="https://192.168.1.5")
+    assert "; secure" in answer.headers["set-cookie"].lower()
+    assert (await client.get("/v1/records")).status_code == 200
+    with house.gate.database.begin() as session:
+        keys.revoke(session, house.keys["shop"].split("_")[1], wall_clock())
+    house.gate.keyring.forget()
+    assert code(await client.get("/v1/records")) == (401, "unauthorized")
+    await client.aclose()
+
+
+async def test_forged_cookies_are_nothing(house):
+    client, _ = await logged_in(house, {"key": house.keys["kiosk"]})
+    ((name, good),) = client.cookies.items()
+    body, signature = good.split(".")
+    other, _ = house.gate.sessions.begin(await house.gate.bearer_of(house.keys["admin"]))
+    swapped = f"{other.split('.')[0]}.{signature}"
+    for forged in (body, f"{body}.", f".{signature}", swapped, good[:-1], "x" * 9000, "é", ".", "e30.e30"):
+        async with house.client(headers={"Cookie": f"{name}={forged}".encode()}) as forger:
+            assert code(await forger.get("/v1/models")) == (401, "unauthorized"), forged[:50]
+    await client.aclose()
+
+
+async def test_a_token_may_log_in_and_lasts_no_longer(house):
+    client, answer = await logged_in(house, {"key": token(exp=time.time() + 5)})
+    assert 0 < int(answer.headers["set-cookie"].split("Max-Age=")[1].split(";")[0]) <= 35
+    assert (await client.get("/v1/models")).status_code == 200
+    identity = await house.gate.sessions.identity(client.cookies["hunyuanocr_session"])
+    assert (identity.owner, identity.may("admin")) == ("nurse", False)
+    await client.aclose()
+
+
+async def test_a_login_link_is_good_once_and_not_used_up_by_looking(build):
+    house = await build(**AWAY)
+    _, link = house.gate.first_key()
+    async with house.client() as preview:
+        for _ in range(2):
+            page = await preview.get("/login", params={"code": link})
+            assert (page.status_code, link in page.text) == (200, True)
+            assert "set-cookie" not in page.headers
+            assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert (await preview.post("/login", data={"code": link})).status_code == 303
+        assert (await preview.get("/v1/admin/keys")).status_code == 200
+    async with house.client() as second:
+        assert (await second.post("/login", data={"code": link})).status_code == 401
+        assert code(await second.get("/v1/admin/keys")) == (401, "unauthorized")
+
+
+async def test_what_the_login_does_not_take(house):
+    async with house.client() as client:
+        key = house.keys["admin"]
+        for form in ({"key": ""}, {"key": "wrong"}, {"code": "wrong"}, {"code": key}, {"key": key + " x"}, {"name": key}):
+            answer = await client.post("/login", data=form)
+            assert (answer.status_code, "alert" in answer.text) == (401, True), form
+        assert code(await client.post("/login", json={"key": house.keys["admin"]})) == (400, "bad_request")
+        assert code(await client.post("/login", data={"key": "x" * 20_000})) == (413, "image_too_large")
+        assert code(await client.post("/login", data={f"k{n}": "1" for n in range(20)})) == (400, "bad_request")
+        for elsewhere in ("//evil.com", "https://evil.com", "/\\evil.com", "javascript:alert(1)", '"><script>'):
+            answer = await client.post("/login", data={"key": house.keys["admin"], "next": elsewhere})
+            assert answer.headers["location"] == "/"
+            async with house.client() as nobody:
+                assert elsewhere not in (await nobody.get("/login", params={"next": elsewhere})).text
+        page = (await client.get("/login", params={"code": '"><script>alert(1)</script>'})).text
+        assert "<script>" not in page
+
+
+# Browsers that ask for somebody else.
+
+
+async def test_another_website_may_not_use_a_session_or_log_somebody_in(house):
+    client, _ = await logged_in(house, {"key": house.keys["clinic"]})
+    near = ("http://192.168.1.5:9999", "http://192.168.1.50:8000", "https://192.168.1.5")
+    for origin in ("http://evil.com", "null", "http://[", "", *near):
+        for path, sent in (("/ocr", READ), ("/login", {"data": {"key": house.keys["shop"]}}), ("/logout", {})):
+            assert code(await client.post(path, **sent, headers={"Origin": origin})) == (403, "foreign_site"), (path, origin)
+    assert (await client.post("/ocr", **READ, headers={"Origin": "http://192.168.1.5:8000"})).status_code == 200
+    await client.aclose()
+    async with house.client("clinic", headers={"Origin": "http://evil.com"}) as script:
+        assert (await script.post("/ocr", **READ)).status_code == 200, "a key that is sent on purpose speaks for itself"
+
+
+async def test_where_nobody_is_asked_no_website_may_ask_either(build):
+    house = await build(network={"origins": ["https://till.shop.lan"]}, security={"hosts": ["ocr.shop.com"]})
+    async with house.client(address="127.0.0.1", base="http://127.0.0.1:8000") as browser:
+        assert code(await browser.post("/ocr", **READ, headers={"Origin": "http://evil.com"})) == (403, "foreign_site")
+        assert (await browser.post("/ocr", **READ, headers={"Origin": "https://till.shop.lan"})).status_code == 200
+        assert (await browser.post("/ocr", **READ, headers={"Origin": "http://127.0.0.1:8000"})).status_code == 200
+        for rebound in ("evil.com", "evil.com:8000", "127.0.0.1.evil.com", "a.b.c.", "[evil"):
+            assert code(await browser.get("/v1/records", headers={"Host": rebound})) == (403, "foreign_site"), rebound
+        for own in ("127.0.0.1:8000", "localhost", "[::1]:8000", "192.168.1.5", "shop-pc", "shop-pc.local", "ocr.shop.com"):
+            assert (await browser.get("/v1/records", headers={"Host": own})).status_code == 200, own
+
+
+def test_settings_that_would_open_the_door_by_mistake():
+    for wrong in ({"devices": ["0.0.0.0/0"]}, {"devices": ["::/0"]}, {"open": True, "required": True}):
+        with pytest.raises(ValueError, match="security"):
+            Settings(security=wrong)

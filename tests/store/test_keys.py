@@ -1,0 +1,65 @@
+"""Keys and the audit log in the database, of both kinds."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from hunyuanocr.store import audit, keys
+from hunyuanocr.store.audit import Entry
+from hunyuanocr.store.keys import NAME, Key
+from tests.store.results import NOON
+
+
+def key(id="abc", **other):
+    usual = {"owner": "shop", "name": "收银台1", "hash": "0" * 64, "scopes": ("read",), "created_at": NOON}
+    return Key(**usual | {"id": id} | other)
+
+
+def line(n, what, owner="shop", action="read"):
+    return Entry(f"{n:032x}", owner, NOON, "till", "10.0.0.1", action, what, 200, 1, "r")
+
+
+def test_a_key_comes_back_as_it_was_and_ends_once(database):
+    made = key(expires_at=NOON + timedelta(days=1))
+    with database.begin() as session:
+        keys.insert(session, made)
+        assert keys.every(session) == [made]
+        keys.seen(session, {"abc": NOON, "unknown": NOON})
+        assert keys.revoke(session, "abc", NOON)
+        assert not keys.revoke(session, "abc", NOON + timedelta(days=1))
+        assert not keys.revoke(session, "unknown", NOON)
+        (ended,) = keys.every(session)
+    assert (ended.seen_at, ended.revoked_at) == (NOON, NOON)
+    assert made.holds(NOON)
+    assert not made.holds(NOON + timedelta(days=1))
+    assert not ended.holds(NOON)
+    with pytest.raises(IntegrityError), database.begin() as session:
+        keys.insert(session, made)
+
+
+@pytest.mark.parametrize(("name", "good"), [
+    ("till-1", True), ("收银台1", True), ("a", True), ("x" * 100, True), ("x" * 101, False), ("", False), (" a", False),
+    ("a\n", False),
+    ("a\x00", False), ("a\u202e", False), ("-", False), ("a;b", False),
+])  # fmt: skip
+def test_names_of_keys(name, good):
+    assert bool(NAME.fullmatch(name)) == good
+
+
+def test_the_log_is_searched(database):
+    lines = [
+        line(1, "/v1/records/1"), line(2, "/v1/records/2", "other"), line(3, "/v1/records/1", action="delete"),
+        line(4, "/v1/records/1_"),
+    ]  # fmt: skip
+    with database.begin() as session:
+        audit.append(session, lines)
+        audit.append(session, [])
+        assert audit.latest(session, 9) == lines[::-1]
+        assert audit.latest(session, 1, before=lines[1].id) == [lines[0]]
+        assert audit.latest(session, 9, owner="other") == [lines[1]]
+        assert audit.latest(session, 9, what="1", action="delete") == [lines[2]]
+        assert audit.latest(session, 9, what="_") == [lines[3]], "not any character"
+        assert audit.drop_older(session, NOON, 9) == 0
+        assert audit.drop_older(session, NOON + timedelta(seconds=1), 3) == 3
+        assert audit.latest(session, 9) == [lines[3]]
