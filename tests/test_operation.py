@@ -1,0 +1,151 @@
+"""What an operator is given: a dashboard of figures that exist, a unit that systemd knows, an upgrade that keeps records."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hunyuanocr.config import Settings, SyncSettings
+from hunyuanocr.errors import ConfigError
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.metrics import gpu
+from hunyuanocr.services.sealing import new_keys
+from hunyuanocr.services.together import Services
+from hunyuanocr.store import facts
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.migrations import downgrade, head
+from tests.readers import TestReader
+from tests.store.results import kept
+
+ROOT = Path(__file__).parent.parent
+DASHBOARD = ROOT / "docker" / "grafana" / "dashboard.json"
+UNIT = ROOT / "docker" / "systemd" / "hunyuanocr.service"
+
+
+@pytest.fixture
+async def shown(tmp_path, monkeypatch):
+    """All of /metrics: sample names with their labels, of a machine with a GPU and a sync that has run."""
+    one = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
+    monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (one,)))
+    sync = SyncSettings(enabled=True, url="https://hq.example/v1/batches", public_key=new_keys()[1])
+    settings = Settings(data=tmp_path, sync=sync)
+    services = Services(settings, Pipeline(TestReader(), settings))
+    await services.database.run(facts.put, "sync", "2026-11-21T03:00:00+00:00")
+    services.job_counts, services.webhook_counts = {"done": 1}, {"delivered": 1}
+    text = (await services.metrics.page())[0].decode()
+    declared = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
+    samples = set(re.findall(r"^([a-zA-Z_:][\w:]*)", text, re.MULTILINE))
+    histograms = set(re.findall(r"^# TYPE (\S+) histogram", text, re.MULTILINE))
+    services.cameras.close()
+    services.database.close()
+    return declared | samples | {f"{name}_{part}" for name in histograms for part in ("bucket", "sum", "count")}
+
+
+def expressions(board):
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
+
+
+def names(expression):
+    return set(re.findall(r"\b(?:hunyuanocr|process)_\w+", expression))
+
+
+def test_every_expression_of_the_dashboard_asks_for_what_there_is(shown):
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    asked = list(expressions(board))
+    assert len(asked) > 30
+    for title, expression in asked:
+        assert names(expression), title
+        assert names(expression) <= shown, title
+        assert expression.count("(") == expression.count(")")
+        assert expression.count("{") == expression.count("}")
+    variables = [v["query"]["query"] for v in board["templating"]["list"] if v["type"] == "query"]
+    assert all(names(query) <= shown for query in variables)
+    assert not names("rate(hunyuanocr_no_such_total[5m])") <= shown, "the look finds what is not there"
+
+
+def test_the_dashboard_shows_every_figure_of_ours(shown):
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    used = set().union(*(names(expression) for _, expression in expressions(board)))
+    stems = {re.sub(r"_(bucket|sum|count|total|created|info)$", "", name) for name in used}
+    ours = {re.sub(r"_(bucket|sum|count|total|created|info)$", "", name) for name in shown if name.startswith("hunyuanocr_")}
+    assert ours - stems <= {"hunyuanocr_cache_entries", "hunyuanocr_readings_at_a_time"}
+
+
+def test_panels_do_not_lie_upon_each_other():
+    places = [panel["gridPos"] for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]]
+    cells = [(x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+def unit() -> dict[str, str]:
+    lines = [line for line in UNIT.read_text(encoding="utf-8").splitlines() if "=" in line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_the_unit_waits_longer_than_the_server():
+    found = unit()
+    assert float(found["TimeoutStopSec"]) > 2 * Settings().server.grace_s + 10
+    assert (found["KillSignal"], found["Restart"], found["User"]) == ("SIGTERM", "always", "hunyuanocr")
+    assert found["NoNewPrivileges"] == "true"
+    assert found["ProtectSystem"] == "strict"
+    assert f"HUNYUANOCR_DATA=/var/lib/{found['StateDirectory']}" in found["Environment"], "the one place it may write"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
+def test_systemd_understands_the_unit(tmp_path):
+    text = UNIT.read_text(encoding="utf-8")
+    here = text.replace("/opt/hunyuanocr/.venv/bin/python app_web.py", "/bin/true").replace("/opt/hunyuanocr", "/")
+    (tmp_path / UNIT.name).write_text(here)
+    done = subprocess.run(["systemd-analyze", "verify", tmp_path / UNIT.name], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, UNIT.name in done.stderr) == (0, False), done.stderr
+    (tmp_path / UNIT.name).write_text(here.replace("[Service]", "[Service]\nProtectEverything=yes"))
+    done = subprocess.run(["systemd-analyze", "verify", tmp_path / UNIT.name], capture_output=True, text=True, timeout=60)
+    assert "ProtectEverything" in done.stderr, "the look finds what is wrong"
+
+
+async def test_a_database_of_the_first_version_is_taken_up_at_the_start(tmp_path):
+    """With what it has; as an older program left it."""
+    settings = Settings(data=tmp_path)
+    old = Database(settings.database_url)
+    old.migrate()
+    with old.begin() as session:
+        downgrade(session, "0001")
+        entry = kept()
+        _insert_as_of_old(session, entry)
+    old.close()
+    services = Services(settings, Pipeline(TestReader(), settings))
+    counted = await services.database.query(lambda session: session.exec_driver_sql("SELECT count(*) FROM records").scalar())
+    revision = await services.database.query(lambda s: s.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
+    assert (counted, revision) == (1, head())
+    services.cameras.close()
+    services.database.close()
+
+
+def _insert_as_of_old(session, entry):
+    from hunyuanocr.store import records
+
+    records.insert(session, entry, send=False)
+
+
+async def test_a_database_of_a_newer_version_is_refused(tmp_path):
+    settings = Settings(data=tmp_path)
+    new = Database(settings.database_url)
+    new.migrate()
+    new.close()
+    with sqlite3.connect(tmp_path / "hunyuanocr.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    services = Services(settings, Pipeline(TestReader(), settings))
+    with pytest.raises(ConfigError, match="newer version"):
+        await services.database.query(lambda session: None)
+    services.cameras.close()
+    services.database.close()
