@@ -31,7 +31,7 @@ def soak(
     """Tills, jobs, a camera and somebody at the records, all at once; writes report.json and pictures.
 
     Exit status 1 if something failed, memory or descriptors grew, or answers became slow. A running server's key, of the scopes
-    read, submit and admin, is taken from the environment variable HUNYUANOCR_KEY. The records of the run are deleted, no others.
+    read and submit, is taken from the environment variable HUNYUANOCR_KEY. The records of the run are deleted, no others.
     """
     from hunyuanocr.soak import run
     from hunyuanocr.soak.traffic import Target
