@@ -14,6 +14,7 @@ from api.routes import admin, batch, chat, docs, jobs, keys, metrics, ocr, recor
 from api.security import login
 from api.security.gate import Gate
 from api.security.guard import Guard
+from api.security.reference import describe
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -54,4 +55,5 @@ def create_app(
     for feature in (ocr, jobs, batch, chat, records, sync, status, metrics, ws, login, admin, keys, docs):
         app.include_router(feature.router, responses={} if feature is chat else errors.ANYWHERE)  # OpenAI's errors look otherwise
     docs.mount_assets(app)
+    describe(app)
     return app

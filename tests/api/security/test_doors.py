@@ -120,6 +120,17 @@ async def test_the_answer_says_what_is_wanted(served):
     assert (status, headers["www-authenticate"]) == (403, 'Bearer error="insufficient_scope"')
 
 
+async def test_the_reference_says_which_scope_is_wanted(served):
+    paths = served.app.openapi()["paths"]
+    assert paths["/v1/records"]["get"]["security"] == [{"key": ["read"]}, {"bearer": ["read"]}]
+    assert paths["/v1/admin/keys"]["post"]["security"][0] == {"key": ["admin"]}
+    assert "security" not in paths["/health"]["get"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            if "security" in operation:
+                assert {"401", "403"} <= set(operation["responses"]) or "4XX" in operation["responses"], (method, path)
+
+
 async def test_a_person_is_led_to_the_login(served):
     html = {"Accept": "text/html,*/*"}
     for path in ("/", "/docs"):

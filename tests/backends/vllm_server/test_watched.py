@@ -162,7 +162,8 @@ def served(launcher, model) -> Iterator[Appliance]:
 def on_torch(model) -> Iterator[TestClient]:
     given = settings_of(model)
     limits = given.pipeline.model_copy(update={"witness": "off"})
-    with TestClient(create_app(given.model_copy(update={"backend": "torch", "pipeline": limits}))) as client:
+    app = create_app(given.model_copy(update={"backend": "torch", "pipeline": limits}))
+    with TestClient(app, client=("127.0.0.1", 999)) as client:
         while client.get("/ready").status_code != 200:
             time.sleep(0.1)
         yield client
