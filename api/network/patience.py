@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _GRACE_S = 20.0
 _LINGER_S = 10.0
 _UNREAD_S = 30.0
+_PIECE = 32 * 1024  # bytes of one connection that are parsed in one go, so that others get their turn; asyncio's own is 256 KB
 _MOST_FRAGMENTS = 20_000  # of one message; each is an object, however short it is
 _TRY_AGAIN_LATER = 1013  # IANA registry of close codes
 _BODY = json.dumps({
@@ -55,6 +56,8 @@ class PatientHttp(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, or say that there is no room."""
         super().connection_made(transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = _PIECE
         self.network: Network = self.config.app.state.network  # type: ignore[union-attr]
         host = self.client[0] if self.client else ""
         counted = self.client is not None and address_of(host) not in self.network.trusted
@@ -109,11 +112,13 @@ class PatientHttp(H11Protocol):
         """The connection is a WebSocket's from now on, and so is its place."""
         self._stop()
         self._upgraded = True
-        who, self._who = self._who, None
         super().handle_websocket_upgrade(event)
         socket = self.transport.get_protocol()
-        if isinstance(socket, PatientSocket):
-            socket.counted = who
+        if not isinstance(socket, PatientSocket):
+            return
+        socket.counted, self._who = self._who, None
+        if not socket.handshake_initiated:  # the library has given up its head, and would say nothing for ever
+            self.transport.abort()
 
     def _look(self) -> None:
         """Which clock runs, after something has come."""

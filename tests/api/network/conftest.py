@@ -84,7 +84,7 @@ async def come(reader: TestReader) -> AsyncIterator[Any]:
 
             def visit(address: str, **headers: str) -> httpx.AsyncClient:
                 transport = httpx.ASGITransport(app, client=(address, 50_000))
-                return httpx.AsyncClient(transport=transport, base_url="http://ocr.shop", timeout=60, headers=headers)
+                return httpx.AsyncClient(transport=transport, base_url="http://192.168.1.5", timeout=60, headers=headers)
 
             return visit
 

@@ -146,6 +146,19 @@ def test_idle_connections_are_closed(hurried):
             assert hung_up(served)
 
 
+def test_handshakes_that_the_library_gives_up_are_closed(hurried):
+    """HTTP allows what WebSocket libraries do not: 200 headers. They say nothing then, and would wait for ever."""
+    many = b"".join(b"X-%d: x\r\n" % n for n in range(200))
+    shake = (
+        b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    with opened(hurried.port, shake + many + b"\r\n", 3) as odd, opened(hurried.port, shake + b"\r\n") as (camera,):
+        assert all(hung_up(connection) for connection in odd)
+        camera.settimeout(60)
+        assert camera.recv(65536).startswith(b"HTTP/1.1 101")
+
+
 def test_one_address_has_a_limit_of_its_own(tmp_path):
     with child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS="20") as running:
         with opened(running.port, HALF_A_HEAD, 20, "127.0.0.9"):
