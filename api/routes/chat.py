@@ -60,7 +60,7 @@ def _inlined(part: Any, named: dict[str, Any]) -> Any:
 async def completions(
     request: Request, pipeline: ThePipeline, services: TheServices, settings: TheSettings, owner: TheOwner
 ) -> Response:
-    """For OpenAI's clients and all that speak like them: base_url is `http://<this machine>:<port>/v1`, the key any word.
+    """For OpenAI's clients and all that speak like them: base_url is `http://<this machine>:<port>/v1`, the key yours.
 
     Pictures and PDFs are data URIs in the latest message that has some; several are read as the pages of one document. The
     user's words say what is wanted, as in `/v1/ocr`. The answer's content is the text, or JSON where fields are asked for. With
