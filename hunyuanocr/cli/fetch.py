@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,7 +68,17 @@ def fetch(
                 task = bar.add_task("weights", total=sum(f.size or 0 for f in wanted) or None)
                 download(client, wanted, folder, lambda n: bar.advance(task, n))
     found = verify(folder)
+    _write_sums(folder, files)
     errors.print(f"Whole: {found.parameters / 1e6:,.0f} M parameters, {found.dtype}, {found.bytes / 1e9:.2f} GB.", style="green")
+
+
+def _write_sums(folder: Path, files: Sequence[Remote]) -> None:
+    """The hub's checksums, for `hunyuanocr doctor`: all were compared when they came, and may change on the disk later."""
+    from hunyuanocr.cli.checks.model import SUMS
+
+    lines = [f"{file.sha256}  {file.name}\n" for file in files if file.sha256 is not None and (folder / file.name).is_file()]
+    if lines:
+        (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def _client() -> httpx.Client:

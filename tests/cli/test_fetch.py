@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app
-from hunyuanocr.cli.doctor import examine
+from hunyuanocr.cli.checks.model import weights
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError
 from hunyuanocr.privacy import OFFLINE, OURS, SWITCHES
@@ -81,7 +81,10 @@ def test_fetches_what_is_needed_once(hub: str, state: HubState, contents, tmp_pa
     done = fetch(folder, "--source", source)
     assert done.exit_code == 0, done.output
     assert "European Union, the United Kingdom and South Korea" in done.stderr
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents, "all of it, and nothing else"
+    there = {path.name: path.read_bytes() for path in folder.iterdir()}
+    sums = there.pop("SHA256SUMS").decode()
+    assert there == contents, "all of it, and nothing else"
+    assert f"{hashlib.sha256(contents['model.safetensors']).hexdigest()}  model.safetensors\n" in sums
     assert not set(BALLAST) & {path.split("/resolve/")[-1].partition("/")[2] for path in state.downloads()}
     verify(folder)
 
@@ -320,16 +323,20 @@ def test_the_owner_may_forbid_it_and_our_own_switches_do_not(hub: str, state: Hu
 
 def test_doctor_tells_of_the_weights(hub: str, state: HubState, tmp_path: Path):
     def finding():
-        return next(f for f in examine(Settings(model_path=tmp_path / "model")) if f.what == "HunyuanOCR weights")
+        return weights(Settings(model_path=tmp_path / "model"))
 
     absent = finding()
-    assert (absent.verdict, "CPU reader serves" in absent.fix, "hunyuanocr fetch" in absent.fix) == ("note", True, True)
-    bring(hub, "huggingface", tmp_path / "model")
+    assert (absent.verdict, "CPU reader serves" in absent.fix[1], "hunyuanocr fetch" in absent.fix[1]) == ("ok", True, True)
+    assert fetch(tmp_path / "model", "--source", "huggingface").exit_code == 0
     whole = finding()
     assert whole.verdict == "ok"
-    assert "M parameters, F32" in whole.detail
+    assert "M, F32" in whole.detail[1]
+    kept = (tmp_path / "model" / "model.safetensors").read_bytes()
+    (tmp_path / "model" / "model.safetensors").write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    assert "checksums" in finding().detail[1], "a bit that flipped on the disk"
+    (tmp_path / "model" / "model.safetensors").write_bytes(kept)
     config = json.loads(state.files["config.json"])
     config["text_config"]["hidden_size"] = 64
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     broken = finding()
-    assert (broken.verdict, "do not fit" in broken.detail) == ("bad", True)
+    assert (broken.verdict, "do not fit" in broken.detail[1]) == ("fail", True)
