@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.utils import parse_wheel_filename
 
 from hunyuanocr.bundle.archive import BundleFailed
+from hunyuanocr.bundle.requirements import requirements
 
 # The oldest NVIDIA driver (Linux) for each generation of CUDA, by the minor version compatibility that NVIDIA promises:
 # https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/ (table "CUDA Toolkit and Minimum Required Driver Version").
@@ -24,11 +25,10 @@ _LEAST_GLIBC = (2, 17)
 def bring(root: Path, extras: Sequence[str], folder: Path) -> list[Path]:
     """Download the pinned wheels of the project and its extras into `folder`; sorted. Raises BundleFailed in pip's words."""
     wanted = folder / "requirements.txt"
-    asked = [sys.executable, str(root / "scripts" / "requirements.py"), *extras]
-    listed = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 -- names of extras
-    if listed.returncode:
-        raise BundleFailed(f"pyproject.toml does not know all of these extras: {', '.join(extras)}.")
-    wanted.write_text(listed.stdout, encoding="utf-8")
+    try:
+        wanted.write_text("\n".join(requirements(root, extras)) + "\n", encoding="utf-8")
+    except KeyError as e:
+        raise BundleFailed(f"pyproject.toml knows no extra {e}.", hint="Its [project.optional-dependencies] lists them.") from e
     command = [
         sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet", "--only-binary", ":all:",
         "--dest", str(folder), "-c", str(root / "constraints.txt"), "-r", str(wanted),

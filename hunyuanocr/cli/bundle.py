@@ -48,9 +48,11 @@ def sbom(
     import sys
     from importlib.metadata import version
 
+    from hunyuanocr.bundle.requirements import requirements
     from hunyuanocr.bundle.sbom import PROJECT, bill, runtime
 
-    wanted = ",".join(extra or ())
-    packages = runtime([f"{PROJECT}[{wanted}]" if wanted else PROJECT])
-    packages.pop(PROJECT, None)
-    sys.stdout.write(bill(packages.values(), version(PROJECT)).decode())
+    try:
+        wanted = requirements(_ROOT, extra or ())
+    except KeyError as e:
+        raise ConfigError(f"There is no extra {e}.", hint="pyproject.toml lists them.") from e
+    sys.stdout.write(bill(runtime(wanted).values(), version(PROJECT)).decode())

@@ -63,7 +63,7 @@ def make_project(place: Path, monkeypatch) -> Path:
     root, shelf = place / "project", place / "shelf"
     for folder in (root / "scripts", root / "hunyuanocr" / "bundle", shelf):
         folder.mkdir(parents=True)
-    for name in ("scripts/bootstrap.sh", "scripts/install.sh", "scripts/requirements.py", "hunyuanocr/bundle/install.py"):
+    for name in ("scripts/bootstrap.sh", "scripts/install.sh", "hunyuanocr/bundle/install.py"):
         shutil.copy2(ROOT / name, root / name)
     shutil.copy2(__file__, root / "scripts" / "wheelmaker.py")
     maker = (root / "scripts" / "wheelmaker.py").read_text().replace("import pytest\n", "")
