@@ -249,8 +249,10 @@ async def _serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI
 
     async def leave() -> None:
         began = loop.time()
-        await services.drain(grace_s)
-        finish(max(_LAST_S, grace_s - (loop.time() - began)))
+        try:
+            await services.drain(grace_s)
+        finally:
+            finish(max(_LAST_S, grace_s - (loop.time() - began)))
 
     def asked() -> None:
         if not leaving and all(server.started for server in servers):

@@ -34,6 +34,7 @@ _FORM = 1
 _NAMES = re.compile(rf"{re.escape(DATABASE)}|{re.escape(SETTINGS)}|{re.escape(MARK)}|images/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}")
 _BUSY_S = 30.0
 _LONGEST_LIST = 256 << 20
+_NOTHING = "Nothing has been kept yet, or 'data' is another folder."
 _BACKUP = "Make another one with: hunyuanocr backup"
 
 
@@ -42,36 +43,61 @@ def write(settings: Settings, file: Path, database: Path) -> dict[str, Any]:
 
     Raises ConfigError where something cannot be read or written.
     """
-    with tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=".backup-") as place:
-        folder = Path(place)
-        copy = folder / DATABASE
+    with (
+        tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=".backup-") as place,
+        tempfile.TemporaryDirectory(dir=_folder_of(settings), prefix=".backup-") as held,
+    ):
+        copy = Path(place) / DATABASE
         _copy(database, copy)  # first: a picture is written before its record
-        found = {DATABASE: copy, SETTINGS: _settings(settings, folder)}
-        if (settings.data / MARK).is_file():
-            found[MARK] = settings.data / MARK
-        found |= {f"images/{name[:2]}/{name}": settings.data / "images" / name[:2] / name for name in _pictures(copy)}
-        listed = {name: _about(path) for name, path in found.items() if path.is_file()}
+        found = {DATABASE: copy, SETTINGS: _settings(settings, Path(place))} | _hold(settings.data, copy, Path(held))
+        listed = {name: _about(path) for name, path in found.items()}
         manifest = {
             "form": _FORM, "version": __version__, "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "revision": _revision(copy), "records": _count(copy, "records"), "jobs": _count(copy, "jobs"), "files": listed,
         }  # fmt: skip
-        part = folder / "archive"
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as raw, tarfile.open(fileobj=raw, mode="w:gz", compresslevel=1) as archive:
-            _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
-            for name in listed:
-                archive.add(found[name], name, recursive=False, filter=_plain)
-            archive.close()
-            raw.flush()
-            os.fsync(raw.fileno())
+        part = Path(place) / "archive"
+        _pack(part, manifest, found)
         part.replace(file)
     return manifest
+
+
+def _folder_of(settings: Settings) -> Path:
+    if not settings.data.is_dir():
+        raise ConfigError(f"There is no database in {settings.data}.", hint=_NOTHING)
+    return settings.data
+
+
+def _hold(data: Path, copy: Path, held: Path) -> dict[str, Path]:
+    """The pictures that the copy names, and the mark, as links: what is deleted meanwhile stays until it is packed."""
+    wanted = {f"images/{name[:2]}/{name}": data / "images" / name[:2] / name for name in _pictures(copy)}
+    found = {}
+    for name, source in (wanted | {MARK: data / MARK}).items():
+        link = held / source.name
+        try:
+            os.link(source, link)
+        except FileNotFoundError:
+            continue  # deleted since the copy was made; or there is no mark
+        except OSError:  # a file system without links
+            shutil.copyfile(source, link)
+        found[name] = link
+    return found
+
+
+def _pack(part: Path, manifest: dict[str, Any], found: dict[str, Path]) -> None:
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as raw:
+        with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=1) as archive:
+            _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
+            for name, path in found.items():
+                archive.add(path, name, recursive=False, filter=_plain)
+        raw.flush()
+        os.fsync(raw.fileno())
 
 
 def _copy(database: Path, copy: Path) -> None:
     """As it stands at one moment, whatever is written meanwhile (SQLite's VACUUM INTO), without what was deleted."""
     if not database.is_file():
-        raise ConfigError(f"There is no database {database}.", hint="Nothing has been kept yet, or 'data' is another folder.")
+        raise ConfigError(f"There is no database {database}.", hint=_NOTHING)
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=_BUSY_S)) as source:
             source.execute("VACUUM INTO ?", (str(copy),))

@@ -98,6 +98,15 @@ def test_a_backup_under_load_restores_elsewhere_as_it_was(shop, tmp_path):
     other.close()
 
 
+def test_a_picture_that_is_deleted_meanwhile_is_left_out(shop, tmp_path):
+    gone = next((tmp_path / "data" / "images").glob("??/*"))
+    gone.unlink()
+    assert run("backup", tmp_path / "shop.tar.gz", "--data", tmp_path / "data").exit_code == 0
+    assert run("restore", tmp_path / "shop.tar.gz", "--data", tmp_path / "new").exit_code == 0
+    assert {p.name for p in (tmp_path / "new" / "images").glob("??/*")} == {r.image for r, _ in shop.all().values()} - {gone.name}
+    assert list((tmp_path / "data").glob(".backup-*")) == []
+
+
 def test_what_is_there_is_not_overwritten_unasked(shop, tmp_path):
     archive = tmp_path / "shop.tar.gz"
     assert run("backup", archive, "--data", tmp_path / "data").exit_code == 0

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from hunyuanocr import logs
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import DeadlineExceeded, HunyuanOcrError, ReaderCrashed, ReaderFailed, StoreUnavailable
 from hunyuanocr.instructions import understand
@@ -163,9 +164,10 @@ class Hands:
         return HunyuanOcrError("Something broke inside.")
 
     async def _reading(self, job: Job, data: bytes) -> Result:
-        task = await asyncio.to_thread(task_of, job.wanted)
-        request = Request(data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s)
-        return await self.background.read(request, partial(self.desk.progress.__setitem__, job.id))
+        with logs.about(job.id):
+            task = await asyncio.to_thread(task_of, job.wanted)
+            request = Request(data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s)
+            return await self.background.read(request, partial(self.desk.progress.__setitem__, job.id))
 
     async def _end(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError) -> None:
         """Write the end down, however long the database is away: what has been read is not read again."""
