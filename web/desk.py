@@ -23,6 +23,7 @@ from web.shelf import Picture, Shelf, take
 from web.strings import Language, safe, say
 from web.table import copyable, failure, quiet, table, warnings
 
+_AT_ONCE = 2  # uploads that are unpacked: each may have as many pixels as `images.max_pixels` allows
 _SHELF_AGE_S = 900.0  # a person who comes back later chooses the picture again
 
 
@@ -60,13 +61,15 @@ class Desk:
         self.folder = folder
         self.recorder = recorder
         self.trail = trail
+        self._opening = asyncio.Semaphore(_AT_ONCE)
         self.shelf = Shelf(4 * settings.images.max_bytes, _SHELF_AGE_S)
 
     async def choose(self, upload: str, language: Language, who: Identity = LOCAL) -> tuple[Session, View]:
         """An upload → its preview and warnings. The file is gone from the disk when this returns, whatever happens."""
         try:
             data = await asyncio.to_thread(take, upload, self.folder)
-            chosen, notices = await asyncio.to_thread(self._open, data)
+            async with self._opening:
+                chosen, notices = await asyncio.to_thread(self._open, data)
         except HunyuanOcrError as e:
             return Session(), View(notices=failure(e, language))
         session = Session(self.shelf.put(chosen), notices=notices, owner=who.owner)

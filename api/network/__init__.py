@@ -1,8 +1,8 @@
 """Between the socket and the routes: whose request it is, whether it may come in, and how much of everything it may take.
 
 `guard_inside` and `guard_outside` put the layers around an app; what knows keys stands between the two. From the outside:
-`ClientAddress`, the request's id and log (`api.middleware`), CORS and `SafeHeaders`, `Doors`, `Bodies`, the check of keys,
-`KeyRates`. Below all of them, `patience` is how uvicorn is made to give up slow clients. docs/network.md says it for owners.
+`ClientAddress`, the request's id and log (`api.middleware`), `SafeHeaders`, `Doors`, CORS, `AddressRates`, `Bodies`, the check of
+keys, `KeyRates`. Below all of them, `patience` is how uvicorn is made to give up slow clients. For owners: docs/network.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api.network.bodies import Bodies
-from api.network.doors import ClientAddress, Doors, KeyRates
+from api.network.doors import AddressRates, ClientAddress, Doors, KeyRates
 from api.network.headers import SafeHeaders
 from api.network.shared import Network
 
@@ -30,8 +30,9 @@ def guard_outside(app: FastAPI, network: Network) -> None:
     website, is never asked: it is silent beside another.
     """
     app.add_middleware(Bodies, network=network)
-    app.add_middleware(Doors, network=network)
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(AddressRates, network=network)
     app.add_middleware(
         CORSMiddleware, allow_origins=network.settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=_READABLE
     )
+    app.add_middleware(Doors, network=network)
+    app.add_middleware(SafeHeaders)

@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer
-from api.network.addresses import Networks, address_of, forwarded_for, share
+from api.network.addresses import Address, Networks, address_of, forwarded_for, share
 from api.network.shared import Network
 from hunyuanocr.errors import AddressRefused, HunyuanOcrError, TooManyRequests
 
@@ -50,38 +50,45 @@ class ClientAddress:
 
 
 class Doors:
-    """Refuses addresses that may not come in, and those that come too often. Probes are not counted."""
+    """Refuses addresses that may not come in, whatever they ask."""
 
     def __init__(self, app: ASGIApp, network: Network) -> None:
         self.app = app
-        self.rates = network.rates
         self.allow = Networks(network.settings.allow)
         self.deny = Networks(network.settings.deny)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
-        if scope["type"] not in _SCHEMES:
-            await self.app(scope, receive, send)
-            return
-        host = host_of(scope)
-        if self._shut(host):
+        if scope["type"] in _SCHEMES and self._shut(address_of(host_of(scope))):
             await refuse(scope, receive, send, AddressRefused("This address may not come in."))
             return
-        if scope["path"] in PROBES:
-            await self.app(scope, receive, send)
-            return
-        try:
-            await self.rates.address(share(host))
-        except TooManyRequests as e:
-            await refuse(scope, receive, send, e)
-            return
-        await self.app(scope, receive, self._noting(share(host), send))
+        await self.app(scope, receive, send)
 
-    def _shut(self, host: str) -> bool:
-        address = address_of(host)
+    def _shut(self, address: Address | None) -> bool:
         if (self.allow or self.deny) and address is None:
             return True
         return address in self.deny or (bool(self.allow) and address not in self.allow)
+
+
+class AddressRates:
+    """Refuses addresses that come too often, or with too many wrong keys. Probes are not counted."""
+
+    def __init__(self, app: ASGIApp, network: Network) -> None:
+        self.app = app
+        self.rates = network.rates
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse one request."""
+        if scope["type"] not in _SCHEMES or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+            return
+        who = share(host_of(scope))
+        try:
+            await self.rates.address(who)
+        except TooManyRequests as e:
+            await refuse(scope, receive, send, e)
+            return
+        await self.app(scope, receive, self._noting(who, send))
 
     def _noting(self, who: str, send: Send) -> Send:
         async def noted(message: Message) -> None:

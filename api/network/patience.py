@@ -52,6 +52,7 @@ class PatientHttp(H11Protocol):
     _phase: Any = None  # what the clock runs for: h11.IDLE a head, h11.SEND_BODY a body, h11.DONE the rest of a refused body
     _received = 0  # bytes since the phase began
     _upgraded = False
+    _reserve = False  # it has one of the last places, which are for probes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, or say that there is no room."""
@@ -66,7 +67,8 @@ class PatientHttp(H11Protocol):
             transport.close()
             return
         self._who = share(host)
-        if self.network.connections.full:
+        self._reserve = self.network.connections.full
+        if self._reserve:
             self.app = _probes_only(self.app)
         self._run(h11.IDLE, self.network.settings.head_s)
 
@@ -112,6 +114,10 @@ class PatientHttp(H11Protocol):
         """The connection is a WebSocket's from now on, and so is its place."""
         self._stop()
         self._upgraded = True
+        if self._reserve:
+            self.transport.write(_FULL)
+            self.transport.close()
+            return
         super().handle_websocket_upgrade(event)
         socket = self.transport.get_protocol()
         if not isinstance(socket, PatientSocket):
@@ -243,12 +249,11 @@ def _probes_only(app: ASGIApp) -> ASGIApp:
     """The app for those who come when there is no room: they hear whether it lives, and nothing else."""
 
     async def busy(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in PROBES:
+        if scope["path"] in PROBES:
             await app(scope, receive, send)
             return
         headers = [tuple(line.split(b": ", 1)) for line in _HEAD.split(b"\r\n") if line]
-        prefix = "http" if scope["type"] == "http" else "websocket.http"
-        await send({"type": f"{prefix}.response.start", "status": 503, "headers": headers})
-        await send({"type": f"{prefix}.response.body", "body": _BODY})
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": _BODY})
 
     return busy

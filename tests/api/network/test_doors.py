@@ -33,8 +33,9 @@ async def test_lists(come, lists, let_in, sent_away):
                 r = await client.get(path)
                 assert (r.status_code, r.json()["code"]) == (403, "address_refused"), (address, path)
                 assert r.json()["request_id"] == r.headers["x-request-id"]
-            r = await client.post("/ocr", files={"file": picture()})
-            assert r.status_code == 403
+            assert (await client.post("/ocr", files={"file": picture()})).status_code == 403
+            asked = {"origin": "https://till.shop.lan", "access-control-request-method": "POST"}
+            assert (await client.options("/ocr", headers=asked)).status_code == 403
 
 
 async def test_a_forged_header_opens_and_closes_nothing(come):

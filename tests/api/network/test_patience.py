@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from api.app import create_app
@@ -182,6 +183,9 @@ def test_probes_are_answered_when_there_is_no_room(tmp_path):
         with httpx.Client(base_url=running.base, timeout=20, headers={"connection": "close"}) as client:
             assert [client.get(path).status_code for path in ("/health", "/ready", "/version", "/docs")] == [200, 200, 503, 503]
             assert client.get("/version").json()["code"] == "too_many_connections"
+        with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{running.port}/v1/ws", open_timeout=60):
+            pass
+        assert refused.value.response.status_code == 503
         with opened(running.port, HALF_A_HEAD, 60):
             assert running.connections() <= 70, "beyond the reserve they are closed at once"
 

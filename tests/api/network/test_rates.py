@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.network.doors import Doors, KeyRates
+from api.network.doors import AddressRates, KeyRates
 from api.network.shared import Network
 from hunyuanocr.config import NetworkSettings, Settings
 from hunyuanocr.pipeline import Pipeline
@@ -54,7 +54,7 @@ async def test_no_limit(come):
 
 
 def guarded(network, keys):
-    """Doors, then a check of keys as simple as can be, then the rates of keys."""
+    """The rates of addresses, then a check of keys as simple as can be, then the rates of keys."""
 
     async def app(scope, receive, send):
         key = dict(scope["headers"]).get(b"x-api-key", b"").decode()
@@ -70,7 +70,7 @@ def guarded(network, keys):
         await PlainTextResponse("ok")(scope, receive, send)
 
     inner = KeyRates(ok, network)
-    return Doors(app, network)
+    return AddressRates(app, network)
 
 
 def client_of(app, address, key=""):
