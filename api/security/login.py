@@ -23,9 +23,9 @@ router = APIRouter()
 
 PAGES = ("/", "/docs")  # where a person in front of a browser is led to the login, and back
 _LONGEST = 16 * 1024
-_HEADERS = {
+_HEADERS = {  # with the policy no-referrer, browsers would send a form's Origin as null
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin", "Cache-Control": "no-store",
 }  # fmt: skip
 _PAGE = """<!doctype html>
 <html lang="zh"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>登录 / Log in</title>

@@ -6,11 +6,15 @@ import json
 import pytest
 from PIL import Image
 
+from api.security.identity import DAILY, Identity
 from api.security.trail import Trail
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.config import ImageSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.recording import Recorder
+from hunyuanocr.store import audit, records
+from hunyuanocr.store.database import Database
+from hunyuanocr.store.matching import Search
 from tests.readers import TestReader, picture
 from web.desk import Desk, Session, failed_upload, wire
 
@@ -162,3 +166,25 @@ async def test_what_the_reader_cannot_do_is_said(desk):
 def test_an_upload_that_did_not_arrive():
     assert 'data-code="image_too_large"' in failed_upload("too_large", Settings(), "en")
     assert 'data-code="upload_failed"' in failed_upload("anything", Settings(), "zh")
+
+
+async def test_what_is_read_is_a_record_of_who_asked_and_nobody_else_has_it_read(tmp_path):
+    clinic, other = (Identity(owner, owner, DAILY, "key") for owner in ("clinic", "other"))
+    settings, reader = Settings(data=tmp_path), TestReader()
+    pipeline, database = Pipeline(reader, settings), Database(settings.database_url)
+    await pipeline.start()
+    trail = Trail(database)
+    desk = Desk(pipeline, settings, tmp_path, Recorder(database, settings), trail)
+    session, _ = await desk.choose(upload(desk, picture()), "en", clinic)
+    _, view = await desk.read(session, "read all", "en", other)
+    assert (reader.begun, view.text) == (0, "")
+    session, _ = await desk.read(session, "read all", "en", clinic, "192.168.1.20")
+    assert desk.mine(session, other) == Session()
+    await trail.flush()
+    found = await database.query(records.search, Search("clinic"), 9)
+    assert [(r.id, r.source, r.instruction) for r in found] == [(session.result.id, "page", "read all")]
+    (line,) = await database.query(audit.latest, 9)
+    assert (line.who, line.action, line.what, line.address) == ("clinic", "create", f"/v1/records/{found[0].id}", "192.168.1.20")
+    assert await database.query(records.search, Search("local"), 9) == []
+    await pipeline.close()
+    database.close()
