@@ -336,6 +336,17 @@ def test_pytorch_is_installed_where_it_may_be_used_and_never_unsaid(faked, machi
         assert ("hunyuanocr fetch" in said) == ("weights in" not in why)
 
 
+def test_a_bundle_without_pytorch_is_not_asked_for_it(folder, faked, machine):
+    flag = machine(gpu=True)
+    (folder / "wheels").mkdir()
+    asked, done = faked(flag)
+    assert "pip install" in asked
+    assert "[torch]" not in asked
+    assert "PyTorch" not in done.stdout
+    (folder / "wheels" / "torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
+    assert "[torch]" in faked(flag)[0]
+
+
 def test_pytorch_once_installed_stays(folder, faked, machine):
     weights = machine(weights=True)
     assert "[torch]" in faked(weights)[0]

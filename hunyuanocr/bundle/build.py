@@ -54,6 +54,8 @@ def build(out: Path, root: Path, wanted: Wanted) -> Built:
     """
     if not out.name.endswith(ENDINGS):
         raise BundleFailed(f"{out.name} has none of the endings {', '.join(ENDINGS)}.", hint="Name the archive so.")
+    if not out.absolute().parent.is_dir():
+        raise BundleFailed(f"There is no folder {out.absolute().parent}.", hint="Make it first, or name another.")
     before = None if wanted.base is None else read_manifest(wanted.base)
     files = _own_files(root, wanted)
     with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".bundle-") as place:

@@ -38,6 +38,8 @@ def test_what_pip_cannot_bring_is_told_and_leaves_nothing(project, tmp_path):
         build(tmp_path / "a.tar.gz", project, Wanted(extras=("nonesuch",)))
     with pytest.raises(BundleFailed, match="endings"):
         build(tmp_path / "a.zip", project, Wanted())
+    with pytest.raises(BundleFailed, match="no folder"):
+        build(tmp_path / "none" / "a.tar", project, Wanted())
     with pytest.raises(WeightsMissing):
         build(tmp_path / "a.tar.gz", project, Wanted(weights=(tmp_path / "none",)))
     assert {path.name for path in tmp_path.iterdir()} == {"project", "shelf"}
