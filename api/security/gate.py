@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import time
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends
@@ -109,7 +110,7 @@ class Gate:
         address = address_of(asked.client.host) if asked.client else None
         here = address is not None and address.is_loopback
         if self._settings.open:
-            return LOCAL if here else VISITOR
+            return LOCAL if here else replace(VISITOR, name=f"visitor:{address}")
         if here and not self._asks and not await self.keyring.any():
             return LOCAL
         return device(str(address)) if address in self._devices else None

@@ -148,8 +148,9 @@ class Keyring:
         with database.read() as session:
             found = keys.every(session)
         if found and not self._mark.exists():
-            self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._mark.touch(mode=0o600)
+            with suppress(OSError):  # a folder that cannot be written: the keys count all the same
+                self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._mark.touch(mode=0o600)
         return found
 
     def forget(self) -> None:

@@ -34,7 +34,7 @@ def describe(app: FastAPI) -> None:
                     _describe(method.upper(), path, operation)
         return document
 
-    app.openapi = described  # type: ignore[method-assign] -- as FastAPI's documentation has it
+    app.openapi = described  # type: ignore[method-assign]
 
 
 def _describe(method: str, path: str, operation: dict[str, Any]) -> None:

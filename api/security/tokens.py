@@ -104,17 +104,23 @@ class KeySet:
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._at = self._tried = float("-inf")
         self._lock = asyncio.Lock()
+        self._renewing: asyncio.Task[None] | None = None
 
     async def key(self, id: object) -> jwt.PyJWK | None:
         """The key of this id; the only one where a token names none."""
         id = id if isinstance(id, str) else None
-        if id not in self._keys or time.monotonic() - self._at > _OLD_S:
-            async with self._lock:
-                if time.monotonic() - self._tried > _REST_S:
-                    await self._fetch()
+        if id not in self._keys:
+            await self._renew()
+        elif time.monotonic() - self._at > _OLD_S and not self._lock.locked():
+            self._renewing = asyncio.create_task(self._renew())  # nobody waits for a provider that is slow
         if time.monotonic() - self._at > _TRUST_S:
             return None
         return self._keys.get(id)
+
+    async def _renew(self) -> None:
+        async with self._lock:
+            if time.monotonic() - self._tried > _REST_S:
+                await self._fetch()
 
     async def _fetch(self) -> None:
         self._tried = time.monotonic()

@@ -156,6 +156,9 @@ async def test_keys_behind_an_address(provider, monkeypatch):
     assert provider.asked == 1, "strangers do not make us ask"
     provider.published = {"keys": [jwk(OTHER_RSA, "three")]}
     monkeypatch.setattr(tokens, "_REST_S", 0.0)
+    monkeypatch.setattr(tokens, "_OLD_S", 0.0)
+    assert (await checked.check(token(RSA, "RS256", {"kid": "one"}))).owner == "nurse", "the old set is renewed meanwhile"
+    await checked._set._renewing
     assert (await checked.check(token(OTHER_RSA, "RS256", {"kid": "three"}))).owner == "nurse", "a new key is found"
     assert await checked.check(token(RSA, "RS256", {"kid": "one"})) is None, "a withdrawn one is gone"
 
