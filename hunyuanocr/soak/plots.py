@@ -82,7 +82,8 @@ def draw(title: str, lines: Sequence[Line], seconds: float, file: Path) -> None:
         y = _y(value, top)
         pen.line((_LEFT, y, WIDTH - _RIGHT, y), fill=(225, 225, 225))
         pen.text((8, y - 8), f"{value:g}", fill="black", font=font)
-        pen.text((_x(seconds * n / 4, seconds) - 14, HEIGHT - 34), _clock(seconds * n / 4), fill="black", font=font)
+        x = min(_x(seconds * n / 4, seconds) - 14, WIDTH - 52)
+        pen.text((x, HEIGHT - 34), _clock(seconds * n / 4), fill="black", font=font)
     for n, line in enumerate(lines):
         colour = _COLOURS[n % len(_COLOURS)]
         path = [(_x(x, seconds), _y(y, top)) for x, y in line.points]

@@ -19,6 +19,7 @@ from hunyuanocr.errors import ConfigError
 _ROOT = Path(__file__).parents[2]
 _READY_S = 600.0  # a GPU's graphs are compiled on the first start
 _END_S = 60.0
+_PLAIN = {"HUNYUANOCR_LOG__FORMAT": "text"}  # its address is read from what it says
 _SMALL = {"HUNYUANOCR_PIPELINE__CACHE_MB": "1"}  # full before the warm-up is over: that it fills is no leak
 
 
@@ -28,8 +29,8 @@ def server(flags: Sequence[str], log: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="hunyuanocr-soak-") as data, log.open("w", encoding="utf-8") as said:
         command = [sys.executable, str(_ROOT / "app_web.py"), "--no-page", "--host", "127.0.0.1", "--port=0", "--api-port=0"]
         process = subprocess.Popen(  # noqa: S603 -- our own program
-            [*command, *flags], cwd=_ROOT, env=_SMALL | os.environ | {"HUNYUANOCR_DATA": data}, stdin=subprocess.DEVNULL,
-            stdout=said, stderr=subprocess.STDOUT,
+            [*command, *flags], cwd=_ROOT, env=_SMALL | os.environ | _PLAIN | {"HUNYUANOCR_DATA": data},
+            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
             yield _ready(process, log)
