@@ -37,6 +37,9 @@ The weights of HunyuanOCR are not part of it; their licence is the Tencent Hunyu
 No package that runs in the appliance is under the GPL or the AGPL, and none carries such a library: a test looks at the words and
 at the libraries in the wheels. (`pillow-heif`, which makes the HEIC pictures of the tests, carries x265 and is GPL-2.0; it is not
 part of the appliance, which reads HEIC with `pi-heif`.) LGPL packages are used as they come and may be replaced.
+
+Builds of PyTorch for CUDA bring NVIDIA's libraries (`nvidia-…`, `cuda-…`) besides, under NVIDIA's own licences; this list was
+made with a build for CPUs.
 """
 
 

@@ -1,0 +1,45 @@
+"""`hunyuanocr bundle` and `hunyuanocr sbom` as a person types them."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hunyuanocr.bundle import BundleFailed, Wanted, build
+from hunyuanocr.cli import app
+from hunyuanocr.errors import ConfigError
+
+
+def run(*arguments, **environment):
+    return CliRunner().invoke(app, [str(a) for a in arguments], env=environment, catch_exceptions=True)
+
+
+def test_an_archive_is_checked(project, tmp_path):
+    made = build(tmp_path / "a.tar", project, Wanted())
+    done = run("bundle", made.path, "--check")
+    assert done.exit_code == 0, done.output
+    assert f"is whole: {made.files} files" in done.stderr
+    made.path.write_bytes(made.path.read_bytes().replace(b"RINGS = 1", b"RINGS = 7", 1))
+    assert isinstance(run("bundle", made.path, "--check").exception, BundleFailed)
+    assert isinstance(run("bundle", tmp_path / "none.tar", "--check").exception, BundleFailed)
+
+
+def test_a_machine_that_stays_offline_downloads_nothing(tmp_path):
+    done = run("bundle", tmp_path / "a.tar.gz", HUNYUANOCR_OFFLINE="1")
+    assert isinstance(done.exception, ConfigError)
+    assert "HUNYUANOCR_OFFLINE" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("extras", "there"), [((), False), (("--extra", "torch"), True)])
+def test_what_is_installed_is_listed(extras, there):
+    done = run("sbom", *extras)
+    assert done.exit_code == 0, done.output
+    names = {component["name"] for component in json.loads(done.stdout)["components"]}
+    assert {"fastapi", "rapidocr"} <= names
+    assert "pytest" not in names
+    assert ("torch" in names) == there
+
+
+def test_an_unknown_extra_is_told():
+    assert isinstance(run("sbom", "--extra", "nonesuch").exception, ConfigError)
