@@ -35,9 +35,7 @@ class Metrics:
         self._services = services  # not looked into before somebody asks: it is being made
         self._registry = own = CollectorRegistry()
         ProcessCollector(registry=own)
-        self._requests = Counter(
-            "hunyuanocr_http_requests", "Requests answered.", ("method", "route", "status"), registry=own
-        )
+        self._requests = Counter("hunyuanocr_http_requests", "Requests answered.", ("method", "route", "status"), registry=own)
         self._request_s = Histogram(
             "hunyuanocr_http_request_seconds", "From the first byte of a request to the last of its answer.", ("route",),
             buckets=_SECONDS, registry=own,
@@ -73,7 +71,9 @@ class Metrics:
             self._in_flight.dec()
 
     def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """A request has been answered. `route` is the template of the route that took it, None where none did."""
+        """A request has been answered. `route` is the template of the route that took it, None where none did; `status` is 0 for a
+        client that left before there was one.
+        """
         if route is None:
             method = route = OTHER
         elif method not in _METHODS:
