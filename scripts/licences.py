@@ -22,12 +22,14 @@ _NOT_SO = re.compile(r"\bLGPL|Lesser General Public|WITH [\w-]*exception", re.IG
 _CARRIED = re.compile(r"lib(x264|x265|xvidcore|mupdf|poppler|gs|readline|gsl|fftw3|postproc)\b")
 # What wheels carry within, beyond what their metadata says; looked up in their own licence files.
 WITHIN = {
-    "opencv-python-headless": "FFmpeg (LGPL-2.1)",
+    "numpy": "OpenBLAS (BSD-3-Clause), libgfortran (GPL-3.0 with GCC's exception)",
+    "opencv-python-headless": "FFmpeg (LGPL-2.1), OpenSSL 1.1.1 for its network, which is not used",
     "pi-heif": "libheif, libde265 (LGPL-3.0)",
     "pillow-heif": "x265 (GPL-2.0), libheif, libde265 (LGPL-3.0)",
     "psycopg-binary": "libpq (PostgreSQL), OpenSSL (Apache-2.0) and others",
     "pypdfium2": "PDFium (BSD-3-Clause, Apache-2.0) and what it is built of",
     "rapidocr": "the PP-OCR networks (Apache-2.0)",
+    "shapely": "GEOS (LGPL-2.1)",
 }
 HEAD = """# Licences of the packages
 

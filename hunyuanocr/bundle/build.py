@@ -16,7 +16,7 @@ from typing import Any
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from hunyuanocr.bundle import sbom, wheels
-from hunyuanocr.bundle.archive import ENDINGS, BundleFailed, Content, read_manifest, write
+from hunyuanocr.bundle.archive import ENDINGS, BundleFailed, Content, check_archive, read_manifest, write
 from hunyuanocr.bundle.install import APP, CONFIG, MANIFEST, SBOM, SUMS, WHEELS, sha256_of
 from hunyuanocr.bundle.sources import project_files
 from hunyuanocr.weights import verify
@@ -66,6 +66,7 @@ def build(out: Path, root: Path, wanted: Wanted) -> Built:
         carried = {name: files[name] for name in listed if _is_new(name, listed, before)}
         contents = _contents(root, manifest, _bill(brought, manifest["version"], listed), carried)
         write(out, f"{manifest['name']}-{manifest['version']}{'-update' if before else ''}", contents)
+        check_archive(out)  # a file that changed meanwhile is found here, not in the shop
     out.with_name(f"{out.name}.sha256").write_text(f"{sha256_of(out)}  {out.name}\n", encoding="utf-8")
     return Built(out, out.stat().st_size, len(carried), len(listed), manifest["cuda"], manifest["driver"])
 

@@ -175,6 +175,10 @@ def install(bundle: Path, folder: Path) -> int:
     """All of it; the exit status."""
     say = sys.stdout.write
     manifest = check(bundle)
+    if folder.resolve() == bundle.resolve():
+        raise CannotInstall(
+            "The bundle cannot be installed in its own folder.", "Name another folder: ./install.sh /opt/hunyuanocr"
+        )
     fits(manifest, version=f"{sys.version_info[0]}.{sys.version_info[1]}", machine=platform.machine(), libc=platform.libc_ver())
     if lost := incomplete(bundle, manifest, folder):
         raise CannotInstall(

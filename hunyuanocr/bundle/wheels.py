@@ -44,8 +44,10 @@ def bring(root: Path, extras: Sequence[str], folder: Path) -> list[Path]:
 def described(wheel: Path) -> Distribution:
     """What a wheel says of itself: name, version, licence, what it asks for."""
     archive = zipfile.ZipFile(wheel)
-    inner = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA")).rpartition("/")[0]
-    return PathDistribution(zipfile.Path(archive, f"{inner}/"))
+    inner = next(
+        name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)
+    )  # not one that it carries
+    return PathDistribution(zipfile.Path(archive, inner.removesuffix("METADATA")))
 
 
 def cuda_of(wheels: Iterable[Path]) -> str | None:

@@ -101,6 +101,11 @@ def test_the_newest_glibc_that_a_wheel_wants_counts(tmp_path):
     assert [glibc_of(made[:n]) for n in (1, 2, 3)] == ["2.17", "2.17", "2.34"]
 
 
+def test_a_wheel_speaks_for_itself_and_not_for_what_it_carries(tmp_path):
+    inner = {"till/_vendor/aaa-9.dist-info/METADATA": "Metadata-Version: 2.1\nName: aaa\nVersion: 9\n"}
+    assert described(wheel(tmp_path, "till", "1.0", inner)).metadata["Name"] == "till"
+
+
 def valid(raw: bytes) -> bool:
     return JsonStrictValidator(SchemaVersion.V1_6).validate_str(raw.decode()) is None
 

@@ -97,6 +97,11 @@ def test_one_wrong_byte_and_nothing_is_installed(shop, tmp_path):
     assert not (tmp_path / "there").exists()
 
 
+def test_a_bundle_is_not_installed_over_itself(shop, tmp_path):
+    bundle = unpack(shop["first"].path, tmp_path / "b")
+    assert "in its own folder" in install(bundle, str(bundle)).stderr
+
+
 def test_a_missing_file_is_told(shop, tmp_path):
     bundle = unpack(shop["first"].path, tmp_path / "b")
     (bundle / "app" / "app_web.py").unlink()
