@@ -71,8 +71,9 @@ class Metrics:
             self._in_flight.dec()
 
     def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """A request has been answered. `route` is the template of the route that took it, None where none did; `status` is 0 for a
-        client that left before there was one.
+        """A request has been answered. `route` is the template of the route that took it, None where none did.
+
+        `status` is 0 where the client left before there was one.
         """
         if route is None:
             method = route = OTHER
