@@ -118,7 +118,6 @@ async def test_first_messages_that_say_nothing_good(at):
                 await socket.recv()
             assert closed.value.rcvd.code == close
     assert house.gate.unnamed == 0
-    assert house.app.state.services.cameras.open is not None
 
 
 async def test_who_says_nothing_is_not_waited_for(at, monkeypatch):
