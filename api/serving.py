@@ -6,8 +6,9 @@ import ssl
 from typing import Any
 
 from api.network.patience import PatientHttp, PatientSocket
-from hunyuanocr.config import NetworkSettings, Settings
+from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.groups import NetworkSettings
 
 _BESIDE = 1024 * 1024  # bytes of a message beside its picture
 

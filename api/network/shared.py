@@ -12,8 +12,9 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from api.network.addresses import Networks
 from api.reading import BESIDE
 from api.routes.batch import most_bytes
-from hunyuanocr.config import NetworkSettings, Settings
+from hunyuanocr.config import Settings
 from hunyuanocr.errors import TooManyFailures, TooManyRequests
+from hunyuanocr.groups import NetworkSettings
 
 _RESERVE = 32  # connections beyond the limit that may ask for /health and /ready
 
