@@ -268,7 +268,7 @@ class Unauthorized(HunyuanOcrError):
     """Nobody knows who asks."""
 
     code = "unauthorized"
-    hint = "Send a key as 'Authorization: Bearer …' or 'X-API-Key: …'; whoever runs this machine makes one: hunyuanocr keys create."
+    hint = "Send a key as 'Authorization: Bearer …' or 'X-API-Key: …' (the owner makes one: hunyuanocr keys create)."
 
 
 class BadKey(Unauthorized):
