@@ -1,5 +1,6 @@
 """The program and its launcher: both ports, one reader, clear words when something is in the way, a clean end."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -130,6 +131,22 @@ def test_addresses_for_phones_are_this_machines_own():
 def test_an_address_family_that_is_not_there_is_an_error_of_ours():
     with pytest.raises(ConfigError, match="Cannot listen on no"):
         app_web._bound("no.such.host.invalid", 0, "--port")
+
+
+async def test_answers_are_sent_at_once():
+    """Else the second answer on a kept connection waits 40 ms for the client's acknowledgement (Nagle's algorithm)."""
+    told = []
+
+    async def look(reader, writer):
+        told.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with app_web._bound("127.0.0.1", 0, "--port") as listener:
+        async with await asyncio.start_server(look, sock=listener) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            await reader.read()
+            writer.close()
+    assert told == [1]
 
 
 # The launcher. What it installs with is replaced; the whole of it runs in the long test below.
