@@ -28,7 +28,6 @@ from hunyuanocr.types import Usage
 
 _LONGEST = 200  # width : height (or the other way round) that the model takes at most
 _QUICK = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-_TOKENS_A_CHUNK = 8  # after the first; each chunk costs both sides a millisecond of Python, and nobody reads faster
 _IMPOSSIBLE = -9999.0  # the logarithm that vLLM writes for a token that the grammar forbids
 
 
@@ -48,7 +47,6 @@ def body(request: Generation, model: str, longest: int) -> bytes:
         "repetition_penalty": request.repetition_penalty,
         "max_tokens": min(request.max_tokens, longest),
         "stream": True,
-        "stream_interval": _TOKENS_A_CHUNK,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         "logprobs": True,
         "return_token_ids": True,

@@ -102,7 +102,7 @@ def test_a_crash_loop_is_told_and_ends_when_its_cause_does(checkpoint, loop, tmp
         assert await until(is_told, 120)
         health = await vllm.health()
         assert not health.ready
-        assert "config" in health.detail, "its own last words"
+        assert "ModelConfig" in health.detail, "its own last words"
         with pytest.raises(ReaderUnavailable, match="times in a row"):  # at once
             await write(vllm, Generation((), "x", max_tokens=4))
         (folder / "elsewhere.json").rename(folder / "config.json")
