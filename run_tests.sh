@@ -43,10 +43,10 @@ vllm_for_tests() {  # the tests with a live vLLM are skipped, with the reason, w
   (bootstrap_vllm) || say "It could not be installed: its tests are skipped."
 }
 
-markers=(-m "not long")
+all=
 arguments=()
 for argument in "$@"; do
-  if [[ $argument == --all ]]; then markers=(); else arguments+=("$argument"); fi
+  if [[ $argument == --all ]]; then all=yes; else arguments+=("$argument"); fi
 done
 
 # Two tests at a time, files in order: many wait for servers to start. More would want more memory (a live vLLM, three engines).
@@ -62,5 +62,12 @@ phase "Lint"
 "$PYTHON" -m ruff check .
 phase "Types"
 "$PYTHON" -m mypy
+tests() { "$PYTHON" -m pytest "$@" ${arguments[@]+"${arguments[@]}"}; }
+
 phase "Tests"
-exec "$PYTHON" -m pytest "${workers[@]}" ${markers[@]+"${markers[@]}"} ${arguments[@]+"${arguments[@]}"}
+[[ $all ]] || { tests "${workers[@]}" -m "not long"; exit; }
+failed=0
+tests "${workers[@]}" -m "not alone" || failed=$?
+phase "Tests that need the machine to themselves"
+tests -n 0 -m alone || { code=$?; (( code == 5 || failed )) || failed=$code; }  # 5: the arguments chose none of them
+exit "$failed"

@@ -145,10 +145,11 @@ def test_odd_lines_can_be_drawn(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("flags", [["--backend", "ppocr"], ["--backend", "torch", "--model-path", DEMO]], ids=["cpu", "demo"])
 def test_half_an_hour(tmp_path, flags, monkeypatch):
-    """With the bars: memory, descriptors, latency. On a quiet machine: others' work makes the latency what it is."""
+    """With the bars: memory, descriptors, latency, which others' work beside it would make what it is."""
     monkeypatch.setenv("HUNYUANOCR_TORCH__VRAM_GB", "0.5")
     monkeypatch.setenv("HUNYUANOCR_DEVICE", "cpu")
     done = soak("--minutes", 30, "--out", tmp_path, *flags)
