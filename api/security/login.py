@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from html import escape
 from typing import Annotated
 from urllib.parse import parse_qs
@@ -109,7 +110,7 @@ async def logout(request: Request, gate: TheGate) -> Response:
     cookie = request.cookies.get(COOKIE)
     identity = None if cookie is None else await gate.sessions.identity(cookie)
     if cookie is not None and identity is not None:
-        gate.sessions.end(cookie)
+        await asyncio.to_thread(gate.sessions.end, cookie)
         gate.trail.note(identity, "logout", "/logout", address=host_of(request.scope), request_id=request.state.request_id)
     response = RedirectResponse("/login", 303)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict", path="/")

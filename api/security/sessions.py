@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import secrets
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ _LONGEST = 2048
 
 class Sessions:
     """`secret` is a file in the data folder, made at the first login: a restart logs nobody out, and a copy of the database
-    alone lets nobody in. A session is good as long as its key is, and `hours` at most.
+    alone lets nobody in. A session is good as long as its key is, and `hours` at most. Beside it lies who has logged out.
     """
 
     def __init__(self, keyring: Keyring, secret: Path, hours: float) -> None:
@@ -34,7 +36,9 @@ class Sessions:
         self._file = secret
         self._seconds = 3600 * hours
         self._secret: bytes | None = None
-        self._ended: dict[str, float] = {}
+        self._ended_file = secret.with_name(f"{secret.stem}.ended")
+        self._ended: dict[str, float] = {}  # the word of a session, and when it would have been over anyway
+        self._ending = threading.Lock()
 
     def begin(self, identity: Identity) -> tuple[str, int]:
         """A cookie for whoever logged in, and its seconds."""
@@ -55,12 +59,18 @@ class Sessions:
         return Identity(about["o"], about["n"], scopes, "token", until=about["x"], ambient=True)
 
     def end(self, cookie: str) -> None:
-        """Log out: also for whoever has copied the cookie."""
-        now = time.time()
-        self._ended = {id: until for id, until in self._ended.items() if until > now}
+        """Log out, for good: also for whoever has copied the cookie, and after a restart. Waits for the disk."""
         about = self._opened(cookie)
-        if about is not None:
-            self._ended[about["i"]] = about["x"]
+        if about is None:
+            return
+        with self._ending:
+            now = time.time()
+            ended = {word: until for word, until in self._ended.items() if until > now} | {about["i"]: about["x"]}
+            self._ended = ended
+            try:
+                _write(self._ended_file, json.dumps(ended).encode())
+            except OSError as e:
+                log.warning("A logout holds until a restart only: %s cannot be written (%s).", self._ended_file, e.strerror)
 
     def _opened(self, cookie: str) -> dict[str, Any] | None:
         if len(cookie) > _LONGEST or not cookie.isascii():
@@ -73,8 +83,33 @@ class Sessions:
 
     def _sign(self, body: str) -> bytes:
         if self._secret is None:
-            self._secret = _kept(self._file)
+            self._secret = self._kept()
         return hmac.digest(self._secret, b"hunyuanocr session " + body.encode(), hashlib.sha256)
+
+    def _kept(self) -> bytes:
+        """The secret, and who has logged out. Where the latter cannot be told everybody has: the secret is made anew."""
+        try:
+            self._ended = {str(word): float(until) for word, until in json.loads(self._ended_file.read_bytes()).items()}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, AttributeError):
+            log.warning("Everybody is logged out of the page: %s is damaged.", self._ended_file)
+            made = secrets.token_bytes(_SECRET_BYTES)
+            with suppress(OSError):
+                _write(self._file, made)
+                _write(self._ended_file, b"{}")
+            return made
+        return _kept(self._file)
+
+
+def _write(file: Path, data: bytes) -> None:
+    """The whole file or the old one, also after a power cut; for its owner alone."""
+    part = file.with_name(f".{file.name}.part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(file)
 
 
 def _text(data: bytes) -> str:

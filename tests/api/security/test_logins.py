@@ -48,6 +48,67 @@ async def test_a_session_ends_with_its_key_and_over_https_the_cookie_is_for_http
     await client.aclose()
 
 
+@pytest.fixture
+def again(build, tmp_path):
+    """An appliance with this data folder, as after a restart."""
+    return lambda: build(**AWAY, data=tmp_path)
+
+
+async def test_a_logout_and_a_revoked_key_outlast_a_restart(again):
+    house = await again()
+    for name in ("leaver", "stayer", "revoked"):
+        house.key(name)
+    copied = {}
+    for name in house.keys:
+        client, answer = await logged_in(house, {"key": house.keys[name]})
+        copied[name] = dict(client.cookies)
+        assert answer.status_code == 303
+        if name == "leaver":
+            assert (await client.post("/logout")).status_code == 303
+        await client.aclose()
+    with house.gate.database.begin() as session:
+        keys.revoke(session, house.keys["revoked"].split("_")[1], wall_clock())
+    house = await again()
+    for name, inside in (("leaver", False), ("revoked", False), ("stayer", True)):
+        async with house.client(cookies=copied[name]) as client:
+            assert ((await client.get("/v1/records")).status_code == 200) == inside, name
+
+
+async def test_where_it_cannot_be_told_who_has_logged_out_everybody_has(again, tmp_path, caplog):
+    house = await again()
+    house.key("clinic")
+    client, _ = await logged_in(house, {"key": house.keys["clinic"]})
+    copied = dict(client.cookies)
+    assert (await client.post("/logout")).status_code == 303
+    for damage in (b"", b"[]", b"{", b'{"a": null}', b"\xff"):
+        (tmp_path / "session.ended").write_bytes(damage)
+        house = await again()
+        async with house.client(cookies=copied) as thief:
+            assert code(await thief.get("/v1/records")) == (401, "unauthorized"), damage
+        assert "session.ended is damaged" in caplog.text
+        caplog.clear()
+    house.key("clinic")
+    client, _ = await logged_in(house, {"key": house.keys["clinic"]})
+    house = await again()
+    async with house.client(cookies=dict(client.cookies)) as stayer:
+        assert (await stayer.get("/v1/records")).status_code == 200
+        assert (await stayer.post("/logout")).status_code == 303
+    assert (tmp_path / "session.ended").stat().st_mode & 0o777 == 0o600
+
+
+async def test_those_who_left_are_forgotten_when_their_time_is_over(house, monkeypatch):
+    sessions = house.gate.sessions
+    shop = await house.gate.bearer_of(house.keys["shop"])
+    first, _ = sessions.begin(shop)
+    sessions.end(first)
+    assert len(sessions._ended) == 1
+    now = time.time()
+    monkeypatch.setattr("api.security.sessions.time.time", lambda: now + 1e6)
+    second, _ = sessions.begin(shop)
+    sessions.end(second)
+    assert len(sessions._ended) == 1
+
+
 async def test_forged_cookies_are_nothing(house):
     client, _ = await logged_in(house, {"key": house.keys["kiosk"]})
     ((name, good),) = client.cookies.items()
