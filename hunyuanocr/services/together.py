@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreOff
+from hunyuanocr.memory import give_back_for_ever
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services import ephemeral
 from hunyuanocr.services.background import Background
@@ -75,6 +76,7 @@ class Services:
 
     async def start(self, wire: Wire) -> None:
         """Begin; returns at once, also where the database does not answer."""
+        self._tasks.append(asyncio.create_task(give_back_for_ever()))
         if self._settings.watch.folder is not None:
             watcher = watcher_for(self._settings.watch, self._settings, self.background, wire.answer, recorder=self.recorder)
             self._tasks.append(asyncio.create_task(watcher.run()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from hunyuanocr.backends.ppocr.engines import EngineOptions, choose_runtime, loa
 from hunyuanocr.backends.ppocr.recognise import Recogniser, Text, dictionary
 from hunyuanocr.config import PpocrSettings
 from hunyuanocr.errors import ConfigError, MissingDependency
+from hunyuanocr.memory import give_back_memory
 from hunyuanocr.types import Line, Page
 
 _DETECTOR, _RECOGNISER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
@@ -127,13 +127,6 @@ def _weights(name: str, settings: PpocrSettings) -> Path:
             " && python bench/quantise.py calibration",
         )
     return path
-
-
-def give_back_memory() -> None:
-    """Hand freed memory back to the system: glibc keeps it otherwise. Nothing happens with another C library."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _detector_options(settings: PpocrSettings) -> DetectorOptions:

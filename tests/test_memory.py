@@ -1,0 +1,42 @@
+"""What was freed goes back to the system, which the C library alone does not see to."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import ctypes, sys
+import psutil
+from hunyuanocr.memory import give_back_memory
+
+def megabytes():
+    return psutil.Process().memory_info().rss / 1e6
+
+libc = ctypes.CDLL(None)
+if not hasattr(libc, "malloc_trim"):
+    print("another C library")
+    raise SystemExit
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+before = megabytes()
+blocks = [libc.malloc(50_000) for _ in range(4000)]
+for block in blocks:
+    ctypes.memset(block, 1, 50_000)
+taken = megabytes()
+for n, block in enumerate(blocks):
+    if n % 100 < 99:  # one of a hundred stays: nothing lies at the end of the heap
+        libc.free(block)
+freed = megabytes()
+give_back_memory()
+print(before, taken, freed, megabytes())
+"""
+
+
+def test_freed_memory_goes_back():
+    said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True).stdout
+    if "another" in said:
+        pytest.skip("the C library is not glibc; run it on Debian, Ubuntu, Fedora …")
+    before, taken, freed, given_back = map(float, said.split())
+    assert taken > before + 150
+    assert freed > before + 150, "the C library has kept it"
+    assert given_back < before + 30
