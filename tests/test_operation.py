@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ UNIT = ROOT / "docker" / "systemd" / "hunyuanocr.service"
 
 @pytest.fixture
 async def shown(tmp_path, monkeypatch):
-    """All of /metrics: sample names with their labels, of a machine with a GPU and a sync that has run."""
+    """All of /metrics: sample names with their labels, of a machine with a GPU, an engine beside it, a sync that has run."""
     one = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (one,)))
     sync = SyncSettings(enabled=True, url="https://hq.example/v1/batches", public_key=new_keys()[1])
@@ -38,7 +39,9 @@ async def shown(tmp_path, monkeypatch):
     services = Services(settings, Pipeline(TestReader(), settings))
     await services.database.run(facts.put, "sync", "2026-11-21T03:00:00+00:00")
     services.job_counts, services.webhook_counts = {"done": 1}, {"delivered": 1}
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)  # as vLLM's server is one
     text = (await services.metrics.page())[0].decode()
+    child.communicate()
     declared = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
     samples = set(re.findall(r"^([a-zA-Z_:][\w:]*)", text, re.MULTILINE))
     histograms = set(re.findall(r"^# TYPE (\S+) histogram", text, re.MULTILINE))

@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from hunyuanocr.soak.tally import Sample, Tally
 from hunyuanocr.soak.traffic import Target
 
+_TAKEN = ("resident_memory_bytes", "open_fds", "cpu_seconds_total")  # by the server, and by an engine's processes
+
 
 async def look(target: Target, tally: Tally, every_s: float, end: asyncio.Event) -> None:
     """A Sample every so many seconds until `end`. One that fails is missing; the traffic tells of a server that is away."""
@@ -23,11 +25,11 @@ async def look(target: Target, tally: Tally, every_s: float, end: asyncio.Event)
             except (httpx.HTTPError, ValueError):
                 found = {}
             if "process_resident_memory_bytes" in found:
-                cpu = found["process_cpu_seconds_total"]
+                memory, fds, cpu = (found[f"process_{name}"] + found.get(f"hunyuanocr_children_{name}", 0.0) for name in _TAKEN)
                 rate = (cpu - before[1]) / (at - before[0]) if tally.samples else None
                 before = at, cpu
                 tally.samples.append(Sample(
-                    at, len(tally.at), found["process_resident_memory_bytes"], found["process_open_fds"], rate,
+                    at, len(tally.at), memory, fds, rate,
                     found.get("hunyuanocr_gpu_busy_ratio"), found.get("hunyuanocr_gpu_memory_used_bytes"),
                 ))  # fmt: skip
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from contextlib import AsyncExitStack
 
 import httpx
@@ -212,6 +214,21 @@ def test_cameras_and_the_second_port():
             assert now.total("hunyuanocr_frames_total") == 3
             assert now.of("hunyuanocr_frames_total", outcome="failed") == 1
     assert other.state.services.metrics is app.state.services.metrics, "either port shows all"
+
+
+async def test_what_an_engine_takes_in_a_process_of_its_own(client):
+    async def taken(what: str) -> float:
+        return (await scrape(client)).total(f"hunyuanocr_children_{what}")
+
+    before = await taken("resident_memory_bytes")
+    hungry = "import os; room = bytearray(200_000_000); print(os.getpid(), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline().strip() == str(child.pid).encode()
+        assert 200e6 < await taken("resident_memory_bytes") - before < 300e6
+        assert await taken("open_fds") >= 3
+        assert await taken("cpu_seconds_total") > 0
+        child.communicate()
+    assert abs(await taken("resident_memory_bytes") - before) < 100e6, "it has ended"
 
 
 def test_without_a_gpu_there_are_no_figures_of_it(monkeypatch):

@@ -1,6 +1,9 @@
 """The soak: real traffic for half a minute, its report; and verdicts that see a leak, a slower server, and too short a run."""
 
+import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -8,14 +11,19 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from api.app import create_app
 from hunyuanocr.cli import app
 from hunyuanocr.errors import ConfigError
-from hunyuanocr.soak.looks import figures
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.soak.looks import figures, look
 from hunyuanocr.soak.plots import Line, draw
 from hunyuanocr.soak.report import report
 from hunyuanocr.soak.server import server
 from hunyuanocr.soak.tally import KINDS, Sample, Tally
+from hunyuanocr.soak.traffic import Target
+from tests.api.conftest import quick_settings, served
 from tests.appliance import appliance
+from tests.readers import TestReader, until
 
 DEMO = Path(__file__).parents[2] / "models" / "hunyuanocr-demo"
 
@@ -136,6 +144,24 @@ def test_figures_of_several_gpus():
     text = 'hunyuanocr_gpu_busy_ratio{gpu="0"} 0.2\nhunyuanocr_gpu_busy_ratio{gpu="1"} 0.9\n'
     text += 'hunyuanocr_gpu_memory_used_bytes{gpu="0"} 5\nhunyuanocr_gpu_memory_used_bytes{gpu="1"} 6\n'
     assert figures(text) == {"hunyuanocr_gpu_busy_ratio": 0.9, "hunyuanocr_gpu_memory_used_bytes": 11}
+
+
+async def test_an_engine_with_processes_of_its_own_is_counted_in():
+    settings = quick_settings()
+    tally, end, hungry = Tally(), asyncio.Event(), "room = bytearray(200_000_000); print(flush=True); input()"
+    with served(create_app(settings, Pipeline(TestReader(), settings))) as address:
+        looking = asyncio.create_task(look(Target(address), tally, 0.05, end))
+        await until(lambda: len(tally.samples) > 1)
+        with subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+            await asyncio.to_thread(child.stdout.readline)
+            count = len(tally.samples)
+            await until(lambda: len(tally.samples) > count + 1)
+            child.communicate()
+        end.set()
+        await looking
+    grown = tally.samples[count + 1].rss - tally.samples[0].rss
+    assert 180e6 < grown < 400e6
+    assert tally.samples[count + 1].fds >= tally.samples[0].fds + 3
 
 
 def test_odd_lines_can_be_drawn(tmp_path):

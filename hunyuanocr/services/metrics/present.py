@@ -1,4 +1,4 @@
-"""How things stand at the moment: queue, cache, reader, jobs, sync, cameras, disk, GPU."""
+"""How things stand at the moment: queue, cache, reader, jobs, sync, cameras, disk, processes, GPU."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from hunyuanocr import __version__
@@ -61,6 +63,7 @@ def families(services: Services, present: Present) -> Iterator[Metric]:
     yield from _kept(services, present)
     yield from _cameras(services)
     yield from _disk(services.data)
+    yield from _children()
     yield from gpu.families()
 
 
@@ -137,3 +140,19 @@ def _disk(folder: Path) -> Iterable[Metric]:
         return
     yield _gauge("disk_free_bytes", "Free space on the disk of the data folder.", usage.free)
     yield _gauge("disk_size_bytes", "Size of that disk.", usage.total)
+
+
+def _children() -> Iterable[Metric]:
+    """What the engine takes where it is not in this process. Memory that several of its processes share is counted in each."""
+    memory, cpu, open_files = 0, 0.0, 0
+    for process in (children := psutil.Process().children(recursive=True)):
+        with suppress(psutil.Error), process.oneshot():  # it has just ended
+            memory += process.memory_info().rss
+            times = process.cpu_times()
+            cpu += times.user + times.system
+            open_files += process.num_fds()
+    if not children:
+        return
+    yield _gauge("children_resident_memory_bytes", "Memory of the processes that the server has started: vLLM's.", memory)
+    yield _gauge("children_open_fds", "Their open file descriptors.", open_files)
+    yield CounterMetricFamily("hunyuanocr_children_cpu_seconds", "Their CPU time, of those that live.", value=cpu)
