@@ -29,6 +29,7 @@ _OLD_S = 600.0  # a set of keys is fetched again after so long, which is how fas
 _REST_S = 10.0  # between two fetches, whatever key ids strangers make up
 _TRUST_S = 24 * 3600.0  # how long a set counts while its address does not answer
 _WANTED = ["exp", "iss", "aud"]
+_FAR = 1e11  # seconds: in some thousands of years. A claim may have hundreds of digits, which no float has.
 
 
 class Tokens:
@@ -77,7 +78,7 @@ class Tokens:
         words = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
         scopes = frozenset(scope for scope in Scope if scope.value in words)
         shown = name if isinstance(name, str) and name.isprintable() else owner
-        return Identity(owner, shown[:200], scopes, "token", until=float(claims["exp"]) + _LEEWAY_S)
+        return Identity(owner, shown[:200], scopes, "token", until=min(int(claims["exp"]), _FAR) + _LEEWAY_S)
 
 
 def _from_file(file: Any) -> tuple[str, Any]:

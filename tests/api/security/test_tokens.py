@@ -50,6 +50,12 @@ async def test_a_good_token_says_who_and_what():
     assert (identity.owner, identity.name, identity.scopes) == ("clinic", "nurse", {"admin"})
 
 
+async def test_a_token_for_ever():
+    identity = await Tokens(settings(secret=SECRET)).check(token(exp=10**400))
+    assert identity.owner == "nurse"
+    assert identity.until > time.time() + 1e9
+
+
 @pytest.mark.parametrize("claims", [
     {"exp": 1}, {"exp": None}, {"exp": "soon"}, {"exp": time.time() - 31}, {"iss": "https://evil"}, {"iss": None},
     {"aud": "other"}, {"aud": None}, {"aud": ["other", "more"]}, {"nbf": time.time() + 600}, {"iat": time.time() + 600},
