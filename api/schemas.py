@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from hunyuanocr import types as t
 
@@ -116,6 +116,12 @@ class OcrAnswer(BaseModel):
             usage=UsageAnswer.of(result.usage),
             elapsed_ms=max(0.1, round(result.elapsed_ms, 1)),
         )  # fmt: skip
+
+
+class FieldsAlone(RootModel[dict[str, Any]]):
+    """What `response=fields` answers: what was asked for, by name. An OcrAnswer is none."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["success", "elapsed_ms"]}})
 
 
 def fields_of(result: t.Result) -> dict[str, Any]:

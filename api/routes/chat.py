@@ -28,7 +28,7 @@ _EXAMPLE: dict[str, Any] = {
 }  # fmt: skip
 _ERROR = {"schema": {"type": "object", "properties": {"error": {"type": "object"}}}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string", "description": "With `stream`: chunks, then [DONE]."}}}},
+    200: {"content": {"text/event-stream": {"schema": {"description": "With `stream`: chunks, then [DONE]."}}}},
     "4XX": {"description": "Errors in OpenAI's form.", "content": {"application/json": _ERROR}},
     "5XX": {"description": "So are these; 503 says when to come back.", "content": {"application/json": _ERROR}},
 }

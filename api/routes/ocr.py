@@ -18,7 +18,7 @@ from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_conn
 from api.errors import told_later
 from api.params import OcrRequest, device_of
 from api.reading import read_upload
-from api.schemas import ErrorAnswer, OcrAnswer, fields_of
+from api.schemas import ErrorAnswer, FieldsAlone, OcrAnswer, fields_of
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Request as Reading
 from hunyuanocr.types import Progress, Result, Task, TextDelta
@@ -34,8 +34,8 @@ FAILURES = {
     504: "The answer was not ready in time; the work was cancelled.",
 }
 _EVENTS: dict[str, Any] = {
-    "text/event-stream": {
-        "schema": {"type": "string", "description": "With `stream=true`: events `delta`, `result`, `error`."},
+    "text/event-stream": {  # of no type: some programs take it for the stream, a string, others for one event, an object
+        "schema": {"description": "With `stream=true`: events `delta`, `result`, `error`."},
         "example": 'event: delta\ndata: {"text":"TOTAL 36.80"}\n\nevent: result\ndata: {"id":"…","success":true}\n\n',
     }
 }
@@ -65,7 +65,7 @@ router = APIRouter(tags=["ocr"])
 
 
 @router.post(
-    "/v1/ocr", response_model=OcrAnswer, openapi_extra={"requestBody": bodies(OcrRequest)}, responses=_ANSWERS,
+    "/v1/ocr", response_model=OcrAnswer | FieldsAlone, openapi_extra={"requestBody": bodies(OcrRequest)}, responses=_ANSWERS,
     summary="Read one picture or document",
 )  # fmt: skip
 async def ocr(request: Request, pipeline: ThePipeline, services: TheServices, settings: TheSettings, owner: TheOwner) -> Response:

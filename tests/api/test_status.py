@@ -137,6 +137,13 @@ async def test_an_answer_fits_the_published_schema(client, reader):
     spec = (await client.get("/openapi.json")).json()
     body = (await client.post("/v1/ocr", files={"file": picture()}, data={"fields": "total,items"})).json()
     jsonschema.validate(body, {"$ref": "#/components/schemas/OcrAnswer", "components": spec["components"]})
+    alone = await client.post("/v1/ocr", files={"file": picture()}, data={"fields": "total,items", "response": "fields"})
+    fields = {"$ref": "#/components/schemas/FieldsAlone", "components": spec["components"]}
+    jsonschema.validate(alone.json(), fields)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(body, fields)
+    published = spec["paths"]["/v1/ocr"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert [part["$ref"].rsplit("/")[-1] for part in published] == ["OcrAnswer", "FieldsAlone"]
 
 
 async def test_probes_make_no_noise_in_the_log(client, caplog):
