@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from api.network.patience import PatientHttp, PatientSocket
+from api.network.patience import PatientHttp
+from api.network.sockets import PatientSocket
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.groups import NetworkSettings

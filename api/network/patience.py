@@ -5,7 +5,6 @@
 - After an answer that did not wait for the body (a refusal), the rest of the body is read and thrown away for 10 seconds:
   most clients listen only after they have sent everything.
 - A client that takes nothing of its answer for 30 seconds is hung up on.
-- WebSockets: pings find out who is gone; the bytes of messages that are not complete yet count as uploads.
 
 A connection beyond `network.connections_per_address`, or beyond all limits, is answered 503 and closed at once.
 """
@@ -18,22 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from api.network.addresses import address_of, share
-from api.network.doors import PROBES, host_of
+from api.network.doors import PROBES
+from api.network.sockets import PatientSocket
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from api.network.shared import Budget, Network
+    from api.network.shared import Network
 
 _GRACE_S = 20.0
 _LINGER_S = 10.0
 _UNREAD_S = 30.0
 _PIECE = 32 * 1024  # bytes of one connection that are parsed in one go, so that others get their turn; asyncio's own is 256 KB
-_MOST_FRAGMENTS = 20_000  # of one message; each is an object, however short it is
-_TRY_AGAIN_LATER = 1013  # IANA registry of close codes
 _BODY = json.dumps({
     "detail": "Too many connections are open.", "code": "too_many_connections",
     "hint": "Close some and try again; whoever runs this machine can raise 'network.connections' and "
@@ -184,65 +181,6 @@ class PatientHttp(H11Protocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
-
-
-class PatientSocket(WebSocketsSansIOProtocol):
-    """A WebSocket whose unfinished messages count as uploads."""
-
-    counted: str | None = None  # under which name its place among the connections is counted
-    _holder = ""
-    _held = 0
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of frames; the first of all are those of the handshake."""
-        if not self.close_sent and not self._hold(len(data)):
-            self._give_up("too many bytes are being uploaded")
-            return
-        super().data_received(data)
-        if len(self.frames) > _MOST_FRAGMENTS:
-            self._give_up("too many fragments")
-
-    def _hold(self, count: int) -> bool:
-        scope = getattr(self, "scope", None)
-        if scope is None:
-            return True
-        if not self._held:  # a proxy's connection has its client's address once the app has looked at it
-            self._holder = share(host_of(scope))
-        if not self._budget().take(self._holder, count):
-            return False
-        self._held += count
-        return True
-
-    def _budget(self) -> Budget:
-        budget: Budget = self.config.app.state.network.budget  # type: ignore[union-attr]
-        return budget
-
-    def _give_up(self, why: str) -> None:
-        if self.handshake_complete and not self.close_sent:
-            self.conn.fail(_TRY_AGAIN_LATER, why)
-            self.handle_parser_exception()
-        else:
-            self.transport.abort()
-
-    async def receive(self) -> Any:
-        """The next message; its bytes are its receiver's from now on."""
-        message = await super().receive()
-        if self.queue.empty():
-            self._give_back()
-        return message
-
-    def _give_back(self) -> None:
-        if self._held:
-            self._budget().give(self._holder, self._held)
-            self._held = 0
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Its place is free."""
-        super().connection_lost(exc)
-        self._give_back()
-        if self.counted is not None:
-            self.config.app.state.network.connections.leave(self.counted)  # type: ignore[union-attr]
-            self.counted = None
 
 
 def _probes_only(app: ASGIApp) -> ASGIApp:
