@@ -30,6 +30,7 @@ from hunyuanocr.backends import create_backend, create_witness
 from hunyuanocr.backends.base import Backend
 from hunyuanocr.config import BackendChoice, Settings, TorchSettings, load_settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreUnavailable
+from hunyuanocr.memory import share_heaps
 from hunyuanocr.privacy import stay_home
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ log = logging.getLogger("app_web")
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT. The exit status: 0, 1 when serving failed, 2 when the flags or settings cannot work."""
     stay_home()  # first: the readers and the page are imported later
+    share_heaps()
     try:
         settings = _settings(_parser().parse_args(argv))
         logs.set_up(settings.log)

@@ -1,5 +1,5 @@
-"""Freed memory back to the system. glibc keeps what lies below a block in use, and pictures come in thousands of sizes: a server
-that runs for months would hold, after all of them, what its worst moments needed in each of its threads.
+"""How memory is taken and given back. glibc keeps what lies below a block in use, and gives threads heaps of their own, eight
+for a core: a server that runs for months would hold in each of them what its largest picture needed there.
 """
 
 from __future__ import annotations
@@ -8,6 +8,14 @@ import asyncio
 import ctypes
 
 _EVERY_S = 60.0
+_ARENA_MAX, _ARENAS = -8, 2  # M_ARENA_MAX in glibc's malloc.h
+
+
+def share_heaps() -> None:
+    """All threads share two heaps. To be called before there are any. Nothing happens with another C library than glibc."""
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_ARENA_MAX, _ARENAS)
 
 
 def give_back_memory() -> None:

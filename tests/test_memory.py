@@ -1,9 +1,35 @@
-"""What was freed goes back to the system, which the C library alone does not see to."""
+"""What the C library alone does not see to: few heaps, and what was freed goes back to the system."""
 
 import subprocess
 import sys
 
 import pytest
+
+HEAPS = """
+import ctypes, sys, threading
+from hunyuanocr.memory import share_heaps
+
+if sys.argv[1] == "shared":
+    share_heaps()
+libc = ctypes.CDLL(None)
+if not hasattr(libc, "mallinfo2"):
+    print("another C library")
+    raise SystemExit
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+together = threading.Barrier(13)
+
+def work():
+    libc.malloc(50_000)
+    together.wait()
+
+for _ in range(12):
+    threading.Thread(target=work).start()
+together.wait()
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.fdopen.restype = ctypes.c_void_p
+libc.malloc_info(0, libc.fdopen(1, b"w"))
+libc.fflush(None)
+"""
 
 PROGRAM = """
 import ctypes, sys
@@ -30,6 +56,17 @@ freed = megabytes()
 give_back_memory()
 print(before, taken, freed, megabytes())
 """
+
+
+def heaps(mode):
+    said = subprocess.run([sys.executable, "-c", HEAPS, mode], capture_output=True, text=True, timeout=60, check=True).stdout
+    if "another" in said:
+        pytest.skip("the C library is not glibc; run it on Debian, Ubuntu, Fedora …")
+    return said.count("<heap ")
+
+
+def test_threads_share_two_heaps():
+    assert heaps("shared") <= 2 < heaps("own")
 
 
 def test_freed_memory_goes_back():
