@@ -109,9 +109,10 @@ async def image(id: str, services: TheServices, owner: TheOwner) -> Response:
 
 @router.delete("/{id}", status_code=204, summary="Delete a record and its picture")
 async def delete(id: str, services: TheServices, owner: TheOwner) -> None:
-    """For good: rows, picture and what waited to be sent. What HQ has got already stays there."""
+    """For good: rows, picture, the words of its job and what waited to be sent. What HQ has got already stays there."""
     if not await services.store.run(erase, services.recorder.pictures, owner, [_sane(id)]):
         raise _none()
+    services.pipeline.cache.forget(owner)  # the answer would come back with the same picture
     await asyncio.to_thread(services.store.scrub)
 
 

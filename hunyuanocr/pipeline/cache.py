@@ -76,6 +76,11 @@ class Cache:
         while self.used > self._room:
             self._drop(next(iter(self._kept)))
 
+    def forget(self, owner: str) -> None:
+        """Forget what was read for this owner."""
+        for key in [key for key in self._kept if key[0] == owner]:
+            self._drop(key)
+
     def clear(self) -> None:
         """Forget everything."""
         self._kept.clear()

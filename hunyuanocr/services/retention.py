@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.services.recording import Recorder
-from hunyuanocr.store import audit, facts, records
+from hunyuanocr.store import audit, facts, jobs, records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.pictures import Pictures
 
@@ -29,9 +29,12 @@ _FACT = "retention"
 
 
 def erase(session: Connection, pictures: Pictures, owner: str, ids: Sequence[str]) -> int:
-    """Delete records of this owner and the pictures that no other record names, inside a writing transaction. How many."""
+    """Delete records of this owner, the pictures that no other record names, and the words of their jobs, inside a writing
+    transaction. How many.
+    """
     records.lock_pictures(session)
     gone, named = records.remove(session, owner, ids)
+    jobs.silence(session, owner, ids)
     _drop(session, pictures, named)
     return gone
 

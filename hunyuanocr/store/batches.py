@@ -32,7 +32,7 @@ def open_batch(session: Connection, owner: str, batch_id: str, now: datetime, ke
             owner=owner, key=key.key, fingerprint=key.fingerprint, target=batch_id, created_at=now
         ))  # fmt: skip
     session.execute(update(jobs).where(*mine, jobs.c.error.is_(None)).values(status="queued"))
-    session.execute(update(jobs).where(*mine).values(status="failed", finished_at=now))
+    session.execute(update(jobs).where(*mine).values(status="failed", finished_at=now, wanted={}))
     return batch_id, True
 
 

@@ -190,10 +190,12 @@ def claim(session: Connection, worker: str, now: datetime, lease_s: float, *, su
 
 
 def finish(session: Connection, job: Job, status: str, now: datetime, *, pages: int | None, error: Any = None) -> bool:
-    """End a job that was claimed, and forget its picture. False when it is not the claimer's any more: then nothing changes."""
+    """End a job that was claimed, and forget its picture and what was asked, of which the record tells. False when it is not the
+    claimer's any more: then nothing changes.
+    """
     mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
     ended = session.execute(update(jobs).where(*mine).values(
-        status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None
+        status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None, wanted=_form_of(job.wanted)
     )).rowcount  # fmt: skip
     if ended:
         session.execute(delete(inputs).where(inputs.c.job_id == job.id))
@@ -212,11 +214,22 @@ def cancel(session: Connection, owner: str, id: str, now: datetime) -> bool:
     """End a job that waits or is being read. False when there is no such job of this owner's that is not over."""
     mine = (jobs.c.id == id, jobs.c.owner == owner, jobs.c.status.in_(OPEN))
     ended = session.execute(update(jobs).where(*mine).values(
-        status="cancelled", finished_at=now, worker=None, lease_until=None
+        status="cancelled", finished_at=now, worker=None, lease_until=None, wanted={}
     )).rowcount  # fmt: skip
     if ended:
         session.execute(delete(inputs).where(inputs.c.job_id == id))
     return bool(ended)
+
+
+def _form_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of what was asked that is needed after the end: the form of the answer, which no person has written."""
+    return {"response": wanted["response"]} if "response" in wanted else {}
+
+
+def silence(session: Connection, owner: str, ids: Collection[str]) -> None:
+    """Forget the names of file and device of these jobs of this owner, whose records are deleted, and what was asked."""
+    mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(OVER))
+    session.execute(update(jobs).where(*mine).values(name=None, device=None, wanted={}))
 
 
 def renew(session: Connection, worker: str, ids: Collection[str], now: datetime, lease_s: float) -> set[str]:
