@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -134,7 +135,8 @@ class Database:
         self._migrated = True
 
     def _make_folder(self) -> None:
-        folder = Path(str(self.url.database)).absolute().parent
+        file = Path(str(self.url.database)).absolute()
+        folder = file.parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is read here is nobody else's business
         except OSError as e:
@@ -142,6 +144,8 @@ class Database:
                 f"The folder {folder} of the database cannot be made: {e.strerror}.",
                 hint="Give this program's user the right to write there, or choose another folder with the setting 'data'.",
             ) from e
+        with suppress(OSError):  # one that is there keeps its mode; a disk that cannot be written is told by SQLite
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # its log is made as private as it is itself
 
     def scrub(self) -> None:
         """After deletions: SQLite's log, which still has the deleted pages, is written back and cut. Best effort, for a second or

@@ -409,3 +409,26 @@ def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path)
     database.scrub()
     assert not found(tmp_path)
     database.close()
+
+
+async def test_the_file_is_its_owners_alone_also_in_an_open_folder(tmp_path):
+    tmp_path.chmod(0o755)
+    database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+    try:
+        await database.run(note, "once")
+        files = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        assert files.keys() >= {"shop.db", "shop.db-wal"}
+        assert set(files.values()) == {0o600}
+    finally:
+        database.close()
+
+
+async def test_a_file_that_is_there_keeps_its_mode(tmp_path):
+    (tmp_path / "shop.db").touch(mode=0o640)
+    mode = (tmp_path / "shop.db").stat().st_mode
+    database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+    try:
+        await database.run(note, "once")
+        assert (tmp_path / "shop.db").stat().st_mode == mode
+    finally:
+        database.close()
