@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas import ErrorAnswer
@@ -102,12 +102,13 @@ async def listed(gate: TheGate) -> KeysAnswer:
 
 
 @router.post("/keys", status_code=201, summary="Make a key")
-async def create(wanted: KeyWanted, gate: TheGate) -> NewKeyAnswer:
+async def create(request: Request, wanted: KeyWanted, gate: TheGate) -> NewKeyAnswer:
     """The first key of a machine that asked nobody for one makes it ask everybody."""
     ends = None if wanted.days is None else wall_clock() + timedelta(days=wanted.days)
     text, key = new_key(wanted.name, wanted.owner or wanted.name, wanted.scopes, expires_at=ends)
     await gate.database.run(store.insert, key)
     gate.keyring.forget()
+    request.state.made = f"/v1/admin/keys/{key.id}"  # for the audit log
     return NewKeyAnswer(**KeyAnswer.of(key).model_dump(), key=text)
 
 
