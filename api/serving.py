@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import Any
 
 from api.network.patience import PatientHttp
 from api.network.sockets import PatientSocket
+from api.network.tls import PatientHttps
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.groups import NetworkSettings
@@ -17,15 +19,14 @@ _BESIDE = 1024 * 1024  # bytes of a message beside its picture
 def server_options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments of `uvicorn.Config`, for an app of `create_app`.
 
-    Headers of proxies are looked at by `api.network`, not by uvicorn, which believes everybody on this machine.
+    Headers of proxies are looked at by `api.network`, not by uvicorn, which believes everybody on this machine. So is TLS, which
+    uvicorn would leave to asyncio. Raises ConfigError where certificate and key cannot be used.
     """
-    network = settings.network
+    context = tls_context(settings.network)
     return _websockets(settings) | {
-        "http": PatientHttp,
+        "http": PatientHttp if context is None else partial(PatientHttps, context),
         "proxy_headers": False,
         "server_header": False,
-        "ssl_certfile": network.tls_cert,
-        "ssl_keyfile": network.tls_key,
     }
 
 
@@ -47,19 +48,25 @@ def _websockets(settings: Settings) -> dict[str, Any]:
 
 def check_tls(network: NetworkSettings) -> bool:
     """Whether HTTPS is served. Raises ConfigError where certificate and key cannot be used, so that it is told at start."""
+    return tls_context(network) is not None
+
+
+def tls_context(network: NetworkSettings) -> ssl.SSLContext | None:
+    """What HTTPS is served with, if it is: TLS 1.2 or later. Raises ConfigError."""
     cert, key = network.tls_cert, network.tls_key
     if cert is None and key is None:
-        return False
+        return None
     if cert is None or key is None:
         raise ConfigError("HTTPS needs a certificate and its key.", hint="Give both --tls-cert and --tls-key.")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password=_no_password)
+        context.load_cert_chain(cert, key, password=_no_password)
     except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
         raise ConfigError(
             f"HTTPS cannot be served with {cert} and {key}: {e}.",
             hint="Give PEM files that belong together, readable by this user, the key without a password.",
         ) from e
-    return True
+    return context
 
 
 def _no_password() -> str:

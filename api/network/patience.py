@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import get_remote_addr
 
 from api.network.addresses import address_of, share
 from api.network.doors import PROBES
@@ -56,18 +57,25 @@ class PatientHttp(H11Protocol):
         super().connection_made(transport)
         if hasattr(transport, "max_size"):
             transport.max_size = _PIECE
-        self.network: Network = self.config.app.state.network  # type: ignore[union-attr]
-        host = self.client[0] if self.client else ""
-        counted = self.client is not None and address_of(host) not in self.network.trusted
-        if not self.network.connections.enter(share(host), counted=counted):
+        if self._who is None and not self._enter(transport):
             transport.write(_FULL)
             transport.close()
             return
-        self._who = share(host)
         self._reserve = self.network.connections.full
         if self._reserve:
             self.app = _probes_only(self.app)
         self._run(h11.IDLE, self.network.settings.head_s)
+
+    def _enter(self, transport: asyncio.Transport) -> bool:
+        """Count it; False where there is no room."""
+        self.network: Network = self.config.app.state.network  # type: ignore[union-attr]
+        client = get_remote_addr(transport)
+        host = client[0] if client else ""
+        counted = client is not None and address_of(host) not in self.network.trusted
+        if not self.network.connections.enter(share(host), counted=counted):
+            return False
+        self._who = share(host)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import ssl
 import subprocess
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
+from api.app import create_app
 from api.serving import check_tls
-from hunyuanocr.config import NetworkSettings
+from hunyuanocr.config import NetworkSettings, Settings
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.pipeline import Pipeline
+from tests.api.conftest import served
 from tests.api.network.certificates import certificate
+from tests.api.network.test_patience import hung_up
 from tests.appliance import appliance
+from tests.readers import TestReader
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -52,3 +60,102 @@ def test_mistakes_are_told_at_start(tmp_path):
     for wrong in ((cert, None), (None, key), (cert, other), (tmp_path / "text", key), (cert, tmp_path / "none"), (cert, locked)):
         with pytest.raises(ConfigError):
             check_tls(NetworkSettings(tls_cert=wrong[0], tls_key=wrong[1]))
+
+
+@pytest.fixture
+def shop(tmp_path, caplog):
+    """What is counted, the port, and whom to trust; it waits two seconds for a handshake. Nothing of it is an error of ours."""
+    trust = certificate(tmp_path / "a.crt", tmp_path / "a.key")
+    network = NetworkSettings(
+        tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", head_s=2, connections_per_address=20, connections=50
+    )
+    settings = Settings(network=network)
+    app = create_app(settings, Pipeline(TestReader(), settings))
+    with served(app) as base:
+        yield app.state.network.connections, int(base.rsplit(":", 1)[1]), trust
+    assert [record for record in caplog.get_records("call") if record.levelname == "ERROR"] == []
+
+
+def asked(port, trust, source="127.0.0.1"):
+    """The status of /health, from this address."""
+    transport = httpx.HTTPTransport(verify=trust, local_address=source)
+    with httpx.Client(transport=transport, timeout=60) as client:
+        return client.get(f"https://127.0.0.1:{port}/health").status_code
+
+
+def soon(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def knock(port, source="127.0.0.9"):
+    return socket.create_connection(("127.0.0.1", port), 30, (source, 0))
+
+
+HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+
+
+@pytest.mark.parametrize("first", [b"", HALF_A_HELLO])
+def test_handshakes_that_do_not_end_are_counted_and_given_up(shop, first):
+    connections, port, trust = shop
+    with ExitStack() as stack:
+        held = [stack.enter_context(knock(port)) for _ in range(20)]
+        for waiting in held:
+            waiting.sendall(first)
+        soon(lambda: connections.open == 20)
+        with knock(port) as late:
+            assert hung_up(late), "there is no room for another one of this address"
+        assert connections.open == 20
+        assert asked(port, trust) == 200, "others come in"
+        assert all(hung_up(waiting) for waiting in held)
+    soon(lambda: connections.open == 0)
+    assert asked(port, trust, "127.0.0.9") == 200
+
+
+def test_all_of_them_together_have_a_limit(shop):
+    connections, port, trust = shop
+    with ExitStack() as stack:
+        for n in range(100):
+            stack.enter_context(knock(port, f"127.0.1.{1 + n % 10}"))
+        soon(lambda: connections.open >= 60)
+        assert connections.open <= 50 + 32, "the reserve for probes is in it"
+    soon(lambda: connections.open == 0)
+    assert asked(port, trust) == 200
+
+
+def test_what_is_no_handshake_leaves_nothing_behind(shop):
+    connections, port, trust = shop
+    for wrong in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(100), HALF_A_HELLO + b"\xff" * 600):
+        with knock(port) as client:
+            client.sendall(wrong)
+            assert hung_up(client)
+    with knock(port) as gone, pytest.raises(ssl.SSLError):
+        ssl.create_default_context().wrap_socket(gone, server_hostname="127.0.0.1")  # it does not trust us, and says so
+    soon(lambda: connections.open == 0)
+    assert asked(port, trust) == 200
+
+
+def test_a_request_in_one_breath_with_the_end_of_the_handshake(shop):
+    """A client that sends both in one packet, as the fast ones do."""
+    _, port, trust = shop
+    theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with knock(port) as client:
+        tls = trust.wrap_bio(theirs, ours, server_hostname="127.0.0.1")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                client.sendall(ours.read())
+                theirs.write(client.recv(65536))
+        tls.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        client.sendall(ours.read())
+        while True:
+            try:
+                said = tls.read(15)
+                break
+            except ssl.SSLWantReadError:
+                theirs.write(client.recv(65536))
+    assert said == b"HTTP/1.1 200 OK"
