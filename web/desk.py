@@ -6,24 +6,24 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from api.schemas import OcrAnswer
 from api.security.identity import LOCAL, Identity
 from api.security.trail import Trail
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError, ImageTooLarge
+from hunyuanocr.errors import EmptyInput, HunyuanOcrError, ImageTooLarge, UploadsFull
 from hunyuanocr.images import open_pages
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.services.recording import Recorder
 from hunyuanocr.types import Notice, Result
 from web.draw import picture, sheets
-from web.shelf import Picture, Shelf, take
+from web.shelf import Picture, Shelf, Tray
 from web.strings import Language, safe, say
 from web.table import copyable, failure, quiet, table, warnings
 
 _AT_ONCE = 2  # uploads that are unpacked: each may have as many pixels as `images.max_pixels` allows
+_TRAY_AGE_S = 60.0  # an upload that no page shows at once was broken off
 _SHELF_AGE_S = 900.0  # a person who comes back later chooses the picture again
 
 
@@ -50,29 +50,29 @@ class View:
 
 
 class Desk:
-    """Takes uploads and has them read by the pipeline. `folder` is where the browser's uploads arrive.
+    """Takes uploads and has them read by the pipeline. None of them ever touches the disk.
 
     What is read is recorded as the API's readings are, and stands in the audit log.
     """
 
-    def __init__(self, pipeline: Pipeline, settings: Settings, folder: Path, recorder: Recorder, trail: Trail) -> None:
+    def __init__(self, pipeline: Pipeline, settings: Settings, recorder: Recorder, trail: Trail) -> None:
         self.pipeline = pipeline
         self.settings = settings
-        self.folder = folder
         self.recorder = recorder
         self.trail = trail
         self._opening = asyncio.Semaphore(_AT_ONCE)
+        self.tray = Tray(4 * settings.images.max_bytes, _TRAY_AGE_S)
         self.shelf = Shelf(4 * settings.images.max_bytes, _SHELF_AGE_S)
 
-    async def choose(self, upload: str, language: Language, who: Identity = LOCAL) -> tuple[Session, View]:
-        """An upload → its preview and warnings. The file is gone from the disk when this returns, whatever happens."""
+    async def choose(self, token: str, language: Language, who: Identity = LOCAL) -> tuple[Session, View]:
+        """An upload of the tray → its preview and warnings."""
         try:
-            data = await asyncio.to_thread(take, upload, self.folder)
+            data = self.tray.take(token, who.mark)
             async with self._opening:
                 chosen, notices = await asyncio.to_thread(self._open, data)
         except HunyuanOcrError as e:
             return Session(), View(notices=failure(e, language))
-        session = Session(self.shelf.put(chosen), notices=notices, owner=who.owner)
+        session = Session(self.shelf.put(chosen, who.mark), notices=notices, owner=who.owner)
         return session, self.show(session, language)
 
     async def read(
@@ -131,7 +131,13 @@ def wire(result: Result) -> str:
 
 
 def failed_upload(reason: str, settings: Settings, language: Language) -> str:
-    """What the browser says when it could not send the file: `too_large`, or anything else when the network broke."""
-    if reason == "too_large":
-        return failure(ImageTooLarge(f"The file is larger than {settings.images.max_bytes // 2**20} MB."), language)
+    """What the browser says when it could not send the file: an error's code, or anything else when the network broke."""
+    refusals = (
+        ImageTooLarge(f"The file is larger than {settings.images.max_bytes // 2**20} MB.", hint="Choose a smaller one."),
+        UploadsFull("Too many pictures are being uploaded.", hint="Wait a moment and choose it again."),
+        EmptyInput("The file is empty.", hint="Choose another one."),
+    )
+    for error in refusals:
+        if error.code == reason:
+            return failure(error, language)
     return f'<div class="notice error" role="alert" data-code="upload_failed">{say("upload_failed", language)}</div>'

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,11 +18,11 @@ from api.security.sessions import COOKIE
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
 from web.desk import Desk, Session, View, failed_upload
+from web.own import OwnPages
 from web.parts import HERE, Page, asset
-from web.shelf import sweep
 from web.strings import Language, preferred, safe, say
+from web.uploads import uploads
 
-_LEFT_OVER_S = 300.0  # an upload that nobody asked about for so long was broken off
 _FONTS = (  # of the system; the first that is there and has the character
     "system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "WenQuanYi Micro Hei",
     "sans-serif",
@@ -34,16 +31,18 @@ _FONTS = (  # of the system; the first that is there and has the character
 
 def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
     """Put the page at `/` of `app`, last: it answers whatever no route answers. The caller starts the pipeline."""
-    folder = Path(tempfile.mkdtemp(prefix="hunyuanocr-page-"))  # mode 0700
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # the one way to tell Gradio; it is read when the blocks are made
-    desk = Desk(pipeline, settings, folder, app.state.services.recorder, app.state.gate.trail)
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)  # else it makes a table of its last 10,000 events after each one
+    desk = Desk(pipeline, settings, app.state.services.recorder, app.state.gate.trail)
     _tidy(app, desk)
+    app.include_router(uploads(desk))
     gr.mount_gradio_app(
         app, _blocks(desk), path="/", footer_links=[], run_history=False, show_error=False, ssr_mode=False, pwa=False,
-        mcp_server=False, enable_monitoring=False, max_file_size=settings.images.max_bytes, theme=_theme(),
+        mcp_server=False, enable_monitoring=False, theme=_theme(),
         head=f"<style>{asset('page.css')}</style>", js=asset("page.js"), favicon_path=str(HERE / "favicon.png"),
     )  # fmt: skip
-    page = next(route.app for route in reversed(app.routes) if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
+    mounts = (route for route in reversed(app.routes) if isinstance(route, Mount))
+    mount, page = next((each, each.app) for each in mounts if isinstance(each.app, gr.routes.App))
+    mount.app = OwnPages(page)
     errors.install(page)  # what the page refuses has the API's form too, and a phone that leaves in the middle is no error
     app.state.end_streams = page.stop_event.set  # an open page holds a stream that would keep a server from ending
     return app
@@ -59,32 +58,31 @@ def _theme() -> gr.themes.Base:
 
 
 def _tidy(app: FastAPI, desk: Desk) -> None:
-    """Sweep up uploads that never arrived while the app lives, and everything when it ends."""
+    """Forget now and then, also where nobody comes any more."""
     inner = app.router.lifespan_context
 
-    async def sweep_now_and_then() -> None:
+    async def now_and_then() -> None:
         while True:
-            await asyncio.sleep(60)
+            await asyncio.sleep(30)
+            desk.tray.expire()
             desk.shelf.expire()
-            await asyncio.to_thread(sweep, desk.folder, _LEFT_OVER_S)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        sweeper = asyncio.create_task(sweep_now_and_then())
+        forgetting = asyncio.create_task(now_and_then())
         try:
             async with inner(app) as state:
                 yield state
         finally:
-            sweeper.cancel()
+            forgetting.cancel()
             with suppress(asyncio.CancelledError):
-                await sweeper
-            shutil.rmtree(desk.folder, ignore_errors=True)
+                await forgetting
 
     app.router.lifespan_context = lifespan
 
 
 def _blocks(desk: Desk) -> gr.Blocks:
-    with gr.Blocks(title="HunyuanOCR", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
+    with gr.Blocks(title="HunyuanOCR", analytics_enabled=False) as blocks:
         page = Page(desk.settings, desk.shelf, desk.pipeline.backend.tasks)
         _wire(blocks, page, desk)
     return blocks
@@ -112,7 +110,7 @@ def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
     async def choose(old: Session, language: Language, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         who = _who(request)
         desk.shelf.drop(desk.mine(old, who).token)
-        session, view = await desk.choose(str(event.path), language, who)
+        session, view = await desk.choose(str(event.token), language, who)
         return {page.session: session, **page.view(view, language)}
 
     def refused(language: Language, event: gr.EventData) -> dict[Any, Any]:

@@ -1,13 +1,14 @@
-// Runs once in the picker (element, trigger, upload and props come from gr.HTML). One input opens the camera, one the files;
-// dropping and pasting end in the same place. Names of files stay in the browser: an upload is called after nothing.
+// Runs once in the picker (element, trigger and props come from gr.HTML). One input opens the camera, one the files; dropping and
+// pasting end in the same place. Names of files stay in the browser.
 const send = async (file) => {
   if (!file || element.dataset.busy) return;
-  if (file.size > Number(props.max_bytes)) return trigger("refused", { reason: "too_large" });
+  if (file.size > Number(props.max_bytes)) return trigger("refused", { reason: "image_too_large" });
   element.dataset.busy = "1";
   try {
-    const random = Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
-    const { path } = await upload(new File([file], random, { type: file.type }));
-    trigger("picked", { path });
+    const answer = await fetch("page/uploads", { method: "POST", body: file });
+    const told = await answer.json();
+    if (answer.ok) trigger("picked", { token: told.token });
+    else trigger("refused", { reason: told.code });
   } catch (error) {
     console.error(error);
     trigger("refused", { reason: "network" });

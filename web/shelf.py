@@ -1,16 +1,18 @@
-"""Pictures between upload and answer: in memory, for a while, within a budget; on disk no longer than it takes to read them."""
+"""Pictures between upload and answer: in memory alone, for a while, and within bounds, in all and of each person."""
 
 from __future__ import annotations
 
 import secrets
-import shutil
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from hunyuanocr.errors import BadRequest, EmptyInput
+from api.network.shared import Budget
+from hunyuanocr.errors import EmptyInput, UploadsFull
+
+_BESIDE = 1024  # bytes that an upload is counted for besides its own, so that a million empty ones are something too
+_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,29 +39,92 @@ class Picture:
         return len(self.data) + sum(len(s.jpeg) for s in self.sheets)
 
 
+@dataclass(frozen=True)
+class _Upload:
+    data: bytes
+    who: str
+    since: float
+
+
+class Tray:
+    """Uploads on their way to an open page: for `max_age_s` seconds, and for nobody but who sent them.
+
+    Half of `max_bytes` is for one person. What has no place is refused: others are not pushed out.
+    """
+
+    def __init__(self, max_bytes: int, max_age_s: float) -> None:
+        self._budget = Budget(max_bytes)
+        self._age_s = max_age_s
+        self._held: dict[str, _Upload] = {}
+
+    def put(self, data: bytes, who: str) -> str:
+        """Keep an upload; the token that gets it. Raises UploadsFull."""
+        self.expire()
+        if not self._budget.take(who, len(data) + _BESIDE):
+            hint = "Wait a moment and choose it again, fewer at a time."
+            raise UploadsFull("Too many pictures wait to be shown.", retry_after=_AGAIN_S, hint=hint)
+        token = secrets.token_urlsafe(16)
+        self._held[token] = _Upload(data, who, time.monotonic())
+        return token
+
+    def take(self, token: str, who: str) -> bytes:
+        """The upload, which is not kept any longer. Raises EmptyInput where it is gone, or another's."""
+        self.expire()
+        found = self._held.get(token)
+        if found is None or found.who != who:
+            raise EmptyInput("The upload is gone.", hint="Choose the file again.")
+        self._forget(token)
+        return found.data
+
+    def expire(self) -> None:
+        """Forget what nobody has asked for."""
+        oldest = time.monotonic() - self._age_s
+        for token in [token for token, upload in self._held.items() if upload.since < oldest]:
+            self._forget(token)
+
+    def _forget(self, token: str) -> None:
+        upload = self._held.pop(token)
+        self._budget.give(upload.who, len(upload.data) + _BESIDE)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
 class Shelf:
-    """Holds pictures under secret tokens. The oldest go when `max_bytes` are exceeded, and each after `max_age_s` seconds."""
+    """Holds pictures under secret tokens, each for `max_age_s` seconds at most. When `max_bytes` are exceeded, the oldest of
+    whoever holds most goes: many pictures of one person push out no others'.
+    """
 
     def __init__(self, max_bytes: int, max_age_s: float) -> None:
         self.max_bytes = max_bytes
         self.max_age_s = max_age_s
-        self._held: OrderedDict[str, Picture] = OrderedDict()
+        self._held: dict[str, tuple[Picture, str]] = {}  # in the order in which they came
         self._lock = threading.Lock()  # a session's end comes from another thread
 
-    def put(self, picture: Picture) -> str:
+    def put(self, picture: Picture, who: str) -> str:
         """Keep a picture; the token that gets it back."""
         token = secrets.token_urlsafe(16)
         with self._lock:
-            self._held[token] = picture
-            while len(self._held) > 1 and sum(p.size for p in self._held.values()) > self.max_bytes:
-                self._held.popitem(last=False)
+            self._held[token] = picture, who
+            self._make_room(token)
         return token
+
+    def _make_room(self, newest: str) -> None:
+        while len(self._held) > 1:
+            sizes: Counter[str] = Counter()
+            for picture, who in self._held.values():
+                sizes[who] += picture.size
+            if sizes.total() <= self.max_bytes:
+                return
+            older = [(token, who) for token, (_, who) in self._held.items() if token != newest]
+            greatest = max((who for _, who in older), key=sizes.__getitem__)
+            del self._held[next(token for token, who in older if who == greatest)]
 
     def get(self, token: str | None) -> Picture | None:
         """The picture, or None when it is gone."""
         self.expire()
         with self._lock:
-            return self._held.get(token or "")
+            return self._held.get(token or "", (None, ""))[0]
 
     def drop(self, token: str | None) -> None:
         """Forget a picture; an unknown token is no error."""
@@ -70,39 +135,9 @@ class Shelf:
         """Forget what is too old."""
         oldest = time.monotonic() - self.max_age_s
         with self._lock:
-            for token in [t for t, p in self._held.items() if p.since < oldest]:
+            for token in [t for t, (p, _) in self._held.items() if p.since < oldest]:
                 del self._held[token]
 
     def __len__(self) -> int:
         with self._lock:
             return len(self._held)
-
-
-def take(path: str, folder: Path) -> bytes:
-    """Read an upload and delete it at once. The path comes from the browser: one outside `folder` raises BadRequest."""
-    file = Path(path).resolve()
-    if not file.is_relative_to(folder.resolve()) or file == folder.resolve():
-        raise BadRequest("The upload is not where uploads are.")
-    try:
-        data = file.read_bytes()
-    except OSError as e:
-        raise EmptyInput("The upload is gone.", hint="Choose the file again.") from e
-    file.unlink(missing_ok=True)
-    if file.parent != folder.resolve():  # each upload has a folder of its own
-        shutil.rmtree(file.parent, ignore_errors=True)
-    return data
-
-
-def sweep(folder: Path, max_age_s: float) -> None:
-    """Delete what uploads left behind that never reached `take`: broken off, or sent by something that is no browser."""
-    oldest = time.time() - max_age_s
-    for entry in folder.iterdir():
-        try:
-            if entry.stat().st_mtime >= oldest:
-                continue
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-        except FileNotFoundError:
-            continue  # its request was faster

@@ -96,7 +96,12 @@ DOORS = (
     _door("GET", "/svelte/{path:path}", KNOWN),
     _door("GET", "/static/{path:path}", KNOWN),
     _door("GET", "/assets/{path:path}", KNOWN),
-    _door("*", "/gradio_api/{path:path}", SUBMIT),
+    _door("POST", "/page/uploads", SUBMIT),
+    _door("POST", "/gradio_api/queue/join", SUBMIT),
+    _door("GET", "/gradio_api/queue/data", SUBMIT),
+    _door("GET", "/gradio_api/heartbeat/{page}", SUBMIT),
+    _door("GET", "/gradio_api/app_id", SUBMIT),
+    _door("*", "/gradio_api/{path:path}", ADMIN),  # `web.own` serves none of it
     _door("POST", "/login/", ADMIN),
     _door("GET", "/logout", ADMIN),
     _door("GET", "/monitoring", ADMIN),

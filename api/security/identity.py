@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -33,6 +34,11 @@ class Identity:
     key: str | None = None
     until: float | None = None
     ambient: bool = False
+
+    @property
+    def mark(self) -> str:
+        """A word that no other identity has, also none of the same owner: 32 hexadecimal digits."""
+        return hashlib.sha256(repr((self.by, self.owner, self.name, self.key)).encode()).hexdigest()[:32]
 
     def may(self, scope: Scope) -> bool:
         """Whether it has this scope."""

@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from api.security.identity import DAILY, Identity
+from api.security.identity import DAILY, LOCAL, Identity
 from api.security.trail import Trail
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.config import ImageSettings, Settings
@@ -20,32 +20,25 @@ from web.desk import Desk, Session, failed_upload, wire
 
 
 @pytest.fixture
-async def desk(tmp_path):
+async def desk():
     settings = Settings(images=ImageSettings(max_pages=3))
     reader = TestReader()
     reader.text = "便民超市\n2026-11-20\n合计 ¥36.80"
     pipeline = Pipeline(reader, settings)
     await pipeline.start()
-    yield Desk(pipeline, settings, tmp_path, Recorder(None, settings), Trail(None))
+    yield Desk(pipeline, settings, Recorder(None, settings), Trail(None))
     await pipeline.close()
 
 
-def upload(desk, data):
-    file = desk.folder / "0123" / "upload"
-    file.parent.mkdir()
-    file.write_bytes(data)
-    return str(file)
+def upload(desk, data, who=LOCAL):
+    return desk.tray.put(data, who.mark)
 
 
-def left(desk):
-    return list(desk.folder.rglob("*"))
-
-
-async def test_an_upload_is_shown_and_leaves_the_disk(desk):
+async def test_an_upload_is_shown_and_is_kept_once(desk):
     session, view = await desk.choose(upload(desk, picture(size=(400, 300))), "en")
     assert "<img" in view.picture
     assert 'viewBox="0 0 400 300"' in view.picture
-    assert left(desk) == []
+    assert (len(desk.tray), len(desk.shelf)) == (0, 1)
     assert session.result is None
 
 
@@ -62,12 +55,12 @@ async def test_reading_fills_every_part_of_the_page(desk):
     assert "test-reader" in view.notices
 
 
-async def test_a_models_answer_is_shown_with_what_proves_it(desk, tmp_path):
+async def test_a_models_answer_is_shown_with_what_proves_it(desk):
     model, witness = TestReader(name=BackendName.TORCH), desk.pipeline.backend
     model.text, model.values = "", {"total_amount": "¥36.80", "date": "2026-11-21"}
     pipeline = Pipeline(model, desk.settings, witness)
     await pipeline.start()
-    other = Desk(pipeline, desk.settings, tmp_path, desk.recorder, desk.trail)
+    other = Desk(pipeline, desk.settings, desk.recorder, desk.trail)
     session, _ = await other.choose(upload(other, picture(size=(400, 300))), "en")
     session, view = await other.read(session, "extract total amount and date", "en")
     assert view.picture.count('class="line"') == 3, "the witness's lines"
@@ -102,12 +95,12 @@ async def test_the_language_changes_what_is_shown_without_reading_again(desk):
 
 @pytest.mark.parametrize(("data", "code"), [
     (b"", "empty_input"), (b"a shopping list\n" * 40, "unsupported_media_type"), (picture(form="JPEG")[:300], "unreadable_image"),
-])
-async def test_a_bad_file_is_an_error_with_a_hint_and_leaves_the_disk(desk, data, code):
+])  # fmt: skip
+async def test_a_bad_file_is_an_error_with_a_hint_and_is_not_kept(desk, data, code):
     session, view = await desk.choose(upload(desk, data), "zh")
     assert f'data-code="{code}"' in view.notices
     assert "<span>请" in view.notices
-    assert left(desk) == []
+    assert len(desk.tray) == 0
     assert session.token is None
     assert len(desk.shelf) == 0
 
@@ -117,7 +110,7 @@ async def test_too_many_pages_are_refused_before_anything_is_read(desk):
     page.save(out, "TIFF", save_all=True, append_images=[page] * 4)
     _, view = await desk.choose(upload(desk, out.getvalue()), "en")
     assert 'data-code="too_many_pages"' in view.notices
-    assert left(desk) == []
+    assert len(desk.shelf) == 0
 
 
 async def test_pages_of_a_document_are_all_shown(desk):
@@ -125,15 +118,6 @@ async def test_pages_of_a_document_are_all_shown(desk):
     Image.new("RGB", (60, 90)).save(out, "PDF", save_all=True, append_images=[Image.new("RGB", (90, 60))])
     _, view = await desk.choose(upload(desk, out.getvalue()), "en")
     assert view.picture.count("<figure") == 2
-
-
-async def test_a_path_outside_the_uploads_is_refused(desk, tmp_path_factory):
-    secret = tmp_path_factory.mktemp("other") / "secret.png"
-    secret.write_bytes(picture())
-    session, view = await desk.choose(str(secret), "en")
-    assert 'data-code="bad_request"' in view.notices
-    assert secret.exists()
-    assert session.token is None
 
 
 async def test_without_a_picture_reading_asks_for_one(desk):
@@ -164,7 +148,9 @@ async def test_what_the_reader_cannot_do_is_said(desk):
 
 
 def test_an_upload_that_did_not_arrive():
-    assert 'data-code="image_too_large"' in failed_upload("too_large", Settings(), "en")
+    assert 'data-code="image_too_large"' in failed_upload("image_too_large", Settings(), "en")
+    assert 'data-code="uploads_full"' in failed_upload("uploads_full", Settings(), "zh")
+    assert 'data-code="empty_input"' in failed_upload("empty_input", Settings(), "zh")
     assert 'data-code="upload_failed"' in failed_upload("anything", Settings(), "zh")
 
 
@@ -174,8 +160,8 @@ async def test_what_is_read_is_a_record_of_who_asked_and_nobody_else_has_it_read
     pipeline, database = Pipeline(reader, settings), Database(settings.database_url)
     await pipeline.start()
     trail = Trail(database)
-    desk = Desk(pipeline, settings, tmp_path, Recorder(database, settings), trail)
-    session, _ = await desk.choose(upload(desk, picture()), "en", clinic)
+    desk = Desk(pipeline, settings, Recorder(database, settings), trail)
+    session, _ = await desk.choose(upload(desk, picture(), clinic), "en", clinic)
     _, view = await desk.read(session, "read all", "en", other)
     assert (reader.begun, view.text) == (0, "")
     session, _ = await desk.read(session, "read all", "en", clinic, "192.168.1.20")

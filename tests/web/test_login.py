@@ -60,6 +60,14 @@ def test_the_first_start_prints_a_key_and_a_link_and_a_person_logs_in_and_out(bo
     page.fill("input[type=password]", key)
     page.click("button")
     page.wait_for_selector("html[data-ready]")
+    with httpx.Client(base_url=box.page, headers={"X-API-Key": key}, timeout=60) as greedy:
+        for size in (16_000_000, 3_000_000, 100_000):
+            while greedy.post("/page/uploads", content=bytes(size)).status_code == 200:
+                pass
+    choose(page, receipt)
+    alert = page.locator("#notices [role=alert]")
+    assert alert.get_attribute("data-code") == "uploads_full"
+    assert "稍等" in alert.locator("span").text_content()
     context.close()
 
 
@@ -68,6 +76,7 @@ def test_without_a_key_nothing_of_the_page_is_given_out(box):
         pages = ("/config", "/theme.css", "/assets/index.js", "/docs/assets/swagger-ui.css")
         for path in (*pages, "/gradio_api/queue/data?session_hash=x", "/gradio_api/info", "/gradio_api/startup-events"):
             assert nobody.get(path).status_code == 401, path
-        for path in ("/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/component_server"):
+        gradios = ("/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/component_server")
+        for path in ("/page/uploads", *gradios):
             assert nobody.post(path, files={"files": b"x" * 1000}).status_code == 401, path
         assert nobody.get("/health").status_code == 200

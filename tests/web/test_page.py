@@ -223,18 +223,14 @@ def test_the_copy_button_works_where_browsers_hide_the_clipboard(visit, receipt)
 def test_nothing_but_the_page_is_given_out(served):
     for path in ("gradio_api/file=/etc/passwd", "gradio_api/file=app_web.py", "gradio_api/proxy=http://a.test", "monitoring"):
         assert httpx.get(f"{served.page}/{path}").status_code in (400, 403, 404), path
-    assert httpx.get(f"{served.page}/gradio_api/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
+    assert httpx.get(f"{served.page}/gradio_api/info").status_code == 404
 
 
 def test_a_phone_that_leaves_in_the_middle_of_an_upload_is_no_error(served):
     host, port = served.page.removeprefix("http://").split(":")
     before = len(served.printed)
     with socket.create_connection((host, int(port))) as phone:
-        phone.sendall(
-            b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n"
-            b"Content-Type: multipart/form-data; boundary=B\r\n\r\n"
-            b'--B\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n' + b"x" * 1000
-        )
+        phone.sendall(b"POST /page/uploads HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n" + b"x" * 1000)
         time.sleep(0.5)
     time.sleep(0.5)
     assert httpx.get(f"{served.api}/health").status_code == 200

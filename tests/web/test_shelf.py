@@ -1,12 +1,11 @@
-"""Pictures are held in memory within bounds, and uploads leave the disk."""
+"""Pictures and uploads are held in memory within bounds, in all and of each person."""
 
-import os
 import time
 
 import pytest
 
-from hunyuanocr.errors import BadRequest, EmptyInput
-from web.shelf import Picture, Sheet, Shelf, sweep, take
+from hunyuanocr.errors import EmptyInput, UploadsFull
+from web.shelf import Picture, Sheet, Shelf, Tray
 
 
 def picture(size, age=0.0):
@@ -16,7 +15,7 @@ def picture(size, age=0.0):
 def test_a_token_gets_its_own_picture_back():
     shelf = Shelf(1000, 60)
     one, two = picture(10), picture(20)
-    first, second = shelf.put(one), shelf.put(two)
+    first, second = shelf.put(one, "me"), shelf.put(two, "me")
     assert shelf.get(first) is one
     assert shelf.get(second) is two
     assert first != second
@@ -26,9 +25,9 @@ def test_a_token_gets_its_own_picture_back():
 
 def test_the_oldest_go_when_the_memory_is_spent():
     shelf = Shelf(100, 60)
-    tokens = [shelf.put(picture(40)) for _ in range(3)]
+    tokens = [shelf.put(picture(40), "me") for _ in range(3)]
     assert [shelf.get(t) is not None for t in tokens] == [False, True, True]
-    big = shelf.put(picture(500))
+    big = shelf.put(picture(500), "me")
     assert shelf.get(big) is not None, "the newest stays, however large"
     assert len(shelf) == 1
 
@@ -40,7 +39,7 @@ def test_what_is_shown_counts_too():
 
 def test_old_pictures_are_forgotten():
     shelf = Shelf(1000, 60)
-    old, new = shelf.put(picture(1, age=61)), shelf.put(picture(1, age=59))
+    old, new = shelf.put(picture(1, age=61), "me"), shelf.put(picture(1, age=59), "me")
     assert shelf.get(old) is None
     assert shelf.get(new) is not None
     assert len(shelf) == 1
@@ -48,49 +47,62 @@ def test_old_pictures_are_forgotten():
 
 def test_dropping_forgets_and_forgives():
     shelf = Shelf(1000, 60)
-    token = shelf.put(picture(1))
+    token = shelf.put(picture(1), "me")
     for _ in range(2):
         shelf.drop(token)
     shelf.drop(None)
     assert len(shelf) == 0
 
 
-def test_take_reads_and_deletes_the_upload_and_its_folder(tmp_path):
-    file = tmp_path / "a1b2" / "receipt.jpg"
-    file.parent.mkdir()
-    file.write_bytes(b"data")
-    assert take(str(file), tmp_path) == b"data"
-    assert list(tmp_path.iterdir()) == []
+def test_many_pictures_of_one_push_out_nobody_elses():
+    shelf = Shelf(100, 60)
+    mine = shelf.put(picture(20), "me")
+    greedy = [shelf.put(picture(30), "greedy") for _ in range(5)]
+    assert shelf.get(mine) is not None
+    assert [shelf.get(t) is not None for t in greedy] == [False, False, False, True, True]
+    large = shelf.put(picture(90), "third")
+    assert shelf.get(large) is not None, "who comes last has his picture"
+    assert len(shelf) == 1
 
 
-def test_take_leaves_the_upload_folder_itself(tmp_path):
-    (tmp_path / "loose").write_bytes(b"data")
-    assert take(str(tmp_path / "loose"), tmp_path) == b"data"
-    assert tmp_path.is_dir()
+def test_an_upload_is_taken_once_and_by_its_sender_alone():
+    tray = Tray(10_000, 60)
+    token = tray.put(b"data", "me")
+    for who in ("other", ""):
+        with pytest.raises(EmptyInput):
+            tray.take(token, who)
+    assert tray.take(token, "me") == b"data"
+    for gone in (token, "", "guess"):
+        with pytest.raises(EmptyInput):
+            tray.take(gone, "me")
+    assert len(tray) == 0
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "{folder}/../secret", "{folder}", "{folder}/link", ""])
-def test_take_touches_nothing_outside_its_folder(tmp_path, path):
-    folder, secret = tmp_path / "uploads", tmp_path / "secret"
-    folder.mkdir()
-    secret.write_text("secret")
-    (folder / "link").symlink_to(secret)
-    with pytest.raises(BadRequest):
-        take(path.format(folder=folder), folder)
-    assert secret.read_text() == "secret"
+def test_half_of_the_tray_is_for_one_and_others_have_their_place():
+    tray = Tray(20_000, 60)
+    first = tray.put(b"x" * 8000, "greedy")
+    for size in (8000, 1000):
+        with pytest.raises(UploadsFull):
+            tray.put(b"x" * size, "greedy")
+    tray.put(b"x" * 8000, "me")
+    with pytest.raises(UploadsFull):
+        tray.put(b"x" * 8000, "third")
+    tray.take(first, "greedy")
+    tray.put(b"x" * 8000, "third")
 
 
-def test_a_missing_upload_is_told(tmp_path):
-    with pytest.raises(EmptyInput):
-        take(str(tmp_path / "gone" / "x"), tmp_path)
+def test_uploads_that_nobody_shows_are_forgotten_and_their_place_is_free():
+    tray = Tray(20_000, 0)
+    for _ in range(5):
+        tray.put(b"x" * 8000, "me")
+        tray.expire()
+        time.sleep(0.001)
+    assert len(tray) <= 1
 
 
-def test_sweep_deletes_what_is_old_and_nothing_else(tmp_path):
-    for name in ("old", "new"):
-        (tmp_path / f"{name}.part").write_bytes(b"x")
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "x").write_bytes(b"x")
-    for name in ("old", "old.part"):
-        os.utime(tmp_path / name, (time.time() - 400, time.time() - 400))
-    sweep(tmp_path, 300)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "new.part"]
+def test_the_smallest_uploads_count_too():
+    tray = Tray(20_000, 60)
+    for _ in range(9):
+        tray.put(b"x", "me")
+    with pytest.raises(UploadsFull):
+        tray.put(b"x", "me")

@@ -19,7 +19,7 @@ def doors(routes: list[Any], above: str = "") -> Iterator[tuple[str, str]]:
         if included is not None:  # FastAPI keeps routers as they are
             yield from doors(included.routes, above + route.include_context.prefix)
         elif isinstance(route, Mount):
-            inner = getattr(route.app, "routes", None)
+            inner = route.routes
             yield from doors(inner, above + route.path) if inner else [("GET", f"{above}{route.path}/{{path:path}}")]
         elif isinstance(route, WebSocketRoute) or (isinstance(route, BaseRoute) and "WebSocket" in type(route).__name__):
             yield "WS", above + route.path
