@@ -1,0 +1,130 @@
+"""Sockets that have not said who they are: there is room for a key, and for nothing else. The server is in a thread."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import socket
+import time
+from contextlib import ExitStack, suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
+
+from api.app import create_app
+from api.security import sockets
+from api.security.identity import Scope
+from hunyuanocr.config import NetworkSettings, PipelineSettings, SecuritySettings, Settings
+from hunyuanocr.pipeline import Pipeline
+from tests.api.conftest import served, wait_ready
+from tests.api.network.test_fuzz import SHAKE
+from tests.api.security.conftest import House
+from tests.readers import TestReader, picture
+
+LARGE = 4_000_000  # bytes
+TOO_BIG = 1009  # RFC 6455, 7.4.1
+FRAME = json.dumps({"frame_id": 1, "timestamp": 0, "image": base64.b64encode(picture() + bytes(LARGE)).decode()})
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """An app that asks for keys, the address of its sockets, and a key of a camera."""
+    settings = Settings(
+        data=tmp_path_factory.mktemp("data"), security=SecuritySettings(required=True), pipeline=PipelineSettings(cache_mb=0),
+        network=NetworkSettings(failures=0),
+    )  # fmt: skip
+    app = create_app(settings, Pipeline(TestReader(), settings))
+    with served(app) as base:
+        wait_ready(base)
+        yield app, base.replace("http", "ws") + "/v1/ws", House(app).key("camera", [Scope.SUBMIT])
+
+
+def closed(camera) -> int | None:
+    """The code with which the server has ended it; None where the line was cut while more was being sent."""
+    try:
+        while True:
+            camera.recv(30)
+    except ConnectionClosed as e:
+        return None if e.rcvd is None else e.rcvd.code
+
+
+def answered(camera) -> dict:
+    """The next answer to a frame."""
+    while (answer := json.loads(camera.recv(30)))["type"] != "answer":
+        pass
+    return answer
+
+
+def pieces(text: str, size: int) -> list[str]:
+    return [text[n : n + size] for n in range(0, len(text), size)]
+
+
+@pytest.mark.parametrize("message", [
+    FRAME, FRAME.encode(), pieces(FRAME, 10_000), json.dumps({"type": "auth", "key": "x" * 200_000}),
+], ids=["text", "binary", "fragments", "key"])  # fmt: skip
+def test_a_large_message_before_the_key_ends_the_connection(shop, message):
+    app, url, _ = shop
+    with connect(url, max_size=None) as camera:
+        with suppress(ConnectionClosed):
+            camera.send(message)
+        assert closed(camera) in (TOO_BIG, None)
+    assert app.state.gate.unnamed == 0
+
+
+def test_it_is_ended_while_it_comes(shop):
+    """The head of a frame of 8 MB, and then a piece now and then: each hears why, and nobody waits for the rest or keeps it."""
+    app, url, _ = shop
+    port = int(url.split(":")[2].split("/")[0])
+    sent, most = 0, 0
+    with ExitStack() as stack:
+        made = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(sockets._MOST)]
+        for camera in made:
+            camera.sendall(SHAKE)
+            assert camera.recv(4096).startswith(b"HTTP/1.1 101")
+            camera.sendall(b"\x81\xff" + (8_000_000).to_bytes(8, "big") + os.urandom(4))
+        going = list(made)
+        while going and sent < sockets._MOST * 1_000_000:
+            time.sleep(0.05)
+            for camera in select.select(going, [], [], 0)[0]:
+                assert TOO_BIG.to_bytes(2, "big") in camera.recv(4096)
+                going.remove(camera)
+            sent += sum(camera.send(bytes(8000)) for camera in going)
+            most = max(most, app.state.network.budget.held)
+    assert not going, "they are still read from"
+    assert 0 < most <= sockets._MOST * 64 * 1024
+
+
+def test_a_picture_in_the_same_breath_as_the_key(shop):
+    """A client that does not wait for the answer to its key is served: both arrive in one packet, as far as that goes."""
+    _, url, key = shop
+    auth, frame = (Frame(Opcode.TEXT, text.encode()) for text in (json.dumps({"type": "auth", "key": key}), FRAME))
+    with connect(url, max_size=None) as camera:
+        camera.socket.sendall(b"".join(part.serialize(mask=True) for part in (auth, frame)))
+        assert json.loads(camera.recv(30))["type"] == "authenticated"
+        assert answered(camera)["status"] == "success"
+
+
+def test_who_has_a_key_may_send_pictures(shop):
+    """In a header, with a large first message; in the first message, which comes in fragments; and after a ping."""
+    _, url, key = shop
+    with connect(url, max_size=None, additional_headers={"X-API-Key": key}) as camera:
+        camera.send(FRAME)
+        assert answered(camera)["status"] == "success"
+    with connect(url, max_size=None) as camera:
+        camera.ping().wait(30)
+        camera.send(pieces(json.dumps({"type": "auth", "key": key}), 7))
+        assert json.loads(camera.recv(30))["type"] == "authenticated"
+        camera.send(pieces(FRAME, 10_000))
+        assert answered(camera)["status"] == "success"
+
+
+def test_text_that_is_no_utf8_is_no_error_of_ours(shop, caplog):
+    _, url, _ = shop
+    with connect(url) as camera:
+        camera.socket.sendall(Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=True))
+        assert closed(camera) == 1007
+    assert "Traceback" not in caplog.text
