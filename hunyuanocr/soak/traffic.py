@@ -126,7 +126,7 @@ class Traffic:
                     self._done("frame", began)
                     self._made += [] if answer.get("unchanged") else [answer["result"]["id"]]
                 elif answer["status"] == "failed":
-                    self._tally.failure("frame", str(answer["error"].get("code")))
+                    self._tally.failure("frame", json.dumps(answer["error"]))
                 await asyncio.sleep(_PAUSE_S)
 
     async def _records(self, client: httpx.AsyncClient) -> None:
