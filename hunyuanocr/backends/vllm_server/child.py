@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -31,6 +32,7 @@ _SETTLED_S = 5.0  # an engine that has answered for so long did not fail at its 
 _LOOP = 3  # early ends in a row that are called a loop
 _LINES = 200
 _ELSEWHERE = ("See root cause above", "See stack trace (above)")
+_NAME = re.compile(r"\b[A-Za-z_][A-Za-z_.]{0,80}Error\b")  # torch.OutOfMemoryError
 _POLL_S = 0.25
 Probe = Callable[[httpx.AsyncClient], Awaitable[None]]
 """Asks for a real answer. Raises a HunyuanOcrError if none comes."""
@@ -105,7 +107,7 @@ class Child:
                 await self._one_life()
                 self._said = self._reason()
             except HunyuanOcrError as e:
-                self._said = f"it answered nothing: {e.message}"
+                self._said = f"it answered nothing: {e.message} {e.hint}"
             except Exception as e:  # the watch goes on, whatever it was
                 log.exception("vLLM could not be watched.")
                 self._said = f"{type(e).__name__}: {e}"
@@ -198,8 +200,14 @@ class Child:
             self._changed.notify_all()
 
     def _reason(self) -> str:
-        """The last line that names an error, and no other place for it, with the two after it; or the last line at all."""
+        """The last line that names an error, and no other place for it, with the two after it; or the last line at all.
+
+        Of an engine that has answered the error's name alone: its words may repeat what clients sent, and this is logged.
+        """
         lines = [line.strip() for line in self._lines if line.strip()] or ["it said nothing"]
         named = (n for n, line in enumerate(lines) if "Error" in line and not any(w in line for w in _ELSEWHERE))
         last = max(named, default=len(lines) - 1)
-        return " ".join(lines[last : last + 3])[:400]
+        if self._answered == math.inf:
+            return " ".join(lines[last : last + 3])[:400]
+        name = _NAME.search(lines[last])
+        return "its words are left out: they may hold what was sent" if name is None else name[0]

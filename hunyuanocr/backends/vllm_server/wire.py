@@ -149,14 +149,16 @@ def _texts(text: str, named: Sequence[str]) -> list[str]:
 
 
 def failure(status: int, message: str, *, begun: bool = False) -> HunyuanOcrError:
-    """The server's answer as one of our errors."""
+    """The server's answer as one of our errors. Its own words may repeat what was sent: they are for the client, as the hint,
+    and in no message, for messages are written into the log.
+    """
     if "context length" in message or "max_model_len" in message:
         return ImageTooLargeForMemory("The pictures and the answer are longer than what the model takes.")
     if "grammar" in message.lower():
         return InvalidSchema(f"The schema cannot be made a grammar: {message[:200]}")
     if status in (502, 503, 504, 429) or (begun and status >= 500):
         return ReaderUnavailable("vLLM does not answer.")
-    return ReaderFailed(f"vLLM refused the request ({status}): {message[:300]}")
+    return ReaderFailed(f"vLLM refused the request ({status}).", hint=f"It says: {message[:300]}")
 
 
 def _message(content: bytes) -> str:

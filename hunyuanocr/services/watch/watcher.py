@@ -216,7 +216,8 @@ class Watcher:
         times = self._tries(found)
         rest = min(_FIRST_REST_S * 2 ** (times - 1), _LONGEST_REST_S)
         self._troubles[found] = _Trouble(times, time.monotonic() + rest)
-        why = f"{e.message} {e.hint}" if isinstance(e, HunyuanOcrError) else getattr(e, "strerror", None) or type(e).__name__
+        words = e.message if isinstance(e, ReaderFailed) else f"{e.message} {e.hint}" if isinstance(e, HunyuanOcrError) else None
+        why = words or getattr(e, "strerror", None) or type(e).__name__  # a reader's hint may repeat what it was sent
         log.warning("A file of the watched folder stays for now, and is tried again in %.0f s: %s", rest, why)
 
 
