@@ -42,17 +42,20 @@ def bundle(
 
 
 def sbom(
-    extra: Annotated[list[str] | None, typer.Option(help="Count the packages of this extra too.", show_default="none")] = None,
+    extra: Annotated[list[str] | None, typer.Option(help="Count this extra alone.", show_default="all but dev")] = None,
 ) -> None:
-    """Print the bill of materials of this installation: CycloneDX 1.6, JSON."""
+    """Print the bill of materials of this installation: CycloneDX 1.6, JSON.
+
+    What is installed here of the appliance's packages and its extras; what only developers need is left out.
+    """
     import sys
     from importlib.metadata import version
 
-    from hunyuanocr.bundle.requirements import requirements
+    from hunyuanocr.bundle.requirements import extras, requirements
     from hunyuanocr.bundle.sbom import PROJECT, bill, runtime
 
     try:
-        wanted = requirements(_ROOT, extra or ())
+        wanted = requirements(_ROOT, extras(_ROOT) if extra is None else extra)
     except KeyError as e:
         raise ConfigError(f"There is no extra {e}.", hint="pyproject.toml lists them.") from e
     sys.stdout.write(bill(runtime(wanted).values(), version(PROJECT)).decode())

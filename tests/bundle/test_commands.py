@@ -31,7 +31,7 @@ def test_a_machine_that_stays_offline_downloads_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("extras", "there"), [((), False), (("--extra", "torch"), True)])
+@pytest.mark.parametrize(("extras", "there"), [((), True), (("--extra", "torch"), True), (("--extra", "cluster"), False)])
 def test_what_is_installed_is_listed(extras, there):
     done = run("sbom", *extras)
     assert done.exit_code == 0, done.output
