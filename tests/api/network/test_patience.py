@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import resource
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,12 +28,21 @@ HALF_A_HEAD = b"POST /ocr HTTP/1.1\r\nHost: x\r\nX-Slow: "
 HALF_A_BODY = (
     b"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000000\r\n\r\n" + b'{"image": "'
 )
-HURRY = {"HUNYUANOCR_NETWORK__HEAD_S": "2", "HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS": "2000"}
+HURRY = {"HUNYUANOCR_NETWORK__HEAD_S": "3", "HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS": "2000"}
 
 
 @pytest.fixture(scope="module")
-def hurried(tmp_path_factory):
-    """A server that waits two seconds for a head."""
+def many_files():
+    """As many sockets as the system grants, here and in the server: a shell's own limit is 1,024 on many systems."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory, many_files):
+    """A server that waits three seconds for a head."""
     with child(tmp_path_factory.mktemp("data"), **HURRY) as running:
         yield running
 
@@ -84,10 +95,11 @@ def read(base: str) -> int:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("count", [500, pytest.param(1500, marks=pytest.mark.long)])
 def test_slow_heads_stop_nobody_and_are_given_up(hurried, count):
-    running = hurried
+    running, before = hurried, hurried.rss
     with opened(running.port, HALF_A_HEAD, count) as slow:
         assert running.connections() >= count // 2, "most of them are held for now"
         assert [read(running.base) for _ in range(5)] == [200] * 5
+        grown = (running.rss - before) / 1e6
         for connection in slow[::50]:
             try:
                 connection.sendall(b"x")  # a byte now and then buys no time
@@ -95,15 +107,18 @@ def test_slow_heads_stop_nobody_and_are_given_up(hurried, count):
                 continue
         assert all(hung_up(connection) for connection in slow)
         assert read(running.base) == 200
+    sys.stdout.write(f"{count} slow heads: {grown:.0f} MB more\n")
+    assert grown < 20 + count / 10, "MB"
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
 def test_slow_bodies_stop_nobody_and_are_given_up(hurried, count):
     """After the grace of 20 seconds, which the ordinary test does not wait for."""
-    running = hurried
+    running, before = hurried, hurried.rss
     with opened(running.port, HALF_A_BODY, count) as slow:
         assert [read(running.base) for _ in range(5)] == [200] * 5
+        grown = (running.rss - before) / 1e6
         if count > 100:
             end = time.monotonic() + 120
             while running.connections() > 10:
@@ -115,6 +130,8 @@ def test_slow_bodies_stop_nobody_and_are_given_up(hurried, count):
                         continue
                 time.sleep(1)
             assert read(running.base) == 200
+    sys.stdout.write(f"{count} slow bodies: {grown:.0f} MB more\n")
+    assert grown < 20 + count / 10, "MB"
 
 
 def test_clocks_of_bodies_and_sockets(monkeypatch):
@@ -139,12 +156,11 @@ def test_clocks_of_bodies_and_sockets(monkeypatch):
 
 
 def test_idle_connections_are_closed(hurried):
-    with opened(hurried.port, b"") as (silent,):
+    with opened(hurried.port, b"") as (silent,), opened(hurried.port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as (served,):
+        assert served.recv(65536).startswith(b"HTTP/1.1 200")
+        served.sendall(b"GET /hea")  # the head of the next request begins, and never ends
         assert hung_up(silent)
-        with opened(hurried.port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as (served,):
-            assert served.recv(65536).startswith(b"HTTP/1.1 200")
-            served.sendall(b"GET /hea")  # the head of the next request begins, and never ends
-            assert hung_up(served)
+        assert hung_up(served)
 
 
 def test_handshakes_that_the_library_gives_up_are_closed(hurried):
