@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def _value(value: Any) -> str | None:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Path):
+    if isinstance(value, (Path, IPv4Network, IPv6Network)):
         return str(value)
     raise TypeError
 

@@ -222,3 +222,25 @@ def test_postgresql_has_its_own_programs(tmp_path, monkeypatch):
         assert "pg_dump --format=custom --file=shop.dump 'postgresql://shop@db.local:5433/till'" in hint
         assert "pg_restore" in hint
         assert "secret" not in hint
+
+
+def test_every_setting_that_is_no_secret_comes_back(tmp_path, monkeypatch):
+    """Above all who may come in: an allow list that is lost would let everybody in."""
+    from hunyuanocr.cli.archive import toml
+    from hunyuanocr.config import load_settings
+
+    monkeypatch.delenv("HUNYUANOCR_CONFIG", raising=False)
+    plain = {
+        "network": {"allow": ["192.168.1.0/24", "fe80::/10"], "deny": ["192.168.1.66"], "trusted_proxies": ["172.30.77.2"]},
+        "security": {"devices": ["10.0.0.7", "10.0.1.0/24"], "hosts": ["ocr.shop.example"], "session_hours": 1.5},
+        "jobs": {"webhook_hosts": ["erp.local"]},
+        "watch": {"folder": str(tmp_path / "收据"), "instruction": 'a "quoted"\nline'},
+        "log": {"file": str(tmp_path / "a.log")},
+    }
+    settings = load_settings(**plain, store={"url": "postgresql://u:secret-4711@h/n"})
+    (tmp_path / "again.toml").write_text(toml(settings), encoding="utf-8")
+    assert "4711" not in toml(settings)
+    monkeypatch.setenv("HUNYUANOCR_CONFIG", str(tmp_path / "again.toml"))
+    again = load_settings()
+    for group in plain:
+        assert getattr(again, group) == getattr(settings, group)
