@@ -10,11 +10,13 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import Unsatisfiable
+from pydantic import ValidationError
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks as openapi
 
 from api.app import create_app
+from api.routes.admin import ModelWanted
 from hunyuanocr.config import JobSettings, NetworkSettings, PipelineSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
@@ -27,7 +29,7 @@ CHECKS = [
     openapi.response_schema_conformance,
 ]
 
-LEFT_OUT = {"/v1/admin/model"}  # done right, it loads a model
+MODEL = "/v1/admin/model"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_no_answer_that_the_document_does_not_know(document, examples):
     for found in document.get_all_operations():
         operation = found.ok()
         for mode in (GenerationMode.NEGATIVE, GenerationMode.POSITIVE):
-            if mode is GenerationMode.POSITIVE and operation.path in LEFT_OUT:
+            if mode is GenerationMode.POSITIVE and operation.path == MODEL:
                 continue
             try:
                 _ask(operation, mode, examples, seen)
@@ -62,10 +64,21 @@ def test_no_answer_that_the_document_does_not_know(document, examples):
     assert min(seen[200], seen[400], seen[404], seen[422]) > 5, seen
 
 
+def loads_a_model(case):
+    """Whether it is done right, though a header or a query beside it be wrong: each would put another real reader to work."""
+    if case.operation.path != MODEL:
+        return False
+    try:
+        ModelWanted.model_validate(case.body)
+    except ValidationError:
+        return False
+    return True
+
+
 def _ask(operation, mode, examples, seen):
     @seed(7)
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(case=operation.as_strategy(generation_mode=mode))
+    @given(case=operation.as_strategy(generation_mode=mode).filter(lambda case: not loads_a_model(case)))
     def ask(case):
         answer = case.call(timeout=60)
         seen[answer.status_code] += 1
