@@ -117,7 +117,7 @@ def frame_of(values: Mapping[str, Any], max_bytes: int) -> Frame:
     if len(picture) > (max_bytes if isinstance(picture, bytes) else max_bytes * 4 // 3 + 1024):
         raise ImageTooLarge(f"The frame has more than {max_bytes} bytes.")
     load = partial(decode_base64, picture) if isinstance(picture, str) else partial(bytes, picture)
-    return Frame(number, _seconds(values.get("timestamp")), load)
+    return Frame(number, _seconds(values.get("timestamp")), load, len(picture))
 
 
 def _seconds(given: Any) -> float | None:

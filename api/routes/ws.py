@@ -40,7 +40,7 @@ async def not_a_socket(request: Request) -> JSONResponse:
     Send frames as `{"frame_id": 1, "timestamp": 0.0, "image": "<base64>"}`, or as a binary message: 4 bytes (big-endian) with the
     length of a JSON header, the header, the picture. Each is answered once, under its `frame_id`: `status` is `success` with
     `result` as `/v1/ocr` answers it (`unchanged: true`: the scene is the one of the last result), `skipped` with `skipped: true`
-    and a `reason` (`sampled`, `superseded`), or `failed` with `error`. `partial` messages carry text while it is written.
+    and a `reason` (`sampled`, `superseded`, `no_room`), or `failed` with `error`. `partial` messages carry text as it comes.
     `{"type": "configure", "instruction": …, "rate": 5}` changes what is asked; `{"type": "ping"}` is answered `pong`. With
     `?session=<an id of yours>` a camera that lost its connection goes on where it was. The protocol in full: docs/streaming.md.
     """

@@ -16,6 +16,7 @@ from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TooManyCameras
 from hunyuanocr.images import glance
 from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.services.camera.memory import FrameMemory
 from hunyuanocr.services.camera.messages import Answer, Failed, Frame, Partial, Reply, Skipped, SkipReason
 from hunyuanocr.services.camera.scene import LONG_SIDE, Change, Scene, change, scene_of
 from hunyuanocr.services.camera.scheduler import Turns
@@ -41,6 +42,7 @@ class Cameras:
         self.images = settings.images.model_copy(update={"max_bytes": settings.camera.max_bytes})
         self.clock = clock
         self.sessions = Sessions(settings.camera, clock)
+        self.memory = FrameMemory(settings.camera.max_bytes)
         self.looks = Turns(_LOOKERS)
         self.reads = Turns(pipeline.readings + _AHEAD)
         self.leaving = False  # no frame is taken any more
@@ -90,6 +92,7 @@ class Camera:
         self._arrived: _Seen | None = None  # newer than the one that waits
         self._looking = False  # at one that is newer than the one that waits
         self._waiting: _Seen | None = None
+        self._held: set[Frame] = set()  # which have room, and no answer yet
         self._closed = False
 
     def configure(self, task: Task | None = None, rate: float | None = None) -> None:
@@ -105,11 +108,32 @@ class Camera:
             self._tell(Failed(frame.id, ReaderUnavailable("The appliance is shutting down.")))
         elif not self.session.sampler.takes(frame.timestamp, self._cameras.clock()):
             self._tell(Skipped(frame.id, SkipReason.SAMPLED))
+        elif not self._has_room(frame):
+            self._tell(Skipped(frame.id, SkipReason.NO_ROOM))
         elif self._waiting is None or self._arrived is not None or self._looking:
             self._arrive(_Seen(frame))
         else:  # where the reader cannot keep up, a frame is looked at when its turn comes: most of them never are
             self._supersede(self._waiting)
             self._waiting = _Seen(frame)
+
+    def _has_room(self, frame: Frame) -> bool:
+        """Count its memory. Where there is none left, this camera's older frames give way to it."""
+        memory = self._cameras.memory
+        if not memory.hold(frame):
+            self._supersede(self._arrived)
+            self._supersede(self._waiting)
+            self._arrived = self._waiting = None
+            if not memory.hold(frame):
+                return False
+        self._held.add(frame)
+        return True
+
+    def _end(self, frame: Frame, reply: Reply) -> None:
+        """A frame's one answer."""
+        if frame in self._held:  # not those of a connection that has ended
+            self._held.remove(frame)
+            self._cameras.memory.give([frame])
+        self._tell(reply)
 
     async def close(self) -> None:
         """The connection has ended; what is done for it ends as well."""
@@ -117,6 +141,8 @@ class Camera:
         await self._cameras.looks.leave(self._look)
         await self._cameras.reads.leave(self._read)
         self._arrived = self._waiting = None
+        self._cameras.memory.give(self._held)
+        self._held.clear()
         self._cameras.sessions.leave(self.session)
 
     def _arrive(self, seen: _Seen) -> None:
@@ -128,7 +154,7 @@ class Camera:
 
     def _supersede(self, seen: _Seen | None) -> None:
         if seen is not None:
-            self._tell(Skipped(seen.frame.id, SkipReason.SUPERSEDED))
+            self._end(seen.frame, Skipped(seen.frame.id, SkipReason.SUPERSEDED))
 
     async def _look(self) -> None:
         """Decode the frame and compare it with the one that was read last: it is answered, or waits to be read."""
@@ -139,7 +165,7 @@ class Camera:
         try:
             seen = await self._compared(seen)
         except Exception as e:  # noqa: BLE001 -- told to the camera, and to the log if it is ours
-            self._tell(Failed(seen.frame.id, _told(e)))
+            self._end(seen.frame, Failed(seen.frame.id, _told(e)))
             return
         finally:
             self._looking = False
@@ -153,7 +179,7 @@ class Camera:
         """Whether it shows what was read last, and is answered with that."""
         if self.session.last is None or seen.change is None or seen.change:
             return False
-        self._tell(Answer(seen.frame.id, self.session.last, unchanged=True))
+        self._end(seen.frame, Answer(seen.frame.id, self.session.last, unchanged=True))
         return True
 
     async def _compared(self, seen: _Seen) -> _Seen:
@@ -181,9 +207,9 @@ class Camera:
             if not seen.data:
                 seen = await self._compared(seen)
             if not self._unchanged(seen):
-                self._tell(await self._answer(seen, self.session.task))
+                self._end(seen.frame, await self._answer(seen, self.session.task))
         except Exception as e:  # noqa: BLE001 -- told to the camera, and to the log if it is ours
-            self._tell(Failed(seen.frame.id, _told(e)))
+            self._end(seen.frame, Failed(seen.frame.id, _told(e)))
         later, self._waiting = self._waiting, None
         if later is None:
             return

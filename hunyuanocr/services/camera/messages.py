@@ -19,17 +19,19 @@ class SkipReason(StrEnum):
 
     SAMPLED = "sampled"  # it came sooner after the last one than the rate allows
     SUPERSEDED = "superseded"  # a newer frame came before its turn
+    NO_ROOM = "no_room"  # all cameras together have sent more than the machine has room for
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture of a camera. `id` is echoed; `timestamp` is in seconds, of the camera's clock; `load` gives the bytes, in a
-    thread and only if they are wanted.
+    thread and only if they are wanted. `size` is what it takes in memory, in bytes.
     """
 
     id: FrameId
     timestamp: float | None
     load: Callable[[], bytes]
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,42 @@ async def test_sampling_is_by_the_frames_own_time(house):
     assert camera.session.sampler.rate == 15.0, "the setting is the most"
 
 
+async def test_frames_of_all_cameras_together_have_a_bound(house, reader):
+    """Big ones, which wait behind a slow reader: what has no room is told so, and the room comes back."""
+    reader.gate = asyncio.Event()
+    memory = house.cameras.memory
+    big, cameras = memory.most // 4, [house.open() for _ in range(6)]
+    for n, (camera, _) in enumerate(cameras[:4]):
+        camera.offer(Frame(n, 0.0, partial(card, n + 1), big))
+    assert memory.held == memory.most
+    camera, told = cameras[4]
+    camera.offer(Frame(4, 0.0, partial(card, 5), big))
+    assert [brief(r) for r in told] == [(4, "no_room")]
+    camera, told = cameras[3]
+    camera.offer(Frame(40, 1.0, partial(card, 6), big))
+    assert [brief(r) for r in told] == [(3, "superseded")], "its own older one gave way"
+    camera, told = cameras[5]
+    await camera.close()
+    reader.gate.set()
+    await until(lambda: all(answers(told) for _, told in cameras[:4]))
+    await until(lambda: memory.held == 0)
+    camera, told = cameras[4]
+    camera.offer(Frame(41, 1.0, partial(card, 5), big))
+    await until(lambda: len(answers(told)) == 2)
+    assert brief(answers(told)[1]) == (41, "read")
+
+
+async def test_a_camera_that_leaves_gives_its_room_back(house, reader):
+    reader.gate = asyncio.Event()
+    camera, _ = house.open()
+    for n in range(3):
+        camera.offer(Frame(n, float(n), partial(card, n + 1), 1000))
+        await asyncio.sleep(0.05)
+    assert house.cameras.memory.held >= 1000
+    await camera.close()
+    await until(lambda: house.cameras.memory.held == 0)
+
+
 async def test_damage_and_failures_are_the_frames_own(house, reader):
     camera, told = house.open()
     camera.offer(Frame(0, 0.0, lambda: b"\xff\xd8\xff broken"))
