@@ -20,6 +20,7 @@ from hunyuanocr.pipeline import Pipeline
 from web.desk import Desk, Session, View, failed_upload
 from web.own import OwnPages
 from web.parts import HERE, Page, asset
+from web.silence import silence
 from web.strings import Language, preferred, safe, say
 from web.uploads import uploads
 
@@ -34,6 +35,7 @@ def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)  # else it makes a table of its last 10,000 events after each one
     desk = Desk(pipeline, settings, app.state.services.recorder, app.state.gate.trail)
     _tidy(app, desk)
+    silence()
     app.include_router(uploads(desk))
     gr.mount_gradio_app(
         app, _blocks(desk), path="/", footer_links=[], run_history=False, show_error=False, ssr_mode=False, pwa=False,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.security.identity import EVERYTHING
+from hunyuanocr.logs import Json
 from tests.api.security.conftest import AWAY, code
 from tests.readers import picture
 
@@ -150,3 +151,13 @@ async def test_what_the_page_does_not_use_of_gradio_is_served_to_nobody(shop):
         assert code(answer) == (404, "not_found"), path
         assert (await pages["clinic"].client.request(method, f"/gradio_api/{path}", files=files)).status_code == 403, path
     assert (await pages["clinic"].client.get("/gradio_api/app_id")).status_code == 200
+
+
+async def test_what_somebody_typed_is_not_printed_when_it_breaks_an_event(shop, capfd, caplog):
+    _, pages = shop
+    told = await pages["clinic"].does("click", [None, "a note about Mrs Canary", "no language: Canary"])
+    assert "¥" not in told
+    assert "Canary" not in "".join(capfd.readouterr())
+    failed = [record for record in caplog.records if record.name == "web.silence"]
+    assert failed, "it is told that something failed"
+    assert "Canary" not in "".join(Json().format(record) for record in failed)
