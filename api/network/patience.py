@@ -5,6 +5,8 @@
 - After an answer that did not wait for the body (a refusal), the rest of the body is read and thrown away for 10 seconds:
   most clients listen only after they have sent everything.
 - A client that takes nothing of its answer for 30 seconds is hung up on.
+- A body in pieces (`Transfer-Encoding: chunked`) of fewer than 32 bytes on average, beyond the first 500, is refused: a piece
+  of one byte costs as much as one of many. How a client cuts it into packets is its own matter.
 
 A connection beyond `network.connections_per_address`, or beyond all limits, is answered 503 and closed at once.
 """
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _GRACE_S = 20.0
 _LINGER_S = 10.0
 _UNREAD_S = 30.0
+_FREE_PIECES, _SMALL_PIECE = 500, 32
 _PIECE = 32 * 1024  # bytes of one connection that are parsed in one go, so that others get their turn; asyncio's own is 256 KB
 _BODY = json.dumps({
     "detail": "Too many connections are open.", "code": "too_many_connections",
@@ -39,6 +42,25 @@ _BODY = json.dumps({
 }).encode()  # fmt: skip
 _HEAD = b"content-type: application/json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: %d\r\n" % len(_BODY)
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\n" + _HEAD + b"\r\n" + _BODY
+
+
+class _Counting(h11.Connection):
+    """Counts the chunks of a body while they are taken apart."""
+
+    _pieces = 0
+    _bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """As h11's. Raises RemoteProtocolError when pieces are too many and too small."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._pieces += event.chunk_start
+            self._bytes += len(event.data)
+            if self._pieces > _FREE_PIECES + self._bytes // _SMALL_PIECE:
+                raise h11.RemoteProtocolError("The pieces of the body are too small.")
+        return event
 
 
 class PatientHttp(H11Protocol):
@@ -51,6 +73,10 @@ class PatientHttp(H11Protocol):
     _received = 0  # bytes since the phase began
     _upgraded = False
     _reserve = False  # it has one of the last places, which are for probes
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = _Counting(h11.SERVER)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, or say that there is no room."""
@@ -97,6 +123,14 @@ class PatientHttp(H11Protocol):
         super().data_received(data)
         if not self._upgraded:
             self._look()
+
+    def send_400_response(self, msg: str) -> None:
+        """What comes cannot be understood. Where an answer was given already, or is being given, there is no other."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+            self.loop.call_later(_UNREAD_S, self.transport.abort)
 
     def on_response_complete(self) -> None:
         """The answer is written, perhaps before the request has come in full."""
