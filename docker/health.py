@@ -3,17 +3,19 @@
 import os
 import ssl
 import sys
+import tomllib
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 _SECONDS = 8
 
 
 def main() -> int:
     """Any answer but a failure of the server's says that it is alive; who may ask is another question."""
-    port = os.environ.get("HUNYUANOCR_SERVER__API_PORT", "8000")
+    port = _setting("server", "api_port") or "8000"
     scheme, context = "http", None
-    if os.environ.get("HUNYUANOCR_NETWORK__TLS_CERT"):
+    if _setting("network", "tls_cert"):
         scheme, context = "https", ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it asks itself, by a name that no certificate has
     try:
@@ -23,6 +25,14 @@ def main() -> int:
         return int(e.code >= 500)
     except OSError:
         return 1
+
+
+def _setting(group: str, name: str) -> str:
+    """As the appliance finds it: in the environment, else in the file that HUNYUANOCR_CONFIG names. Empty where it is not set."""
+    given = os.environ.get(f"HUNYUANOCR_{group}__{name}".upper())
+    if given is None and (file := os.environ.get("HUNYUANOCR_CONFIG")):
+        given = tomllib.loads(Path(file).read_text(encoding="utf-8")).get(group, {}).get(name)
+    return "" if given is None else str(given)
 
 
 if __name__ == "__main__":
