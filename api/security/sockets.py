@@ -19,7 +19,7 @@ FORBIDDEN = 3003
 _TRY_AGAIN_LATER = 1013
 _PATIENCE_S = 10.0
 _LONGEST = 16 * 1024  # characters of a message with a key
-_MOST = 32  # sockets that have not said yet who they are: each may fill the memory of one message
+_MOST = 32  # sockets that have not said yet who they are
 
 
 class Asked:
