@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from hunyuanocr.store.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="Keys of devices and programs: create, list, revoke.")
@@ -54,8 +56,21 @@ def create(
     text, key = new_key(name, owner or name, scopes, expires_at=ends)
     with _database() as database, database.begin() as session:
         keys.insert(session, key)
+        _note(session, key.id, 201)
     errors.print(f"Key {key.id} of {key.owner}, told only now:")
     typer.echo(text)
+
+
+def _note(session: Connection, id: str, status: int) -> None:
+    """A line in the audit log, as the route of the API leaves one."""
+    import os
+
+    from hunyuanocr.services.recording import wall_clock
+    from hunyuanocr.store import audit
+    from hunyuanocr.store.ids import new_id
+
+    who, what = f"command line, user {os.getuid()}", f"/v1/admin/keys/{id}"
+    audit.append(session, [audit.Entry(new_id(), "local", wall_clock(), who, "", "admin", what, status, 1, "")])
 
 
 @app.command("list")
@@ -83,6 +98,8 @@ def revoke(id: Annotated[str, typer.Argument(help="As `keys list` shows it.")]) 
 
     with _database() as database, database.begin() as session:
         done = keys.revoke(session, id, wall_clock())
+        if done:
+            _note(session, id, 204)
     if not done:
         raise NotFound("There is no such key that still holds.", hint="See: hunyuanocr keys list")
     errors.print(f"{id} is revoked.")

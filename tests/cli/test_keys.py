@@ -47,6 +47,10 @@ async def test_a_key_is_made_used_and_revoked_while_the_server_runs(tmp_path):
     log = hunyuanocr(tmp_path, "audit", "--action", "read").stdout.splitlines()
     assert [cell.split("\t")[1] for cell in log][-1] == "local"
     assert "收银台 1" in log[0]
+    done = [line.split("\t") for line in hunyuanocr(tmp_path, "audit", "--action", "admin").stdout.splitlines()]
+    assert [(cells[1], cells[4], cells[5]) for cells in done] == [
+        (f"command line, user {os.getuid()}", status, f"/v1/admin/keys/{listed[0]}") for status in ("204", "201")
+    ], "the second revocation did nothing"
     assert "\trefused\t401\t/v1/records" in hunyuanocr(tmp_path, "audit").stdout
 
 
