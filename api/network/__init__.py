@@ -2,7 +2,8 @@
 
 `guard_inside` and `guard_outside` put the layers around an app; what knows keys stands between the two. From the outside:
 `ClientAddress`, the request's id and log (`api.middleware`), `SafeHeaders`, `Doors`, CORS, `AddressRates`, `Bodies`, the check of
-keys, `KeyRates`. Below all of them, `patience` is how uvicorn is made to give up slow clients. For owners: docs/network.md.
+keys, `KeyRates`. Below all of them, `patience`, `sockets` and `tls` are how uvicorn is made to give up slow clients. For owners:
+docs/network.md.
 """
 
 from __future__ import annotations

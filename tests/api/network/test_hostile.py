@@ -168,9 +168,9 @@ def flood(uploads: list[Upload]) -> list[Upload]:
         for upload in uploads:
             selector.register(upload.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, upload)
         quiet = 0
-        while selector.get_map() and quiet < 5:
+        while selector.get_map() and quiet < 2:
             events = selector.select(1.0)
-            quiet = 0 if events else quiet + 1
+            quiet = quiet + 1 if not events and not any(key.data.left for key in selector.get_map().values()) else 0
             for key, mask in events:
                 upload = key.data
                 if mask & selectors.EVENT_READ:
@@ -195,14 +195,13 @@ def test_uploads_of_the_size_limit_at_the_same_time(running, count):
         uploads = [Upload(running.port, f"127.0.{1 + n % 8}.1", size) for n in range(count)]
         for upload in uploads:
             stack.enter_context(upload.socket)
-        held = flood(uploads)
-        assert all(upload.left == 0 for upload in held), "nobody is left in the middle"
-        for upload in held:
+        for upload in flood(uploads):
             upload.finish()
         told = Counter(upload.told for upload in uploads)
     sys.stdout.write(f"{count} uploads of {size / MB:.0f} MB: {dict(told)}; {peak}\n")
-    assert told == {"429 uploads_full, later": count - len(held), "400 bad_request": len(held)}
-    assert 1 <= len(held) <= 6
+    taken = told["400 bad_request"]  # it is no JSON, as is found once all of it is there
+    assert 1 <= taken <= 6
+    assert told == {"429 uploads_full, later": count - taken, "400 bad_request": taken}
     assert peak.grown < 400, "MB"
     httpx.post(f"{running.base}/ocr", files={"file": picture()}, timeout=60).raise_for_status()
     assert psutil.pid_exists(running.process.pid)
