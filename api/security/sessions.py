@@ -83,10 +83,10 @@ class Sessions:
 
     def _sign(self, body: str) -> bytes:
         if self._secret is None:
-            self._secret = self._kept()
+            self._secret = self._recalled()
         return hmac.digest(self._secret, b"hunyuanocr session " + body.encode(), hashlib.sha256)
 
-    def _kept(self) -> bytes:
+    def _recalled(self) -> bytes:
         """The secret, and who has logged out. Where the latter cannot be told everybody has: the secret is made anew."""
         try:
             self._ended = {str(word): float(until) for word, until in json.loads(self._ended_file.read_bytes()).items()}
