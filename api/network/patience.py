@@ -42,6 +42,12 @@ _BODY = json.dumps({
 }).encode()  # fmt: skip
 _HEAD = b"content-type: application/json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: %d\r\n" % len(_BODY)
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\n" + _HEAD + b"\r\n" + _BODY
+_CONFUSED_BODY = json.dumps({
+    "detail": "The request is no HTTP that is understood here, or its body comes in chunks that are too small.",
+    "code": "bad_request", "hint": "Send it with an HTTP library, and a body whole or in chunks of a kilobyte or more.",
+}).encode()  # fmt: skip
+_CONFUSED_HEAD = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n" % len(_CONFUSED_BODY)
+_CONFUSED = b"HTTP/1.1 400 Bad Request\r\n" + _CONFUSED_HEAD + b"\r\n" + _CONFUSED_BODY
 
 
 class _Counting(h11.Connection):
@@ -127,10 +133,9 @@ class PatientHttp(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """What comes cannot be understood. Where an answer was given already, or is being given, there is no other."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            super().send_400_response(msg)
-        else:
-            self.transport.close()
-            self.loop.call_later(_UNREAD_S, self.transport.abort)
+            self.transport.write(_CONFUSED)
+        self.transport.close()
+        self.loop.call_later(_UNREAD_S, self.transport.abort)
 
     def on_response_complete(self) -> None:
         """The answer is written, perhaps before the request has come in full."""

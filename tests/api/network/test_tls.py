@@ -159,3 +159,18 @@ def test_a_request_in_one_breath_with_the_end_of_the_handshake(shop):
             except ssl.SSLWantReadError:
                 theirs.write(client.recv(65536))
     assert said == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.timeout(60)
+def test_a_handshake_under_way_does_not_keep_the_server(tmp_path):
+    """It would have ten minutes; the server goes at once."""
+    certificate(tmp_path / "a.crt", tmp_path / "a.key")
+    settings = Settings(network=NetworkSettings(tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", head_s=600))
+    app = create_app(settings, Pipeline(TestReader(), settings))
+    with ExitStack() as stack:
+        with served(app) as base:
+            waiting = stack.enter_context(knock(int(base.rsplit(":", 1)[1])))
+            waiting.sendall(HALF_A_HELLO)
+            soon(lambda: app.state.network.connections.open == 1)
+        assert hung_up(waiting)
+        assert app.state.network.connections.open == 0
