@@ -81,7 +81,7 @@ class AuditLine(BaseModel):
     owner: str = Field(description="Whose things; empty where nobody was known.")
     who: str
     address: str
-    action: str = Field(description="read, create, delete, export, connect, login, logout, admin, or refused.")
+    action: str = Field(description="read, create, delete, export, send, connect, login, logout, admin, or refused.")
     what: str
     status: int
     times: int = Field(description="So often within a second.")

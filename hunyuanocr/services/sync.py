@@ -14,11 +14,12 @@ from typing import Any
 
 import httpx
 from cronsim import CronSim, CronSimError
+from sqlalchemy import Connection
 
 from hunyuanocr.config import SyncSettings
 from hunyuanocr.errors import ConfigError, StoreUnavailable
 from hunyuanocr.services.sealing import public_key, seal
-from hunyuanocr.store import facts, outbox
+from hunyuanocr.store import audit, facts, outbox
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.records import Record
 
@@ -145,8 +146,16 @@ class Sync:
             return False
         if batch.records:  # else they were deleted here before they were sent
             await self._deliver(client, batch)
-        await self._database.run(outbox.confirm, batch.id)
+        await self._database.run(self._confirm, batch)
         return True
+
+    def _confirm(self, session: Connection, batch: outbox.Batch) -> None:
+        outbox.confirm(session, batch.id)
+        now, host = self._clock(), httpx.URL(self._url).host
+        audit.append(session, [
+            audit.sent(record.owner, now, "sync", to=host, what=f"/v1/records/{record.id}", status=200, message=batch.id)
+            for record in batch.records
+        ])  # fmt: skip
 
     async def _deliver(self, client: httpx.AsyncClient, batch: outbox.Batch) -> None:
         message = {

@@ -22,12 +22,13 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
+from sqlalchemy import Connection
 
 from hunyuanocr import __version__
 from hunyuanocr.config import JobSettings
 from hunyuanocr.errors import HunyuanOcrError, StoreUnavailable, WebhookRefused
 from hunyuanocr.services.jobs.desk import Desk, Seen, look
-from hunyuanocr.store import deliveries
+from hunyuanocr.store import audit, deliveries
 from hunyuanocr.store.deliveries import Delivery
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class Webhooks:
         task.add_done_callback(ended)
 
     async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
-        trouble, status = await self._attempt(client, delivery)
+        trouble, status, code = await self._attempt(client, delivery)
         now = self.desk.now()
         self.counts["failed" if trouble else "delivered"] += 1
         due_at, delivered_at = now, None
@@ -145,27 +146,36 @@ class Webhooks:
             status = "given_up"
         elif status == "pending":
             due_at = now + rest_after(delivery.attempts + 1)
-        await self.desk.database.run(
-            deliveries.settle, delivery, status, due_at=due_at, delivered_at=delivered_at, trouble=trouble
-        )
 
-    async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> tuple[str | None, str]:
-        """What went wrong, or None; and what becomes of the message then: `pending` or `given_up`."""
+        def settle(session: Connection) -> None:
+            deliveries.settle(session, delivery, status, due_at=due_at, delivered_at=delivered_at, trouble=trouble)
+            if code is not None:
+                host, what = urlsplit(delivery.url).hostname or "", f"/v1/jobs/{delivery.job_id}"
+                line = audit.sent(delivery.owner, now, "webhook", to=host, what=what, status=code, message=delivery.id)
+                audit.append(session, [line])
+
+        await self.desk.database.run(settle)
+
+    async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> tuple[str | None, str, int | None]:
+        """What went wrong, or None; what becomes of the message then: `pending` or `given_up`; and the status that was answered,
+        0 where the message went out and nothing came back, None where it did not go out.
+        """
         seen = await self.desk.database.query(look, delivery.owner, delivery.job_id)
         if seen is None:
-            return "The job is gone.", "given_up"
+            return "The job is gone.", "given_up", None
         try:
             check_address(delivery.url, self.settings)  # the owner may have changed his mind
             body = await asyncio.to_thread(self._text, seen)
             async with client.stream("POST", delivery.url, content=body, headers=self._headers(delivery.id, body)) as answer:
                 code = answer.status_code  # what else it says is not read
         except HunyuanOcrError as e:
-            return f"{e.message} {e.hint}", "given_up"
+            return f"{e.message} {e.hint}", "given_up", None
         except (httpx.HTTPError, httpx.InvalidURL) as e:
-            return f"{type(e).__name__}: {e}"[:300], "pending"
+            nowhere = isinstance(e, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL))
+            return f"{type(e).__name__}: {e}"[:300], "pending", None if nowhere else 0
         if 200 <= code < 300:
-            return None, "delivered"
-        return f"It answered {code}.", "given_up" if code == _GONE else "pending"
+            return None, "delivered", code
+        return f"It answered {code}.", "given_up" if code == _GONE else "pending", code
 
     def _text(self, seen: Seen) -> bytes:
         finished = seen.job.finished_at

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Column, Connection, Index, Integer, String, Table, delete, select
 
+from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.tables import Id, Owner, Utc, metadata
 
 audit = Table(
@@ -15,9 +16,9 @@ audit = Table(
     Column("id", Id, primary_key=True),
     Column("owner", Owner, nullable=False),  # whose things; "" where nobody was known
     Column("at", Utc, nullable=False),
-    Column("who", String(200), nullable=False),  # the key's name, a token's subject, device:<address>, local
-    Column("address", String(64), nullable=False),
-    Column("action", String(20), nullable=False),  # read, create, delete, export, connect, login, logout, admin, refused
+    Column("who", String(200), nullable=False),  # the key's name, a token's subject, device:<address>, local, webhook, sync
+    Column("address", String(64), nullable=False),  # where it came from; of what was sent, where it went
+    Column("action", String(20), nullable=False),  # read, create, delete, export, send, connect, login, logout, admin, refused
     Column("what", String(200), nullable=False),  # an address of the API, without its query
     Column("status", Integer, nullable=False),  # of HTTP
     Column("times", Integer, nullable=False),  # so often within a second or two
@@ -41,6 +42,11 @@ class Entry:
     status: int
     times: int
     request_id: str
+
+
+def sent(owner: str, at: datetime, who: str, *, to: str, what: str, status: int, message: str) -> Entry:
+    """What left the machine by itself: `who` is webhook or sync, `to` a host, `message` the id under which it went."""
+    return Entry(new_id(), owner, at, who, to[:64], "send", what, status, 1, message)
 
 
 def append(session: Connection, entries: Sequence[Entry]) -> None:

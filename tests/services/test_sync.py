@@ -17,7 +17,7 @@ from hunyuanocr.services.retention import erase
 from hunyuanocr.services.sealing import new_keys, private_key, public_key, seal, unseal
 from hunyuanocr.services.sync import Sync
 from hunyuanocr.services.together import sync_of
-from hunyuanocr.store import outbox
+from hunyuanocr.store import audit, outbox
 from hunyuanocr.store.database import Database
 from tests.store.results import ITEMS, TOTAL, result
 
@@ -133,6 +133,20 @@ async def test_records_arrive_once_sealed_and_in_order(shop, hq):
     assert unseal(sent, private_key(PRIVATE))["site"] == "店1"
     await shop.sync.send_all()
     assert len(hq.seen) == 1, "nothing is sent when nothing waits"
+
+
+async def test_what_went_to_hq_stands_in_the_audit_log(shop, hq):
+    first, second = await shop.record(2)
+    answers = iter([httpx.Response(503)])
+    hq.fault = lambda request: next(answers, None)
+    await shop.sync.send_all()
+    lines = await shop.database.query(audit.latest, 10)
+    batch = hq.rows()[0][1]
+    assert {(line.who, line.action, line.address, line.request_id) for line in lines} == {("sync", "send", "hq.test", batch)}
+    assert len(lines) == 2, "once, when HQ has it"
+    assert {line.what for line in lines} == {f"/v1/records/{first}", f"/v1/records/{second}"}
+    found = await shop.database.query(lambda session: audit.latest(session, 10, what=second))
+    assert [line.what for line in found] == [f"/v1/records/{second}"]
 
 
 async def test_which_fields_go_is_the_owners_choice(database, tmp_path, hq):

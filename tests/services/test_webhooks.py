@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import update
 
 from api.jobs import WIRE
 from hunyuanocr.config import JobSettings, load_settings
@@ -16,7 +17,7 @@ from hunyuanocr.services import webhooks
 from hunyuanocr.services.jobs import Desk
 from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.services.webhooks import Webhooks, check_address, rest_after, sign
-from hunyuanocr.store import deliveries, jobs
+from hunyuanocr.store import audit, deliveries, jobs
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import Bounds, Job
@@ -209,6 +210,27 @@ async def test_one_that_wants_no_more_is_left_alone(shop):
         assert found.status == "given_up"
 
 
+async def test_what_went_out_stands_in_the_audit_log(shop):
+    """Each attempt that reached somebody, with what he answered; not the address's path, which may be a secret."""
+    answers = iter([500, 200])
+    with receiving(lambda n: next(answers)) as receiver:
+        desk, _, _ = await shop(receiver)
+        id = await over(desk, f"{receiver.address}/a-secret-path", owner="clinic")
+        await settled(desk, id)
+        await desk.database.run(_due_now)
+        desk.told.set()
+        message = (await settled(desk, id, attempts=2)).id
+        lines = await desk.database.query(audit.latest, 10)
+    assert [(line.owner, line.who, line.action, line.status) for line in lines] == [
+        ("clinic", "webhook", "send", 200), ("clinic", "webhook", "send", 500),
+    ]  # fmt: skip
+    assert {(line.address, line.what, line.request_id) for line in lines} == {("127.0.0.1", f"/v1/jobs/{id}", message)}
+
+
+def _due_now(session):
+    session.execute(update(deliveries.deliveries).values(due_at=wall_clock()))
+
+
 async def test_nobody_listens(shop):
     with receiving() as receiver:
         address = receiver.address
@@ -216,6 +238,7 @@ async def test_nobody_listens(shop):
     found = await settled(desk, await over(desk, f"{address}/done"))
     assert found.status == "pending"
     assert "Connect" in found.trouble
+    assert await desk.database.query(audit.latest, 10) == [], "nothing left the machine"
 
 
 async def test_a_host_that_is_not_allowed_any_more_is_not_called(shop):
