@@ -26,6 +26,7 @@ class Trail:
         self._database = database
         self._waiting: dict[tuple[object, ...], Entry] = {}
         self._lost = 0
+        self._writing = asyncio.Lock()
 
     def note(
         self, identity: Identity | None, action: str, what: str, *, status: int = 200, address: str = "", request_id: str = ""
@@ -49,11 +50,16 @@ class Trail:
 
     async def flush(self) -> None:
         """Write what waits. Raises StoreUnavailable, and then it waits on."""
-        if self._database is None or not self._waiting:
+        if self._database is None:
             return
+        async with self._writing:  # who reads the log after this must see what another is writing now
+            if self._waiting:
+                await self._write(self._database)
+
+    async def _write(self, database: Database) -> None:
         some, self._waiting = self._waiting, {}
         try:
-            await self._database.run(append, list(some.values()))
+            await database.run(append, list(some.values()))
         except HunyuanOcrError:
             later, self._waiting = self._waiting, some
             for entry in later.values():

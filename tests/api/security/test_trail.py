@@ -1,5 +1,6 @@
 """The audit log: who did what, with nothing of what was on the pictures, and gone when it is old."""
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -105,6 +106,25 @@ async def test_lines_wait_for_a_database_that_is_away(house, monkeypatch):
     assert await lines(house) == [("clinic", "read", "/v1/records", 200)]
     with house.gate.database.read() as session:
         assert audit.latest(session, 1)[0].times == 3
+
+
+async def test_a_look_waits_for_lines_that_are_just_being_written(house, monkeypatch):
+    trail, go_on, run = house.gate.trail, asyncio.Event(), house.gate.database.run
+
+    async def slow(*work):
+        await go_on.wait()
+        return await run(*work)
+
+    monkeypatch.setattr(house.gate.database, "run", slow)
+    trail.note(None, "read", "/v1/records/1")
+    writing = asyncio.create_task(trail.flush())
+    await asyncio.sleep(0.01)
+    looking = asyncio.create_task(lines(house))
+    await asyncio.sleep(0.05)
+    assert not looking.done()
+    go_on.set()
+    assert await looking == [("", "read", "/v1/records/1", 200)]
+    await writing
 
 
 async def test_old_lines_are_deleted_with_the_other_retention(database, tmp_path):
