@@ -16,9 +16,10 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -34,6 +35,8 @@ DATABASE, MANIFEST, SETTINGS, MARK = "hunyuanocr.db", "manifest.json", "settings
 _FORM = 1
 _NAMES = re.compile(rf"{re.escape(DATABASE)}|{re.escape(SETTINGS)}|{re.escape(MARK)}|images/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}")
 _BUSY_S = 30.0
+_ROOM = ".backup-"
+_DEAD_S = 24 * 3600.0  # no backup works for so long
 _LONGEST_LIST = 256 << 20
 _NOTHING = "Nothing has been kept yet, or 'data' is another folder."
 _BACKUP = "Make another one with: hunyuanocr backup"
@@ -45,8 +48,8 @@ def write(settings: Settings, file: Path, database: Path) -> dict[str, Any]:
     Raises ConfigError where something cannot be read or written.
     """
     with (
-        tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=".backup-") as place,
-        tempfile.TemporaryDirectory(dir=_folder_of(settings), prefix=".backup-") as held,
+        _room(file.absolute().parent) as place,
+        _room(_folder_of(settings)) as held,
     ):
         copy = Path(place) / DATABASE
         _copy(database, copy)  # first: a picture is written before its record
@@ -60,6 +63,15 @@ def write(settings: Settings, file: Path, database: Path) -> dict[str, Any]:
         _pack(part, manifest, found)
         part.replace(file)
     return manifest
+
+
+def _room(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder to work in. What a backup that was killed has left there goes: links hold pictures that were deleted since."""
+    for left in folder.glob(f"{_ROOM}*"):
+        with suppress(OSError):
+            if left.stat().st_mtime < time.time() - _DEAD_S:
+                shutil.rmtree(left)
+    return tempfile.TemporaryDirectory(dir=folder, prefix=_ROOM)
 
 
 def _folder_of(settings: Settings) -> Path:

@@ -4,9 +4,11 @@ import asyncio
 import gzip
 import io
 import json
+import os
 import sqlite3
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,18 @@ def test_a_picture_that_is_deleted_meanwhile_is_left_out(shop, tmp_path):
     assert run("restore", tmp_path / "shop.tar.gz", "--data", tmp_path / "new").exit_code == 0
     assert {p.name for p in (tmp_path / "new" / "images").glob("??/*")} == {r.image for r, _ in shop.all().values()} - {gone.name}
     assert list((tmp_path / "data").glob(".backup-*")) == []
+
+
+def test_what_a_killed_backup_left_is_swept_up_by_the_next(shop, tmp_path):
+    shop.add(1)
+    for folder in (shop.settings.data, tmp_path):
+        for name, age in ((".backup-dead", 30 * 3600), (".backup-at-work", 60)):
+            (folder / name).mkdir()
+            (folder / name / "picture").write_bytes(b"a picture whose record has been deleted")
+            os.utime(folder / name, (time.time() - age,) * 2)
+    assert run("backup", tmp_path / "b.tar.gz", "--data", shop.settings.data).exit_code == 0
+    for folder in (shop.settings.data, tmp_path):
+        assert {path.name for path in folder.glob(".backup-*")} == {".backup-at-work"}
 
 
 def test_what_is_there_is_not_overwritten_unasked(shop, tmp_path):
