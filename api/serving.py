@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from functools import partial
 from typing import Any
 
 from api.network.patience import PatientHttp
 from api.network.sockets import PatientSocket
-from api.network.tls import PatientHttps
+from api.network.tls import https
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.groups import NetworkSettings
@@ -24,7 +23,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
     """
     context = tls_context(settings.network)
     return _websockets(settings) | {
-        "http": PatientHttp if context is None else partial(PatientHttps, context),
+        "http": PatientHttp if context is None else https(context),
         "proxy_headers": False,
         "server_header": False,
     }

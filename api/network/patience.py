@@ -34,7 +34,7 @@ _GRACE_S = 20.0
 _LINGER_S = 10.0
 _UNREAD_S = 30.0
 _FREE_PIECES, _SMALL_PIECE = 500, 32
-_PIECE = 32 * 1024  # bytes of one connection that are parsed in one go, so that others get their turn; asyncio's own is 256 KB
+PIECE = 32 * 1024  # bytes of one connection that are parsed in one go, so that others get their turn; asyncio's own is 256 KB
 _BODY = json.dumps({
     "detail": "Too many connections are open.", "code": "too_many_connections",
     "hint": "Close some and try again; whoever runs this machine can raise 'network.connections' and "
@@ -88,7 +88,7 @@ class PatientHttp(H11Protocol):
         """Let it in, or say that there is no room."""
         super().connection_made(transport)
         if hasattr(transport, "max_size"):
-            transport.max_size = _PIECE
+            transport.max_size = PIECE
         if self._who is None and not self._enter(transport):
             transport.write(_FULL)
             transport.close()

@@ -6,9 +6,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from asyncio.sslproto import SSLProtocol
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from api.network.patience import PatientHttp
+from api.network.patience import PIECE, PatientHttp
+
+
+def https(context: ssl.SSLContext) -> Callable[..., PatientHttps]:
+    """What uvicorn is to make of a connection. In this process each connection with TLS has a buffer of `PIECE` bytes from now
+    on: asyncio's is 256 KB, which a thousand that only knock would fill, and so much of one is taken apart in one go.
+    """
+    SSLProtocol.max_size = PIECE
+    return partial(PatientHttps, context)
 
 
 class PatientHttps(PatientHttp):

@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 
 import httpx
+import psutil
 import pytest
 from websockets.sync.client import connect
 
@@ -159,6 +160,22 @@ def test_a_request_in_one_breath_with_the_end_of_the_handshake(shop):
             except ssl.SSLWantReadError:
                 theirs.write(client.recv(65536))
     assert said == b"HTTP/1.1 200 OK"
+
+
+def test_who_only_knocks_costs_little(tmp_path):
+    """asyncio's own buffers would be 100 MB for so many."""
+    certificate(tmp_path / "a.crt", tmp_path / "a.key")
+    settings = Settings(
+        network=NetworkSettings(tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", connections_per_address=400, head_s=60)
+    )
+    app = create_app(settings, Pipeline(TestReader(), settings))
+    with served(app) as base, ExitStack() as stack:
+        before = psutil.Process().memory_info().rss
+        for _ in range(400):
+            stack.enter_context(knock(int(base.rsplit(":", 1)[1]))).sendall(HALF_A_HELLO)
+        soon(lambda: app.state.network.connections.open == 400)
+        time.sleep(0.5)
+        assert psutil.Process().memory_info().rss - before < 64_000_000
 
 
 @pytest.mark.timeout(60)
