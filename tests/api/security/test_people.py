@@ -1,5 +1,6 @@
 """Who asks, and what he sees: keys, tenants, devices, and the first start."""
 
+import hmac
 import time
 from datetime import timedelta
 
@@ -109,6 +110,27 @@ def test_what_is_kept_of_a_key_does_not_give_it_away():
     assert new_key("till", "shop", DAILY)[0] != text
     with pytest.raises(InvalidValue):
         new_key("till", "shop", DAILY, expires_at=wall_clock() - timedelta(seconds=1))
+
+
+async def test_how_long_a_refusal_takes_tells_nothing_of_the_key(house, monkeypatch):
+    """A clock would be at the mercy of the machine: instead, whatever key comes, digests of one length are compared once, in
+    constant time, also where there is no such key.
+    """
+    compared, compare = [], hmac.compare_digest
+
+    def seen(one, other):
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    good = house.keys["clinic"]
+    wrong_at_once = "_".join([*good.split("_")[:2], "A" * 43])
+    wrong_at_the_end = good[:-1] + ("A" if good[-1] != "A" else "B")
+    monkeypatch.setattr(hmac, "compare_digest", seen)
+    async with house.client() as anybody:
+        for key, status in ((good, 200), (wrong_at_once, 401), (wrong_at_the_end, 401), ("hyo_000000000000_" + "A" * 43, 401)):
+            compared.clear()
+            answer = await anybody.get("/v1/records", headers={"X-API-Key": key})
+            assert (answer.status_code, compared) == (status, [(64, 64)]), key
 
 
 # Where nobody is asked.
