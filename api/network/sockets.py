@@ -2,12 +2,16 @@
 
 - Bytes of messages that are not complete yet count as uploads, and fragments are counted.
 - A client that has not said yet who it is has room for what says so: a longer message ends the connection while it comes.
+- After a mistake that ends the connection, what still comes is thrown away for a while: most clients listen only after they
+  have sent everything, and a connection that is closed with bytes unread is reset, and the reason lost with it.
+- A client that takes nothing of what it was sent is hung up on, and not waited for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from api.network.addresses import share
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
 _MOST_FRAGMENTS = 20_000  # of one message; each is an object, however short it is
 _LONGEST_UNNAMED = 32 * 1024  # bytes, twice the longest key or token: up to here a client hears why it is refused
+_LINGER_S = 10.0  # for what a client still sends that has been told why it is wrong
+_QUIET_S = 1.0  # without a byte from it: it has sent everything
+_UNREAD_S = 30.0
 _NOT_UTF8, _TOO_BIG, _TRY_AGAIN_LATER = 1007, 1009, 1013  # RFC 6455, 7.4.1, and the IANA registry of close codes
 
 
@@ -27,9 +34,14 @@ class PatientSocket(WebSocketsSansIOProtocol):
     counted: str | None = None  # under which name its place among the connections is counted
     _holder = ""
     _held = 0  # bytes since the last message was taken
+    _deaf = False  # it has been told why this is the end
+    _heard = False  # something has come since, and was thrown away
 
     def data_received(self, data: bytes) -> None:
         """Bytes of frames; the first of all are those of the handshake."""
+        if self._deaf:
+            self._heard = True
+            return
         if not self.close_sent and not self._hold(len(data)):
             self._give_up(_TRY_AGAIN_LATER, "too many bytes are being uploaded")
             return
@@ -75,6 +87,41 @@ class PatientSocket(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
         else:
             self.transport.abort()
+
+    def handle_parser_exception(self) -> None:
+        """The client has made a mistake after which its bytes mean nothing: tell it, and wait until it has sent them."""
+        told = self.conn.close_sent
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code if told else 1006})
+        self.close_sent = self._deaf = True
+        if self.transport.is_closing():
+            return
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._read_on()
+        self._linger(self.loop.time() + _LINGER_S)
+
+    def _linger(self, until: float) -> None:
+        self._heard = False
+        self.close_timer = self.loop.call_later(_QUIET_S, self._still_sending, until)
+
+    def _still_sending(self, until: float) -> None:
+        if self._heard and self.loop.time() < until:
+            self._linger(until)
+        else:
+            self.transport.close()
+            self.loop.call_later(_UNREAD_S, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        """It answers no pings; perhaps it does not read either."""
+        super().keepalive_timeout()
+        self.loop.call_later(_UNREAD_S, self.transport.abort)
+
+    async def send(self, message: Any) -> None:
+        """As uvicorn's. Raises ClientDisconnected also where the client is still there, and has been told why this is the end."""
+        if self._deaf:
+            raise ClientDisconnected
+        await super().send(message)
 
     async def receive(self) -> Any:
         """The next message; its bytes are its receiver's from now on. What follows the first message of a client that is not

@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import time
+from collections import deque
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -16,6 +17,7 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from api.app import create_app
+from api.network import sockets as network_sockets
 from api.security import sockets
 from api.security.identity import Scope
 from hunyuanocr.config import NetworkSettings, PipelineSettings, SecuritySettings, Settings
@@ -43,13 +45,12 @@ def shop(tmp_path_factory):
         yield app, base.replace("http", "ws") + "/v1/ws", House(app).key("camera", [Scope.SUBMIT])
 
 
-def closed(camera) -> int | None:
-    """The code with which the server has ended it; None where the line was cut while more was being sent."""
-    try:
-        while True:
-            camera.recv(30)
-    except ConnectionClosed as e:
-        return None if e.rcvd is None else e.rcvd.code
+def closed(camera) -> int:
+    """The code with which the server has ended it."""
+    with pytest.raises(ConnectionClosed) as end:
+        deque(iter(lambda: camera.recv(30), None), maxlen=0)
+    assert end.value.rcvd is not None, "the line was cut without a word"
+    return end.value.rcvd.code
 
 
 def answered(camera) -> dict:
@@ -71,7 +72,7 @@ def test_a_large_message_before_the_key_ends_the_connection(shop, message):
     with connect(url, max_size=None) as camera:
         with suppress(ConnectionClosed):
             camera.send(message)
-        assert closed(camera) in (TOO_BIG, None)
+        assert closed(camera) == TOO_BIG
     assert app.state.gate.unnamed == 0
 
 
@@ -96,6 +97,34 @@ def test_it_is_ended_while_it_comes(shop):
             most = max(most, app.state.network.budget.held)
     assert not going, "they are still read from"
     assert 0 < most <= sockets._MOST * 64 * 1024
+
+
+@pytest.fixture
+def raw(shop):
+    """A socket of which nothing is read but the handshake's answer: a client that listens when it has said everything."""
+    port = int(shop[1].split(":")[2].split("/")[0])
+    with socket.create_connection(("127.0.0.1", port), 30) as camera:
+        camera.sendall(SHAKE)
+        assert camera.recv(4096).startswith(b"HTTP/1.1 101")
+        yield camera
+
+
+def test_who_listens_only_after_sending_hears_why(raw):
+    """More than the buffers of both systems hold, so that a server that closed at once would reset the line while it sends."""
+    raw.sendall(b"\x81\xff" + (16_000_000).to_bytes(8, "big") + bytes(4) + bytes(16_000_000))
+    assert TOO_BIG.to_bytes(2, "big") in raw.recv(4096)
+    assert raw.recv(1) == b"", "and that is the end"
+
+
+def test_who_never_stops_sending_is_hung_up_on(raw, monkeypatch):
+    monkeypatch.setattr(network_sockets, "_LINGER_S", 0.5)
+    monkeypatch.setattr(network_sockets, "_QUIET_S", 0.2)
+    raw.sendall(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4))
+    began = time.monotonic()
+    with suppress(BrokenPipeError, ConnectionResetError):
+        while time.monotonic() < began + 20:
+            raw.sendall(bytes(10_000))
+    assert 0.5 < time.monotonic() - began < 15
 
 
 def test_a_picture_in_the_same_breath_as_the_key(shop):

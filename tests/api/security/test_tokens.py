@@ -113,7 +113,12 @@ def test_keys_that_cannot_be_used(tmp_path):
             Tokens(settings(key_file=tmp_path / "key.pem"))
     with pytest.raises(ConfigError, match="cannot be read"):
         Tokens(settings(key_file=tmp_path / "none.pem"))
-    for wrong in ({"secret": "short"}, {"secret": SECRET, "key_file": "x"}, {"jwks_url": "http://id.shop/keys"}, {"jwks_url": "file:///x"}):
+    for wrong in (
+        {"secret": "short"},
+        {"secret": SECRET, "key_file": "x"},
+        {"jwks_url": "http://id.shop/keys"},
+        {"jwks_url": "file:///x"},
+    ):
         with pytest.raises(ValueError, match="jwt"):
             settings(**wrong)
     with pytest.raises(ValueError, match="audience"):
