@@ -13,6 +13,7 @@ from contextlib import ExitStack
 import httpx
 import psutil
 import pytest
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
 from api.app import create_app
@@ -45,6 +46,11 @@ def test_two_flags_and_it_speaks_https(tmp_path):
         with connect(f"{running.api.replace('https', 'wss')}/v1/ws", ssl=trust, open_timeout=60) as camera:
             camera.send('{"type": "ping"}')
             assert json.loads(camera.recv(60))["type"] == "pong"
+            camera.send(b"\xff" * 4_000_000, text=True)
+            with pytest.raises(ConnectionClosedError) as closed:
+                camera.recv(60)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1007
 
 
 def test_mistakes_are_told_at_start(tmp_path):
