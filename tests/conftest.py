@@ -8,11 +8,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hunyuanocr.store.database import Database
 from tests import postgres
 
 _NUMBER = itertools.count()
+
+# The same examples in every run, and no clock: a busy machine is no mistake, and a new find belongs at a desk.
+settings.register_profile("ours", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")
 
 
 def pytest_collection_modifyitems(items):
