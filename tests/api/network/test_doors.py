@@ -73,7 +73,7 @@ def test_sockets_have_the_same_doors():
         for path in ("/v1/ws", "/ws/ocr"):
             with connect(f"{address}{path}") as socket:
                 socket.send('{"type": "ping"}')
-                assert "pong" in socket.recv(20)
+                assert "pong" in socket.recv(60)
             with pytest.raises(InvalidStatus) as refused:
                 connect(f"{address}{path}", source_address=("127.0.0.2", 0))
             assert refused.value.response.status_code == 403

@@ -58,7 +58,7 @@ async def test_a_token_for_ever():
 
 @pytest.mark.parametrize("claims", [
     {"exp": 1}, {"exp": None}, {"exp": "soon"}, {"exp": time.time() - 31}, {"iss": "https://evil"}, {"iss": None},
-    {"aud": "other"}, {"aud": None}, {"aud": ["other", "more"]}, {"nbf": time.time() + 600}, {"iat": time.time() + 600},
+    {"aud": "other"}, {"aud": None}, {"aud": ["other", "more"]}, {"nbf": time.time() + 1e7}, {"iat": time.time() + 1e7},
     {"sub": None}, {"sub": ""}, {"sub": 7}, {"sub": "a\nb"}, {"sub": "x" * 201},
 ])  # fmt: skip
 async def test_claims_that_do_not_count(claims):
