@@ -52,18 +52,18 @@ def picture() -> bytes:
 
 
 def use(base: str) -> dict[str, object]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{base}/ready").status_code == 200:
+            if httpx.get(f"{base}/ready", timeout=60).status_code == 200:
                 break
         except httpx.TransportError:
             pass
         time.sleep(0.3)
     read = httpx.post(f"{base}/ocr", files={"file": ("a.png", picture())}, data={"instruction": "extract total"}, timeout=60)
     return {
-        "page": httpx.get(f"{base}/", timeout=30).status_code,
-        "docs": httpx.get(f"{base}/docs").status_code,
+        "page": httpx.get(f"{base}/", timeout=60).status_code,
+        "docs": httpx.get(f"{base}/docs", timeout=60).status_code,
         "ocr": read.status_code,
         "fields": read.json().get("fields"),
     }
@@ -88,7 +88,7 @@ def main(mode: str) -> None:
         time.sleep(3)  # what leaves in the background does so soon after the start
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+        server.wait(120)
     sys.stdout.write(json.dumps({**answers, "packets": packets}) + "\n")
 
 

@@ -26,7 +26,7 @@ def ask(base, answers, **form):
 
 def until_reading(base):
     end = time.monotonic() + 60
-    while "hunyuanocr_readings_running 1.0" not in httpx.get(f"{base}/metrics").text:
+    while "hunyuanocr_readings_running 1.0" not in httpx.get(f"{base}/metrics", timeout=60).text:
         assert time.monotonic() < end
         time.sleep(0.05)
 
@@ -34,7 +34,7 @@ def until_reading(base):
 def draining(base):
     """A connection that was open before the signal, as a till's program keeps it."""
     end = time.monotonic() + 60
-    with httpx.Client(base_url=base, timeout=30) as client:
+    with httpx.Client(base_url=base, timeout=60) as client:
         while (answer := client.get("/version")).status_code == 200:
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -55,9 +55,9 @@ def test_a_reading_ends_and_a_new_one_hears_503(tmp_path):
             assert refused.json()["code"] == "reader_unavailable"
             assert "shutting down" in refused.json()["detail"]
             assert int(refused.headers["retry-after"]) >= 1
-            assert httpx.get(f"{base}/ready").status_code == 503
-            assert httpx.get(f"{base}/health").status_code == 200, "alive to the end"
-            with pytest.raises(Exception, match="503"), connect(base.replace("http", "ws") + "/v1/ws"):
+            assert httpx.get(f"{base}/ready", timeout=60).status_code == 503
+            assert httpx.get(f"{base}/health", timeout=60).status_code == 200, "alive to the end"
+            with pytest.raises(Exception, match="503"), connect(base.replace("http", "ws") + "/v1/ws", open_timeout=60):
                 pass
         asking.join(60)
         assert [a.status_code for a in answers] == [200]
@@ -88,7 +88,7 @@ def test_the_grace_is_a_bound(tmp_path):
 def test_a_job_goes_on_after_the_restart(tmp_path):
     with serve(600, 60, tmp_path) as running:
         running.until_ready()
-        job = httpx.post(f"{running.api}/v1/jobs", files={"file": picture()}).json()["id"]
+        job = httpx.post(f"{running.api}/v1/jobs", files={"file": picture()}, timeout=60).json()["id"]
         until_reading(running.api)
         assert running.stop() == 0, "it does not wait for jobs"
     with sqlite3.connect(tmp_path / "hunyuanocr.db") as database:

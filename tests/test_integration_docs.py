@@ -50,7 +50,7 @@ def run(base, tmp_path):
     def go(name: str, *command: str) -> str:
         (tmp_path / name).write_text(examples("integration.md")[name], encoding="utf-8")
         done = subprocess.run(
-            [*command, name], cwd=tmp_path, env=os.environ | {"OCR": base}, capture_output=True, text=True, timeout=100
+            [*command, name], cwd=tmp_path, env=os.environ | {"OCR": base}, capture_output=True, text=True, timeout=200
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -108,8 +108,9 @@ def test_a_page_in_a_browser(base):
     script = examples("integration.md")["page.js"]
     ask = f"async () => {{ {script}; const dot = await fetch('data:image/png;base64,{encoded()}'); "
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000)
         page = browser.new_page()
+        page.set_default_timeout(60_000)
         page.goto(f"{base}/health")
         fields = page.evaluate(ask + "return await readPicture(new File([await dot.blob()], 'a.png')); }")
         browser.close()

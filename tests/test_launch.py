@@ -33,9 +33,9 @@ def test_both_ports_answer_with_one_reader(bare):
     bare.until_ready()
     assert bare.page != bare.api
     for base in (bare.page, bare.api):
-        assert httpx.get(f"{base}/health").status_code == 200
-        assert httpx.get(f"{base}/ready").status_code == 200
-        assert httpx.get(f"{base}/").status_code == 404, "no page was asked for"
+        assert httpx.get(f"{base}/health", timeout=60).status_code == 200
+        assert httpx.get(f"{base}/ready", timeout=60).status_code == 200
+        assert httpx.get(f"{base}/", timeout=60).status_code == 404, "no page was asked for"
 
 
 def test_it_says_which_reader_serves_why_and_where(bare):
@@ -402,7 +402,7 @@ def test_a_fresh_clone_serves_and_starts_again_in_seconds(tmp_path):
         with appliance(program=("bash", str(clone / "launch_web_pt.sh"))) as running:
             running.until_ready(600)
             assert httpx.get(running.page, timeout=60).status_code == 200
-            assert httpx.get(f"{running.api}/health").status_code == 200
+            assert httpx.get(f"{running.api}/health", timeout=60).status_code == 200
             assert running.stop() == 0
             started.append("".join(running.printed))
     assert "Installing the packages" in started[0]

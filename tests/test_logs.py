@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import logging
+import re
 import sqlite3
 import time
 
@@ -46,7 +47,9 @@ def told(tmp_path_factory):
             assert seen.status_code == 200, seen.text
             assert "77431" in seen.json()["text"], "it was read"
             _ask_everywhere(client, data)
-        with connect(base.replace("http", "ws") + "/v1/ws", additional_headers={"X-Request-Id": "camera-3"}) as socket:
+        with connect(
+            base.replace("http", "ws") + "/v1/ws", additional_headers={"X-Request-Id": "camera-3"}, open_timeout=60
+        ) as socket:
             _ask_by_socket(socket, data)
         assert running.stop() == 0
     return "".join(running.printed), file.read_text(encoding="utf-8")
@@ -173,6 +176,20 @@ def test_a_line_for_people_has_the_id_once(written):
     assert first.endswith("It works. request=r-1")
     assert second.count("r-1") == 1
     assert "request" not in third
+
+
+def test_nobody_writes_lines_of_his_own(written):
+    file, forged = written(), "/x\n2026-11-21 00:00:00,000 INFO api.life: All is well\r\x1b[31m\x85\u2028袋熊"
+    logging.getLogger("hunyuanocr.access").info("GET %s 404", forged)
+    try:
+        raise OSError(forged)
+    except OSError:
+        logging.getLogger("hunyuanocr.test").exception("It broke.")
+    told = file.read_text(encoding="utf-8")
+    assert not any(line.startswith("2026-11-21 00:00:00") for line in re.split("[\r\n\x85\u2028]", told))
+    assert r"GET /x\n2026" in told, "it is told, but not obeyed"
+    assert r"\x1b[31m\x85\u2028袋熊" in told
+    assert "\x1b" not in told
 
 
 def test_libraries_tell_warnings_only(written):

@@ -59,7 +59,7 @@ print(before, taken, freed, megabytes())
 
 
 def heaps(mode):
-    said = subprocess.run([sys.executable, "-c", HEAPS, mode], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", HEAPS, mode], capture_output=True, text=True, timeout=120, check=True).stdout
     if "another" in said:
         pytest.skip("the C library is not glibc; run it on Debian, Ubuntu, Fedora …")
     return said.count("<heap ")
@@ -70,7 +70,7 @@ def test_threads_share_two_heaps():
 
 
 def test_freed_memory_goes_back():
-    said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True).stdout
     if "another" in said:
         pytest.skip("the C library is not glibc; run it on Debian, Ubuntu, Fedora …")
     before, taken, freed, given_back = map(float, said.split())

@@ -41,10 +41,10 @@ def ask(served, receipt, **wanted):
 def test_it_says_which_model_serves_where_and_why(served):
     why = "HunyuanOCR (tiny-hunyuan) serves on the CPU, where it is slow, because it was asked for."
     assert "".join(served.printed).splitlines()[0] == why
-    (model,) = httpx.get(f"{served.api}/v1/models").json()["data"]
+    (model,) = httpx.get(f"{served.api}/v1/models", timeout=60).json()["data"]
     assert (model["id"], model["backend"], model["ready"], model["detail"]) == ("tiny-hunyuan", "torch", True, why)
     assert {"extract", "table", "translate"} <= set(model["tasks"])
-    version = httpx.get(f"{served.api}/version").json()
+    version = httpx.get(f"{served.api}/version", timeout=60).json()
     assert (version["backend"], version["model"]) == ("torch", "tiny-hunyuan")
 
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def probe(mode: str) -> dict:
-    done = subprocess.run(["unshare", "-n", sys.executable, str(PROBE), mode], capture_output=True, text=True, timeout=110)
+    done = subprocess.run(["unshare", "-n", sys.executable, str(PROBE), mode], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

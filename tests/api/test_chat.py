@@ -237,8 +237,8 @@ def test_other_failures_have_that_form_as_well(client, house, reader, monkeypatc
     with pytest.raises(openai.InternalServerError) as failed:
         ask(client, user("read", picture()))
     assert (failed.value.code, failed.value.type) == ("reader_failed", "server_error")
-    assert httpx.get(f"{house}/v1/chat/completions").json()["error"]["code"] == "method_not_allowed"
-    broken = httpx.post(f"{house}/v1/chat/completions", content=b"{", headers={"content-type": "application/json"})
+    assert httpx.get(f"{house}/v1/chat/completions", timeout=60).json()["error"]["code"] == "method_not_allowed"
+    broken = httpx.post(f"{house}/v1/chat/completions", content=b"{", headers={"content-type": "application/json"}, timeout=60)
     assert (broken.status_code, broken.json()["error"]["code"]) == (400, "bad_request")
     monkeypatch.setattr("api.routes.chat.understood", lambda wanted: 1 / 0)
     with pytest.raises(openai.InternalServerError) as failed:
@@ -272,7 +272,7 @@ def test_models_are_listed_and_looked_up(client):
 
 
 def test_openapi_has_no_loose_references(house):
-    reference = httpx.get(f"{house}/openapi.json").json()
+    reference = httpx.get(f"{house}/openapi.json", timeout=60).json()
     known = {f"#/components/schemas/{name}" for name in reference["components"]["schemas"]}
 
     def references(part) -> Iterator[str]:

@@ -53,7 +53,7 @@ def send(house) -> Iterator[Callable[..., socket.socket]]:
         body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + picture(n) + b"\r\n--x--\r\n"
         head = f"POST /ocr HTTP/1.1\r\nHost: t\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}"
         host, port = base.removeprefix("http://").split(":")
-        wires.append(socket.create_connection((host, int(port)), timeout=30))
+        wires.append(socket.create_connection((host, int(port)), timeout=60))
         wires[-1].sendall(head.encode() + b"\r\n\r\n" + (body if whole else body[:50]))
         return wires[-1]
 
@@ -84,7 +84,7 @@ def test_a_client_that_leaves_while_it_is_read_frees_its_place(house, send):
     wait(lambda: reader.now == 1)
     waiting = send(2)
     wait(lambda: pipeline.admission.waiting == 1)
-    assert httpx.post(f"{base}/ocr", files={"file": picture(3)}).status_code == 429  # full
+    assert httpx.post(f"{base}/ocr", files={"file": picture(3)}, timeout=60).status_code == 429  # full
     gone.close()
     wait(lambda: reader.cancelled == 1 and pipeline.admission.waiting == 0)
     third = send(3)
@@ -121,7 +121,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_is_forgotten(house, se
     assert not pipeline.timings
     assert "Traceback" not in caplog.text
     reader.opened.set()
-    assert httpx.post(f"{base}/ocr", files={"file": picture(3)}).status_code == 200
+    assert httpx.post(f"{base}/ocr", files={"file": picture(3)}, timeout=60).status_code == 200
 
 
 def test_a_full_queue_says_when_to_come_back(house, send):
@@ -130,7 +130,7 @@ def test_a_full_queue_says_when_to_come_back(house, send):
     wait(lambda: reader.now == 1)
     wires.append(send(2))
     wait(lambda: pipeline.admission.waiting == 1)
-    r = httpx.post(f"{base}/ocr", files={"file": picture(3)})
+    r = httpx.post(f"{base}/ocr", files={"file": picture(3)}, timeout=60)
     assert (r.status_code, r.json()["code"]) == (429, "queue_full")
     assert int(r.headers["retry-after"]) >= 1
     reader.opened.set()

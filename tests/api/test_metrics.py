@@ -201,12 +201,12 @@ def test_cameras_and_the_second_port():
     other = create_app(settings, pipeline, app.state.services)
     with served(app) as base:
         wait_ready(base)
-        with websockets.sync.client.connect(base.replace("http", "ws") + "/v1/ws") as socket:
+        with websockets.sync.client.connect(base.replace("http", "ws") + "/v1/ws", open_timeout=60) as socket:
             for number, data in enumerate((picture(), picture(), b"no picture")):
                 header = json.dumps({"frame_id": number, "timestamp": float(number)}).encode()
                 socket.send(len(header).to_bytes(4, "big") + header + data)
                 json.loads(socket.recv(60))
-            now = figures(httpx.get(f"{base}/metrics").text)
+            now = figures(httpx.get(f"{base}/metrics", timeout=60).text)
             assert now.of("hunyuanocr_cameras_connected") == 1
             assert now.total("hunyuanocr_frames_total") == 3
             assert now.of("hunyuanocr_frames_total", outcome="failed") == 1

@@ -101,8 +101,9 @@ def test_docs_work_in_a_browser_without_internet():
     settings = quick_settings()
     with served(create_app(settings, Pipeline(TestReader(), settings))) as base, sync_playwright() as p:
         wait_ready(base)
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000)
         page = browser.new_page()
+        page.set_default_timeout(60_000)
         asked: list[str] = []
         wrong: list[str] = []
         page.on("request", lambda r: asked.append(r.url))
@@ -161,7 +162,7 @@ async def test_probes_make_no_noise_in_the_log(client, caplog):
 def test_the_api_without_page_is_light():
     heavy = ("gradio", "torch", "onnxruntime", "openvino", "cv2", "rapidocr")
     code = f"import sys, api.app; print([m for m in {heavy} if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert out.stdout.strip() == "[]"
 
 

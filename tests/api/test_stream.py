@@ -56,7 +56,7 @@ def house() -> Iterator[tuple[str, Writer, Pipeline]]:
 
 
 def post(base: str, **wanted: str):
-    return httpx.stream("POST", f"{base}/ocr", files={"file": picture(1)}, data={"stream": "true", **wanted}, timeout=30)
+    return httpx.stream("POST", f"{base}/ocr", files={"file": picture(1)}, data={"stream": "true", **wanted}, timeout=60)
 
 
 def events(answer: httpx.Response) -> Iterator[tuple[str, dict]]:
@@ -92,7 +92,7 @@ def test_the_last_event_is_the_answer_without_a_stream(house):
     writer.go_on.set()
     with post(base, instruction="total") as answer:
         _, result = list(events(answer))[-1]
-    whole = httpx.post(f"{base}/ocr", files={"file": picture(1)}, data={"instruction": "total"}).json()
+    whole = httpx.post(f"{base}/ocr", files={"file": picture(1)}, data={"instruction": "total"}, timeout=60).json()
     for own in ("id", "elapsed_ms"):
         result.pop(own), whole.pop(own)
     assert result == whole

@@ -233,9 +233,13 @@ async def test_one_camera_too_many_is_told_to_come_again(house):
             with pytest.raises(websockets.ConnectionClosedError) as closed:
                 await fourth.next()
             assert closed.value.rcvd.code == 1013
-    async with camera(house) as fifth:
-        await fifth.frame(1)
-        assert (await fifth.answer())["status"] == "success"
+    async with asyncio.timeout(60):
+        while True:  # the server hears of the end of the three a moment later than they
+            async with camera(house) as fifth:
+                await fifth.frame(1)
+                if (answer := await fifth.answer())["type"] == "answer":
+                    break
+    assert answer["status"] == "success"
 
 
 async def test_a_camera_that_lost_its_connection_goes_on_where_it_was(house, reader):
@@ -320,9 +324,9 @@ def test_the_protocols_page_has_every_word_of_the_code():
 
 def test_a_request_without_a_socket_is_told_what_to_do(house):
     base = house.replace("ws://", "http://")
-    answer = httpx.get(f"{base}/v1/ws")
+    answer = httpx.get(f"{base}/v1/ws", timeout=60)
     assert (answer.status_code, answer.json()["code"], answer.headers["upgrade"]) == (426, "upgrade_required", "websocket")
-    described = httpx.get(f"{base}/openapi.json").json()["paths"]["/v1/ws"]["get"]["description"]
+    described = httpx.get(f"{base}/openapi.json", timeout=60).json()["paths"]["/v1/ws"]["get"]["description"]
     for word in (*Status, *SkipReason, Told.PARTIAL, "configure", "frame_id"):
         assert f"{word}" in described
 

@@ -312,7 +312,7 @@ def test_the_owner_may_forbid_it_and_our_own_switches_do_not(hub: str, state: Hu
     child = [sys.executable, "-c", "from hunyuanocr.cli import main; main()", "fetch", "--model-path", str(tmp_path / "model")]
     code = f"import subprocess; from hunyuanocr.privacy import stay_home; stay_home(); exit(subprocess.call({child!r}))"
     clean = {name: value for name, value in os.environ.items() if name not in {*SWITCHES, OURS}}  # another test may have set them
-    done = subprocess.run([sys.executable, "-c", code], env=clean | given, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], env=clean | given, capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stderr
     if status:
         assert f"{next(iter(given))} is set" in done.stderr

@@ -34,7 +34,7 @@ def start(*arguments, **environment):
 
 def test_what_is_there_is_read_and_filed(folder, tmp_path):
     process = start(folder, "--once", "--csv", "-i", "total", "--backend", "ppocr", HUNYUANOCR_DATA=str(tmp_path / "data"))
-    said, _ = process.communicate(timeout=110)
+    said, _ = process.communicate(timeout=280)
     assert process.returncode == 1, said  # one of the two is no picture
     assert json.loads((folder / "done" / "a.png.json").read_text())["fields"] == {"total_amount": "$36.80"}
     assert (folder / "done" / "a.png.csv").read_text(encoding="utf-8-sig").splitlines() == ["file,total_amount", "a.png,$36.80"]
@@ -46,18 +46,18 @@ def test_what_is_there_is_read_and_filed(folder, tmp_path):
 
 def test_it_ends_when_told_to(folder):
     process = start(folder, "--backend", "ppocr", "--interval", "0.1")
-    end = time.monotonic() + 100
+    end = time.monotonic() + 240
     while not (folder / "done" / "a.png").exists() and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert "Traceback" not in said
 
 
 def test_a_file_is_no_folder(folder):
     process = start(folder / "a.png", "--backend", "ppocr")
-    said, _ = process.communicate(timeout=110)
+    said, _ = process.communicate(timeout=280)
     assert process.returncode == 2
     assert "no folder" in said
     assert "Traceback" not in said

@@ -46,7 +46,7 @@ def asked(**environment) -> int:
     """The exit status of the check."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HUNYUANOCR_")}
     script = [sys.executable, "-I", "-S", str(ROOT / "docker" / "health.py")]
-    return subprocess.run(script, env=clean | environment, timeout=60, stderr=subprocess.DEVNULL).returncode
+    return subprocess.run(script, env=clean | environment, timeout=120, stderr=subprocess.DEVNULL).returncode
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 0), (403, 0), (503, 1)])

@@ -53,7 +53,7 @@ def test_the_first_start_prints_a_key_and_a_link_and_a_person_logs_in_and_out(bo
     page.wait_for_selector("input[type=password]")
     page.goto(box.page)
     assert page.url == f"{box.page}/login?next=/"
-    assert httpx.get(f"{box.page}/config", cookies={"hunyuanocr_session": cookie}).status_code == 401
+    assert httpx.get(f"{box.page}/config", cookies={"hunyuanocr_session": cookie}, timeout=60).status_code == 401
     page.goto(link)
     page.click("button")
     page.wait_for_selector("[role=alert]")

@@ -222,8 +222,8 @@ def test_the_copy_button_works_where_browsers_hide_the_clipboard(visit, receipt)
 
 def test_nothing_but_the_page_is_given_out(served):
     for path in ("gradio_api/file=/etc/passwd", "gradio_api/file=app_web.py", "gradio_api/proxy=http://a.test", "monitoring"):
-        assert httpx.get(f"{served.page}/{path}").status_code in (400, 403, 404), path
-    assert httpx.get(f"{served.page}/gradio_api/info").status_code == 404
+        assert httpx.get(f"{served.page}/{path}", timeout=60).status_code in (400, 403, 404), path
+    assert httpx.get(f"{served.page}/gradio_api/info", timeout=60).status_code == 404
 
 
 def test_a_phone_that_leaves_in_the_middle_of_an_upload_is_no_error(served):
@@ -233,7 +233,7 @@ def test_a_phone_that_leaves_in_the_middle_of_an_upload_is_no_error(served):
         phone.sendall(b"POST /page/uploads HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n" + b"x" * 1000)
         time.sleep(0.5)
     time.sleep(0.5)
-    assert httpx.get(f"{served.api}/health").status_code == 200
+    assert httpx.get(f"{served.api}/health", timeout=60).status_code == 200
     assert "Traceback" not in "".join(served.printed[before:])
 
 
@@ -242,10 +242,10 @@ def test_the_api_answers_beside_the_page(served, receipt):
         wish = {"instruction": "提取总金额", "response": "fields"}
         done = httpx.post(f"{base}/ocr", files={"file": receipt}, data=wish, timeout=60)
         assert (done.status_code, done.json()) == (200, {"total_amount": "¥36.80"})
-    assert "gradio" in httpx.get(served.page).text
-    assert httpx.get(served.api).status_code == 404, "the port of the devices has no page"
+    assert "gradio" in httpx.get(served.page, timeout=60).text
+    assert httpx.get(served.api, timeout=60).status_code == 404, "the port of the devices has no page"
 
 
 def test_the_page_refuses_in_the_form_of_the_api(served):
-    r = httpx.get(f"{served.page}/nowhere")
+    r = httpx.get(f"{served.page}/nowhere", timeout=60)
     assert (r.status_code, r.json()["code"], r.json()["request_id"]) == (404, "not_found", r.headers["x-request-id"])

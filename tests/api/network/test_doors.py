@@ -71,15 +71,15 @@ def test_sockets_have_the_same_doors():
         wait_ready(base)
         address = base.replace("http", "ws")
         for path in ("/v1/ws", "/ws/ocr"):
-            with connect(f"{address}{path}") as socket:
+            with connect(f"{address}{path}", open_timeout=60) as socket:
                 socket.send('{"type": "ping"}')
                 assert "pong" in socket.recv(60)
             with pytest.raises(InvalidStatus) as refused:
-                connect(f"{address}{path}", source_address=("127.0.0.2", 0))
+                connect(f"{address}{path}", open_timeout=60, source_address=("127.0.0.2", 0))
             assert refused.value.response.status_code == 403
             assert b"address_refused" in refused.value.response.body
         transport = httpx.HTTPTransport(local_address="127.0.0.2")
-        with httpx.Client(transport=transport) as client:
+        with httpx.Client(transport=transport, timeout=60) as client:
             assert client.get(f"{base}/health").status_code == 403
 
 

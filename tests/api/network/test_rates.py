@@ -106,10 +106,10 @@ def test_sockets_are_counted_too():
     with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
         wait_ready(base)
         for _ in range(3):
-            with connect(f"{base.replace('http', 'ws')}/v1/ws"):
+            with connect(f"{base.replace('http', 'ws')}/v1/ws", open_timeout=60):
                 pass
         with pytest.raises(InvalidStatus) as refused:
-            connect(f"{base.replace('http', 'ws')}/v1/ws")
+            connect(f"{base.replace('http', 'ws')}/v1/ws", open_timeout=60)
         assert refused.value.response.status_code == 429
         assert int(refused.value.response.headers["retry-after"]) >= 1
 

@@ -152,7 +152,7 @@ def model(checkpoint) -> Path:
 @pytest.fixture(scope="module")
 def served(launcher, model) -> Iterator[Appliance]:
     with launched(launcher, model) as running:
-        assert httpx.get(f"{running.api}/ready").status_code == 503
+        assert httpx.get(f"{running.api}/ready", timeout=60).status_code == 503
         running.until_ready(START_S)
         assert "Installing" not in "".join(running.printed), "the launcher takes both environments for whole"
         yield running
