@@ -86,6 +86,7 @@ async def test_the_witness_reads_while_the_model_writes(make, model, witness):
     answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
     await until(lambda: witness.ended == 1)
     assert model.now == 1
+    await asyncio.sleep(0.2)
     model.gate.set()
     assert (await answer).fields[0].grounded
     stages = pipeline.timings[-1].stages
@@ -125,7 +126,7 @@ async def test_an_answer_whose_proof_failed_is_not_kept(make, model, witness):
 
 
 async def test_a_witness_that_hangs_is_left_before_the_deadline(make, model, witness):
-    pipeline = await make(witness, deadline_s=0.6)
+    pipeline = await make(witness, deadline_s=3)
     witness.gate = asyncio.Event()
     result = await pipeline.run(Request(picture(), TOTAL))
     assert codes(result) == ["no_evidence"]

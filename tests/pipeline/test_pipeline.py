@@ -108,8 +108,11 @@ async def test_bad_pictures_are_refused_and_free_their_place(make, reader):
 
 async def test_only_so_many_read_at_a_time(make, reader):
     pipeline = await make(workers=2)
-    reader.seconds = 0.01
-    results = await asyncio.gather(*(pipeline.run(Request(picture(n), READ)) for n in range(12)))
+    reader.gate = asyncio.Event()
+    reading = asyncio.gather(*(pipeline.run(Request(picture(n), READ)) for n in range(12)))
+    await until(lambda: reader.now == 2)
+    reader.gate.set()
+    results = await reading
     assert reader.most == 2
     assert [r.text for r in results] == [f"#{n:02x}2030" for n in range(12)]
 
@@ -128,7 +131,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(make, reader):
 
 
 async def test_the_deadline_covers_waiting_and_cancels_the_work(make, reader):
-    pipeline = await make(deadline_s=0.2)
+    pipeline = await make(deadline_s=2)
     reader.gate = asyncio.Event()
     outcomes = await asyncio.gather(*(pipeline.run(Request(picture(n), READ)) for n in range(2)), return_exceptions=True)
     assert [type(o) for o in outcomes] == [DeadlineExceeded, DeadlineExceeded]
@@ -181,7 +184,7 @@ async def test_leaving_a_stream_cancels_the_reading(make, reader):
 
 
 async def test_a_failing_reader_is_given_a_rest_and_probed(make, reader):
-    pipeline = await make(breaker_failures=3, breaker_rest_s=0.2)
+    pipeline = await make(breaker_failures=3, breaker_rest_s=60)
     reader.fault = lambda: RuntimeError("out of order")
     for n in range(3):
         with pytest.raises(ReaderFailed) as e:
@@ -192,7 +195,7 @@ async def test_a_failing_reader_is_given_a_rest_and_probed(make, reader):
     assert e.value.retry_after > 0
     assert reader.begun == 3
     assert not (await pipeline.health()).ready
-    await asyncio.sleep(0.25)
+    pipeline._serving.breaker._until -= 60  # a minute later
     reader.fault = None
     assert (await pipeline.run(Request(picture(), READ))).text
     assert (await pipeline.health()).ready

@@ -70,7 +70,8 @@ class Time:
         self.now += timedelta(seconds=seconds)
         for moment, event in [e for e in self.events if e[0] <= self.now]:
             self.events.remove((moment, event))
-            event()
+            if (going := event()) is not None:
+                await going  # as long as the nap: how soon it gets a thread is no part of the weeks
         await asyncio.sleep(0)
 
     def at(self, hours, event):
@@ -201,6 +202,7 @@ async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
 
     def another_day():
         made.append(asyncio.ensure_future(shop.record(20)))
+        return made[-1]
 
     for day in range(1, 7):
         shop.time.at(24 * day, another_day)
@@ -210,6 +212,7 @@ async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
     def look():
         nonlocal state
         state = asyncio.ensure_future(shop.sync.state())
+        return state
 
     shop.time.at(24 * 6 + 12, look)
     await shop.sync.send_all()

@@ -353,16 +353,20 @@ async def test_as_many_at_once_as_the_reader_reads(folder, tmp_path):
     from hunyuanocr.pipeline import Pipeline
     from tests.services.conftest import quick_settings
 
-    reader = TestReader(seconds=0.05, name=BackendName.VLLM)  # eight at a time
+    reader = TestReader(name=BackendName.VLLM)  # eight at a time
+    reader.gate = asyncio.Event()
     pipeline = Pipeline(reader, quick_settings(witness="off"))
     await pipeline.start()
     for n in range(24):
         (folder / f"{n}.png").write_bytes(picture(n))
     one = watcher(folder, pipeline)
-    await one.run(once=True)
+    watching = asyncio.create_task(one.run(once=True))
+    await until(lambda: reader.now == pipeline.readings)
+    reader.gate.set()
+    await watching
     await pipeline.close()
     assert one.counts["done"] == 24
-    assert 2 <= reader.most <= pipeline.readings
+    assert reader.most == pipeline.readings == 8
 
 
 async def test_odd_names(folder, pipeline):
