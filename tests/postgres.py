@@ -6,12 +6,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import free_port
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -37,7 +38,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.bin = PROGRAMS[-1] if PROGRAMS else Path(shutil.which("initdb") or "").parent
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder.parent / "log"
         if os.geteuid() == 0:
@@ -55,7 +56,7 @@ class Server:
         return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
     def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run([self.bin / program, *arguments], cwd="/", capture_output=True, timeout=100, **self._as())  # type: ignore[call-overload]
+        done = subprocess.run([self.bin / program, *arguments], cwd="/", capture_output=True, timeout=250, **self._as())  # type: ignore[call-overload]
         assert done.returncode == 0, done.stderr.decode()
 
     def start(self) -> None:
@@ -64,10 +65,10 @@ class Server:
             self.process = subprocess.Popen(  # type: ignore[call-overload]
                 [self.bin / "postgres", "-D", str(self.folder), *settings], cwd="/", stdout=log, stderr=log, **self._as()
             )
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while time.monotonic() < end and self.process.poll() is None:
             asking = [self.bin / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres"]
-            answer = subprocess.run(asking, capture_output=True, timeout=20)
+            answer = subprocess.run(asking, capture_output=True, timeout=60)
             if answer.returncode == 0:
                 return
             time.sleep(0.1)
@@ -77,7 +78,7 @@ class Server:
         """At once: its connections are cut."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(30)
+            self.process.wait(100)
 
 
 @contextmanager
@@ -92,9 +93,3 @@ def server(folder: Path) -> Iterator[Server]:
         if running.process is not None and running.process.poll() is None:
             running.process.kill()
             running.process.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]

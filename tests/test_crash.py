@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.readers import picture
 from tests.webhooks import SECRET, Receiver, receiving
 
@@ -26,9 +26,7 @@ class Shop:
     """A server that is killed and started again, and a till that sends it pictures and does not give up."""
 
     def __init__(self, folder: Path, url: str | None, receiver: Receiver, seconds: float) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.receiver = receiver
         self.seconds = seconds
@@ -57,7 +55,7 @@ class Shop:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def send(self, numbers: range) -> None:
         """Each picture until it is accepted; a till does not know whether the server died before or after it was."""

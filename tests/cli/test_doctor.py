@@ -18,15 +18,11 @@ from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.services.metrics import gpu
 from hunyuanocr.store.database import Database
 from tests.checkpoints import random_checkpoint
+from tests.ports import free_port
 
 
 def run(*arguments):
     return CliRunner().invoke(app, ["doctor", *arguments], env={"COLUMNS": "300"})
-
-
-def free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
 
 
 @pytest.fixture
@@ -34,8 +30,8 @@ def box(tmp_path, monkeypatch):
     """Settings of a machine where all is well, and what `doctor --quick --json` says of it."""
     monkeypatch.setenv("HUNYUANOCR_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HUNYUANOCR_MODEL_PATH", str(tmp_path / "weights"))
-    monkeypatch.setenv("HUNYUANOCR_SERVER__PORT", str(free()))
-    monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(free()))
+    monkeypatch.setenv("HUNYUANOCR_SERVER__PORT", str(free_port()))
+    monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(free_port()))
 
     def look(language="en"):
         done = run("--quick", "--json", "--language", language)

@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 
 from tests.api.network.certificates import certificate
 from tests.api.network.conftest import ROOT, child
+from tests.ports import free_port
 from tests.readers import picture
 
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
@@ -27,12 +28,6 @@ pytestmark = [
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt install nginx)"),
     pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _open(port: int) -> bool:
@@ -58,7 +53,7 @@ def nginx(folder: Path, upstream: int, https: int, http: int):
     command = [NGINX, "-p", str(folder), "-e", f"{folder}/log", "-c", str(folder / "nginx.conf")]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not _open(https):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < end
@@ -66,7 +61,7 @@ def nginx(folder: Path, upstream: int, https: int, http: int):
         yield f"https://127.0.0.1:{https}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,8 @@ def test_a_large_message_before_the_key_ends_the_connection(shop, message):
         with suppress(ConnectionClosed):
             camera.send(message)
         assert closed(camera) == TOO_BIG
-    assert app.state.gate.unnamed == 0
+    while app.state.gate.unnamed:  # the server hears of the end a moment later than we
+        time.sleep(0.01)
 
 
 def test_it_is_ended_while_it_comes(shop):
