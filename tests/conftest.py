@@ -20,6 +20,7 @@ settings.register_profile("ours", deadline=None, derandomize=True, suppress_heal
 settings.load_profile("ours")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at these marks in the same hook
 def pytest_collection_modifyitems(items):
     """With several workers a file stays in one piece, so that what its fixtures start is started once; so do tests of vLLM."""
     for item in items:
