@@ -75,8 +75,8 @@ class Text(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """One line, whatever is in it."""
-        line = super().formatMessage(record)
+        """One line, whatever is in it: a path may hold line breaks, and what a terminal would obey."""
+        line = _plain(super().formatMessage(record))
         request = _request.get()
         return f"{line} request={request}" if request and request not in line else line
 
@@ -104,6 +104,11 @@ class Json(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _plain(words: str) -> str:
+    """What is no letter to be seen as its escape, so that nobody writes lines of his own."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
+
+
 def describe(error: BaseException) -> str:
     """The error and what caused it, the first cause first: places in the code, types, and words that cannot be anybody's text."""
     parts: list[str] = []
@@ -112,7 +117,7 @@ def describe(error: BaseException) -> str:
     while now is not None and id(now) not in seen:
         seen.add(id(now))
         inner = [describe(e) for e in now.exceptions] if isinstance(now, BaseExceptionGroup) else []
-        words = str(now) if isinstance(now, _SPEAK) else _SILENT
+        words = _plain(str(now)) if isinstance(now, _SPEAK) else _SILENT
         places = "".join(traceback.format_tb(now.__traceback__))
         parts.append("\n".join([f"{places}{type(now).__module__}.{type(now).__qualname__}: {words}", *inner]))
         now = now.__cause__ or (None if now.__suppress_context__ else now.__context__)
