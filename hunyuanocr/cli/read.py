@@ -87,13 +87,15 @@ def _failure(e: HunyuanOcrError | OSError) -> Answer:
 
 def _write_csv(answers: Sequence[Answer]) -> None:
     """Columns: file, every field any answer has (or the text, when none was asked for), error."""
+    from hunyuanocr.services.cells import cell
+
     keys = list(dict.fromkeys(key for answer in answers for key in answer.get("fields") or {}))
     writer = csv.writer(sys.stdout)
-    writer.writerow(["file", *(keys or ["text"]), "error"])
+    writer.writerow(["file", *map(cell, keys or ["text"]), "error"])
     for answer in answers:
         fields = answer.get("fields") or {}
-        cells = [_cell(fields.get(key)) for key in keys] if keys else [answer.get("text", "")]
-        writer.writerow([answer["file"], *cells, answer.get("error", "")])
+        values = [fields.get(key) for key in keys] if keys else [answer.get("text", "")]
+        writer.writerow([cell(value) for value in (answer["file"], *values, answer.get("error", ""))])
 
 
 def _cell(value: Any) -> str:

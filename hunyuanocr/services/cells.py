@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-_FORMULA = ("=", "@", "\t", "\r", "+", "-")
-_NUMBER = set("0123456789.,+-%¥￥$€£ ()")
+_FORMULA = ("=", "@", "\t", "\r", "\n", "+", "-", "＝", "＠", "＋", "－")  # Chinese and Japanese Excel takes the wide ones too
+_NUMBER = re.compile(r"[+-]?[¥￥$€£]? ?\d[\d., ]* ?[%¥￥$€£]?", re.ASCII)  # one; of +86-21-5555 a spreadsheet makes a difference
 
 
 def cell(value: Any) -> str:
@@ -16,4 +17,4 @@ def cell(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f"'{text}" if text.startswith(_FORMULA) and not set(text) <= _NUMBER else text
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text

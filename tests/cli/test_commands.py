@@ -53,6 +53,17 @@ def test_a_table_has_a_column_for_each_field(receipts):
     assert (second[:3], bool(second[3])) == ([str(broken), "", ""], True)
 
 
+def test_a_table_computes_nothing(tmp_path):
+    file = tmp_path / "formula.png"
+    image = Image.new("RGB", (900, 160), "white")
+    ImageDraw.Draw(image).text((40, 40), "=SUM(A1:A9)", fill="black", font=ImageFont.load_default(64))
+    image.save(file)
+    plain = json.loads(run("read", file, "--json").stdout)["text"]
+    assert plain.startswith("="), "it is read"
+    head, row = csv.reader(io.StringIO(run("read", file, "--csv").stdout))
+    assert (head, row[1]) == (["file", "text", "error"], f"'{plain}")
+
+
 def test_text_is_shown_as_it_stands(receipts):
     done = run("read", receipts[0], receipts[3])
     assert done.exit_code == 0, done.stderr

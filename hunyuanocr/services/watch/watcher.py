@@ -280,6 +280,6 @@ def _table(answer: dict[str, Any]) -> str:
     fields: dict[str, Any] = answer.get("fields") or {"text": answer.get("text")}
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["file", *fields])
+    writer.writerow(["file", *map(cell, fields)])
     writer.writerow([cell(answer.get("file")), *(cell(value) for value in fields.values())])
     return out.getvalue()
