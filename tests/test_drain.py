@@ -21,7 +21,7 @@ def serve(seconds, grace, data, **environment):
 
 
 def ask(base, answers, **form):
-    answers.append(httpx.post(f"{base}/ocr", files={"file": picture(**form)}, timeout=60))
+    answers.append(httpx.post(f"{base}/ocr", files={"file": picture(**form)}, timeout=120))
 
 
 def until_reading(base):
@@ -42,7 +42,7 @@ def draining(base):
 
 
 def test_a_reading_ends_and_a_new_one_hears_503(tmp_path):
-    with serve(4, 60, tmp_path) as running:
+    with serve(tmp_path / "go", 120, tmp_path) as running:
         running.until_ready()
         answers = []
         asking = threading.Thread(target=ask, args=(running.page, answers))
@@ -59,6 +59,7 @@ def test_a_reading_ends_and_a_new_one_hears_503(tmp_path):
             assert httpx.get(f"{base}/health", timeout=60).status_code == 200, "alive to the end"
             with pytest.raises(Exception, match="503"), connect(base.replace("http", "ws") + "/v1/ws", open_timeout=60):
                 pass
+        (tmp_path / "go").touch()
         asking.join(60)
         assert [a.status_code for a in answers] == [200]
         assert running.process.wait(60) == 0

@@ -39,7 +39,7 @@ def test_what_is_shown_counts_too():
 
 def test_old_pictures_are_forgotten():
     shelf = Shelf(1000, 60)
-    old, new = shelf.put(picture(1, age=61), "me"), shelf.put(picture(1, age=59), "me")
+    old, new = shelf.put(picture(1, age=61), "me"), shelf.put(picture(1, age=5), "me")
     assert shelf.get(old) is None
     assert shelf.get(new) is not None
     assert len(shelf) == 1

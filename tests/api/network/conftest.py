@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -69,6 +71,13 @@ def child(tmp_path: Path, **environment: str) -> Iterator[Child]:
             process.kill()
             process.wait(10)
         process.stdout.close()
+
+
+@pytest.fixture
+def half_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window of rates slides over minutes of the clock, and its numbers are others where one ends: here it stands still."""
+    now = time.time() // 60 * 60 + 30
+    monkeypatch.setattr("limits.aio.storage.memory.time", SimpleNamespace(time=lambda: now))
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ async def test_scripts_of_other_websites_learn_nothing(come, allowed):
             assert "access-control-allow-credentials" not in r.headers
 
 
+@pytest.mark.usefixtures("half_past")
 async def test_a_website_that_is_named_may(come):
     visit = await come(origins=["https://till.shop.lan"], per_address=2)
     till = {"origin": "https://till.shop.lan"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
 import httpx
@@ -19,12 +18,7 @@ from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
 from tests.readers import TestReader
 
-
-@pytest.fixture(autouse=True)
-def _away_from_the_edge():
-    """The window slides over minutes of the clock; where one ends in the middle of a test, its numbers are others."""
-    while time.time() % 60 > 57:
-        time.sleep(0.1)
+pytestmark = pytest.mark.usefixtures("half_past")
 
 
 async def statuses(client, count, path="/version", **more):

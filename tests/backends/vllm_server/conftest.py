@@ -46,7 +46,7 @@ def installed() -> None:
 def bash(folder: Path, words: str) -> str:
     """What the launcher's functions print."""
     script = f'ROOT=$0; source "$ROOT/scripts/bootstrap.sh"; source "$ROOT/scripts/bootstrap_vllm.sh"; {words}'
-    done = subprocess.run(["bash", "-c", script, str(folder)], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["bash", "-c", script, str(folder)], capture_output=True, text=True, timeout=200, check=True)
     return done.stdout
 
 
@@ -67,7 +67,7 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, Any], seconds: float = 100) -> Any:
+    def run(self, work: Coroutine[Any, Any, Any], seconds: float = 400) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ def _words(process: psutil.Process) -> str:
     return ""
 
 
-def all_gone(processes: list[psutil.Process], seconds: float = 30) -> bool:
+def all_gone(processes: list[psutil.Process], seconds: float = 100) -> bool:
     """Whether they end. The system is asked; to wait for our own children is somebody else's business."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(2400)
 DEMO = ROOT / "models" / "hunyuanocr-demo"
 READ = {"instruction": "", "task": "read", "evidence": "none"}
 CLIENTS = 6
-DEADLINE_S = 60
+DEADLINE_S = 200
 RETRYABLE = {429, 503, 504}
 TORCH = {
     "torch",
@@ -95,13 +95,21 @@ async def ready(client: httpx.AsyncClient, status: int, seconds: float) -> float
     return time.monotonic() - began
 
 
+async def one_more(seen: Counter[str]) -> None:
+    """Until another picture has been read."""
+    before = seen["result"]
+    async with asyncio.timeout(DEADLINE_S):
+        while seen["result"] == before:
+            await asyncio.sleep(0.05)
+
+
 async def kill(client: httpx.AsyncClient, parent: int, turn: int) -> tuple[str, float, Counter[str]]:
     """Kill one of its processes, each in its turn, from the engine's core upwards; until it serves again."""
     seen: Counter[str] = Counter()
     stop = asyncio.Event()
     clients = [asyncio.create_task(load(client, seen, stop)) for _ in range(CLIENTS)]
     try:
-        await asyncio.sleep(1)
+        await one_more(seen)
         before = engines(parent)
         parts = [p for p in before if "resource_tracker" not in " ".join(p.cmdline())]  # without which it does not die
         victim = list(reversed(parts))[turn % len(parts)]
@@ -109,6 +117,7 @@ async def kill(client: httpx.AsyncClient, parent: int, turn: int) -> tuple[str, 
         victim.send_signal(signal.SIGKILL)
         seconds = await ready(client, 503, 120)
         seconds += await ready(client, 200, START_S)
+        await one_more(seen)
     finally:
         stop.set()
         ends = await asyncio.gather(*clients, return_exceptions=True)
@@ -125,7 +134,6 @@ def kills(served: Appliance, times: int) -> None:
             for turn in range(times):
                 name, seconds, seen = await kill(client, served.process.pid, turn)
                 print(f"{name} killed: back after {seconds:.1f} s; {dict(seen)}")  # noqa: T201 -- shown by -rA
-                assert seen["result"]
 
     before = len(served.printed)  # the documents' test may have had an answer cut off, which is logged in full
     asyncio.run(all_of_them())
@@ -161,7 +169,7 @@ def served(launcher, model) -> Iterator[Appliance]:
 @pytest.fixture(scope="module")
 def on_torch(model) -> Iterator[TestClient]:
     given = settings_of(model)
-    limits = given.pipeline.model_copy(update={"witness": "off"})
+    limits = given.pipeline.model_copy(update={"witness": "off", "deadline_s": DEADLINE_S})
     app = create_app(given.model_copy(update={"backend": "torch", "pipeline": limits}))
     with TestClient(app, client=("127.0.0.1", 999)) as client:
         while client.get("/ready").status_code != 200:
