@@ -82,7 +82,7 @@ def make_project(place: Path, monkeypatch) -> Path:
 def unpack(archive: Path, folder: Path) -> Path:
     """The one folder that is in the archive, unpacked by the program that a person would use."""
     folder.mkdir(parents=True)
-    subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True, timeout=60)
+    subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True, timeout=200)
     (inner,) = folder.iterdir()
     return inner
 

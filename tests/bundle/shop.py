@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
         answers = use("http://127.0.0.1:7862")
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        said, _ = server.communicate(timeout=60)
+        said, _ = server.communicate(timeout=120)
     sys.stdout.write(json.dumps({**answers, "routes": routes, "said": said.decode()}) + "\n")
 
 

@@ -16,7 +16,7 @@ from tests.bundle.conftest import PROJECT, install, make_project, unpack
 def rings(folder: Path) -> str:
     """What the installed package says, asked of the folder's own Python."""
     asked = [str(folder / ".venv" / "bin" / "python"), "-I", "-c", "import till; print(till.RINGS)"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
 
 
 @pytest.fixture(scope="module")

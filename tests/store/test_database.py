@@ -115,7 +115,7 @@ with database.begin() as session:
     session.execute(state.insert().values(owner="local", name="lost", value=1))
     os.kill(os.getpid(), 9)
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -9
     database = Database(f"sqlite:///{path}")
     with database.read() as session:
         assert names(session) == {"kept"}

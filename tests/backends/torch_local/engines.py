@@ -59,7 +59,7 @@ class Written:
     def until(self, count: int) -> None:
         event = self.reached.setdefault(count, threading.Event())
         if len(self.tokens) < count:
-            assert event.wait(30), f"{len(self.tokens)} of {count} tokens came"
+            assert event.wait(100), f"{len(self.tokens)} of {count} tokens came"
 
     @property
     def ids(self) -> list[int]:
@@ -96,7 +96,7 @@ class Bench:
         """All at once; each waited for."""
         all_written = [self.submit(ask)[1] for ask in asks]
         for written in all_written:
-            assert written.ended.wait(60)
+            assert written.ended.wait(200)
         return all_written
 
     def inputs(self, ask: Ask) -> dict[str, torch.Tensor]:

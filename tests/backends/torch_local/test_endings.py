@@ -60,7 +60,7 @@ def test_json_parses_wherever_its_tokens_end(either):
         free = either.submit(ask := Ask((), "free", tokens))[1]
         bound = [either.submit(Ask((noise(40 + 9 * n, 50),), f"{n}", tokens, 1.0), grammar)[1] for n in range(5)]
         for written in (free, *bound):
-            assert written.ended.wait(30)
+            assert written.ended.wait(100)
         either.same(ask, free)
         assert all(set(json.loads("".join(t.text for t in w.tokens), strict=False)) == {"a", "n"} for w in bound)
 
@@ -78,7 +78,7 @@ def test_tokens_that_cannot_be_fetched_end_their_requests(either, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(either.engine._stepper, "tokens", gone)
         either.engine.submit(sequence)
-        assert written.ended.wait(20)
+        assert written.ended.wait(100)
     assert isinstance(written.end, ReaderFailed)
     either.same(ask := Ask(PICTURE, "after", 5), either.write(ask)[0])
 
@@ -95,9 +95,9 @@ def test_an_answer_that_breaks_on_the_host_fails_alone(either):
 
     sequence._stream = Decoder()
     either.engine.submit(sequence)
-    assert broken.ended.wait(20)
+    assert broken.ended.wait(100)
     assert isinstance(broken.end, ReaderFailed)
-    assert running.ended.wait(30)
+    assert running.ended.wait(100)
     either.same(ask, running)
 
 
@@ -118,7 +118,7 @@ def test_json_that_cannot_be_closed_is_an_error(either):
 
     sequence.grammar = Endless()
     either.engine.submit(sequence)
-    assert written.ended.wait(20)
+    assert written.ended.wait(100)
     assert isinstance(written.end, ReaderFailed)
 
 
@@ -154,7 +154,7 @@ def test_an_engine_that_has_ended_says_so(bench):
 def test_a_fault_of_the_engine_itself_ends_all_requests(bench, monkeypatch):
     monkeypatch.setattr(bench.engine, "_admit", lambda: 1 / 0)
     written = bench.submit(Ask(PICTURE, "x", 5))[1]
-    assert written.ended.wait(20)
+    assert written.ended.wait(100)
     assert isinstance(written.end, ReaderUnavailable)
     assert "restart" in str(bench.engine.fault)
     with pytest.raises(ReaderUnavailable, match="restart"):
@@ -169,18 +169,18 @@ async def test_closing_while_a_request_is_prepared_ends_it(generator, monkeypatc
 
     def slow(*a):
         begun.set()
-        assert go.wait(20)
+        assert go.wait(100)
         return length(*a)
 
     monkeypatch.setattr(processor, "_encode", slow)
     request = asyncio.create_task(drain(generator))
-    await asyncio.to_thread(begun.wait, 20)
+    await asyncio.to_thread(begun.wait, 100)
     closing = asyncio.create_task(generator.close())
     await asyncio.sleep(0)
     go.set()
     await closing
     with pytest.raises(ReaderUnavailable):
-        await asyncio.wait_for(request, 20)
+        await asyncio.wait_for(request, 100)
 
 
 async def test_memory_comes_back_when_closed(generator):
@@ -201,12 +201,12 @@ async def test_a_start_that_was_given_up_is_not_done_twice(generator, monkeypatc
     def slow(*a):
         loads.append(1)
         begun.set()
-        assert go.wait(20)
+        assert go.wait(100)
         return load(*a)
 
     monkeypatch.setattr(generator_module, "load", slow)
     first = asyncio.create_task(generator.start())
-    await asyncio.to_thread(begun.wait, 20)
+    await asyncio.to_thread(begun.wait, 100)
     first.cancel()
     again = asyncio.create_task(generator.start())
     await asyncio.sleep(0)
@@ -234,12 +234,12 @@ async def test_closing_while_the_model_loads_leaves_nothing_behind(generator, mo
 
     def slow(*a):
         begun.set()
-        assert go.wait(20)
+        assert go.wait(100)
         return load(*a)
 
     monkeypatch.setattr(generator_module, "load", slow)
     starting = asyncio.create_task(generator.start())
-    await asyncio.to_thread(begun.wait, 20)
+    await asyncio.to_thread(begun.wait, 100)
     closing = asyncio.create_task(generator.close())
     await asyncio.sleep(0)
     go.set()
@@ -264,5 +264,5 @@ def test_a_caller_whose_loop_is_gone_harms_nobody(bench):
     running = bench.submit(ask)[1]
     running.until(2)
     bench.engine.submit(sequence)
-    assert running.ended.wait(30)
+    assert running.ended.wait(100)
     bench.same(ask, running)
