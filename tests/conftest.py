@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hunyuanocr.services import recording
+from hunyuanocr.store import database as databases
 from hunyuanocr.store.database import Database
 from tests import postgres
 
@@ -44,6 +46,13 @@ def _data_folder(tmp_path_factory):
 def _data_folder_of_one_test(_data_folder, monkeypatch, tmp_path_factory):
     """For every Settings() of a test: another one's queue and records are not its own. Made only when something is kept."""
     monkeypatch.setenv("HUNYUANOCR_DATA", str(tmp_path_factory.getbasetemp() / "data-of" / str(next(_NUMBER))))
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """A machine that is busy with something else is no database that is away, and nobody who hinders the scrubbing."""
+    monkeypatch.setattr(recording, "_WAIT_S", 60.0)
+    monkeypatch.setattr(databases, "_SCRUB_TRIES", 300)
 
 
 @pytest.fixture(scope="session")

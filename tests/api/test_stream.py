@@ -144,7 +144,8 @@ def test_a_full_queue_has_a_status_and_says_when_to_come_back(house):
     base, writer, pipeline = house
     writer.silent = True
     with post(base) as read, post(base) as waiting:
-        assert pipeline.admission.waiting == 1
+        while pipeline.admission.waiting != 1:
+            threading.Event().wait(0.005)
         with post(base) as refused:
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1

@@ -70,7 +70,7 @@ def refused(done: Result) -> HunyuanOcrError:
 def bring(hub: str, source: str, folder: Path) -> None:
     """As the command does, without waiting between attempts."""
     variable, make = HUBS[source]
-    with httpx.Client(follow_redirects=True) as client:
+    with httpx.Client(follow_redirects=True, timeout=60) as client:
         files = make({variable: hub}, None).files(client)
         download(client, missing(files, folder), folder, pause=0)
 
@@ -166,7 +166,7 @@ def test_the_next_run_goes_on_where_one_gave_up(hub: str, state: HubState, tmp_p
         if arrived > 1_000_000:
             raise KeyboardInterrupt
 
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
         files = huggingface({"HF_ENDPOINT": hub}, None).files(client)
         with pytest.raises(KeyboardInterrupt):
             download(client, [f for f in files if f.name == WEIGHTS], tmp_path, switched_off, pause=0)

@@ -34,12 +34,6 @@ class Clock:
         self.seconds += timedelta(**time).total_seconds()
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """A machine that is busy with something else is no database that is away."""
-    monkeypatch.setattr(recording, "_WAIT_S", 60.0)
-
-
 @pytest.fixture
 def clock():
     return Clock()

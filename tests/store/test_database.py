@@ -396,7 +396,8 @@ def test_ids_sort_by_time():
     assert len({new_id() for _ in range(1000)}) == 1000
 
 
-def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path):
+def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr("hunyuanocr.store.database._SCRUB_TRIES", 2)
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
     with database.begin() as session:
         note(session, "secret", value="diagnosis-4711" * 50)

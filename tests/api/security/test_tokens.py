@@ -154,6 +154,7 @@ def provider():
 
 
 async def test_keys_behind_an_address(provider, monkeypatch):
+    monkeypatch.setattr(tokens, "_REST_S", 1e6)
     checked = Tokens(settings(jwks_url=provider.url))
     assert (await checked.check(token(RSA, "RS256", {"kid": "one"}))).owner == "nurse"
     assert (await checked.check(token(EC, "ES256", {"kid": "two"}))).owner == "nurse"
