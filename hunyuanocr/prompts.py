@@ -16,7 +16,7 @@ from hunyuanocr.errors import InvalidValue
 from hunyuanocr.fields.answers import COLUMN_TYPES
 from hunyuanocr.fields.asked import Bounds, answer_schema
 from hunyuanocr.fields.catalogue import KNOWN
-from hunyuanocr.fields.schema import resolved
+from hunyuanocr.fields.references import resolved
 from hunyuanocr.phrases import LANGUAGES
 from hunyuanocr.types import Evidence, FieldSpec, FieldType, Task, TaskKind
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from hunyuanocr.errors import InvalidSchema
 from hunyuanocr.fields.answers import WORDS
-from hunyuanocr.fields.schema import is_printed_object, resolved, types_of
+from hunyuanocr.fields.references import resolved
+from hunyuanocr.fields.schema import is_printed_object, types_of
 from hunyuanocr.types import FieldSpec, FieldType
 
 _DEEPEST = 8  # levels of a client's schema; one that refers to itself has no end

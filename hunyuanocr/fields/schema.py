@@ -11,16 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
+from referencing import Registry
 
 from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
 from hunyuanocr.fields.catalogue import lookup
 from hunyuanocr.fields.normalize import normalize
+from hunyuanocr.fields.references import check, resolved
 from hunyuanocr.fields.table import column_named
 from hunyuanocr.types import Field, FieldSpec, FieldType
 
 _BY_FORMAT = {"date": FieldType.DATE, "time": FieldType.TIME, "date-time": FieldType.DATETIME}
-_MOST_REFERENCES = 16
+_NOTHING: Registry[Any] = Registry()  # beside the schema itself; jsonschema's own would fetch what it does not know
 _PRINTED_OBJECTS = {"amount": {"amount", "currency"}, "number": {"number", "unit"}}
 _WORDS = (FieldType.TEXT, FieldType.NAME)
 _NORMAL = ({"amount", "currency"}, {"number", "unit"}, {"candidates"})  # keys of normalised values that are objects
@@ -28,7 +30,7 @@ _NORMAL = ({"amount", "currency"}, {"number", "unit"}, {"candidates"})  # keys o
 
 def specs(schema: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
     """The fields that the schema's properties ask for. Raises InvalidSchema if it is no JSON Schema of an object."""
-    _check(schema)
+    check(schema)
     top = resolved(schema, schema)
     properties = top.get("properties")
     if top.get("type", "object") != "object" or not isinstance(properties, Mapping) or not properties:
@@ -38,7 +40,7 @@ def specs(schema: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
 
 def fit(schema: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
     """Normalised values that validate against the schema. Raises SchemaNotSatisfied, naming what does not fit."""
-    _check(schema)
+    check(schema)
     top = resolved(schema, schema)
     found = {field.key: field for field in fields}
     answer: dict[str, Any] = {}
@@ -46,62 +48,10 @@ def fit(schema: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
         value = _fitted(found.get(key), part, schema)
         if value is not None or _valid(None, part, schema) or key in top.get("required", ()):
             answer[key] = value
-    error = next(iter(Draft202012Validator(dict(schema)).iter_errors(answer)), None)
+    error = next(iter(Draft202012Validator(dict(schema), registry=_NOTHING).iter_errors(answer)), None)
     if error is not None:
         raise SchemaNotSatisfied(_reason(error, found))
     return answer
-
-
-def _check(schema: Any) -> None:
-    if not isinstance(schema, Mapping):
-        raise InvalidSchema("The schema is not a JSON object.")
-    try:
-        Draft202012Validator.check_schema(dict(schema))
-    except SchemaError as e:
-        raise InvalidSchema(f"The schema is not a JSON Schema: {e.message[:200]}") from e
-    for reference in _references(schema):
-        if not reference.startswith("#"):
-            raise InvalidSchema(f"The schema refers to {reference[:80]}, outside itself; nothing is fetched.")
-
-
-def _references(part: Any) -> Iterator[str]:
-    if isinstance(part, Mapping):
-        for key, value in part.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(part, list):
-        for value in part:
-            yield from _references(value)
-
-
-def resolved(part: Any, schema: Mapping[str, Any], *, choose: bool = True) -> Mapping[str, Any]:
-    """The part itself, behind its references and, with `choose`, its choice between something and null. Raises InvalidSchema."""
-    for _ in range(_MOST_REFERENCES):
-        if not isinstance(part, Mapping):
-            return {}
-        if isinstance(reference := part.get("$ref"), str):
-            target = _target(reference, schema)
-            part = {**target, **{k: v for k, v in part.items() if k != "$ref"}}
-            continue
-        choices = [c for c in (part.get("anyOf") or part.get("oneOf") or part.get("allOf") or ()) if c != {"type": "null"}]
-        if choose and choices and "type" not in part and "properties" not in part:
-            rest = {k: v for k, v in part.items() if k not in ("anyOf", "oneOf", "allOf")}
-            part = {**choices[0], **rest} if isinstance(choices[0], Mapping) else {}
-            continue
-        return part
-    raise InvalidSchema("The schema's references run in a circle.")
-
-
-def _target(reference: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    target: Any = schema
-    for step in reference.lstrip("#").strip("/").split("/"):
-        name = step.replace("~1", "/").replace("~0", "~")
-        if name and not (isinstance(target, Mapping) and name in target):
-            raise InvalidSchema(f"The schema refers to {reference[:80]}, which it does not have.")
-        target = target[name] if name else target
-    return target if isinstance(target, Mapping) else {}
 
 
 def types_of(part: Mapping[str, Any]) -> set[str]:
@@ -231,11 +181,11 @@ def _fitted_word(field: Field, items: Mapping[str, Any], schema: Mapping[str, An
 
 
 def _valid(value: Any, part: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether the value fits this part; the schema's definitions come along for its references."""
+    """Whether the value fits this part, whose references lead into the whole schema."""
     if not isinstance(part, Mapping):
         return part is not False
-    whole = {**part, **{key: schema[key] for key in ("$defs", "definitions") if key in schema}}
-    return Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER).is_valid(value)
+    whole = Draft202012Validator(dict(schema), registry=_NOTHING, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return whole.evolve(schema=part).is_valid(value)
 
 
 def _reason(error: ValidationError, found: Mapping[str, Field]) -> str:

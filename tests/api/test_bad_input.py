@@ -130,6 +130,9 @@ FORMS = [
         "a": {"$ref": "http://127.0.0.1:9/a.json"}}}), 422, "invalid_schema"),
     ("schema whose field refers in a circle", as_json(image=B64, schema={"type": "object", "properties": {
         "a": {"$ref": "#/properties/b"}, "b": {"$ref": "#/properties/a"}}}), 422, "invalid_schema"),
+    ("schema that unfolds to billions", as_json(image=B64, schema={"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}},
+        "$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {}}}), 422,
+     "invalid_schema"),
     ("unknown evidence", as_file(IMAGE, evidence="sworn"), 422, "invalid_value"),
     ("unknown language", as_file(IMAGE, task="translate", language="klingon"), 422, "invalid_value"),
     ("unknown response", as_file(IMAGE, response="poem"), 422, "invalid_value"),

@@ -116,6 +116,37 @@ def test_what_is_no_schema_of_an_object(schema):
         specs(schema)
 
 
+def doubled(times, keyword="allOf"):
+    """A few lines that unfold to 2 ** times parts."""
+    links = {f"a{n}": {keyword: [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(times)}
+    return properties(total={"type": "string", "not": {"not": {"$ref": "#/$defs/a0"}}}) | {"$defs": links | {f"a{times}": {}}}
+
+
+@pytest.mark.parametrize("schema", [
+    doubled(40), doubled(40, "anyOf"), properties(total={"not": {"$ref": "#/properties/total"}}),
+    properties(total={"not": {"$ref": "#/nowhere"}}), properties(total={"not": {"$ref": "#name"}}),
+    properties(total={"not": {"$dynamicRef": "#name"}}), properties(total={"$ref": "#/x"}) | {"x": {"type": 5}},
+    properties(total={"$ref": "#/x"}) | {"x": {"anyOf": 5}}, properties(total={"$ref": "#/%78"}) | {"x": {"minimum": "1"}},
+    properties(total={"allOf": [{"$ref": "#/x/0"}]}) | {"x": [{"maxLength": "1"}]},
+    properties(total={"$id": "http://127.0.0.1:9/", "$ref": "#/x"}) | {"x": {}},
+    properties(**{f"k{n}": {"$ref": f"#/x/k{n}"} for n in range(20)}) | {"x": {f"k{n}": {} for n in range(20)}},
+    properties(total={"$ref": "#/$defs/a0"}) | {"$defs": {f"a{n}": {"not": {"$ref": f"#/$defs/a{n + 1}"}} for n in range(200)}},
+])  # fmt: skip
+def test_references_that_lead_nowhere_or_never_end(schema):
+    for ask in (specs, lambda s: fit(s, [Field("total", FieldType.TEXT, "5")])):
+        with pytest.raises(InvalidSchema):
+            ask(schema)
+
+
+def test_references_to_any_place_of_the_schema():
+    tree = {"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"}, "right": {"$ref": "#/$defs/tree"}}}
+    schema = properties(总金额={"$ref": "#/parts/0"}, 收款={"not": {"$ref": "#/$defs/tree"}}) | {
+        "$id": "https://shop.example/receipt", "parts": [{"type": "number"}], "$defs": {"tree": tree},
+    }  # fmt: skip
+    assert answer(schema, SUPERMARKET)["总金额"] == 36.8
+    assert len(specs(properties(**{f"field {n}": {"type": "string", "title": "x"} for n in range(700)}))) == 700
+
+
 def test_a_day_without_its_time_is_no_moment():
     schema = {"type": "object", "properties": {"date": {"type": ["string", "null"], "format": "date-time"}}}
     assert fit(schema, [Field("date", FieldType.DATE, "2021-02-23", "2021-02-23")]) == {"date": None}
