@@ -25,7 +25,7 @@ from tests.api.conftest import quick_settings, served
 from tests.appliance import appliance
 from tests.readers import TestReader, until
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 DEMO = Path(__file__).parents[2] / "models" / "hunyuanocr-demo"
 
 
