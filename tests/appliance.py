@@ -44,7 +44,7 @@ class Appliance:
             return self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            return self.process.wait(10)
+            return self.process.wait(60)
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def appliance(
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(10)
-        listener.join(10)
+        process.wait(60)
+        listener.join(60)
         process.stdout.close()
 
 

@@ -92,4 +92,4 @@ def server(folder: Path) -> Iterator[Server]:
         running.stop()
         if running.process is not None and running.process.poll() is None:
             running.process.kill()
-            running.process.wait(10)
+            running.process.wait(60)

@@ -27,7 +27,7 @@ def end(process: subprocess.Popen, seconds: float | None = None) -> int:
         return process.wait(200 if seconds is None else seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-        return process.wait(10)
+        return process.wait(60)
     finally:
         process.stdout.close()
 

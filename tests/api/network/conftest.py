@@ -66,10 +66,10 @@ def child(tmp_path: Path, **environment: str) -> Iterator[Child]:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(60)
         process.stdout.close()
 
 

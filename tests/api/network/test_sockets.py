@@ -48,14 +48,14 @@ def shop(tmp_path_factory):
 def closed(camera) -> int:
     """The code with which the server has ended it."""
     with pytest.raises(ConnectionClosed) as end:
-        deque(iter(lambda: camera.recv(30), None), maxlen=0)
+        deque(iter(lambda: camera.recv(60), None), maxlen=0)
     assert end.value.rcvd is not None, "the line was cut without a word"
     return end.value.rcvd.code
 
 
 def answered(camera) -> dict:
     """The next answer to a frame."""
-    while (answer := json.loads(camera.recv(30)))["type"] != "answer":
+    while (answer := json.loads(camera.recv(60)))["type"] != "answer":
         pass
     return answer
 
@@ -69,7 +69,7 @@ def pieces(text: str, size: int) -> list[str]:
 ], ids=["text", "binary", "fragments", "key"])  # fmt: skip
 def test_a_large_message_before_the_key_ends_the_connection(shop, message):
     app, url, _ = shop
-    with connect(url, max_size=None) as camera:
+    with connect(url, open_timeout=60, max_size=None) as camera:
         with suppress(ConnectionClosed):
             camera.send(message)
         assert closed(camera) == TOO_BIG
@@ -83,7 +83,7 @@ def test_it_is_ended_while_it_comes(shop):
     port = int(url.split(":")[2].split("/")[0])
     sent, most = 0, 0
     with ExitStack() as stack:
-        made = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(sockets._MOST)]
+        made = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(sockets._MOST)]
         for camera in made:
             camera.sendall(SHAKE)
             assert camera.recv(4096).startswith(b"HTTP/1.1 101")
@@ -104,7 +104,7 @@ def test_it_is_ended_while_it_comes(shop):
 def raw(shop):
     """A socket of which nothing is read but the handshake's answer: a client that listens when it has said everything."""
     port = int(shop[1].split(":")[2].split("/")[0])
-    with socket.create_connection(("127.0.0.1", port), 30) as camera:
+    with socket.create_connection(("127.0.0.1", port), 60) as camera:
         camera.sendall(SHAKE)
         assert camera.recv(4096).startswith(b"HTTP/1.1 101")
         yield camera
@@ -132,29 +132,29 @@ def test_a_picture_in_the_same_breath_as_the_key(shop):
     """A client that does not wait for the answer to its key is served: both arrive in one packet, as far as that goes."""
     _, url, key = shop
     auth, frame = (Frame(Opcode.TEXT, text.encode()) for text in (json.dumps({"type": "auth", "key": key}), FRAME))
-    with connect(url, max_size=None) as camera:
+    with connect(url, open_timeout=60, max_size=None) as camera:
         camera.socket.sendall(b"".join(part.serialize(mask=True) for part in (auth, frame)))
-        assert json.loads(camera.recv(30))["type"] == "authenticated"
+        assert json.loads(camera.recv(60))["type"] == "authenticated"
         assert answered(camera)["status"] == "success"
 
 
 def test_who_has_a_key_may_send_pictures(shop):
     """In a header, with a large first message; in the first message, which comes in fragments; and after a ping."""
     _, url, key = shop
-    with connect(url, max_size=None, additional_headers={"X-API-Key": key}) as camera:
+    with connect(url, open_timeout=60, max_size=None, additional_headers={"X-API-Key": key}) as camera:
         camera.send(FRAME)
         assert answered(camera)["status"] == "success"
-    with connect(url, max_size=None) as camera:
-        camera.ping().wait(30)
+    with connect(url, open_timeout=60, max_size=None) as camera:
+        camera.ping().wait(60)
         camera.send(pieces(json.dumps({"type": "auth", "key": key}), 7))
-        assert json.loads(camera.recv(30))["type"] == "authenticated"
+        assert json.loads(camera.recv(60))["type"] == "authenticated"
         camera.send(pieces(FRAME, 10_000))
         assert answered(camera)["status"] == "success"
 
 
 def test_text_that_is_no_utf8_is_no_error_of_ours(shop, caplog):
     _, url, _ = shop
-    with connect(url) as camera:
+    with connect(url, open_timeout=60) as camera:
         camera.socket.sendall(Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=True))
         assert closed(camera) == 1007
     assert "Traceback" not in caplog.text
