@@ -50,7 +50,7 @@ for argument in "$@"; do
 done
 
 # Two tests at a time, files in order: many wait for servers to start. More would want more memory (a live vLLM, three engines).
-workers=(-n 2 --dist loadgroup --no-loadscope-reorder)
+workers=(-n 2 --dist loadscope --no-loadscope-reorder)  # what stays in one piece: tests/conftest.py
 
 phase "Packages"
 bootstrap dev torch  # the model's engine is tested on small random weights, on the CPU

@@ -22,12 +22,17 @@ settings.register_profile("ours", deadline=None, derandomize=True, suppress_heal
 settings.load_profile("ours")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at these marks in the same hook
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """With several workers a file stays in one piece, so that what its fixtures start is started once; so do tests of vLLM."""
-    for item in items:
-        together = item.path.parent if item.path.parent.name == "vllm_server" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(item.config.rootpath))))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = Path(nodeid.partition("::")[0])
+            return str(file.parent if file.parent.name == "vllm_server" else file)
+
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
