@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Annotated
 
@@ -62,7 +63,7 @@ class Gate:
         self.trail = Trail(self.database if writes else None)
         self._devices = Networks(self._settings.devices)
         self._retention = Retention(self._own, services.recorder, settings, clock=wall_clock) if self._own and writes else None
-        self.unnamed = 0  # sockets that are open and have not said yet whose they are
+        self.unnamed: Counter[str] = Counter()  # sockets that are open and have not said yet whose they are, by address
         self._tasks: list[asyncio.Task[None]] = []
 
     async def identify(self, asked: HTTPConnection, ticket: str | None = None) -> Identity:

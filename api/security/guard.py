@@ -58,7 +58,7 @@ class Guard:
 
     async def _when_named(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
         """A socket that brought nothing may say who it is in its first message."""
-        asking = Asked(self.gate, door, receive, send)
+        asking = Asked(self.gate, door, host_of(scope), receive, send)
         try:
             identity = await asking.identity()
         except HunyuanOcrError as e:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 
 from starlette.types import Message, Receive, Send
 
 from api.frames import text_of
+from api.network.addresses import share
 from api.security.doors import Door
 from api.security.gate import Gate
 from api.security.identity import Identity
@@ -19,15 +21,16 @@ FORBIDDEN = 3003
 _TRY_AGAIN_LATER = 1013
 _PATIENCE_S = 10.0
 _LONGEST = 16 * 1024  # characters of a message with a key
-_MOST = 32  # sockets that have not said yet who they are
+_MOST, _MOST_EACH = 128, 16  # sockets that have not said yet who they are: all of them, and those of one address
 
 
 class Asked:
     """A socket before it is known whose it is. Once it is, `receive` and `send` are the socket for those behind the guard."""
 
-    def __init__(self, gate: Gate, door: Door, receive: Receive, send: Send) -> None:
+    def __init__(self, gate: Gate, door: Door, address: str, receive: Receive, send: Send) -> None:
         self._gate = gate
         self._door = door
+        self._address = share(address)
         self._receive = receive
         self._send = send
         self._connected = self._accepted = False
@@ -39,16 +42,18 @@ class Asked:
         """
         await self._receive()  # websocket.connect
         await self._send({"type": "websocket.accept"})
-        if self._gate.unnamed >= _MOST:
+        unnamed = self._gate.unnamed
+        if unnamed.total() >= _MOST or unnamed[self._address] >= _MOST_EACH:
             raise QueueFull("Too many connections have not said yet who they are.")
-        self._gate.unnamed += 1
+        unnamed[self._address] += 1
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 message = await self._receive()
         except TimeoutError:
             raise Unauthorized("No key came in time.") from None
         finally:
-            self._gate.unnamed -= 1
+            unnamed.subtract((self._address,))
+            unnamed += Counter()  # without those of which there is none any more
         if message["type"] == "websocket.disconnect":
             return None
         identity = await self._named(message.get("text"))

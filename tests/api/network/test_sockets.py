@@ -83,13 +83,13 @@ def test_it_is_ended_while_it_comes(shop):
     port = int(url.split(":")[2].split("/")[0])
     sent, most = 0, 0
     with ExitStack() as stack:
-        made = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(sockets._MOST)]
+        made = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(sockets._MOST_EACH)]
         for camera in made:
             camera.sendall(SHAKE)
             assert camera.recv(4096).startswith(b"HTTP/1.1 101")
             camera.sendall(b"\x81\xff" + (8_000_000).to_bytes(8, "big") + os.urandom(4))
         going = list(made)
-        while going and sent < sockets._MOST * 1_000_000:
+        while going and sent < sockets._MOST_EACH * 1_000_000:
             time.sleep(0.05)
             for camera in select.select(going, [], [], 0)[0]:
                 assert TOO_BIG.to_bytes(2, "big") in camera.recv(4096)
@@ -97,7 +97,7 @@ def test_it_is_ended_while_it_comes(shop):
             sent += sum(camera.send(bytes(8000)) for camera in going)
             most = max(most, app.state.network.budget.held)
     assert not going, "they are still read from"
-    assert 0 < most <= sockets._MOST * 64 * 1024
+    assert 0 < most <= sockets._MOST_EACH * 64 * 1024
 
 
 @pytest.fixture

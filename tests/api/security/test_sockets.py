@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import httpx
@@ -17,6 +17,7 @@ from api.serving import server_options
 from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.store import keys
 from tests.api.security.conftest import JWT, token
+from tests.readers import until
 
 connect = partial(connect, open_timeout=60)
 PATHS = ("/v1/ws", "/ws/ocr")
@@ -119,7 +120,7 @@ async def test_first_messages_that_say_nothing_good(at):
             with pytest.raises(ConnectionClosed) as closed:
                 await socket.recv()
             assert closed.value.rcvd.code == close
-    assert house.gate.unnamed == 0
+    assert not house.gate.unnamed
 
 
 async def test_who_says_nothing_is_not_waited_for(at, monkeypatch):
@@ -135,6 +136,20 @@ async def test_who_says_nothing_is_not_waited_for(at, monkeypatch):
         assert json.loads(await more.recv())["error"]["code"] == "queue_full"
         await silent.send(json.dumps({"type": "auth", "key": house.keys["camera"]}))
         assert json.loads(await silent.recv())["type"] == "authenticated"
+
+
+async def test_one_address_cannot_take_the_places_of_all_who_say_nothing(at):
+    house, place = at
+    async with AsyncExitStack() as stack:
+        for _ in range(sockets._MOST_EACH):
+            await stack.enter_async_context(connect(f"ws://{place}/v1/ws"))
+        await until(lambda: house.gate.unnamed.total() == sockets._MOST_EACH)
+        async with connect(f"ws://{place}/v1/ws") as more:
+            assert json.loads(await more.recv())["error"]["code"] == "queue_full"
+        async with connect(f"ws://{place}/v1/ws", local_addr=("127.0.0.2", 0)) as other:
+            await other.send(json.dumps({"type": "auth", "key": house.keys["camera"]}))
+            assert json.loads(await other.recv())["type"] == "authenticated"
+    await until(lambda: not house.gate.unnamed)
 
 
 async def test_a_ticket_is_good_once_and_for_a_while(at):
