@@ -15,10 +15,11 @@ _ALWAYS = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
 }
+_PRIVATE = ("/v1/", "/gradio_api/", "/page/")
 
 
 class SafeHeaders:
-    """Adds them where the answer has none of its own. What is read from papers (`/v1/…`) is not kept by caches."""
+    """Adds them where the answer has none of its own. What is read from papers (`/v1/…`, the page's) is not kept by caches."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -28,7 +29,7 @@ class SafeHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        private = scope["path"].startswith("/v1/") or scope["path"] == "/ocr"
+        private = scope["path"].startswith(_PRIVATE) or scope["path"] == "/ocr"
 
         async def safe(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -51,15 +51,17 @@ _CONFUSED = b"HTTP/1.1 400 Bad Request\r\n" + _CONFUSED_HEAD + b"\r\n" + _CONFUS
 
 
 class _Counting(h11.Connection):
-    """Counts the chunks of a body while they are taken apart."""
+    """Counts the chunks of a body while they are taken apart, and takes no body that says its length in two ways."""
 
     _pieces = 0
     _bytes = 0
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """As h11's. Raises RemoteProtocolError when pieces are too many and too small."""
+        """As h11's. Raises RemoteProtocolError when pieces are too many and too small, and for two lengths."""
         event = super().next_event()
         if isinstance(event, h11.Request):
+            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+                raise h11.RemoteProtocolError("The body has two lengths.")  # a proxy may take the other one (RFC 9112, 6.1)
             self._pieces = self._bytes = 0
         elif isinstance(event, h11.Data):
             self._pieces += event.chunk_start

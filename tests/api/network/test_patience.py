@@ -268,6 +268,16 @@ def test_a_body_in_crumbs_is_refused(plain):
         assert patient.recv(12) == b"HTTP/1.1 200"
 
 
+@pytest.mark.parametrize("again", [b"Content-Length: 4", b"content-length: 0"])
+def test_a_body_with_two_lengths_is_refused(plain, again):
+    """A proxy that believes the other one would take what follows for another client's request."""
+    head = (CHUNKED % b"/login").replace(b"\r\n\r\n", b"\r\n%s\r\n\r\n" % again)
+    with opened(plain.port, head + b"0\r\n\r\nGET /version HTTP/1.1\r\nHost: x\r\n\r\n") as (client,):
+        said = heard(client)
+    assert said.startswith(b"HTTP/1.1 400")
+    assert said.count(b"HTTP/1.1 ") == 1, "what follows is not answered"
+
+
 def test_nonsense_is_no_error_of_ours(caplog):
     """At once; in the middle of a body that is being read; and after a refusal, when nothing more is said."""
     settings = Settings()

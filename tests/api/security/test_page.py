@@ -72,6 +72,12 @@ async def test_a_picture_is_read_through_the_page_and_never_touches_the_disk(sho
     assert [path for path in Path(tmp_path).rglob("*") if not path.is_dir()] == []
 
 
+async def test_no_cache_keeps_what_is_the_pages(shop):
+    _, pages = shop
+    answers = [await pages["shop"].upload(), await pages["shop"].client.get("/gradio_api/app_id")]
+    assert [answer.headers["cache-control"] for answer in answers] == ["no-store"] * 2
+
+
 @pytest.mark.parametrize("who", ["shop", "nurse", "admin"])  # nurse: another key of the same owner
 async def test_another_identity_gets_nothing_of_somebodys_page_by_its_word(shop, who):
     _, pages = shop
