@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -81,7 +81,8 @@ class Listing(Filters):
             moment = datetime.fromisoformat(time)
             if moment.tzinfo is None or "\x00" in id:
                 raise ValueError(time)
-        except ValueError as e:
+            moment = moment.astimezone(UTC)
+        except (ValueError, OverflowError) as e:
             raise InvalidValue("The 'cursor' is not one of ours.", hint="Use 'next' of the page before as it is.") from e
         return moment, id
 
