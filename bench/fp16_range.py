@@ -92,7 +92,7 @@ def written(folder: Path, dtype: str, prompts: list[Prompt], tokens: int) -> lis
     try:
         return [ours.run([prompt], tokens) for prompt in prompts]
     finally:
-        ours.engine.close()
+        ours.close()
 
 
 def agreement(exact: list[Run], half: list[Run]) -> dict[str, float]:
