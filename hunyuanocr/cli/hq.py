@@ -43,20 +43,30 @@ def hq_receiver(
 
     import uvicorn
 
+    from api.network import Network
+    from api.serving import server_options
     from hunyuanocr.cli.hq_receiver import create_receiver
+    from hunyuanocr.config import Settings
+    from hunyuanocr.errors import ConfigError
+    from hunyuanocr.groups import NetworkSettings
     from hunyuanocr.services.sealing import private_key
 
     if (certificate is None) != (certificate_key is None):
         raise typer.BadParameter("--certificate and --certificate-key belong together")
     token = None if token_file is None else _content(token_file)
+    if not token and (token_file is not None or host not in ("127.0.0.1", "::1", "localhost")):
+        raise ConfigError(
+            "Without a token whoever reaches this machine could send.", hint="Give --token-file, with a token in it."
+        )
+    settings = Settings(network=NetworkSettings(tls_cert=certificate, tls_key=certificate_key))
+    options = server_options(settings) | {"ws": "none"}  # slow and many clients are bounded as the appliance bounds them
     app = create_receiver(private_key(_content(key)), database, token)
+    app.state.network = Network(settings)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
         scheme = "http" if certificate is None else "https"
         typer.echo(f"Receiving: {scheme}://{host}:{listener.getsockname()[1]}/v1/batches")
-        uvicorn.Server(uvicorn.Config(
-            app, access_log=False, log_level="warning", ssl_certfile=certificate, ssl_keyfile=certificate_key,
-        )).run([listener])  # fmt: skip
+        uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning", **options)).run([listener])
 
 
 def _content(file: Path) -> str:

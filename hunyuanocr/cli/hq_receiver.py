@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def create_receiver(key: PrivateKey, database: Path, token: str | None = None) -
             batch, new = await asyncio.to_thread(keep, bytes(sealed), key, database)
         except BadRequest as e:
             return JSONResponse({"detail": e.message, "hint": e.hint}, 400)
-        except sqlite3.OperationalError as e:  # full, locked: the sender comes again
+        except sqlite3.Error as e:  # full, locked: the sender comes again
             return JSONResponse({"detail": str(e)}, 503, {"Retry-After": "60"})
         return JSONResponse({"batch": batch, "new": new})
 
@@ -54,10 +55,12 @@ def keep(sealed: bytes, key: PrivateKey, database: Path) -> tuple[str, int]:
     batch = unseal(sealed, key)
     now = datetime.now(UTC).isoformat()
     try:
-        rows = [(batch["site"], r["id"], batch["batch"], r["created_at"], now, _json(r)) for r in batch["records"]]
-        name = str(batch["batch"])
-    except (KeyError, TypeError) as e:
+        site, name = _word(batch["site"]), _word(batch["batch"])
+        rows = [(site, _word(r["id"]), name, _word(r["created_at"]), now, _word(_json(r))) for r in batch["records"]]
+    except (KeyError, TypeError, UnicodeEncodeError) as e:
         raise BadRequest("The batch has not the form that is expected here.") from e
+    with suppress(OSError):  # it is there already, or SQLite tells what is wrong
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(_TABLE)
@@ -65,6 +68,14 @@ def keep(sealed: bytes, key: PrivateKey, database: Path) -> tuple[str, int]:
         connection.executemany("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
         new = connection.total_changes - before
     return name, new
+
+
+def _word(value: Any) -> str:
+    """Raises TypeError and UnicodeEncodeError for what the table would not take, or would drop without a word."""
+    if not isinstance(value, str):
+        raise TypeError
+    value.encode()
+    return value
 
 
 def _json(record: dict[str, Any]) -> str:

@@ -62,5 +62,5 @@ def unseal(sealed: bytes, key: PrivateKey) -> Any:
         if not unpacker.eof:
             raise BadRequest("The batch is too long or cut off.")
         return json.loads(plain)
-    except (CryptoError, zlib.error, ValueError) as e:
+    except (CryptoError, zlib.error, ValueError, RecursionError) as e:
         raise BadRequest("The batch was not sealed for this key, or is damaged.", hint="Compare the keys.") from e

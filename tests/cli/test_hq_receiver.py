@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import select
 import shutil
+import socket
 import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import httpx
 import pytest
+from nacl.public import SealedBox
 from pydantic import SecretStr
 
 from hunyuanocr.config import Settings, SyncSettings
@@ -87,6 +92,36 @@ def test_the_receiver_keeps_once_and_refuses_strangers(tmp_path, receiver):
         assert client.post(url, content=b"no batch", headers=right).status_code == 400
         assert client.post(url, content=b"x" * (17 * 1024 * 1024), headers=right).status_code == 413
     assert kept(tmp_path) == [("r1", "店1")]
+    assert stat.S_IMODE((tmp_path / "hq.db").stat().st_mode) == 0o600, "records of patients"
+
+
+def test_what_cannot_be_kept_is_not_confirmed(tmp_path, receiver):
+    public = public_key(make_keys(tmp_path))
+    url = receiver()
+    record, deep = {"id": "r1", "created_at": "now"}, gzip.compress(b"[" * 100_000)
+    wrong = [
+        {"site": None, "batch": "b", "records": [record]}, {"site": "s", "batch": 5, "records": [record]},
+        {"site": "s", "batch": "b", "records": [record | {"id": {}}]}, {"site": "s", "batch": "b", "records": ["r1"]},
+        {"site": "s", "batch": "b", "records": [{"id": "r1"}]}, ["site"],
+    ]  # fmt: skip
+    halves = gzip.compress(b'{"site": "s", "batch": "b", "records": [{"id": "r1", "created_at": "now", "text": "\\ud800"}]}')
+    with httpx.Client(timeout=60) as client:
+        for sealed in (
+            *(seal(batch, public) for batch in wrong),
+            *(SealedBox(public).encrypt(packed) for packed in (deep, halves)),
+        ):
+            assert client.post(url, content=bytes(sealed)).status_code == 400
+        assert client.post(url, content=seal({"site": "s", "batch": "b", "records": [record]}, public)).json()["new"] == 1
+    assert kept(tmp_path) == [("r1", "s")]
+
+
+@pytest.mark.parametrize("flags", [["--host", "0.0.0.0"], ["--token-file", "/dev/null"]])
+def test_nobody_sends_without_a_token_over_the_network(tmp_path, flags):
+    make_keys(tmp_path)
+    command = [*PROGRAM, "hq-receiver", "--key", tmp_path / "hq.key", "--database", tmp_path / "hq.db", "--port", "0", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert "--token-file" in done.stderr
 
 
 def certificate(folder):
@@ -125,3 +160,8 @@ async def test_a_shop_sends_over_https_to_an_hq_of_its_own_authority(tmp_path, r
     await Sync(database, settings.sync, clock=wall_clock, sleep=give_up).send_all()
     assert kept(tmp_path) == [(answer.id, "shop")]
     database.close()
+    place = ("127.0.0.1", int(url.split(":")[2].split("/")[0]))
+    with ExitStack() as stack:  # handshakes that never end
+        held = [stack.enter_context(socket.create_connection(place, 60)) for _ in range(300)]
+        closed = select.select(held, [], [], 60)[0]
+    assert closed, "beyond 256 connections of one address"
