@@ -133,7 +133,7 @@ class Gate:
     def same_site(self, asked: HTTPConnection) -> None:
         """Raises ForeignSite for what changes something and comes from another website."""
         unsafe = asked.scope["type"] == "websocket" or asked.scope["method"] not in _SAFE
-        if unsafe and origins.foreign(asked.headers, self._origins):
+        if unsafe and origins.foreign(asked.headers, self._origins, asked.scope["scheme"]):
             raise ForeignSite("Another website may not ask for this.")
 
     def first_key(self) -> tuple[str, str] | None:

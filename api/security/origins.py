@@ -16,18 +16,22 @@ _OURS = ("localhost", "local", "lan", "home.arpa", "internal", "test")  # RFC 67
 _PORTS = {"http": 80, "https": 443}
 
 
-def foreign(headers: Headers, allowed: Iterable[str]) -> bool:
-    """Whether the `Origin`, if there is one, is neither this host nor allowed. `null`, a page without a home, is foreign."""
+def foreign(headers: Headers, allowed: Iterable[str], scheme: str) -> bool:
+    """Whether the `Origin`, if there is one, is neither this host nor allowed. `null`, a page without a home, is foreign; so is,
+    for what came over HTTPS, a page that came without it and may be anybody's.
+    """
     origins = headers.getlist("origin")
-    return any(not (origin in allowed or _same(origin, headers.get("host", ""))) for origin in origins)
+    return any(not (origin in allowed or _same(origin, headers.get("host", ""), scheme)) for origin in origins)
 
 
-def _same(origin: str, host: str) -> bool:
+def _same(origin: str, host: str, scheme: str) -> bool:
     there, here = _split(origin), _split(f"//{host}")
     if there is None or here is None or not there.hostname or there.hostname != here.hostname:
         return False
-    port = there.port or _PORTS.get(there.scheme)
-    return here.port is None or port == here.port
+    if there.scheme == "http" and scheme in ("https", "wss"):
+        return False
+    usual = _PORTS.get(there.scheme)  # behind a proxy that speaks HTTPS we do not always know that it does
+    return (there.port or usual) == (here.port or usual)
 
 
 def _split(address: str) -> SplitResult | None:

@@ -179,6 +179,19 @@ async def test_another_website_may_not_use_a_session_or_log_somebody_in(house):
         assert (await script.post("/ocr", **READ)).status_code == 200, "a key that is sent on purpose speaks for itself"
 
 
+@pytest.mark.parametrize(("origin", "base", "ours"), [
+    ("http://ocr.lan", "http://ocr.lan", True), ("http://ocr.lan:8000", "http://ocr.lan:8000", True),
+    ("https://ocr.lan", "https://ocr.lan", True), ("https://ocr.lan", "http://ocr.lan", True),  # a proxy that names no scheme
+    ("https://ocr.lan:8443", "https://ocr.lan:8443", True), ("http://ocr.lan:9999", "http://ocr.lan", False),
+    ("https://ocr.lan:9999", "https://ocr.lan", False), ("http://ocr.lan", "https://ocr.lan", False),
+    ("http://ocr.lan:8443", "https://ocr.lan:8443", False), ("http://ocr.lan", "http://ocr.lan:8000", False),
+])  # fmt: skip
+async def test_another_port_or_a_page_without_https_is_another_website(house, origin, base, ours):
+    async with house.client(base=base) as browser:
+        answer = await browser.post("/login", data={"key": house.keys["shop"]}, headers={"Origin": origin})
+    assert answer.status_code == (303 if ours else 403)
+
+
 async def test_where_nobody_is_asked_no_website_may_ask_either(build):
     house = await build(network={"origins": ["https://till.shop.lan"]}, security={"hosts": ["ocr.shop.com"]})
     async with house.client(address="127.0.0.1", base="http://127.0.0.1:8000") as browser:
