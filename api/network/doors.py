@@ -42,7 +42,8 @@ class ClientAddress:
         headers = Headers(scope=scope)
         if peer is not None and peer in self.trusted:
             found = forwarded_for(headers.getlist("x-forwarded-for"), peer, self.trusted)
-            scope["client"] = (UNKNOWN if found is None else str(found), 0)
+            elsewhere = found is not None and found.is_loopback and not peer.is_loopback  # on the proxy's machine, not on ours
+            scope["client"] = (UNKNOWN if found is None or elsewhere else str(found), 0)
             given = headers.get("x-forwarded-proto", "").strip().lower()
             scope["scheme"] = _SCHEMES[scope["type"]].get(given, scope["scheme"])
         elif peer is not None and peer.is_loopback and any(name in headers for name in _HANDED_ON):

@@ -184,6 +184,15 @@ async def test_open_lets_everybody_in_but_not_administer(build):
         assert (await admin.get("/v1/admin/keys")).status_code == 200
 
 
+async def test_a_proxys_own_machine_is_not_this_one(build):
+    house = await build(
+        server={"host": "0.0.0.0"}, security={"open": True}, network={"trusted_proxies": ["192.168.1.9", "127.0.0.1"]}
+    )
+    for proxy, administers in (("192.168.1.9", 403), ("127.0.0.1", 200)):
+        async with house.client(address=proxy, headers={"X-Forwarded-For": "127.0.0.1"}) as client:
+            assert (await client.get("/v1/admin/keys")).status_code == administers, proxy
+
+
 async def test_devices_are_known_by_their_address(build):
     house = await build(**AWAY, security={"devices": ["192.168.1.20", "10.1.0.0/16"]})
     async with house.client() as scanner, house.client(address="10.1.2.3") as other, house.client(address="10.2.0.1") as stranger:
