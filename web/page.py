@@ -96,6 +96,10 @@ def _who(request: gr.Request) -> Identity:
     return identity
 
 
+def _instruction(event: gr.EventData) -> str:
+    return str(event.instruction)
+
+
 def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
     """Connect what a person does with what happens."""
     account = f'<a href="/login">{safe(say("account", "zh"))} · {safe(say("account", "en"))}</a>'
@@ -123,9 +127,6 @@ def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
         session, view = await desk.read(session, instruction, language, _who(request), address)
         return {page.session: session, **page.view(view, language)}
 
-    def preset(event: gr.EventData) -> str:
-        return str(event.instruction)
-
     quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
     waiting: dict[str, Any] = quiet | {"show_progress": "minimal", "show_progress_on": page.picture}
     asked = [page.session, page.instruction, page.language]
@@ -136,5 +137,5 @@ def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
         event.then(None, page.language, js=ready)
     page.picker.picked(choose, [page.session, page.language], page.everything, **waiting)
     page.picker.refused(refused, page.language, page.notices, **quiet)
-    page.presets.preset(preset, None, page.instruction, **quiet).then(read, asked, page.everything, **waiting)
+    page.presets.preset(_instruction, None, page.instruction, **quiet).then(read, asked, page.everything, **waiting)
     gr.on([page.read.click, page.instruction.submit], read, asked, page.everything, **waiting)

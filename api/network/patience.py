@@ -23,7 +23,7 @@ from uvicorn.protocols.utils import get_remote_addr
 
 from api.network.addresses import address_of, share
 from api.network.doors import PROBES
-from api.network.sockets import PatientSocket
+from api.network.sockets import LINGER_S, UNREAD_S, PatientSocket
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from api.network.shared import Network
 
 _GRACE_S = 20.0
-_LINGER_S = 10.0
-_UNREAD_S = 30.0
 _FREE_PIECES, _SMALL_PIECE = 500, 32
 PIECE = 32 * 1024  # bytes of one connection that are parsed in one go, so that others get their turn; asyncio's own is 256 KB
 _BODY = json.dumps({
@@ -137,15 +135,15 @@ class PatientHttp(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.write(_CONFUSED)
         self.transport.close()
-        self.loop.call_later(_UNREAD_S, self.transport.abort)
+        self.loop.call_later(UNREAD_S, self.transport.abort)
 
     def on_response_complete(self) -> None:
         """The answer is written, perhaps before the request has come in full."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self.loop.call_later(_UNREAD_S, self.transport.abort)  # whoever reads nothing does not keep it half closed
+            self.loop.call_later(UNREAD_S, self.transport.abort)  # whoever reads nothing does not keep it half closed
         elif self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE:
-            self._run(h11.DONE, _LINGER_S)
+            self._run(h11.DONE, LINGER_S)
         elif self.conn.their_state is h11.IDLE:
             self._stop()  # uvicorn's own clock for idle connections runs
         else:
@@ -154,7 +152,7 @@ class PatientHttp(H11Protocol):
     def timeout_keep_alive_handler(self) -> None:
         """Nothing came after the last answer."""
         super().timeout_keep_alive_handler()
-        self.loop.call_later(_UNREAD_S, self.transport.abort)
+        self.loop.call_later(UNREAD_S, self.transport.abort)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """The connection is a WebSocket's from now on, and so is its place."""
@@ -217,7 +215,7 @@ class PatientHttp(H11Protocol):
         self._read_again()
 
     def _watch_reader(self, size: int) -> None:
-        self._unread = self.loop.call_later(_UNREAD_S, self._still_unread, size)
+        self._unread = self.loop.call_later(UNREAD_S, self._still_unread, size)
 
     def _still_unread(self, size: int) -> None:
         now = self.transport.get_write_buffer_size()

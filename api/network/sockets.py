@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _MOST_FRAGMENTS = 20_000  # of one message; each is an object, however short it is
 _LONGEST_UNNAMED = 32 * 1024  # bytes, twice the longest key or token: up to here a client hears why it is refused
-_LINGER_S = 10.0  # for what a client still sends that has been told why it is wrong
+LINGER_S = 10.0  # for what a client still sends that has its answer
 _QUIET_S = 1.0  # without a byte from it: it has sent everything
-_UNREAD_S = 30.0
+UNREAD_S = 30.0  # for a client that takes nothing
 _NOT_UTF8, _TOO_BIG, _TRY_AGAIN_LATER = 1007, 1009, 1013  # RFC 6455, 7.4.1, and the IANA registry of close codes
 
 
@@ -99,7 +99,7 @@ class PatientSocket(WebSocketsSansIOProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._read_on()
-        self._linger(self.loop.time() + _LINGER_S)
+        self._linger(self.loop.time() + LINGER_S)
 
     def _linger(self, until: float) -> None:
         self._heard = False
@@ -110,12 +110,12 @@ class PatientSocket(WebSocketsSansIOProtocol):
             self._linger(until)
         else:
             self.transport.close()
-            self.loop.call_later(_UNREAD_S, self.transport.abort)
+            self.loop.call_later(UNREAD_S, self.transport.abort)
 
     def keepalive_timeout(self) -> None:
         """It answers no pings; perhaps it does not read either."""
         super().keepalive_timeout()
-        self.loop.call_later(_UNREAD_S, self.transport.abort)
+        self.loop.call_later(UNREAD_S, self.transport.abort)
 
     async def send(self, message: Any) -> None:
         """As uvicorn's. Raises ClientDisconnected also where the client is still there, and has been told why this is the end."""

@@ -98,19 +98,15 @@ def _write_csv(answers: Sequence[Answer]) -> None:
         writer.writerow([cell(value) for value in (answer["file"], *values, answer.get("error", ""))])
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def _show_text(answer: Answer, *, named: bool) -> None:
+    from hunyuanocr.services.cells import plain
+
     out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)  # a page's words are shown as they are
     if named:
         out.print(answer["file"], style="bold")
     if answer["fields"]:
         for key, value in answer["fields"].items():
-            out.print(f"{key}: {_cell(value) or '—'}")
+            out.print(f"{key}: {plain(value) or '—'}")
     else:
         out.print(answer["text"])
     for warning in answer["warnings"]:

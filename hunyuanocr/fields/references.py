@@ -76,6 +76,8 @@ def _check_form(part: Mapping[str, Any]) -> None:
         Draft202012Validator.check_schema(dict(part))
     except SchemaError as e:
         raise InvalidSchema(f"The schema is not a JSON Schema: {e.message[:200]}") from e
+    except RecursionError:
+        raise InvalidSchema("The schema is nested too deeply.") from None
 
 
 def _links(part: Any) -> Iterator[tuple[str, str]]:

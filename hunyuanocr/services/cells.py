@@ -10,11 +10,16 @@ _FORMULA = ("=", "@", "\t", "\r", "\n", "+", "-", "＝", "＠", "＋", "－")  #
 _NUMBER = re.compile(r"[+-]?[¥￥$€£]? ?\d[\d., ]* ?[%¥￥$€£]?", re.ASCII)  # one; of +86-21-5555 a spreadsheet makes a difference
 
 
-def cell(value: Any) -> str:
-    """A value as text: '' for none, JSON for lists. What a spreadsheet would compute is defused by an apostrophe before it: the
-    words come from a picture, which anybody may have made (OWASP, "CSV Injection").
-    """
+def plain(value: Any) -> str:
+    """A value as text: '' for none, JSON for lists."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def cell(value: Any) -> str:
+    """The value's text. What a spreadsheet would compute is defused by an apostrophe before it: the words come from a picture,
+    which anybody may have made (OWASP, "CSV Injection").
+    """
+    text = plain(value)
     return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text

@@ -195,3 +195,11 @@ def test_an_object_that_must_have_a_key_is_not_made_up():
     schema = {**properties(own=own), "required": ["own"]}
     with pytest.raises(SchemaNotSatisfied, match="own"):
         model_answer(schema, {"own": {"a": None, "z": "x"}})
+
+
+def test_a_schema_that_is_nested_for_ever_is_refused():
+    schema: dict = {"type": "string"}
+    for _ in range(1000):
+        schema = {"type": "object", "properties": {"a": schema}}
+    with pytest.raises(InvalidSchema):
+        specs(schema)

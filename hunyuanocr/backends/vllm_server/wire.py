@@ -33,7 +33,7 @@ _IMPOSSIBLE = -9999.0  # the logarithm that vLLM writes for a token that the gra
 def body(request: Generation, model: str, longest: int) -> bytes:
     """The request in JSON; `longest` is what the server takes in tokens. For worker threads: pictures are encoded here.
 
-    Pictures travel as PNG, so that their pixels arrive as they are, packed as OpenCV does by itself: any option takes it longer.
+    Pictures travel as PNG, so that their pixels arrive as they are, packed as OpenCV does by itself.
     Raises UnreadableImage, InvalidSchema.
     """
     pictures = [{"type": "image_url", "image_url": {"url": _data_uri(image)}} for image in request.images]

@@ -118,7 +118,7 @@ def test_who_listens_only_after_sending_hears_why(raw):
 
 
 def test_who_never_stops_sending_is_hung_up_on(raw, monkeypatch):
-    monkeypatch.setattr(network_sockets, "_LINGER_S", 0.5)
+    monkeypatch.setattr(network_sockets, "LINGER_S", 0.5)
     monkeypatch.setattr(network_sockets, "_QUIET_S", 0.2)
     raw.sendall(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4))
     began = time.monotonic()
