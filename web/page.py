@@ -18,6 +18,7 @@ from api.security.sessions import COOKIE
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
 from web.desk import Desk, Session, View, failed_upload
+from web.gradio_events import EventSchema
 from web.own import OwnPages
 from web.parts import HERE, Page, asset
 from web.silence import silence
@@ -44,7 +45,7 @@ def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
     )  # fmt: skip
     mounts = (route for route in reversed(app.routes) if isinstance(route, Mount))
     mount, page = next((each, each.app) for each in mounts if isinstance(each.app, gr.routes.App))
-    mount.app = OwnPages(page)
+    mount.app = OwnPages(page, EventSchema(page.get_blocks()))
     errors.install(page)  # what the page refuses has the API's form too, and a phone that leaves in the middle is no error
     app.state.end_streams = page.stop_event.set  # an open page holds a stream that would keep a server from ending
     return app
