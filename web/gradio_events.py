@@ -24,9 +24,8 @@ _APP_ID = f"{API}app_id"  # an open page that lost the connection asks whether t
 _FILES = frozenset({"/", "/config", "/theme.css", "/favicon.ico"})
 _ASSET = re.compile(r"/(?:assets|static)(?:/[\w@~+-][\w@~+.-]*)+", re.ASCII)
 _PAGE = re.compile(r"[\w-]{1,64}", re.ASCII)
-_NAME = re.compile(r"[a-z_]{1,32}", re.ASCII)
 _KEYS = frozenset({"data", "event_data", "fn_index", "trigger_id", "session_hash"})
-_MAX_EVENT_DATA = 4
+_EVENT_DATA = frozenset({"token", "reason", "instruction"})  # what picker.js and the presets of parts.py send
 _MAX_NUMBER = 2**53  # what a browser counts exactly
 
 
@@ -93,10 +92,10 @@ def _values(data: object, shape: _Shape) -> list[Any]:
 def _event_data(data: object, shape: _Shape) -> dict[str, Any] | None:
     if data is None:
         return None
-    if not isinstance(data, dict) or len(data) > _MAX_EVENT_DATA or not all(map(_NAME.fullmatch, data)):
+    if not shape.collects_event_data or not isinstance(data, dict) or data.keys() - _EVENT_DATA:
         raise BadRequest("The event's data is not what the page sends.", hint=HINT)
     _flat(data.values())
-    return data if shape.collects_event_data else None
+    return data
 
 
 def _flat(values: Collection[object]) -> None:
