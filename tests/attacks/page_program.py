@@ -1,7 +1,7 @@
 """The appliance with its page as `app_web.py` serves it, around a reader for tests.
 
-Its arguments: a folder, and settings as JSON. Into the folder it writes `routes.json`, the (method, path) of every route, Gradio's
-own too, and `watched.txt`, a line for each path that Python opens, each address it contacts and each program it starts.
+Its arguments: a folder, and settings as JSON. Into the folder it writes `routes.json`, the (method, path) of every route,
+Gradio's own too, and `watched.txt`, a line for each path that Python opens, each address it contacts and each program it starts.
 """
 
 import asyncio
