@@ -20,6 +20,9 @@ from api.jsons import json_object
 from api.reading import limited
 from hunyuanocr.errors import BadRequest
 from web.gradio_events import HEARTBEAT, HINT, JOIN, MAX_EVENT_BYTES, STREAM, EventSchema, allowed_methods, page_id
+from web.open_pages import OpenPages
+
+OPEN_PAGES = "open_pages"  # in the state of an event's request
 
 
 class OwnPages:
@@ -27,12 +30,13 @@ class OwnPages:
     nobody any other. None of them gets a query, and events are checked before Gradio sees them.
     """
 
-    def __init__(self, app: ASGIApp, schema: EventSchema) -> None:
+    def __init__(self, app: ASGIApp, schema: EventSchema, pages: OpenPages) -> None:
         self.app = app
         self.schema = schema
+        self.pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Raises BadRequest, ImageTooLarge, and HTTPException (404, 405) for what is not served."""
+        """Serve one request. Raises BadRequest, ImageTooLarge, QueueFull, and HTTPException (404, 405) for what is not served."""
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
             return
@@ -43,21 +47,28 @@ class OwnPages:
         methods = allowed_methods(path)
         if scope["method"] not in methods:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(methods))}) if methods else HTTPException(404)
-        scope = {**scope, "query_string": _stream_query(scope) if path == STREAM else b""}
         if path == STREAM:
             await self._stream(scope, receive, send)
-        elif path == JOIN:
+            return
+        scope = {**scope, "query_string": b""}
+        if path == JOIN:
             await self._join(scope, receive, send)
         elif path.startswith(HEARTBEAT):
-            word = path.removeprefix(HEARTBEAT)
-            scope["path"] = scope["path"].removesuffix(word) + own_page_id(scope, word)
-            await self.app(scope, receive, send)
+            await self._heartbeat(scope, path.removeprefix(HEARTBEAT), receive, send)
         else:
             await self.app(scope, receive, send)
 
+    async def _heartbeat(self, scope: Scope, word: str, receive: Receive, send: Send) -> None:
+        page = own_page_id(scope, word)
+        with self.pages.connected(page, listens=False):
+            await self.app({**scope, "path": scope["path"].removesuffix(word) + page}, receive, send)
+
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = _stream_page(scope)
+        query = urlencode({"session_hash": page}).encode()
         try:
-            await self.app(scope, receive, send)
+            with self.pages.connected(page, listens=True):
+                await self.app({**scope, "query_string": query}, receive, send)
         except RuntimeError as e:
             if not isinstance(e.__cause__, HTTPException):
                 raise
@@ -66,8 +77,10 @@ class OwnPages:
     async def _join(self, scope: Scope, receive: Receive, send: Send) -> None:
         sent = json_object(await limited(Request(scope, receive), MAX_EVENT_BYTES).body(), "event", HINT)
         event = self.schema.check(sent)
-        event["session_hash"] = own_page_id(scope, event["session_hash"])
-        await self.app(scope, _body(json.dumps(event).encode(), receive), send)
+        page = event["session_hash"] = own_page_id(scope, event["session_hash"])
+        scope["state"][OPEN_PAGES] = self.pages
+        async with self.pages.joining(page):
+            await self.app(scope, _body(json.dumps(event).encode(), receive), send)
 
 
 def own_page_id(scope: Scope, word: object) -> str:
@@ -76,12 +89,12 @@ def own_page_id(scope: Scope, word: object) -> str:
     return f"{fingerprint}.{page_id(word)}"
 
 
-def _stream_query(scope: Scope) -> bytes:
+def _stream_page(scope: Scope) -> str:
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     words = [value for name, value in query if name == "session_hash"]
     if len(words) != 1:
         raise BadRequest("Which page's events?", hint=HINT)
-    return urlencode({"session_hash": own_page_id(scope, words[0])}).encode()
+    return own_page_id(scope, words[0])
 
 
 def _body(data: bytes, receive: Receive) -> Receive:
