@@ -12,7 +12,6 @@ import logging
 import math
 import os
 import resource
-import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -236,6 +235,8 @@ def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
 
 
 async def _serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI, api_socket: socket.socket) -> int:
+    from api.exit_watchdog import ExitWatchdog  # noqa: PLC0415
+
     servers = page, api = _server(page_app, "on"), _server(api_app, "off")
     services: Services = page_app.state.services
     grace_s = page_app.state.settings.server.grace_s
@@ -269,9 +270,8 @@ async def _serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI
         finish()  # one that could not start, or ended, ends the other
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked)
-    await asyncio.gather(run(page, page_socket), run(api, api_socket))
+    with ExitWatchdog(grace_s, lambda: loop.call_soon_threadsafe(asked)).watching():
+        await asyncio.gather(run(page, page_socket), run(api, api_socket))
     return 0 if all(server.started for server in servers) else 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from api.schemas import OcrAnswer
 from api.security.identity import LOCAL, Identity
@@ -29,10 +29,9 @@ _SHELF_AGE_S = 900.0  # a person who comes back later chooses the picture again
 
 @dataclass(frozen=True)
 class Session:
-    """What the page remembers of one person: the token of the picture and the last result."""
+    """What the page remembers of one person: the token of the picture, which its last result is kept with."""
 
     token: str | None = None
-    result: Result | None = None
     notices: tuple[Notice, ...] = ()  # about the picture, before anything is read
     owner: str | None = None  # who chose the picture: nobody else has it read, whatever page he says his is
 
@@ -87,12 +86,15 @@ class Desk:
         try:
             result = await self.pipeline.run(Request(chosen.data, understand(instruction), owner=who.owner))
         except HunyuanOcrError as e:
-            view = View(notices=failure(e, language), picture=picture(chosen.sheets, chosen.pages, language))
-            return replace(session, result=None), view
+            self._keep(session, chosen, None, who)
+            return session, View(notices=failure(e, language), picture=_preview(session, chosen, language))
         result = await self.recorder.record(result, owner=who.owner, source="page", instruction=instruction, image=chosen.data)
         self.trail.note(who, "create", f"/v1/records/{result.id}", address=address)
-        session = replace(session, result=result)
+        self._keep(session, chosen, result, who)
         return session, self.show(session, language)
+
+    def _keep(self, session: Session, chosen: Picture, result: Result | None, who: Identity) -> None:
+        self.shelf.put(chosen.with_result(result), who.mark, session.token)
 
     @staticmethod
     def mine(session: Session, who: Identity) -> Session:
@@ -101,14 +103,14 @@ class Desk:
 
     def show(self, session: Session, language: Language) -> View:
         """Everything in the person's language; also when the language changes."""
-        chosen, result = self.shelf.get(session.token), session.result
-        if result is None:
-            preview = picture(chosen.sheets, chosen.pages, language) if chosen else ""
-            return View(warnings(session.notices, language), preview)
+        chosen = self.shelf.get(session.token)
+        if chosen is None or chosen.result is None:
+            return View(warnings(session.notices, language), _preview(session, chosen, language) if chosen else "")
+        result = chosen.result
         pages = len(result.page_sizes)
         return View(
             notices=warnings(result.notices, language) + quiet(_footnote(result, language)),
-            picture=picture(chosen.sheets, pages, language, result.lines, result.fields) if chosen else "",
+            picture=picture(chosen.sheets, pages, language, result.lines, result.fields, token=session.token or ""),
             fields=table(result.fields, language, pages),
             text=copyable(result.markdown or result.text, language, say("no_text", language)),
             json=copyable(wire(result), language),
@@ -118,6 +120,10 @@ class Desk:
     def _open(self, data: bytes) -> tuple[Picture, tuple[Notice, ...]]:
         pages = open_pages(data, self.settings.images)
         return Picture(data, sheets(pages), len(pages)), tuple(notice for page in pages for notice in page.notices)
+
+
+def _preview(session: Session, chosen: Picture, language: Language) -> str:
+    return picture(chosen.sheets, chosen.pages, language, token=session.token or "")
 
 
 def _footnote(result: Result, language: Language) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from web.shelf import Sheet
 from web.strings import Language, safe, say
 from web.table import first_marked, numbered
 
+PREVIEWS = "page/previews"  # relative: the page may be below a path of a proxy
 MAX_SHEETS = 12  # pages shown; the result covers all
 _LONG_SIDE = 1600  # pixels of a shown page
 _BUDGET = 12_000_000  # pixels of all shown pages together: what a phone takes without complaint
@@ -35,9 +35,17 @@ def _sheet(page: Page, side: int) -> Sheet:
 
 
 def picture(
-    shown: Sequence[Sheet], pages: int, language: Language, lines: Sequence[Line] = (), fields: Sequence[Field] = ()
+    shown: Sequence[Sheet],
+    pages: int,
+    language: Language,
+    lines: Sequence[Line] = (),
+    fields: Sequence[Field] = (),
+    *,
+    token: str,
 ) -> str:
-    """HTML of the pages. Boxes of fields carry `data-box`, the number by which the table's rows name them."""
+    """HTML of the pages, whose previews `web.uploads` serves under this token. Boxes of fields carry `data-box`, the number by
+    which the table's rows name them.
+    """
     marks = list(numbered(fields))
     first = first_marked(fields)
     html = ""
@@ -48,7 +56,7 @@ def picture(
             for key, mark in marks
             if mark.box is not None and (mark.page or 0) == number
         ]
-        html += _figure(number, sheet, say("page", language).format(number + 1), "".join(shapes))
+        html += _figure(f"{PREVIEWS}/{token}/{number}", number, sheet, say("page", language).format(number + 1), "".join(shapes))
     if pages > len(shown):
         html += f'<p class="quiet">{say("more_pages", language).format(len(shown))}</p>'
     return f'<div class="sheets">{html}</div>'
@@ -59,10 +67,9 @@ def _shape(attributes: str, box: Quad, words: str) -> str:
     return f'<polygon {attributes} points="{points}"><title>{safe(words)}</title></polygon>'
 
 
-def _figure(number: int, sheet: Sheet, alt: str, shapes: str) -> str:
-    source = base64.b64encode(sheet.jpeg).decode("ascii")
+def _figure(source: str, number: int, sheet: Sheet, alt: str, shapes: str) -> str:
     return (
-        f'<figure class="sheet" data-page="{number}"><img alt="{alt}" src="data:image/jpeg;base64,{source}" '
+        f'<figure class="sheet" data-page="{number}"><img alt="{alt}" src="{safe(source)}" '
         f'width="{sheet.width}" height="{sheet.height}">'
         f'<svg viewBox="0 0 {sheet.width} {sheet.height}" preserveAspectRatio="none">{shapes}</svg></figure>'
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -16,25 +18,37 @@ from api import errors
 from api.security.identity import Identity
 from api.security.sessions import COOKIE
 from hunyuanocr.config import Settings
+from hunyuanocr.errors import DeadlineExceeded, QueueFull
 from hunyuanocr.pipeline import Pipeline
 from web.desk import Desk, Session, View, failed_upload
-from web.own import OwnPages
+from web.gradio_events import EventSchema
+from web.gradio_memory import GradioMemory
+from web.open_pages import OpenPages, PageLimits
+from web.own import OPEN_PAGES, OwnPages
 from web.parts import HERE, Page, asset
 from web.silence import silence
 from web.strings import Language, preferred, safe, say
+from web.table import failure
 from web.uploads import uploads
 
+log = logging.getLogger(__name__)
+
+_EXPIRE_EVERY_S = 5.0
 _FONTS = (  # of the system; the first that is there and has the character
     "system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "WenQuanYi Micro Hei",
     "sans-serif",
 )  # fmt: skip
 
 
-def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
+def mount_page(
+    app: FastAPI, pipeline: Pipeline, settings: Settings, *,
+    limits: PageLimits | None = None, clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:  # fmt: skip
     """Put the page at `/` of `app`, last: it answers whatever no route answers. The caller starts the pipeline."""
+    limits = limits or PageLimits()
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)  # else it makes a table of its last 10,000 events after each one
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     desk = Desk(pipeline, settings, app.state.services.recorder, app.state.gate.trail)
-    _tidy(app, desk)
     silence()
     app.include_router(uploads(desk))
     gr.mount_gradio_app(
@@ -44,7 +58,9 @@ def mount_page(app: FastAPI, pipeline: Pipeline, settings: Settings) -> FastAPI:
     )  # fmt: skip
     mounts = (route for route in reversed(app.routes) if isinstance(route, Mount))
     mount, page = next((each, each.app) for each in mounts if isinstance(each.app, gr.routes.App))
-    mount.app = OwnPages(page)
+    pages = OpenPages(GradioMemory(page, limits.events), limits, clock)
+    mount.app = OwnPages(page, EventSchema(page.get_blocks()), pages)
+    _expire_regularly(app, desk, pages)
     errors.install(page)  # what the page refuses has the API's form too, and a phone that leaves in the middle is no error
     app.state.end_streams = page.stop_event.set  # an open page holds a stream that would keep a server from ending
     return app
@@ -59,19 +75,23 @@ def _theme() -> gr.themes.Base:
     )  # fmt: skip
 
 
-def _tidy(app: FastAPI, desk: Desk) -> None:
-    """Forget now and then, also where nobody comes any more."""
+def _expire_regularly(app: FastAPI, desk: Desk, pages: OpenPages) -> None:
+    """Forget what is too old, also where nobody comes any more."""
     inner = app.router.lifespan_context
 
-    async def now_and_then() -> None:
+    async def expire() -> None:
         while True:
-            await asyncio.sleep(30)
-            desk.tray.expire()
-            desk.shelf.expire()
+            await asyncio.sleep(_EXPIRE_EVERY_S)
+            try:
+                desk.tray.expire()
+                desk.shelf.expire()
+                await pages.expire()
+            except Exception:  # the next time may go better; without a next time everything would be kept
+                log.exception("What the page keeps could not be expired.")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        forgetting = asyncio.create_task(now_and_then())
+        forgetting = asyncio.create_task(expire())
         try:
             async with inner(app) as state:
                 yield state
@@ -96,6 +116,26 @@ def _who(request: gr.Request) -> Identity:
     return identity
 
 
+async def _heard(request: gr.Request) -> None:
+    """Wait until the page fetches results; ends the event where it does not. What nobody fetches is not computed."""
+    try:
+        await _pages(request).until_heard(request.session_hash)
+    except DeadlineExceeded as e:
+        raise gr.Error(e.message, print_exception=False) from None
+
+
+def _fitting(view: View, language: Language, request: gr.Request) -> View:
+    """The view, or an error where too many results wait already until they are fetched."""
+    if _pages(request).fits(request.session_hash, sum(map(len, vars(view).values()))):
+        return view
+    return View(notices=failure(QueueFull("Too many results wait to be fetched.", retry_after=1.0), language))
+
+
+def _pages(request: gr.Request) -> OpenPages:
+    pages: OpenPages = request.request.scope["state"][OPEN_PAGES]
+    return pages
+
+
 def _instruction(event: gr.EventData) -> str:
     return str(event.instruction)
 
@@ -105,15 +145,18 @@ def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
     account = f'<a href="/login">{safe(say("account", "zh"))} · {safe(say("account", "en"))}</a>'
 
     async def open_page(request: gr.Request) -> dict[Any, Any]:
+        await _heard(request)
         language = preferred(request.headers.get("accept-language"))
         link = account if COOKIE in request.cookies and _who(request).by != "local" else ""
         return {page.language: language, page.account: link, **page.words(language), **page.view(View(), language)}
 
     async def change_language(session: Session, language: Language, request: gr.Request) -> dict[Any, Any]:
+        await _heard(request)
         shown = desk.show(desk.mine(session, _who(request)), language)
-        return {**page.words(language), **page.view(shown, language)}
+        return {**page.words(language), **page.view(_fitting(shown, language, request), language)}
 
     async def choose(old: Session, language: Language, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        await _heard(request)
         who = _who(request)
         desk.shelf.drop(desk.mine(old, who).token)
         session, view = await desk.choose(str(event.token), language, who)
@@ -123,9 +166,10 @@ def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
         return {page.notices: failed_upload(str(event.reason), desk.settings, language)}
 
     async def read(session: Session, instruction: str, language: Language, request: gr.Request) -> dict[Any, Any]:
+        await _heard(request)
         address = request.client.host if request.client else ""
         session, view = await desk.read(session, instruction, language, _who(request), address)
-        return {page.session: session, **page.view(view, language)}
+        return {page.session: session, **page.view(_fitting(view, language, request), language)}
 
     quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
     waiting: dict[str, Any] = quiet | {"show_progress": "minimal", "show_progress_on": page.picture}

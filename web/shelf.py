@@ -6,13 +6,15 @@ import secrets
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from api.network.shared import Budget
 from hunyuanocr.errors import EmptyInput, UploadsFull
+from hunyuanocr.types import Result
 
 _BESIDE = 1024  # bytes that an upload is counted for besides its own, so that a million empty ones are something too
 _AGAIN_S = 5.0
+_OBJECTS = 5  # bytes of memory for a character of what Python prints of a result
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,24 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Picture:
-    """An upload: its bytes, the pages to show, and when it came (seconds of the monotonic clock)."""
+    """An upload: its bytes, the pages to show, when it came (seconds of the monotonic clock), and what was last read of it."""
 
     data: bytes
     sheets: tuple[Sheet, ...]
     pages: int
     since: float = field(default_factory=time.monotonic)
+    result: Result | None = None
+    result_bytes: int = 0
 
     @property
     def size(self) -> int:
         """Bytes of memory that it holds."""
-        return len(self.data) + sum(len(s.jpeg) for s in self.sheets)
+        return len(self.data) + sum(len(s.jpeg) for s in self.sheets) + self.result_bytes
+
+    def with_result(self, result: Result | None) -> Picture:
+        """As if it had come now, with what was read of it."""
+        size = 0 if result is None else _OBJECTS * len(repr(result))
+        return replace(self, since=time.monotonic(), result=result, result_bytes=size)
 
 
 @dataclass(frozen=True)
@@ -101,10 +110,11 @@ class Shelf:
         self._held: dict[str, tuple[Picture, str]] = {}  # in the order in which they came
         self._lock = threading.Lock()  # a session's end comes from another thread
 
-    def put(self, picture: Picture, who: str) -> str:
-        """Keep a picture; the token that gets it back."""
-        token = secrets.token_urlsafe(16)
+    def put(self, picture: Picture, who: str, token: str | None = None) -> str:
+        """Keep a picture, as the newest; the token that gets it back. `token` replaces what it stood for."""
+        token = token or secrets.token_urlsafe(16)
         with self._lock:
+            self._held.pop(token, None)
             self._held[token] = picture, who
             self._make_room(token)
         return token
@@ -120,11 +130,12 @@ class Shelf:
             greatest = max((who for _, who in older), key=sizes.__getitem__)
             del self._held[next(token for token, who in older if who == greatest)]
 
-    def get(self, token: str | None) -> Picture | None:
-        """The picture, or None when it is gone."""
+    def get(self, token: str | None, who: str | None = None) -> Picture | None:
+        """The picture, or None when it is gone, or not of the identity that `who` is the fingerprint of."""
         self.expire()
         with self._lock:
-            return self._held.get(token or "", (None, ""))[0]
+            picture, owner = self._held.get(token or "", (None, ""))
+        return picture if who in (None, owner) else None
 
     def drop(self, token: str | None) -> None:
         """Forget a picture; an unknown token is no error."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +17,7 @@ UNKNOWN = "unknown"  # in place of an address: no address, so that no rule for o
 PROBES = frozenset(["/health", "/ready"])
 _HANDED_ON = ("x-forwarded-for", "forwarded", "x-real-ip")
 _SCHEMES = {"http": {"http": "http", "https": "https"}, "websocket": {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}}
+AUTH_FAILED = "auth_failed"  # in the scope's state: this request came with a wrong credential, whatever its answer's status
 _UNAUTHORIZED = 401
 _CLOSED_FOR_KEY = frozenset([3000, 4401])  # "Unauthorized" in the IANA registry of close codes, and as many programs say it
 
@@ -89,14 +92,17 @@ class AddressRates:
         except TooManyRequests as e:
             await refuse(scope, receive, send, e)
             return
-        await self.app(scope, receive, self._noting(who, send))
+        state = scope.setdefault("state", {})
+        state.pop(AUTH_FAILED, None)
+        await self.app(scope, receive, self._noting(who, state, send))
 
-    def _noting(self, who: str, send: Send) -> Send:
+    def _noting(self, who: str, state: dict[str, Any], send: Send) -> Send:
         async def noted(message: Message) -> None:
             refused = message.get("status") == _UNAUTHORIZED or (
                 message["type"] == "websocket.close" and message.get("code") in _CLOSED_FOR_KEY
             )
-            if refused:
+            failed = state.pop(AUTH_FAILED, False)  # at the first message only
+            if refused or failed:
                 await self.rates.failed(who)
             await send(message)
 

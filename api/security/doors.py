@@ -97,6 +97,7 @@ DOORS = (
     _door("GET", "/static/{path:path}", KNOWN),
     _door("GET", "/assets/{path:path}", KNOWN),
     _door("POST", "/page/uploads", SUBMIT),
+    _door("GET", "/page/previews/{token}/{number}", SUBMIT),
     _door("POST", "/gradio_api/queue/join", SUBMIT),
     _door("GET", "/gradio_api/queue/data", SUBMIT),
     _door("GET", "/gradio_api/heartbeat/{page}", SUBMIT),

@@ -11,11 +11,13 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends
+from starlette._utils import get_route_path
 from starlette.requests import HTTPConnection
 
 from api.network.addresses import Networks, address_of
+from api.network.doors import AUTH_FAILED, host_of
 from api.security import origins
-from api.security.doors import Door
+from api.security.doors import Door, door_of
 from api.security.identity import EVERYTHING, LOCAL, VISITOR, Identity, Scope, device
 from api.security.keyring import PREFIX, Keyring, bearer, new_key
 from api.security.sessions import COOKIE, Sessions
@@ -86,7 +88,19 @@ class Gate:
             return near
         if sent:
             raise BadKey("This key, token or ticket is not good here, or not any more.")
+        if COOKIE in asked.cookies and self.sessions.is_forged(asked.cookies[COOKIE]):
+            self.count_failure(asked)
         raise Unauthorized("Who asks? A key is needed here.")
+
+    def count_failure(self, asked: HTTPConnection) -> None:
+        """Write a failed authentication into the audit log, and have `AddressRates` count it, whatever the answer's status is."""
+        scope = asked.scope
+        state = scope.setdefault("state", {})
+        state[AUTH_FAILED] = True
+        door = door_of("WS" if scope["type"] == "websocket" else scope["method"], get_route_path(scope))
+        self.trail.note(
+            None, "refused", door.path, status=401, address=host_of(scope), request_id=state.get("request_id", "")
+        )  # fmt: skip
 
     async def bearer_of(self, given: str) -> Identity | None:
         """Whose key or token it is; None when it is no good."""

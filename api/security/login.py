@@ -18,7 +18,7 @@ from api.schemas import ErrorAnswer
 from api.security.gate import TheGate
 from api.security.identity import Identity
 from api.security.sessions import COOKIE
-from hunyuanocr.errors import BadRequest, ImageTooLarge, Unauthorized
+from hunyuanocr.errors import BadKey, BadRequest, ImageTooLarge, Unauthorized
 
 router = APIRouter()
 
@@ -74,6 +74,9 @@ async def page(
         return _html(_LINK.format(next=_place(next), code=escape(code, quote=True)))
     try:
         identity = await gate.identify(request)
+    except BadKey:
+        gate.count_failure(request)  # as at any other route: else this one tells right keys from wrong ones, uncounted
+        raise
     except Unauthorized:
         return _html(_ASK.format(next=_place(next)))
     if not _by_cookie(request, identity):
@@ -109,6 +112,8 @@ async def logout(request: Request, gate: TheGate) -> Response:
     gate.same_site(request)
     cookie = request.cookies.get(COOKIE)
     identity = None if cookie is None else await gate.sessions.identity(cookie)
+    if cookie is not None and gate.sessions.is_forged(cookie):
+        gate.count_failure(request)
     if cookie is not None and identity is not None:
         await asyncio.to_thread(gate.sessions.end, cookie)
         gate.trail.note(identity, "logout", "/logout", address=host_of(request.scope), request_id=request.state.request_id)

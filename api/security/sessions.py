@@ -58,6 +58,10 @@ class Sessions:
         scopes = frozenset(Scope(scope) for scope in about["s"])
         return Identity(about["o"], about["n"], scopes, "token", until=about["x"], ambient=True)
 
+    def is_forged(self, cookie: str) -> bool:
+        """Whether it was never one of ours; one that has expired, or was logged out, was."""
+        return len(cookie) > _LONGEST or not cookie.isascii() or not self._is_signed(cookie)
+
     def end(self, cookie: str) -> None:
         """Log out, for good: also for whoever has copied the cookie, and after a restart. Waits for the disk."""
         about = self._opened(cookie)
@@ -73,13 +77,15 @@ class Sessions:
                 log.warning("A logout holds until a restart only: %s cannot be written (%s).", self._ended_file, e.strerror)
 
     def _opened(self, cookie: str) -> dict[str, Any] | None:
-        if len(cookie) > _LONGEST or not cookie.isascii():
+        if self.is_forged(cookie):
             return None
-        body, _, signature = cookie.partition(".")
-        if not hmac.compare_digest(_text(self._sign(body)), signature):
-            return None
+        body = cookie.partition(".")[0]
         about: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return None if about["x"] <= time.time() or about["i"] in self._ended else about
+
+    def _is_signed(self, cookie: str) -> bool:
+        body, _, signature = cookie.partition(".")
+        return hmac.compare_digest(_text(self._sign(body)), signature)
 
     def _sign(self, body: str) -> bytes:
         if self._secret is None:

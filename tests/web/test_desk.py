@@ -39,7 +39,7 @@ async def test_an_upload_is_shown_and_is_kept_once(desk):
     assert "<img" in view.picture
     assert 'viewBox="0 0 400 300"' in view.picture
     assert (len(desk.tray), len(desk.shelf)) == (0, 1)
-    assert session.result is None
+    assert desk.shelf.get(session.token).result is None
 
 
 async def test_reading_fills_every_part_of_the_page(desk):
@@ -48,7 +48,7 @@ async def test_reading_fills_every_part_of_the_page(desk):
     assert "¥36.80" in view.fields
     assert "data-box" in view.picture
     assert "合计" in view.text
-    answer = json.loads(wire(session.result))
+    answer = json.loads(wire(desk.shelf.get(session.token).result))
     assert answer["fields"] == {"total_amount": "¥36.80"}
     assert answer["backend"] == "ppocr"
     assert view.tab == "fields"
@@ -168,7 +168,7 @@ async def test_what_is_read_is_a_record_of_who_asked_and_nobody_else_has_it_read
     assert desk.mine(session, other) == Session()
     await trail.flush()
     found = await database.query(records.search, Search("clinic"), 9)
-    assert [(r.id, r.source, r.instruction) for r in found] == [(session.result.id, "page", "read all")]
+    assert [(r.id, r.source, r.instruction) for r in found] == [(desk.shelf.get(session.token).result.id, "page", "read all")]
     (line,) = await database.query(audit.latest, 9)
     assert (line.who, line.action, line.what, line.address) == ("clinic", "create", f"/v1/records/{found[0].id}", "192.168.1.20")
     assert await database.query(records.search, Search("local"), 9) == []

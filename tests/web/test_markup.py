@@ -75,7 +75,7 @@ def test_the_first_box_is_shown_as_chosen():
     assert first_marked(fields) == "1"
     pressed = [a["data-field"] for a in Tags(table(fields, "en")).all("tr") if a.get("aria-pressed") == "true"]
     assert pressed == ["1"]
-    assert 'class="mark on" data-box="1"' in picture(sheets([blank()]), 1, "en", (), fields)
+    assert 'class="mark on" data-box="1"' in picture(sheets([blank()]), 1, "en", (), fields, token="t")
 
 
 def test_line_items_are_a_table_whose_cells_have_boxes():
@@ -85,7 +85,7 @@ def test_line_items_are_a_table_whose_cells_have_boxes():
     assert "面包" in tags.words
     assert "–" in tags.words
     assert [a["data-field"] for a in tags.all("td") if "data-field" in a] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
-    drawn = Tags(picture(sheets([blank()]), 1, "zh", (), [items()])).all("polygon")
+    drawn = Tags(picture(sheets([blank()]), 1, "zh", (), [items()], token="t")).all("polygon")
     assert [a["data-box"] for a in drawn] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
 
 
@@ -113,13 +113,14 @@ def test_nothing_that_is_read_becomes_markup():
     rows = Field(HOSTILE, FieldType.ROWS, rows=({HOSTILE: hostile},))
     line = Line(HOSTILE, BOX)
     html = [
-        table([hostile, rows], "en"), picture(sheets([blank()]), 1, "en", [line], [hostile, rows]), copyable(HOSTILE, "en"),
+        table([hostile, rows], "en"), copyable(HOSTILE, "en"),
+        picture(sheets([blank()]), 1, "en", [line], [hostile, rows], token="t"),
         warnings([Notice(HOSTILE, HOSTILE)], "en"), failure(PasswordProtected(HOSTILE, hint=HOSTILE), "en"),
     ]  # fmt: skip
     for part in html:
         tags = Tags(part)
         assert not [a for _, a in tags.found if any(name.startswith("on") for name in a)]
-        assert all(a["src"].startswith("data:image/jpeg;base64,") for a in tags.all("img"))
+        assert all(re.fullmatch(r"page/previews/t/\d+", a["src"]) for a in tags.all("img"))
         assert "{" not in part
         assert "$" not in part
         assert "`" not in part
@@ -131,7 +132,7 @@ def blank(width=600, height=300, index=0):
 
 
 def test_boxes_are_drawn_in_the_pixels_of_the_original():
-    html = picture(sheets([blank()]), 1, "en", [Line("a", BOX)], [money()])
+    html = picture(sheets([blank()]), 1, "en", [Line("a", BOX)], [money()], token="t")
     tags = Tags(html)
     assert 'viewBox="0 0 600 300"' in html
     assert [a["points"] for a in tags.all("polygon")] == ["10,20 30,20 30,40.5 10,40.5"] * 2
@@ -139,7 +140,7 @@ def test_boxes_are_drawn_in_the_pixels_of_the_original():
 
 
 def test_each_page_has_its_own_boxes():
-    html = picture(sheets([blank(), blank(index=1)]), 2, "en", [Line("a", BOX, page=1)], [money(page=1)])
+    html = picture(sheets([blank(), blank(index=1)]), 2, "en", [Line("a", BOX, page=1)], [money(page=1)], token="t")
     first, second = re.findall(r"<figure.*?</figure>", html)
     assert "polygon" not in first
     assert second.count("polygon") == 4
@@ -147,10 +148,10 @@ def test_each_page_has_its_own_boxes():
 
 def test_of_many_pages_the_first_are_shown_and_it_is_said():
     many = [blank(index=i) for i in range(MAX_SHEETS + 3)]
-    html = picture(sheets(many), len(many), "en")
+    html = picture(sheets(many), len(many), "en", token="t")
     assert html.count("<figure") == MAX_SHEETS
     assert f"first {MAX_SHEETS} pages" in html
-    assert "pages are shown" not in picture(sheets(many[:2]), 2, "en")
+    assert "pages are shown" not in picture(sheets(many[:2]), 2, "en", token="t")
 
 
 def test_text_is_copied_as_it_is_and_empty_text_is_said_so():

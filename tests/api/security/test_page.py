@@ -122,7 +122,7 @@ async def test_what_is_no_upload_is_refused(shop):
     _, pages = shop
     assert code(await pages["clinic"].upload(bytes(60_001))) == (413, "image_too_large")
     assert code(await pages["clinic"].upload(b"")) == (400, "empty_input")
-    for token in ("", "guess", None, ["a"], {"a": 1}):
+    for token in ("", "guess", None, 1):
         assert "empty_input" in await pages["clinic"].does("picked", [None, "en"], token=token), token
 
 

@@ -1,0 +1,43 @@
+"""The appliance as `app_web.py` serves it, whose event loop is blocked by `GET /block/{how}`; the first argument is the grace."""
+
+import asyncio
+import hashlib
+import os
+import re
+import sys
+import time
+from collections import deque
+from functools import partial
+
+import app_web
+from api.app import create_app
+from api.network import Network
+from hunyuanocr import logs
+from hunyuanocr.config import load_settings
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.together import Services
+from tests.readers import TestReader
+
+BLOCKS = {
+    "sleep": lambda: time.sleep(600),  # checks for signals
+    "digest": lambda: hashlib.pbkdf2_hmac("sha256", b"a", b"b", 2**31 - 1),  # neither holds the lock nor checks for signals
+    "device": lambda: deque(iter(partial(os.read, os.open("/dev/zero", os.O_RDONLY), 2**16), b""), maxlen=1),
+    "pattern": lambda: re.fullmatch("(a+)+b", "a" * 60),  # holds the lock of the interpreter, and checks for signals
+}  # fmt: skip
+
+settings = load_settings(server={"port": 0, "api_port": 0, "grace_s": float(sys.argv[1])})
+logs.set_up(settings.log)
+pipeline = Pipeline(TestReader(), settings)
+services, network = Services(settings, pipeline), Network(settings)
+apps = [create_app(settings, pipeline, services, network) for _ in range(2)]
+
+
+@apps[1].get("/block/{how}")
+async def block(how: str) -> None:
+    BLOCKS[how]()
+
+
+with app_web._listening(settings) as (page, api):
+    app_web._announce(settings, "A reader for tests.", page, api)
+    sys.stdout.flush()
+    sys.exit(asyncio.run(app_web._serve(apps[0], page, apps[1], api)))

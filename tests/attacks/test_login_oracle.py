@@ -1,0 +1,117 @@
+"""No route tells right credentials from wrong ones without counting the wrong ones and writing them into the audit log."""
+
+import pytest
+
+from api.security.identity import EVERYTHING
+from api.security.sessions import COOKIE
+from hunyuanocr.store import audit
+from tests.api.security import conftest as security
+from tests.api.security.conftest import AWAY, code
+from tests.api.security.knocking import doors, example, knock
+
+build, _patient_with_keys = security.build, security._patient_with_keys  # fixtures
+
+WRONG = "hyo_000000000000_" + "A" * 43
+
+
+@pytest.fixture
+async def house(build):
+    made = await build(page=True, **AWAY, network={"per_address": 0, "per_key": 0, "failures": 10_000})
+    made.key("admin", EVERYTHING)
+    made.failures = []
+    rates = made.app.state.network.rates
+    count = rates.failed
+
+    async def counted(who):
+        made.failures.append(who)
+        await count(who)
+
+    rates.failed = counted
+    return made
+
+
+async def refusals(house):
+    """How many refused credentials the audit log has."""
+    await house.gate.trail.flush()
+    with house.gate.database.read() as session:
+        lines = audit.latest(session, 1000)
+    return sum(line.times for line in lines if line.status == 401)
+
+
+def carried(house, how):
+    """Headers with a right and with a wrong credential."""
+    key, cookie = house.keys["admin"], house.right_session
+    forged = cookie[:-2] + ("AA" if cookie[-2:] != "AA" else "BB")
+    return {
+        "key": ({"X-API-Key": key}, {"X-API-Key": WRONG}),
+        "bearer": ({"Authorization": f"Bearer {key}"}, {"Authorization": f"Bearer {WRONG}"}),
+        "cookie": ({"Cookie": f"{COOKIE}={cookie}"}, {"Cookie": f"{COOKIE}={forged}"}),
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["key", "bearer", "cookie"])
+async def test_every_route_that_answers_otherwise_to_a_wrong_credential_counts_it(house, how):
+    async with house.client() as browser:
+        await browser.post("/login", data={"key": house.keys["admin"]})
+        house.right_session = browser.cookies[COOKIE]
+    html, told = {"Accept": "text/html"}, set()
+    for method, path in sorted(set(doors(house.app.routes))):
+        right, wrong = carried(house, how)
+        before, noted = len(house.failures), await refusals(house)
+        bad = await knock(house.app, method, example(path), wrong | html)
+        counted, written = len(house.failures) - before, await refusals(house) - noted
+        if (method, path) == ("POST", "/logout"):
+            assert counted == (how == "cookie")  # the right cookie would end the session
+            continue
+        good = await knock(house.app, method, example(path), right | html)
+        if (good[0], good[1].get("location")) != (bad[0], bad[1].get("location")):
+            told.add(path)
+            assert counted == 1, (method, path)
+            assert written == 1, (method, path)
+            assert bad[0] in (401, 303), (method, path)
+    assert {"/v1/records", "/gradio_api/queue/join", "/v1/admin/keys", "/"} <= told
+    assert how == "cookie" or "/login" in told
+
+
+async def test_a_wrong_key_at_the_login_page_is_refused_as_anywhere(house):
+    for headers in ({"X-API-Key": WRONG}, {"Authorization": f"Bearer {WRONG}"}):
+        async with house.client(headers=headers) as guesser:
+            assert code(await guesser.get("/login")) == code(await guesser.get("/v1/records")) == (401, "bad_key")
+    assert len(house.failures) == 4
+    assert await refusals(house) == 4
+
+
+async def test_guesses_at_the_login_page_use_up_the_failures_of_an_address(build):
+    house = await build(**AWAY, network={"per_address": 0, "failures": 5})
+    house.key("admin", EVERYTHING)
+    async with house.client(headers={"X-API-Key": WRONG}) as guesser, house.client("admin", address="192.168.1.21") as other:
+        answers = [await guesser.get("/login") for _ in range(7)]
+        assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
+        assert (await other.get("/v1/records")).status_code == 200
+
+
+async def test_a_forged_cookie_counts_and_an_expired_one_does_not(house, monkeypatch):
+    async with house.client() as browser:
+        await browser.post("/login", data={"key": house.keys["admin"]})
+        house.gate.sessions.end(browser.cookies[COOKIE])
+        page = await browser.get("/login")
+        assert (page.status_code, len(house.failures)) == (200, 0)
+        assert "password" in page.text
+    async with house.client(cookies={COOKIE: "a.b"}, headers={"Accept": "text/html"}) as forger:
+        assert (await forger.get("/login")).status_code == 200
+        assert (await forger.get("/")).headers["location"] == "/login?next=/"
+    assert (len(house.failures), await refusals(house)) == (2, 2)
+
+
+@pytest.mark.parametrize("form", [{"key": WRONG}, {"code": "A" * 43}, {"key": ""}, {"key": "any word"}])
+async def test_a_wrong_form_counts(house, form):
+    async with house.client() as guesser:
+        assert (await guesser.post("/login", data=form)).status_code == 401
+    assert (len(house.failures), await refusals(house)) == (1, 1)
+
+
+async def test_without_a_credential_the_login_page_opens_and_a_right_key_is_led_on(house):
+    async with house.client() as somebody, house.client("admin") as known:
+        assert (await somebody.get("/login")).status_code == 200
+        assert (await known.get("/login")).status_code == 303
+    assert house.failures == []
