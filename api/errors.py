@@ -28,6 +28,7 @@ STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes
     e.TooManyPages: 413,
     e.UnsupportedMedia: 415,
     e.InvalidValue: 422,
+    e.DocumentTooComplex: 422,
     e.TaskNotSupported: 422,
     e.SchemaNotSatisfied: 422,
     e.QueueFull: 429,

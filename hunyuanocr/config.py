@@ -42,6 +42,18 @@ class ImageSettings(Group):
     max_pages: int = Field(50, gt=0, description="Most pages of one PDF or TIFF.")
     long_side: int = Field(2048, ge=256, description="Longer side in pixels to which a page is scaled down before it is read.")
     pdf_dpi: int = Field(200, ge=50, le=600, description="Resolution in dots per inch at which PDF pages are drawn.")
+    pdf_timeout_s: float = Field(
+        20.0, gt=0, le=3600,
+        description="Seconds that one page of a PDF may take to draw; a whole document, TIFF too, may take three times as long.",
+    )  # fmt: skip
+    pdf_memory_mb: float = Field(
+        768.0, ge=64, description="Memory in MB of a process that draws PDFs; at most two run, and none while no PDF comes."
+    )
+    decode_memory_mb: float | None = Field(
+        None, gt=0,
+        description="Memory in MB for pictures being decoded, all together; a picture that needs more is refused. "
+        "none takes 150 with `ppocr.small_memory`, else 1,000.",
+    )  # fmt: skip
 
 
 class PpocrSettings(Group):

@@ -110,6 +110,13 @@ class TooManyPages(HunyuanOcrError):
     hint = "Split the document and send its parts."
 
 
+class DocumentTooComplex(HunyuanOcrError):
+    """A PDF, or another document, that takes more time or memory to open than it may."""
+
+    code = "document_too_complex"
+    hint = "Save or print its pages as pictures and send those; the limits are 'images.pdf_timeout_s' and 'images.pdf_memory_mb'."
+
+
 class TaskNotSupported(HunyuanOcrError):
     """The active backend cannot do this kind of task."""
 
@@ -186,6 +193,20 @@ class ReaderUnavailable(HunyuanOcrError):
     def __init__(self, message: str, *, retry_after: float = 5.0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class DecodingBusy(ReaderUnavailable):
+    """So many documents wait to be opened, or so many large pictures are being decoded, that this one would wait too long."""
+
+    code = "decoding_busy"
+    hint = "Wait as long as Retry-After says and send it again."
+
+
+class RendererUnavailable(ReaderUnavailable):
+    """The processes that draw PDFs do not start, or are being ended. Pictures are read all the same."""
+
+    code = "renderer_unavailable"
+    hint = "Wait a moment and send it again; /ready reports when PDFs can be read again."
 
 
 class ReaderFailed(HunyuanOcrError):

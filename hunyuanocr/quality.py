@@ -5,20 +5,37 @@ The limits are set so that the scans and the readable photographs of the develop
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hunyuanocr.types import Notice
+
+log = logging.getLogger(__name__)
 
 _BLURRY = 0.12  # sharpness; print blurred by a Gaussian of 2 pixels is about 0.14, of 3 pixels 0.11, of 4 pixels 0.09
 _GLARE_SHARE = 0.015  # of the page
 _BRIGHT_PAPER = 215.0  # paper this bright is exposed so that white is no sign of glare
 _FEW_PIXELS = 60_000  # 200 × 300: a receipt of that size has letters of 6 pixels
 _STRIP = 6.0  # longer than wide by this much: a cut-out line, which needs few pixels
+_MIN_SPAN = 12  # grey levels within a window of 16 pixels from which it holds an edge and not noise
+_MIN_EDGES = 30  # windows; of fewer no median is taken
 
 
 def look(pixels: NDArray[np.uint8], width: int, height: int, index: int = 0) -> tuple[Notice, ...]:
-    """Notices about one RGB page (uint8 [h, w, 3]); `width` × `height` is the original's size in pixels."""
+    """Notices about one RGB page (uint8 [h, w, 3]); `width` × `height` is the original's size in pixels.
+
+    Never raises: a page is read whatever its quality, so an error of a measure is logged and gives no notice.
+    """
+    try:
+        return _assess(pixels, width, height, index)
+    except Exception:
+        log.exception("The quality of a page of %s × %s pixels could not be measured.", width, height)
+        return ()
+
+
+def _assess(pixels: NDArray[np.uint8], width: int, height: int, index: int) -> tuple[Notice, ...]:
     green = pixels[..., 1]  # carries most of the brightness
     found = []
     sharp = sharpness(green)
@@ -44,12 +61,24 @@ def sharpness(grey: NDArray[np.uint8]) -> float | None:
             continue
         windows = lines[:, : blocks * 16].reshape(len(lines), blocks, 16).astype(np.int16)
         spans = np.ptp(windows, axis=2)
-        contrast = float(np.percentile(spans, 99))
-        edges = spans >= max(12.0, 0.5 * contrast)
-        if edges.sum() >= 30:
+        contrast = _contrast(spans)
+        edges = spans >= max(_MIN_SPAN, 0.5 * contrast)
+        if edges.sum() >= _MIN_EDGES:
             steepest.append(float(np.median(np.abs(np.diff(windows[edges], axis=1)).max(1))))
             contrasts.append(contrast)
-    return min(steepest) / max(contrasts) if steepest else None
+    return min(1.0, min(steepest) / max(contrasts)) if steepest else None
+
+
+def _contrast(spans: NDArray[np.int16]) -> float:
+    """Grey levels between paper and print: what one window of a hundred exceeds.
+
+    On a nearly empty page fewer than that hold any print: there, what one of ten exceeds of those that do. 0 without edges.
+    """
+    with_edges = int((spans >= _MIN_SPAN).sum())
+    if with_edges == 0:
+        return 0.0
+    exceeding = min(0.01 * spans.size, 0.1 * with_edges)
+    return float(np.percentile(spans, 100.0 * (1.0 - exceeding / spans.size)))
 
 
 def glare(grey: NDArray[np.uint8]) -> float:

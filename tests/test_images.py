@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from hunyuanocr import images
 from hunyuanocr.config import ImageSettings
 from hunyuanocr.errors import (
+    DocumentTooComplex,
     EmptyInput,
     ImageTooLarge,
     PasswordProtected,
@@ -297,7 +298,7 @@ def test_pdf_without_pages() -> None:
 def test_mutated_bytes_never_raise_anything_else(kind: str) -> None:
     rng = random.Random(kind)
     whole = encode(picture(), kind)
-    settings = ImageSettings(max_pixels=1_000_000, long_side=256)
+    decoder = images.ImageDecoder(ImageSettings(max_pixels=1_000_000, long_side=256))
     for _ in range(150):
         data = bytearray(whole)
         for _ in range(rng.choice((1, 4, 30))):
@@ -305,10 +306,11 @@ def test_mutated_bytes_never_raise_anything_else(kind: str) -> None:
         if rng.random() < 0.3:
             data = data[: rng.randrange(1, len(data))]
         try:
-            pages = open_pages(bytes(data), settings)
-        except (UnreadableImage, UnsupportedMedia, ImageTooLarge, TooManyPages, PasswordProtected):
+            pages = decoder.open_pages(bytes(data))
+        except (UnreadableImage, UnsupportedMedia, ImageTooLarge, TooManyPages, PasswordProtected, DocumentTooComplex):
             continue
         assert all(p.pixels.ndim == 3 and p.pixels.dtype == np.uint8 for p in pages)
+    decoder.close()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "HEIC", "GIF", "BMP", "WebP"])
@@ -348,10 +350,12 @@ def test_many_threads() -> None:
     sources = {kind: encode(picture(), kind) for kind in ("JPEG", "PDF", "HEIC", "TIFF")}
     wrong: list[object] = []
 
+    decoder = images.ImageDecoder(SETTINGS)
+
     def work() -> None:
         for _ in range(10):
             for data in sources.values():
-                seen = quarters(open_pages(data, SETTINGS)[0].pixels)
+                seen = quarters(decoder.open_pages(data)[0].pixels)
                 if seen != ["r", "g", "b", "w"]:
                     wrong.append(seen)
 
@@ -360,6 +364,7 @@ def test_many_threads() -> None:
         t.start()
     for t in threads:
         t.join()
+    decoder.close()
     assert wrong == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from api.schemas import OcrAnswer
@@ -12,17 +13,17 @@ from api.security.identity import LOCAL, Identity
 from api.security.trail import Trail
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import EmptyInput, HunyuanOcrError, ImageTooLarge, UploadsFull
-from hunyuanocr.images import open_pages
+from hunyuanocr.images import is_document
 from hunyuanocr.instructions import understand
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.services.recording import Recorder
-from hunyuanocr.types import Notice, Result
+from hunyuanocr.types import Notice, Page, Result
 from web.draw import picture, sheets
 from web.shelf import Picture, Shelf, Tray
 from web.strings import Language, safe, say
 from web.table import copyable, failure, quiet, table, warnings
 
-_AT_ONCE = 2  # uploads that are unpacked: each may have as many pixels as `images.max_pixels` allows
+_AT_ONCE = 2  # pictures that are decoded for the page: each may have as many pixels as `images.max_pixels` allows
 _TRAY_AGE_S = 60.0  # an upload that no page shows at once was broken off
 _SHELF_AGE_S = 900.0  # a person who comes back later chooses the picture again
 
@@ -67,8 +68,9 @@ class Desk:
         """An upload of the tray → its preview and warnings."""
         try:
             data = self.tray.take(token, who.mark)
-            async with self._opening:
-                chosen, notices = await asyncio.to_thread(self._open, data)
+            async with nullcontext() if is_document(data) else self._opening:  # documents come in turn, and hold up no picture
+                pages = await self.pipeline.open_pages(data, who.owner)
+            chosen, notices = await asyncio.to_thread(_opened, data, pages)
         except HunyuanOcrError as e:
             return Session(), View(notices=failure(e, language))
         session = Session(self.shelf.put(chosen, who.mark), notices=notices, owner=who.owner)
@@ -117,9 +119,9 @@ class Desk:
             tab="fields" if result.fields else "text",
         )
 
-    def _open(self, data: bytes) -> tuple[Picture, tuple[Notice, ...]]:
-        pages = open_pages(data, self.settings.images)
-        return Picture(data, sheets(pages), len(pages)), tuple(notice for page in pages for notice in page.notices)
+
+def _opened(data: bytes, pages: tuple[Page, ...]) -> tuple[Picture, tuple[Notice, ...]]:
+    return Picture(data, sheets(pages), len(pages)), tuple(notice for page in pages for notice in page.notices)
 
 
 def _preview(session: Session, chosen: Picture, language: Language) -> str:

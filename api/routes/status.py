@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException
 from api.deps import ThePipeline, TheServices
 from api.schemas import ErrorAnswer, HealthAnswer, ModelAnswer, ModelsAnswer, ReadyAnswer, VersionAnswer
 from hunyuanocr import __version__
-from hunyuanocr.errors import ReaderUnavailable
+from hunyuanocr.errors import ReaderUnavailable, RendererUnavailable
 
 router = APIRouter(tags=["status"])
 _STARTED = int(time.time())
@@ -23,13 +23,15 @@ async def health() -> HealthAnswer:
 
 @router.get("/ready", responses={503: {"model": ErrorAnswer, "description": "Loading, failed to start, or at rest."}})
 async def ready(pipeline: ThePipeline, services: TheServices) -> ReadyAnswer:
-    """The reader is loaded and can answer: for a balancer that chooses where to send requests.
+    """The reader is loaded and can answer, and PDFs can be drawn: for a balancer that chooses where to send requests.
 
     A database that is away does not change that, but is told: answers are not recorded then.
     """
     found = await pipeline.health()
     if not found.ready:
         raise ReaderUnavailable(found.detail)
+    if (problem := await pipeline.decoding.problem()) is not None:
+        raise RendererUnavailable(problem)
     store = "off" if services.database is None else services.recorder.trouble or "ok"
     return ReadyAnswer(
         detail=pipeline.why or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model, store=store

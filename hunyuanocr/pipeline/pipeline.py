@@ -19,15 +19,16 @@ from typing import TypeAlias, TypeVar
 from hunyuanocr.backends.base import Backend, Health
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
-from hunyuanocr.images import open_all
+from hunyuanocr.images import is_document
 from hunyuanocr.pipeline.admission import Admission
 from hunyuanocr.pipeline.cache import Cache, Key, key_of
 from hunyuanocr.pipeline.compose import compose
+from hunyuanocr.pipeline.decoding import Decoding
 from hunyuanocr.pipeline.evidence import Testimony, beside, testify, unproved, wanted
 from hunyuanocr.pipeline.reading import read
 from hunyuanocr.pipeline.requests import Deadline, Request, Timing
 from hunyuanocr.pipeline.serving import Gate, Serving, serving
-from hunyuanocr.types import Progress, Reading, Result, Task, TaskKind, TextDelta
+from hunyuanocr.types import Page, Progress, Reading, Result, Task, TaskKind, TextDelta
 
 T = TypeVar("T")
 Part: TypeAlias = TextDelta | Progress | Result
@@ -52,7 +53,8 @@ class Pipeline:
         self._state = Health(False, "The reader has not been started.")
         self._loading = asyncio.Lock()
         self._gate = Gate(limits.queue)
-        # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
+        self.decoding = Decoding(settings, self.readings)
+        # One thread more than readings: work whose request was cancelled must not hold up the next one's.
         self._threads = ThreadPoolExecutor(self.readings + 1, thread_name_prefix="pipeline")
 
     @property
@@ -74,6 +76,11 @@ class Pipeline:
     def readings(self) -> int:
         """How many requests are read at the same time."""
         return self._serving.readings
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are read or wait for it."""
+        return bool(self.admission.running or self.admission.waiting or self.decoding.busy)
 
     @property
     def why(self) -> str:
@@ -145,6 +152,7 @@ class Pipeline:
         self._state = Health(False, "The reader is shutting down.")
         await self.admission.close(_GRACE_S)
         await self._serving.close()
+        self.decoding.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.cache.clear()
 
@@ -234,14 +242,38 @@ class Pipeline:
         await stack.enter_async_context(reader.admission.slot(deadline))
         return reader
 
+    async def open_pages(self, data: bytes, client: str) -> tuple[Page, ...]:
+        """The pages of a picture or document, to be shown and not read. Raises what decoding raises, and DeadlineExceeded."""
+        return await self.decoding.open((data,), client, Deadline(self.settings.pipeline.deadline_s))
+
+    async def _decoded(
+        self, stack: AsyncExitStack, request: Request, deadline: Deadline, timing: Timing
+    ) -> tuple[Serving, tuple[Page, ...]]:
+        """A place at the reader, held until the stack is left, and the pages.
+
+        A picture is decoded by who has the place. A document is opened before that: it may take long, and the reader goes on
+        with others meanwhile.
+        """
+        files = (request.data, *request.more)
+        pages: tuple[Page, ...] | None = None
+        async with AsyncExitStack() as waiting:
+            if any(is_document(data) for data in files):
+                with timing.stage("wait"):
+                    await waiting.enter_async_context(self.decoding.place(request.owner, deadline))
+                with timing.stage("decode"):
+                    pages = await self.decoding.open(files, request.owner, deadline)
+            with timing.stage("wait"):
+                reader = await self._entered(stack, request.task, deadline)
+        if pages is None:
+            with timing.stage("decode"):
+                pages = await self.decoding.open(files, request.owner, deadline)
+        return reader, pages
+
     async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[Part, None]:
         """Wait for a place, then decode, read and compose within the deadline."""
         async with AsyncExitStack() as stack:
-            with timing.stage("wait"):
-                reader = await self._entered(stack, request.task, deadline)
+            reader, pages = await self._decoded(stack, request, deadline, timing)
             backend = reader.backend
-            with timing.stage("decode"):
-                pages = await self._thread(deadline, partial(open_all, (request.data, *request.more), self.settings.images))
             timing.pages = len(pages)
             if len(pages) > 1:
                 yield Progress(0, len(pages))

@@ -109,7 +109,7 @@ class Services:
         await self.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while self.pipeline.admission.running or self.pipeline.admission.waiting:  # noqa: ASYNC110 -- two counts
+                while self.pipeline.busy:  # noqa: ASYNC110 -- several counts
                     await asyncio.sleep(_LOOK_S)
 
     async def stop(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TooManyCameras
-from hunyuanocr.images import glance
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.services.camera.memory import FrameMemory
 from hunyuanocr.services.camera.messages import Answer, Failed, Frame, Partial, Reply, Skipped, SkipReason
@@ -39,7 +38,6 @@ class Cameras:
         self.pipeline = pipeline
         self.recorder = recorder
         self.settings = settings.camera
-        self.images = settings.images.model_copy(update={"max_bytes": settings.camera.max_bytes})
         self.clock = clock
         self.sessions = Sessions(settings.camera, clock)
         self.memory = FrameMemory(settings.camera.max_bytes)
@@ -195,7 +193,8 @@ class Camera:
 
     def _decoded(self, frame: Frame) -> _Seen:
         data = frame.load()
-        seen = glance(data, self._cameras.images, LONG_SIDE)
+        cameras = self._cameras
+        seen = cameras.pipeline.decoding.decoder.glance(data, LONG_SIDE, cameras.settings.max_bytes)
         return _Seen(frame, data, None if seen is None else scene_of(*seen))
 
     async def _read(self) -> None:

@@ -1,0 +1,172 @@
+"""Draw PDFs for another process, over stdin and stdout: the program of one child, run by its path and not imported for that.
+
+A PDF is a program that its sender wrote: it may draw for hours, ask for gigabytes or crash PDFium. So it is drawn in a process
+that may be killed, with limits of memory and processor time, no file to write and nothing of the parent in its environment.
+
+Every message to the parent is a frame: `FRAME` (kind, length of the payload) and the payload. A request is `REQUEST` and the PDF.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import select
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    import pypdfium2
+
+REQUEST = struct.Struct(">QIIIQd")  # bytes of the PDF, most pages, dots per inch, long side, most pixels of a page, seconds
+FRAME = struct.Struct(">cI")
+PAGE = struct.Struct(">IIIII")  # the original's width and height; columns, rows and bytes a row of the RGB pixels that follow
+READY, COUNT, PIXELS, FAILED, DONE = b"R", b"N", b"P", b"E", b"D"
+PASSWORD, TOO_MANY_PAGES, NO_PAGES, NO_AREA, MEMORY, DAMAGED = b"p", b"n", b"0", b"a", b"m", b"d"  # a failure's first byte
+_MAX_FILES = 64  # PDFium opens the system's fonts
+_MAX_SIDE = 2**32 - 1  # of the original, in pixels; a page may say that it is larger
+
+
+class _Limits(NamedTuple):
+    max_pages: int
+    dpi: int
+    long_side: int
+    max_pixels: int
+
+
+class _Failure(Exception):
+    """What the parent makes one of its errors of."""
+
+    def __init__(self, code: bytes, detail: str = "") -> None:
+        super().__init__(detail)
+        self.payload = code + detail.encode()[:400]
+
+
+def main(memory_bytes: int) -> None:
+    """Serve requests until the parent closes stdin."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "r+b") as nothing:  # noqa: PTH123 -- a library that prints must not speak in our place
+        for number in (0, 1, 2):
+            os.dup2(nothing.fileno(), number)
+    threading.Thread(target=_end_with_parent, args=(requests.fileno(),), daemon=True).start()
+    import pypdfium2  # noqa: F401, PLC0415 -- the parent imports this module for the names above
+
+    _limit(memory_bytes)
+    _send(answers, READY)
+    while head := requests.read(REQUEST.size):
+        length, *limits, seconds = REQUEST.unpack(head)
+        _limit_processor(seconds)
+        _answer(answers, requests.read(length), _Limits(*limits))
+        _trim()
+
+
+def _answer(answers: BinaryIO, data: bytes, limits: _Limits) -> None:
+    try:
+        for kind, parts in _drawn(data, limits):
+            _send(answers, kind, *parts)
+        _send(answers, DONE)
+    except _Failure as e:
+        _send(answers, FAILED, e.payload)
+    except MemoryError:
+        _send(answers, FAILED, MEMORY)
+    except BrokenPipeError:
+        raise
+    except Exception as e:  # noqa: BLE001 -- whatever a damaged file makes the library raise
+        _send(answers, FAILED, DAMAGED + f"{type(e).__name__}: {e}".encode()[:400])
+
+
+def _drawn(data: bytes, limits: _Limits) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+    document = _opened(data)
+    try:
+        if len(document) > limits.max_pages:
+            raise _Failure(TOO_MANY_PAGES, str(len(document)))
+        if len(document) == 0:
+            raise _Failure(NO_PAGES)
+        yield COUNT, (struct.pack(">I", len(document)),)
+        document.init_forms()  # so that filled-in form fields are drawn
+        for number in range(len(document)):
+            yield PIXELS, _page(document, number, limits)
+    finally:
+        document.close()
+
+
+def _opened(data: bytes) -> pypdfium2.PdfDocument:
+    import pypdfium2  # noqa: PLC0415
+
+    try:
+        return pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as e:
+        # PDFium keeps the error of an earlier document, so the code alone proves nothing.
+        if getattr(e, "err_code", None) == pypdfium2.raw.FPDF_ERR_PASSWORD and b"/Encrypt" in data:
+            raise _Failure(PASSWORD) from e
+        raise
+
+
+def _page(document: pypdfium2.PdfDocument, number: int, limits: _Limits) -> tuple[bytes, Any]:
+    """Draw one page at the size at which it is read; its "original" is the page at `limits.dpi`."""
+    page = document[number]
+    try:
+        points = page.get_size()
+        if not all(0 < side < math.inf for side in points):
+            raise _Failure(NO_AREA, str(number + 1))
+        width, height = (max(1, round(side * limits.dpi / 72)) for side in points)
+        fits = min(1.0, limits.long_side / max(width, height), (limits.max_pixels / (width * height)) ** 0.5)
+        bitmap = page.render(scale=limits.dpi / 72 * fits, rev_byteorder=True)
+        original = (min(side, _MAX_SIDE) for side in (width, height))
+        return PAGE.pack(*original, bitmap.width, bitmap.height, bitmap.stride), bitmap.buffer
+    finally:
+        page.close()
+
+
+def _send(answers: BinaryIO, kind: bytes, *parts: Any) -> None:
+    views = [memoryview(part).cast("B") for part in parts]
+    answers.write(FRAME.pack(kind, sum(view.nbytes for view in views)))
+    for view in views:
+        answers.write(view)
+    answers.flush()
+
+
+def _limit(memory_bytes: int) -> None:
+    """Memory beyond what the program itself takes, no core dump, no file written, no process started."""
+    try:
+        with open("/proc/self/statm", "rb") as pages:  # noqa: PTH123 -- pathlib is not loaded here
+            own = int(pages.read().split()[0]) * resource.getpagesize()
+    except OSError:  # no Linux
+        own = 2**30
+    limits = ((resource.RLIMIT_AS, own + memory_bytes), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0))
+    for what, limit in (*limits, (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_NOFILE, _MAX_FILES)):
+        _, most = resource.getrlimit(what)
+        allowed = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(what, (allowed, allowed))
+
+
+def _limit_processor(seconds: float) -> None:
+    """Should the parent hang, the system ends this process after so much computing."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if most == resource.RLIM_INFINITY else min(soft, most), most))
+
+
+def _end_with_parent(number: int) -> None:
+    """The pipe has no writer any more: the parent is gone, or has no use for this process. Also in the middle of a page."""
+    poll = select.poll()
+    poll.register(number, 0)
+    poll.poll()
+    os._exit(0)
+
+
+def _trim() -> None:
+    """Freed memory goes back to the system before the next document."""
+    import ctypes  # noqa: PLC0415 -- loaded by pypdfium2 already
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

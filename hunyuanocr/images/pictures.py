@@ -1,0 +1,199 @@
+"""Picture files → small upright pixels. What decoding will take is known from the header, and reserved before it begins.
+
+JPEG, PNG, BMP, GIF (first frame) and TIFF (pages) through Pillow; WebP (first frame) through OpenCV, for Pillow's decoder takes
+16 bytes a pixel and keeps other threads from running; HEIC through libheif.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from hunyuanocr.config import ImageSettings
+from hunyuanocr.errors import ImageTooLarge, TooManyPages
+from hunyuanocr.images.cancellation import Cancellation
+from hunyuanocr.images.memory import DecodingMemory
+from hunyuanocr.images.orientation import orientation_of, upright
+from hunyuanocr.images.raster import BAND_BYTES, BAND_PIXELS, ArrayRaster, PillowRaster, Raster, reduced
+from hunyuanocr.images.structure import check_bmp, check_gif, check_png, check_scans, jpeg_scans, tiff_pages
+
+Mode = Literal["RGB", "L"]
+Decoded = tuple[NDArray[np.uint8], int, int]  # pixels, and the upright original's width and height
+
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # a pixel in Pillow's memory; 4 in other modes
+_COEFFICIENT_BYTES = 2  # libjpeg keeps those of the whole picture where it is stored in several scans
+_WEBP_BYTES, _HEIC_BYTES, _HEIC_DEEP_BYTES = 8, 5, 8  # a pixel, measured: with the decoder's own planes, alpha, 10 bits
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    """Without the resolution that Pillow finds in the EXIF: for that it reads every entry, each as long as it says it is."""
+
+    def _read_dpi_from_exif(self) -> None:
+        return
+
+
+# Plugin classes are called directly: `Image.open` would add Pillow's own pixel limit (a warning, then an error) to ours.
+_PILLOW: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    "JPEG": _Jpeg,
+    "PNG": PngImagePlugin.PngImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+_CHECKS: dict[str, Callable[[bytes], None]] = {"PNG": check_png, "GIF": check_gif, "BMP": check_bmp}
+KINDS = (*_PILLOW, "WebP", "HEIC")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A picture of which the header was read: its size as stored, what decoding takes in bytes, and the decoding itself."""
+
+    width: int
+    height: int
+    orientation: int
+    needed: int
+    decode: Callable[[], Raster]
+
+
+def picture_pages(
+    data: bytes, kind: str, settings: ImageSettings, memory: DecodingMemory, cancellation: Cancellation
+) -> Iterator[Decoded]:
+    """The pages of a picture file (only a TIFF has more than one), decoded as they are iterated over. Blocking.
+
+    Raises ImageTooLarge, TooManyPages, DocumentTooComplex, DecodingBusy, WorkCancelled, and what decoders raise.
+    """
+    if kind != "TIFF":
+        yield picture(data, kind, settings, memory, cancellation, long_side=settings.long_side)
+        return
+    found = tiff_pages(data, settings.max_pages)
+    if len(found) > settings.max_pages:
+        raise TooManyPages(f"The TIFF has more than {settings.max_pages} pages.")
+    with _PILLOW[kind](io.BytesIO(data)) as image:
+        for number, page in enumerate(found):
+            cancellation.check()
+            if number:
+                image.seek(number)
+            turned = 1 if page.orientation == 1 else 2  # Pillow turns the whole picture itself
+            opened = _opened_pillow(image, _size(image.size, settings), extra=page.buffer_bytes, orientation=1, copies=turned)
+            yield _decoded(opened, memory, cancellation, settings.long_side, "RGB")
+
+
+def picture(
+    data: bytes, kind: str, settings: ImageSettings, memory: DecodingMemory, cancellation: Cancellation, *,
+    long_side: int, mode: Mode = "RGB",
+) -> Decoded:  # fmt: skip
+    """One picture (no TIFF), scaled down so that its longer side fits `long_side`: uint8 [h, w, 3], or [h, w] for the mode L."""
+    if kind == "WebP":
+        return _decoded(_opened_webp(data, settings), memory, cancellation, long_side, mode)
+    if kind == "HEIC":
+        return _decoded(_opened_heic(data, settings), memory, cancellation, long_side, mode)
+    _CHECKS.get(kind, _unchecked)(data)
+    scans = jpeg_scans(data) if kind == "JPEG" else 0
+    with _PILLOW[kind](io.BytesIO(data)) as image:
+        width, height = _size(image.size, settings)
+        check_scans(scans, width, height)
+        extra = _coefficients(image) if scans > 1 else 0
+        if isinstance(image, JpegImagePlugin.JpegImageFile):  # decoded at ½, ¼ or ⅛ of its size where that is large enough
+            image.draft("L" if mode == "L" else None, fit(width, height, long_side))
+        copies = 3 if kind == "BMP" and image.info.get("compression") else 1
+        opened = _opened_pillow(image, (width, height), extra=extra, orientation=orientation_of(image), copies=copies)
+        return _decoded(opened, memory, cancellation, long_side, mode)
+
+
+def fit(width: float, height: float, long_side: int) -> tuple[int, int]:
+    """Columns and rows of the picture with its longer side at `long_side`; never larger than it is, never nothing."""
+    scale = min(1.0, long_side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _decoded(opened: _Opened, memory: DecodingMemory, cancellation: Cancellation, long_side: int, mode: Mode) -> Decoded:
+    pixels = opened.width * opened.height
+    band = BAND_BYTES * min(pixels, max(BAND_PIXELS, opened.width))
+    with memory.reserved(opened.needed + band, cancellation):
+        small = reduced(opened.decode(), fit(opened.width, opened.height, long_side), mode)
+        if opened.orientation == 1:
+            return small, opened.width, opened.height
+        turned, width, height = upright(Image.fromarray(small), opened.orientation, opened.width, opened.height)
+        return np.array(turned), width, height
+
+
+def _unchecked(data: bytes) -> None:
+    return
+
+
+def _size(size: tuple[int, int], settings: ImageSettings) -> tuple[int, int]:
+    width, height = size
+    if width * height > settings.max_pixels:
+        raise ImageTooLarge(f"The picture has {width} × {height} pixels; the limit is {settings.max_pixels} in all.")
+    return width, height
+
+
+def _opened_pillow(image: ImageFile.ImageFile, size: tuple[int, int], *, extra: int, orientation: int, copies: int) -> _Opened:
+    """`size`: before the decoder was set to a smaller one; `extra`: bytes that it takes besides `copies` of the whole picture."""
+    width, height = size
+    columns, rows = image.size
+    needed = columns * rows * _BYTES.get(image.mode, 4) * copies + extra
+
+    def decode() -> Raster:
+        image.load()
+        return PillowRaster(image)
+
+    return _Opened(width, height, orientation, needed, decode)
+
+
+def _coefficients(image: ImageFile.ImageFile) -> int:
+    """Bytes of all coefficients of a JPEG; `layer` has each component's sampling factors."""
+    sampling = [(across, down) for _, across, down, _ in getattr(image, "layer", [])]
+    if not sampling:
+        return 0
+    most = max(across for across, _ in sampling) * max(down for _, down in sampling)
+    samples: float = image.size[0] * image.size[1] * sum(across * down for across, down in sampling) / most
+    return round(samples) * _COEFFICIENT_BYTES
+
+
+def _opened_webp(data: bytes, settings: ImageSettings) -> _Opened:
+    with WebPImagePlugin.WebPImageFile(io.BytesIO(data)) as image:  # nothing is decoded yet
+        width, height = _size(image.size, settings)
+        orientation = orientation_of(image)
+
+    def decode() -> Raster:
+        import cv2  # noqa: PLC0415 -- 40 MB that other formats can do without
+
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None or pixels.shape[:2] != (height, width):
+            raise ValueError("not decodable")
+        return ArrayRaster(pixels, bgr=True)
+
+    return _Opened(width, height, orientation, width * height * _WEBP_BYTES, decode)
+
+
+def _opened_heic(data: bytes, settings: ImageSettings) -> _Opened:
+    from pi_heif import open_heif  # noqa: PLC0415
+
+    found = open_heif(data, convert_hdr_to_8bit=True)
+    image = found[found.primary_index]
+    width, height = _size(image.size, settings)
+    deep = image.mode != "RGB" or int(image.info.get("bit_depth", 8)) > 8
+
+    def decode() -> Raster:
+        pixels = np.asarray(image.data).reshape(height, image.stride)
+        _size(image.size, settings)
+        channels = len(image.mode)
+        return ArrayRaster(pixels[:, : width * channels].reshape(height, width, channels) if channels > 1 else pixels[:, :width])
+
+    return _Opened(width, height, 1, width * height * (_HEIC_DEEP_BYTES if deep else _HEIC_BYTES), decode)

@@ -1,0 +1,105 @@
+"""A decoded picture of any mode → a small one in RGB or grey, band by band: only the decoder's own buffer has the full size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+BAND_PIXELS = 1_000_000  # that are converted at a time
+BAND_BYTES = 24  # a pixel of a band, at the most: RGBA, on white, and once more in RGB
+
+
+class Raster(Protocol):
+    """Decoded pixels, of which parts can be had as a Pillow image."""
+
+    size: tuple[int, int]
+
+    def band(self, top: int, bottom: int) -> Image.Image:
+        """The rows `top` … `bottom` - 1."""
+
+
+class PillowRaster:
+    """A picture that Pillow has decoded."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.size = image.size
+        self._image = image
+        self._factor = None if image.mode not in ("I", "F") else _factor(image)
+
+    def band(self, top: int, bottom: int) -> Image.Image:
+        """Rows of it; samples of more than 8 bits in 8 bits."""
+        image = self._image
+        part = image if bottom - top == self.size[1] else image.crop((0, top, self.size[0], bottom))
+        if image.mode[0] not in "IF":
+            return part
+        samples = np.asarray(part)
+        return Image.fromarray(_eight_bits(samples, 1 / 257 if self._factor is None else self._factor))
+
+
+class ArrayRaster:
+    """A picture that another decoder has decoded: uint8 [h, w], [h, w, 3] or [h, w, 4]; RGB, or BGR where `bgr`."""
+
+    def __init__(self, pixels: NDArray[np.uint8], *, bgr: bool = False) -> None:
+        self.size = pixels.shape[1], pixels.shape[0]
+        self._pixels = pixels
+        self._order = [2, 1, 0, 3][: pixels.shape[2]] if bgr and pixels.ndim == 3 else None
+
+    def band(self, top: int, bottom: int) -> Image.Image:
+        """Rows of it, as L, RGB or RGBA."""
+        part = self._pixels[top:bottom]
+        return Image.fromarray(np.ascontiguousarray(part if self._order is None else part[..., self._order]))
+
+
+def reduced(raster: Raster, small: tuple[int, int], mode: Literal["RGB", "L"] = "RGB") -> NDArray[np.uint8]:
+    """The picture at the size `small` (columns, rows): uint8 [h, w, 3], or [h, w] in grey. What is transparent becomes white."""
+    width, height = raster.size
+    columns, rows = small
+    found: NDArray[np.uint8] = np.empty((rows, columns, 3) if mode == "RGB" else (rows, columns), np.uint8)
+    for top, bottom in _bands(width, height, rows):
+        first, last = top * height / rows, bottom * height / rows
+        begin, end = math.floor(first), min(height, math.ceil(last))
+        band = flat(raster.band(begin, end), mode)
+        if small != raster.size:  # BOX averages areas: nothing aliases
+            box = (0, first - begin, width, min(end - begin, last - begin))
+            band = band.resize((columns, bottom - top), Image.Resampling.BOX, box=box)
+        found[top:bottom] = np.asarray(band)
+    return found
+
+
+def _bands(width: int, height: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Rows of the small picture that are made from about `BAND_PIXELS` of the large one."""
+    step = max(1, BAND_PIXELS * rows // (width * height))
+    for top in range(0, rows, step):
+        yield top, min(rows, top + step)
+
+
+def flat(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
+    """Any mode → RGB or grey; what is transparent becomes white paper."""
+    if "transparency" in image.info or image.mode in {"RGBA", "RGBa", "LA", "La", "PA"}:
+        seen = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+    if image.mode == mode:
+        return image
+    return image.convert("RGB").convert(mode) if mode == "L" and image.mode != "L" else image.convert(mode)
+
+
+def _factor(image: Image.Image) -> float:
+    """What makes 8 bits of 32-bit grey. The range is found from the values: 0…1, 0…255 or 0…65535."""
+    high = 0.0
+    for top, bottom in _bands(*image.size, image.size[1]):
+        part = np.asarray(image.crop((0, top, image.size[0], bottom)), np.float32)
+        high = max(high, float(np.nan_to_num(part).max(initial=0.0)))
+    if high > 255:
+        return 1 / 257
+    return 255.0 if high <= 1 and image.mode == "F" else 1.0
+
+
+def _eight_bits(samples: NDArray[np.generic], factor: float) -> NDArray[np.uint8]:
+    grey = np.nan_to_num(samples.astype(np.float32))
+    eight: NDArray[np.uint8] = np.clip(np.rint(grey * factor), 0, 255).astype(np.uint8)
+    return eight

@@ -1,0 +1,155 @@
+"""What a picture file is made of, counted before a decoder sees it.
+
+Decoders are linear in the pixels, but not in everything else: a JPEG of 30 MB may hold 400,000 scans of the whole picture, a TIFF
+of 600 KB a directory that refers to the same half megabyte 2,000 times, a GIF a comment that is copied with each of its blocks.
+Honest files are far below every bound here.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hunyuanocr.errors import DocumentTooComplex, UnreadableImage
+
+_JPEG_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_JPEG_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither a stuffed byte nor a restart
+_JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
+_JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+_MAX_SEGMENTS = 4096  # a profile has up to 255, a depth map some hundred
+_FREE_SCANS = 20  # a progressive JPEG has about ten
+_MAX_SCANNED_PIXELS = 2_000_000_000  # of all scans; 1 to 2 seconds
+_MAX_PNG_CHUNKS = 65_536
+_MAX_GIF_EXTENSIONS = 1_000_000  # bytes before the first frame
+_MAX_RLE_BYTES = 4_000_000  # decoded in Python, 0.4 s a megabyte
+_MAX_ENTRIES = 4096  # of a TIFF directory
+_MAX_VALUES = 65_536  # of an entry: strips, or tiles; an A4 page at 600 dpi in strips of one row has 7,016
+_TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_BYTE_TYPES = (1, 2, 6, 7)
+_SUBDIRECTORIES = (34665, 34853, 40965)  # EXIF, GPS, interoperability: Pillow reads them too
+
+
+def check_png(data: bytes) -> None:
+    """Raise DocumentTooComplex for a PNG of too many chunks."""
+    at = 8
+    for _ in range(_MAX_PNG_CHUNKS):
+        if at + 8 > len(data):
+            return
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    raise DocumentTooComplex(f"The PNG has more than {_MAX_PNG_CHUNKS} chunks.")
+
+
+def check_gif(data: bytes) -> None:
+    """Raise DocumentTooComplex for a GIF with too much before its first frame."""
+    at = 13 + (3 * 2 ** ((data[10] & 7) + 1) if len(data) > 10 and data[10] & 0x80 else 0)
+    start = at
+    while data[at : at + 1] == b"\x21":
+        at += 2
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+            if at - start > _MAX_GIF_EXTENSIONS:
+                raise DocumentTooComplex("The GIF has too much text before its first picture.")
+        at += 1
+
+
+def check_bmp(data: bytes) -> None:
+    """Raise DocumentTooComplex for a large BMP that is run-length encoded."""
+    if len(data) > _MAX_RLE_BYTES and int.from_bytes(data[30:34], "little") in (1, 2) and data[14:18] != b"\x0c\0\0\0":
+        raise DocumentTooComplex("The BMP is run-length encoded and too large for that.")
+
+
+def jpeg_scans(data: bytes) -> int:
+    """How many scans a JPEG has. Raises DocumentTooComplex for too many segments."""
+    at = 2
+    scans = 0
+    for _ in range(_MAX_SEGMENTS):
+        found = _JPEG_MARKER.search(data, at)
+        if found is None:
+            return scans
+        at, marker = found.end(), data[found.end() - 1]
+        if marker == _JPEG_END:
+            return scans
+        if marker in _JPEG_BARE:
+            continue
+        at += int.from_bytes(data[at : at + 2], "big")
+        if marker == _JPEG_SCAN:
+            scans += 1
+            after = _JPEG_AFTER_SCAN.search(data, at)
+            if after is None:
+                return scans
+            at = after.start()
+    raise DocumentTooComplex(f"The JPEG has more than {_MAX_SEGMENTS} segments.")
+
+
+def check_scans(scans: int, width: int, height: int) -> None:
+    """Raise DocumentTooComplex for a JPEG that goes over a large picture again and again."""
+    if scans > max(_FREE_SCANS, _MAX_SCANNED_PIXELS / max(1, width * height)):
+        raise DocumentTooComplex(f"The JPEG of {width} × {height} pixels is stored in {scans} scans.")
+
+
+@dataclass(frozen=True)
+class TiffPage:
+    """The largest buffer in bytes that a decoder needs for one strip or tile, and the orientation (EXIF, 1…8)."""
+
+    buffer_bytes: int
+    orientation: int
+
+
+def tiff_pages(data: bytes, max_pages: int) -> list[TiffPage]:
+    """The pages of a TIFF or BigTIFF (TIFF 6.0, section 2), at most one more than `max_pages`.
+
+    Raises DocumentTooComplex for directories that no honest file has, UnreadableImage for those that end too early.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    try:
+        (at,) = struct.unpack_from(order + "Q", data, 8) if big else struct.unpack_from(order + "I", data, 4)
+        pages: list[TiffPage] = []
+        while at and len(pages) <= max_pages:
+            page, at = _tiff_page(data, at, order, big)
+            pages.append(page)
+    except struct.error as e:
+        raise UnreadableImage("The TIFF is incomplete.") from e
+    return pages
+
+
+def _tiff_page(data: bytes, at: int, order: str, big: bool, depth: int = 0) -> tuple[TiffPage, int]:
+    """The directory at `at`, and where the next one is (0: there is none)."""
+    count_form, entry_form, next_form = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
+    entry_bytes, inline = (20, 8) if big else (12, 4)
+    (count,) = struct.unpack_from(order + count_form, data, at)
+    at += struct.calcsize(order + count_form)
+    if count > _MAX_ENTRIES:
+        raise DocumentTooComplex(f"A directory of the TIFF has {count} entries.")
+    values: dict[int, int] = {}
+    elsewhere = 0
+    for place in range(at, at + count * entry_bytes, entry_bytes):
+        tag, kind, number = struct.unpack_from(order + entry_form, data, place)
+        size = _TIFF_BYTES.get(kind, 0) * number
+        if size > len(data):  # damage; Pillow stops there
+            continue
+        if kind not in _BYTE_TYPES and number > _MAX_VALUES:
+            raise DocumentTooComplex(f"An entry of the TIFF has {number} values.")
+        value_at = place + entry_bytes - inline
+        if size > inline:
+            elsewhere += size
+            (value_at,) = struct.unpack_from(order + next_form, data, value_at)
+        if kind in (3, 4, 16) and value_at < 2**62:
+            values[tag] = struct.unpack_from(order + {3: "H", 4: "I", 16: "Q"}[kind], data, value_at)[0]
+    if elsewhere > len(data):  # entries that share their bytes: each is read on its own
+        raise DocumentTooComplex("The directory of the TIFF is larger than the file.")
+    for tag in _SUBDIRECTORIES:
+        if tag in values and values[tag] < len(data) and depth < 2:
+            with suppress(struct.error):  # damaged ones are left out by Pillow too
+                _tiff_page(data, values[tag], order, big, depth + 1)
+    (following,) = struct.unpack_from(order + next_form, data, at + count * entry_bytes)
+    return TiffPage(_tiff_buffer(values), values.get(274, 1)), following
+
+
+def _tiff_buffer(values: dict[int, int]) -> int:
+    """Bytes of a tile (322 × 323) or a strip (278 rows of 256 pixels), by its samples (277) and their bits (258)."""
+    width, height = values.get(256, 0), values.get(257, 0)
+    pixels = values[322] * values[323] if 322 in values and 323 in values else width * min(height, values.get(278, height))
+    return pixels * values.get(277, 1) * max(1, values.get(258, 8) // 8)

@@ -1,0 +1,98 @@
+"""Opening pictures and documents without anybody else having to wait for it: the async front of `ImageDecoder`.
+
+Pictures have threads of their own. Documents (PDF, TIFF), which may take a minute, come in turn by client, and wait in the event
+loop, where they hold no thread. Work that nobody waits for any more is stopped, with the process that does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+
+from hunyuanocr.config import Settings
+from hunyuanocr.errors import DecodingBusy
+from hunyuanocr.images import Cancellation, ImageDecoder, is_document
+from hunyuanocr.images.pdf_pool import SIZE
+from hunyuanocr.images.turns import FairTurns
+from hunyuanocr.pipeline.requests import Deadline
+from hunyuanocr.types import Page
+
+_MAX_WAITING = 32  # documents to be opened
+_RETRY_S = 10.0
+_PREVIEWS = 2  # threads for pictures that are only shown
+_ENDING = 2  # threads more than documents: one that was stopped needs a moment to end
+_PROBE_S = 1.0  # that /ready waits for a child to start
+
+
+class Decoding:
+    """One for the process. `readings` is how many pictures are read at a time."""
+
+    def __init__(self, settings: Settings, readings: int) -> None:
+        self.decoder = ImageDecoder(settings.images, small_memory=settings.ppocr.small_memory)
+        self._turns = FairTurns(SIZE, _MAX_WAITING)  # to open a document
+        self._places = FairTurns(SIZE, settings.pipeline.queue)  # for documents that are open and wait for the reader
+        # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
+        self._pictures = ThreadPoolExecutor(readings + 1 + _PREVIEWS, thread_name_prefix="pictures")
+        self._documents = ThreadPoolExecutor(SIZE + _ENDING, thread_name_prefix="documents")
+
+    @property
+    def busy(self) -> bool:
+        """Whether documents are being opened, or wait for it, on their way to the reader."""
+        return bool(self._places.running or self._places.waiting)
+
+    async def open(self, files: Sequence[bytes], client: str, deadline: Deadline) -> tuple[Page, ...]:
+        """The pages of all files, as `ImageDecoder.open_all` gives them; raises what it raises, DecodingBusy, DeadlineExceeded.
+
+        `client` is whose turn it is where documents wait. Cancelling the caller stops the work.
+        """
+        if not any(is_document(data) for data in files):
+            return await self._run(self._pictures, files, deadline)
+        async with self._turn(self._turns, client, deadline):
+            return await self._run(self._documents, files, deadline)
+
+    @asynccontextmanager
+    async def place(self, client: str, deadline: Deadline) -> AsyncIterator[None]:
+        """Held by a document until the reader takes it, so that the pages of two at most wait in memory. Raises DecodingBusy."""
+        async with self._turn(self._places, client, deadline):
+            yield
+
+    async def problem(self) -> str | None:
+        """Why no PDF can be drawn now; None where they can. Starts the first child to find out, and one after a failure."""
+        pool = self.decoder.pdf
+        if pool.probe_due:
+            probing = asyncio.get_running_loop().run_in_executor(self._documents, pool.probe)
+            await asyncio.wait([probing], timeout=_PROBE_S)
+        return pool.problem()
+
+    def close(self) -> None:
+        """Stop what is being opened and end the children. May be called twice."""
+        self.decoder.close()
+        for threads in (self._pictures, self._documents):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    @asynccontextmanager
+    async def _turn(self, turns: FairTurns, client: str, deadline: Deadline) -> AsyncIterator[None]:
+        granted = turns.enter(client)
+        if granted is None:
+            raise DecodingBusy(f"{turns.waiting} documents wait to be opened.", retry_after=_RETRY_S)
+        try:
+            await deadline.within(asyncio.wrap_future(granted))
+        except BaseException:
+            if not granted.cancel():  # it was granted in this very moment
+                turns.leave(client)
+            raise
+        try:
+            yield
+        finally:
+            turns.leave(client)
+
+    async def _run(self, threads: ThreadPoolExecutor, files: Sequence[bytes], deadline: Deadline) -> tuple[Page, ...]:
+        cancellation = Cancellation()
+        work = partial(self.decoder.open_all, files, cancellation)
+        try:
+            return await deadline.within(asyncio.get_running_loop().run_in_executor(threads, work))
+        finally:
+            cancellation.cancel()
