@@ -223,22 +223,23 @@ class Pipeline:
                 f"The reader '{self.backend.name.value}' cannot do the task '{task.kind.value}'.", hint=_who_can(task.kind)
             )
 
-    async def _entered(self, stack: AsyncExitStack, task: Task, deadline: Deadline) -> Serving:
+    async def _entered(self, stack: AsyncExitStack, request: Request, deadline: Deadline) -> Serving:
         """A place at the reader that serves, held until the stack is left.
 
         Between the look at who serves and the entry nothing else runs, so that a reader that goes sees who is still coming.
         """
-        if await self._gate.passed(deadline):
-            self._refuse(task)
+        key, background = request.fair_key, request.background
+        if await self._gate.passed(deadline, key, background=background):
+            self._refuse(request.task)
         reader = self._serving
-        await stack.enter_async_context(reader.admission.slot(deadline))
+        await stack.enter_async_context(reader.admission.slot(deadline, key, background=background))
         return reader
 
     async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[Part, None]:
         """Wait for a place, then decode, read and compose within the deadline."""
         async with AsyncExitStack() as stack:
             with timing.stage("wait"):
-                reader = await self._entered(stack, request.task, deadline)
+                reader = await self._entered(stack, request, deadline)
             backend = reader.backend
             with timing.stage("decode"):
                 pages = await self._thread(deadline, partial(open_all, (request.data, *request.more), self.settings.images))

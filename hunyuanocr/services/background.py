@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, nullcontext
+from dataclasses import replace
 
 from hunyuanocr.errors import QueueFull, ReaderFailed, ReaderUnavailable
 from hunyuanocr.pipeline import Pipeline, Request
@@ -69,6 +70,7 @@ class Background:
         """Read it, however long the reader loads, rests or is busy; raises what else the pipeline raises. `told` hears of each
         page of a longer document.
         """
+        request = replace(request, background=True)
         while True:
             try:
                 async with aclosing(self.pipeline.stream(request)) as parts:
