@@ -85,7 +85,8 @@ class Desk:
             words = say("expired" if session.token else "no_picture", language)
             return session, View(notices=f'<div class="notice" role="status" data-code="no_picture">{words}</div>')
         try:
-            result = await self.pipeline.run(Request(chosen.data, understand(instruction), owner=who.owner, client=who.fair_key(address)))
+            asked = Request(chosen.data, understand(instruction), owner=who.owner, client=who.fair_key(address))
+            result = await self.pipeline.run(asked)
         except HunyuanOcrError as e:
             view = View(notices=failure(e, language), picture=picture(chosen.sheets, chosen.pages, language))
             return replace(session, result=None), view

@@ -150,13 +150,16 @@ class _Connection:
         query = dict(socket.query_params)
         options = options_of(query)
         self._device = device_of(socket, options)
-        self._camera = self._cameras.open(self._owner, options.session, self._tell, self._device, client=self._client)
+        self._camera = self._open(options.session)
         if query:
             try:
                 await self._configure(query, options)
             except BaseException:
                 await self.end()
                 raise
+
+    def _open(self, session: str | None) -> Camera:
+        return self._cameras.open(self._owner, session, self._tell, self._device, client=self._client)
 
     async def end(self) -> None:
         """The connection has ended."""
@@ -193,7 +196,7 @@ class _Connection:
             if not self._fresh:
                 raise InvalidValue("The session cannot be changed after the first frame.", hint="Open another connection.")
             await self.end()
-            camera = self._camera = self._cameras.open(self._owner, options.session, self._tell, self._device, client=self._client)
+            camera = self._camera = self._open(options.session)
         await self._ask(values, options)
         camera.configure(rate=options.rate)
         self._partial = self._partial if options.partial is None else options.partial

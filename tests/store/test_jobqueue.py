@@ -190,7 +190,8 @@ def test_what_was_queued_before_the_update_keeps_its_order(database):
                 ),
                 {"id": str(n), "owner": owner, "priority": priority, "at": NOW.replace(tzinfo=None) if database.sqlite else NOW},
             )
-            session.execute(text("INSERT INTO job_inputs VALUES (:id, :owner, :data)"), {"id": str(n), "owner": owner, "data": b"x"})
+            values = {"id": str(n), "owner": owner, "data": b"x"}
+            session.execute(text("INSERT INTO job_inputs VALUES (:id, :owner, :data)"), values)
         migrations.upgrade(session)
     assert [take(database).id for _ in range(4)] == ["2", "3", "0", "1"]
     assert take(database) is None

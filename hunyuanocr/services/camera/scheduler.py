@@ -1,5 +1,5 @@
-"""Whose turn it is: round-robin, so that one fast camera cannot take the turns of fifty slow ones, nor one client's hundred cameras
-those of another's one.
+"""Whose turn it is: round-robin, so that one fast camera cannot take the turns of fifty slow ones, nor one client's hundred
+cameras those of another's one.
 """
 
 from __future__ import annotations
