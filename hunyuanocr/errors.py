@@ -225,15 +225,16 @@ class StoreOff(NotFound):
 
 
 class StoreUnavailable(HunyuanOcrError):
-    """The database cannot be reached, read or written now; the hint says what is wrong with it."""
+    """The database cannot be reached, read or written now; the hint says what is wrong with it. `waited`: only after a wait."""
 
     code = "store_unavailable"
     hint = "Wait a moment and send it again; if it stays, look at the disk and at the setting 'store.url'."
     retryable = True
 
-    def __init__(self, message: str, *, retry_after: float = 5.0, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float = 5.0, hint: str | None = None, waited: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+        self.waited = waited
 
 
 class Forbidden(HunyuanOcrError):

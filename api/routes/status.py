@@ -30,7 +30,7 @@ async def ready(pipeline: ThePipeline, services: TheServices) -> ReadyAnswer:
     found = await pipeline.health()
     if not found.ready:
         raise ReaderUnavailable(found.detail)
-    store = "off" if services.database is None else services.recorder.trouble or "ok"
+    store = "off" if services.database is None else services.database.trouble or services.recorder.trouble or "ok"
     return ReadyAnswer(
         detail=pipeline.why or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model, store=store
     )

@@ -134,7 +134,7 @@ def test_a_job_is_next_though_another_key_has_sent_a_batch_of_a_thousand():
 
 
 def test_a_request_at_the_counter_passes_jobs_and_jobs_go_on_all_the_same():
-    with shop("till", "office") as (base, (till, office), reader), httpx.Client(base_url=base, timeout=60) as client:
+    with shop("till", "office") as (base, (till, office), _), httpx.Client(base_url=base, timeout=60) as client:
         files = [("file", (f"{n}.png", PICTURE)) for n in range(30)]
         batch = client.post("/v1/batch", files=files, headers=office).headers["location"]
 
