@@ -50,7 +50,7 @@ def program(url: str, data: Path, seconds: float = 0.0, grace: float = 3.0) -> I
     log = (data / "log").open("w+b")
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
-        yield _address(data / "log", process), process
+        yield address_of_program(data / "log", process), process
     finally:
         if process.poll() is None:
             process.kill()
@@ -58,7 +58,7 @@ def program(url: str, data: Path, seconds: float = 0.0, grace: float = 3.0) -> I
         log.close()
 
 
-def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
+def address_of_program(log: Path, process: subprocess.Popen[bytes]) -> str:
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
         for line in log.read_text().splitlines():

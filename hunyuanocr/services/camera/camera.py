@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TooManyCameras
+from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TooManyCameras, from_unexpected
 from hunyuanocr.images import glance
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.services.camera.memory import FrameMemory
@@ -260,4 +260,4 @@ def _told(error: Exception) -> HunyuanOcrError:
     if isinstance(error, HunyuanOcrError):
         return error
     log.error("A frame could not be served.", exc_info=error)
-    return HunyuanOcrError("Something broke inside.")
+    return from_unexpected(error)
