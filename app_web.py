@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logs.set_up(settings.log)
         _check_tls(settings)
         reader, why = create_backend(settings)  # before a port is open: what is missing is told at once
-        _allow_connections()
+        _allow_connections(settings)
         with _listening(settings) as (page_socket, api_socket):
             page_app, api_app = _apps(settings, reader, why)
             _announce(settings, why, page_socket, api_socket)
@@ -111,10 +111,18 @@ def _check_tls(settings: Settings) -> None:
     check_tls(settings.network)
 
 
-def _allow_connections() -> None:
+def _allow_connections(settings: Settings) -> None:
     """As many open connections as the system grants: many Linux systems begin at 1,024 for a program that does not ask."""
+    from api.network.descriptors import connection_limit  # noqa: PLC0415
+
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    wanted = settings.network.connections
+    if (allowed := connection_limit(wanted)) < wanted:
+        log.warning(
+            "With %d file descriptors there may be %d connections, not %d as 'network.connections' says; raise 'ulimit -n', "
+            "systemd's LimitNOFILE or Docker's ulimits for more.", most, allowed, wanted,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -126,9 +134,12 @@ def _listening(settings: Settings) -> Iterator[tuple[socket.socket, socket.socke
 
 
 def _bound(host: str, port: int, flag: str) -> socket.socket:
+    from api.network.descriptors import Listener  # noqa: PLC0415
+    from api.network.patience import FULL  # noqa: PLC0415
+
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends at once only where TCP is named
+        listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, refusal=FULL)  # asyncio sends at once only where TCP is named
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)

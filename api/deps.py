@@ -43,6 +43,11 @@ def _owner(request: HTTPConnection) -> str:
     return _identity(request).owner
 
 
+def fair_key_of(request: HTTPConnection) -> str:
+    """Among whose requests this one is counted where turns are shared out."""
+    return _identity(request).fair_key(request.client.host if request.client else "")
+
+
 ThePipeline = Annotated[Pipeline, Depends(_pipeline)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 TheServices = Annotated[Services, Depends(_services)]

@@ -34,6 +34,7 @@ STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes
     e.QueueFull: 429,
     e.ReaderUnavailable: 503,
     e.StoreUnavailable: 503,
+    e.OutOfDescriptors: 503,
     e.DeadlineExceeded: 504,
 }
 OPENAI_PATH = "/v1/chat/completions"

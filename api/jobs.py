@@ -22,7 +22,7 @@ Status = Literal["queued", "running", "done", "failed", "cancelled"]
 class JobRequest(OcrRequest):
     """What may stand beside the picture of a job: all that /v1/ocr takes, and these."""
 
-    priority: int = Field(0, ge=-9, le=9, description="Jobs with a higher number are read first.")
+    priority: int = Field(0, ge=-9, le=9, description="Of your jobs, those with a higher number are read first.")
     webhook: Annotated[str, BeforeValidator(clean)] | None = Field(
         None, max_length=2000, description="Address that is told the end of the job; its host must be named in the settings."
     )

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 from api.errors import answer
 from hunyuanocr import logs
-from hunyuanocr.errors import HunyuanOcrError, ReaderUnavailable
+from hunyuanocr.errors import ReaderUnavailable, from_unexpected
 from hunyuanocr.pipeline.requests import new_id
 from hunyuanocr.services.together import Services
 
@@ -74,7 +74,7 @@ class RequestContext:
             state["failure"] = e
             if status:  # the answer has begun: all that is left is to close the connection
                 raise
-            await answer(Request(scope), HunyuanOcrError("Something broke inside."))(scope, receive, stamped)
+            await answer(Request(scope), from_unexpected(e))(scope, receive, stamped)
         finally:
             seconds = time.perf_counter() - began
             services.metrics.answered(scope["method"], getattr(scope.get("route"), "path", None), status, seconds)

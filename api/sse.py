@@ -14,7 +14,7 @@ from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.errors import HunyuanOcrError, from_unexpected
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def unexpected(error: Exception) -> HunyuanOcrError:
     if isinstance(error, HunyuanOcrError):
         return error
     log.error("A stream broke.", exc_info=error)
-    return HunyuanOcrError("Something broke inside.")
+    return from_unexpected(error)
 
 
 async def paced(parts: AsyncGenerator[T, None], first_s: float = BEGIN_S) -> AsyncGenerator[T | None, None]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class HunyuanOcrError(Exception):
     """Base of the family. `message` says what went wrong, `hint` what the person can do about it."""
@@ -246,15 +248,48 @@ class StoreOff(NotFound):
 
 
 class StoreUnavailable(HunyuanOcrError):
-    """The database cannot be reached, read or written now; the hint says what is wrong with it."""
+    """The database cannot be reached, read or written now; the hint says what is wrong with it. `waited`: only after a wait."""
 
     code = "store_unavailable"
     hint = "Wait a moment and send it again; if it stays, look at the disk and at the setting 'store.url'."
     retryable = True
 
-    def __init__(self, message: str, *, retry_after: float = 5.0, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float = 5.0, hint: str | None = None, waited: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+        self.waited = waited
+
+
+class OutOfDescriptors(HunyuanOcrError):
+    """The process or the machine has no file descriptor left, or no memory for one more socket."""
+
+    code = "out_of_descriptors"
+    hint = "Wait a moment and send it again; whoever runs this machine can raise 'ulimit -n'."
+    retryable = True
+    retry_after = 5.0
+
+
+def from_unexpected(error: BaseException) -> HunyuanOcrError:
+    """What a client hears of an error that nobody expected: one of ours as it is; a lack of descriptors, which passes; or that
+    something broke inside.
+    """
+    if isinstance(error, HunyuanOcrError):
+        return error
+    if out_of_descriptors(error):
+        return OutOfDescriptors("The machine has too many files and connections open.")
+    return HunyuanOcrError("Something broke inside.")
+
+
+def out_of_descriptors(error: BaseException) -> bool:
+    """Whether it, or what caused it, is that no file descriptor was left (errno 24, 23)."""
+    seen: set[int] = set()
+    now: BaseException | None = error
+    while now is not None and id(now) not in seen:
+        seen.add(id(now))
+        if isinstance(now, OSError) and now.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        now = now.__cause__ or now.__context__
+    return False
 
 
 class Forbidden(HunyuanOcrError):

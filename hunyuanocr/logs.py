@@ -7,6 +7,7 @@ places in the code are written, its words only where they cannot hold what was s
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import sqlite3
@@ -21,6 +22,7 @@ from typing import Any
 
 from hunyuanocr.config import LogSettings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError
+from hunyuanocr.log_limits import RepeatFilter, limit_errors
 
 ROOMS = ("api", "hunyuanocr", "web", "app_web")
 _SPEAK = (HunyuanOcrError, OSError, RuntimeError, MemoryError, ImportError, AttributeError, TypeError, sqlite3.Error)
@@ -46,8 +48,11 @@ def set_up(settings: LogSettings) -> None:
     if settings.file is not None:
         handlers.append(_file(settings))
     formatter = Json() if settings.format == "json" else Text()
+    codecs.lookup("unicode_escape")  # now: out of descriptors its module could not be loaded
     for handler in handlers:
         handler.setFormatter(formatter)
+        handler.addFilter(RepeatFilter(handler))
+        limit_errors(handler)
     logging.basicConfig(handlers=handlers, level=logging.WARNING, force=True)
     logging.captureWarnings(capture=True)
     for room in ROOMS:

@@ -86,7 +86,8 @@ class Desk:
             words = say("expired" if session.token else "no_picture", language)
             return session, View(notices=f'<div class="notice" role="status" data-code="no_picture">{words}</div>')
         try:
-            result = await self.pipeline.run(Request(chosen.data, understand(instruction), owner=who.owner))
+            asked = Request(chosen.data, understand(instruction), owner=who.owner, client=who.fair_key(address))
+            result = await self.pipeline.run(asked)
         except HunyuanOcrError as e:
             self._keep(session, chosen, None, who)
             return session, View(notices=failure(e, language), picture=_preview(session, chosen, language))

@@ -107,6 +107,7 @@ _ERRORS: Mapping[str, tuple[str, str]] = {  # code: what went wrong and what to 
     "not_found": ("没有找到。", "请检查编号；已删除或超过保留期限的内容不再存在。"),
     "store_off": ("本机没有开启记录保存。", "请打开设置 store.enabled 后重新启动。"),
     "store_unavailable": ("数据库暂时无法使用。", "请稍等片刻再发送；若一直如此，请检查磁盘和设置 store.url。"),
+    "out_of_descriptors": ("本机打开的文件和连接太多，暂时忙不过来。", "请稍等片刻再发送；本机的管理者可以调大 ulimit -n。"),
     "forbidden": ("不允许从这里进行此操作。", "请在本机上通过 127.0.0.1 操作。"),
     "missing_scope": ("这个密钥没有此项权限。", "请向本机的管理者索取有此权限的密钥。"),
     "foreign_site": ("不允许其他网站进行此操作。", "请用本机自己的地址打开页面；允许的见 network.origins 和 security.hosts。"),

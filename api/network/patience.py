@@ -8,7 +8,8 @@
 - A body in pieces (`Transfer-Encoding: chunked`) of fewer than 32 bytes on average, beyond the first 500, is refused: a piece
   of one byte costs as much as one of many. How a client cuts it into packets is its own matter.
 
-A connection beyond `network.connections_per_address`, or beyond all limits, is answered 503 and closed at once.
+A connection beyond `network.connections`, `network.connections_per_address` or the descriptors of the process has one of a few
+places in reserve, for a second: /health and /ready are answered, all else is 503.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from api.network.shared import Network
 
 _GRACE_S = 20.0
+_PROBE_S = 1.0  # in which the head of a request must have come from a connection of the reserve
 _FREE_PIECES, _SMALL_PIECE = 500, 32
 PIECE = 32 * 1024  # bytes of one connection that are parsed in one go, so that others get their turn; asyncio's own is 256 KB
 _BODY = json.dumps({
@@ -39,7 +41,7 @@ _BODY = json.dumps({
     "'network.connections_per_address', or name a proxy in 'network.trusted_proxies'.",
 }).encode()  # fmt: skip
 _HEAD = b"content-type: application/json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: %d\r\n" % len(_BODY)
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\n" + _HEAD + b"\r\n" + _BODY
+FULL = b"HTTP/1.1 503 Service Unavailable\r\n" + _HEAD + b"\r\n" + _BODY
 _CONFUSED_BODY = json.dumps({
     "detail": "The request is no HTTP that is understood here, or its body comes in chunks that are too small.",
     "code": "bad_request", "hint": "Send it with an HTTP library, and a body whole or in chunks of a kilobyte or more.",
@@ -89,25 +91,43 @@ class PatientHttp(H11Protocol):
         super().connection_made(transport)
         if hasattr(transport, "max_size"):
             transport.max_size = PIECE
-        if self._who is None and not self._enter(transport):
-            transport.write(_FULL)
+        if not self._entered and not self._enter(transport):
+            transport.write(FULL)
             transport.close()
             return
-        self._reserve = self.network.connections.full
         if self._reserve:
             self.app = _probes_only(self.app)
-        self._run(h11.IDLE, self.network.settings.head_s)
+        self._run(h11.IDLE, min(_PROBE_S, self.network.settings.head_s) if self._reserve else self.network.settings.head_s)
+
+    @property
+    def _entered(self) -> bool:
+        """Whether it is counted already."""
+        return self._who is not None or self._reserve
 
     def _enter(self, transport: asyncio.Transport) -> bool:
-        """Count it; False where there is no room."""
+        """Count it; False where there is no room, not even in the reserve."""
         self.network: Network = self.config.app.state.network  # type: ignore[union-attr]
         client = get_remote_addr(transport)
         host = client[0] if client else ""
         counted = client is not None and address_of(host) not in self.network.trusted
-        if not self.network.connections.enter(share(host), counted=counted):
+        if self.network.connections.enter(share(host), counted=counted):
+            self._who = share(host)
+        else:
+            self._reserve = self.network.connections.reserve(self)
+        return self._entered
+
+    def give_way(self) -> bool:
+        """End, where no request has come yet; for a newer connection of the reserve."""
+        if self.conn.their_state is not h11.IDLE or self._upgraded:
             return False
-        self._who = share(host)
+        self._turn_away()
         return True
+
+    def _turn_away(self) -> None:
+        self._stop()
+        if not self.transport.is_closing():
+            self.transport.write(FULL)
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
@@ -120,6 +140,8 @@ class PatientHttp(H11Protocol):
         if self._who is not None:
             self.network.connections.leave(self._who)
             self._who = None
+        elif self._reserve:
+            self.network.connections.leave_reserve(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head or of a body."""
@@ -159,8 +181,7 @@ class PatientHttp(H11Protocol):
         self._stop()
         self._upgraded = True
         if self._reserve:
-            self.transport.write(_FULL)
-            self.transport.close()
+            self._turn_away()
             return
         super().handle_websocket_upgrade(event)
         socket = self.transport.get_protocol()
@@ -202,6 +223,10 @@ class PatientHttp(H11Protocol):
             if left > 0:
                 self._clock = self.loop.call_later(left, self._over)
                 return
+        elif self._reserve and self._phase is h11.IDLE:
+            self._turn_away()
+            self.loop.call_later(UNREAD_S, self.transport.abort)
+            return
         self.transport.abort()
 
     def pause_writing(self) -> None:

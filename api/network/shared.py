@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import Protocol
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from api.network.addresses import Networks
+from api.network.descriptors import RESERVE, connection_limit
 from api.reading import BESIDE
 from api.routes.batch import most_bytes
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import TooManyFailures, TooManyRequests
 from hunyuanocr.groups import NetworkSettings
-
-_RESERVE = 32  # connections beyond the limit that may ask for /health and /ready
 
 
 class Network:
@@ -98,31 +98,60 @@ class Budget:
             del self._by[who]
 
 
+class Reserved(Protocol):
+    """A connection in the reserve."""
+
+    def give_way(self) -> bool:
+        """End, where it has not asked for anything yet; False where it is being served."""
+
+
 class Connections:
-    """Open connections, in all and of each address."""
+    """Open connections, in all and of each address; and a reserve beyond them for probes, in which the newest one displaces the
+    oldest one that has asked for nothing yet: whoever opens connections and is silent keeps no probe out.
+    """
 
     def __init__(self, settings: NetworkSettings) -> None:
-        self._most = settings.connections
+        self._most = connection_limit(settings.connections)
         self._most_each = settings.connections_per_address
-        self.open = 0
+        self._regular = 0
         self._by: Counter[str] = Counter()
+        self._reserved: dict[Reserved, None] = {}
 
-    def enter(self, who: str, *, counted: bool) -> bool:
-        """Count a connection; False, and it is not counted, where there is no room. `counted`: `who` has a limit of his own."""
-        if self.open >= self._most + _RESERVE or (counted and self._by[who] >= self._most_each):
-            return False
-        self.open += 1
-        self._by[who] += 1
-        return True
+    @property
+    def open(self) -> int:
+        """How many there are, with those of the reserve."""
+        return self._regular + len(self._reserved)
 
     @property
     def full(self) -> bool:
         """Whether only the reserve is left."""
-        return self.open > self._most
+        return self._regular >= self._most
+
+    def enter(self, who: str, *, counted: bool) -> bool:
+        """Count a connection; False, and it is not counted, where there is no room. `counted`: `who` has a limit of his own."""
+        if self.full or (counted and self._by[who] >= self._most_each):
+            return False
+        self._regular += 1
+        self._by[who] += 1
+        return True
 
     def leave(self, who: str) -> None:
         """It is closed."""
-        self.open -= 1
+        self._regular -= 1
         self._by[who] -= 1
         if not self._by[who]:
             del self._by[who]
+
+    def reserve(self, connection: Reserved) -> bool:
+        """A place in the reserve; False where all of it is being served."""
+        if len(self._reserved) >= RESERVE:
+            oldest = next((other for other in self._reserved if other.give_way()), None)
+            if oldest is None:
+                return False
+            self.leave_reserve(oldest)
+        self._reserved[connection] = None
+        return True
+
+    def leave_reserve(self, connection: Reserved) -> None:
+        """It is closed; may be called twice."""
+        self._reserved.pop(connection, None)

@@ -34,7 +34,8 @@ class PatientHttps(PatientHttp):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it, and begin the handshake."""
         self.transport = transport
-        if not self._enter(transport):
+        if not self._enter(transport) or (self._reserve and not self.network.connections.full):
+            self._leave()
             transport.abort()
             return
         self.connections.add(self)  # so that it is closed when the server goes
@@ -59,6 +60,14 @@ class PatientHttps(PatientHttp):
         if self._early:
             self.data_received(self._early)
             self._early = b""
+
+    def _turn_away(self) -> None:
+        """Without a word, where there has been no handshake."""
+        if self._safe:
+            super()._turn_away()
+        else:
+            self._stop()
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head or of a body; the first may come before `_shake` hears that the handshake is over."""

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.background import BackgroundTask
 
-from api.deps import TheOwner, ThePipeline, TheServices, TheSettings
+from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, fair_key_of
 from api.jobs import BatchAnswer, JobAnswer, JobRequest
 from api.multipart import read_parts
 from api.params import device_of
@@ -69,7 +69,7 @@ async def submit(
     print_ = None if key is None else Key(key, await asyncio.to_thread(wanted.fingerprint, *(data for _, data in uploads)))
     batch_id = new_id()
     like = Job("", owner, desk.now(), wanted.kept(), 0, priority=wanted.priority, batch_id=batch_id,
-               device=device_of(request, wanted), webhook=wanted.webhook)  # fmt: skip
+               device=device_of(request, wanted), webhook=wanted.webhook, fair_key=fair_key_of(request))  # fmt: skip
     ids = sorted(new_id() for _ in files)  # their order is that of the files
     jobs = [(_job(file, replace(like, id=id)), file.data) for id, file in zip(ids, files, strict=True)]
     accepted, new = await desk.accept_batch(owner, batch_id, jobs, print_)

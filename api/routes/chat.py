@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from api import sse
 from api.chat import LIVE, ChatAnswer, ChatRequest, Chunks, answer, spoken, understood, words_without_picture
-from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_connected
+from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, fair_key_of, while_connected
 from api.errors import OPENAI_PATH, openai_error, status_of, told_later
 from api.params import device_of
 from api.reading import read_json
@@ -73,7 +73,7 @@ async def completions(
     if (words := words_without_picture(wanted)) is not None:
         return await _say(words, wanted, created, model)
     asked = await asyncio.to_thread(understood, wanted)
-    reading = Reading(asked.pictures[0], asked.task, owner=owner, more=asked.pictures[1:])
+    reading = Reading(asked.pictures[0], asked.task, owner=owner, more=asked.pictures[1:], client=fair_key_of(request))
     request.state.made = f"/v1/records/{reading.id}"
     record = partial(
         services.recorder.record, owner=owner, source="chat", instruction=asked.instruction, device=device_of(request),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Path, Query, Request
 from fastapi.responses import Response
 
-from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_connected
+from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, fair_key_of, while_connected
 from api.jobs import JobAnswer, JobRequest, JobsAnswer, Status
 from api.params import device_of
 from api.reading import read_upload
@@ -63,7 +63,7 @@ async def submit(
     await check(wanted, pipeline, settings)
     job = Job(
         new_id(), owner, desk.now(), wanted.kept(), len(upload.data), priority=wanted.priority,
-        device=device_of(request, wanted), webhook=wanted.webhook,
+        device=device_of(request, wanted), webhook=wanted.webhook, fair_key=fair_key_of(request),
     )  # fmt: skip
     print_ = None if key is None else Key(key, await asyncio.to_thread(wanted.fingerprint, upload.data))
     id, new = await desk.accept(job, upload.data, print_)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from api import sse
-from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, while_connected
+from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, fair_key_of, while_connected
 from api.errors import told_later
 from api.params import OcrRequest, device_of
 from api.reading import read_upload
@@ -78,7 +78,7 @@ async def ocr(request: Request, pipeline: ThePipeline, services: TheServices, se
     """
     upload = await read_upload(request, settings.images.max_bytes, OcrRequest)
     wanted = upload.wanted
-    reading = Reading(upload.data, await _task(wanted), owner=owner)
+    reading = Reading(upload.data, await _task(wanted), owner=owner, client=fair_key_of(request))
     request.state.made = f"/v1/records/{reading.id}"
     record = partial(
         services.recorder.record, owner=owner, source="ocr", instruction=wanted.instruction or "",

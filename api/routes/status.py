@@ -32,7 +32,7 @@ async def ready(pipeline: ThePipeline, services: TheServices) -> ReadyAnswer:
         raise ReaderUnavailable(found.detail)
     if (problem := await pipeline.decoding.problem()) is not None:
         raise RendererUnavailable(problem)
-    store = "off" if services.database is None else services.recorder.trouble or "ok"
+    store = "off" if services.database is None else services.database.trouble or services.recorder.trouble or "ok"
     return ReadyAnswer(
         detail=pipeline.why or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model, store=store
     )

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect
 
 from api import errors
-from api.deps import TheOwner, TheServices
+from api.deps import TheOwner, TheServices, fair_key_of
 from api.frames import ASKING, CameraOptions, Sent, Told, frame_id_of, frame_of, invalid, kind_of, options_of, text_of, unpacked
 from api.params import device_of
 from api.schemas import ErrorAnswer, OcrAnswer
@@ -54,7 +54,7 @@ async def frames(socket: WebSocket, services: TheServices, owner: TheOwner) -> N
     """One connection, from its first message to its last."""
     await socket.accept()
     line = _Line(socket)
-    connection = _Connection(services.cameras, line, owner)
+    connection = _Connection(services.cameras, line, owner, fair_key_of(socket))
     try:
         await connection.begin(socket)
     except Exception as e:  # noqa: BLE001 -- told to the client, and to the log if it is ours
@@ -134,10 +134,11 @@ class _Line:
 class _Connection:
     """A camera's messages, one after the other; whatever is wrong with one is answered, and the next is served."""
 
-    def __init__(self, cameras: Cameras, line: _Line, owner: str) -> None:
+    def __init__(self, cameras: Cameras, line: _Line, owner: str, client: str) -> None:
         self._cameras = cameras
         self._line = line
         self._owner = owner
+        self._client = client
         self._camera: Camera | None = None
         self._device: str | None = None
         self._partial = True
@@ -149,13 +150,16 @@ class _Connection:
         query = dict(socket.query_params)
         options = options_of(query)
         self._device = device_of(socket, options)
-        self._camera = self._cameras.open(self._owner, options.session, self._tell, self._device)
+        self._camera = self._open(options.session)
         if query:
             try:
                 await self._configure(query, options)
             except BaseException:
                 await self.end()
                 raise
+
+    def _open(self, session: str | None) -> Camera:
+        return self._cameras.open(self._owner, session, self._tell, self._device, client=self._client)
 
     async def end(self) -> None:
         """The connection has ended."""
@@ -192,7 +196,7 @@ class _Connection:
             if not self._fresh:
                 raise InvalidValue("The session cannot be changed after the first frame.", hint="Open another connection.")
             await self.end()
-            camera = self._camera = self._cameras.open(self._owner, options.session, self._tell, self._device)
+            camera = self._camera = self._open(options.session)
         await self._ask(values, options)
         camera.configure(rate=options.rate)
         self._partial = self._partial if options.partial is None else options.partial

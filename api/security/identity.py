@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from api.network.addresses import share
+
 
 class Scope(StrEnum):
     """What a key or token may be good for; `admin` includes the others."""
@@ -39,6 +41,14 @@ class Identity:
     def mark(self) -> str:
         """A word that no other identity has, also none of the same owner: 32 hexadecimal digits."""
         return hashlib.sha256(repr((self.by, self.owner, self.name, self.key)).encode()).hexdigest()[:32]
+
+    def fair_key(self, address: str) -> str:
+        """Among whose requests and jobs one from this address is counted where turns are shared out: the owner's; where nobody is
+        asked for a key, all are one owner, and then it is the address, as a hash, for it is stored with jobs.
+        """
+        if self.by != "local":
+            return self.owner
+        return "address:" + hashlib.sha256(share(address).encode()).hexdigest()[:32]
 
     def may(self, scope: Scope) -> bool:
         """Whether it has this scope."""

@@ -7,58 +7,98 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hunyuanocr.errors import QueueFull, ReaderUnavailable
+from hunyuanocr.errors import HunyuanOcrError, QueueFull, ReaderUnavailable
+from hunyuanocr.pipeline.fairness import FairQueue, RoundRobin, Waiter
 from hunyuanocr.pipeline.requests import Deadline
 
 _NEWEST = 0.2  # weight of the latest reading in the running mean of service times
 
 
 class Admission:
-    """First come, first served: `readings` at a time, at most `places` waiting."""
+    """`readings` at a time, at most `places` waiting, shared fairly by the keys of those who ask (`pipeline.fairness`).
+
+    Among the requests of one key: first come, first served. When all places are taken, a newcomer whose key holds fewer takes
+    the place of the newest request of the key that holds most, which hears QueueFull.
+    """
 
     def __init__(self, readings: int, places: int) -> None:
         self.readings = readings
         self.places = places
-        self.waiting = 0
-        self.running = 0
-        self._slots = asyncio.Semaphore(readings)
+        self._queue = FairQueue(places)
+        self._turns = RoundRobin()
         self._mean_s: float | None = None
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def retry_after(self) -> float:
-        """Seconds until those who wait now will have been read, judged by the latest readings; at least 1."""
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """How many are being read."""
+        return self._turns.running.total()
+
+    def retry_after(self, key: str = "") -> float:
+        """Seconds until this key's requests and those that come before them will have been read, judged by the latest readings;
+        at least 1.
+        """
         mean = 1.0 if self._mean_s is None else self._mean_s
-        return max(1.0, mean * (self.waiting + self.running) / self.readings)
+        return max(1.0, mean * (self._queue.before(key) + self.running) / self.readings)
 
     @asynccontextmanager
-    async def slot(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold one of the readings. Raises QueueFull, DeadlineExceeded, ReaderUnavailable (closed)."""
-        await self._enter(deadline)
+    async def slot(self, deadline: Deadline, key: str = "", *, background: bool = False) -> AsyncIterator[None]:
+        """Hold one of the readings. Raises QueueFull, DeadlineExceeded, ReaderUnavailable (closed).
+
+        `key` is the fairness key. `background`: nobody stands and waits for it, so that it comes after the others.
+        """
+        await self._enter(deadline, key, background=background)
         began = time.perf_counter()
-        self.running += 1
-        self._idle.clear()
         try:
             yield
             self._learn(time.perf_counter() - began)  # only whole readings: a cancelled one would make the estimate rosy
         finally:
-            self.running -= 1
-            if not self.running:
-                self._idle.set()
-            self._slots.release()
+            self._leave(key)
 
-    async def _enter(self, deadline: Deadline) -> None:
-        if self._slots.locked() and self.waiting >= self.places:
-            raise QueueFull(f"{self.waiting} requests are waiting already.", retry_after=self.retry_after())
-        self.waiting += 1
-        try:
-            await deadline.within(self._slots.acquire())
-        finally:
-            self.waiting -= 1
+    async def _enter(self, deadline: Deadline, key: str, *, background: bool) -> None:
         if self._closed:
-            self._slots.release()  # wakes the next one that waits, so that all of them end
-            raise ReaderUnavailable("The reader is shutting down.")
+            raise _closing()
+        if not self._queue and self.running < self.readings:
+            self._start(key)
+            return
+        if not background and self._queue.full_for(key, self._turns.running):
+            raise self._full(key)
+        waiter = Waiter(key, background)
+        displaced = self._queue.join(waiter, self._turns.running)
+        if displaced is not None:
+            _refuse(displaced, self._full(displaced.key))
+        try:
+            await deadline.within(waiter.turn)
+        except BaseException:
+            self._queue.leave(waiter)
+            if waiter.served:  # its turn and its cancellation came together
+                self._leave(key)
+            raise
+
+    def _full(self, key: str) -> QueueFull:
+        return QueueFull(f"{self.waiting} requests are waiting already.", retry_after=self.retry_after(key))
+
+    def _start(self, key: str) -> None:
+        self._turns.start(key)
+        self._idle.clear()
+
+    def _leave(self, key: str) -> None:
+        self._turns.end(key)
+        while self._queue and self.running < self.readings:
+            waiter = self._queue.pop(self._turns)
+            if not waiter.turn.done():
+                self._start(waiter.key)
+                waiter.served = True
+                waiter.turn.set_result(None)
+        if not self.running:
+            self._idle.set()
 
     def _learn(self, seconds: float) -> None:
         old = self._mean_s
@@ -67,8 +107,19 @@ class Admission:
     async def close(self, grace_s: float) -> None:
         """Refuse newcomers and those who wait; give those being read `grace_s` seconds to end."""
         self._closed = True
+        for waiter in self._queue.clear():
+            _refuse(waiter, _closing())
         try:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         except TimeoutError:
             return  # the reader's own close() ends what still runs
+
+
+def _closing() -> ReaderUnavailable:
+    return ReaderUnavailable("The reader is shutting down.")
+
+
+def _refuse(waiter: Waiter, error: HunyuanOcrError) -> None:
+    if not waiter.turn.done():  # else it is being cancelled
+        waiter.turn.set_exception(error)

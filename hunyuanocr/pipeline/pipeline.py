@@ -231,15 +231,16 @@ class Pipeline:
                 f"The reader '{self.backend.name.value}' cannot do the task '{task.kind.value}'.", hint=_who_can(task.kind)
             )
 
-    async def _entered(self, stack: AsyncExitStack, task: Task, deadline: Deadline) -> Serving:
+    async def _entered(self, stack: AsyncExitStack, request: Request, deadline: Deadline) -> Serving:
         """A place at the reader that serves, held until the stack is left.
 
         Between the look at who serves and the entry nothing else runs, so that a reader that goes sees who is still coming.
         """
-        if await self._gate.passed(deadline):
-            self._refuse(task)
+        key, background = request.fair_key, request.background
+        if await self._gate.passed(deadline, key, background=background):
+            self._refuse(request.task)
         reader = self._serving
-        await stack.enter_async_context(reader.admission.slot(deadline))
+        await stack.enter_async_context(reader.admission.slot(deadline, key, background=background))
         return reader
 
     async def open_pages(self, data: bytes, client: str) -> tuple[Page, ...]:
@@ -259,14 +260,14 @@ class Pipeline:
         async with AsyncExitStack() as waiting:
             if any(is_document(data) for data in files):
                 with timing.stage("wait"):
-                    await waiting.enter_async_context(self.decoding.place(request.owner, deadline))
+                    await waiting.enter_async_context(self.decoding.place(request.fair_key, deadline))
                 with timing.stage("decode"):
-                    pages = await self.decoding.open(files, request.owner, deadline)
+                    pages = await self.decoding.open(files, request.fair_key, deadline)
             with timing.stage("wait"):
-                reader = await self._entered(stack, request.task, deadline)
+                reader = await self._entered(stack, request, deadline)
         if pages is None:
             with timing.stage("decode"):
-                pages = await self.decoding.open(files, request.owner, deadline)
+                pages = await self.decoding.open(files, request.fair_key, deadline)
         return reader, pages
 
     async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[Part, None]:

@@ -27,7 +27,8 @@ def new_id() -> str:
 class Request:
     """One picture or document and what is to be done with it. `owner` separates cached results of different clients.
 
-    `more` are further pictures; their pages follow those of `data`, as if all were one document.
+    `more` are further pictures; their pages follow those of `data`, as if all were one document. `client` separates clients that
+    share an owner where turns are shared out fairly. `background`: nobody stands and waits for it.
     """
 
     data: bytes
@@ -36,6 +37,13 @@ class Request:
     id: str = field(default_factory=new_id)
     deadline_s: float | None = None  # None takes the setting
     more: tuple[bytes, ...] = ()
+    client: str = ""
+    background: bool = False
+
+    @property
+    def fair_key(self) -> str:
+        """Among whose requests its turn is counted."""
+        return self.client or self.owner
 
 
 class Deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, QueueFull
 from hunyuanocr.pipeline.admission import Admission
 from hunyuanocr.pipeline.breaker import Breaker
+from hunyuanocr.pipeline.fairness import FairQueue, Waiter
 from hunyuanocr.pipeline.requests import Deadline
 
 log = logging.getLogger(__name__)
@@ -64,13 +66,18 @@ class Serving:
 
 
 class Gate:
-    """Open, but while a reader is exchanged and there is memory for one only; at most `places` wait before it."""
+    """Open, but while a reader is exchanged and there is memory for one only; at most `places` wait before it, shared fairly."""
 
     def __init__(self, places: int) -> None:
-        self._places = places
-        self._waiting = 0
+        self._queue = FairQueue(places)
+        self._nobody: Counter[str] = Counter()  # is in service meanwhile
         self._open = asyncio.Event()
         self._open.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait before it."""
+        return len(self._queue)
 
     @asynccontextmanager
     async def shut(self) -> AsyncIterator[None]:
@@ -80,20 +87,30 @@ class Gate:
             yield
         finally:
             self._open.set()
+            for waiter in self._queue.clear():
+                if not waiter.turn.done():
+                    waiter.turn.set_result(None)
 
-    async def passed(self, deadline: Deadline) -> bool:
+    async def passed(self, deadline: Deadline, key: str = "", *, background: bool = False) -> bool:
         """Come in; True where it had to be waited for. Raises QueueFull and DeadlineExceeded."""
         if self._open.is_set():
             return False
-        if self._waiting >= self._places:
-            raise QueueFull("Another model is being loaded, and the queue is full.", retry_after=_LOAD_S)
-        self._waiting += 1
-        try:
-            while not self._open.is_set():  # it may be shut again before this one gets its turn
-                await deadline.within(self._open.wait())
-        finally:
-            self._waiting -= 1
+        while not self._open.is_set():  # it may be shut again before this one gets its turn
+            if not background and self._queue.full_for(key, self._nobody):
+                raise _loading()
+            waiter = Waiter(key, background)
+            displaced = self._queue.join(waiter, self._nobody)
+            if displaced is not None and not displaced.turn.done():
+                displaced.turn.set_exception(_loading())
+            try:
+                await deadline.within(waiter.turn)
+            finally:
+                self._queue.leave(waiter)
         return True
+
+
+def _loading() -> QueueFull:
+    return QueueFull("Another model is being loaded, and the queue is full.", retry_after=_LOAD_S)
 
 
 def serving(settings: Settings) -> Serving:

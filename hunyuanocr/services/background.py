@@ -8,8 +8,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, nullcontext
+from dataclasses import replace
 
-from hunyuanocr.errors import QueueFull, ReaderFailed, ReaderUnavailable
+from hunyuanocr.errors import OutOfDescriptors, QueueFull, ReaderFailed, ReaderUnavailable, out_of_descriptors
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.types import Progress, Result
 
@@ -69,6 +70,7 @@ class Background:
         """Read it, however long the reader loads, rests or is busy; raises what else the pipeline raises. `told` hears of each
         page of a longer document.
         """
+        request = replace(request, background=True)
         while True:
             try:
                 async with aclosing(self.pipeline.stream(request)) as parts:
@@ -81,3 +83,8 @@ class Background:
             except (QueueFull, ReaderUnavailable) as e:
                 log.debug("A reading in the background waits: %s", e.message)
                 await asyncio.sleep(min(e.retry_after, _LONGEST_WAIT_S))
+            except OSError as e:
+                if not out_of_descriptors(e):
+                    raise
+                log.warning("A reading in the background waits: no file descriptor is left.")
+                await asyncio.sleep(OutOfDescriptors.retry_after)

@@ -8,16 +8,22 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from hunyuanocr.store.jobs import ARRIVING, Bounds, Job, Key, earlier, insert, lock, make_room
+from hunyuanocr.store.jobqueue import Bounds, make_room, next_turn, numbered, reschedule_batch
+from hunyuanocr.store.jobs import ARRIVING, Job, Key, earlier, insert, lock
 from hunyuanocr.store.jobtables import jobs, keys
 
 
 def add_part(session: Connection, part: Sequence[tuple[Job, bytes | None]], bounds: Bounds) -> None:
     """Write some jobs of a batch, which nobody sees before `open_batch`. One without bytes has failed already."""
+    if not part:
+        return
     lock(session)
-    make_room(session, sum(data is not None for _, data in part), sum(len(data or b"") for _, data in part), bounds)
-    for job, data in part:
-        insert(session, replace(job, status=ARRIVING), data)
+    fair_key = part[0][0].fair_key or part[0][0].owner
+    readable = [data is not None for _, data in part]
+    make_room(session, fair_key, sum(readable), sum(len(data or b"") for _, data in part), bounds)
+    turns = numbered(next_turn(session, fair_key), readable)
+    for (job, data), turn in zip(part, turns, strict=True):
+        insert(session, replace(job, status=ARRIVING), data, turn)
 
 
 def open_batch(session: Connection, owner: str, batch_id: str, now: datetime, key: Key | None = None) -> tuple[str, bool]:
@@ -31,6 +37,8 @@ def open_batch(session: Connection, owner: str, batch_id: str, now: datetime, ke
         session.execute(keys.insert().values(
             owner=owner, key=key.key, fingerprint=key.fingerprint, target=batch_id, created_at=now
         ))  # fmt: skip
+    if (fair_key := session.scalar(select(jobs.c.fair_key).where(*mine).limit(1))) is not None:
+        reschedule_batch(session, fair_key, batch_id)
     session.execute(update(jobs).where(*mine, jobs.c.error.is_(None)).values(status="queued"))
     session.execute(update(jobs).where(*mine).values(status="failed", finished_at=now, wanted={}))
     return batch_id, True

@@ -26,7 +26,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hunyuanocr.errors import ConfigError, MissingDependency, StoreUnavailable
+from hunyuanocr.store import watchdog
 from hunyuanocr.store.failures import failure
+from hunyuanocr.store.watchdog import Watchdog
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +39,7 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MS}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
 )  # fmt: skip
+_REST_S = 1.0  # after a transaction that has waited for a locked file in vain
 _SCRUB_MS, _SCRUB_TRIES = 100, 10
 _READERS = 2
 _CONNECTIONS = 4  # of PostgreSQL's writers
@@ -55,7 +58,11 @@ class Database:
         self.url = _url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.place = self.url.render_as_string(hide_password=True)  # for logs
+        self._watchdog: Watchdog | None = None
         self._engine = self._open()
+        if not self.sqlite:
+            self._watchdog = Watchdog(self._engine, self._ask_for_connection)
+        self._writing, self._reading = _Lane(), _Lane()
         self._migrated = False
         self._migrating = threading.Lock()
         writers = 1 if self.sqlite else _CONNECTIONS
@@ -64,7 +71,7 @@ class Database:
 
     def _open(self) -> Engine:
         options: dict[str, Any] = {"hide_parameters": True}  # they are what stood on the pages, and errors go into the log
-        options |= {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        options |= {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": watchdog.CONNECT_S}}
         try:
             engine = create_engine(self.url, pool_size=8, max_overflow=8, pool_timeout=10, json_serializer=_json, **options)
         except ImportError as e:
@@ -74,7 +81,39 @@ class Database:
         if self.sqlite:
             event.listen(engine, "connect", _prepare)
             event.listen(engine, "begin", _begin)
+        else:
+            event.listen(engine, "do_connect", self._connect)
+            event.listen(engine, "connect", _limit)
         return engine
+
+    def _connect(self, dialect: Any, _: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+        """A connection of the driver; none is asked for while the server is known to be away."""
+        self.check()
+        try:
+            return dialect.connect(*arguments, **options)
+        except dialect.loaded_dbapi.errors.ConnectionTimeout:
+            if self._watchdog is not None:
+                self._watchdog.suspect()
+            raise
+
+    def _ask_for_connection(self) -> None:
+        """Whether the server answers somebody new. Raises TimeoutError where it does not."""
+        dialect = self._engine.dialect
+        arguments, options = dialect.create_connect_args(self.url)
+        try:
+            dialect.connect(*arguments, **options | {"connect_timeout": 2}).close()
+        except dialect.loaded_dbapi.errors.ConnectionTimeout as e:  # type: ignore[union-attr]
+            raise TimeoutError from e
+
+    def check(self) -> None:
+        """Raise StoreUnavailable while it is known that the database does not answer."""
+        if self._watchdog is not None:
+            self._watchdog.check()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the database is known not to answer; None where it does, or nobody knows."""
+        return None if self._watchdog is None else self._watchdog.away
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -97,17 +136,19 @@ class Database:
 
         A cancelled caller stops waiting; the transaction itself runs to its end.
         """
-        return await self._in(self._writers, self.begin, lambda session: function(session, *args, **kwargs))
+        return await self._in(self._writers, self._writing, self.begin, lambda session: function(session, *args, **kwargs))
 
     async def query(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`, in a transaction that only reads: a slow search holds up no writer."""
-        return await self._in(self._readers, self.read, lambda session: function(session, *args, **kwargs))
+        return await self._in(self._readers, self._reading, self.read, lambda session: function(session, *args, **kwargs))
 
-    async def _in(self, threads: ThreadPoolExecutor, transaction: Any, work: Callable[[Connection], T]) -> T:
+    async def _in(self, threads: ThreadPoolExecutor, lane: _Lane, transaction: Any, work: Callable[[Connection], T]) -> T:
         def whole() -> T:
-            with transaction() as session:
+            self.check()  # again: it may have waited for a thread
+            with lane.breaking(), transaction() as session:
                 return work(session)
 
+        self.check()
         try:
             future = asyncio.get_running_loop().run_in_executor(threads, whole)
         except RuntimeError as e:  # after close()
@@ -130,9 +171,20 @@ class Database:
 
         if self.sqlite:
             self._make_folder()
-        with self._translated(), self._engine.begin() as session:
+        with self._translated(), self._engine.begin() as session, self._unlimited(session):
             upgrade(session)
         self._migrated = True
+
+    @contextmanager
+    def _unlimited(self, session: Connection) -> Iterator[None]:
+        """Without time-outs of statements: a large table takes long to change, and another process may be at it."""
+        if self._watchdog is None:
+            yield
+            return
+        session.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        session.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        with self._watchdog.unlimited():
+            yield
 
     def _make_folder(self) -> None:
         file = Path(str(self.url.database)).absolute()
@@ -169,6 +221,8 @@ class Database:
         for threads in (self._writers, self._readers):
             threads.shutdown(wait=True, cancel_futures=True)
         self._engine.dispose()
+        if self._watchdog is not None:
+            self._watchdog.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -182,6 +236,27 @@ class Database:
             if known is None:
                 raise
             raise known from e
+
+
+class _Lane:
+    """Those who line up for the threads: when one has waited for a locked file in vain, the others behind it do not."""
+
+    def __init__(self) -> None:
+        self._rest_until = 0.0
+        self._why: StoreUnavailable | None = None
+
+    @contextmanager
+    def breaking(self) -> Iterator[None]:
+        """Around one transaction. Raises StoreUnavailable at once, shortly after another one of this lane has."""
+        if self._why is not None and time.monotonic() < self._rest_until:
+            raise StoreUnavailable(self._why.message, hint=self._why.hint)
+        try:
+            yield
+        except StoreUnavailable as e:
+            if e.waited:
+                self._why, self._rest_until = e, time.monotonic() + _REST_S
+            raise
+        self._why = None
 
 
 def _url(text: str) -> URL:
@@ -201,6 +276,14 @@ def _url(text: str) -> URL:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _limit(connection: Any, _: Any) -> None:
+    """PostgreSQL's own time-outs, for statements that are slow and locks that are held."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET statement_timeout = {1000 * watchdog.STATEMENT_S}")
+        cursor.execute(f"SET lock_timeout = {1000 * watchdog.LOCK_S}")
+    connection.commit()
 
 
 def _prepare(connection: Any, _: Any) -> None:

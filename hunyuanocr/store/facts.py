@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.exc import IntegrityError
 
 from hunyuanocr.store.tables import state
 
@@ -20,3 +22,12 @@ def put(session: Connection, name: str, value: Any) -> None:
     """Remember a fact instead of what was known before."""
     session.execute(delete(state).where(state.c.owner == _OWNER, state.c.name == name))
     session.execute(state.insert().values(owner=_OWNER, name=name, value=value))
+
+
+def replace(session: Connection, name: str, value: Any) -> None:
+    """As `put`, where several may do it at once: the last one's stays."""
+    known = (state.c.owner == _OWNER, state.c.name == name)
+    if session.execute(update(state).where(*known).values(value=value)).rowcount:
+        return
+    with suppress(IntegrityError), session.begin_nested():  # another one was first: its value is as new
+        session.execute(state.insert().values(owner=_OWNER, name=name, value=value))

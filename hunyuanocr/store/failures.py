@@ -27,6 +27,7 @@ _POSTGRES = {  # SQLSTATE, or its class (postgresql.org/docs/current/errcodes-ap
     "25006": ("The database server only reads", "It may be a standby: give the address of the primary in 'store.url'."),
     "55P03": ("The database is locked", "Try again."),
     "40": ("Another transaction was in the way", "Try again."),
+    "57014": ("The database took too long", "Ask for less at a time, or look at what else keeps the server busy."),
     "08": ("The database server cannot be reached", "Look at the network and whether the server runs."),
     "57": ("The database server is stopping or starting", "Try again in a moment."),
     "53": ("The database server is short of resources", "Look at its memory and disk."),
@@ -47,9 +48,10 @@ def failure(error: DBAPIError) -> StoreUnavailable | None:
     else:
         state = getattr(cause, "sqlstate", None)
         if state is None:
-            known = _AWAY if error.connection_invalidated or type(cause).__name__ == "OperationalError" else None
+            kinds = {kind.__name__ for kind in type(cause).__mro__}  # psycopg's: a time-out of connecting has a class of its own
+            known = _AWAY if error.connection_invalidated or "OperationalError" in kinds else None
         else:
             known = _POSTGRES.get(state) or _POSTGRES.get(state[:2])
     if known is None:
         return None
-    return StoreUnavailable(f"{known[0]}.", hint=known[1])
+    return StoreUnavailable(f"{known[0]}.", hint=known[1], waited=known is _SQLITE["SQLITE_BUSY"])

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Select, delete, func, or_, select, text, update
 
-from hunyuanocr.errors import IdempotencyConflict, QueueFull
+from hunyuanocr.errors import IdempotencyConflict
+from hunyuanocr.store.jobqueue import Bounds, make_room, next_turn, take_next
 from hunyuanocr.store.jobtables import inputs, jobs, keys
 
 _LOCK = 7_240_119  # PostgreSQL's number of the queue's lock
@@ -28,7 +29,9 @@ ARRIVING = "arriving"  # of a batch whose last file is not written yet: nobody s
 
 @dataclass(frozen=True)
 class Job:
-    """One job. `error` has `code`, `detail` and `hint` when it failed."""
+    """One job. `error` has `code`, `detail` and `hint` when it failed. `fair_key` is among whose jobs its turn is counted; left
+    out, among its owner's.
+    """
 
     id: str
     owner: str
@@ -48,15 +51,7 @@ class Job:
     finished_at: datetime | None = None
     pages: int | None = None
     error: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How much may wait: jobs, and bytes of their pictures; and what those hear who come too many, in seconds."""
-
-    jobs: int
-    bytes: int
-    retry_after: float = 5.0
+    fair_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,24 +88,16 @@ def add(session: Connection, job: Job, data: bytes, bounds: Bounds, key: Key | N
         session.execute(keys.insert().values(
             owner=job.owner, key=key.key, fingerprint=key.fingerprint, target=job.id, created_at=job.created_at
         ))  # fmt: skip
-    make_room(session, 1, len(data), bounds)
-    insert(session, job, data)
+    fair_key = job.fair_key or job.owner
+    make_room(session, fair_key, 1, len(data), bounds)
+    insert(session, job, data, next_turn(session, fair_key))
     return job.id, True
 
 
-def make_room(session: Connection, count: int, size: int, bounds: Bounds) -> None:
-    """Raise QueueFull unless so many more jobs with so many bytes may wait."""
-    waiting = jobs.c.status.in_((*OPEN, ARRIVING))
-    there, used = session.execute(select(func.count(), func.coalesce(func.sum(jobs.c.size), 0)).where(waiting)).one()
-    if there + count > bounds.jobs:
-        raise QueueFull(f"{there} jobs are waiting already; {bounds.jobs} may.", retry_after=bounds.retry_after)
-    if used + size > bounds.bytes:
-        raise QueueFull(f"Jobs with {used} bytes are waiting already; {bounds.bytes} may.", retry_after=bounds.retry_after)
-
-
-def insert(session: Connection, job: Job, data: bytes | None) -> None:
+def insert(session: Connection, job: Job, data: bytes | None, turn: int) -> None:
     """Write the rows of a job."""
-    session.execute(jobs.insert().values({name: getattr(job, name) for name in _NAMES}))
+    values = {name: getattr(job, name) for name in _NAMES} | {"fair_key": job.fair_key or job.owner, "turn": turn}
+    session.execute(jobs.insert().values(values))
     if data is not None:
         session.execute(inputs.insert().values(job_id=job.id, owner=job.owner, data=data))
 
@@ -144,16 +131,6 @@ def search(
     return [_job(row) for row in session.execute(query.order_by(jobs.c.id.desc()))]
 
 
-def ahead(session: Connection, job: Job) -> int:
-    """How many queued jobs come before this one."""
-    sooner = or_(
-        jobs.c.attempts < job.attempts,
-        and_(jobs.c.attempts == job.attempts, jobs.c.priority > job.priority),
-        and_(jobs.c.attempts == job.attempts, jobs.c.priority == job.priority, jobs.c.id < job.id),
-    )
-    return session.scalar(select(func.count()).where(jobs.c.status == "queued", sooner)) or 0
-
-
 def waiting(session: Connection) -> int:
     """How many jobs are queued."""
     return session.scalar(select(func.count()).where(jobs.c.status == "queued")) or 0
@@ -173,11 +150,7 @@ def upcoming(session: Connection) -> int | None:
 
 def claim(session: Connection, worker: str, now: datetime, lease_s: float, *, suspects: bool) -> tuple[Job, bytes] | None:
     """Take the next job, with its picture. Those at which the process died before come last, and only if `suspects`."""
-    query = select(jobs.c.id).where(jobs.c.status == "queued")
-    if not suspects:
-        query = query.where(jobs.c.attempts == 0)
-    query = query.order_by(jobs.c.attempts, jobs.c.priority.desc(), jobs.c.id).limit(1)
-    id = session.scalar(query.with_for_update(skip_locked=True))
+    id = take_next(session, suspects=suspects)
     if id is None:
         return None
     session.execute(update(jobs).where(jobs.c.id == id).values(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
 
 from hunyuanocr.store.tables import Id, Json, Owner, Utc, metadata
 
@@ -26,7 +26,11 @@ jobs = Table(
     Column("finished_at", Utc),
     Column("pages", Integer),
     Column("error", Json),  # code, detail, hint
-    Index(None, "status", "attempts", "priority", "id"),
+    Column("fair_key", Owner, nullable=False, server_default=""),  # among whose jobs its turn is counted (store.jobqueue)
+    Column("turn", BigInteger, nullable=False, server_default="0"),
+    Index(None, "status", "attempts", "turn", "id"),
+    Index(None, "status", "fair_key", "attempts", "priority", "id", "turn", "size"),
+    Index(None, "fair_key", "turn"),
     Index(None, "owner", "id"),
     Index(None, "batch_id", "id"),
     Index(None, "finished_at"),

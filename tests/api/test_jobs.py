@@ -193,7 +193,8 @@ async def test_a_lease_that_nobody_renews_runs_out(database):
     from hunyuanocr.services.jobs.hands import _recover
     from hunyuanocr.services.recording import wall_clock
     from hunyuanocr.store import jobs
-    from hunyuanocr.store.jobs import Bounds, Job
+    from hunyuanocr.store.jobqueue import Bounds
+    from hunyuanocr.store.jobs import Job
 
     now = wall_clock()
     await database.run(jobs.add, Job("a", "local", now, {}, 1), b"x", Bounds(9, 9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -13,6 +14,7 @@ from hunyuanocr.pipeline.cache import Cache, footprint, key_of
 from hunyuanocr.pipeline.compose import line_type
 from hunyuanocr.pipeline.requests import Deadline
 from hunyuanocr.types import FieldSpec, FieldType, Line, Result, Task, TaskKind
+from tests.readers import until
 
 
 class Clock:
@@ -27,12 +29,19 @@ async def test_retry_after_follows_the_queue_and_the_latest_readings():
     admission = Admission(readings=2, places=4)
     for seconds in (9.0,) * 30:
         admission._learn(seconds)
-    admission.waiting, admission.running = 4, 2
-    assert admission.retry_after() == pytest.approx(27.0)  # six readings of nine seconds, two at a time
-    for seconds in (1.0,) * 30:
-        admission._learn(seconds)
-    assert 3.0 <= admission.retry_after() < 3.1  # the latest readings count
-    admission.waiting, admission.running = 0, 1
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(admission.slot(Deadline(60)))
+        waiting = [asyncio.create_task(admission.slot(Deadline(60)).__aenter__()) for _ in range(4)]
+        await until(lambda: admission.waiting == 4)
+        assert admission.retry_after() == pytest.approx(27.0)  # six readings of nine seconds, two at a time
+        assert admission.retry_after("another") == pytest.approx(13.5), "one of the four comes before another key's first"
+        for seconds in (1.0,) * 30:
+            admission._learn(seconds)
+        assert 3.0 <= admission.retry_after() < 3.1  # the latest readings count
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
     assert admission.retry_after() == 1.0
 
 

@@ -119,7 +119,7 @@ async def test_who_comes_while_there_is_no_reader_waits_within_bounds(models: tu
         swapping = asyncio.create_task(pipeline.swap(settings(models[1]), beside=False))
         await until(lambda: not pipeline._gate._open.is_set())
         first = asyncio.create_task(pipeline.run(request(1, deadline_s=3)))
-        await until(lambda: pipeline._gate._waiting == 1)
+        await until(lambda: pipeline._gate.waiting == 1)
         others = [asyncio.create_task(pipeline.run(request(shade))) for shade in range(2, 9)]
         await asyncio.wait((first,))
         may_load.set()

@@ -20,7 +20,8 @@ from hunyuanocr.services.webhooks import Webhooks, check_address, rest_after, si
 from hunyuanocr.store import audit, deliveries, jobs
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
-from hunyuanocr.store.jobs import Bounds, Job
+from hunyuanocr.store.jobqueue import Bounds
+from hunyuanocr.store.jobs import Job
 from tests.readers import until
 from tests.webhooks import SECRET, receiving
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TooManyCameras
+from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TooManyCameras, from_unexpected
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.services.camera.memory import FrameMemory
 from hunyuanocr.services.camera.messages import Answer, Failed, Frame, Partial, Reply, Skipped, SkipReason
@@ -47,8 +47,13 @@ class Cameras:
         self.counts = {"read": 0, "unchanged": 0, "skipped": 0, "failed": 0}  # frames that were answered
         self._threads = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="camera")
 
-    def open(self, owner: str, session: str | None, tell: Callable[[Reply], None], device: str | None = None) -> Camera:
-        """A connection begins. `tell` gets its replies, in the event loop, and must not block. Raises TooManyCameras."""
+    def open(
+        self, owner: str, session: str | None, tell: Callable[[Reply], None], device: str | None = None, *, client: str = ""
+    ) -> Camera:
+        """A connection begins. `tell` gets its replies, in the event loop, and must not block. Raises TooManyCameras.
+
+        `client` is among whose cameras its turns are counted; left out, among its owner's.
+        """
         if self.sessions.open >= self.settings.connections:
             raise TooManyCameras(f"{self.sessions.open} cameras are connected.", retry_after=self.settings.keep_s)
         self.reads.places = self.pipeline.readings + _AHEAD  # another model may read more at a time
@@ -58,7 +63,7 @@ class Cameras:
                 self.counts[_kind(reply)] += 1
             tell(reply)
 
-        return Camera(self, self.sessions.enter(owner, session), counted, device)
+        return Camera(self, self.sessions.enter(owner, session), counted, device, client or owner)
 
     async def thread(self, work: Callable[[], T]) -> T:
         """Blocking work beside the event loop."""
@@ -82,11 +87,14 @@ class _Seen:
 class Camera:
     """One connection. A frame that waits gives way to a newer one: at most one waits to be looked at, and one to be read."""
 
-    def __init__(self, cameras: Cameras, session: Session, tell: Callable[[Reply], None], device: str | None) -> None:
+    def __init__(
+        self, cameras: Cameras, session: Session, tell: Callable[[Reply], None], device: str | None, fair_key: str
+    ) -> None:
         self.session = session
         self._cameras = cameras
         self._tell = tell
         self._device = device
+        self._fair_key = fair_key
         self._arrived: _Seen | None = None  # newer than the one that waits
         self._looking = False  # at one that is newer than the one that waits
         self._waiting: _Seen | None = None
@@ -116,12 +124,12 @@ class Camera:
 
     def _has_room(self, frame: Frame) -> bool:
         """Count its memory. Where there is none left, this camera's older frames give way to it."""
-        memory = self._cameras.memory
-        if not memory.hold(frame):
+        memory, holder = self._cameras.memory, self._fair_key
+        if not memory.hold(frame, holder):
             self._supersede(self._arrived)
             self._supersede(self._waiting)
             self._arrived = self._waiting = None
-            if not memory.hold(frame):
+            if not memory.hold(frame, holder):
                 return False
         self._held.add(frame)
         return True
@@ -130,7 +138,7 @@ class Camera:
         """A frame's one answer."""
         if frame in self._held:  # not those of a connection that has ended
             self._held.remove(frame)
-            self._cameras.memory.give([frame])
+            self._cameras.memory.give([frame], self._fair_key)
         self._tell(reply)
 
     async def close(self) -> None:
@@ -139,7 +147,7 @@ class Camera:
         await self._cameras.looks.leave(self._look)
         await self._cameras.reads.leave(self._read)
         self._arrived = self._waiting = None
-        self._cameras.memory.give(self._held)
+        self._cameras.memory.give(self._held, self._fair_key)
         self._held.clear()
         self._cameras.sessions.leave(self.session)
 
@@ -148,7 +156,7 @@ class Camera:
             return
         self._supersede(self._arrived)
         self._arrived = seen
-        self._cameras.looks.join(self._look)
+        self._cameras.looks.join(self._look, self._fair_key)
 
     def _supersede(self, seen: _Seen | None) -> None:
         if seen is not None:
@@ -171,7 +179,7 @@ class Camera:
         self._waiting = None
         if not self._unchanged(seen):
             self._waiting = seen
-            self._cameras.reads.join(self._read)
+            self._cameras.reads.join(self._read, self._fair_key)
 
     def _unchanged(self, seen: _Seen) -> bool:
         """Whether it shows what was read last, and is answered with that."""
@@ -231,7 +239,8 @@ class Camera:
         return Answer(seen.frame.id, result, raw=raw)
 
     async def _result(self, seen: _Seen, task: Task) -> Result:
-        async with aclosing(self._cameras.pipeline.stream(Request(seen.data, task, owner=self.session.owner))) as parts:
+        request = Request(seen.data, task, owner=self.session.owner, client=self._fair_key)
+        async with aclosing(self._cameras.pipeline.stream(request)) as parts:
             async for part in parts:
                 if isinstance(part, Result):
                     return part
@@ -250,4 +259,4 @@ def _told(error: Exception) -> HunyuanOcrError:
     if isinstance(error, HunyuanOcrError):
         return error
     log.error("A frame could not be served.", exc_info=error)
-    return HunyuanOcrError("Something broke inside.")
+    return from_unexpected(error)

@@ -1,4 +1,6 @@
-"""Whose turn it is: round-robin, so that one fast camera cannot take the turns of fifty slow ones."""
+"""Whose turn it is: round-robin, so that one fast camera cannot take the turns of fifty slow ones, nor one client's hundred
+cameras those of another's one.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +9,62 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from hunyuanocr.pipeline.fairness import RoundRobin
+
 Taker = Callable[[], Coroutine[Any, Any, None]]  # what is done with a turn; must not raise. The same one is the same taker
 
 
 class Turns:
-    """`places` turns at a time. Who joins the line has one turn; who has had it joins at the end again.
-
-    Between two turns of one every other that waits has one.
+    """`places` turns at a time, shared fairly by the fairness keys of the takers (`pipeline.fairness`). Among those of one key,
+    who joins the line has one turn; who has had it joins at the end again: between two turns of one every other has one.
     """
 
     def __init__(self, places: int) -> None:
         self.places = places
-        self._line: dict[Taker, None] = {}
+        self._lines: dict[str, dict[Taker, None]] = {}
         self._running: dict[Taker, asyncio.Task[None]] = {}
+        self._keys = RoundRobin()
 
-    def join(self, taker: Taker) -> None:
-        """Stand at the end of the line; who stands in it already keeps his place. One taker has one turn at a time."""
-        self._line.setdefault(taker)
+    def join(self, taker: Taker, key: str = "") -> None:
+        """Stand at the end of the line; who stands in it already keeps his place. One taker has one turn at a time, and always
+        the same key.
+        """
+        self._lines.setdefault(key, {}).setdefault(taker)
         self._next()
 
     async def leave(self, taker: Taker) -> None:
         """Step out of the line; a turn that is being used is cancelled, and its end waited for."""
-        self._line.pop(taker, None)
+        for key, line in list(self._lines.items()):
+            if taker in line:
+                self._drop(key, taker)
         running = self._running.get(taker)
         if running is not None:
             running.cancel()
             await asyncio.wait((running,))
 
-    def _next(self) -> None:
-        for taker in [t for t in self._line if t not in self._running][: max(0, self.places - len(self._running))]:
-            del self._line[taker]
-            task = asyncio.create_task(taker())
-            self._running[taker] = task
-            task.add_done_callback(partial(self._ended, taker))
+    def _drop(self, key: str, taker: Taker) -> None:
+        line = self._lines[key]
+        del line[taker]
+        if not line:
+            del self._lines[key]
 
-    def _ended(self, taker: Taker, _: asyncio.Task[None]) -> None:
+    def _next(self) -> None:
+        while len(self._running) < self.places:
+            ready = {key: taker for key, line in self._lines.items() if (taker := self._first(line)) is not None}
+            if not ready:
+                return
+            key = self._keys.choose(ready)
+            self._drop(key, ready[key])
+            self._keys.start(key)
+            task = asyncio.create_task(ready[key]())
+            self._running[ready[key]] = task
+            task.add_done_callback(partial(self._ended, ready[key], key))
+
+    def _first(self, line: dict[Taker, None]) -> Taker | None:
+        """The first one that is not using a turn already."""
+        return next((taker for taker in line if taker not in self._running), None)
+
+    def _ended(self, taker: Taker, key: str, _: asyncio.Task[None]) -> None:
         del self._running[taker]
+        self._keys.end(key)
         self._next()

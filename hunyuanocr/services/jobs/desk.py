@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 
 from hunyuanocr.config import JobSettings
 from hunyuanocr.errors import JobOver, NotFound
-from hunyuanocr.store import batches, deliveries, jobs, records
+from hunyuanocr.store import batches, deliveries, jobqueue, jobs, records
 from hunyuanocr.store.answers import unpack
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.deliveries import Delivery
 from hunyuanocr.store.ids import new_id
-from hunyuanocr.store.jobs import OVER, Bounds, Job, Key
+from hunyuanocr.store.jobqueue import Bounds
+from hunyuanocr.store.jobs import OVER, Job, Key
 from hunyuanocr.types import Progress, Result
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ def _seen(session: Connection, job: Job) -> Seen:
     found = records.get(session, job.owner, job.id) if job.status == "done" else None
     return Seen(
         job,
-        jobs.ahead(session, job) if job.status == "queued" else None,
+        jobqueue.ahead(session, job.id) if job.status == "queued" else None,
         None if found is None else unpack(found[1]),
         deliveries.of(session, [job.id]).get(job.id) if job.webhook else None,
     )

@@ -166,7 +166,9 @@ class Hands:
     async def _reading(self, job: Job, data: bytes) -> Result:
         with logs.about(job.id):
             task = await asyncio.to_thread(task_of, job.wanted)
-            request = Request(data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s)
+            request = Request(
+                data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s, client=job.fair_key
+            )
             return await self.background.read(request, partial(self.desk.progress.__setitem__, job.id))
 
     async def _end(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError) -> None:
