@@ -18,6 +18,7 @@ from hunyuanocr.services.background import Background
 from hunyuanocr.services.camera import Cameras
 from hunyuanocr.services.ephemeral import Ephemeral
 from hunyuanocr.services.jobs import Desk, Hands
+from hunyuanocr.services.jobs.hands import worker_name
 from hunyuanocr.services.metrics import Metrics
 from hunyuanocr.services.recording import Recorder, wall_clock
 from hunyuanocr.services.retention import Retention
@@ -26,6 +27,7 @@ from hunyuanocr.services.watch import check, watcher_for
 from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.services.wire import Wire
 from hunyuanocr.store.database import Database
+from hunyuanocr.store.folder import DataFolder
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +41,10 @@ class Services:
     Raises ConfigError and MissingDependency when the settings of the store cannot work.
     """
 
-    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline, folder: DataFolder | None = None) -> None:
         self.pipeline = pipeline
         self.data = settings.data
+        self._folder = folder or DataFolder(settings.data)
         self.database = Database(settings.database_url) if settings.store.enabled else None
         self.recorder = Recorder(self.database, settings)
         self.background = Background(pipeline)
@@ -75,13 +78,16 @@ class Services:
         return self._desk
 
     async def start(self, wire: Wire) -> None:
-        """Begin; returns at once, also where the database does not answer."""
+        """Begin; returns at once, also where the database does not answer. Raises ConfigError where another server uses the data
+        folder.
+        """
+        await asyncio.to_thread(claim_folder, self._folder, self._settings)
         self._tasks.append(asyncio.create_task(give_back_for_ever()))
         if self._settings.watch.folder is not None:
             watcher = watcher_for(self._settings.watch, self._settings, self.background, wire.answer, recorder=self.recorder)
             self._tasks.append(asyncio.create_task(watcher.run()))
         if self._desk is not None:
-            hands = Hands(self._desk, self.recorder, self.background, self._settings)
+            hands = Hands(self._desk, self.recorder, self.background, self._settings, worker_name(self._folder.instance))
             webhooks = Webhooks(self._desk, self._settings.jobs, hands.worker, wire.job)
             self.job_counts, self.webhook_counts = hands.counts, webhooks.counts
             self._tasks += [asyncio.create_task(hands.run()), asyncio.create_task(webhooks.run())]
@@ -123,12 +129,18 @@ class Services:
     async def close(self) -> None:
         """The end, after the pipeline's: what was read has been recorded."""
         self.cameras.close()
-        if self.database is None:
-            return
-        if self.ephemeral is not None:
+        if self.ephemeral is not None and self.database is not None:
             with suppress(HunyuanOcrError):
                 await asyncio.to_thread(self.database.scrub)
-        await asyncio.to_thread(self.database.close)
+        if self.database is not None:
+            await asyncio.to_thread(self.database.close)
+        self._folder.release()
+
+
+def claim_folder(folder: DataFolder, settings: Settings) -> None:
+    """Take the data folder's lock, where something is kept in it. Raises ConfigError while another server has it."""
+    if settings.store.enabled or folder.folder.is_dir():
+        folder.acquire()
 
 
 def sync_of(database: Database | None, settings: Settings) -> Sync | None:

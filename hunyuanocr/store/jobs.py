@@ -5,7 +5,7 @@ transaction as its row, so that a kill can separate them at no instant, and a ba
 job's id; deleting the record deletes it.
 
 A job that is `running` belongs to a worker, a name that is the same after a restart, and by that worker's lease: when a worker
-starts again, or its lease runs out, its jobs are queued again.
+starts again, or has not renewed its lease for too long (`services.jobs.leases`), its jobs are queued again.
 """
 
 from __future__ import annotations
@@ -245,15 +245,6 @@ def release(session: Connection, worker: str) -> None:
     session.execute(update(jobs).where(*mine).values(
         status="queued", attempts=jobs.c.attempts - 1, worker=None, lease_until=None
     ))  # fmt: skip
-
-
-def orphans(session: Connection, worker: str | None, now: datetime) -> list[Job]:
-    """Jobs that were being read by a worker that is dead: the one that starts now, by its name, and those without a lease."""
-    dead = jobs.c.lease_until < now
-    if worker is not None:
-        dead = or_(dead, jobs.c.worker == worker)
-    query = select(*_COLUMNS).where(jobs.c.status == "running", dead)
-    return [_job(row) for row in session.execute(query.with_for_update(skip_locked=True))]
 
 
 def forget(session: Connection, owner: str, ids: Collection[str]) -> list[str]:

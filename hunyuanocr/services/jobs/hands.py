@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -22,11 +22,13 @@ from hunyuanocr.pipeline import Request
 from hunyuanocr.pipeline.evidence import beside
 from hunyuanocr.services.background import HANDS, Background
 from hunyuanocr.services.jobs.desk import Desk
+from hunyuanocr.services.jobs.leases import LeaseWatch
 from hunyuanocr.services.recording import Recorder
-from hunyuanocr.store import batches, deliveries, jobs
+from hunyuanocr.store import batches, deliveries, jobs, leases
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import Job
+from hunyuanocr.store.leases import Lease
 from hunyuanocr.store.records import Entry
 from hunyuanocr.types import Result, Task
 
@@ -42,29 +44,30 @@ _LONGEST_REST_S = 30.0
 _NEWEST = 0.1  # weight of the latest job in the mean of their times
 
 
-def worker_name(settings: Settings) -> str:
-    """The same after a restart, and another one for each appliance at the same database."""
-    return f"{socket.gethostname()}:{settings.data.absolute()}"[-200:]
+def worker_name(instance: str) -> str:
+    """The same after a restart, and another one for each appliance at the same database: `instance` is its data folder's id."""
+    return f"{socket.gethostname()[:100]}:{instance}"
 
 
 class Hands:
     """As many as the reader needs. `counts` are the jobs that have ended since the start."""
 
-    def __init__(self, desk: Desk, recorder: Recorder, background: Background, settings: Settings) -> None:
+    def __init__(self, desk: Desk, recorder: Recorder, background: Background, settings: Settings, worker: str) -> None:
         self.desk = desk
         self.recorder = recorder
         self.background = background
         self.settings = settings
-        self.worker = worker_name(settings)
+        self.worker = worker
         self.counts = {"done": 0, "failed": 0}
         self._database: Database = desk.database
         self._running: dict[str, asyncio.Task[Result]] = {}
         self._mine: set[str] = set()  # from the claim to the end; what is ours in the database alone, by mishap, loses its lease
+        self._leases = LeaseWatch(_LEASE_S)
         desk.stopped = self._stop
 
     async def run(self) -> None:
         """Read jobs until cancelled; then what was begun is queued again."""
-        await self._insist(partial(self._database.run, _recover, self.worker, self.desk.now()))
+        await self._insist(partial(self._database.run, _recover, self.worker, (), self.desk.now()))
         self.desk.told.set()
         try:
             async with asyncio.TaskGroup() as group:
@@ -205,7 +208,9 @@ class Hands:
         ours = await self._database.run(jobs.renew, self.worker, set(self._mine), self.desk.now(), _LEASE_S)
         for id in self._running.keys() - ours:
             self._stop(id)
-        await self._database.run(_recover, None, self.desk.now())
+        if expired := self._leases.expired(await self._database.query(leases.leases)):
+            await self._database.run(_recover, None, expired, self.desk.now())
+            self.desk.arrived.set()
 
     async def _keep_clean(self) -> None:
         now = self.desk.now()
@@ -255,11 +260,11 @@ def _failed(session: Connection, job: Job, e: HunyuanOcrError, now: Any) -> bool
     return True
 
 
-def _recover(session: Connection, worker: str | None, now: Any) -> None:
+def _recover(session: Connection, worker: str | None, expired: Collection[Lease], now: Any) -> None:
     """Queue what was being read when its worker died, or give it up when that has happened too often."""
     if worker is not None:
         deliveries.resume(session, worker, now)
-    for job in jobs.orphans(session, worker, now):
+    for job in leases.orphans(session, worker, expired):
         if job.attempts >= TRIES:
             _failed(session, job, ReaderCrashed(f"The process died {job.attempts} times while this picture was read."), now)
         else:
