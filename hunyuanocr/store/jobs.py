@@ -262,6 +262,12 @@ def over_before(session: Connection, before: datetime, most: int) -> list[tuple[
     return [(row.owner, row.id) for row in session.execute(query)]
 
 
+def over_after(session: Connection, after: datetime) -> list[tuple[str, str]]:
+    """Ids and owners of jobs that were over after a moment, which is one to come: their clock was wrong."""
+    query = select(jobs.c.id, jobs.c.owner).where(jobs.c.finished_at > after)
+    return [(row.id, row.owner) for row in session.execute(query)]
+
+
 def sweep(session: Connection, before: datetime) -> int:
     """Delete jobs that were over before a moment, and keys as old; their records stay. How many jobs."""
     old = session.execute(delete(jobs).where(jobs.c.finished_at < before)).rowcount

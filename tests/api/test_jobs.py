@@ -188,9 +188,9 @@ async def test_a_fault_in_writing_the_end_leaves_no_job_half_way(shop, caplog):
 
 async def test_a_lease_that_nobody_renews_runs_out(database):
     """A worker died, or a claim was lost on the way: the job is read again by whoever lives, three times at most."""
+    from hunyuanocr.clock import Clock, wall_clock
     from hunyuanocr.services.jobs.hands import _recover
     from hunyuanocr.services.jobs.leases import LeaseWatch
-    from hunyuanocr.services.recording import wall_clock
     from hunyuanocr.store import jobs, leases
     from hunyuanocr.store.jobs import Bounds, Job
 
@@ -198,7 +198,7 @@ async def test_a_lease_that_nobody_renews_runs_out(database):
     watch = LeaseWatch(60.0, lambda: seconds)
 
     async def look():
-        await database.run(_recover, None, watch.expired(await database.query(leases.leases)), now)
+        await database.run(_recover, None, watch.expired(await database.query(leases.leases)), Clock())
 
     await database.run(jobs.add, Job("a", "local", now, {}, 1), b"x", Bounds(9, 9))
     for attempt in (1, 2, 3):

@@ -209,7 +209,7 @@ async def test_appliances_that_share_a_postgresql_leave_each_others_jobs_alone(p
     """Same host name, as containers on the host's network have it, and a clock that differs by an hour: the leases are watched,
     not compared with a clock.
     """
-    from hunyuanocr.services.recording import wall_clock
+    from hunyuanocr.clock import wall_clock
     from hunyuanocr.store import jobs
     from hunyuanocr.store.jobs import Job
 

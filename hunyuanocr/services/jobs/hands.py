@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from hunyuanocr import logs
+from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import DeadlineExceeded, HunyuanOcrError, ReaderCrashed, ReaderFailed, StoreUnavailable
 from hunyuanocr.instructions import understand
@@ -67,7 +68,7 @@ class Hands:
 
     async def run(self) -> None:
         """Read jobs until cancelled; then what was begun is queued again."""
-        await self._insist(partial(self._database.run, _recover, self.worker, (), self.desk.now()))
+        await self._insist(partial(self._database.run, _recover, self.worker, (), self.desk.clock))
         self.desk.told.set()
         try:
             async with asyncio.TaskGroup() as group:
@@ -185,17 +186,16 @@ class Hands:
             self.desk.arrived.set()
             return
         else:
-            ended = await self._insist(partial(self._database.run, _failed, job, outcome, self.desk.now()))
+            ended = await self._insist(partial(self._database.run, _failed, job, outcome, self.desk.clock))
         if ended:
             self.counts["done" if isinstance(outcome, Result) else "failed"] += 1
         self.desk.over(job.id)
 
     def _done(self, session: Connection, job: Job, result: Result, entry: Entry, data: bytes) -> bool:
-        now = self.desk.now()
-        if not jobs.finish(session, job, "done", now, pages=len(result.page_sizes)):
+        if not jobs.finish(session, job, "done", self.desk.now(), pages=len(result.page_sizes)):
             return False
         self.recorder.write(session, entry, data)
-        deliveries.add(session, job, new_id(), now)
+        deliveries.add(session, job, new_id(), self.desk.clock.timer())
         return True
 
     def _stop(self, id: str) -> None:
@@ -209,11 +209,13 @@ class Hands:
         for id in self._running.keys() - ours:
             self._stop(id)
         if expired := self._leases.expired(await self._database.query(leases.leases)):
-            await self._database.run(_recover, None, expired, self.desk.now())
+            await self._database.run(_recover, None, expired, self.desk.clock)
             self.desk.arrived.set()
 
     async def _keep_clean(self) -> None:
-        now = self.desk.now()
+        now = self.desk.clock.trusted()
+        if now is None:
+            return
         await self._database.run(batches.forget_unfinished_batches, now - timedelta(seconds=_BATCH_ARRIVES_S))
         await self._database.run(jobs.sweep, now - timedelta(hours=self.settings.jobs.keep_hours))
 
@@ -252,20 +254,20 @@ def _passing(e: HunyuanOcrError) -> bool:
     return isinstance(e, (ReaderFailed, DeadlineExceeded)) or type(e) is HunyuanOcrError
 
 
-def _failed(session: Connection, job: Job, e: HunyuanOcrError, now: Any) -> bool:
+def _failed(session: Connection, job: Job, e: HunyuanOcrError, clock: Clock) -> bool:
     error = {"code": e.code, "detail": e.message, "hint": e.hint}
-    if not jobs.finish(session, job, "failed", now, pages=None, error=error):
+    if not jobs.finish(session, job, "failed", clock.now(), pages=None, error=error):
         return False
-    deliveries.add(session, replace(job, status="failed"), new_id(), now)
+    deliveries.add(session, replace(job, status="failed"), new_id(), clock.timer())
     return True
 
 
-def _recover(session: Connection, worker: str | None, expired: Collection[Lease], now: Any) -> None:
+def _recover(session: Connection, worker: str | None, expired: Collection[Lease], clock: Clock) -> None:
     """Queue what was being read when its worker died, or give it up when that has happened too often."""
     if worker is not None:
-        deliveries.resume(session, worker, now)
+        deliveries.resume(session, worker, clock.timer())
     for job in leases.orphans(session, worker, expired):
         if job.attempts >= TRIES:
-            _failed(session, job, ReaderCrashed(f"The process died {job.attempts} times while this picture was read."), now)
+            _failed(session, job, ReaderCrashed(f"The process died {job.attempts} times while this picture was read."), clock)
         else:
             jobs.give_back(session, job, uncounted=False)
