@@ -34,6 +34,7 @@ from hunyuanocr.privacy import stay_home
 
 if TYPE_CHECKING:
     from hunyuanocr.services.together import Services
+    from hunyuanocr.store.folder import DataFolder
 
 _DTYPES = get_args(TorchSettings.model_fields["dtype"].annotation)
 _LAST_S = 1.0  # for what is still being answered when the grace is over
@@ -51,10 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _settings(_parser().parse_args(argv))
         logs.set_up(settings.log)
         _check_tls(settings)
+        folder = _claim_folder(settings)
         reader, why = create_backend(settings)  # before a port is open: what is missing is told at once
         _allow_connections(settings)
         with _listening(settings) as (page_socket, api_socket):
-            page_app, api_app = _apps(settings, reader, why)
+            page_app, api_app = _apps(settings, reader, why, folder)
             _announce(settings, why, page_socket, api_socket)
             _give_first_key(page_app, page_socket)
             return asyncio.run(_serve(page_app, page_socket, api_app, api_socket))
@@ -111,6 +113,16 @@ def _check_tls(settings: Settings) -> None:
     check_tls(settings.network)
 
 
+def _claim_folder(settings: Settings) -> DataFolder:
+    """The data folder, for this process alone until it ends. Raises ConfigError while another server uses it."""
+    from hunyuanocr.services.together import claim_folder  # noqa: PLC0415
+    from hunyuanocr.store.folder import DataFolder  # noqa: PLC0415
+
+    folder = DataFolder(settings.data)
+    claim_folder(folder, settings)
+    return folder
+
+
 def _allow_connections(settings: Settings) -> None:
     """As many open connections as the system grants: many Linux systems begin at 1,024 for a program that does not ask."""
     from api.network.descriptors import connection_limit  # noqa: PLC0415
@@ -157,7 +169,7 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
     return listener
 
 
-def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastAPI]:
+def _apps(settings: Settings, reader: Backend, why: str, folder: DataFolder) -> tuple[FastAPI, FastAPI]:
     """Two apps around one pipeline. The first app starts and closes it; the other has no life."""
     from api.app import create_app  # noqa: PLC0415
     from api.network import Network  # noqa: PLC0415
@@ -166,7 +178,7 @@ def _apps(settings: Settings, reader: Backend, why: str) -> tuple[FastAPI, FastA
     from hunyuanocr.services.together import Services  # noqa: PLC0415
 
     pipeline = Pipeline(reader, settings, create_witness(settings, reader), why)
-    services = Services(settings, pipeline)
+    services = Services(settings, pipeline, folder)
     shared = services, Network(settings), Gate(settings, services)
     apps = create_app(settings, pipeline, *shared), create_app(settings, pipeline, *shared)
     if settings.server.page:

@@ -24,8 +24,8 @@ async def life(app: FastAPI) -> AsyncIterator[None]:
     pipeline: Pipeline = app.state.pipeline
     services: Services = app.state.services
     gate: Gate = app.state.gate
+    await services.start(WIRE)  # refuses a data folder that another server uses: before anything else is begun
     loading = asyncio.create_task(_load(pipeline))
-    await services.start(WIRE)
     await gate.start()
     try:
         yield

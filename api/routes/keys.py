@@ -13,7 +13,6 @@ from api.security.gate import TheGate
 from api.security.identity import DAILY, Scope
 from api.security.keyring import new_key
 from hunyuanocr.errors import NotFound
-from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.store import audit
 from hunyuanocr.store import keys as store
 from hunyuanocr.store.keys import Key
@@ -104,7 +103,7 @@ async def listed(gate: TheGate) -> KeysAnswer:
 @router.post("/keys", status_code=201, summary="Make a key")
 async def create(request: Request, wanted: KeyWanted, gate: TheGate) -> NewKeyAnswer:
     """The first key of a machine that asked nobody for one makes it ask everybody."""
-    ends = None if wanted.days is None else wall_clock() + timedelta(days=wanted.days)
+    ends = None if wanted.days is None else gate.clock.now() + timedelta(days=wanted.days)
     text, key = new_key(wanted.name, wanted.owner or wanted.name, wanted.scopes, expires_at=ends)
     await gate.database.run(store.insert, key)
     gate.keyring.forget()
@@ -115,7 +114,7 @@ async def create(request: Request, wanted: KeyWanted, gate: TheGate) -> NewKeyAn
 @router.delete("/keys/{id}", status_code=204, summary="Revoke a key")
 async def revoke(id: Id, gate: TheGate) -> None:
     """For good, and from the next second on."""
-    if not await gate.database.run(store.revoke, id, wall_clock()):
+    if not await gate.database.run(store.revoke, id, gate.clock.now()):
         raise NotFound("There is no such key that still holds.")
     gate.keyring.forget()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import time
 from collections import Counter
 from dataclasses import replace
 from typing import Annotated
@@ -26,8 +25,8 @@ from api.security.tokens import Tokens
 from api.security.trail import Trail
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import BadKey, ForeignSite, HunyuanOcrError, MissingScope, Unauthorized
-from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.services.retention import Retention
+from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.services.together import Services
 from hunyuanocr.store import keys
 from hunyuanocr.store.database import Database
@@ -58,13 +57,15 @@ class Gate:
         self.database = services.database or Database(settings.database_url)
         self._own = None if services.database else self.database
         writes = services.database is not None or self._asks or mark.exists()
-        self.keyring = Keyring(self.database, mark)
+        self.clock = clock = services.recorder.clock
+        self.keyring = Keyring(self.database, mark, clock)
         self.tokens = Tokens(self._settings.jwt)
         self.tickets, self.links = Tickets(TICKET_S), Tickets(LINK_S)
-        self.sessions = Sessions(self.keyring, settings.data / "session.key", self._settings.session_hours)
-        self.trail = Trail(self.database if writes else None)
+        self.sessions = Sessions(self.keyring, settings.data / "session.key", self._settings.session_hours, clock)
+        self.trail = Trail(self.database if writes else None, clock)
         self._devices = Networks(self._settings.devices)
-        self._retention = Retention(self._own, services.recorder, settings, clock=wall_clock) if self._own and writes else None
+        self._keeper = Timekeeper(self._own, clock) if self._own and writes else None
+        self._retention = Retention(self._own, services.recorder, settings, self._keeper) if self._own and self._keeper else None
         self.unnamed: Counter[str] = Counter()  # sockets that are open and have not said yet whose they are, by address
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -107,7 +108,8 @@ class Gate:
         if given.startswith(PREFIX):
             key = await self.keyring.find(given)
             return None if key is None else bearer(key)
-        return await self.tokens.check(given)
+        identity = await self.tokens.check(given)
+        return None if identity is None or self._over(identity) else identity
 
     async def of_ticket(self, ticket: str) -> Identity | None:
         """Whose ticket it is, which is used up by that; None when it is no good, or its key is not any more."""
@@ -116,9 +118,13 @@ class Gate:
 
     async def holds(self, identity: Identity) -> bool:
         """Whether it is still good: its key not revoked, its time not over. Raises StoreUnavailable."""
-        if identity.until is not None and identity.until <= time.time():
+        if self._over(identity):
             return False
         return identity.key is None or await self.keyring.by_id(identity.key) is not None
+
+    def _over(self, identity: Identity) -> bool:
+        """Whether its time is over, also where the machine's clock was set back since."""
+        return identity.until is not None and identity.until <= self.clock.now().timestamp()
 
     async def _by_place(self, asked: HTTPConnection) -> Identity | None:
         """What the address alone is good for. That of a proxy which is not trusted is none (`api.network.ClientAddress`)."""
@@ -169,6 +175,8 @@ class Gate:
         self._tasks = [asyncio.create_task(each) for each in work]
         if self._retention is not None:
             self._tasks.append(asyncio.create_task(self._retention.run()))
+        if self._keeper is not None:
+            self._tasks.append(asyncio.create_task(self._keeper.run()))
 
     async def _note_use(self) -> None:
         while True:

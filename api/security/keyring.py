@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from api.security.identity import Identity, Scope
+from hunyuanocr.clock import Clock, wall_clock
 from hunyuanocr.errors import HunyuanOcrError, InvalidValue, StoreUnavailable
-from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.store import keys
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.keys import NAME, Key
@@ -67,8 +67,9 @@ class Keyring:
     The table has a thread of its own: whoever searches the records for long keeps nobody waiting at the door.
     """
 
-    def __init__(self, database: Database, mark: Path) -> None:
+    def __init__(self, database: Database, mark: Path, clock: Clock | None = None) -> None:
         self._database = database
+        self._clock = clock or Clock()
         self._mark = mark
         self._keys: dict[str, Key] = {}
         self._at = self._tried = self._changed = -_TRUST_S
@@ -106,7 +107,7 @@ class Keyring:
             await self._table()
 
     def _used(self, key: Key) -> Key | None:
-        now = wall_clock()
+        now = self._clock.now()
         if not key.holds(now):
             return None
         self._seen[key.id] = now

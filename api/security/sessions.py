@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import threading
-import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from api.security.identity import Identity, Scope
 from api.security.keyring import Keyring, bearer
+from hunyuanocr.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,9 @@ class Sessions:
     alone lets nobody in. A session is good as long as its key is, and `hours` at most. Beside it lies who has logged out.
     """
 
-    def __init__(self, keyring: Keyring, secret: Path, hours: float) -> None:
+    def __init__(self, keyring: Keyring, secret: Path, hours: float, clock: Clock | None = None) -> None:
         self._keyring = keyring
+        self._clock = clock or Clock()
         self._file = secret
         self._seconds = 3600 * hours
         self._secret: bytes | None = None
@@ -42,10 +43,11 @@ class Sessions:
 
     def begin(self, identity: Identity) -> tuple[str, int]:
         """A cookie for whoever logged in, and its seconds."""
-        until = min(time.time() + self._seconds, identity.until or float("inf"))
+        now = self._clock.now().timestamp()
+        until = min(now + self._seconds, identity.until or float("inf"))
         about = {"k": identity.key} if identity.key else {"o": identity.owner, "n": identity.name, "s": sorted(identity.scopes)}
         body = _text(json.dumps(about | {"i": secrets.token_hex(8), "x": until}).encode())
-        return f"{body}.{_text(self._sign(body))}", max(0, int(until - time.time()))
+        return f"{body}.{_text(self._sign(body))}", max(0, int(until - now))
 
     async def identity(self, cookie: str) -> Identity | None:
         """Whose session it is; None when it is none of ours, or over. Raises StoreUnavailable."""
@@ -68,8 +70,9 @@ class Sessions:
         if about is None:
             return
         with self._ending:
-            now = time.time()
-            ended = {word: until for word, until in self._ended.items() if until > now} | {about["i"]: about["x"]}
+            now = self._clock.trusted()  # a wall clock that jumped ahead forgets no logout: it may be set right again
+            over = 0.0 if now is None else now.timestamp()
+            ended = {word: until for word, until in self._ended.items() if until > over} | {about["i"]: about["x"]}
             self._ended = ended
             try:
                 _write(self._ended_file, json.dumps(ended).encode())
@@ -81,7 +84,7 @@ class Sessions:
             return None
         body = cookie.partition(".")[0]
         about: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return None if about["x"] <= time.time() or about["i"] in self._ended else about
+        return None if about["x"] <= self._clock.now().timestamp() or about["i"] in self._ended else about
 
     def _is_signed(self, cookie: str) -> bool:
         body, _, signature = cookie.partition(".")

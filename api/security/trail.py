@@ -7,8 +7,8 @@ import logging
 from dataclasses import replace
 
 from api.security.identity import Identity
+from hunyuanocr.clock import Clock
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.store.audit import Entry, append
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
@@ -22,8 +22,9 @@ _EVERY_S = 1.0
 class Trail:
     """What happened, on its way into the database. A power cut loses the latest second. Without a database it keeps nothing."""
 
-    def __init__(self, database: Database | None) -> None:
+    def __init__(self, database: Database | None, clock: Clock | None = None) -> None:
         self._database = database
+        self._clock = clock or Clock()
         self._waiting: dict[tuple[object, ...], Entry] = {}
         self._lost = 0
         self._writing = asyncio.Lock()
@@ -35,7 +36,7 @@ class Trail:
         if self._database is None:
             return
         owner, who = ("", "") if identity is None else (identity.owner, identity.name)
-        entry = Entry(new_id(), owner, wall_clock(), who, address[:64], action, _plain(what), status, 1, request_id)
+        entry = Entry(new_id(), owner, self._clock.now(), who, address[:64], action, _plain(what), status, 1, request_id)
         self._add(entry)
 
     def _add(self, entry: Entry) -> None:

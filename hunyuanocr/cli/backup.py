@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,16 +41,28 @@ def backup(file: Annotated[Path, typer.Argument(help="Archive to write, e.g. sho
 def restore(file: Annotated[Path, typer.Argument(help="Archive of `hunyuanocr backup`.")], *, data: DataOption = None,
             force: ForceOption = False) -> None:  # fmt: skip
     """Check an archive and put what is in it into the data folder; stop the server first."""
-    from hunyuanocr.cli import archive
+    from hunyuanocr.store.folder import DataFolder
 
     settings, database = _place(data)
     if not file.is_file():
         raise ConfigError(f"There is no file {file}.", hint="Give the archive that `hunyuanocr backup` has written.")
+    if database.exists() and not force:
+        raise ConfigError(f"{database} is there already.", hint="Add --force to overwrite it; make a backup of it first.")
+    lock = DataFolder(settings.data)
+    lock.acquire()  # no server runs now, and none starts before the end
+    try:
+        found = _restore(file, lock.folder, database)
+    finally:
+        lock.release()
+    errors.print(f"{lock.folder}: {found['records']} records and {found['jobs']} jobs of {found['made_at']}.")
+    errors.print(f"The settings of then, without secrets, are in {lock.folder / _SETTINGS}; they are not used by themselves.")
+
+
+def _restore(file: Path, folder: Path, database: Path) -> dict[str, Any]:
+    from hunyuanocr.cli import archive
+
     if database.exists():
-        if not force:
-            raise ConfigError(f"{database} is there already.", hint="Add --force to overwrite it; make a backup of it first.")
         _not_in_use(database)
-    folder = settings.data.absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as place:
@@ -58,8 +70,7 @@ def restore(file: Annotated[Path, typer.Argument(help="Archive of `hunyuanocr ba
             _move_in(Path(place), folder, database)
     except OSError as e:
         raise ConfigError(f"{folder} cannot be written: {e.strerror}.", hint="Look at its rights and at free space.") from e
-    errors.print(f"{folder}: {found['records']} records and {found['jobs']} jobs of {found['made_at']}.")
-    errors.print(f"The settings of then, without secrets, are in {folder / _SETTINGS}; they are not used by themselves.")
+    return found
 
 
 def _place(data: Path | None) -> tuple[Settings, Path]:

@@ -45,7 +45,7 @@ def create(
     from api.security.identity import DAILY, Scope
     from api.security.keyring import new_key
     from hunyuanocr.cli.common import errors
-    from hunyuanocr.services.recording import wall_clock
+    from hunyuanocr.clock import wall_clock
     from hunyuanocr.store import keys
 
     try:
@@ -65,7 +65,7 @@ def _note(session: Connection, id: str, status: int) -> None:
     """A line in the audit log, as the route of the API leaves one."""
     import os
 
-    from hunyuanocr.services.recording import wall_clock
+    from hunyuanocr.clock import wall_clock
     from hunyuanocr.store import audit
     from hunyuanocr.store.ids import new_id
 
@@ -76,7 +76,7 @@ def _note(session: Connection, id: str, status: int) -> None:
 @app.command("list")
 def listed() -> None:
     """All keys, those that have ended too, as lines with tabs between: id, name, owner, scopes, made, ends, used last."""
-    from hunyuanocr.services.recording import wall_clock
+    from hunyuanocr.clock import wall_clock
     from hunyuanocr.store import keys
 
     with _database() as database, database.read() as session:
@@ -92,8 +92,8 @@ def listed() -> None:
 def revoke(id: Annotated[str, typer.Argument(help="As `keys list` shows it.")]) -> None:
     """End a key for good; a running server refuses it from the next second on."""
     from hunyuanocr.cli.common import errors
+    from hunyuanocr.clock import wall_clock
     from hunyuanocr.errors import NotFound
-    from hunyuanocr.services.recording import wall_clock
     from hunyuanocr.store import keys
 
     with _database() as database, database.begin() as session:

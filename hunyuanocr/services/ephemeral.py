@@ -12,11 +12,13 @@ from sqlalchemy import Connection
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError
 from hunyuanocr.services.jobs.desk import Desk
+from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.store import jobs, records
 
 log = logging.getLogger(__name__)
 
 _EVERY_S = 5.0
+_SLACK = timedelta(minutes=1)
 _AT_ONCE = 200  # jobs a transaction: others want to write too
 
 
@@ -32,8 +34,10 @@ def check(settings: Settings) -> None:
 class Ephemeral:
     """Forgets jobs that are over, with their results: overwritten in the database, and cut from its log."""
 
-    def __init__(self, desk: Desk, settings: Settings) -> None:
+    def __init__(self, desk: Desk, settings: Settings, keeper: Timekeeper) -> None:
         self._desk = desk
+        self._keeper = keeper
+        self._ahead: dict[str, float] = {}  # jobs that ended at a time to come, of a clock that was wrong: ticks when first seen
         self._keep = timedelta(minutes=settings.store.ephemeral_minutes)
         self._over = -1  # jobs that were over at the last look: their pictures were deleted
 
@@ -50,14 +54,26 @@ class Ephemeral:
 
     async def sweep(self) -> None:
         """Forget what nobody has fetched in time. Raises StoreUnavailable."""
+        now = await self._keeper.trusted()
         gone = 0
-        while some := await self._desk.database.run(_forget_old, self._desk.now() - self._keep):
+        while some := await self._desk.database.run(_forget_old, now - self._keep):
             gone += some
+        gone += await self._forget_ahead(now)
         states = await self._desk.database.query(jobs.by_status)
         over = sum(states[state] for state in jobs.OVER)
         if gone or over != self._over:
             await asyncio.to_thread(self._desk.database.scrub)
         self._over = over
+
+    async def _forget_ahead(self, now: datetime) -> int:
+        """A wrong clock keeps nothing for longer: what ended in the future is forgotten so long after it was first seen."""
+        found = dict(await self._desk.database.query(jobs.over_after, now + _SLACK))
+        ticks = self._keeper.clock.ticks()
+        self._ahead = {id: self._ahead.get(id, ticks) for id in found}
+        late = [id for id, since in self._ahead.items() if ticks - since > self._keep.total_seconds()]
+        for id in late:
+            await self._desk.database.run(_forget, found[id], [id])
+        return len(late)
 
     async def fetched(self, owner: str, ids: Sequence[str]) -> None:
         """Its owner has the results of these jobs. Whatever goes wrong, the sweep comes after it."""

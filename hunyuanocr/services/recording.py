@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection
 
+from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.store import records
@@ -26,25 +26,19 @@ _WAIT_S = 5.0  # an answer never waits longer for its record
 _REST_S = 5.0  # after a failure: answers in between do not wait at all
 
 
-def wall_clock() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
-
-
 class Recorder:
     """Writes records; one for all of the appliance. Without a database (`store.enabled` off) it keeps nothing and says nothing.
 
-    `trouble` is why the latest record could not be written, None while all is well. `floor` is a moment that has certainly been:
-    a clock that stands before it (an empty battery) is not believed. `ephemeral`: nothing is kept but the results of jobs, for
-    a while, and of them only what their owner is to be told.
+    `trouble` is why the latest record could not be written, None while all is well. `clock` is the appliance's: one that stands
+    before a moment that has certainly been (an empty battery) is not believed. `ephemeral`: nothing is kept but the results of
+    jobs, for a while, and of them only what their owner is to be told.
     """
 
-    def __init__(self, database: Database | None, settings: Settings, *, clock: Callable[[], datetime] = wall_clock) -> None:
+    def __init__(self, database: Database | None, settings: Settings, *, clock: Clock | None = None) -> None:
         self.database = database
         self.pictures = Pictures(settings.data / "images")
         self.trouble: str | None = None
-        self.floor = datetime.min.replace(tzinfo=UTC)
-        self._clock = clock
+        self.clock = clock or Clock()
         self.ephemeral = settings.store.ephemeral
         self._keeps_images = settings.store.keep_images
         self._sends = settings.sync.enabled
@@ -52,7 +46,7 @@ class Recorder:
 
     def now(self) -> datetime:
         """The time of a record made now."""
-        return max(self._clock(), self.floor)
+        return self.clock.now()
 
     async def record(
         self, result: Result, *, owner: str, source: Source, instruction: str = "", device: str | None = None,

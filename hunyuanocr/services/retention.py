@@ -1,10 +1,9 @@
-"""Deletes what is older than the owner wants it kept; and believes no clock that has jumped."""
+"""Deletes what is older than the owner wants it kept, by a clock that does not jump (`hunyuanocr.clock`)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby, islice
@@ -14,7 +13,8 @@ from sqlalchemy import Connection
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.services.recording import Recorder
-from hunyuanocr.store import audit, facts, jobs, records
+from hunyuanocr.services.timekeeper import Timekeeper
+from hunyuanocr.store import audit, jobs, records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.pictures import Pictures
 
@@ -22,10 +22,6 @@ log = logging.getLogger(__name__)
 
 _EVERY_S = 3600.0
 _AT_ONCE = 200  # records a transaction: others want to write too
-_JUMP = timedelta(days=2)  # a clock may have moved by so much between two sweeps
-_PROOF_S = 24 * 3600.0  # how long a clock that jumped must run evenly before it is believed
-_UNEVEN_S = 600.0
-_FACT = "retention"
 
 
 def erase(session: Connection, pictures: Pictures, owner: str, ids: Sequence[str]) -> int:
@@ -44,25 +40,17 @@ def _drop(session: Connection, pictures: Pictures, names: Sequence[str]) -> None
 
 
 class Retention:
-    """Sweeps every hour. `clock` is the wall's, `ticks` one that never jumps, in seconds.
-
-    A clock that stands more than two days after the latest sweep, or before it, is not believed until it has run evenly for a
-    day: until then nothing is deleted, and records made meanwhile carry no time before the latest sweep (`Recorder.floor`).
-    A machine that was off for a week deletes a day later; one whose battery is empty, or whose clock was set to the next
-    century, deletes nothing that a person would miss.
+    """Sweeps every hour. A machine that was off for a week deletes a day later; one whose battery is empty, or whose clock was
+    set to the next century, deletes nothing that a person would miss.
     """
 
-    def __init__(
-        self, database: Database, recorder: Recorder, settings: Settings, *,
-        clock: Callable[[], datetime], ticks: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    def __init__(self, database: Database, recorder: Recorder, settings: Settings, keeper: Timekeeper) -> None:
         self.database = database
         self.recorder = recorder
         self._keep_days = settings.store.retention_days
         self._image_days = settings.store.image_days
         self._audit_days = settings.security.audit_days
-        self._clock, self._ticks = clock, ticks
-        self._jumped: tuple[datetime, float] | None = None  # wall and ticks when a jump was seen
+        self._keeper = keeper
 
     async def run(self) -> None:
         """Sweep now and every hour, until cancelled."""
@@ -77,42 +65,18 @@ class Retention:
 
     async def sweep(self) -> int:
         """Delete what is too old; how many records went. Raises StoreUnavailable."""
-        now = self._clock()
-        if not await self._believed(now):
-            return 0
+        now = await self._keeper.trusted()
         gone = images = 0
         if self._keep_days:
             gone = await self._all(self._old_records, now - timedelta(days=self._keep_days))
         if self._image_days:
             images = await self._all(self._old_images, now - timedelta(days=self._image_days))
-        await self._orphans()
+        await self._orphans(now)
         lines = await self._all(self._old_lines, now - timedelta(days=self._audit_days)) if self._audit_days else 0
         if gone or images or lines:
             log.info("Deleted by age: %d records, %d pictures, %d lines of the audit log.", gone, images, lines)
         await asyncio.to_thread(self.database.scrub)  # also after what people deleted
         return gone
-
-    async def _believed(self, now: datetime) -> bool:
-        """Whether this clock may delete; if so, remembered as the latest sweep's."""
-        kept = await self.database.query(facts.get, _FACT)
-        latest = now if kept is None else datetime.fromisoformat(kept)
-        self.recorder.floor = latest
-        if not timedelta(0) <= now - latest <= _JUMP and not self._proved(now):
-            return False
-        self._jumped = None
-        await self.database.run(facts.put, _FACT, now.isoformat())
-        self.recorder.floor = now
-        return True
-
-    def _proved(self, now: datetime) -> bool:
-        if self._jumped is not None:
-            wall, ticks = self._jumped
-            run = self._ticks() - ticks
-            if abs((now - wall).total_seconds() - run) < _UNEVEN_S:
-                return run >= _PROOF_S
-        log.warning("The clock says %s, which is not believed yet: nothing is deleted by age for a day.", now.isoformat())
-        self._jumped = now, self._ticks()
-        return False
 
     async def _all(self, some: Callable[[Connection, datetime], int], before: datetime) -> int:
         total = 0
@@ -137,9 +101,9 @@ class Retention:
     def _old_lines(session: Connection, before: datetime) -> int:
         return audit.drop_older(session, before, _AT_ONCE)
 
-    async def _orphans(self) -> None:
+    async def _orphans(self, now: datetime) -> None:
         """Pictures that a crash left behind before their record was written."""
-        old = self.recorder.pictures.old()
+        old = self.recorder.pictures.old(now)
         while some := await asyncio.to_thread(lambda: list(islice(old, _AT_ONCE))):
             await self.database.run(self._drop_unnamed, some)
 

@@ -26,7 +26,9 @@ from hunyuanocr.store.records import Record
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 4_000_000  # before packing: memory never holds more of the backlog
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 60.0  # without a byte
+_DEADLINE_S = 600.0  # of one batch, sent over a slow line and confirmed: an answer that drips in is none
+_MAX_ANSWER_BYTES = 64 * 1024
 _FIRST_S, _LONGEST_S = 2.0, 900.0  # between two attempts; twice as long each time
 _PATIENCE_S = 3600.0  # the longest `Retry-After` that is heeded
 _LOOK_S = 60.0  # the wall's clock is looked at so often: it may be set
@@ -166,10 +168,16 @@ class Sync:
         if self._settings.token is not None:
             headers["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
         try:
-            answer = await client.post(self._url, content=sealed, headers=headers)
+            async with (
+                asyncio.timeout(_DEADLINE_S),
+                client.stream("POST", self._url, content=sealed, headers=headers) as answer,
+            ):
+                confirmed = await _confirmed(answer)
         except httpx.HTTPError as e:
             raise NotDelivered(f"HQ cannot be reached ({type(e).__name__}: {e}).") from e
-        if answer.status_code != 200 or _confirmed(answer) != batch.id:  # a hotel's log-in page also says 200
+        except TimeoutError as e:
+            raise NotDelivered(f"HQ did not confirm batch {batch.id} within {_DEADLINE_S:g} seconds.") from e
+        if answer.status_code != 200 or confirmed != batch.id:  # a hotel's log-in page also says 200
             raise NotDelivered(f"HQ did not confirm batch {batch.id} (status {answer.status_code}).", _asked(answer))
 
     def _public(self, record: Record) -> dict[str, Any]:
@@ -212,10 +220,16 @@ def _tls(settings: SyncSettings) -> ssl.SSLContext:
         raise ConfigError(f"'sync.ca_file' cannot be used: {e}.", hint="It is a PEM file of the authority's certificate.") from e
 
 
-def _confirmed(answer: httpx.Response) -> Any:
+async def _confirmed(answer: httpx.Response) -> Any:
+    """The batch that the answer names; None where it names none, or is too long to be HQ's."""
+    data = bytearray()
+    async for part in answer.aiter_bytes():
+        data += part
+        if len(data) > _MAX_ANSWER_BYTES:
+            return None
     try:
-        body = answer.json()
-    except ValueError:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
         return None
     return body.get("batch") if isinstance(body, dict) else None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from sqlalchemy import Connection, text
 
+from hunyuanocr.clock import wall_clock
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreOff
 from hunyuanocr.memory import give_back_for_ever
@@ -18,14 +19,17 @@ from hunyuanocr.services.background import Background
 from hunyuanocr.services.camera import Cameras
 from hunyuanocr.services.ephemeral import Ephemeral
 from hunyuanocr.services.jobs import Desk, Hands
+from hunyuanocr.services.jobs.hands import worker_name
 from hunyuanocr.services.metrics import Metrics
-from hunyuanocr.services.recording import Recorder, wall_clock
+from hunyuanocr.services.recording import Recorder
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.services.sync import Sync
+from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.services.watch import check, watcher_for
 from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.services.wire import Wire
 from hunyuanocr.store.database import Database
+from hunyuanocr.store.folder import DataFolder
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +43,21 @@ class Services:
     Raises ConfigError and MissingDependency when the settings of the store cannot work.
     """
 
-    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline, folder: DataFolder | None = None) -> None:
         self.pipeline = pipeline
         self.data = settings.data
+        self._folder = folder or DataFolder(settings.data)
         self.database = Database(settings.database_url) if settings.store.enabled else None
         self.recorder = Recorder(self.database, settings)
         self.background = Background(pipeline)
         self.cameras = Cameras(pipeline, settings, self.recorder)
-        self._desk = None if self.database is None else Desk(self.database, settings.jobs, self.recorder.now)
+        self._desk = None if self.database is None else Desk(self.database, settings.jobs, self.recorder.clock)
         self.sync = sync_of(self.database, settings)
         ephemeral.check(settings)
-        self.ephemeral = None if self._desk is None or not settings.store.ephemeral else Ephemeral(self._desk, settings)
+        self._keeper = None if self.database is None else Timekeeper(self.database, self.recorder.clock)
+        self.ephemeral = None
+        if self._desk is not None and self._keeper is not None and settings.store.ephemeral:
+            self.ephemeral = Ephemeral(self._desk, settings, self._keeper)
         if settings.watch.folder is not None:
             check(settings.watch)
         self._settings = settings
@@ -75,23 +83,32 @@ class Services:
         return self._desk
 
     async def start(self, wire: Wire) -> None:
-        """Begin; returns at once, also where the database does not answer."""
+        """Begin; returns at once, also where the database does not answer. Raises ConfigError where another server uses the data
+        folder.
+        """
+        await asyncio.to_thread(claim_folder, self._folder, self._settings)
         self._tasks.append(asyncio.create_task(give_back_for_ever()))
         if self._settings.watch.folder is not None:
             watcher = watcher_for(self._settings.watch, self._settings, self.background, wire.answer, recorder=self.recorder)
             self._tasks.append(asyncio.create_task(watcher.run()))
         if self._desk is not None:
-            hands = Hands(self._desk, self.recorder, self.background, self._settings)
+            hands = Hands(self._desk, self.recorder, self.background, self._settings, worker_name(self._folder.instance))
             webhooks = Webhooks(self._desk, self._settings.jobs, hands.worker, wire.job)
             self.job_counts, self.webhook_counts = hands.counts, webhooks.counts
-            self._tasks += [asyncio.create_task(hands.run()), asyncio.create_task(webhooks.run())]
-        if self.database is not None:
-            retention = Retention(self.database, self.recorder, self._settings, clock=wall_clock)
-            self._tasks += [asyncio.create_task(self._open(self.database)), asyncio.create_task(retention.run())]
+            self._tasks += [asyncio.create_task(self._timed(work)) for work in (hands.run, webhooks.run)]
+        if self.database is not None and self._keeper is not None:
+            retention = Retention(self.database, self.recorder, self._settings, self._keeper)
+            self._tasks += [asyncio.create_task(run) for run in (self._open(self.database), self._keeper.run(), retention.run())]
         if self.ephemeral is not None:
             self._tasks.append(asyncio.create_task(self.ephemeral.run()))
         if self.sync is not None:
             self._tasks.append(asyncio.create_task(self.sync.run()))
+
+    async def _timed(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Begin this when it is known how late it is."""
+        if self._keeper is not None:
+            await self._keeper.ready()
+        await work()
 
     async def _open(self, database: Database) -> None:
         """A trouble is told at the start, and not by the first request."""
@@ -123,12 +140,18 @@ class Services:
     async def close(self) -> None:
         """The end, after the pipeline's: what was read has been recorded."""
         self.cameras.close()
-        if self.database is None:
-            return
-        if self.ephemeral is not None:
+        if self.ephemeral is not None and self.database is not None:
             with suppress(HunyuanOcrError):
                 await asyncio.to_thread(self.database.scrub)
-        await asyncio.to_thread(self.database.close)
+        if self.database is not None:
+            await asyncio.to_thread(self.database.close)
+        self._folder.release()
+
+
+def claim_folder(folder: DataFolder, settings: Settings) -> None:
+    """Take the data folder's lock, where something is kept in it. Raises ConfigError while another server has it."""
+    if settings.store.enabled or folder.folder.is_dir():
+        folder.acquire()
 
 
 def sync_of(database: Database | None, settings: Settings) -> Sync | None:

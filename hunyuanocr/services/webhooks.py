@@ -1,47 +1,41 @@
 """Webhooks: the end of a job, told to an address of the client's, at least once, under an id that stays the same.
 
-Messages are signed as the Standard Webhooks specification has it (standardwebhooks.com): headers `webhook-id`,
-`webhook-timestamp` (seconds since 1970), and `webhook-signature`, which is `v1,` and the base64 of the HMAC-SHA256 of
-`id.timestamp.body`. Only hosts that the owner names are called, redirects are not followed, and no proxy is asked.
+Only hosts that the owner names are called. Which message is next is decided in `webhook_lanes`, how one is signed and sent in
+`webhook_client`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
 import logging
 import random
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-import httpx
 from sqlalchemy import Connection
 
-from hunyuanocr import __version__
 from hunyuanocr.config import JobSettings
 from hunyuanocr.errors import HunyuanOcrError, StoreUnavailable, WebhookRefused
 from hunyuanocr.services.jobs.desk import Desk, Seen, look
+from hunyuanocr.services.webhook_client import PORTS, NotDelivered, WebhookClient
+from hunyuanocr.services.webhook_lanes import Lanes
 from hunyuanocr.store import audit, deliveries
 from hunyuanocr.store.deliveries import Delivery
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT_S = 15.0
 _HOLD_S = 60.0  # a message is due again when its sender has died
 _FIRST_S, _FACTOR, _LONGEST_S = 5.0, 4.0, 8 * 3600.0  # between two attempts
+_SPREAD = (0.8, 1.2)
 ATTEMPTS = 12  # over 40 hours
-_AT_ONCE = 8
+_WINDOW = 64  # messages of one owner that are chosen from
 _IDLE_S = 30.0
 _GONE = 410  # "do not send me any more", says the specification
 _FORM = "Send http:// or https://, a host and a path."
-_PORTS = {"http": 80, "https": 443}
 
 Body = Callable[[Seen], dict[str, Any]]
 
@@ -54,10 +48,10 @@ def check_address(url: str, settings: JobSettings) -> None:
         raise WebhookRefused("Webhooks cannot be signed.", hint="Whoever runs this machine sets 'jobs.webhook_secret'.")
     try:
         parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme, 0)
+        port = parts.port or PORTS.get(parts.scheme, 0)
     except ValueError:
         raise WebhookRefused("The webhook's address is no URL.", hint=_FORM) from None
-    if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None or not _plain(url):
+    if parts.scheme not in PORTS or not parts.hostname or parts.username is not None or not _plain(url):
         raise WebhookRefused(
             "The webhook's address is no plain http(s) URL.", hint="Send http:// or https://, a host and a path."
         )
@@ -72,14 +66,7 @@ def _plain(url: str) -> bool:
 def _is(allowed: str, parts: SplitResult, port: int) -> bool:
     """An entry without a port means the scheme's own."""
     entry = urlsplit(f"{parts.scheme}://{allowed}")
-    return entry.hostname == parts.hostname and (entry.port or _PORTS[parts.scheme]) == port
-
-
-def sign(secret: str, id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`. `secret` is `whsec_` and base64, or base64 alone."""
-    key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    mac = hmac.new(key, f"{id}.{timestamp}.".encode() + body, hashlib.sha256)
-    return f"v1,{base64.b64encode(mac.digest()).decode()}"
+    return entry.hostname == parts.hostname and (entry.port or PORTS[parts.scheme]) == port
 
 
 class Webhooks:
@@ -92,10 +79,11 @@ class Webhooks:
         self.body = body
         self.counts = {"delivered": 0, "failed": 0}
         self._flying: set[asyncio.Task[None]] = set()
+        self._lanes = Lanes()
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
+        async with WebhookClient(self.settings.webhook_secret) as client:
             try:
                 while True:
                     self.desk.told.clear()
@@ -110,42 +98,79 @@ class Webhooks:
             async with asyncio.timeout(seconds):  # wait_for may lose a cancellation in Python 3.11
                 await self.desk.told.wait()
 
-    async def _round(self, client: httpx.AsyncClient) -> float:
-        """Begin to deliver all that is due, so that a slow receiver holds up nobody else; seconds until more may be."""
+    async def _round(self, client: WebhookClient) -> float:
+        """Begin to deliver what is due and may begin; seconds until more may be."""
+        database, clock = self.desk.database, self.desk.clock
         try:
-            while room := _AT_ONCE - len(self._flying):
-                due = await self.desk.database.query(deliveries.next_due)
-                wait = _IDLE_S if due is None else (due - self.desk.now()).total_seconds()
-                if wait > 0:
-                    return min(wait, _IDLE_S)
-                for delivery in await self.desk.database.run(deliveries.take, self.worker, self.desk.now(), _HOLD_S, room):
-                    self._send(client, delivery)
+            if late := await database.query(deliveries.stuck, clock.timer(), _LATEST):
+                await database.run(deliveries.hasten, clock.timer(), late)
+            while await self._begin_some(client):
+                pass
+            now = clock.timer()
+            due = await database.query(deliveries.next_due, now)
         except StoreUnavailable as e:
             log.warning("Webhooks wait for the database: %s", e.message)
-        return _IDLE_S
+            return _IDLE_S
+        return _IDLE_S if due is None else min((due - now).total_seconds(), _IDLE_S)
 
-    def _send(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
+    async def _begin_some(self, client: WebhookClient) -> bool:
+        """One turn for each owner with messages that are due; False when none could begin."""
+        database, now = self.desk.database, self.desk.clock.timer()
+        owners = self._lanes.turns(await database.query(deliveries.due_owners, now))
+        begun = False
+        for n, owner in enumerate(owners):
+            share = -(-self._lanes.free // (len(owners) - n))  # rounded up
+            if share <= 0:
+                break
+            found = await database.query(deliveries.due_of, owner, now, self._lanes.busy(owner), _WINDOW)
+            chosen = self._lanes.pick(found, share)
+            if chosen:
+                await self._begin(client, chosen, now)
+                begun = True
+        return begun
+
+    async def _begin(self, client: WebhookClient, chosen: list[Delivery], now: datetime) -> None:
+        taken: dict[str, Delivery] = {}
+        try:
+            ids = [delivery.job_id for delivery in chosen]
+            taken = {d.job_id: d for d in await self.desk.database.run(deliveries.take, self.worker, now, _HOLD_S, ids)}
+        finally:
+            for delivery in chosen:
+                if delivery.job_id in taken:
+                    self._send(client, taken[delivery.job_id])
+                else:  # another appliance was quicker, or the database is away
+                    self._lanes.end(delivery, answers=None)
+
+    def _send(self, client: WebhookClient, delivery: Delivery) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             self._flying.discard(task)
             self.desk.told.set()  # there is room for the next one
             if not task.cancelled() and task.exception() is not None:
                 log.error("A webhook broke inside, and is tried again.", exc_info=task.exception())
 
-        task = asyncio.create_task(self._deliver(client, delivery))
+        task = asyncio.create_task(self._in_lane(client, delivery))
         self._flying.add(task)
         task.add_done_callback(ended)
 
-    async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
+    async def _in_lane(self, client: WebhookClient, delivery: Delivery) -> None:
+        answers = None
+        try:
+            answers = await self._deliver(client, delivery)
+        finally:
+            self._lanes.end(delivery, answers=answers)
+
+    async def _deliver(self, client: WebhookClient, delivery: Delivery) -> bool | None:
+        """Try once and write down how it went. Whether the receiver answered; None where it was not asked."""
         trouble, status, code = await self._attempt(client, delivery)
-        now = self.desk.now()
+        now, timer = self.desk.now(), self.desk.clock.timer()
         self.counts["failed" if trouble else "delivered"] += 1
-        due_at, delivered_at = now, None
+        due_at, delivered_at = timer, None
         if trouble is None:
             status, delivered_at = "delivered", now
         elif status == "pending" and delivery.attempts + 1 >= ATTEMPTS:
             status = "given_up"
         elif status == "pending":
-            due_at = now + rest_after(delivery.attempts + 1)
+            due_at = timer + rest_after(delivery.attempts + 1)
 
         def settle(session: Connection) -> None:
             deliveries.settle(session, delivery, status, due_at=due_at, delivered_at=delivered_at, trouble=trouble)
@@ -155,8 +180,9 @@ class Webhooks:
                 audit.append(session, [line])
 
         await self.desk.database.run(settle)
+        return None if status == "given_up" and not code else bool(code)
 
-    async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> tuple[str | None, str, int | None]:
+    async def _attempt(self, client: WebhookClient, delivery: Delivery) -> tuple[str | None, str, int | None]:
         """What went wrong, or None; what becomes of the message then: `pending` or `given_up`; and the status that was answered,
         0 where the message went out and nothing came back, None where it did not go out.
         """
@@ -165,14 +191,11 @@ class Webhooks:
             return "The job is gone.", "given_up", None
         try:
             check_address(delivery.url, self.settings)  # the owner may have changed his mind
-            body = await asyncio.to_thread(self._text, seen)
-            async with client.stream("POST", delivery.url, content=body, headers=self._headers(delivery.id, body)) as answer:
-                code = answer.status_code  # what else it says is not read
+            code = await client.post(delivery.url, delivery.id, await asyncio.to_thread(self._text, seen), self.desk.now())
         except HunyuanOcrError as e:
             return f"{e.message} {e.hint}", "given_up", None
-        except (httpx.HTTPError, httpx.InvalidURL) as e:
-            nowhere = isinstance(e, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL))
-            return f"{type(e).__name__}: {e}"[:300], "pending", None if nowhere else 0
+        except NotDelivered as e:
+            return str(e)[:300], "pending", 0 if e.sent else None
         if 200 <= code < 300:
             return None, "delivered", code
         return f"It answered {code}.", "given_up" if code == _GONE else "pending", code
@@ -185,17 +208,15 @@ class Webhooks:
         }  # fmt: skip
         return json.dumps(message, ensure_ascii=False).encode()
 
-    def _headers(self, id: str, body: bytes) -> dict[str, str]:
-        now = int(time.time())
-        secret = self.settings.webhook_secret
-        signature = sign(secret.get_secret_value(), id, now, body) if secret is not None else ""
-        return {
-            "content-type": "application/json", "user-agent": f"hunyuanocr-edge/{__version__}",
-            "webhook-id": id, "webhook-timestamp": str(now), "webhook-signature": signature,
-        }  # fmt: skip
-
 
 def rest_after(attempts: int) -> timedelta:
     """Longer each time, and never twice the same, so that what failed together does not come back together."""
-    seconds = min(_FIRST_S * _FACTOR ** (attempts - 1), _LONGEST_S)
-    return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311 -- no secret
+    return timedelta(seconds=_rest_s(attempts) * random.uniform(*_SPREAD))  # noqa: S311 -- no secret
+
+
+def _rest_s(attempts: int) -> float:
+    return min(_FIRST_S * _FACTOR ** (attempts - 1), _LONGEST_S)
+
+
+# By how much a message may be due ahead of now, by its attempts, in seconds; more is the word of another clock.
+_LATEST = tuple(max(_HOLD_S, _rest_s(n) * _SPREAD[1]) + 1.0 for n in range(ATTEMPTS))

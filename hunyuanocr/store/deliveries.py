@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, String, Table, Text, select, update
+from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, String, Table, Text, and_, func, not_, or_, select, update
 
 from hunyuanocr.store.jobs import Job
 from hunyuanocr.store.tables import Id, Owner, Utc, metadata
@@ -62,11 +62,27 @@ def of(session: Connection, job_ids: Sequence[str]) -> dict[str, Delivery]:
     return {row.job_id: _delivery(row) for row in found}
 
 
-def take(session: Connection, worker: str, now: datetime, hold_s: float, most: int) -> list[Delivery]:
-    """Messages that are due. They are due again after `hold_s`, unless `settle` says how it went."""
-    query = select(*_COLUMNS).where(deliveries.c.status == "pending", deliveries.c.due_at <= now)
+def due_owners(session: Connection, now: datetime) -> list[str]:
+    """Owners of messages that are due, who has waited longest first."""
+    query = select(deliveries.c.owner).where(deliveries.c.status == "pending", deliveries.c.due_at <= now)
+    return list(session.scalars(query.group_by(deliveries.c.owner).order_by(func.min(deliveries.c.due_at), deliveries.c.owner)))
+
+
+def due_of(session: Connection, owner: str, now: datetime, busy: Collection[str], most: int) -> list[Delivery]:
+    """This owner's messages that are due, the oldest first, but for addresses that begin with one of `busy` (in lower case)."""
+    query = select(*_COLUMNS).where(deliveries.c.status == "pending", deliveries.c.due_at <= now, deliveries.c.owner == owner)
+    url = func.lower(deliveries.c.url)
+    for origin in busy:
+        ends = [url.startswith(origin + end, autoescape=True) for end in "/?#"]
+        query = query.where(not_(or_(url == origin, *ends)))
+    return [_delivery(row) for row in session.execute(query.order_by(deliveries.c.due_at, deliveries.c.job_id).limit(most))]
+
+
+def take(session: Connection, worker: str, now: datetime, hold_s: float, job_ids: Collection[str]) -> list[Delivery]:
+    """Those of these messages that are still due. They are due again after `hold_s`, unless `settle` says how it went."""
+    mine = (deliveries.c.status == "pending", deliveries.c.due_at <= now, deliveries.c.job_id.in_(job_ids))
     due = [_delivery(row) for row in session.execute(
-        query.order_by(deliveries.c.due_at).limit(most).with_for_update(skip_locked=True)
+        select(*_COLUMNS).where(*mine).order_by(deliveries.c.due_at).with_for_update(skip_locked=True)
     )]  # fmt: skip
     ids = [d.job_id for d in due]
     if ids:
@@ -85,10 +101,26 @@ def settle(
     ))  # fmt: skip
 
 
-def next_due(session: Connection) -> datetime | None:
-    """When the next message is due."""
-    query = select(deliveries.c.due_at).where(deliveries.c.status == "pending")
+def next_due(session: Connection, after: datetime) -> datetime | None:
+    """When the next message is due that is not due yet."""
+    query = select(deliveries.c.due_at).where(deliveries.c.status == "pending", deliveries.c.due_at > after)
     return session.scalar(query.order_by(deliveries.c.due_at).limit(1))
+
+
+def stuck(session: Connection, now: datetime, longest_s: Sequence[float]) -> list[str]:
+    """Jobs whose message is due later than it can be by this clock; `longest_s` by attempts, in seconds: another clock's word."""
+    late = [
+        and_(deliveries.c.attempts >= n if n == len(longest_s) - 1 else deliveries.c.attempts == n,
+             deliveries.c.due_at > now + timedelta(seconds=seconds))
+        for n, seconds in enumerate(longest_s)
+    ]  # fmt: skip
+    return list(session.scalars(select(deliveries.c.job_id).where(deliveries.c.status == "pending", or_(*late)).limit(1000)))
+
+
+def hasten(session: Connection, now: datetime, job_ids: Collection[str]) -> None:
+    """Have these messages due now."""
+    mine = (deliveries.c.status == "pending", deliveries.c.job_id.in_(job_ids))
+    session.execute(update(deliveries).where(*mine).values(due_at=now))
 
 
 def resume(session: Connection, worker: str, now: datetime) -> None:

@@ -5,7 +5,7 @@ transaction as its row, so that a kill can separate them at no instant, and a ba
 job's id; deleting the record deletes it.
 
 A job that is `running` belongs to a worker, a name that is the same after a restart, and by that worker's lease: when a worker
-starts again, or its lease runs out, its jobs are queued again.
+starts again, or has not renewed its lease for too long (`services.jobs.leases`), its jobs are queued again.
 """
 
 from __future__ import annotations
@@ -220,15 +220,6 @@ def release(session: Connection, worker: str) -> None:
     ))  # fmt: skip
 
 
-def orphans(session: Connection, worker: str | None, now: datetime) -> list[Job]:
-    """Jobs that were being read by a worker that is dead: the one that starts now, by its name, and those without a lease."""
-    dead = jobs.c.lease_until < now
-    if worker is not None:
-        dead = or_(dead, jobs.c.worker == worker)
-    query = select(*_COLUMNS).where(jobs.c.status == "running", dead)
-    return [_job(row) for row in session.execute(query.with_for_update(skip_locked=True))]
-
-
 def forget(session: Connection, owner: str, ids: Collection[str]) -> list[str]:
     """Delete those of these jobs of this owner that are over, and what they were asked with; their ids."""
     mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(OVER))
@@ -242,6 +233,12 @@ def over_before(session: Connection, before: datetime, most: int) -> list[tuple[
     """Owners and ids of at most `most` jobs that were over before a moment."""
     query = select(jobs.c.owner, jobs.c.id).where(jobs.c.finished_at < before).limit(most)
     return [(row.owner, row.id) for row in session.execute(query)]
+
+
+def over_after(session: Connection, after: datetime) -> list[tuple[str, str]]:
+    """Ids and owners of jobs that were over after a moment, which is one to come: their clock was wrong."""
+    query = select(jobs.c.id, jobs.c.owner).where(jobs.c.finished_at > after)
+    return [(row.id, row.owner) for row in session.execute(query)]
 
 
 def sweep(session: Connection, before: datetime) -> int:

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -61,9 +62,11 @@ class Pictures:
         for name in names:
             self.path(name).unlink(missing_ok=True)
 
-    def old(self) -> Iterator[str]:
-        """Names of the pictures that are older than an hour; leftovers of crashes are deleted on the way."""
-        limit = time.time() - _GIVE_UP_S
+    def old(self, now: datetime) -> Iterator[str]:
+        """Names of the pictures that are older than an hour; leftovers of crashes are deleted on the way. `now` is a moment that
+        has certainly come: a clock that jumped makes nothing old.
+        """
+        limit = min(time.time(), now.timestamp()) - _GIVE_UP_S
         for path in self.folder.glob("??/*"):
             if path.stat().st_mtime > limit:
                 continue

@@ -188,15 +188,19 @@ async def test_a_fault_in_writing_the_end_leaves_no_job_half_way(shop, caplog):
 
 async def test_a_lease_that_nobody_renews_runs_out(database):
     """A worker died, or a claim was lost on the way: the job is read again by whoever lives, three times at most."""
-    from datetime import timedelta
-
+    from hunyuanocr.clock import Clock, wall_clock
     from hunyuanocr.services.jobs.hands import _recover
-    from hunyuanocr.services.recording import wall_clock
-    from hunyuanocr.store import jobs
+    from hunyuanocr.services.jobs.leases import LeaseWatch
+    from hunyuanocr.store import jobs, leases
     from hunyuanocr.store.jobqueue import Bounds
     from hunyuanocr.store.jobs import Job
 
-    now = wall_clock()
+    now, seconds = wall_clock(), 0.0
+    watch = LeaseWatch(60.0, lambda: seconds)
+
+    async def look():
+        await database.run(_recover, None, watch.expired(await database.query(leases.leases)), Clock())
+
     await database.run(jobs.add, Job("a", "local", now, {}, 1), b"x", Bounds(9, 9))
     for attempt in (1, 2, 3):
         job, data = await database.run(jobs.claim, "dead", now, 60.0, suspects=True)
@@ -204,9 +208,12 @@ async def test_a_lease_that_nobody_renews_runs_out(database):
         assert await database.run(jobs.claim, "living", now, 60.0, suspects=True) is None
         assert await database.run(jobs.renew, "dead", {"a"}, now, 60.0) == {"a"}
         assert await database.run(jobs.renew, "living", {"a"}, now, 60.0) == set()
-        await database.run(_recover, None, now + timedelta(seconds=59))
+        await look()
+        seconds += 59
+        await look()
         assert (await database.query(jobs.get, "local", "a")).status == "running"
-        await database.run(_recover, None, now + timedelta(seconds=61))
+        seconds += 2
+        await look()
         assert await database.run(jobs.finish, job, "done", now, pages=1) is False, "it came too late"
     found = await database.query(jobs.get, "local", "a")
     assert (found.status, found.error["code"]) == ("failed", "reader_crashed")

@@ -20,8 +20,9 @@ import pytest
 from nacl.public import SealedBox
 from pydantic import SecretStr
 
+from hunyuanocr.clock import wall_clock
 from hunyuanocr.config import Settings, SyncSettings
-from hunyuanocr.services.recording import Recorder, wall_clock
+from hunyuanocr.services.recording import Recorder
 from hunyuanocr.services.sealing import public_key, seal
 from hunyuanocr.services.sync import NotDelivered, Sync
 from hunyuanocr.store.database import Database

@@ -6,18 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hunyuanocr.clock import Clock, wall_clock
 from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.errors import StoreUnavailable
 from hunyuanocr.services import recording
 from hunyuanocr.services.recording import Recorder
 from hunyuanocr.services.retention import Retention, erase
+from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.matching import Search
 from tests.store.results import NOON, result
 
 
-class Clock:
+class Hand:
     """A wall and a stopwatch, moved by hand."""
 
     def __init__(self):
@@ -36,7 +38,7 @@ class Clock:
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Hand()
 
 
 @pytest.fixture
@@ -46,12 +48,12 @@ def settings(tmp_path):
 
 @pytest.fixture
 def recorder(database, settings, clock):
-    return Recorder(database, settings, clock=clock)
+    return Recorder(database, settings, clock=Clock(clock, clock.ticks))
 
 
 @pytest.fixture
 def retention(database, recorder, settings, clock):
-    return Retention(database, recorder, settings, clock=clock, ticks=clock.ticks)
+    return Retention(database, recorder, settings, Timekeeper(database, recorder.clock, shared=False))
 
 
 async def ids(recorder, **wanted):
@@ -192,8 +194,8 @@ async def test_many_go_in_steps(recorder, retention, clock, monkeypatch):
 
 async def test_zero_days_keep_for_ever(database, tmp_path, clock):
     settings = Settings(data=tmp_path, store=StoreSettings(keep_images=True, retention_days=0, image_days=0))
-    recorder = Recorder(database, settings, clock=clock)
-    retention = Retention(database, recorder, settings, clock=clock, ticks=clock.ticks)
+    recorder = Recorder(database, settings, clock=Clock(clock, clock.ticks))
+    retention = Retention(database, recorder, settings, Timekeeper(database, recorder.clock, shared=False))
     await retention.sweep()
     await made(recorder, b"x")
     for _ in range(30):
@@ -254,7 +256,8 @@ async def test_erasing_takes_the_picture_only_when_nobody_else_has_it(recorder):
     assert pictures(recorder) == []
 
 
-async def test_pictures_without_a_record_are_swept(recorder, retention, monkeypatch):
+async def test_pictures_without_a_record_are_swept(recorder, retention, clock, monkeypatch):
+    clock.wall = wall_clock()  # as the files' own times
     await made(recorder, b"named")
     recorder.pictures.keep(b"left by a crash")
     await retention.sweep()

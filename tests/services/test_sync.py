@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from hunyuanocr.cli.hq_receiver import create_receiver, keep
+from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings, StoreSettings, SyncSettings
 from hunyuanocr.errors import BadRequest, ConfigError
 from hunyuanocr.services.recording import Recorder
@@ -83,7 +84,7 @@ class Shop:
         given = {"enabled": True, "url": "https://hq.test/v1/batches", "public_key": PUBLIC, "site": "店1"} | settings
         self.settings = Settings(data=tmp_path, sync=SyncSettings(**given))
         self.time = Time()
-        self.recorder = Recorder(database, self.settings, clock=self.time)
+        self.recorder = Recorder(database, self.settings, clock=Clock(self.time))
         self.database, self.hq = database, hq
         self.sync = self.sender()
 

@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from sqlalchemy import update
 
 from api.jobs import WIRE
+from hunyuanocr.clock import Clock, wall_clock
 from hunyuanocr.config import JobSettings, load_settings
 from hunyuanocr.errors import ConfigError, WebhookRefused
 from hunyuanocr.services import webhooks
 from hunyuanocr.services.jobs import Desk
-from hunyuanocr.services.recording import wall_clock
-from hunyuanocr.services.webhooks import Webhooks, check_address, rest_after, sign
+from hunyuanocr.services.webhook_client import sign
+from hunyuanocr.services.webhooks import Webhooks, check_address, rest_after
 from hunyuanocr.store import audit, deliveries, jobs
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
@@ -126,7 +127,7 @@ async def shop(database):
 
         async def make(receiver, worker="w", **chosen):
             settings = chosen.get("settings") or allowing(receiver.address.removeprefix("http://"))
-            desk = Desk(database, settings, wall_clock)
+            desk = Desk(database, settings, Clock())
             sender = Webhooks(desk, settings, worker, WIRE.job)
             task = asyncio.create_task(sender.run())
 
@@ -262,12 +263,12 @@ async def test_a_proxy_of_the_environment_is_not_asked(shop, monkeypatch):
 
 
 async def test_what_a_dead_sender_had_taken_is_due_at_its_next_start(shop, database):
-    desk = Desk(database, JobSettings(), wall_clock)
+    desk = Desk(database, JobSettings(), Clock())
     with receiving() as receiver:
         id = await over(desk, f"{receiver.address}/done")
-        taken = await database.run(deliveries.take, "w", desk.now(), 60.0, 8)
+        taken = await database.run(deliveries.take, "w", desk.now(), 60.0, [id])
         assert [d.job_id for d in taken] == [id]
-        assert await database.run(deliveries.take, "other", desk.now(), 60.0, 8) == [], "one at a time"
+        assert await database.run(deliveries.take, "other", desk.now(), 60.0, [id]) == [], "one at a time"
         await database.run(deliveries.resume, "somebody else", desk.now())
         assert (await delivery(desk, id)).due_at > desk.now() + timedelta(seconds=30)
         await database.run(deliveries.resume, "w", desk.now())

@@ -7,10 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from sqlalchemy import Connection
 
+from hunyuanocr.clock import Clock
 from hunyuanocr.config import JobSettings
 from hunyuanocr.errors import JobOver, NotFound
 from hunyuanocr.store import batches, deliveries, jobqueue, jobs, records
@@ -44,9 +44,10 @@ class Seen:
 class Desk:
     """Accepts jobs, answers questions about them, cancels them. `arrived` wakes who reads them."""
 
-    def __init__(self, database: Database, settings: JobSettings, now: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, settings: JobSettings, clock: Clock) -> None:
         self.database = database
-        self.now = now
+        self.clock = clock
+        self.now = clock.now
         self.arrived = asyncio.Event()
         self.stopped: Callable[[str], None] = lambda _: None  # the hands hear of a cancelled job by it
         self.told = asyncio.Event()  # a message is due
@@ -78,7 +79,7 @@ class Desk:
         try:
             for part in _parts(files):
                 await self.database.run(batches.add_part, part, self._bounds())
-            accepted = await self.database.run(_open_batch, owner, batch_id, self.now(), key)
+            accepted = await self.database.run(_open_batch, owner, batch_id, self.clock, key)
         except BaseException:
             with suppress(Exception):  # what is left is swept up later
                 await asyncio.shield(self.database.run(batches.drop_batch, batch_id))
@@ -127,7 +128,7 @@ class Desk:
 
     async def cancel(self, owner: str, id: str) -> Seen:
         """End it, also in the middle. Raises NotFound, and JobOver when it has ended otherwise."""
-        cancelled = await self.database.run(_cancel, owner, id, self.now())
+        cancelled = await self.database.run(_cancel, owner, id, self.clock)
         self.stopped(id)
         self.over(id)
         seen = await self.see(owner, id)
@@ -137,7 +138,7 @@ class Desk:
 
     async def cancel_batch(self, owner: str, batch_id: str) -> None:
         """End what is not over of a batch, all of it at once."""
-        for id in await self.database.run(_cancel_batch, owner, batch_id, self.now()):
+        for id in await self.database.run(_cancel_batch, owner, batch_id, self.clock):
             self.stopped(id)
             self.over(id)
 
@@ -170,25 +171,25 @@ def _look_page(session: Connection, owner: str, batch_id: str, after: str, limit
     return [_seen(session, job) for job in jobs.search(session, owner, limit, batch_id=batch_id, after=after)]
 
 
-def _open_batch(session: Connection, owner: str, batch_id: str, now: datetime, key: Key | None) -> tuple[str, bool]:
-    accepted = batches.open_batch(session, owner, batch_id, now, key)
+def _open_batch(session: Connection, owner: str, batch_id: str, clock: Clock, key: Key | None) -> tuple[str, bool]:
+    accepted = batches.open_batch(session, owner, batch_id, clock.now(), key)
     if accepted[1]:
         for job in jobs.search(session, owner, _ALL, batch_id=batch_id, status="failed", after=""):
-            deliveries.add(session, job, new_id(), now)
+            deliveries.add(session, job, new_id(), clock.timer())
     return accepted
 
 
-def _cancel(session: Connection, owner: str, id: str, now: datetime) -> bool:
-    cancelled = jobs.cancel(session, owner, id, now)
+def _cancel(session: Connection, owner: str, id: str, clock: Clock) -> bool:
+    cancelled = jobs.cancel(session, owner, id, clock.now())
     job = jobs.get(session, owner, id)
     if cancelled and job is not None:
-        deliveries.add(session, job, new_id(), now)
+        deliveries.add(session, job, new_id(), clock.timer())
     return cancelled
 
 
-def _cancel_batch(session: Connection, owner: str, batch_id: str, now: datetime) -> list[str]:
+def _cancel_batch(session: Connection, owner: str, batch_id: str, clock: Clock) -> list[str]:
     found = jobs.search(session, owner, _ALL, batch_id=batch_id, after="")
-    return [job.id for job in found if job.status not in OVER and _cancel(session, owner, job.id, now)]
+    return [job.id for job in found if job.status not in OVER and _cancel(session, owner, job.id, clock)]
 
 
 def _parts(files: Sequence[tuple[Job, bytes | None]]) -> list[list[tuple[Job, bytes | None]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from hunyuanocr import logs
+from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import DeadlineExceeded, HunyuanOcrError, ReaderCrashed, ReaderFailed, StoreUnavailable
 from hunyuanocr.instructions import understand
@@ -22,11 +23,13 @@ from hunyuanocr.pipeline import Request
 from hunyuanocr.pipeline.evidence import beside
 from hunyuanocr.services.background import HANDS, Background
 from hunyuanocr.services.jobs.desk import Desk
+from hunyuanocr.services.jobs.leases import LeaseWatch
 from hunyuanocr.services.recording import Recorder
-from hunyuanocr.store import batches, deliveries, jobs
+from hunyuanocr.store import batches, deliveries, jobs, leases
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import Job
+from hunyuanocr.store.leases import Lease
 from hunyuanocr.store.records import Entry
 from hunyuanocr.types import Result, Task
 
@@ -42,29 +45,30 @@ _LONGEST_REST_S = 30.0
 _NEWEST = 0.1  # weight of the latest job in the mean of their times
 
 
-def worker_name(settings: Settings) -> str:
-    """The same after a restart, and another one for each appliance at the same database."""
-    return f"{socket.gethostname()}:{settings.data.absolute()}"[-200:]
+def worker_name(instance: str) -> str:
+    """The same after a restart, and another one for each appliance at the same database: `instance` is its data folder's id."""
+    return f"{socket.gethostname()[:100]}:{instance}"
 
 
 class Hands:
     """As many as the reader needs. `counts` are the jobs that have ended since the start."""
 
-    def __init__(self, desk: Desk, recorder: Recorder, background: Background, settings: Settings) -> None:
+    def __init__(self, desk: Desk, recorder: Recorder, background: Background, settings: Settings, worker: str) -> None:
         self.desk = desk
         self.recorder = recorder
         self.background = background
         self.settings = settings
-        self.worker = worker_name(settings)
+        self.worker = worker
         self.counts = {"done": 0, "failed": 0}
         self._database: Database = desk.database
         self._running: dict[str, asyncio.Task[Result]] = {}
         self._mine: set[str] = set()  # from the claim to the end; what is ours in the database alone, by mishap, loses its lease
+        self._leases = LeaseWatch(_LEASE_S)
         desk.stopped = self._stop
 
     async def run(self) -> None:
         """Read jobs until cancelled; then what was begun is queued again."""
-        await self._insist(partial(self._database.run, _recover, self.worker, self.desk.now()))
+        await self._insist(partial(self._database.run, _recover, self.worker, (), self.desk.clock))
         self.desk.told.set()
         try:
             async with asyncio.TaskGroup() as group:
@@ -184,17 +188,16 @@ class Hands:
             self.desk.arrived.set()
             return
         else:
-            ended = await self._insist(partial(self._database.run, _failed, job, outcome, self.desk.now()))
+            ended = await self._insist(partial(self._database.run, _failed, job, outcome, self.desk.clock))
         if ended:
             self.counts["done" if isinstance(outcome, Result) else "failed"] += 1
         self.desk.over(job.id)
 
     def _done(self, session: Connection, job: Job, result: Result, entry: Entry, data: bytes) -> bool:
-        now = self.desk.now()
-        if not jobs.finish(session, job, "done", now, pages=len(result.page_sizes)):
+        if not jobs.finish(session, job, "done", self.desk.now(), pages=len(result.page_sizes)):
             return False
         self.recorder.write(session, entry, data)
-        deliveries.add(session, job, new_id(), now)
+        deliveries.add(session, job, new_id(), self.desk.clock.timer())
         return True
 
     def _stop(self, id: str) -> None:
@@ -207,10 +210,14 @@ class Hands:
         ours = await self._database.run(jobs.renew, self.worker, set(self._mine), self.desk.now(), _LEASE_S)
         for id in self._running.keys() - ours:
             self._stop(id)
-        await self._database.run(_recover, None, self.desk.now())
+        if expired := self._leases.expired(await self._database.query(leases.leases)):
+            await self._database.run(_recover, None, expired, self.desk.clock)
+            self.desk.arrived.set()
 
     async def _keep_clean(self) -> None:
-        now = self.desk.now()
+        now = self.desk.clock.trusted()
+        if now is None:
+            return
         await self._database.run(batches.forget_unfinished_batches, now - timedelta(seconds=_BATCH_ARRIVES_S))
         await self._database.run(jobs.sweep, now - timedelta(hours=self.settings.jobs.keep_hours))
 
@@ -249,20 +256,20 @@ def _passing(e: HunyuanOcrError) -> bool:
     return isinstance(e, (ReaderFailed, DeadlineExceeded)) or type(e) is HunyuanOcrError
 
 
-def _failed(session: Connection, job: Job, e: HunyuanOcrError, now: Any) -> bool:
+def _failed(session: Connection, job: Job, e: HunyuanOcrError, clock: Clock) -> bool:
     error = {"code": e.code, "detail": e.message, "hint": e.hint}
-    if not jobs.finish(session, job, "failed", now, pages=None, error=error):
+    if not jobs.finish(session, job, "failed", clock.now(), pages=None, error=error):
         return False
-    deliveries.add(session, replace(job, status="failed"), new_id(), now)
+    deliveries.add(session, replace(job, status="failed"), new_id(), clock.timer())
     return True
 
 
-def _recover(session: Connection, worker: str | None, now: Any) -> None:
+def _recover(session: Connection, worker: str | None, expired: Collection[Lease], clock: Clock) -> None:
     """Queue what was being read when its worker died, or give it up when that has happened too often."""
     if worker is not None:
-        deliveries.resume(session, worker, now)
-    for job in jobs.orphans(session, worker, now):
+        deliveries.resume(session, worker, clock.timer())
+    for job in leases.orphans(session, worker, expired):
         if job.attempts >= TRIES:
-            _failed(session, job, ReaderCrashed(f"The process died {job.attempts} times while this picture was read."), now)
+            _failed(session, job, ReaderCrashed(f"The process died {job.attempts} times while this picture was read."), clock)
         else:
             jobs.give_back(session, job, uncounted=False)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,9 +19,9 @@ from api.app import create_app
 from api.security import keyring
 from api.security.identity import DAILY, EVERYTHING, Scope
 from api.security.keyring import new_key
+from hunyuanocr.clock import wall_clock
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.store import keys
 from tests.readers import TestReader, until
 
@@ -72,7 +73,8 @@ def _patient_with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def build() -> AsyncIterator[Build]:
-    """`await build(security={…}, server={…})` → a House, running."""
+    """`await build(security={…}, server={…})` → a House, running. Another one on the same data folder is a restart."""
+    running: dict[Path, AsyncExitStack] = {}
     async with AsyncExitStack() as stack:
 
         async def built(page: bool = False, **settings: Any) -> House:
@@ -83,7 +85,10 @@ async def build() -> AsyncIterator[Build]:
                 from web.page import mount_page
 
                 mount_page(app, pipeline, given)
-            await stack.enter_async_context(app.router.lifespan_context(app))
+            if given.data in running:
+                await running[given.data].aclose()
+            running[given.data] = life = await stack.enter_async_context(AsyncExitStack())
+            await life.enter_async_context(app.router.lifespan_context(app))
             await until(lambda: pipeline._state.ready)
             return House(app)
 

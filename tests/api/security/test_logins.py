@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from hunyuanocr.clock import boot_ticks, wall_clock
 from hunyuanocr.config import Settings
-from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.store import keys
 from tests.api.security.conftest import AWAY, code, token
 from tests.readers import picture
@@ -102,8 +102,8 @@ async def test_those_who_left_are_forgotten_when_their_time_is_over(house, monke
     first, _ = sessions.begin(shop)
     sessions.end(first)
     assert len(sessions._ended) == 1
-    now = time.time()
-    monkeypatch.setattr("api.security.sessions.time.time", lambda: now + 1e6)
+    await house.app.state.services._keeper.ready()
+    monkeypatch.setattr(sessions._clock, "ticks", lambda: boot_ticks() + 1e6)
     second, _ = sessions.begin(shop)
     sessions.end(second)
     assert len(sessions._ended) == 1

@@ -8,8 +8,8 @@ import pytest
 
 from api.security.identity import DAILY, EVERYTHING
 from api.security.keyring import new_key
+from hunyuanocr.clock import wall_clock
 from hunyuanocr.errors import InvalidValue, StoreUnavailable
-from hunyuanocr.services.recording import wall_clock
 from hunyuanocr.store import keys
 from tests.api.security.conftest import AWAY, JWT, code
 from tests.readers import picture

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from api.security import sockets
 from api.security.identity import EVERYTHING, Scope
 from api.serving import server_options
-from hunyuanocr.services.recording import wall_clock
+from hunyuanocr.clock import wall_clock
 from hunyuanocr.store import keys
 from tests.api.security.conftest import JWT, token
 from tests.readers import until

@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from hunyuanocr.clock import wall_clock
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import StoreUnavailable
-from hunyuanocr.services.recording import Recorder, wall_clock
+from hunyuanocr.services.recording import Recorder
 from hunyuanocr.services.retention import Retention
+from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.store import audit
 from hunyuanocr.store.ids import new_id
 from tests.api.security.conftest import code
@@ -134,7 +136,8 @@ async def test_old_lines_are_deleted_with_the_other_retention(database, tmp_path
         for days in (1, 29, 31, 400):
             at = now - timedelta(days=days)
             audit.append(session, [audit.Entry(new_id(), "a", at, "a", "", "read", f"/{days}", 200, 1, "")])
-    await Retention(database, Recorder(database, settings), settings, clock=wall_clock).sweep()
+    recorder = Recorder(database, settings)
+    await Retention(database, recorder, settings, Timekeeper(database, recorder.clock)).sweep()
     with database.read() as session:
         assert sorted(line.what for line in audit.latest(session, 9)) == ["/1", "/29"]
 

@@ -1,0 +1,273 @@
+"""The machine's clock jumps: nothing is deleted for it, nothing waits for it, and what has ended stays ended."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+import time_machine
+
+from api.app import create_app
+from api.security.identity import DAILY
+from api.security.keyring import new_key
+from hunyuanocr.clock import MAX_OFF, PROOF_S, Clock, boot_ticks
+from hunyuanocr.config import JobSettings, Settings, StoreSettings
+from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services import webhooks
+from hunyuanocr.services.jobs.hands import Hands
+from hunyuanocr.services.retention import Retention
+from hunyuanocr.store import keys
+from tests.readers import TestReader, picture
+from tests.webhooks import SECRET, receiving
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+class Time:
+    """The wall clock, which jumps, and the steady one, which does not; `pass_` moves both."""
+
+    def __init__(self) -> None:
+        self.wall, self.passed = NOON, 0.0
+        self._travel = time_machine.travel(NOON, tick=True)
+        self._traveller = self._travel.start()
+
+    def jump(self, by: timedelta) -> None:
+        self._traveller.shift(by)
+
+    def pass_(self, by: timedelta) -> None:
+        self._traveller.shift(by)
+        self.passed += by.total_seconds()
+
+    def ticks(self) -> float:
+        return boot_ticks() + self.passed
+
+    def stop(self) -> None:
+        self._travel.stop()
+
+
+@pytest.fixture
+def moment():
+    made = Time()
+    yield made
+    made.stop()
+
+
+@asynccontextmanager
+async def box(data, moment, **groups):
+    """The appliance from its start to its end."""
+    settings = Settings(data=data, **{"pipeline": {"cache_mb": 0}} | groups)
+    pipeline = Pipeline(TestReader(), settings)
+    app = create_app(settings, pipeline)
+    services = app.state.services
+    services.recorder.clock.ticks = moment.ticks
+    async with app.router.lifespan_context(app), httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, client=("127.0.0.1", 1)), base_url="http://127.0.0.1:8000", timeout=30
+    ) as client:
+        await services._keeper.ready()
+        yield client, services
+
+
+async def read(client) -> str:
+    """A job that is done."""
+    id = (await client.post("/v1/jobs", files={"file": picture()})).json()["id"]
+    assert (await client.get(f"/v1/jobs/{id}?wait=30")).json()["status"] == "done"
+    return id
+
+
+async def sweep(services) -> None:
+    """All that deletes by age, as it does by itself every ten minutes and every hour."""
+    hands = Hands(services.desk, services.recorder, services.background, services._settings, "sweeper")
+    await services._keeper.trusted()
+    await hands._keep_clean()
+    await Retention(services.database, services.recorder, services._settings, services._keeper).sweep()
+
+
+async def there(client, id: str) -> tuple[int, int]:
+    return (await client.get(f"/v1/jobs/{id}")).status_code, (await client.get(f"/v1/records/{id}")).status_code
+
+
+async def until(condition, seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("jump", [-30 * DAY, 3 * 365 * DAY, -timedelta(hours=1)], ids=["month back", "years ahead", "hour back"])
+async def test_a_pending_webhook_is_tried_again_in_its_normal_time(tmp_path, moment, monkeypatch, jump, restart):
+    monkeypatch.setattr(webhooks, "_FIRST_S", 0.5)
+    with receiving(lambda n: 500 if n == 1 else 200) as receiver:
+        settings = {"jobs": JobSettings(webhook_hosts=[receiver.address.removeprefix("http://")], webhook_secret=SECRET)}
+        asked = {"files": {"file": picture()}, "data": {"webhook": f"{receiver.address}/done"}}
+        async with box(tmp_path, moment, **settings) as (client, _):
+            id = (await client.post("/v1/jobs", **asked)).json()["id"]
+            async with asyncio.timeout(10):
+                while (await client.get(f"/v1/jobs/{id}")).json()["webhook"]["attempts"] == 0:
+                    await asyncio.sleep(0.01)
+            moment.jump(jump)
+            if not restart:
+                await until(lambda: receiver.messages)
+        if restart:
+            async with box(tmp_path, moment, **settings):
+                await until(lambda: receiver.messages)
+        assert len(receiver.messages) == 1
+        assert receiver.forged == 0
+
+
+async def test_jobs_end_and_are_told_while_the_clock_stands_elsewhere(tmp_path, moment):
+    with receiving() as receiver:
+        settings = {"jobs": JobSettings(webhook_hosts=[receiver.address.removeprefix("http://")], webhook_secret=SECRET)}
+        async with box(tmp_path, moment, **settings) as (client, _):
+            for n, jump in enumerate((-30 * DAY, 60 * DAY, 3 * 365 * DAY, -4 * 365 * DAY)):
+                moment.jump(jump)
+                asked = {"files": {"file": picture(n)}, "data": {"webhook": f"{receiver.address}/done"}}
+                id = (await client.post("/v1/jobs", **asked)).json()["id"]
+                assert (await client.get(f"/v1/jobs/{id}?wait=30")).json()["status"] == "done"
+                await until(lambda n=n: len(receiver.messages) == n + 1)
+
+
+async def test_three_years_ahead_and_a_restart_delete_nothing_before_the_clock_is_confirmed(tmp_path, moment):
+    """A restart deleted all jobs."""
+    async with box(tmp_path, moment) as (client, _):
+        id = await read(client)
+    moment.jump(3 * 365 * DAY)
+    for _ in range(2):
+        async with box(tmp_path, moment) as (client, services):
+            await asyncio.sleep(0.3)  # the sweeps of the start
+            await sweep(services)
+            assert await there(client, id) == (200, 200)
+            moment.pass_(timedelta(hours=8))
+            await sweep(services)
+            assert await there(client, id) == (200, 200)
+    async with box(tmp_path, moment) as (client, services):
+        moment.pass_(timedelta(hours=9))
+        await sweep(services)
+        assert await there(client, id) == (404, 404), "25 hours of an even run, over three starts, confirm it"
+        later = await read(client)
+        await sweep(services)
+        assert await there(client, later) == (200, 200)
+
+
+async def test_what_is_old_is_deleted_where_the_clock_is_right(tmp_path, moment):
+    """The counter-case: jobs after a week, records after a year, while it runs and after a night that it was off."""
+    async with box(tmp_path, moment) as (client, services):
+        id = await read(client)
+        moment.pass_(6.9 * DAY)
+        await sweep(services)
+        assert await there(client, id) == (200, 200)
+        moment.pass_(0.2 * DAY)
+        await sweep(services)
+        assert await there(client, id) == (404, 200)
+        moment.pass_(357.7 * DAY)
+        await sweep(services)
+        assert await there(client, id) == (404, 200)
+    moment.pass_(0.3 * DAY)
+    async with box(tmp_path, moment) as (client, services):
+        await sweep(services)
+        assert await there(client, id) == (404, 404)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_an_hour_of_daylight_saving_changes_nothing(tmp_path, moment, hours):
+    settings = {"jobs": JobSettings(keep_hours=0.5), "store": StoreSettings(retention_days=0.5 / 24)}
+    async with box(tmp_path, moment, **settings) as (client, services):
+        id = await read(client)
+        moment.jump(timedelta(hours=hours))
+        other = await read(client)
+        await sweep(services)
+        assert [await there(client, each) for each in (id, other)] == [(200, 200)] * 2
+        moment.pass_(timedelta(hours=0.6))
+        await sweep(services)
+        assert await there(client, id) == (404, 404), "the steady clock goes on"
+
+
+async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp_path, moment):
+    async with box(tmp_path, moment, security={"required": True}) as (client, services):
+        gate = client._transport.app.state.gate
+        made = {name: new_key(name, name, DAILY, expires_at=NOON + timedelta(hours=2)) for name in ("short", "till")}
+        made["till"] = new_key("till", "till", DAILY)
+        with gate.database.begin() as session:
+            for _, key in made.values():
+                keys.insert(session, key)
+        gate.keyring.forget()
+        till = await gate.bearer_of(made["till"][0])
+        left, _ = gate.sessions.begin(till)
+        short_session, _ = gate.sessions.begin(await gate.bearer_of(made["short"][0]))
+        gate.sessions.end(left)
+        moment.jump(3 * 365 * DAY)
+        gate.sessions.end(gate.sessions.begin(till)[0])  # what is written now must not forget the earlier logout
+        moment.jump(-3 * 365 * DAY)
+        assert await gate.sessions.identity(left) is None
+        moment.pass_(timedelta(hours=3))
+        assert await gate.bearer_of(made["short"][0]) is None
+        moment.jump(-30 * DAY)
+        assert await gate.bearer_of(made["short"][0]) is None
+        assert await gate.sessions.identity(short_session) is None
+        assert await gate.bearer_of(made["till"][0]) is not None, "a key without an end is good"
+        await services._keeper.trusted()
+    async with box(tmp_path, moment, security={"required": True}) as (client, _):
+        gate = client._transport.app.state.gate
+        assert await gate.bearer_of(made["short"][0]) is None, "after a restart neither"
+        assert await gate.sessions.identity(left) is None
+
+
+async def test_a_clock_ahead_keeps_no_ephemeral_result_for_longer(tmp_path, moment):
+    async with box(tmp_path, moment, store=StoreSettings(ephemeral=True)) as (client, services):
+        await services.ephemeral.sweep()
+        moment.jump(3 * 365 * DAY)
+        id = (await client.post("/v1/jobs", files={"file": picture()})).json()["id"]
+        await until(lambda: services.job_counts["done"] == 1)
+        await services.ephemeral.sweep()
+        assert (await client.get("/v1/jobs")).json()["data"][0]["id"] == id
+        moment.pass_(timedelta(minutes=16))
+        await services.ephemeral.sweep()
+        assert (await client.get("/v1/jobs")).json()["data"] == []
+
+
+class Run:
+    """A machine that is switched on and off: its clock by hand, and what it wrote down."""
+
+    def __init__(self) -> None:
+        self.wall, self.saved = NOON, None
+        self.clock = Clock(lambda: self.wall, lambda: 0.0)
+
+    def day(self, hours: float, off: float) -> bool:
+        """On for so many hours, looking every hour, then off. Whether the wall clock is believed."""
+        self.ticks = 0.0
+        self.clock = Clock(lambda: self.wall, lambda: self.ticks)
+        self.clock.begin(self.saved, self.wall, self.ticks)
+        for _ in range(int(hours)):
+            self.wall += timedelta(hours=1)
+            self.ticks += 3600
+            self.clock.observe(self.wall, self.ticks)
+        self.saved, believed = self.clock.state(), not self.clock.doubtful
+        self.wall += timedelta(hours=off)
+        return believed
+
+
+def test_a_shop_that_closes_every_night_proves_its_clock_over_several_days():
+    shop = Run()
+    assert shop.day(10, 14)
+    shop.wall += 20 * DAY  # holidays
+    assert [shop.day(10, 14) for _ in range(4)] == [False, False, True, True]
+    assert shop.day(10, 62), "a long weekend"
+    assert shop.day(10, 14)
+    shop.wall += MAX_OFF + DAY
+    assert not shop.day(10, 14)
+    shop.wall -= MAX_OFF + DAY  # set right again
+    assert shop.day(10, 14)
+
+
+def test_a_jump_of_an_hour_is_no_more_believed_after_a_restart():
+    shop = Run()
+    shop.day(3, 0)
+    shop.wall += 2 * DAY
+    shop.clock.observe(shop.wall, shop.ticks)
+    shop.saved = shop.clock.state()
+    assert not shop.day(10, 0), "by itself two days off would be"
+    assert PROOF_S > 10 * 3600
+    assert shop.clock.trusted() < shop.wall - DAY
