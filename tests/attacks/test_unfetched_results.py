@@ -203,7 +203,7 @@ def ask(client, data, word):
 
 def test_the_memory_of_the_process_stays_within_the_documented_bound(tmp_path):
     """The bound: four times `images.max_bytes` for uploads on their way, as much for what is shown, and 30 MB for the work."""
-    largest, pages, data, served = 1_000_000, 36, noise(), 0
+    largest, pages, data, served = 2_000_000, 36, noise(), 0
     settings = {"security": {"open": True}, "images": {"max_bytes": largest}, "network": {"per_address": 0, "per_key": 0}}
     program = (sys.executable, "-m", "tests.attacks.page_program", str(tmp_path), json.dumps(settings))
     with appliance(program=program, HUNYUANOCR_DATA=str(tmp_path / "data")) as running, ExitStack() as stack:
