@@ -31,6 +31,7 @@ class PageLimits:
 class _Page:
     used_at: float
     joining: int = 0  # events that are being handed to Gradio
+    reserved: int = 0  # characters of results of events that may still run
     listeners: int = 0  # open streams of results
     connections: int = 0  # open streams of any kind
     heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,14 +61,16 @@ class OpenPages:
 
     def _check_capacity(self, page: str) -> None:
         """Raises QueueFull."""
-        events = self._memory.running() + self._memory.finished()
+        running = self._memory.running()
+        self._release(running)
+        events = running + self._memory.finished()
         events.update({each: opened.joining for each, opened in self._pages.items()})
         mine = self._of_identity(page)
         if (
             events[page] >= self.limits.events_per_page
             or sum(events[each] for each in mine) >= self.limits.events // 4
             or events.total() >= self.limits.events
-            or sum(map(self._memory.waiting_bytes, mine)) >= self.limits.waiting_bytes
+            or self._waiting_bytes(mine) >= self.limits.waiting_bytes
         ):
             raise QueueFull("Too many results wait to be fetched.", retry_after=_RETRY_S, hint="Close other open pages.")
 
@@ -101,9 +104,22 @@ class OpenPages:
         except TimeoutError:
             raise DeadlineExceeded("Nobody fetches the result.") from None
 
-    def fits(self, page: str | None, size: int) -> bool:
-        """Whether a result of so many characters may wait until the page fetches it."""
-        return sum(map(self._memory.waiting_bytes, self._of_identity(page or ""))) + size <= self.limits.waiting_bytes
+    def reserve(self, page: str | None, size: int) -> bool:
+        """Whether a result of so many characters may wait until the page fetches it. Called by the event that has it."""
+        opened = self._pages.get(page or "")
+        if page is None or opened is None or self._waiting_bytes(self._of_identity(page)) + size > self.limits.waiting_bytes:
+            return False
+        opened.reserved += size
+        return True
+
+    def _waiting_bytes(self, pages: list[str]) -> int:
+        return sum(self._memory.waiting_bytes(page) + self._pages[page].reserved for page in pages)
+
+    def _release(self, running: Counter[str]) -> None:
+        """Where no event runs any more, the results that were reserved for wait, and are counted as such, or were fetched."""
+        for page, opened in self._pages.items():
+            if not running[page] and not opened.joining:
+                opened.reserved = 0
 
     async def expire(self) -> None:
         """Forget results that are not fetched in time, and pages that were closed long ago."""

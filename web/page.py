@@ -126,7 +126,7 @@ async def _heard(request: gr.Request) -> None:
 
 def _fitting(view: View, language: Language, request: gr.Request) -> View:
     """The view, or an error where too many results wait already until they are fetched."""
-    if _pages(request).fits(request.session_hash, sum(map(len, vars(view).values()))):
+    if _pages(request).reserve(request.session_hash, sum(map(len, vars(view).values()))):
         return view
     return View(notices=failure(QueueFull("Too many results wait to be fetched.", retry_after=1.0), language))
 
