@@ -52,7 +52,7 @@ class ImageSettings(Group):
     decode_memory_mb: float | None = Field(
         None, gt=0,
         description="Memory in MB for pictures being decoded, all together; a picture that needs more is refused. "
-        "none takes 150 with `ppocr.small_memory`, else 1,000.",
+        "none takes 170 with `ppocr.small_memory`, else 1,000.",
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from hunyuanocr.images.pictures import Decoded, picture, picture_pages
 from hunyuanocr.quality import look
 from hunyuanocr.types import Page
 
-_MEMORY_MB, _SMALL_MEMORY_MB = 1000.0, 150.0
+_MEMORY_MB, _SMALL_MEMORY_MB = 1000.0, 170.0
 
 
 class ImageDecoder:

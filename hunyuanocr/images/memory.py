@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from hunyuanocr.errors import DecodingBusy, ImageTooLarge
 from hunyuanocr.images.cancellation import Cancellation
 
-_WAIT_S = 10.0  # for other pictures; one takes a second or two
+_WAIT_S = 20.0  # for other pictures, which take a second or two; with little memory for a reading too
 
 
 class DecodingMemory:
@@ -30,7 +30,7 @@ class DecodingMemory:
 
     @contextmanager
     def reserved(self, needed: int, cancellation: Cancellation) -> Iterator[None]:
-        """Hold `needed` bytes while the block runs; waits for them, at most ten seconds.
+        """Hold `needed` bytes while the block runs; waits for them, at most twenty seconds.
 
         Raises ImageTooLarge where there will never be so many, DecodingBusy, WorkCancelled.
         """
@@ -39,16 +39,24 @@ class DecodingMemory:
                 f"To decode the picture takes about {needed / 1e6:.0f} MB of memory; the limit is {self.limit / 1e6:.0f} MB.",
                 hint="Send a smaller picture, or the same one as a JPEG; the limit is the setting 'images.decode_memory_mb'.",
             )
-        with cancellation.calling(self._wake):
-            self._acquire(needed, cancellation)
+        self.acquire(needed, cancellation)
         try:
             yield
         finally:
-            with self._changed:
-                self._used -= needed
-                self._changed.notify_all()
+            self.release(needed)
 
-    def _acquire(self, needed: int, cancellation: Cancellation) -> None:
+    def acquire(self, needed: int, cancellation: Cancellation) -> None:
+        """As `reserved`, for what ends in another thread: `release` must be called then. `needed` must not exceed the limit."""
+        with cancellation.calling(self._wake):
+            self._wait(needed, cancellation)
+
+    def release(self, needed: int) -> None:
+        """Give bytes back."""
+        with self._changed:
+            self._used -= needed
+            self._changed.notify_all()
+
+    def _wait(self, needed: int, cancellation: Cancellation) -> None:
         ticket = object()
         ends = time.monotonic() + _WAIT_S
         with self._changed:
@@ -57,7 +65,7 @@ class DecodingMemory:
                 while self._queue[0] is not ticket or self._used + needed > self.limit:
                     cancellation.check()
                     if not self._changed.wait(ends - time.monotonic()) and time.monotonic() >= ends:
-                        raise DecodingBusy("Other large pictures are being decoded.", retry_after=_WAIT_S / 2)
+                        raise DecodingBusy("Other large pictures are being decoded.", retry_after=_WAIT_S / 4)
                 self._used += needed
             finally:
                 self._queue.remove(ticket)

@@ -75,7 +75,7 @@ class PdfPool:
         if not self.probe_due or not self._probing.acquire(blocking=False):
             return
         try:
-            self._put(self._started(Cancellation()))
+            self._started(Cancellation()).close()  # it would take memory, and there may be no PDF for a long time
         except RendererUnavailable:
             return
         finally:

@@ -37,7 +37,8 @@ Decoded = tuple[NDArray[np.uint8], int, int]  # pixels, and the upright original
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # a pixel in Pillow's memory; 4 in other modes
 _COEFFICIENT_BYTES = 2  # libjpeg keeps those of the whole picture where it is stored in several scans
-_WEBP_BYTES, _HEIC_BYTES, _HEIC_DEEP_BYTES = 8, 5, 8  # a pixel, measured: with the decoder's own planes, alpha, 10 bits
+_WEBP_BYTES, _HEIC_BYTES = 6, 5  # a pixel, measured: with the decoder's own planes
+_ALPHA_BYTES = 8  # of both, where there is alpha or more than 8 bits
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -124,8 +125,9 @@ def fit(width: float, height: float, long_side: int) -> tuple[int, int]:
 def _decoded(opened: _Opened, memory: DecodingMemory, cancellation: Cancellation, long_side: int, mode: Mode) -> Decoded:
     pixels = opened.width * opened.height
     band = BAND_BYTES * min(pixels, max(BAND_PIXELS, opened.width))
-    with memory.reserved(opened.needed + band, cancellation):
-        small = reduced(opened.decode(), fit(opened.width, opened.height, long_side), mode)
+    columns, rows = fit(opened.width, opened.height, long_side)
+    with memory.reserved(opened.needed + band + 3 * columns * rows, cancellation):
+        small = reduced(opened.decode(), (columns, rows), mode)
         if opened.orientation == 1:
             return small, opened.width, opened.height
         turned, width, height = upright(Image.fromarray(small), opened.orientation, opened.width, opened.height)
@@ -170,6 +172,7 @@ def _opened_webp(data: bytes, settings: ImageSettings) -> _Opened:
     with WebPImagePlugin.WebPImageFile(io.BytesIO(data)) as image:  # nothing is decoded yet
         width, height = _size(image.size, settings)
         orientation = orientation_of(image)
+        needed = width * height * (_WEBP_BYTES if image.mode == "RGB" else _ALPHA_BYTES)
 
     def decode() -> Raster:
         import cv2  # noqa: PLC0415 -- 40 MB that other formats can do without
@@ -179,7 +182,7 @@ def _opened_webp(data: bytes, settings: ImageSettings) -> _Opened:
             raise ValueError("not decodable")
         return ArrayRaster(pixels, bgr=True)
 
-    return _Opened(width, height, orientation, width * height * _WEBP_BYTES, decode)
+    return _Opened(width, height, orientation, needed, decode)
 
 
 def _opened_heic(data: bytes, settings: ImageSettings) -> _Opened:
@@ -196,4 +199,4 @@ def _opened_heic(data: bytes, settings: ImageSettings) -> _Opened:
         channels = len(image.mode)
         return ArrayRaster(pixels[:, : width * channels].reshape(height, width, channels) if channels > 1 else pixels[:, :width])
 
-    return _Opened(width, height, 1, width * height * (_HEIC_DEEP_BYTES if deep else _HEIC_BYTES), decode)
+    return _Opened(width, height, 1, width * height * (_ALPHA_BYTES if deep else _HEIC_BYTES), decode)

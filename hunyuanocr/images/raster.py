@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-BAND_PIXELS = 1_000_000  # that are converted at a time
+BAND_PIXELS = 500_000  # that are converted at a time
 BAND_BYTES = 24  # a pixel of a band, at the most: RGBA, on white, and once more in RGB
 
 

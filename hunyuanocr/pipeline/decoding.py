@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -25,6 +25,7 @@ _RETRY_S = 10.0
 _PREVIEWS = 2  # threads for pictures that are only shown
 _ENDING = 2  # threads more than documents: one that was stopped needs a moment to end
 _PROBE_S = 1.0  # that /ready waits for a child to start
+_READING_BYTES = 150_000_000  # that the CPU reader with `small_memory` takes while it reads
 
 
 class Decoding:
@@ -32,6 +33,7 @@ class Decoding:
 
     def __init__(self, settings: Settings, readings: int) -> None:
         self.decoder = ImageDecoder(settings.images, small_memory=settings.ppocr.small_memory)
+        self._reading = min(_READING_BYTES, self.decoder.memory.limit) if settings.ppocr.small_memory else 0
         self._turns = FairTurns(SIZE, _MAX_WAITING)  # to open a document
         self._places = FairTurns(SIZE, settings.pipeline.queue)  # for documents that are open and wait for the reader
         # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
@@ -58,6 +60,30 @@ class Decoding:
         """Held by a document until the reader takes it, so that the pages of two at most wait in memory. Raises DecodingBusy."""
         async with self._turn(self._places, client, deadline):
             yield
+
+    @asynccontextmanager
+    async def reading(self, deadline: Deadline) -> AsyncIterator[None]:
+        """While the block reads: where memory is short, what the reader takes is not there for decoding large pictures."""
+        if not self._reading:
+            yield
+            return
+        memory, cancellation = self.decoder.memory, Cancellation()
+        acquiring = self._pictures.submit(memory.acquire, self._reading, cancellation)
+        try:
+            await deadline.within(asyncio.wrap_future(acquiring))
+        except BaseException:
+            cancellation.cancel()
+            acquiring.add_done_callback(self._release_late)
+            raise
+        try:
+            yield
+        finally:
+            memory.release(self._reading)
+
+    def _release_late(self, acquiring: Future[None]) -> None:
+        """It was granted when nobody waited for it any more."""
+        if not acquiring.cancelled() and acquiring.exception() is None:
+            self.decoder.memory.release(self._reading)
 
     async def problem(self) -> str | None:
         """Why no PDF can be drawn now; None where they can. Starts the first child to find out, and one after a failure."""

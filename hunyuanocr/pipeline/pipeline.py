@@ -274,6 +274,8 @@ class Pipeline:
         """Wait for a place, then decode, read and compose within the deadline."""
         async with AsyncExitStack() as stack:
             reader, pages = await self._decoded(stack, request, deadline, timing)
+            with timing.stage("wait"):
+                await stack.enter_async_context(self.decoding.reading(deadline))
             backend = reader.backend
             timing.pages = len(pages)
             if len(pages) > 1:

@@ -351,7 +351,9 @@ def test_a_closed_pool_has_no_children_and_says_so() -> None:
 
 @pytest.mark.parametrize("answer", [b"P\xff\xff\xff\xff", b"N\0\0\0\x04\0\0\0\x01P\0\0\0\x18" + bytes(24), b"X\0\0\0\0", b"R"])
 def test_a_child_that_says_what_it_should_not_is_not_believed(answer: bytes, decoder: ImageDecoder) -> None:
-    script = f"import sys, os, time; os.write(1, b'R\\0\\0\\0\\0'); sys.stdin.buffer.read(40); os.write(1, {answer!r}); time.sleep(9)"
+    script = (
+        f"import sys, os, time; os.write(1, b'R\\0\\0\\0\\0'); sys.stdin.buffer.read(40); os.write(1, {answer!r}); time.sleep(9)"
+    )
     decoder.pdf.command = (sys.executable, "-c", script)
     with pytest.raises(DocumentTooComplex):
         decoder.open_pages(hostile.honest_pdf())
