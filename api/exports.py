@@ -11,9 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import IO, Any
 
-from xlsxwriter import Workbook
-
 from api.records import Place, WholeRecordAnswer
+from api.xlsx import MAX_ROWS, Workbook
 from hunyuanocr.services.cells import cell
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
@@ -24,8 +23,8 @@ MOST_COLUMNS = 500  # of fields
 _PAGE = 500
 _BEFORE = ("id", "time", "device", "source", "task", "instruction")
 _AFTER = ("confidence", "warnings", "text")
-_MOST_ROWS = 1_048_576  # of an Excel sheet
-_MOST_LETTERS = 32_767  # of an Excel cell
+_MAX_ROWS = MAX_ROWS
+_AT_ONCE = 200  # rows that are packed in one go, in a thread
 _BLOCK = 256 * 1024
 
 Rows = AsyncGenerator[list[str], None]
@@ -85,35 +84,25 @@ def _json_lines(page: Sequence[tuple[Record, Packed]]) -> bytes:
 
 
 async def xlsx_file(lines: Rows) -> IO[bytes]:
-    """A finished workbook in a file without a name, which is gone when it is closed. All cells are text."""
+    """A finished workbook in a file without a name, gone when it is closed or its process is killed. All cells are text."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 -- whoever sends it closes it
+    book = Workbook(file, max_rows=_MAX_ROWS)
     try:
-        book = Workbook(file, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
         async with aclosing(lines):
-            await _fill(book, lines)
+            some: list[list[str]] = []
+            async for line in lines:
+                some.append(line)
+                if len(some) >= _AT_ONCE:
+                    await to_thread(book.rows, some)
+                    some = []
+            await to_thread(book.rows, some)
         await to_thread(book.close)
     except BaseException:
+        book.abandon()
         file.close()
         raise
     file.seek(0)
     return file
-
-
-async def _fill(book: Workbook, lines: Rows) -> None:
-    head: list[str] = []
-    sheet: Any = None
-    n = _MOST_ROWS
-    async for line in lines:
-        head = head or line
-        if n == _MOST_ROWS:
-            sheet = book.add_worksheet()
-            sheet.write_row(0, 0, head)
-            n = 1
-            if line is head:
-                continue
-        for column, value in enumerate(line):
-            sheet.write_string(n, column, value[:_MOST_LETTERS])
-        n += 1
 
 
 async def blocks(file: IO[bytes]) -> AsyncIterator[bytes]:

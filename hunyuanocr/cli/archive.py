@@ -15,11 +15,9 @@ import re
 import shutil
 import sqlite3
 import tarfile
-import tempfile
-import time
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -30,13 +28,12 @@ from pydantic import BaseModel, SecretStr
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.store.workdir import BACKUP, workdir
 
 DATABASE, MANIFEST, SETTINGS, MARK = "hunyuanocr.db", "manifest.json", "settings.toml", "keys-in-use"
 _FORM = 1
 _NAMES = re.compile(rf"{re.escape(DATABASE)}|{re.escape(SETTINGS)}|{re.escape(MARK)}|images/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}")
 _BUSY_S = 30.0
-_ROOM = ".backup-"
-_DEAD_S = 24 * 3600.0  # no backup works for so long
 _LONGEST_LIST = 256 << 20
 _NOTHING = "Nothing has been kept yet, or 'data' is another folder."
 _BACKUP = "Make another one with: hunyuanocr backup"
@@ -48,30 +45,21 @@ def write(settings: Settings, file: Path, database: Path) -> dict[str, Any]:
     Raises ConfigError where something cannot be read or written.
     """
     with (
-        _room(file.absolute().parent) as place,
-        _room(_folder_of(settings)) as held,
+        workdir(file.absolute().parent, BACKUP) as place,
+        workdir(_folder_of(settings), BACKUP) as held,
     ):
-        copy = Path(place) / DATABASE
+        copy = place / DATABASE
         _copy(database, copy)  # first: a picture is written before its record
-        found = {DATABASE: copy, SETTINGS: _settings(settings, Path(place))} | _hold(settings.data, copy, Path(held))
+        found = {DATABASE: copy, SETTINGS: _settings(settings, place)} | _hold(settings.data, copy, held)
         listed = {name: _about(path) for name, path in found.items()}
         manifest = {
             "form": _FORM, "version": __version__, "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "revision": _revision(copy), "records": _count(copy, "records"), "jobs": _count(copy, "jobs"), "files": listed,
         }  # fmt: skip
-        part = Path(place) / "archive"
+        part = place / "archive"
         _pack(part, manifest, found)
         part.replace(file)
     return manifest
-
-
-def _room(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder to work in. What a backup that was killed has left there goes: links hold pictures that were deleted since."""
-    for left in folder.glob(f"{_ROOM}*"):
-        with suppress(OSError):
-            if left.stat().st_mtime < time.time() - _DEAD_S:
-                shutil.rmtree(left)
-    return tempfile.TemporaryDirectory(dir=folder, prefix=_ROOM)
 
 
 def _folder_of(settings: Settings) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,14 +59,15 @@ def restore(file: Annotated[Path, typer.Argument(help="Archive of `hunyuanocr ba
 
 def _restore(file: Path, folder: Path, database: Path) -> dict[str, Any]:
     from hunyuanocr.cli import archive
+    from hunyuanocr.store.workdir import RESTORE, workdir
 
     if database.exists():
         _not_in_use(database)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as place:
-            found = archive.read(file, Path(place))
-            _move_in(Path(place), folder, database)
+        with workdir(folder, RESTORE) as place:
+            found = archive.read(file, place)
+            _move_in(place, folder, database)
     except OSError as e:
         raise ConfigError(f"{folder} cannot be written: {e.strerror}.", hint="Look at its rights and at free space.") from e
     return found

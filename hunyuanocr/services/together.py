@@ -30,6 +30,8 @@ from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.services.wire import Wire
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.folder import DataFolder
+from hunyuanocr.store.pictures import Pictures
+from hunyuanocr.store.workdir import BACKUP, RESTORE, remove_dead
 
 log = logging.getLogger(__name__)
 
@@ -149,9 +151,15 @@ class Services:
 
 
 def claim_folder(folder: DataFolder, settings: Settings) -> None:
-    """Take the data folder's lock, where something is kept in it. Raises ConfigError while another server has it."""
+    """Take the data folder's lock, where something is kept in it, and delete what killed processes have left there half-way.
+
+    Raises ConfigError while another server has it.
+    """
     if settings.store.enabled or folder.folder.is_dir():
         folder.acquire()
+        remove_dead(folder.folder, BACKUP, RESTORE)  # copies of what is kept, left by commands that were killed
+        if folder.locked:
+            Pictures(folder.folder / "images").remove_unfinished()
 
 
 def sync_of(database: Database | None, settings: Settings) -> Sync | None:

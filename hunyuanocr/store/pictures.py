@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -61,6 +62,14 @@ class Pictures:
         """Delete pictures; those that are gone already do not matter."""
         for name in names:
             self.path(name).unlink(missing_ok=True)
+
+    def remove_unfinished(self) -> None:
+        """Delete what processes that are gone were writing; best effort, at the start of the server."""
+        for path in self.folder.glob("??/*.part"):
+            pid = path.name.split(".")[-2]
+            if not (pid.isdigit() and Path(f"/proc/{pid}").exists()) or int(pid) == os.getpid():
+                with suppress(OSError):
+                    path.unlink()
 
     def old(self, now: datetime) -> Iterator[str]:
         """Names of the pictures that are older than an hour; leftovers of crashes are deleted on the way. `now` is a moment that

@@ -227,7 +227,7 @@ async def test_xlsx(shop):
 
 
 async def test_a_sheet_that_is_full_is_followed_by_another(shop, monkeypatch):
-    monkeypatch.setattr("api.exports._MOST_ROWS", 4)
+    monkeypatch.setattr("api.exports._MAX_ROWS", 4)
     await shop.keep(*(kept(f"row {n}", minutes=n) for n in range(7)))
     book = openpyxl.load_workbook(io.BytesIO((await shop.get("/export", format="xlsx")).content))
     rows = [list(sheet.iter_rows(values_only=True)) for sheet in book.worksheets]
@@ -320,7 +320,7 @@ async def test_a_database_that_goes_away_in_an_export_ends_it(shop, monkeypatch)
     asked = []
 
     async def once(*arguments):
-        asked.append(1)
+        asked.extend([1] if arguments[0].__module__ == "hunyuanocr.store.records" else [])  # others ask in between
         if len(asked) > 2:
             raise StoreUnavailable("gone")
         return await query(*arguments)
