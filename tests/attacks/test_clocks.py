@@ -13,6 +13,7 @@ import time_machine
 from api.app import create_app
 from api.security.identity import DAILY
 from api.security.keyring import new_key
+from hunyuanocr.cli.checks import storage
 from hunyuanocr.clock import MAX_OFF, PROOF_S, Clock, boot_ticks
 from hunyuanocr.config import JobSettings, Settings, StoreSettings
 from hunyuanocr.pipeline import Pipeline
@@ -150,6 +151,18 @@ async def test_three_years_ahead_and_a_restart_delete_nothing_before_the_clock_i
         later = await read(client)
         await sweep(services)
         assert await there(client, later) == (200, 200)
+
+
+async def test_the_doctor_tells_of_a_clock_that_jumped(tmp_path, moment):
+    async with box(tmp_path, moment):
+        pass
+    assert [*storage.ages(Settings(data=tmp_path))] == []
+    moment.jump(-30 * DAY)
+    async with box(tmp_path, moment) as (_, services):
+        moment.pass_(timedelta(hours=4))
+        await services._keeper.trusted()
+    (finding,) = storage.ages(Settings(data=tmp_path))
+    assert (finding.verdict, "20 hours more" in finding.detail[1]) == ("warn", True)
 
 
 async def test_what_is_old_is_deleted_where_the_clock_is_right(tmp_path, moment):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from hunyuanocr.cli.checks.finding import Finding, Words, both
@@ -15,6 +17,7 @@ _DISK = ("磁盘", "Disk")
 _FOLDER = ("数据目录", "Data folder")
 _DATABASE = ("数据库", "Database")
 _RESTORE = ("请用备份恢复：hunyuanocr restore", "Restore a backup: hunyuanocr restore")
+_AGES = ("到期删除", "Deletion by age")
 _CHECKED_BYTES = 1 << 30  # larger ones take too long to be looked through
 _BUSY_S = 3.0
 
@@ -138,8 +141,31 @@ def _of_version(place: str, revision: str) -> Finding:
     return Finding("database", "ok", _DATABASE, (f"{place}，版本 {revision}，完好", f"{place}, revision {revision}, whole"))
 
 
+def ages(settings: Settings) -> Iterator[Finding]:
+    """Nothing where all is well; else that the clock has jumped and nothing is deleted by age for now. SQLite alone is asked."""
+    url = settings.database_url
+    file = Path(url.removeprefix("sqlite:///"))
+    if not url.startswith("sqlite:///") or not file.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
+            row = connection.execute("SELECT value FROM state WHERE name = 'clock'").fetchone()
+        doubt = None if row is None else json.loads(row[0])["pending"]
+    except (sqlite3.Error, ValueError, KeyError, TypeError):
+        return  # told above
+    if doubt is not None:
+        hours = max(0.0, 24 - float(doubt["ran_s"]) / 3600)
+        detail = (
+            f"时钟跳变过，再连续走准约 {hours:.0f} 小时之前，不会按保留期限删除任何内容",
+            f"the clock has jumped: nothing is deleted by age until it has run evenly for {hours:.0f} hours more",
+        )
+        fix = ("请核对系统时间；时间正确就不用处理。", "See that the clock is right; if it is, there is nothing to do.")
+        yield Finding("ages", "warn", _AGES, detail, fix)
+
+
 def storage(settings: Settings) -> Iterator[Finding]:
     """All of it."""
     yield disk(settings)
     yield folder(settings)
     yield database(settings)
+    yield from ages(settings)
