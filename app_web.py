@@ -151,7 +151,8 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
 
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, refusal=FULL)  # asyncio sends at once only where TCP is named
+        # asyncio sends at once only where TCP is named
+        listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, refusal=FULL)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)

@@ -102,4 +102,4 @@ def limit_errors(handler: logging.Handler, clock: Callable[[], float] = time.mon
             except OSError:
                 return
 
-    handler.handleError = handle_error  # type: ignore[method-assign]
+    setattr(handler, "handleError", handle_error)  # noqa: B010 -- a method of one handler

@@ -28,6 +28,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from hunyuanocr.errors import ConfigError, MissingDependency, StoreUnavailable
 from hunyuanocr.store import watchdog
 from hunyuanocr.store.failures import failure
+from hunyuanocr.store.lanes import Lane
 from hunyuanocr.store.watchdog import Watchdog
 
 P = ParamSpec("P")
@@ -39,7 +40,6 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MS}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
 )  # fmt: skip
-_REST_S = 1.0  # after a transaction that has waited for a locked file in vain
 _SCRUB_MS, _SCRUB_TRIES = 100, 10
 _READERS = 2
 _CONNECTIONS = 4  # of PostgreSQL's writers
@@ -62,7 +62,7 @@ class Database:
         self._engine = self._open()
         if not self.sqlite:
             self._watchdog = Watchdog(self._engine, self._ask_for_connection)
-        self._writing, self._reading = _Lane(), _Lane()
+        self._writing, self._reading = Lane(), Lane()
         self._migrated = False
         self._migrating = threading.Lock()
         writers = 1 if self.sqlite else _CONNECTIONS
@@ -83,7 +83,7 @@ class Database:
             event.listen(engine, "begin", _begin)
         else:
             event.listen(engine, "do_connect", self._connect)
-            event.listen(engine, "connect", _limit)
+            event.listen(engine, "connect", watchdog.limit)
         return engine
 
     def _connect(self, dialect: Any, _: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
@@ -101,8 +101,8 @@ class Database:
         dialect = self._engine.dialect
         arguments, options = dialect.create_connect_args(self.url)
         try:
-            dialect.connect(*arguments, **options | {"connect_timeout": 2}).close()
-        except dialect.loaded_dbapi.errors.ConnectionTimeout as e:  # type: ignore[union-attr]
+            dialect.connect(*arguments, **{**options, "connect_timeout": 2}).close()
+        except dialect.loaded_dbapi.errors.ConnectionTimeout as e:
             raise TimeoutError from e
 
     def check(self) -> None:
@@ -142,7 +142,7 @@ class Database:
         """As `run`, in a transaction that only reads: a slow search holds up no writer."""
         return await self._in(self._readers, self._reading, self.read, lambda session: function(session, *args, **kwargs))
 
-    async def _in(self, threads: ThreadPoolExecutor, lane: _Lane, transaction: Any, work: Callable[[Connection], T]) -> T:
+    async def _in(self, threads: ThreadPoolExecutor, lane: Lane, transaction: Any, work: Callable[[Connection], T]) -> T:
         def whole() -> T:
             self.check()  # again: it may have waited for a thread
             with lane.breaking(), transaction() as session:
@@ -238,27 +238,6 @@ class Database:
             raise known from e
 
 
-class _Lane:
-    """Those who line up for the threads: when one has waited for a locked file in vain, the others behind it do not."""
-
-    def __init__(self) -> None:
-        self._rest_until = 0.0
-        self._why: StoreUnavailable | None = None
-
-    @contextmanager
-    def breaking(self) -> Iterator[None]:
-        """Around one transaction. Raises StoreUnavailable at once, shortly after another one of this lane has."""
-        if self._why is not None and time.monotonic() < self._rest_until:
-            raise StoreUnavailable(self._why.message, hint=self._why.hint)
-        try:
-            yield
-        except StoreUnavailable as e:
-            if e.waited:
-                self._why, self._rest_until = e, time.monotonic() + _REST_S
-            raise
-        self._why = None
-
-
 def _url(text: str) -> URL:
     try:
         url = make_url(text)
@@ -276,14 +255,6 @@ def _url(text: str) -> URL:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _limit(connection: Any, _: Any) -> None:
-    """PostgreSQL's own time-outs, for statements that are slow and locks that are held."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET statement_timeout = {1000 * watchdog.STATEMENT_S}")
-        cursor.execute(f"SET lock_timeout = {1000 * watchdog.LOCK_S}")
-    connection.commit()
 
 
 def _prepare(connection: Any, _: Any) -> None:

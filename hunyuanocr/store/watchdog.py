@@ -153,3 +153,11 @@ def _shut_down(connection: Any) -> None:
             copy.shutdown(socket.SHUT_RDWR)
         finally:
             copy.close()
+
+
+def limit(connection: Any, _: Any) -> None:
+    """PostgreSQL's own time-outs, for statements that are slow and locks that are held."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET statement_timeout = {1000 * STATEMENT_S}")
+        cursor.execute(f"SET lock_timeout = {1000 * LOCK_S}")
+    connection.commit()
