@@ -65,7 +65,7 @@ def probe(base: str) -> tuple[int, float]:
     return int(said.split()[1]) if said else 0, time.monotonic() - began
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /ocr HTTP/1.1\r\nHost: x\r\nX-Half"])
+@pytest.mark.parametrize("said", [b"", pytest.param(b"GET /ocr HTTP/1.1\r\nHost: x\r\nX-Half", marks=pytest.mark.long)])
 def test_a_flood_of_silent_connections_leaves_health_alive_and_the_log_small(tmp_path, said):
     with small_program(tmp_path, DESCRIPTORS) as (base, process):
         took = []

@@ -83,6 +83,15 @@ def timed(method: str, url: str, **more: Any) -> tuple[httpx.Response, float]:
     return answer, time.monotonic() - began
 
 
+def ended(base: str, id: str) -> str:
+    """The status of a job; a claim that was committed while nobody heard of it is free again when its lease of a minute ends."""
+    for _ in range(3):
+        status = str(httpx.get(f"{base}/v1/jobs/{id}?wait=60", timeout=90).json()["status"])
+        if status == "done":
+            break
+    return status
+
+
 def calls(base: str, job: str) -> dict[str, tuple[str, str, dict[str, Any]]]:
     file = {"files": {"file": picture(9)}}
     return {
@@ -155,7 +164,7 @@ def test_a_frozen_server_is_503_soon_and_loses_nothing(postgres_server, postgres
             assert time.monotonic() < end
             time.sleep(0.2)
         for id in under_way:
-            assert httpx.get(f"{base}/v1/jobs/{id}?wait=60", timeout=90).json()["status"] == "done", id
+            assert ended(base, id) == "done", id
         while "not_recorded" in httpx.post(f"{base}/ocr", files={"file": picture(98)}, timeout=60).text:
             assert time.monotonic() < end + 30
             time.sleep(0.2)
@@ -166,6 +175,7 @@ def test_a_frozen_server_is_503_soon_and_loses_nothing(postgres_server, postgres
     assert "Traceback" not in log, log[-3000:]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asleep_s", [0.0, 6.0])
 def test_the_program_ends_within_its_grace_though_the_server_is_frozen(postgres_server, postgres_url, tmp_path, asleep_s):
     with program(postgres_url, tmp_path, seconds=0.3, grace=3) as (base, process):
@@ -179,9 +189,10 @@ def test_the_program_ends_within_its_grace_though_the_server_is_frozen(postgres_
         assert took < 3 + DEADLINE_S, took
     with program(postgres_url, tmp_path, seconds=0.0) as (base, _):
         for id in ids:
-            assert httpx.get(f"{base}/v1/jobs/{id}?wait=60", timeout=90).json()["status"] == "done", id
+            assert ended(base, id) == "done", id
 
 
+@pytest.mark.long
 def test_requests_do_not_line_up_behind_a_locked_file(tmp_path):
     """Ten at once: the first waits as long as a transaction may, the others do not wait one after the other."""
     with program(f"sqlite:///{tmp_path / 'shop.db'}", tmp_path) as (base, _):
