@@ -104,6 +104,7 @@ class Arsenal:
             *values.schemas(canary, listener),
         ]
         self._bodies = values.bodies(large=large)
+        self._picture = values.tiny_picture()
 
     def attacks(self, method: str, route: str) -> Iterator[Build]:
         """Yield a builder of every attack on one route; `route` is written as the router has it (`/v1/jobs/{id}`)."""
@@ -148,7 +149,7 @@ class Arsenal:
         for kind in ("application/json", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/plain"):
             for body in self._bodies:
                 yield partial(Attack, method, plain, f"{kind}: {body[:40]!r}", {"Content-Type": kind}, body)
-        picture = values.as_base64(values.tiny_picture())
+        picture = values.as_base64(self._picture)
         for name in dict.fromkeys((*self._properties(method, route), *BODY_NAMES)):
             for value in self._anything:
                 for honest in ({}, {"image": picture}, {"session_hash": "abc", "fn_index": 0, "data": [], "trigger_id": 1}):
@@ -169,10 +170,10 @@ class Arsenal:
             for text in self._strings:
                 part = (name, None, text.encode("utf-8", "surrogatepass"))
                 yield partial(
-                    _form, method, plain, f"form {name}: {text[:40]!r}", [("file", "a.png", values.tiny_picture()), part]
+                    _form, method, plain, f"form {name}: {text[:40]!r}", [("file", "a.png", self._picture), part]
                 )
         for text in self._strings:
-            yield partial(_form, method, plain, f"file name: {text[:40]!r}", [("file", text, values.tiny_picture())])
+            yield partial(_form, method, plain, f"file name: {text[:40]!r}", [("file", text, self._picture)])
 
     def _operation(self, method: str, route: str) -> dict[str, Any]:
         found: dict[str, Any] = self._openapi["paths"].get(re.sub(r":path\}", "}", route), {}).get(method.lower(), {})

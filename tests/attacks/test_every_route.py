@@ -163,7 +163,7 @@ def assert_well(target: Target, outcome: Outcome, health: Health) -> None:
 
 
 def test_a_sample_of_all_attacks(target, routes):
-    attacks = attacks_on(target, routes, each=3, seed=14)
+    attacks = attacks_on(target, routes, each=6, seed=14)
     assert len({a.path.partition("?")[0] for a in attacks}) > 60, "the walk met the API's routes and the page's"
     with Health(target.program.api) as health:
         outcome = asyncio.run(strike(target, attacks))
