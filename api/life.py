@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api.jobs import WIRE
 from api.security.gate import Gate
 from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.memory import give_back_memory
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.together import Services
 
@@ -46,4 +47,5 @@ async def _load(pipeline: Pipeline) -> None:
     except Exception:  # /ready tells it too; the API stays up to say so
         log.exception("The reader did not start.")
     else:
+        give_back_memory()  # loading takes 100 MB that nothing else needs
         log.info("The reader is ready: %s (%s).", pipeline.backend.model, pipeline.backend.name.value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,13 @@ from hunyuanocr.images.memory import DecodingMemory
 from hunyuanocr.images.orientation import orientation_of, upright
 from hunyuanocr.images.raster import BAND_BYTES, BAND_PIXELS, ArrayRaster, PillowRaster, Raster, reduced
 from hunyuanocr.images.structure import check_bmp, check_gif, check_png, check_scans, jpeg_scans, tiff_pages
+from hunyuanocr.memory import give_back_memory
 
 Mode = Literal["RGB", "L"]
 Decoded = tuple[NDArray[np.uint8], int, int]  # pixels, and the upright original's width and height
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # a pixel in Pillow's memory; 4 in other modes
+_LARGE = 32_000_000  # bytes; a picture that takes more leaves none of them behind
 _COEFFICIENT_BYTES = 2  # libjpeg keeps those of the whole picture where it is stored in several scans
 _WEBP_BYTES, _HEIC_BYTES = 6, 5  # a pixel, measured: with the decoder's own planes
 _ALPHA_BYTES = 8  # of both, where there is alpha or more than 8 bits
@@ -69,6 +71,7 @@ class _Opened:
     orientation: int
     needed: int
     decode: Callable[[], Raster]
+    close: Callable[[], None]  # gives the decoded pixels back
 
 
 def picture_pages(
@@ -84,11 +87,10 @@ def picture_pages(
     found = tiff_pages(data, settings.max_pages)
     if len(found) > settings.max_pages:
         raise TooManyPages(f"The TIFF has more than {settings.max_pages} pages.")
-    with _PILLOW[kind](io.BytesIO(data)) as image:
-        for number, page in enumerate(found):
-            cancellation.check()
-            if number:
-                image.seek(number)
+    for number, page in enumerate(found):
+        cancellation.check()
+        with _PILLOW[kind](io.BytesIO(data)) as image:  # opened anew, for the last page's pixels go when it is closed
+            image.seek(number)
             turned = 1 if page.orientation == 1 else 2  # Pillow turns the whole picture itself
             opened = _opened_pillow(image, _size(image.size, settings), extra=page.buffer_bytes, orientation=1, copies=turned)
             yield _decoded(opened, memory, cancellation, settings.long_side, "RGB")
@@ -128,6 +130,9 @@ def _decoded(opened: _Opened, memory: DecodingMemory, cancellation: Cancellation
     columns, rows = fit(opened.width, opened.height, long_side)
     with memory.reserved(opened.needed + band + 3 * columns * rows, cancellation):
         small = reduced(opened.decode(), (columns, rows), mode)
+        opened.close()
+        if opened.needed > _LARGE:
+            give_back_memory()  # the next one is decoded in another thread, which has another heap; some milliseconds
         if opened.orientation == 1:
             return small, opened.width, opened.height
         turned, width, height = upright(Image.fromarray(small), opened.orientation, opened.width, opened.height)
@@ -135,6 +140,10 @@ def _decoded(opened: _Opened, memory: DecodingMemory, cancellation: Cancellation
 
 
 def _unchecked(data: bytes) -> None:
+    return
+
+
+def _nothing() -> None:
     return
 
 
@@ -155,7 +164,7 @@ def _opened_pillow(image: ImageFile.ImageFile, size: tuple[int, int], *, extra: 
         image.load()
         return PillowRaster(image)
 
-    return _Opened(width, height, orientation, needed, decode)
+    return _Opened(width, height, orientation, needed, decode, image.close)
 
 
 def _coefficients(image: ImageFile.ImageFile) -> int:
@@ -182,21 +191,26 @@ def _opened_webp(data: bytes, settings: ImageSettings) -> _Opened:
             raise ValueError("not decodable")
         return ArrayRaster(pixels, bgr=True)
 
-    return _Opened(width, height, orientation, needed, decode)
+    return _Opened(width, height, orientation, needed, decode, _nothing)
 
 
 def _opened_heic(data: bytes, settings: ImageSettings) -> _Opened:
     from pi_heif import open_heif  # noqa: PLC0415
 
-    found = open_heif(data, convert_hdr_to_8bit=True)
-    image = found[found.primary_index]
+    found: Any = open_heif(data, convert_hdr_to_8bit=True)
+    image: Any = found[found.primary_index]
     width, height = _size(image.size, settings)
     deep = image.mode != "RGB" or int(image.info.get("bit_depth", 8)) > 8
 
     def decode() -> Raster:
-        pixels = np.asarray(image.data).reshape(height, image.stride)
-        _size(image.size, settings)
+        pixels = np.asarray(image.data)
+        columns, rows = _size(image.size, settings)  # known for sure only now
         channels = len(image.mode)
-        return ArrayRaster(pixels[:, : width * channels].reshape(height, width, channels) if channels > 1 else pixels[:, :width])
+        shown = pixels.reshape(rows, image.stride)[:, : columns * channels]
+        return ArrayRaster(shown.reshape(rows, columns, channels) if channels > 1 else shown)
 
-    return _Opened(width, height, 1, width * height * (_ALPHA_BYTES if deep else _HEIC_BYTES), decode)
+    def close() -> None:
+        nonlocal found, image
+        found = image = None
+
+    return _Opened(width, height, 1, width * height * (_ALPHA_BYTES if deep else _HEIC_BYTES), decode, close)

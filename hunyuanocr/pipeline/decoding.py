@@ -17,6 +17,7 @@ from hunyuanocr.errors import DecodingBusy
 from hunyuanocr.images import Cancellation, ImageDecoder, is_document
 from hunyuanocr.images.pdf_pool import SIZE
 from hunyuanocr.images.turns import FairTurns
+from hunyuanocr.memory import give_back_memory
 from hunyuanocr.pipeline.requests import Deadline
 from hunyuanocr.types import Page
 
@@ -35,7 +36,8 @@ class Decoding:
         self.decoder = ImageDecoder(settings.images, small_memory=settings.ppocr.small_memory)
         self._reading = min(_READING_BYTES, self.decoder.memory.limit) if settings.ppocr.small_memory else 0
         self._turns = FairTurns(SIZE, _MAX_WAITING)  # to open a document
-        self._places = FairTurns(SIZE, settings.pipeline.queue)  # for documents that are open and wait for the reader
+        places = 1 if self._reading else SIZE
+        self._places = FairTurns(places, settings.pipeline.queue)  # for documents that are open and wait for the reader
         # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
         self._pictures = ThreadPoolExecutor(readings + 1 + _PREVIEWS, thread_name_prefix="pictures")
         self._documents = ThreadPoolExecutor(SIZE + _ENDING, thread_name_prefix="documents")
@@ -78,6 +80,7 @@ class Decoding:
         try:
             yield
         finally:
+            give_back_memory()  # what the reader has freed is not there for a picture before it has gone back; some milliseconds
             memory.release(self._reading)
 
     def _release_late(self, acquiring: Future[None]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -192,10 +192,8 @@ def test_what_lies_about_its_pages_is_damaged(name: str, decoder: ImageDecoder) 
 
 
 def test_a_huge_image_in_a_pdf_stays_within_the_childs_memory(decoder: ImageDecoder) -> None:
-    try:
+    with suppress(DocumentTooComplex):  # or drawn without it
         decoder.open_pages(hostile.huge_image())
-    except HunyuanOcrError as e:
-        assert e.code in {"document_too_complex", "unreadable_image"}
     assert len(decoder.open_pages(hostile.honest_pdf())) == 1
 
 

@@ -131,7 +131,7 @@ def _weights(name: str, settings: PpocrSettings) -> Path:
 
 def _detector_options(settings: PpocrSettings) -> DetectorOptions:
     if settings.small_memory:  # the network takes some 250 bytes a pixel of its input
-        return DetectorOptions(long_side=1280, pixels=800_000, enlarge=1.0)
+        return DetectorOptions(long_side=1280, pixels=720_000, enlarge=1.0)
     return DetectorOptions(short_side=1100, enlarge=2.5) if settings.clean_up == "auto" else DetectorOptions()
 
 
