@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -51,7 +52,18 @@ class Appliance:
 def appliance(
     *flags: str, program: tuple[str, ...] = (sys.executable, "app_web.py"), json_log: bool = False, **environment: str
 ) -> Iterator[Appliance]:
-    """Start it on free ports of 127.0.0.1, wait for its addresses, and end it by its own process."""
+    """Start it on free ports of 127.0.0.1, wait for its addresses, and end it by its own process. Its data folder is its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="appliance-") as data,
+        _started(flags, program, {"HUNYUANOCR_DATA": data} | environment, json_log=json_log) as running,
+    ):
+        yield running
+
+
+@contextmanager
+def _started(
+    flags: tuple[str, ...], program: tuple[str, ...], environment: dict[str, str], *, json_log: bool
+) -> Iterator[Appliance]:
     command = [*program, "--host", "127.0.0.1", "--port", "0", "--api-port", "0", "--backend", "ppocr", *flags]
     process = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

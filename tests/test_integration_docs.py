@@ -17,7 +17,7 @@ import pytest
 from api.app import create_app
 from hunyuanocr.config import PipelineSettings, Settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.webhooks import sign
+from hunyuanocr.services.webhook_client import sign
 from tests.api.conftest import served, wait_ready
 from tests.readers import TestReader, picture
 from tests.web.conftest import CHROMIUM

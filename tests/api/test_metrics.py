@@ -180,9 +180,10 @@ async def test_a_database_that_is_away_is_told(client):
     assert now.of("hunyuanocr_reader_ready") == 1
 
 
-async def test_two_appliances_in_one_process_do_not_count_together():
+async def test_two_appliances_in_one_process_do_not_count_together(tmp_path):
     async with AsyncExitStack() as stack:
-        one, other = [await open_client(stack, quick_settings(), TestReader()) for _ in range(2)]
+        each = [quick_settings().model_copy(update={"data": tmp_path / name}) for name in "ab"]
+        one, other = [await open_client(stack, settings, TestReader()) for settings in each]
         await one.post("/ocr", files={"file": picture()})
         assert (await scrape(one)).total("hunyuanocr_readings_total") == 1
         assert (await scrape(other)).total("hunyuanocr_readings_total") == 0

@@ -7,6 +7,7 @@ if they like, which `MODULES` names: a test compares migrations and tables.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -21,6 +22,7 @@ MODULES = (  # where tables are declared
     "hunyuanocr.store.tables", "hunyuanocr.store.jobtables", "hunyuanocr.store.deliveries", "hunyuanocr.store.keys",
     "hunyuanocr.store.audit",
 )  # fmt: skip
+_ALEMBIC = threading.Lock()  # its context is global: two databases of one process must not be migrated at once
 _LOCK = 7_240_117  # PostgreSQL's number of our lock: any one, always the same
 
 
@@ -48,7 +50,8 @@ def upgrade(session: Connection, revision: str = "head") -> None:
     if session.dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     try:
-        command.upgrade(config(session), revision)
+        with _ALEMBIC:
+            command.upgrade(config(session), revision)
     except CommandError as e:  # a revision that this version does not know
         raise ConfigError(
             f"The database is from a newer version of this program ({e}).", hint="Update the program, or restore a backup."
