@@ -47,7 +47,7 @@ class ImageSettings(Group):
         description="Seconds that one page of a PDF may take to draw; a whole document, TIFF too, may take three times as long.",
     )  # fmt: skip
     pdf_memory_mb: float = Field(
-        768.0, ge=64, description="Memory in MB of a process that draws PDFs; at most two run, and none while no PDF comes."
+        512.0, ge=64, description="Memory in MB of a process that draws PDFs; at most two run, and none while no PDF comes."
     )
     decode_memory_mb: float | None = Field(
         None, gt=0,
