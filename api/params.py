@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.requests import HTTPConnection
 
+from api.json_limits import parse_json
 from api.patterns import is_safe
 from hunyuanocr import types as t
+from hunyuanocr.errors import BadRequest
 
 _MOST_LETTERS = 50_000  # of a schema
 _MOST_DEPTH = 40
@@ -30,13 +32,11 @@ def _json(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value, parse_constant=_no_constant)
+        return parse_json(value.encode())
+    except BadRequest as e:
+        raise ValueError(e.message) from None
     except (ValueError, RecursionError):
         raise ValueError("this is not JSON") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _blank(value: Any) -> bool:

@@ -18,7 +18,7 @@ from starlette.types import Message
 from api.jsons import json_object
 from api.multipart import Part, read_parts
 from api.params import OcrRequest
-from hunyuanocr.errors import EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
+from hunyuanocr.errors import BadRequest, EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=OcrRequest)
@@ -114,16 +114,20 @@ async def _from_form(parts: list[Part], form: type[R]) -> Upload[R]:
     (picture,) = files
     if picture.name not in FILE_KEYS:
         raise EmptyInput(f"The form's file is called '{picture.name[:40]}'.", hint="Call it 'file', 'image' or 'image_file'.")
-    wanted = valid(form, form_values(part for part in parts if part is not picture))
+    wanted = await asyncio.to_thread(lambda: valid(form, form_values(part for part in parts if part is not picture)))
     if picture.is_file:
         return Upload(bytes(picture.data), wanted)
     return Upload(await asyncio.to_thread(decode_base64, picture.text()), wanted)
 
 
 def form_values(parts: Iterable[Part]) -> dict[str, Any]:
-    """The fields of a form that are no files. Raises BadRequest."""
+    """The fields of a form that are no files, `BESIDE` bytes of them at most. Raises BadRequest."""
     values: dict[str, Any] = {}
+    size = 0
     for part in parts:
+        size += len(part.data)
+        if size > BESIDE:
+            raise BadRequest(f"The form has more than {BESIDE} bytes besides its files.", hint="Send pictures as files.")
         again = part.name == "fields" and part.name in values  # several inputs of one name are one list
         values[part.name] = f"{values[part.name]},{part.text()}" if again else part.text()
     return values

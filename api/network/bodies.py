@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.network.addresses import share
 from api.network.doors import host_of
 from api.network.shared import Network
 from hunyuanocr.errors import ImageTooLarge, UploadsFull
+
+TAKE_PICTURES = frozenset({"/ocr", "/v1/ocr", "/v1/jobs", "/v1/chat/completions", "/page/uploads"})
+MAX_PLAIN_BYTES = 128 * 1024  # of a body without pictures: FastAPI parses it in the event loop; an event of the page has as many
 
 
 class Bodies:
@@ -25,12 +29,17 @@ class Bodies:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        batch = scope["path"].startswith("/v1/batch")
-        held = _Held(self.network, receive, scope, self.network.largest_batch if batch else self.network.largest)
+        held = _Held(self.network, receive, scope, self._max_bytes(get_route_path(scope)))
         try:
             await self.app(scope, held.receive, send)
         finally:
             held.give_back()
+
+
+    def _max_bytes(self, path: str) -> int:
+        if path.startswith("/v1/batch"):
+            return self.network.largest_batch
+        return self.network.largest if path in TAKE_PICTURES else MAX_PLAIN_BYTES
 
 
 class _Held:
