@@ -170,7 +170,7 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
     return listener
 
 
-def _apps(settings: Settings, reader: Backend, why: str, folder: DataFolder) -> tuple[FastAPI, FastAPI]:
+def _apps(settings: Settings, reader: Backend, why: str, folder: DataFolder | None = None) -> tuple[FastAPI, FastAPI]:
     """Two apps around one pipeline. The first app starts and closes it; the other has no life."""
     from api.app import create_app  # noqa: PLC0415
     from api.network import Network  # noqa: PLC0415
