@@ -6,14 +6,19 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from hunyuanocr.client_regex import MAX_LENGTH, ClientRegex, UnsupportedPattern
-from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
+from hunyuanocr.errors import HunyuanOcrError, InvalidSchema, SchemaNotSatisfied
+from hunyuanocr.fields import find_fields
 from hunyuanocr.fields.schema import fit, specs
 from hunyuanocr.grammar.schemas import rules
-from hunyuanocr.types import Field, FieldType
+from hunyuanocr.instructions import understand
+from hunyuanocr.types import Field, FieldType, Line
+from tests.attacks.patterns import Found, product_patterns, texts
 from tests.attacks.processes import ROOT
 
 FREEZES = "a{0,15}" * 30 + "b"
@@ -34,7 +39,8 @@ PROGRAM = """
 import sys
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.fields.schema import fit
-from hunyuanocr.types import Field, FieldType
+from hunyuanocr.instructions import understand
+from hunyuanocr.types import Field, FieldType, Line
 from tests.attacks.test_regexes import SCHEMAS, VALUES
 name = sys.argv[1]
 value = VALUES.get(name, "a" * 60 + "!")
@@ -158,3 +164,83 @@ def test_a_long_text_matches_no_pattern():
         ClientRegex("a" * 2000)
     assert ClientRegex("a").search("a" * 4000)
     assert not ClientRegex("a").search("a" * 4001)
+
+
+def _runner(found: Found) -> Callable[[str], object]:
+    """As the product uses it: anchored, or from every place of the text."""
+    compiled = re.compile(found.pattern, found.flags)
+    if found.methods and found.methods <= {"match", "fullmatch"}:
+        return lambda text: [getattr(compiled, method)(text) for method in found.methods]
+    return lambda text: [None for _ in compiled.finditer(text)]
+
+
+def _cpu(run: Callable[[str], object], text: str) -> float:
+    began = time.thread_time()
+    run(text)
+    return time.thread_time() - began
+
+
+def slow_texts(found: Found, n: int, limit_s: float, *, every: bool = False) -> list[str]:
+    """Starts of texts for which four times the length takes more than seven times the time; a linear pattern has none."""
+    run, slow = _runner(found), []
+    for text in texts(found.pattern, found.flags, every=every):
+        if any(_cpu(run, text(few)) > limit_s for few in (*range(12, 60, 4), n // 16, n // 8, n // 4)):
+            slow.append(text(20))
+            continue
+        long = _cpu(run, text(n))
+        if long > limit_s:
+            long = min(long, _cpu(run, text(n)))
+            short = min(_cpu(run, text(n // 4)) for _ in range(4))
+            if long > limit_s and long > 7 * short:
+                slow.append(text(20))
+    return slow
+
+
+@pytest.fixture(scope="module")
+def patterns() -> list[Found]:
+    found, unknown = product_patterns()
+    assert [call for call in unknown if "backends.torch_local.processor" not in call] == []  # that one is of escaped names
+    return found
+
+
+def test_no_pattern_of_the_product_is_slow_on_a_thousand_characters(patterns):
+    assert len(patterns) > 150
+    assert {f"{found.place} {found.pattern[:60]!r}": slow for found in patterns if (slow := slow_texts(found, 1600, 0.005))} == {}
+
+
+@pytest.mark.long
+def test_no_pattern_of_the_product_is_superlinear(patterns):
+    slow = {f"{found.place}": texts for found in patterns if (texts := slow_texts(found, 6000, 0.008, every=True))}
+    assert slow == {}
+
+
+@pytest.mark.parametrize("pattern", [r"\s+$", r"\d[\d.]*x", r"[(\[][^)]*\d[^)]{2,}\d[^)]*\).{0,6}$", r"(?:a|b).*c"])
+def test_a_slow_pattern_is_found(pattern):
+    assert slow_texts(Found(pattern, 0, "", set()), 6000, 0.005)
+    if pattern.startswith((r"\s", r"\d")):
+        assert not slow_texts(Found(pattern, 0, "", {"fullmatch"}), 1600, 0.005)
+
+
+@pytest.mark.parametrize("unit", [
+    " ", "1,", "1.000,", "a ", "（", "总金额、", "of ", "“a”", '{"a":"', "(1)", "[1", "total, ", "为", "a/b ", "\n",
+])  # fmt: skip
+def test_a_hostile_instruction_is_understood_in_time(unit):
+    for start in ("", "提取", "what is "):
+        began = time.thread_time()
+        with suppress(HunyuanOcrError):
+            understand((start + unit * 4000)[:3990] + "!")
+        assert time.thread_time() - began < 0.5
+
+
+@pytest.mark.parametrize("unit", [
+    " ", "1 ", "1-", "1,", "¥1 ", "RM1.00 ", "金额", "total,", "(1)", "[1", "省路", "一", "a@", "1mgx1", "::",
+])  # fmt: skip
+def test_fields_are_found_on_a_hostile_page_in_time(unit):
+    names = ["total_amount", "date", "merchant", "items", "phone", "address", "email", "发票号", "quantity", "备注"]
+    task = understand(fields=names)
+    for rows, letters in ((20, 200), (2, 2000)):
+        boxes = [((10, y), (900, y), (900, y + 25), (10, y + 25)) for y in range(10, 10 + 30 * rows, 30)]
+        lines = [Line(unit * (letters // len(unit)) + "!", box, 0.9) for box in boxes]
+        began = time.thread_time()
+        find_fields(lines, task.fields, [(1000, 2000)])
+        assert time.thread_time() - began < 0.5
