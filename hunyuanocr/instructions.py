@@ -28,7 +28,7 @@ _WEAK = re.compile(AND, re.IGNORECASE)
 _QUOTED = re.compile(r"[\"'“”‘’「『]([^\"'“”‘’「」『』]+)[\"'“”‘’」』]")
 _TEMPLATE = re.compile(r"[\"']([^\"'{}:]+)[\"']\s*:")  # of an answer that the person wants: {"total": "", "date": ""}
 _NUMBERING = re.compile(r"(?:^|(?<=[\s:：,，;；]))\d{1,2}\s?(?:[.)]\s|[、）．]\s?|\.(?=[^\W\d]))")
-_OF = re.compile(r"(?P<head>.+?) (?:of|on|for|from|at) (?:the |this )?(?P<tail>.+)", re.IGNORECASE)
+_OF = re.compile(r"(?!.*\n)(?P<head>.+?) (?:of|on|for|from|at) (?:the |this )?(?P<tail>.+)", re.IGNORECASE)
 _EVERY = re.compile(r"(?:所有|全部|每[个种样项])的?|(?:all|every|each)(?: the)? ", re.IGNORECASE)
 _REMARK = re.compile(r"[(（][^)）]*[)）]?")
 _EDGE = " \t\r\n.,:;!?。，：；！？、的()（）[]【】{}\"'"

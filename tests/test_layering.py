@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [  # lowest first; a room is a module or a package
     {
         "hunyuanocr", "hunyuanocr.types", "hunyuanocr.errors", "hunyuanocr.groups", "hunyuanocr.config", "hunyuanocr.privacy",
-        "hunyuanocr.logs", "hunyuanocr.log_limits", "hunyuanocr.memory", "hunyuanocr.clock",
+        "hunyuanocr.logs", "hunyuanocr.log_limits", "hunyuanocr.memory", "hunyuanocr.clock", "hunyuanocr.client_regex",
+        "hunyuanocr.schema_validator",
     },
     {"hunyuanocr.quality", "hunyuanocr.phrases", "hunyuanocr.grammar"},
     {"hunyuanocr.images", "hunyuanocr.enhance", "hunyuanocr.fields", "hunyuanocr.output", "hunyuanocr.weights"},

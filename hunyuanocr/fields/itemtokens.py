@@ -34,7 +34,7 @@ _SPEC = re.compile(
 )
 _SIZE = re.compile(r"\d\s?(?:mg|g|kg|ml|l|cm|mm|m|%|片|粒|支|丸|袋|包)$", re.IGNORECASE)
 _GLUED = re.compile(r"(?<=\.\d\d)(?=\d+\.\d\d)")
-_CURRENCY_END = re.compile(r"\s*(?:\bRMB|\bCNY|\bMYR|\bUSD|\bRM|[¥￥$])\s*$")  # of an amount that was read apart
+_CURRENCY_END = re.compile(r"(?<!\s)\s*(?:\bRMB|\bCNY|\bMYR|\bUSD|\bRM|[¥￥$])\s*$")  # of an amount that was read apart
 _NUMBERED = re.compile(r"^\s*\d{1,2}\s?[.、)）](?!\d)\s?")
 _CODE = re.compile(r"^[A-Z]{0,3}[\d-]{5,14}[A-Z]?\s+(?=\S*[^\W\d])|^\d{5,14}$|^[A-Z]{2,4}\d{2,}\b[\d\s/-]*$")
 

@@ -23,5 +23,6 @@ GREETING = re.compile(
     r"thank|welcome|谢谢|感谢|欢迎|光临|请保留|请妥善|凭小票|customer copy|merchant copy|技术支持|powered by", re.IGNORECASE
 )
 SPECIFICATION = re.compile(
-    r"\s*(?P<s>\d[\d.]*\s?(?:mg|g|ml|ug|μg|iu|%|毫克|克|毫升|万单位|[片粒支丸袋瓶盒s])\S*(?:\s?[*×x]\s?\d+\S*)?)$", re.IGNORECASE
+    r"(?<!\s)\s*(?P<s>(?<!\d)\d[\d.]{0,30}\s?(?:mg|g|ml|ug|μg|iu|%|毫克|克|毫升|万单位|[片粒支丸袋瓶盒s])"
+    r"(?:\S{0,40}+(?:\s[*×x]\s?\d{1,9}+\S{0,40}+)?|\S{0,40}?[*×x]\s\d{1,9}+\S{0,40}+))$", re.IGNORECASE
 )

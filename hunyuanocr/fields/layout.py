@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,21 +41,25 @@ def char_width(c: str) -> float:
     return 0.65 if c.isupper() else 0.55
 
 
-def _shares(text: str, start: int, end: int) -> tuple[float, float]:
-    widths = [char_width(c) for c in text]
-    total = sum(widths) or 1.0
-    return sum(widths[:start]) / total, sum(widths[:end]) / total
+def _edges(text: str) -> list[float]:
+    """Where each character begins, and where the last one ends, in widths of a Chinese character, [len + 1]."""
+    return list(accumulate(map(char_width, text), initial=0.0))
 
 
 def _between(a: Point, b: Point, share: float) -> Point:
     return (round(a[0] + (b[0] - a[0]) * share, 1), round(a[1] + (b[1] - a[1]) * share, 1))
 
 
-def part_box(line: Line, start: int, end: int) -> Quad:
-    """The box of characters `start` … `end` of a line: the part of its box that they fill in proportion to their widths."""
+def part_box(line: Line, start: int, end: int, edges: Sequence[float] | None = None) -> Quad:
+    """The box of characters `start` … `end` of a line: the part of its box that they fill in proportion to their widths.
+
+    `edges` are those of all its characters, where the caller has kept them: a long line is asked for often.
+    """
     if start <= 0 and end >= len(line.text):
         return line.box
-    first, last = _shares(line.text, start, end)
+    edges = _edges(line.text) if edges is None else edges
+    last_one, total = len(line.text), edges[-1] or 1.0
+    first, last = edges[min(max(start, 0), last_one)] / total, edges[min(max(end, 0), last_one)] / total
     tl, tr, br, bl = line.box
     return _between(tl, tr, first), _between(tl, tr, last), _between(bl, br, last), _between(bl, br, first)
 
@@ -104,6 +109,7 @@ class Layout:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.lines = tuple(lines)
+        self._edges_of: dict[int, list[float]] = {}
         self._slope = [0.0] * len(self.lines)
         self._centre: dict[int, float] = {}
         for page in sorted({line.page for line in lines}):
@@ -128,7 +134,7 @@ class Layout:
         text = of.text[start:end]
         start += len(text) - len(text.lstrip())
         end = start + len(text.strip())
-        left, right, height = _ends(part_box(of, start, end))
+        left, right, height = _ends(self._part_box(line, start, end))
         middle = (left[0] + right[0]) / 2
         y = (left[1] + right[1]) / 2 - self._slope[line] * (middle - self._centre[of.page])
         return Cell(line, start, end, of.text[start:end], of.page, left[0], right[0], y, height, self._row_of.get(line, -1))
@@ -171,4 +177,9 @@ class Layout:
 
     def box(self, cell: Cell) -> Quad:
         """Its box in pixels of the original page."""
-        return part_box(self.lines[cell.line], cell.start, cell.end)
+        return self._part_box(cell.line, cell.start, cell.end)
+
+    def _part_box(self, line: int, start: int, end: int) -> Quad:
+        if line not in self._edges_of:
+            self._edges_of[line] = _edges(self.lines[line].text)
+        return part_box(self.lines[line], start, end, self._edges_of[line])

@@ -34,7 +34,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ("order_number", r"(?:订单|点[菜餐单]|下单).{0,2}号|(?:order|ticket|check)\s?(?:no|num|id|#|$)"),
     (
         "receipt_number",
-        r"(?:流水|小票|票据|单据|收据|交易|销售|收银|账单|凭证).{0,2}(?:号|编码)?$|(?:receipt|bill|slip|trans\w*|doc\w*|sale)\s?(?:no|num|id|#)",
+        r"(?:流水|小票|票据|单据|收据|交易|销售|收银|账单|凭证).{0,2}(?:号|编码)?$|(?:receipt|bill|slip|trans\w{0,12}|doc\w{0,12}|sale)\s?(?:no|num|id|#)",
     ),
     ("member_number", r"会员|卡号|member|loyalty"),
     (

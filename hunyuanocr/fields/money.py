@@ -58,7 +58,7 @@ _MONEY = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
-_LETTERS_BEFORE = re.compile(r"[A-Za-z]+$")
+_LETTERS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Za-z]+$")
 _NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d")  # a unit, a share, a fraction, a digit misread as a letter
 # What readers take for a digit inside a number; used to compare numbers, never to answer.
 CONFUSED = str.maketrans("OoQDIl|!SsBZz", "0000111155822")
@@ -72,7 +72,7 @@ _ZH_UNITS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1
 _ZH_LARGE = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _ZH_NUMBER = "".join((*_ZH_DIGITS, *_ZH_UNITS, *_ZH_LARGE))
 _ZH_MONEY = re.compile(
-    rf"(?:人民币)?[:：]?(?P<yuan>[{_ZH_NUMBER}]+)\s?[元圆圓](?:(?P<jiao>[{_ZH_NUMBER}])角)?零?(?:(?P<fen>[{_ZH_NUMBER}])分)?[整正]?"
+    rf"(?:人民币)?[:：]?(?<![{_ZH_NUMBER}])(?P<yuan>[{_ZH_NUMBER}]+)\s?[元圆圓](?:(?P<jiao>[{_ZH_NUMBER}])角)?零?(?:(?P<fen>[{_ZH_NUMBER}])分)?[整正]?"
 )
 
 
@@ -150,7 +150,7 @@ def find_money(text: str) -> list[tuple[Span, Money]]:
     found: list[tuple[Span, Money]] = []
     for match in _MONEY.finditer(plain) if _DIGIT.search(plain) else ():
         span = _trimmed(match)
-        before, after = plain[: span.start], plain[span.end :]
+        before, after = plain[max(0, span.start - 3) : span.start], plain[span.end : span.end + 3]  # no rule needs more of them
         letters = _LETTERS_BEFORE.search(before)
         glued = letters[0] if letters else ""
         # PM1.00 is a misread RM1.00; A12 is a code.

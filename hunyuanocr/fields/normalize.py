@@ -20,7 +20,7 @@ from hunyuanocr.types import FieldType
 _PHONE = re.compile(r"(?<![\d])\(?\+?\(?\d[\d\s()./-]{4,20}\d(?!\d)")
 _EXTENSION = re.compile(r"(?:转|ext\.?|x)\s?(\d{1,6})\s*$", re.IGNORECASE)
 _QUANTITY = re.compile(
-    r"(?:[x×*]\s*)?(?P<number>[-−]?\d[\d,]*(?:\.\d+)?)\s*(?:[x×*](?!\w))?\s*(?P<unit>[^\W\d]{1,8}\.?)?", re.IGNORECASE
+    r"(?:[x×*]\s*)?(?P<number>[-−]?\d[\d,]*(?:\.\d+)?)\s*+(?:[x×*](?!\w))?\s*+(?P<unit>[^\W\d]{1,8}\.?)?", re.IGNORECASE
 )
 _LIKE_DIGIT = re.compile(r"(?<=[\d.,])[OoQDIl|SBZ](?![A-Za-z])|(?<![A-Za-z])[OoQDIl|SBZ](?=[\d.,])")
 _PERCENT = re.compile(r"(?P<number>[-−]?\d+(?:[.,]\d+)?)\s*%?")

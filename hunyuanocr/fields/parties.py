@@ -235,5 +235,5 @@ def _other_than_address(page: PageView, cell: Cell) -> bool:
     """Whether the line is a labelled value, a telephone, a date, an amount, a title or a number of registration."""
     text = narrow(cell.text)
     labelled = any(k.cell.line == cell.line and k.quality >= 0.9 and len(compact(k.cell.text)) > 2 for k in page.labels)
-    numbered = re.search(r":\s*$|:\s*[A-Z]{0,3}[\d-]{3,}$|:\s*\S*\d{6}", text) or not REGISTRATION.sub("", text).strip()
+    numbered = re.search(r":\s*$|:\s*[A-Z]{0,3}[\d-]{3,}$|:\s*\S{0,40}?\d{6}", text) or not REGISTRATION.sub("", text).strip()
     return labelled or bool(numbered or PHONE.search(text) or TITLE.search(text) or find_dates(text))

@@ -11,7 +11,7 @@ FIRM = re.compile(
     re.IGNORECASE,
 )
 LEGAL_FORM = re.compile(
-    r"(?:\(\w{1,3}\)\s*|\bco\.?\s*)*\b(?:sdn\.?\s*bhd|bhd|s/b|plt|llc|inc|gmbh|(?:pte\.?\s*)?ltd)\b\.?|有限(?:责任)?公司",
+    r"(?:\(\w{1,3}\)\s*|\bco\.?\s*){0,5}\b(?:sdn\.?\s*bhd|bhd|s/b|plt|llc|inc|gmbh|(?:pte\.?\s*)?ltd)\b\.?|有限(?:责任)?公司",
     re.IGNORECASE,
 )
 KIND = re.compile(
@@ -30,7 +30,7 @@ ADDRESS = re.compile(
     r"\b(?:no|lot|jalan|jln|jl|lorong|taman|tmn|kampung|kg|persiaran|lebuh|bandar|street|st|road|rd|avenue|ave|lane|floor|flr|level"
     r"|unit|block|blk|ground|suite|drive|dr|highway|boulevard|blvd|seksyen|section|kawasan|selangor|johor|kuala lumpur|penang"
     r"|perak|sarawak|malaysia|singapore)\b[\s.:]?"
-    r"|\b\d{5}\b|[省市区县镇乡村].*[路街道巷弄号]|[路街道巷弄].*\d+\s?号|\d+\s?号|\d层|\d楼|[省市区县].{0,6}[区县镇]",
+    r"|\b\d{5}\b|^[^省市区县镇乡村]*[省市区县镇乡村].*[路街道巷弄号]|\d\s?号|\d层|\d楼|[省市区县].{0,6}[区县镇]",
     re.IGNORECASE,
 )
 TITLE = re.compile(
@@ -43,8 +43,8 @@ TITLE = re.compile(
 OWNER = re.compile(r"\b(?:owned|operated|managed|run)\s*by\b", re.IGNORECASE)
 # A number of registration behind a name: in brackets, or as (81109-A) and 201901012345 are written.
 REGISTRATION = re.compile(
-    r"\s*[(（\[][^()（）]*\d[^()（）]{2,}\d[^()（）]*[)）\]]?.{0,6}$"
-    r"|\s+(?:co\.?\s*|reg\.?\s*|no\.?\s*)*:?\s*\d{5,12}\s?-?\s?[A-Z]?\b.{0,6}$|^\d{5,7}\s?-\s?[A-Z]$",
+    r"(?<!\s)\s*[(（\[](?=[^()（）]{0,80}?\d[^()（）]{2,80}\d)[^()（）]{0,160}+[)）\]]?.{0,6}$"
+    r"|(?<!\s)\s++(?:(?:co|reg|no)\.?\s*+){0,4}+:?\s*+\d{5,12}\s?-?\s?[A-Z]?\b.{0,6}$|^\d{5,7}\s?-\s?[A-Z]$",
     re.IGNORECASE,
 )
 ZH_TITLE_END = re.compile(

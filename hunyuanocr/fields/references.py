@@ -7,20 +7,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
+from hunyuanocr.client_regex import UnsupportedPattern, compile_regex
 from hunyuanocr.errors import InvalidSchema
+from hunyuanocr.schema_validator import check_form
 
 _MOST_REFERENCES = 16
 _MOST_PARTS = 2_000  # of a schema with each reference in the place of what it leads to: what checking a value may cost
 _MOST_DEPTH = 100
+_MAX_PATTERNS = 200  # different ones
+_MAX_INSTRUCTIONS = 200_000  # of different patterns: what compiling them may cost
+_MAX_STEPS = 500_000  # instructions of all patterns, each as often as it is referred to
 _ROUNDS = 8
 _DEFINITIONS = ("$defs", "definitions")
 _INTO = frozenset((  # keywords whose schemas are for what is inside a value
     "properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames", "items", "prefixItems",
     "contains", "unevaluatedItems",
 ))  # fmt: skip
+_PATTERN_HINT = (
+    "Patterns run in RE2 (https://github.com/google/re2/wiki/Syntax): no look-around, no back-references; count with maxLength."
+)
+_TOO_MANY = "The patterns of the schema are too many or too long, together."
 _DEFINED = re.compile(r"#/(\$defs|definitions)/[^/]+")
 
 
@@ -28,9 +34,12 @@ def check(schema: Any) -> None:
     """Raises InvalidSchema for what is no JSON Schema, refers to what it does not have, or would take too long."""
     if not isinstance(schema, Mapping):
         raise InvalidSchema("The schema is not a JSON object.")
-    _check_form(schema)
+    sizes = _check_patterns(schema)
+    check_form(schema)
     references = set()
-    for key, value in _links({key: value for key, value in schema.items() if key != "$id"}):
+    for key, value in _links({key: value for key, value in schema.items() if key not in ("$id", "$schema")}):
+        if key == "$schema":
+            raise InvalidSchema(f"A part of the schema names a dialect of its own ({value[:80]}).")
         if key == "$id":
             raise InvalidSchema(f"A part of the schema has an address of its own ({value[:80]}): references would start there.")
         if value != "#" and not value.startswith("#/"):
@@ -40,8 +49,8 @@ def check(schema: Any) -> None:
     if len(elsewhere) > _MOST_REFERENCES:
         raise InvalidSchema(f"The schema refers to more than {_MOST_REFERENCES} places that are not in its $defs.")
     for reference in elsewhere:  # where no keyword leads, nobody has looked yet
-        _check_form(_target(reference, schema))
-    _Unfolding(schema).walk(schema)
+        check_form(_target(reference, schema))
+    _Unfolding(schema, sizes).walk(schema)
 
 
 class _Unfolding:
@@ -49,15 +58,21 @@ class _Unfolding:
     goes down into the answer with each round ends with it, and is walked some rounds; any other would never end.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+        """`sizes`: of its patterns."""
         self._schema = schema
+        self._sizes = sizes
         self._parts = 0
+        self._steps = 0
 
     def walk(self, part: Any, here: frozenset[str] = frozenset(), above: tuple[str, ...] = (), depth: int = 0) -> None:
         """`here` are the references since the last step down into the answer, `above` all of them. Raises InvalidSchema."""
         self._parts += isinstance(part, Mapping)
         if self._parts > _MOST_PARTS or depth > _MOST_DEPTH:
             raise InvalidSchema("The schema is too large, with its references in the place of what they lead to.")
+        self._steps += sum(self._sizes[pattern] for pattern in _patterns_of(part))
+        if self._steps > _MAX_STEPS:
+            raise InvalidSchema(_TOO_MANY, hint=_PATTERN_HINT)
         if isinstance(part, list):
             for value in part:
                 self.walk(value, here, above, depth + 1)
@@ -71,20 +86,40 @@ class _Unfolding:
                 self.walk(value, frozenset() if key in _INTO else here, above, depth + 1)
 
 
-def _check_form(part: Mapping[str, Any]) -> None:
-    try:
-        Draft202012Validator.check_schema(dict(part))
-    except SchemaError as e:
-        raise InvalidSchema(f"The schema is not a JSON Schema: {e.message[:200]}") from e
-    except RecursionError:
-        raise InvalidSchema("The schema is nested too deeply.") from None
+def _check_patterns(schema: Any) -> dict[str, int]:
+    """The instructions of each pattern, wherever it stands. Raises InvalidSchema for what cannot be used, and for too many."""
+    waiting, unevaluated, grouped = [schema], False, False
+    sizes: dict[str, int] = {}
+    while waiting:
+        part = waiting.pop()
+        for pattern in _patterns_of(part):
+            try:
+                sizes[pattern] = compile_regex(pattern).size
+            except UnsupportedPattern as e:
+                raise InvalidSchema(str(e), hint=_PATTERN_HINT) from e
+            if sum(sizes.values()) > _MAX_INSTRUCTIONS or len(sizes) > _MAX_PATTERNS:
+                raise InvalidSchema(_TOO_MANY, hint=_PATTERN_HINT)
+        if isinstance(part, Mapping):
+            unevaluated, grouped = unevaluated or "unevaluatedProperties" in part, grouped or "patternProperties" in part
+        waiting += part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
+    if unevaluated and grouped:  # jsonschema runs these patterns on Python's engine
+        raise InvalidSchema("The schema has both 'patternProperties' and 'unevaluatedProperties'.", hint="Leave one of them out.")
+    return sizes
+
+
+def _patterns_of(part: Any) -> list[str]:
+    """The patterns that stand right in this part."""
+    if not isinstance(part, Mapping):
+        return []
+    groups = part.get("patternProperties")
+    return [p for p in (part.get("pattern"), *(groups if isinstance(groups, Mapping) else ())) if isinstance(p, str)]
 
 
 def _links(part: Any) -> Iterator[tuple[str, str]]:
     """References and addresses, wherever they stand."""
     if isinstance(part, Mapping):
         for key, value in part.items():
-            if key in ("$ref", "$dynamicRef", "$id") and isinstance(value, str):
+            if key in ("$ref", "$dynamicRef", "$id", "$schema") and isinstance(value, str):
                 yield key, value
             else:
                 yield from _links(value)

@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from referencing import Registry
 
 from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
 from hunyuanocr.fields.catalogue import lookup
 from hunyuanocr.fields.normalize import normalize
 from hunyuanocr.fields.references import check, resolved
 from hunyuanocr.fields.table import column_named
+from hunyuanocr.schema_validator import validator
 from hunyuanocr.types import Field, FieldSpec, FieldType
 
 _BY_FORMAT = {"date": FieldType.DATE, "time": FieldType.TIME, "date-time": FieldType.DATETIME}
-_NOTHING: Registry[Any] = Registry()  # beside the schema itself; jsonschema's own would fetch what it does not know
 _PRINTED_OBJECTS = {"amount": {"amount", "currency"}, "number": {"number", "unit"}}
 _WORDS = (FieldType.TEXT, FieldType.NAME)
 _NORMAL = ({"amount", "currency"}, {"number", "unit"}, {"candidates"})  # keys of normalised values that are objects
@@ -48,7 +46,7 @@ def fit(schema: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
         value = _fitted(found.get(key), part, schema)
         if value is not None or _valid(None, part, schema) or key in top.get("required", ()):
             answer[key] = value
-    error = next(iter(Draft202012Validator(dict(schema), registry=_NOTHING).iter_errors(answer)), None)
+    error = next(iter(validator(schema, formats=False).iter_errors(answer)), None)
     if error is not None:
         raise SchemaNotSatisfied(_reason(error, found))
     return answer
@@ -184,8 +182,7 @@ def _valid(value: Any, part: Any, schema: Mapping[str, Any]) -> bool:
     """Whether the value fits this part, whose references lead into the whole schema."""
     if not isinstance(part, Mapping):
         return part is not False
-    whole = Draft202012Validator(dict(schema), registry=_NOTHING, format_checker=Draft202012Validator.FORMAT_CHECKER)
-    return whole.evolve(schema=part).is_valid(value)
+    return validator(schema).evolve(schema=part).is_valid(value)
 
 
 def _reason(error: ValidationError, found: Mapping[str, Field]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -33,7 +34,7 @@ _WORTH = {
     "late": -1.0,  # below the change, or in a summary of taxes
 }
 _LEAST = 1.15
-_SUMMARY = re.compile(r"summary|analysis|税率.*税额|tax\s*code|积分", re.IGNORECASE)
+_SUMMARY = re.compile(r"summary|analysis|税率.{0,80}税额|tax\s*code|积分", re.IGNORECASE)
 _EXACT = Decimal(0)
 _ROUNDING = Decimal("0.05")  # cash is rounded to five cents in Malaysia
 _MOST_ROUNDING = Decimal("0.99")  # an amount called rounding that is larger is the rounded total
@@ -119,6 +120,8 @@ def _candidates(page: PageView, rows_of_items: Sequence[Item]) -> list[Candidate
     largest = max((a.money.amount for a in free if claims[id(a)][0] >= claims[id(a)][1]), default=Decimal(0))
     late = _late_row(page)
     payment = _row_before_payment(page)
+    times = Counter(a.money.amount for a in amounts)
+    different = len({a.money.amount for a in free})
     rows: dict[int, int] = {}
     for row, cells in enumerate(page.layout.rows):
         rows[row] = sum(any(c.isalnum() for c in cell.text) for cell in cells)
@@ -139,11 +142,11 @@ def _candidates(page: PageView, rows_of_items: Sequence[Item]) -> list[Candidate
             "subtotal_and_tax": float(_near(value, targets["subtotal_and_tax"], _ROUNDING)),
             "rounded": float(_near(value, targets["rounded"])),
             "before_payment": float(row == payment and not an_item),
-            "repeated": float(sum(b.money.amount == value for b in amounts) > 1),
+            "repeated": float(times[value] > 1),
             "largest": float(value == largest),
             "height": min(max(a.cell.h / page.layout.height - 1.1, 0.0), 1.0),
             "alone": float(rows[row] == 1 and whole_line and row > max(last_item, len(page.layout.rows) // 3) and other < 0.3),
-            "only": float(len({b.money.amount for b in free}) == 1 and whole_line and not an_item),
+            "only": float(different == 1 and whole_line and not an_item),
             "currency": float(a.money.currency is not None),
             "late": float(row > late),
         }

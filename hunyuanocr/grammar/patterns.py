@@ -1,6 +1,7 @@
 """Strings of JSON and regular expressions over them as rules.
 
-A `pattern` of JSON Schema may match anywhere in the string. Python's own parser reads it, as it does for jsonschema's validator.
+A `pattern` of JSON Schema may match anywhere in the string. Python's own parser reads it; what it
+does not know is left to the validation of the answer, which runs patterns in RE2 (see `client_regex`).
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ def string(least: int, most: int | None) -> Rule:
 def pattern(expression: str) -> Rule:
     """A string of JSON in which the expression matches.
 
-    Raises InvalidSchema for what is no regular expression, and Unwritable for one with parts that no rule can hold: look-around,
-    back references, word borders, flags.
+    Raises InvalidSchema for what is too long, and Unwritable for one with parts that no rule can hold: look-around, back
+    references, word borders, flags, RE2's own syntax.
     """
     if len(expression) > _LONGEST_PATTERN:
         raise InvalidSchema(f"A pattern of the schema has more than {_LONGEST_PATTERN} characters.")
@@ -79,7 +80,7 @@ def pattern(expression: str) -> Rule:
         # The parser behind `re` has no public name; hypothesis reads patterns in the same way.
         tree = importlib.import_module("re._parser").parse(expression)
     except (re.error, RecursionError, OverflowError) as e:
-        raise InvalidSchema(f"'{expression[:80]}' in the schema is no regular expression: {e}") from e
+        raise Unwritable(f"what Python cannot parse: {e}") from e
     if tree.state.flags & ~re.UNICODE:
         raise Unwritable("flags of a pattern")
     parsed = list(tree)

@@ -15,13 +15,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
 from hunyuanocr.errors import InvalidSchema
 from hunyuanocr.grammar import patterns
 from hunyuanocr.grammar.numbers import number
 from hunyuanocr.grammar.rules import Rule, choice, optional, repeat, series, text
+from hunyuanocr.schema_validator import check_form, validator
 
 _DEEPEST, _MOST_PARTS, _MOST_PROPERTIES, _MOST_ITEMS = 32, 5000, 128, 100_000
 _LEAP = r"([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
@@ -54,12 +52,7 @@ def rules(schema: Mapping[str, Any]) -> Rule:
     Raises InvalidSchema if it is no JSON Schema, if it says nothing about the answer, if no value is valid, if it refers to
     itself in a circle or outside of itself, or if it is too large.
     """
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as e:
-        raise InvalidSchema(f"The schema is not a JSON Schema: {e.message[:200]}") from e
-    except RecursionError as e:
-        raise InvalidSchema("The schema is nested too deeply.") from e
+    check_form(schema)
     try:
         return _Converter(schema).top()
     except _Nothing as e:
@@ -186,7 +179,7 @@ class _Converter:
 
     def _literals(self, part: Mapping[str, Any]) -> Rule:
         values = [part["const"]] if "const" in part else part["enum"]
-        kinds = Draft202012Validator({k: part[k] for k in ("type", "enum") if k in part})
+        kinds = validator({k: part[k] for k in ("type", "enum") if k in part}, formats=False)
         kept = [value for value in values if kinds.is_valid(value)]
         if not kept:
             raise _Nothing("an 'enum' or 'const' without a value of its type.")

@@ -20,11 +20,11 @@ _PAIR = r"\([0-9]{1,4}, ?[0-9]{1,4}\)"
 _CHAIN = re.compile(rf"{_PAIR}(?:,? ?{_PAIR})+")
 _PLACE = re.compile(rf"{_PAIR},? ?{_PAIR}$")
 # A place that was cut off within a pair, or after its first one.
-_OPEN = re.compile(rf"(?:{_PAIR},? ?)*\((?:[0-9]{{1,4}}(?:,(?: ?[0-9]{{1,4}})?)?)?$")
+_OPEN = re.compile(rf"(?:{_PAIR},? ?){{0,40}}\((?:[0-9]{{1,4}}(?:,(?: ?[0-9]{{1,4}})?)?)?$")
 _HALF = re.compile(rf"{_PAIR},? ?$")
 _MORE = re.compile(r",? ?(?:\((?:[0-9]{1,4}(?:,(?: ?[0-9]{0,4})?)?)?)?")  # what may become one more pair
 _LONGEST_CHAIN = 100  # characters from the end in which a stream looks for a place
-_FENCE = re.compile(r"^\s*```\w*\s*|\s*```\s*$")
+_FENCE = re.compile(r"^\s*```\w*\s*|(?<!\s)\s*```\s*$")
 _ITEM = re.compile(r'\{\s*"(?:box|text)"')
 
 

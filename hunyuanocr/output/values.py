@@ -11,7 +11,7 @@ from typing import Any
 from hunyuanocr.output.markup import unfenced
 
 Path = tuple[str | int, ...]  # keys and positions from the whole down to a value
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
 
 
 @dataclass(frozen=True)

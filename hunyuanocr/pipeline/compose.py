@@ -25,7 +25,7 @@ _TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first that is fo
     (
         FieldType.PHONE,
         re.compile(
-            r"(?i)(?:电话|手机|热线|\btel\b|\bphone\b|\bmobile\b|\bfax\b).*\d[\d -]{5}"
+            r"(?i)(?:电话|手机|热线|\btel\b|\bphone\b|\bmobile\b|\bfax\b).{0,80}\d[\d -]{5}"
             r"|\b1[3-9]\d{9}\b"
             r"|\+\d[\d -]{7,}"
         ),
@@ -35,7 +35,7 @@ _TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first that is fo
         re.compile(
             r"(?:[¥￥$€£]|\b(?:RM|RMB|CNY|USD|EUR|GBP|HKD|SGD|MYR))\s?-?\d"
             r"|\d元"
-            r"|\b\d{1,3}(?:,\d{3})*\.\d{2}\b"
+            r"|\b\d{1,3}(?:,\d{3}){0,9}\.\d{2}\b"
             r"|\b\d+\.\d{2}\b"
         ),
     ),

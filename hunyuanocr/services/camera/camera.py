@@ -230,7 +230,9 @@ class Camera:
         raw: dict[str, Any] | None = None
         session = self.session
         if task is session.task:
-            result, raw = session.steadier.steady(result, task, seen.change)
+            result, raw = await asyncio.to_thread(session.steadier.steady, result, task, seen.change)  # a schema is fitted again
+            if task is not session.task:  # asked for something else meanwhile: its votes are not for this
+                session.steadier.forget()
         result = await self._cameras.recorder.record(
             result, owner=session.owner, source="ws", instruction=task.instruction, device=self._device, image=seen.data
         )

@@ -258,7 +258,7 @@ def field(part):
         ({"type": "string", "pattern": "^(a|bc)?[0-9]{2,3}$"}, ['"12"', '"a123"', '"bc12"'], ['"1"', '"a1234"', '"b12"']),
         ({"type": "string", "pattern": "^a|b$"}, ['"ax"', '"xb"', '"a"'], ['"xa"', '"bx"']),
         ({"type": "string", "pattern": "^[^a-c]$"}, ['"d"', '"总"', '"\\""', '"\\n"'], ['"a"', '"dd"']),
-        ({"type": "string", "pattern": "(?=a)b"}, ['"free"'], ["1"]),
+        ({"type": "string", "pattern": "(?:\\b)ab"}, ['"free"'], ["1"]),
         ({"type": "string", "pattern": "(?i)^total$"}, ['"Total"', '"total"'], ["1"]),
         ({"type": "string", "format": "date"}, ['"2026-11-30"'], ['"2026-11-31"', '"2026-13-01"', '"20 Nov"']),
         ({"type": "string", "format": "date-time"},
@@ -359,7 +359,7 @@ def test_deep_nesting_is_refused_too(schema):
     [
         {"type": "string", "maxLength": 10**9}, {"type": "string", "pattern": "^(a*)*b$"},
         {"type": "string", "pattern": "(.*)*x(.*)*"}, {"type": "array", "maxItems": 10**400, "items": {"type": "null"}},
-        {"type": "string", "pattern": "^([0-9]{0,900}){0,900}$"}, {"type": "array", "maxItems": 10**8, "items": {"type": "null"}},
+        {"type": "string", "pattern": "^([0-9]{0,30}){0,30}$"}, {"type": "array", "maxItems": 10**8, "items": {"type": "null"}},
         {"type": "string", "pattern": "^.{0,30}(.{1,5}元){1,3}.*$"}, {"type": "string", "pattern": "^(|a|b){5}(x?){1000}$"},
     ],
 )  # fmt: skip

@@ -1,0 +1,101 @@
+"""JSON Schema, draft 2020-12, as jsonschema validates it, with clients' patterns run by RE2 (see `client_regex`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+from referencing import Registry
+
+from hunyuanocr.client_regex import UnsupportedPattern, compile_regex
+from hunyuanocr.errors import InvalidSchema
+
+_NO_REGISTRY: Registry[Any] = Registry()  # jsonschema's own would fetch what it does not know
+_MAX_TYPES = 16  # there are seven
+
+
+def validator(schema: Mapping[str, Any], *, formats: bool = True) -> Validator:
+    """A validator of values, and of their `format` where `formats`.
+
+    A `$schema` at the top is left out: by it jsonschema would choose a class of its own, with Python's patterns.
+    """
+    plain = {key: value for key, value in schema.items() if key != "$schema"}
+    made: Validator = _Validator(plain, registry=_NO_REGISTRY, format_checker=_FORMATS if formats else None)
+    return made
+
+
+def check_form(schema: Any) -> None:
+    """Raises InvalidSchema for what is no JSON Schema, or has a pattern that RE2 does not take."""
+    try:
+        _check_lists(schema)
+        found = best_match(_META.iter_errors(dict(schema) if isinstance(schema, Mapping) else schema))
+    except RecursionError:
+        raise InvalidSchema("The schema is nested too deeply.") from None
+    if found is not None:
+        why = str(found.cause) if isinstance(found.cause, UnsupportedPattern) else found.message[:200]
+        raise InvalidSchema(f"The schema is not a JSON Schema: {why}") from found
+
+
+def _check_lists(part: Any) -> None:
+    """jsonschema compares the elements of these lists each with each (seconds) where they cannot be sorted."""
+    if isinstance(part, list):
+        for value in part:
+            _check_lists(value)
+    for key, value in part.items() if isinstance(part, Mapping) else ():
+        if key == "type" and isinstance(value, list) and len(value) > _MAX_TYPES:
+            raise InvalidSchema(f"A part of the schema has more than {_MAX_TYPES} types.")
+        lists = (
+            [value] if key == "required" else value.values() if key == "dependentRequired" and isinstance(value, Mapping) else ()
+        )
+        if any(not isinstance(name, str) for names in lists if isinstance(names, list) for name in names):
+            raise InvalidSchema(f"'{key}' of the schema holds what is no name.")
+        _check_lists(value)
+
+
+def _pattern(validator: Validator, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not compile_regex(pattern).search(instance):
+        yield ValidationError(f"{instance[:200]!r} does not match {pattern!r}")
+
+
+def _pattern_properties(
+    validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Any
+) -> Iterator[ValidationError]:  # fmt: skip
+    for pattern, part in patterns.items() if validator.is_type(instance, "object") else ():
+        for key, value in instance.items():
+            if compile_regex(pattern).search(key):
+                yield from validator.descend(value, part, path=key, schema_path=pattern)
+
+
+def _additional_properties(validator: Any, rest: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not validator.is_type(instance, "object"):
+        return
+    named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    extras = [k for k in instance if k not in named and not any(compile_regex(p).search(k) for p in patterns)]
+    if validator.is_type(rest, "object"):
+        for extra in extras:
+            yield from validator.descend(instance[extra], rest, path=extra)
+    elif not rest and extras:
+        yield ValidationError(f"Additional properties are not allowed: {', '.join(map(repr, extras))[:200]}")
+
+
+def _is_regex(instance: Any) -> bool:
+    """For the format `regex`, also of the patterns of a schema that is checked."""
+    return not isinstance(instance, str) or compile_regex(instance) is not None
+
+
+def _formats() -> FormatChecker:
+    formats = FormatChecker(())
+    formats.checkers = {**Draft202012Validator.FORMAT_CHECKER.checkers, "regex": (_is_regex, UnsupportedPattern)}
+    return formats
+
+
+_FORMATS = _formats()
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional_properties},
+)
+_META = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=_FORMATS)
