@@ -9,22 +9,25 @@ import tempfile
 from asyncio import to_thread
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import IO, Any
 
+from xlsxwriter import Workbook
+
 from api.records import Place, WholeRecordAnswer
-from api.xlsx import MAX_ROWS, Workbook
 from hunyuanocr.services.cells import cell
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.matching import Search
 from hunyuanocr.store.records import Packed, Record
+from hunyuanocr.store.workdir import EXPORT, workdir
 
 MOST_COLUMNS = 500  # of fields
 _PAGE = 500
 _BEFORE = ("id", "time", "device", "source", "task", "instruction")
 _AFTER = ("confidence", "warnings", "text")
-_MAX_ROWS = MAX_ROWS
-_AT_ONCE = 200  # rows that are packed in one go, in a thread
+_MAX_ROWS = 1_048_576  # of a sheet
+_MAX_CELL = 32_767  # characters
 _BLOCK = 256 * 1024
 
 Rows = AsyncGenerator[list[str], None]
@@ -83,26 +86,42 @@ def _json_lines(page: Sequence[tuple[Record, Packed]]) -> bytes:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
 
-async def xlsx_file(lines: Rows) -> IO[bytes]:
-    """A finished workbook in a file without a name, gone when it is closed or its process is killed. All cells are text."""
+async def xlsx_file(lines: Rows, data_folder: Path) -> IO[bytes]:
+    """Return a finished workbook, at its beginning, in a file without a name. All cells are text.
+
+    The library keeps rows in named files until the book is closed: they lie in a folder of the data folder, which the next start
+    deletes where this process is killed.
+    """
     file = tempfile.TemporaryFile()  # noqa: SIM115 -- whoever sends it closes it
-    book = Workbook(file, max_rows=_MAX_ROWS)
     try:
-        async with aclosing(lines):
-            some: list[list[str]] = []
-            async for line in lines:
-                some.append(line)
-                if len(some) >= _AT_ONCE:
-                    await to_thread(book.rows, some)
-                    some = []
-            await to_thread(book.rows, some)
-        await to_thread(book.close)
+        with workdir(data_folder, EXPORT) as folder:
+            options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "tmpdir": str(folder)}
+            book = Workbook(file, options)
+            async with aclosing(lines):
+                await _fill(book, lines)
+            await to_thread(book.close)
     except BaseException:
-        book.abandon()
         file.close()
         raise
     file.seek(0)
     return file
+
+
+async def _fill(book: Workbook, lines: Rows) -> None:
+    head: list[str] = []
+    sheet: Any = None
+    n = _MAX_ROWS
+    async for line in lines:
+        head = head or line
+        if n == _MAX_ROWS:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, head)
+            n = 1
+            if line is head:
+                continue
+        for column, value in enumerate(line):
+            sheet.write_string(n, column, value[:_MAX_CELL])
+        n += 1
 
 
 async def blocks(file: IO[bytes]) -> AsyncIterator[bytes]:

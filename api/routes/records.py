@@ -59,7 +59,7 @@ async def export(request: Request, asked: Annotated[Export, Query()], services: 
     name = f"records-{datetime.now().astimezone():%Y%m%d-%H%M%S}.{asked.format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     if asked.format == "xlsx":  # its table of contents is written last: it is sent when it is whole
-        file = await while_connected(request, exports.xlsx_file(exports.rows(database, wanted)))
+        file = await while_connected(request, exports.xlsx_file(exports.rows(database, wanted), services.data))
         headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
         file.seek(0)
         return StreamingResponse(exports.blocks(file), headers=headers, media_type=_FILES["xlsx"])

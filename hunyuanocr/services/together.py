@@ -31,7 +31,7 @@ from hunyuanocr.services.wire import Wire
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.folder import DataFolder
 from hunyuanocr.store.pictures import Pictures
-from hunyuanocr.store.workdir import BACKUP, RESTORE, remove_dead
+from hunyuanocr.store.workdir import BACKUP, EXPORT, RESTORE, remove_dead
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def claim_folder(folder: DataFolder, settings: Settings) -> None:
     """
     if settings.store.enabled or folder.folder.is_dir():
         folder.acquire()
-        remove_dead(folder.folder, BACKUP, RESTORE)  # copies of what is kept, left by commands that were killed
+        remove_dead(folder.folder, BACKUP, RESTORE, EXPORT)  # copies of what is kept, left by those that were killed
         if folder.locked:
             Pictures(folder.folder / "images").remove_unfinished()
 

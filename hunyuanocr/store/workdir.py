@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-BACKUP, RESTORE = ".backup-", ".restore-"  # what their names begin with
+BACKUP, RESTORE, EXPORT = ".backup-", ".restore-", ".export-"  # what their names begin with
 _DEAD_S = 24 * 3600.0  # where a file system has no locks: nothing works for so long
 _TRIES = 5
 
