@@ -70,7 +70,7 @@ class Desk:
         try:
             data = self.tray.take(token, who.mark)
             async with nullcontext() if is_document(data) else self._opening:  # documents come in turn, and hold up no picture
-                pages = await self.pipeline.open_pages(data, who.owner)
+                pages = await self.pipeline.decoding.preview(data, who.owner)
             chosen, notices = await asyncio.to_thread(_preview, data, pages)
         except HunyuanOcrError as e:
             return Session(), View(notices=failure(e, language))
