@@ -64,12 +64,14 @@ class Desk:
         self.tray = Tray(4 * settings.images.max_bytes, _TRAY_AGE_S)
         self.shelf = Shelf(4 * settings.images.max_bytes, _SHELF_AGE_S)
 
-    async def choose(self, token: str, language: Language, who: Identity = LOCAL) -> tuple[Session, View]:
+    async def choose(
+        self, token: str, language: Language, who: Identity = LOCAL, address: str = ""
+    ) -> tuple[Session, View]:
         """An upload of the tray → its preview and warnings."""
         try:
             data = self.tray.take(token, who.mark)
             async with nullcontext() if is_document(data) else self._opening:  # documents come in turn, and hold up no picture
-                pages = await self.pipeline.open_pages(data, who.owner)
+                pages = await self.pipeline.decoding.preview(data, who.fair_key(address))
             chosen, notices = await asyncio.to_thread(_opened, data, pages)
         except HunyuanOcrError as e:
             return Session(), View(notices=failure(e, language))

@@ -136,6 +136,10 @@ def _pages(request: gr.Request) -> OpenPages:
     return pages
 
 
+def _address(request: gr.Request) -> str:
+    return request.client.host if request.client else ""
+
+
 def _instruction(event: gr.EventData) -> str:
     return str(event.instruction)
 
@@ -159,7 +163,7 @@ def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
         await _heard(request)
         who = _who(request)
         desk.shelf.drop(desk.mine(old, who).token)
-        session, view = await desk.choose(str(event.token), language, who)
+        session, view = await desk.choose(str(event.token), language, who, _address(request))
         return {page.session: session, **page.view(view, language)}
 
     def refused(language: Language, event: gr.EventData) -> dict[Any, Any]:
@@ -167,8 +171,7 @@ def _wire(blocks: gr.Blocks, page: Page, desk: Desk) -> None:
 
     async def read(session: Session, instruction: str, language: Language, request: gr.Request) -> dict[Any, Any]:
         await _heard(request)
-        address = request.client.host if request.client else ""
-        session, view = await desk.read(session, instruction, language, _who(request), address)
+        session, view = await desk.read(session, instruction, language, _who(request), _address(request))
         return {page.session: session, **page.view(_fitting(view, language, request), language)}
 
     quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}

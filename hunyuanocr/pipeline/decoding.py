@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from hunyuanocr.config import Settings
@@ -18,7 +18,7 @@ from hunyuanocr.images import Cancellation, ImageDecoder, is_document
 from hunyuanocr.images.pdf_pool import SIZE
 from hunyuanocr.images.turns import FairTurns
 from hunyuanocr.memory import give_back_memory
-from hunyuanocr.pipeline.requests import Deadline
+from hunyuanocr.pipeline.requests import Deadline, Request, Timing
 from hunyuanocr.types import Page
 
 _MAX_WAITING = 32  # documents to be opened
@@ -35,6 +35,7 @@ class Decoding:
     def __init__(self, settings: Settings, readings: int) -> None:
         self.decoder = ImageDecoder(settings.images, small_memory=settings.ppocr.small_memory)
         self._reading = min(_READING_BYTES, self.decoder.memory.limit) if settings.ppocr.small_memory else 0
+        self._deadline_s = settings.pipeline.deadline_s
         self._turns = FairTurns(SIZE, _MAX_WAITING)  # to open a document
         places = 1 if self._reading else SIZE
         self._places = FairTurns(places, settings.pipeline.queue)  # for documents that are open and wait for the reader
@@ -57,11 +58,30 @@ class Decoding:
         async with self._turn(self._turns, client, deadline):
             return await self._run(self._documents, files, deadline)
 
+    async def preview(self, data: bytes, client: str) -> tuple[Page, ...]:
+        """The pages of a file that is shown and not read, within the deadline of a request. Raises what `open` raises."""
+        return await self.open((data,), client, Deadline(self._deadline_s))
+
     @asynccontextmanager
-    async def place(self, client: str, deadline: Deadline) -> AsyncIterator[None]:
-        """Held by a document until the reader takes it, so that the pages of two at most wait in memory. Raises DecodingBusy."""
-        async with self._turn(self._places, client, deadline):
-            yield
+    async def document(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncIterator[tuple[Page, ...]]:
+        """The pages of a document, opened before it has a place at the reader, which goes on with others meanwhile; none of a
+        picture. The block waits for that place: at most two documents are open and wait.
+        """
+        files = (request.data, *request.more)
+        if not any(is_document(data) for data in files):
+            yield ()
+            return
+        async with AsyncExitStack() as stack:
+            with timing.stage("wait"):
+                await stack.enter_async_context(self._turn(self._places, request.fair_key, deadline))
+            with timing.stage("decode"):
+                pages = await self.open(files, request.fair_key, deadline)
+            yield pages
+
+    async def picture(self, request: Request, deadline: Deadline, timing: Timing) -> tuple[Page, ...]:
+        """The pages of what is no document, decoded by who has a place at the reader."""
+        with timing.stage("decode"):
+            return await self.open((request.data, *request.more), request.fair_key, deadline)
 
     @asynccontextmanager
     async def reading(self, deadline: Deadline) -> AsyncIterator[None]:

@@ -19,7 +19,6 @@ from typing import TypeAlias, TypeVar
 from hunyuanocr.backends.base import Backend, Health
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
-from hunyuanocr.images import is_document
 from hunyuanocr.pipeline.admission import Admission
 from hunyuanocr.pipeline.cache import Cache, Key, key_of
 from hunyuanocr.pipeline.compose import compose
@@ -27,8 +26,8 @@ from hunyuanocr.pipeline.decoding import Decoding
 from hunyuanocr.pipeline.evidence import Testimony, beside, testify, unproved, wanted
 from hunyuanocr.pipeline.reading import read
 from hunyuanocr.pipeline.requests import Deadline, Request, Timing
-from hunyuanocr.pipeline.serving import Gate, Serving, serving
-from hunyuanocr.types import Page, Progress, Reading, Result, Task, TaskKind, TextDelta
+from hunyuanocr.pipeline.serving import Gate, Serving, serving, started
+from hunyuanocr.types import Progress, Reading, Result, Task, TaskKind, TextDelta
 
 T = TypeVar("T")
 Part: TypeAlias = TextDelta | Progress | Result
@@ -121,7 +120,7 @@ class Pipeline:
         async with self._loading:
             old = self._serving
             if beside:
-                await _started(new)
+                await started(new)
                 self._serve(new)
                 await old.drained()
                 await old.close()
@@ -133,11 +132,11 @@ class Pipeline:
 
     async def _start_or_go_back(self, new: Serving, before: Settings) -> None:
         try:
-            await _started(new)
+            await started(new)
         except BaseException:
             log.exception("The new reader did not start; the one before it is loaded again.")
             again = serving(before)
-            await _started(again)
+            await started(again)
             self._serve(again)
             raise
         self._serve(new)
@@ -243,37 +242,13 @@ class Pipeline:
         await stack.enter_async_context(reader.admission.slot(deadline, key, background=background))
         return reader
 
-    async def open_pages(self, data: bytes, client: str) -> tuple[Page, ...]:
-        """The pages of a picture or document, to be shown and not read. Raises what decoding raises, and DeadlineExceeded."""
-        return await self.decoding.open((data,), client, Deadline(self.settings.pipeline.deadline_s))
-
-    async def _decoded(
-        self, stack: AsyncExitStack, request: Request, deadline: Deadline, timing: Timing
-    ) -> tuple[Serving, tuple[Page, ...]]:
-        """A place at the reader, held until the stack is left, and the pages.
-
-        A picture is decoded by who has the place. A document is opened before that: it may take long, and the reader goes on
-        with others meanwhile.
-        """
-        files = (request.data, *request.more)
-        pages: tuple[Page, ...] | None = None
-        async with AsyncExitStack() as waiting:
-            if any(is_document(data) for data in files):
-                with timing.stage("wait"):
-                    await waiting.enter_async_context(self.decoding.place(request.fair_key, deadline))
-                with timing.stage("decode"):
-                    pages = await self.decoding.open(files, request.fair_key, deadline)
-            with timing.stage("wait"):
-                reader = await self._entered(stack, request, deadline)
-        if pages is None:
-            with timing.stage("decode"):
-                pages = await self.decoding.open(files, request.fair_key, deadline)
-        return reader, pages
-
     async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[Part, None]:
         """Wait for a place, then decode, read and compose within the deadline."""
         async with AsyncExitStack() as stack:
-            reader, pages = await self._decoded(stack, request, deadline, timing)
+            async with self.decoding.document(request, deadline, timing) as opened:
+                with timing.stage("wait"):
+                    reader = await self._entered(stack, request, deadline)
+            pages = opened or await self.decoding.picture(request, deadline, timing)
             with timing.stage("wait"):
                 await stack.enter_async_context(self.decoding.reading(deadline))
             backend = reader.backend
@@ -317,15 +292,6 @@ class Pipeline:
         for tell in self.listeners:
             tell(timing)
         log.info("%s", timing, extra={"fields": timing.fields()})
-
-
-async def _started(new: Serving) -> None:
-    """Load it, or give back what it took."""
-    try:
-        await new.start()
-    except BaseException:
-        await new.close()
-        raise
 
 
 def _who_can(kind: TaskKind) -> str:

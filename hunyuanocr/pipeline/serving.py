@@ -119,6 +119,15 @@ def serving(settings: Settings) -> Serving:
     return Serving(backend, create_witness(settings, backend), settings, why)
 
 
+async def started(new: Serving) -> None:
+    """Load it, or give back what it took."""
+    try:
+        await new.start()
+    except BaseException:
+        await new.close()
+        raise
+
+
 def _readings(backend: Backend, settings: Settings) -> int:
     own = {BackendName.PPOCR: settings.ppocr.workers, BackendName.TORCH: settings.torch.slots}
     return own.get(backend.name, _VLLM_READINGS)

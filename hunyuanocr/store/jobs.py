@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Select, delete, func, select, text, update
 
 from hunyuanocr.errors import IdempotencyConflict
 from hunyuanocr.store.jobqueue import Bounds, make_room, next_turn, take_next

@@ -246,10 +246,10 @@ async def test_too_many_documents_are_told_when_to_come_again() -> None:
 
 async def test_a_preview_of_a_hostile_pdf_holds_up_no_picture_and_ends_with_its_deadline() -> None:
     pipeline = Pipeline(TestReader(), settings(page_s=60, deadline_s=2.0))
-    attacks = [asyncio.create_task(pipeline.open_pages(hostile.shadings(), f"person {n}")) for n in range(4)]
+    attacks = [asyncio.create_task(pipeline.decoding.preview(hostile.shadings(), f"person {n}")) for n in range(4)]
     await until(lambda: len(workers()) == 2)
     began = time.monotonic()
-    assert len(await pipeline.open_pages(picture(), "another")) == 1
+    assert len(await pipeline.decoding.preview(picture(), "another")) == 1
     assert time.monotonic() - began < 1
     ended = await asyncio.gather(*attacks, return_exceptions=True)
     assert all(isinstance(error, DeadlineExceeded) for error in ended)

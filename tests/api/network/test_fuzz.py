@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from api.app import create_app
 from hunyuanocr.config import ImageSettings, NetworkSettings, PipelineSettings, Settings
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.images import open_pages
+from hunyuanocr.images import ImageDecoder
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
 from tests.readers import TestReader, picture
@@ -64,13 +64,14 @@ def rss() -> int:
 def test_damaged_pictures_are_read_or_refused(count):
     rng, made = random.Random(5), seeds()
     opened, refused, grown = 0, 0, []
-    for n in range(count):
-        try:
-            opened += all(page.pixels.size for page in open_pages(damaged(rng, made[n % len(made)]), LIMITS))
-        except HunyuanOcrError:  # any other ends the test
-            refused += 1
-        if n % (count // 10) == 0:
-            grown.append(rss())
+    with ImageDecoder(LIMITS) as decoder:
+        for n in range(count):
+            try:
+                opened += all(page.pixels.size for page in decoder.open_pages(damaged(rng, made[n % len(made)])))
+            except HunyuanOcrError:  # any other ends the test
+                refused += 1
+            if n % (count // 10) == 0:
+                grown.append(rss())
     assert min(opened, refused) > count // 10, "some of both"
     assert grown[-1] - grown[4] < 30_000_000, grown
 
