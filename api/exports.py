@@ -15,6 +15,7 @@ from typing import IO, Any
 from xlsxwriter import Workbook
 
 from api.records import Place, WholeRecordAnswer
+from hunyuanocr.errors import StoreUnavailable
 from hunyuanocr.services.cells import cell
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
@@ -100,6 +101,9 @@ async def xlsx_file(lines: Rows, data_folder: Path) -> IO[bytes]:
             async with aclosing(lines):
                 await _fill(book, lines)
             await to_thread(book.close)
+    except OSError as e:
+        file.close()
+        raise StoreUnavailable(f"The workbook cannot be written: {e.strerror or e}.", hint="Check free disk space.") from e
     except BaseException:
         file.close()
         raise

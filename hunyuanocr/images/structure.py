@@ -35,7 +35,7 @@ def check_png(data: bytes) -> None:
     """Raise DocumentTooComplex for a PNG of too many chunks."""
     at = 8
     for _ in range(_MAX_PNG_CHUNKS):
-        if at + 8 > len(data):
+        if at + 8 > len(data) or data[at + 4 : at + 8] == b"IEND":  # what follows the end is never read
             return
         at += 12 + int.from_bytes(data[at : at + 4], "big")
     raise DocumentTooComplex(f"The PNG has more than {_MAX_PNG_CHUNKS} chunks.")

