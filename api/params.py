@@ -114,7 +114,8 @@ class OcrRequest(BaseModel):
         Field(
             validation_alias="schema",
             serialization_alias="schema",
-            description="JSON Schema of the answer's `fields` (type object); their values are then normalised and fit it.",
+            description="JSON Schema of the answer's `fields` (type object); their values are then normalised and fit it. "
+            "Patterns run in RE2: no look-around, no back-references.",
             examples=[{"type": "object", "properties": {"total_amount": {"type": ["number", "null"]}}}],
         ),
     ] = None

@@ -23,7 +23,8 @@ from training.demo import unseen
 
 MODEL = Path(__file__).parents[1] / "models" / "hunyuanocr-demo"
 SEED = 7
-DOCUMENTS = (1, 2, 4, 7, 8, 9, 11, 12, 13, 14)  # of the first fifteen; in the others the small model misreads a field on some processors
+# Of the first fifteen: in the others the small model misreads a field, on some processors at least.
+DOCUMENTS = (1, 2, 4, 7, 8, 9, 11, 12, 13, 14)
 NEAR = 16  # pixels
 
 

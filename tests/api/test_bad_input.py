@@ -125,7 +125,7 @@ FORMS = [
     ("body nested deeper than any is parsed", as_json(image=B64, schema=nested(200)), 400, "bad_request"),
     ("schema as long as a book", as_json(image=B64, schema={"type": "object", "title": "x" * 60_000}), 422, "invalid_value"),
     ("schema with a pattern that looks around", as_json(image=B64, schema={"type": "object", "properties": {
-        "a": {"type": "string", "pattern": "(?=a)b"}}}), 422, "invalid_value"),
+        "a": {"type": "string", "pattern": "(?=a)b"}}}), 422, "invalid_schema"),
     ("schema that refers to itself", as_json(image=B64, schema={"$ref": "#"}), 422, "invalid_schema"),
     ("schema that refers elsewhere", as_json(image=B64, schema={"type": "object", "properties": {
         "a": {"$ref": "http://127.0.0.1:9/a.json"}}}), 422, "invalid_schema"),
