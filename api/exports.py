@@ -103,7 +103,8 @@ async def xlsx_file(lines: Rows, data_folder: Path) -> IO[bytes]:
             await to_thread(book.close)
     except OSError as e:
         file.close()
-        raise StoreUnavailable(f"The workbook cannot be written: {e.strerror or e}.", hint="Check free disk space.") from e
+        hint = "Check free disk space and write permission of the data folder."
+        raise StoreUnavailable(f"The workbook cannot be written: {e.strerror or e}.", hint=hint) from e
     except BaseException:
         file.close()
         raise

@@ -1,6 +1,7 @@
 """A backup made under load is whole, what is restored elsewhere is equal, and what is damaged is refused."""
 
 import asyncio
+import fcntl
 import gzip
 import io
 import json
@@ -8,7 +9,7 @@ import os
 import sqlite3
 import tarfile
 import threading
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -111,14 +112,17 @@ def test_a_picture_that_is_deleted_meanwhile_is_left_out(shop, tmp_path):
 
 def test_what_a_killed_backup_left_is_swept_up_by_the_next(shop, tmp_path):
     shop.add(1)
-    for folder in (shop.settings.data, tmp_path):
-        for name, age in ((".backup-dead", 30 * 3600), (".backup-at-work", 60)):
-            (folder / name).mkdir()
-            (folder / name / "picture").write_bytes(b"a picture whose record has been deleted")
-            os.utime(folder / name, (time.time() - age,) * 2)
-    assert run("backup", tmp_path / "b.tar.gz", "--data", shop.settings.data).exit_code == 0
-    for folder in (shop.settings.data, tmp_path):
-        assert {path.name for path in folder.glob(".backup-*")} == {".backup-at-work"}
+    with ExitStack() as locks:
+        for folder in (shop.settings.data, tmp_path):
+            for name in (".backup-dead", ".backup-at-work"):
+                (folder / name).mkdir()
+                (folder / name / "picture").write_bytes(b"a picture whose record has been deleted")
+            handle = os.open(folder / ".backup-at-work", os.O_RDONLY)
+            locks.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)  # as its process holds it
+        assert run("backup", tmp_path / "b.tar.gz", "--data", shop.settings.data).exit_code == 0
+        for folder in (shop.settings.data, tmp_path):
+            assert {path.name for path in folder.glob(".backup-*")} == {".backup-at-work"}
 
 
 def test_what_is_there_is_not_overwritten_unasked(shop, tmp_path):

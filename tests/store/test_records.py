@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from hunyuanocr.clock import wall_clock
 from hunyuanocr.store.answers import unpack
 from hunyuanocr.store.entries import entry
 from hunyuanocr.store.matching import Search
@@ -170,14 +171,14 @@ def test_pictures_are_whole_and_once(tmp_path, monkeypatch):
     name = pictures.keep(b"bytes of a picture")
     assert pictures.keep(b"bytes of a picture") == name == Pictures.name_of(b"bytes of a picture")
     assert pictures.path(name).read_bytes() == b"bytes of a picture"
-    assert list(pictures.old()) == []
+    assert list(pictures.old(wall_clock())) == []
     monkeypatch.setattr("hunyuanocr.store.pictures._GIVE_UP_S", -1.0)
     left = pictures.path(name).with_name("x.part")
     left.touch()
-    assert list(pictures.old()) == [name]
+    assert list(pictures.old(wall_clock())) == [name]
     assert not left.exists()
     pictures.drop([name, name])
-    assert list(pictures.old()) == []
+    assert list(pictures.old(wall_clock())) == []
     for bad in ("../../etc/passwd", "", "A" * 64):
         with pytest.raises(ValueError, match="not the name"):
             pictures.path(bad)
