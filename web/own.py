@@ -50,7 +50,8 @@ class OwnPages:
         if path == STREAM:
             await self._stream(scope, receive, send)
             return
-        scope = {**scope, "query_string": b""}
+        headers = [(name, value) for name, value in scope["headers"] if name != b"x-forwarded-host"]  # Gradio would believe it
+        scope = {**scope, "query_string": b"", "headers": headers}
         if path == JOIN:
             await self._join(scope, receive, send)
         elif path.startswith(HEARTBEAT):

@@ -172,6 +172,15 @@ def test_a_sample_of_all_attacks(target, routes):
     assert_well(target, outcome, health)
 
 
+@pytest.mark.parametrize("path", ["/", "/config", "/login", "/docs", "/openapi.json"])
+def test_no_page_is_built_of_a_host_that_the_client_makes_up(target, path):
+    for name in ("X-Forwarded-Host", "Forwarded", "Host"):
+        for text in ('{"a":{"a":', "host=evil.example", "evil.example", "[::1"):
+            answer = httpx.get(f"{target.program.page}{path}", headers=target.headers | {name: text}, timeout=10)
+            assert answer.status_code < 500, f"{name}: {text}: {answer.text[:200]}"
+            assert name == "Host" or "evil.example" not in answer.text
+
+
 def test_a_sample_of_messages_to_each_socket(target, routes):
     paths = [route for method, route in routes if method == "WS"]
     assert {"/v1/ws", "/ws/ocr"} <= set(paths)
