@@ -22,6 +22,7 @@ from hunyuanocr.errors import BadRequest
 from web.gradio_events import HEARTBEAT, HINT, JOIN, MAX_EVENT_BYTES, STREAM, EventSchema, allowed_methods, page_id
 from web.open_pages import OpenPages
 
+MAX_NAME_BYTES = 255  # of a file on Linux; Gradio asks the file system, which raises for longer ones
 OPEN_PAGES = "open_pages"  # in the state of an event's request
 
 
@@ -44,6 +45,8 @@ class OwnPages:
             await self.app(scope, receive, send)
             return
         path = get_route_path(scope)
+        if any(len(part.encode("utf-8", "replace")) > MAX_NAME_BYTES for part in path.split("/")):
+            raise HTTPException(404)
         methods = allowed_methods(path)
         if scope["method"] not in methods:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(methods))}) if methods else HTTPException(404)

@@ -145,7 +145,8 @@ def attacks_on(target: Target, routes: list[tuple[str, str]], each: int, seed: i
 
 def may_send(target: Target, attack: Attack) -> bool:
     """Whether it is an attack: an administrator may name any folder as a model's."""
-    return not attack.path.startswith(LOADS_A_MODEL) or str(target.canary).encode() not in attack.body
+    named = any(path.encode() in attack.body for path in (str(target.canary), *values.FOREIGN_PATHS))
+    return not attack.path.startswith(LOADS_A_MODEL) or not named
 
 
 def assert_well(target: Target, outcome: Outcome, health: Health) -> None:
@@ -170,6 +171,11 @@ def test_a_sample_of_all_attacks(target, routes):
     assert outcome.asked > 0.8 * len(attacks)
     assert {200, 400, 404, 422} <= outcome.statuses.keys(), outcome.statuses
     assert_well(target, outcome, health)
+
+
+def test_a_name_that_no_file_has_is_404(target):
+    for length in (255, 256, 5000):
+        assert httpx.get(f"{target.program.page}/static/{'9' * length}", headers=target.headers, timeout=10).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/login", "/docs", "/openapi.json"])
