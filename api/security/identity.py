@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from api.network.addresses import share
-
 
 class Scope(StrEnum):
     """What a key or token may be good for; `admin` includes the others."""
@@ -46,6 +44,8 @@ class Identity:
         """Among whose requests and jobs one from this address is counted where turns are shared out: the owner's; where nobody is
         asked for a key, all are one owner, and then it is the address, as a hash, for it is stored with jobs.
         """
+        from api.network.addresses import share  # noqa: PLC0415 -- `api.network` imports routes, and they import this module
+
         if self.by != "local":
             return self.owner
         return "address:" + hashlib.sha256(share(address).encode()).hexdigest()[:32]
