@@ -121,13 +121,13 @@ async def _from_form(parts: list[Part], form: type[R]) -> Upload[R]:
 
 
 def form_values(parts: Iterable[Part]) -> dict[str, Any]:
-    """The fields of a form that are no files, `BESIDE` bytes of them at most. Raises BadRequest."""
+    """Return the text fields of a form. Raises BadRequest for more than `BESIDE` bytes in all, and for text that is not UTF-8."""
     values: dict[str, Any] = {}
     size = 0
     for part in parts:
         size += len(part.data)
         if size > BESIDE:
-            raise BadRequest(f"The form has more than {BESIDE} bytes besides its files.", hint="Send pictures as files.")
+            raise BadRequest(f"The text fields of the form have more than {BESIDE} bytes.", hint="Send pictures as files.")
         again = part.name == "fields" and part.name in values  # several inputs of one name are one list
         values[part.name] = f"{values[part.name]},{part.text()}" if again else part.text()
     return values

@@ -264,7 +264,7 @@ class OutOfDescriptors(HunyuanOcrError):
     """The process or the machine has no file descriptor left, or no memory for one more socket."""
 
     code = "out_of_descriptors"
-    hint = "Wait a moment and send it again; whoever runs this machine can raise 'ulimit -n'."
+    hint = "Wait a moment and send it again; the administrator can raise 'ulimit -n'."
     retryable = True
     retry_after = 5.0
 

@@ -25,6 +25,7 @@ from hunyuanocr.errors import (
     UnsupportedMedia,
 )
 from hunyuanocr.images import open_pages
+from tests.attacks.hostile import CATALOGUE, pdf
 
 SETTINGS = ImageSettings()
 WIDTH, HEIGHT = 120, 80
@@ -257,38 +258,24 @@ def test_too_many_pages(kind: str) -> None:
         open_pages(few, ImageSettings(max_pages=2))
 
 
-def pdf(objects: list[bytes], trailer: bytes) -> bytes:
-    out, places = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    head = b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    tail = b"trailer\n<</Size %d/Root 1 0 R%s>>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, trailer, len(out))
-    return out + head + table + tail
-
-
-PDF_OBJECTS = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>"]
-
-
 def test_pdf_with_a_password() -> None:
     leaf = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 72 72]>>"
     lock = b"<</Filter/Standard/V 1/R 2/P -4/O<%s>/U<%s>>>" % (b"11" * 32, b"22" * 32)
-    data = pdf([*PDF_OBJECTS, leaf, lock], b"/Encrypt 4 0 R/ID[<00><00>]")
+    data = pdf([*CATALOGUE, leaf, lock], b"/Encrypt 4 0 R/ID[<00><00>]")
     with pytest.raises(PasswordProtected):
         open_pages(data, SETTINGS)
 
 
 @pytest.mark.parametrize("box", [b"[0 0 1 100000]", b"[0 0 0 0]"])
 def test_odd_pdf_pages_are_drawn_small(box: bytes) -> None:
-    data = pdf([*PDF_OBJECTS, b"<</Type/Page/Parent 2 0 R/MediaBox%s>>" % box], b"")
+    data = pdf([*CATALOGUE, b"<</Type/Page/Parent 2 0 R/MediaBox%s>>" % box], b"")
     (page,) = open_pages(data, SETTINGS)
     assert max(page.pixels.shape) <= 2049
 
 
 def test_pdf_without_pages() -> None:
     with pytest.raises(UnreadableImage):
-        open_pages(pdf([PDF_OBJECTS[0], b"<</Type/Pages/Kids[]/Count 0>>"], b""), SETTINGS)
+        open_pages(pdf([CATALOGUE[0], b"<</Type/Pages/Kids[]/Count 0>>"], b""), SETTINGS)
 
 
 # Damage and threads

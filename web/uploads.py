@@ -1,6 +1,6 @@
 """`POST /page/uploads`: how a picture comes from the page. Its bytes are the body, and the answer is the token to show it by.
 
-`GET /page/previews/{token}/{number}`: how its pages come back, for whoever sent it and as long as `web.shelf` keeps it.
+`GET /page/previews/{token}/{number}`: how its pages come back, for the identity that sent it, as long as `web.shelf` keeps it.
 """
 
 from __future__ import annotations

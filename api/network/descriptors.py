@@ -90,7 +90,7 @@ class Listener(socket.socket):
         log.warning("Connections are refused: the process has hardly any file descriptors left.")
 
     def _refuse_with_spare(self) -> None:
-        """Out of descriptors, whoever has taken them: one was kept to answer with."""
+        """Answer although no descriptor is left: one was reserved for this."""
         if self._spare >= 0:
             os.close(self._spare)
             self._spare = -1

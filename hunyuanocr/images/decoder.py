@@ -27,7 +27,7 @@ _MEMORY_MB, _SMALL_MEMORY_MB = 1000.0, 170.0
 class ImageDecoder:
     """Opens pictures and documents for everybody in a process. Blocking; safe to use from several threads. Close it at the end.
 
-    Whoever serves several clients at a time sees to it that they come in turn: at most `pdf_pool.SIZE` documents are drawn at
+    A caller that serves several clients must make them take turns: at most `pdf_pool.SIZE` documents are drawn at
     once, and others wait in their threads.
     """
 

@@ -57,10 +57,11 @@ class PdfProcess:
 
     def __init__(self, memory_bytes: int, command: Sequence[str] = COMMAND) -> None:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        environment |= {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1", "HOME": "/"}  # without HOME Python reads /etc/passwd
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own program
                 [*command, str(memory_bytes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env=environment | {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}, cwd="/", bufsize=0,
+                env=environment, cwd="/", bufsize=0,
             )  # fmt: skip
         except OSError as e:
             raise RendererUnavailable(f"The process that draws PDFs cannot be started: {e.strerror}.") from e

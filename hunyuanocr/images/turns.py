@@ -37,7 +37,7 @@ class FairTurns:
     def enter(self, client: str) -> Future[None] | None:
         """Ask for a turn: the future is done when it is granted, and `leave` must be called then. None where too many wait.
 
-        Whoever stops waiting cancels the future; where that returns False the turn is granted already, and is to be left.
+        To stop waiting, cancel the future; where that returns False the turn is granted already: call `leave`.
         """
         future: Future[None] = Future()
         with self._lock:

@@ -36,7 +36,7 @@ class Timekeeper:
         self._saved_doubt = False
 
     async def trusted(self) -> datetime:
-        """The moment by which ages are told, the wall clock having been compared just now. Raises StoreUnavailable."""
+        """Return the time by which ages are computed, after comparing it with the wall clock. Raises StoreUnavailable."""
         async with self._lock:
             saved, wall, ticks = await self._database.query(self._look)
             if self.clock.trusted() is None:

@@ -27,7 +27,7 @@ _POSTGRES = {  # SQLSTATE, or its class (postgresql.org/docs/current/errcodes-ap
     "25006": ("The database server only reads", "It may be a standby: give the address of the primary in 'store.url'."),
     "55P03": ("The database is locked", "Try again."),
     "40": ("Another transaction was in the way", "Try again."),
-    "57014": ("The database took too long", "Ask for less at a time, or look at what else keeps the server busy."),
+    "57014": ("The database took too long", "Ask for less at a time, or check what else keeps the server busy."),
     "08": ("The database server cannot be reached", "Look at the network and whether the server runs."),
     "57": ("The database server is stopping or starting", "Try again in a moment."),
     "53": ("The database server is short of resources", "Look at its memory and disk."),

@@ -26,7 +26,7 @@ from hunyuanocr.errors import ConfigError
 log = logging.getLogger(__name__)
 
 FILE = "lock"
-_WAIT_S = 2.0  # a server that was just told to end may still be closing its files
+_WAIT_S = 2.0  # a server that is shutting down may still be closing its files
 _POLL_S = 0.05
 _MAX_BYTES = 4096
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)  # what flock(2) answers, on NFS too, while another process has the lock

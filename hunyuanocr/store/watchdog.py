@@ -1,7 +1,7 @@
 """Notices that the database server does not answer, and ends the waits for it.
 
 A server that is frozen or has lost its network neither answers nor closes its connections; its kernel may even acknowledge what
-it is sent. Neither TCP's time-outs nor the server's own end such a wait. So a thread looks at the connections: where a statement
+it is sent. Neither TCP's time-outs nor the server's own end such a wait. So a thread checks the connections: where a statement
 has been waited for longer than `STALL_S`, it asks for a new connection. Where none comes, the server is away: the waiting
 connections are shut down, which wakes their threads with an error, and until one comes again whatever needs the database is
 refused at once (a circuit breaker). A server that is only slow gets a new connection through and keeps its time: `STATEMENT_S`,
@@ -57,7 +57,7 @@ class Watchdog:
     def check(self) -> None:
         """Raise StoreUnavailable while the server is away."""
         if self.away is not None:
-            raise StoreUnavailable(self.away, hint="Look at the network and whether the server runs.", retry_after=5.0)
+            raise StoreUnavailable(self.away, hint="Check the network and whether the database server runs.", retry_after=5.0)
 
     def suspect(self) -> None:
         """A connection could not be opened in time: the server is away until one can."""

@@ -1,4 +1,4 @@
-"""Folders to work in that hold copies of what is kept: one that a killed process has left is deleted by the next that looks."""
+"""Temporary folders for copies of records. Those of killed processes are deleted at the next start, or by the next user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that were made to hang, starve or crash whoever opens them. Each is small."""
+"""Files that were made to hang, starve or crash the program that opens them. Each is small."""
 
 from __future__ import annotations
 

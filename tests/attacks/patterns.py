@@ -79,7 +79,7 @@ def _leaves(value: Any, kind: type) -> Iterator[Any]:
 
 
 def _compiled_here(compiled: re.Pattern[str], text: str, label: str) -> bool:
-    """Not merely imported, also from a package of others."""
+    """Defined in the module itself, not imported."""
     return re.search(rf"^{re.escape(label)}\b.*=", text, re.MULTILINE) is not None
 
 

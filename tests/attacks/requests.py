@@ -132,6 +132,14 @@ class Arsenal:
             yield b"\0\0\0\x10" + b'{"frame_id":  1}' + data
         yield from (b"\xff\xff\xff\xff{}", b"\0\0\0\0", b"\0")
 
+    def files(self, method: str, route: str) -> Iterator[Build]:
+        """Yield a builder of every attack by a file on one route."""
+        for label, data in self._files.items():
+            yield partial(Attack, method, route, f"raw file: {label}", {"Content-Type": "application/octet-stream"}, data)
+            for name in ("file", "files"):
+                yield partial(_form, method, route, f"{name}: {label}", [(name, label, data)])
+            yield partial(_json, method, route, f"base64 file: {label}", {"image": values.as_base64(data)})
+
     def _in_path(self, method: str, route: str) -> Iterator[Build]:
         for match in re.finditer(r"\{[^}]*\}", route):
             for text in self._strings:
@@ -161,17 +169,11 @@ class Arsenal:
         yield from self._in_form(method, route, plain)
 
     def _in_form(self, method: str, route: str, plain: str) -> Iterator[Build]:
-        for label, data in self._files.items():
-            yield partial(Attack, method, plain, f"raw file: {label}", {"Content-Type": "application/octet-stream"}, data)
-            for name in ("file", "files"):
-                yield partial(_form, method, plain, f"{name}: {label}", [(name, label, data)])
-            yield partial(_json, method, plain, f"base64 file: {label}", {"image": values.as_base64(data)})
+        yield from self.files(method, plain)
         for name in dict.fromkeys((*self._properties(method, route), *BODY_NAMES)):
             for text in self._strings:
                 part = (name, None, text.encode("utf-8", "surrogatepass"))
-                yield partial(
-                    _form, method, plain, f"form {name}: {text[:40]!r}", [("file", "a.png", self._picture), part]
-                )
+                yield partial(_form, method, plain, f"form {name}: {text[:40]!r}", [("file", "a.png", self._picture), part])
         for text in self._strings:
             yield partial(_form, method, plain, f"file name: {text[:40]!r}", [("file", text, self._picture)])
 

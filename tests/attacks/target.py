@@ -22,6 +22,8 @@ SETTINGS = {
     "HUNYUANOCR_NETWORK__PER_KEY": "0",
     "HUNYUANOCR_NETWORK__FAILURES": "0",
     "HUNYUANOCR_PPOCR__WORKERS": "1",
+    "HUNYUANOCR_IMAGES__PDF_TIMEOUT_S": "0.5",  # what these bounds let through is read within the time of an answer
+    "HUNYUANOCR_IMAGES__MAX_PIXELS": "30000000",
 }
 
 

@@ -84,8 +84,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield running
 
 
-async def strike(target: Target, attacks: list[Attack]) -> Outcome:
-    """Send all attacks, `CLIENTS` at a time, and judge each answer."""
+async def strike(target: Target, attacks: list[Attack], clients: int = CLIENTS) -> Outcome:
+    """Send all attacks, `clients` at a time, and judge each answer."""
     outcome, waiting = Outcome(), iter(attacks)
 
     async def client() -> None:
@@ -94,7 +94,7 @@ async def strike(target: Target, attacks: list[Attack]) -> Outcome:
             for attack in waiting:
                 await _judge(http, attack, target.headers, outcome)
 
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    await asyncio.gather(*(client() for _ in range(clients)))
     return outcome
 
 
@@ -170,6 +170,16 @@ def test_a_sample_of_all_attacks(target, routes):
         outcome = asyncio.run(strike(target, attacks))
     assert outcome.asked > 0.8 * len(attacks)
     assert {200, 400, 404, 422} <= outcome.statuses.keys(), outcome.statuses
+    assert_well(target, outcome, health)
+
+
+def test_every_hostile_file_at_every_route_that_takes_pictures(target):
+    made = arsenal(target)
+    paths = ("/ocr", "/v1/jobs", "/v1/batch", "/v1/chat/completions", "/page/uploads")
+    attacks = [build() for path in paths for build in made.files("POST", path)]
+    with Health(target.program.api) as health:
+        outcome = asyncio.run(strike(target, attacks, clients=1))  # one client's documents are drawn one after the other
+    assert outcome.asked > 0.8 * len(attacks)
     assert_well(target, outcome, health)
 
 

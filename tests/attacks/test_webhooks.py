@@ -121,7 +121,7 @@ async def until(condition, seconds: float) -> None:
 
 @pytest.mark.parametrize(("kind", "count", "hosts"), [("drip", 8, 8), ("drip", 8, 1), ("silent", 40, 40), ("silent", 40, 1)])
 async def test_slow_receivers_make_nobody_elses_message_late(receivers, desk_of, kind, count, hosts):
-    """Eight that drip blocked all webhooks for ever, forty silent ones all others for 75 seconds."""
+    """Eight that drip blocked all webhooks without end, forty silent ones all others for 75 seconds."""
     slow = [await receivers.start(kind) for _ in range(hosts)]
     good = await receivers.start("good")
     desk = await desk_of([*slow, good])

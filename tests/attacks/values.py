@@ -7,10 +7,11 @@ import io
 import json
 import struct
 import zipfile
-import zlib
 from typing import Any
 
 from PIL import Image, ImageDraw
+
+from tests.attacks import hostile
 
 FOREIGN_PATHS = ("/dev/zero", "/etc/passwd", "/proc/self/environ")  # no request has a reason to open them
 
@@ -130,15 +131,16 @@ def bodies(*, large: bool) -> list[bytes]:
 
 def files() -> dict[str, bytes]:
     """Return small files that are damaged, lie about their size, or unfold to much."""
-    honest = _encoded(Image.new("RGB", (64, 48), "white"), "PNG")
+    honest = hostile.encoded(Image.new("RGB", (64, 48), "white"), "PNG")
     return {
         "empty": b"",
         "nul": b"\0" * 1000,
         "text": b"just words",
         "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         "cut png": honest[:60],
-        "huge png": _png(60_000, 60_000, b""),
-        "bomb png": _png(9000, 9000, b"\0" * (9001 * 9000 // 8)),
+        "huge png": hostile.black_png("1", 60_000, 60_000),
+        "bomb png": hostile.black_png("1", 9000, 9000),
+        "png of chunks": hostile.png_of_chunks(20_000),
         "crc": honest[:-8] + b"\0" * 8,
         "gif": b"GIF89a" + struct.pack("<HH", 65535, 65535) + b"\0\0\0,",
         "jpeg": b"\xff\xd8\xff\xe1\xff\xff" + b"Exif\0\0" + b"\xff" * 500,
@@ -148,11 +150,13 @@ def files() -> dict[str, bytes]:
         "heic": b"\0\0\0\x18ftypheic" + b"\xff" * 200,
         "webp": b"RIFF\xff\xff\xff\xffWEBPVP8 ",
         "pdf": b"%PDF-1.7\n" + b"<<" * 5000,
-        "shading pdf": shading_pdf(),
-        "bomb pdf": flate_bomb_pdf(),
+        "shading pdf": hostile.shadings(),
+        "bomb pdf": hostile.flate_bomb(megabytes=64),
+        "nested pdf": hostile.nested_forms(),
+        "lying pdf": hostile.lying_count(),
         "zip": _zip_bomb(),
-        "1-wide": _encoded(Image.new("L", (1, 20_000)), "PNG"),
-        "wide": _encoded(Image.new("1", (20_000, 1)), "PNG"),
+        "1-wide": hostile.encoded(Image.new("L", (1, 20_000)), "PNG"),
+        "wide": hostile.encoded(Image.new("1", (20_000, 1)), "PNG"),
     }
 
 
@@ -160,7 +164,7 @@ def tiny_picture() -> bytes:
     """Return an honest PNG with one short line of print."""
     image = Image.new("RGB", (120, 40), "white")
     ImageDraw.Draw(image).text((8, 8), "TOTAL 3.20", fill="black")
-    return _encoded(image, "PNG")
+    return hostile.encoded(image, "PNG")
 
 
 def as_json(value: Any) -> bytes:
@@ -171,52 +175,6 @@ def as_json(value: Any) -> bytes:
 def as_base64(data: bytes) -> str:
     """Encode a file as clients do in JSON."""
     return base64.b64encode(data).decode()
-
-
-def shading_pdf(count: int = 100_000) -> bytes:
-    """Return a PDF of few bytes whose page fills itself `count` times with a shading."""
-    function = b"<</FunctionType 2/Domain[0 1]/C0[1 0 0]/C1[0 0 1]/N 1>>"
-    shading = (
-        b"<</ShadingType 3/ColorSpace/DeviceRGB/Coords[300 400 0 300 400 500]/Extend[true true]/Function " + function + b">>"
-    )
-    return pdf(b"/s sh\n" * count, b"/Shading<</s " + shading + b">>")
-
-
-def flate_bomb_pdf(times: int = 16, megabytes: int = 64) -> bytes:
-    """Return a PDF whose contents name one compressed stream several times; it unfolds to `megabytes` each time."""
-    return pdf(b" " * (megabytes << 20), b"", times)
-
-
-def pdf(content: bytes, resources: bytes, times: int = 1) -> bytes:
-    """Return a PDF of one page. Its content is compressed twice, so that repetition takes no room, and named `times` times."""
-    packed = zlib.compress(zlib.compress(content, 9), 9)
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<<" + resources + b">>/Contents[" + b"4 0 R " * times + b"]>>",
-        b"<</Length %d/Filter[/FlateDecode/FlateDecode]>>stream\n%s\nendstream" % (len(packed), packed),
-    ]
-    out, places = bytearray(b"%PDF-1.7\n"), []
-    for number, each in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, each)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    out += b"xref\n0 5\n0000000000 65535 f \n" + table + b"trailer<</Size 5/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(out)
-    return bytes(out)
-
-
-def _encoded(image: Image.Image, form: str) -> bytes:
-    out = io.BytesIO()
-    image.save(out, form)
-    return out.getvalue()
-
-
-def _png(width: int, height: int, rows: bytes) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
 
 def _zip_bomb() -> bytes:

@@ -152,7 +152,7 @@ def ages(settings: Settings) -> Iterator[Finding]:
             row = connection.execute("SELECT value FROM state WHERE name = 'clock'").fetchone()
         doubt = None if row is None else json.loads(row[0])["pending"]
     except (sqlite3.Error, ValueError, KeyError, TypeError):
-        return  # told above
+        return  # reported above
     if doubt is not None:
         hours = max(0.0, 24 - float(doubt["ran_s"]) / 3600)
         detail = (
