@@ -13,16 +13,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import DecodingBusy
 from hunyuanocr.images import Cancellation, ImageDecoder, is_document
 from hunyuanocr.images.pdf_pool import SIZE
-from hunyuanocr.images.turns import FairTurns
 from hunyuanocr.memory import give_back_memory
+from hunyuanocr.pipeline.client_slots import ClientSlots
 from hunyuanocr.pipeline.requests import Deadline, Request, Timing
 from hunyuanocr.types import Page
 
 _MAX_WAITING = 32  # documents to be opened
-_RETRY_S = 10.0
 _PREVIEWS = 2  # threads for pictures that are only shown
 _ENDING = 2  # threads more than documents: one that was stopped needs a moment to end
 _PROBE_S = 1.0  # that /ready waits for a child to start
@@ -36,9 +34,9 @@ class Decoding:
         self.decoder = ImageDecoder(settings.images, small_memory=settings.ppocr.small_memory)
         self._reading = min(_READING_BYTES, self.decoder.memory.limit) if settings.ppocr.small_memory else 0
         self._deadline_s = settings.pipeline.deadline_s
-        self._turns = FairTurns(SIZE, _MAX_WAITING)  # to open a document
+        self._opening = ClientSlots(SIZE, _MAX_WAITING)  # to open a document
         places = 1 if self._reading else SIZE
-        self._places = FairTurns(places, settings.pipeline.queue)  # for documents that are open and wait for the reader
+        self._open = ClientSlots(places, settings.pipeline.queue)  # for documents that are open and wait for the reader
         # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
         self._pictures = ThreadPoolExecutor(readings + 1 + _PREVIEWS, thread_name_prefix="pictures")
         self._documents = ThreadPoolExecutor(SIZE + _ENDING, thread_name_prefix="documents")
@@ -46,7 +44,7 @@ class Decoding:
     @property
     def busy(self) -> bool:
         """Whether documents are being opened, or wait for it, on their way to the reader."""
-        return bool(self._places.running or self._places.waiting)
+        return bool(self._open.running or self._open.waiting)
 
     async def open(self, files: Sequence[bytes], client: str, deadline: Deadline) -> tuple[Page, ...]:
         """The pages of all files, as `ImageDecoder.open_all` gives them; raises what it raises, DecodingBusy, DeadlineExceeded.
@@ -55,7 +53,7 @@ class Decoding:
         """
         if not any(is_document(data) for data in files):
             return await self._run(self._pictures, files, deadline)
-        async with self._turn(self._turns, client, deadline):
+        async with self._opening.slot(client, deadline):
             return await self._run(self._documents, files, deadline)
 
     async def preview(self, data: bytes, client: str) -> tuple[Page, ...]:
@@ -73,7 +71,7 @@ class Decoding:
             return
         async with AsyncExitStack() as stack:
             with timing.stage("wait"):
-                await stack.enter_async_context(self._turn(self._places, request.fair_key, deadline))
+                await stack.enter_async_context(self._open.slot(request.fair_key, deadline))
             with timing.stage("decode"):
                 pages = await self.open(files, request.fair_key, deadline)
             yield pages
@@ -121,22 +119,6 @@ class Decoding:
         self.decoder.close()
         for threads in (self._pictures, self._documents):
             threads.shutdown(wait=False, cancel_futures=True)
-
-    @asynccontextmanager
-    async def _turn(self, turns: FairTurns, client: str, deadline: Deadline) -> AsyncIterator[None]:
-        granted = turns.enter(client)
-        if granted is None:
-            raise DecodingBusy(f"{turns.waiting} documents wait to be opened.", retry_after=_RETRY_S)
-        try:
-            await deadline.within(asyncio.wrap_future(granted))
-        except BaseException:
-            if not granted.cancel():  # it was granted in this very moment
-                turns.leave(client)
-            raise
-        try:
-            yield
-        finally:
-            turns.leave(client)
 
     async def _run(self, threads: ThreadPoolExecutor, files: Sequence[bytes], deadline: Deadline) -> tuple[Page, ...]:
         cancellation = Cancellation()

@@ -234,7 +234,7 @@ async def test_one_client_cannot_keep_another_from_having_a_pdf_read() -> None:
 async def test_too_many_documents_are_told_when_to_come_again() -> None:
     async with opened(settings(page_s=30, queue=4)) as (client, pipeline):
         attacks = [asyncio.create_task(read(client, hostile.shadings())) for _ in range(3)]
-        await until(lambda: pipeline.decoding._places.waiting == 2)
+        await until(lambda: pipeline.decoding._open.waiting == 2)
         answer = await read(client, hostile.honest_pdf())
         assert (answer.status_code, answer.json()["code"]) == (503, "decoding_busy")
         assert int(answer.headers["retry-after"]) > 0
