@@ -113,10 +113,10 @@ class TooManyPages(HunyuanOcrError):
 
 
 class DocumentTooComplex(HunyuanOcrError):
-    """A PDF, or another document, that takes more time or memory to open than it may."""
+    """A file that needs more time or memory to open than the limits."""
 
     code = "document_too_complex"
-    hint = "Save or print its pages as pictures and send those; the limits are 'images.pdf_timeout_s' and 'images.pdf_memory_mb'."
+    hint = "Save each page as a picture and send that. Limits: 'images.pdf_timeout_s' and 'images.pdf_memory_mb'."
 
 
 class TaskNotSupported(HunyuanOcrError):

@@ -62,7 +62,7 @@ class ImageDecoder:
             for index, (pixels, width, height) in enumerate(self._decoded(data, kind, cancellation)):
                 pages.append(Page(pixels, width, height, index, look(pixels, width, height, index)))
                 if index and time.monotonic() > ends:
-                    raise DocumentTooComplex(f"After page {index + 1} of the {kind} its time was over.")
+                    raise DocumentTooComplex(f"The {kind} takes too long to open; the time ended after page {index + 1}.")
         return tuple(pages)
 
     def _decoded(self, data: bytes, kind: str, cancellation: Cancellation) -> Iterator[Decoded]:

@@ -116,12 +116,12 @@ class PdfProcess:
                     page += 1
                     yield _rendered(payload)
                 else:
-                    raise DocumentTooComplex("The process that draws PDFs sent something that it should not.")
+                    raise DocumentTooComplex("The PDF made the process that draws it fail.")
         except TimeoutError as e:
-            raise DocumentTooComplex(f"Page {page + 1} of the PDF was not drawn within {limits.page_s:g} seconds, or all of it "
-                                     f"not within {limits.document_s:g}.") from e  # fmt: skip
+            bounds = f"{limits.page_s:g} s a page, {limits.document_s:g} s in all"
+            raise DocumentTooComplex(f"Page {page + 1} of the PDF takes too long to draw; the limits are {bounds}.") from e
         except EOFError as e:
-            raise DocumentTooComplex(f"The PDF ended the process that drew it: {self._ending()}.") from e
+            raise DocumentTooComplex(f"The PDF crashed the process that drew it: {self._ending()}.") from e
         self.documents += 1
 
     def kill(self) -> None:
@@ -166,7 +166,7 @@ class PdfProcess:
         kind, length = worker.FRAME.unpack(self._read(worker.FRAME.size, ends))
         pixels = 0 if limits is None or kind != worker.PIXELS else min(limits.max_pixels, (limits.long_side + 1) ** 2)
         if length > _MAX_MESSAGE + 4 * pixels:
-            raise DocumentTooComplex("A page of the PDF is larger than it may be.")
+            raise DocumentTooComplex("A page of the PDF exceeds the pixel limit.")
         return kind, self._read(length, ends)
 
     def _read(self, length: int, ends: float) -> bytearray:
@@ -196,7 +196,7 @@ def _rendered(payload: bytearray) -> RenderedPage:
     width, height, columns, rows, stride = worker.PAGE.unpack_from(payload)
     pixels = np.frombuffer(payload, np.uint8, offset=worker.PAGE.size)
     if not (columns and rows and stride >= 3 * columns and pixels.size == stride * rows):
-        raise DocumentTooComplex("A page of the PDF has another size than it says.")
+        raise DocumentTooComplex("A page of the PDF does not have the size that it declares.")
     shown = pixels.reshape(rows, stride)[:, : 3 * columns].reshape(rows, columns, 3)
     return np.ascontiguousarray(shown), width, height
 
@@ -211,5 +211,5 @@ def _error(code: bytes, detail: str, limits: PdfLimits) -> HunyuanOcrError:
     if code == worker.NO_AREA:
         return UnreadableImage(f"Page {detail} of the PDF has no area.")
     if code == worker.MEMORY:
-        return DocumentTooComplex("The PDF takes more memory than it may.")
+        return DocumentTooComplex("The PDF needs more memory than the limit.")
     return UnreadableImage(f"The PDF cannot be decoded ({detail[:160]}).")
