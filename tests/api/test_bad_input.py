@@ -16,8 +16,9 @@ from hunyuanocr.config import ImageSettings, Settings
 from hunyuanocr.errors import ReaderFailed
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
+from tests.attacks.hostile import CATALOGUE, pdf
 from tests.readers import TestReader, picture
-from tests.test_images import PDF_OBJECTS, bomb_png, pdf
+from tests.test_images import bomb_png
 
 IMAGE = picture()
 B64 = base64.b64encode(IMAGE).decode()
@@ -52,7 +53,7 @@ def locked_pdf(password: bytes) -> bytes:
     key = hashlib.md5(padded + owner + rights.to_bytes(4, "little", signed=True) + file_id).digest()[:5]
     lock = b"<</Filter/Standard/V 1/R 2/P %d/O<%s>/U<%s>>>" % (rights, owner.hex().encode(), rc4(key, pad).hex().encode())
     leaf = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 72 72]>>"
-    return pdf([*PDF_OBJECTS, leaf, lock], b"/Encrypt 4 0 R/ID[<%s><%s>]" % (file_id.hex().encode(), file_id.hex().encode()))
+    return pdf([*CATALOGUE, leaf, lock], b"/Encrypt 4 0 R/ID[<%s><%s>]" % (file_id.hex().encode(), file_id.hex().encode()))
 
 
 def long_pdf() -> bytes:

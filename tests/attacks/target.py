@@ -122,6 +122,6 @@ class Health:
         self._over.set()
         self._thread.join(30)
 
-    def share_late(self, limit_s: float = HEALTH_S) -> float:
-        """The share of answers that took longer than `limit_s`."""
-        return sum(s > limit_s for s in self.seconds) / max(1, len(self.seconds))
+    def late(self, limit_s: float = HEALTH_S) -> list[float]:
+        """The answers that took longer than `limit_s`, in seconds."""
+        return sorted(s for s in self.seconds if s > limit_s)

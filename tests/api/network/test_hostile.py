@@ -20,8 +20,9 @@ import psutil
 import pytest
 
 from tests.api.network.conftest import child
+from tests.attacks.hostile import CATALOGUE, pdf
 from tests.readers import picture
-from tests.test_images import PDF_OBJECTS, bomb_png, pdf
+from tests.test_images import bomb_png
 
 MB = 1_000_000
 PIECE = memoryview(bytes(64 * 1024))
@@ -107,7 +108,7 @@ def packed_page(content: bytes, size: bytes = b"612 792") -> bytes:
     packed = zlib.compress(zlib.compress(content, 9), 9)
     stream = b"<</Length %d/Filter[/FlateDecode/FlateDecode]>>stream\n%s\nendstream" % (len(packed), packed)
     leaf = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %s]/Contents 4 0 R>>" % size
-    return pdf([*PDF_OBJECTS, leaf, stream], b"")
+    return pdf([*CATALOGUE, leaf, stream])
 
 
 @pytest.mark.parametrize(("bomb", "answers"), [
