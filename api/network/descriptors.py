@@ -20,10 +20,10 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 RESERVE = 32  # connections beyond the limit that may ask for /health and /ready
-_MIN_HEADROOM, _MAX_HEADROOM = 48, 256  # descriptors for everything but connections: a third of all, within these bounds
+_MIN_HEADROOM, _MAX_HEADROOM = 80, 256  # descriptors for everything but connections: a third of all, within these bounds
 _MIN_CONNECTIONS = 8
 _MARGIN = 16  # the last descriptors: no connection gets one of them
-_AT_ONCE = 16  # connections that are accepted before those accepted are looked at
+_AT_ONCE = 8  # connections that are accepted before those accepted are looked at
 _PAUSE_S = 0.01
 _OUT = frozenset({errno.EMFILE, errno.ENFILE})
 
