@@ -24,16 +24,16 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
-from hunyuanocr import logs
-from hunyuanocr.backends import create_backend, create_witness
+from hunyuanocr import log_setup
+from hunyuanocr.backends import create_backend, create_evidence_backend
 from hunyuanocr.backends.base import Backend
 from hunyuanocr.config import BackendChoice, Settings, TorchSettings, load_settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreUnavailable
-from hunyuanocr.memory import share_heaps
-from hunyuanocr.privacy import stay_home
+from hunyuanocr.malloc import limit_malloc_arenas
+from hunyuanocr.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
-    from hunyuanocr.services.together import Services
+    from hunyuanocr.services.container import Services
     from hunyuanocr.store.folder import DataFolder
 
 _DTYPES = get_args(TorchSettings.model_fields["dtype"].annotation)
@@ -46,11 +46,11 @@ log = logging.getLogger("app_web")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT. The exit status: 0, 1 when serving failed, 2 when the flags or settings cannot work."""
-    stay_home()  # first: the readers and the page are imported later
-    share_heaps()
+    disable_telemetry()  # first: the readers and the page are imported later
+    limit_malloc_arenas()
     try:
         settings = _settings(_parser().parse_args(argv))
-        logs.set_up(settings.log)
+        log_setup.configure_logging(settings.log)
         _check_tls(settings)
         folder = _claim_folder(settings)
         reader, why = create_backend(settings)  # before a port is open: what is missing is told at once
@@ -94,7 +94,7 @@ def _settings(flags: argparse.Namespace) -> Settings:
         os.environ["HUNYUANOCR_CONFIG"] = str(flags.config)
     groups: dict[str, dict[str, Any]] = {
         "server": {"host": flags.host, "port": flags.port, "api_port": flags.api_port, "page": False if flags.no_page else None},
-        "security": {"open": flags.open or None},
+        "security": {"allow_anonymous": flags.open or None},
         "torch": {"vram_gb": flags.vram_gb, "dtype": flags.dtype},
         "vllm": {"url": flags.vllm_url},
         "network": {"tls_cert": flags.tls_cert, "tls_key": flags.tls_key},
@@ -108,14 +108,14 @@ def _settings(flags: argparse.Namespace) -> Settings:
 
 
 def _check_tls(settings: Settings) -> None:
-    from api.serving import check_tls  # noqa: PLC0415 -- settings are read before the API is loaded
+    from api.uvicorn_config import validate_tls  # noqa: PLC0415 -- settings are read before the API is loaded
 
-    check_tls(settings.network)
+    validate_tls(settings.network)
 
 
 def _claim_folder(settings: Settings) -> DataFolder:
     """The data folder, for this process alone until it ends. Raises ConfigError while another server uses it."""
-    from hunyuanocr.services.together import claim_folder  # noqa: PLC0415
+    from hunyuanocr.services.container import claim_folder  # noqa: PLC0415
     from hunyuanocr.store.folder import DataFolder  # noqa: PLC0415
 
     folder = DataFolder(settings.data)
@@ -147,7 +147,7 @@ def _listening(settings: Settings) -> Iterator[tuple[socket.socket, socket.socke
 
 def _bound(host: str, port: int, flag: str) -> socket.socket:
     from api.network.descriptors import Listener  # noqa: PLC0415
-    from api.network.patience import FULL  # noqa: PLC0415
+    from api.network.http_protocol import FULL  # noqa: PLC0415
 
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -173,17 +173,17 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
 def _apps(settings: Settings, reader: Backend, why: str, folder: DataFolder | None = None) -> tuple[FastAPI, FastAPI]:
     """Two apps around one pipeline. The first app starts and closes it; the other has no life."""
     from api.app import create_app  # noqa: PLC0415
-    from api.network import Network  # noqa: PLC0415
-    from api.security.gate import Gate  # noqa: PLC0415
+    from api.auth.authenticator import Authenticator  # noqa: PLC0415
+    from api.network import NetworkLimits  # noqa: PLC0415
     from hunyuanocr.pipeline import Pipeline  # noqa: PLC0415
-    from hunyuanocr.services.together import Services  # noqa: PLC0415
+    from hunyuanocr.services.container import Services  # noqa: PLC0415
 
-    pipeline = Pipeline(reader, settings, create_witness(settings, reader), why)
+    pipeline = Pipeline(reader, settings, create_evidence_backend(settings, reader), why)
     services = Services(settings, pipeline, folder)
-    shared = services, Network(settings), Gate(settings, services)
+    shared = services, NetworkLimits(settings), Authenticator(settings, services)
     apps = create_app(settings, pipeline, *shared), create_app(settings, pipeline, *shared)
     if settings.server.page:
-        from web.page import mount_page  # noqa: PLC0415 -- Gradio is heavy: not without a page
+        from web.app import mount_page  # noqa: PLC0415 -- Gradio is heavy: not without a page
 
         mount_page(apps[0], pipeline, settings)
     return apps
@@ -212,7 +212,7 @@ def _give_first_key(app: FastAPI, page: socket.socket) -> None:
     alone: the log of programs is no place for them.
     """
     try:
-        given = app.state.gate.first_key()
+        given = app.state.gate.bootstrap_admin_key()
     except StoreUnavailable as e:
         _err.print(f"No key could be made, and without one nobody is served: {e.message} {e.hint}", markup=False)
         return
@@ -250,11 +250,11 @@ class _Server(uvicorn.Server):
 
 
 def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
-    from api.serving import server_options  # noqa: PLC0415
+    from api.uvicorn_config import uvicorn_options  # noqa: PLC0415
 
     return _Server(uvicorn.Config(
         app, lifespan=lifespan, access_log=False, log_level="warning", log_config=None,
-        **server_options(app.state.settings),
+        **uvicorn_options(app.state.settings),
     ))  # fmt: skip
 
 

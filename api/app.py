@@ -7,18 +7,18 @@ import logging
 from fastapi import FastAPI
 
 from api import errors
-from api.life import life
+from api.auth import login
+from api.auth.authenticator import Authenticator
+from api.auth.middleware import AuthMiddleware
+from api.auth.openapi import add_security_schemes
+from api.lifespan import lifespan
 from api.middleware import RequestContext
-from api.network import ClientAddress, Network, guard_inside, guard_outside
-from api.routes import admin, batch, chat, docs, jobs, keys, metrics, ocr, records, status, sync, ws
-from api.security import login
-from api.security.gate import Gate
-from api.security.guard import Guard
-from api.security.reference import describe
+from api.network import NetworkLimits, ProxyHeadersMiddleware, guard_inside, guard_outside
+from api.routes import admin, batch, camera, chat, docs, health, jobs, keys, metrics, ocr, records, sync
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.together import Services
+from hunyuanocr.services.container import Services
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ _ABOUT = "A photo and an instruction in, structured JSON with evidence out, on t
 
 
 def create_app(
-    settings: Settings, pipeline: Pipeline | None = None, services: Services | None = None, network: Network | None = None,
-    gate: Gate | None = None,
+    settings: Settings, pipeline: Pipeline | None = None, services: Services | None = None, network: NetworkLimits | None = None,
+    gate: Authenticator | None = None,
 ) -> FastAPI:  # fmt: skip
     """The API around `pipeline`, or around one made for the settings' backend. Its life is the app's: started and closed with it.
 
@@ -36,24 +36,26 @@ def create_app(
     Raises ConfigError and MissingDependency when no reader or no store can be made of the settings.
     """
     if pipeline is None:
-        from hunyuanocr.backends import create_backend, create_witness  # noqa: PLC0415 -- an app around a given pipeline needs no reader's packages
+        from hunyuanocr.backends import create_backend, create_evidence_backend  # noqa: PLC0415 -- an app around a given pipeline needs no reader's packages
 
         backend, why = create_backend(settings)
-        pipeline = Pipeline(backend, settings, create_witness(settings, backend), why)
+        pipeline = Pipeline(backend, settings, create_evidence_backend(settings, backend), why)
         log.info("%s", why)
-    app = FastAPI(title="HunyuanOCR", version=__version__, description=_ABOUT, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(title="HunyuanOCR", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings, app.state.pipeline = settings, pipeline
     services = app.state.services = services or Services(settings, pipeline)
-    gate = app.state.gate = gate or Gate(settings, services)
-    network = app.state.network = network or Network(settings)
-    errors.install(app)
+    gate = app.state.gate = gate or Authenticator(settings, services)
+    network = app.state.network = network or NetworkLimits(settings)
+    errors.register_exception_handlers(app)
     guard_inside(app, network)  # each is put around those before it: the last one is the first to see a request
-    app.add_middleware(Guard, gate=gate)
+    app.add_middleware(AuthMiddleware, gate=gate)
     guard_outside(app, network)
     app.add_middleware(RequestContext)
-    app.add_middleware(ClientAddress, network=network)
-    for feature in (ocr, jobs, batch, chat, records, sync, status, metrics, ws, login, admin, keys, docs):
-        app.include_router(feature.router, responses={} if feature is chat else errors.ANYWHERE)  # OpenAI's errors look otherwise
+    app.add_middleware(ProxyHeadersMiddleware, network=network)
+    for feature in (ocr, jobs, batch, chat, records, sync, health, metrics, camera, login, admin, keys, docs):
+        app.include_router(
+            feature.router, responses={} if feature is chat else errors.COMMON_RESPONSES
+        )  # OpenAI's errors look otherwise
     docs.mount_assets(app)
-    describe(app)
+    add_security_schemes(app)
     return app

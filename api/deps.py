@@ -9,10 +9,11 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect, HTTPConnection
 
-from api.security.identity import Identity
+from api.auth.authenticator import Authenticator
+from api.auth.identity import Identity
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.together import Services
+from hunyuanocr.services.container import Services
 
 T = TypeVar("T")
 
@@ -48,20 +49,20 @@ def fair_key_of(request: HTTPConnection) -> str:
     return _identity(request).fair_key(request.client.host if request.client else "")
 
 
-ThePipeline = Annotated[Pipeline, Depends(_pipeline)]
-TheSettings = Annotated[Settings, Depends(_settings)]
-TheServices = Annotated[Services, Depends(_services)]
-TheIdentity = Annotated[Identity, Depends(_identity)]
-TheOwner = Annotated[str, Depends(_owner)]
+PipelineDep = Annotated[Pipeline, Depends(_pipeline)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+ServicesDep = Annotated[Services, Depends(_services)]
+IdentityDep = Annotated[Identity, Depends(_identity)]
+OwnerDep = Annotated[str, Depends(_owner)]
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The work's result; when the client goes away first, the work is cancelled and ClientDisconnect raised.
 
     Call it after the body has been read: from then on `receive` has nothing to say but that the client is gone.
     """
     working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_left(request))
+    leaving = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -73,6 +74,14 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def _left(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _authenticator(request: HTTPConnection) -> Authenticator:
+    gate: Authenticator = request.app.state.gate
+    return gate
+
+
+AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]

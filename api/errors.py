@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -12,18 +13,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 
-from api.schemas import ErrorAnswer
+from api.schemas.common import ErrorResponse
 from hunyuanocr import errors as e
+from hunyuanocr.errors import HunyuanOcrError, from_unexpected
 
-STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes its parent's
+STATUS_CODES: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes its parent's
     e.HunyuanOcrError: 500,
     e.BadRequest: 400,
     e.Unauthorized: 401,
     e.Forbidden: 403,
     e.NotFound: 404,
     e.IdempotencyConflict: 409,
-    e.JobOver: 409,
-    e.ModelBusy: 409,
+    e.JobAlreadyFinished: 409,
+    e.ModelLoading: 409,
     e.ImageTooLarge: 413,
     e.TooManyPages: 413,
     e.UnsupportedMedia: 415,
@@ -32,7 +34,7 @@ STATUS: dict[type[e.HunyuanOcrError], int] = {  # a class that is not here takes
     e.TaskNotSupported: 422,
     e.SchemaNotSatisfied: 422,
     e.QueueFull: 429,
-    e.ReaderUnavailable: 503,
+    e.BackendUnavailable: 503,
     e.StoreUnavailable: 503,
     e.OutOfDescriptors: 503,
     e.DeadlineExceeded: 504,
@@ -48,8 +50,8 @@ _HTTP = {  # what the framework itself refuses
 }
 
 
-ANYWHERE: dict[int | str, dict[str, Any]] = {  # what any route may answer, for the OpenAPI document
-    status: {"model": ErrorAnswer, "description": words}
+COMMON_RESPONSES: dict[int | str, dict[str, Any]] = {  # what any route may answer, for the OpenAPI document
+    status: {"model": ErrorResponse, "description": words}
     for status, words in {
         400: "The request cannot be understood.",
         401: "No key, or one that is not good.",
@@ -62,40 +64,42 @@ ANYWHERE: dict[int | str, dict[str, Any]] = {  # what any route may answer, for 
 
 def status_of(error: e.HunyuanOcrError) -> int:
     """The status code of an error, by its class or the nearest parent in the table."""
-    return next(STATUS[c] for c in type(error).__mro__ if c in STATUS)
+    return next(STATUS_CODES[c] for c in type(error).__mro__ if c in STATUS_CODES)
 
 
-def answer(request: HTTPConnection, error: e.HunyuanOcrError, *, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
+def error_response(
+    request: HTTPConnection, error: e.HunyuanOcrError, *, errors: list[dict[str, Any]] | None = None
+) -> JSONResponse:
     """The error as the client gets it; with Retry-After where waiting helps."""
     wait = getattr(error, "retry_after", None)
     headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
     headers |= _challenge(error)
-    return body(request, status_of(error), error.code, error.message, error.hint, headers=headers, errors=errors)
+    return json_error(request, status_of(error), error.code, error.message, error.hint, headers=headers, errors=errors)
 
 
 def _challenge(error: e.HunyuanOcrError) -> dict[str, str]:
     """What kind of key is wanted (RFC 6750, 3)."""
-    said = {e.Unauthorized: "", e.BadKey: ' error="invalid_token"', e.MissingScope: ' error="insufficient_scope"'}
+    said = {e.Unauthorized: "", e.InvalidCredential: ' error="invalid_token"', e.MissingScope: ' error="insufficient_scope"'}
     return {"WWW-Authenticate": f"Bearer{said[type(error)]}"} if type(error) in said else {}
 
 
-def body(
+def json_error(
     request: HTTPConnection, status: int, code: str, detail: str, hint: str, *,
     headers: dict[str, str] | None = None, errors: list[dict[str, Any]] | None = None,
 ) -> JSONResponse:  # fmt: skip
     """The one form of every error body."""
-    told = ErrorAnswer(detail=detail, code=code, hint=hint, request_id=getattr(request.state, "request_id", ""), errors=errors)
+    told = ErrorResponse(detail=detail, code=code, hint=hint, request_id=getattr(request.state, "request_id", ""), errors=errors)
     if request.scope["path"].endswith(OPENAI_PATH):
         return JSONResponse(openai_error(told, status), status, headers)
     return JSONResponse(told.model_dump(exclude_none=True), status, headers)
 
 
-def told_later(error: e.HunyuanOcrError, request_id: str) -> ErrorAnswer:
+def error_payload(error: e.HunyuanOcrError, request_id: str) -> ErrorResponse:
     """The same body where there is no status any more: in a stream or a socket."""
-    return ErrorAnswer(detail=error.message, code=error.code, hint=error.hint, request_id=request_id, errors=None)
+    return ErrorResponse(detail=error.message, code=error.code, hint=error.hint, request_id=request_id, errors=None)
 
 
-def openai_error(told: ErrorAnswer, status: int) -> dict[str, Any]:
+def openai_error(told: ErrorResponse, status: int) -> dict[str, Any]:
     """The form in which OpenAI's clients look for errors; the hint is in the message, for they show nothing else of it."""
     message = f"{told.detail} {told.hint} (request {told.request_id})"
     where = ".".join(map(str, told.errors[0]["loc"])) if told.errors else None
@@ -108,7 +112,7 @@ def validation_errors(found: list[Any]) -> list[dict[str, Any]]:
     return [{"loc": list(x["loc"]), "msg": x["msg"], "type": x["type"]} for x in found]
 
 
-def install(app: FastAPI) -> None:
+def register_exception_handlers(app: FastAPI) -> None:
     """Register the handlers. Whatever is not handled here is caught, logged and answered by `api.middleware`."""
     app.add_exception_handler(e.HunyuanOcrError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -121,21 +125,32 @@ async def _ours(request: Request, error: Exception) -> Response:
         raise error
     if status_of(error) == 500:
         request.state.failure = error  # the middleware logs it with its traceback
-    return answer(request, error)
+    return error_response(request, error)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     found = validation_errors(list(error.errors())) if isinstance(error, RequestValidationError) else []
     where = ", ".join(".".join(map(str, x["loc"])) for x in found)
-    return answer(request, e.InvalidValue(f"The request has values that cannot be used: {where}."), errors=found)
+    return error_response(request, e.InvalidValue(f"The request has values that cannot be used: {where}."), errors=found)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     code, hint = _HTTP.get(error.status_code, ("http_error", e.BadRequest.hint))
-    return body(request, error.status_code, code, str(error.detail), hint, headers=dict(error.headers or {}))
+    return json_error(request, error.status_code, code, str(error.detail), hint, headers=dict(error.headers or {}))
 
 
 async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=CLIENT_GONE)
+
+
+log = logging.getLogger(__name__)
+
+
+def to_client_error(error: Exception) -> HunyuanOcrError:
+    """The error that a client is told about one that nobody expected, which goes to the log."""
+    if isinstance(error, HunyuanOcrError):
+        return error
+    log.error("A stream broke.", exc_info=error)
+    return from_unexpected(error)

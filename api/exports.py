@@ -14,16 +14,16 @@ from typing import IO, Any
 
 from xlsxwriter import Workbook
 
-from api.records import Place, WholeRecordAnswer
+from api.schemas.records import Place, RecordDetail
 from hunyuanocr.errors import StoreUnavailable
-from hunyuanocr.services.cells import cell
+from hunyuanocr.services.csv_safety import escape_cell
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.matching import Search
 from hunyuanocr.store.records import Packed, Record
+from hunyuanocr.store.search import RecordQuery
 from hunyuanocr.store.workdir import EXPORT, workdir
 
-MOST_COLUMNS = 500  # of fields
+MAX_COLUMNS = 500  # of fields
 _PAGE = 500
 _BEFORE = ("id", "time", "device", "source", "task", "instruction")
 _AFTER = ("confidence", "warnings", "text")
@@ -34,12 +34,12 @@ _BLOCK = 256 * 1024
 Rows = AsyncGenerator[list[str], None]
 
 
-async def rows(database: Database, wanted: Search) -> Rows:
+async def iter_rows(database: Database, query: RecordQuery) -> Rows:
     """The heading, then a row a record, the newest first. A column a field, in alphabetical order."""
-    keys = await database.query(records.keys, wanted, MOST_COLUMNS)
+    keys = await database.read(records.keys, query, MAX_COLUMNS)
     yield [*_BEFORE, *keys, *_AFTER]
     after: Place | None = None
-    while page := await database.query(records.search, wanted, _PAGE, after):
+    while page := await database.read(records.search, query, _PAGE, after):
         for record in page:
             yield _row(record, keys)
         after = page[-1].created_at, page[-1].id
@@ -59,14 +59,14 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-async def as_csv(lines: Rows) -> AsyncIterator[bytes]:
+async def stream_csv(lines: Rows) -> AsyncIterator[bytes]:
     """UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has them, nothing that a spreadsheet would compute."""
     buffer = io.StringIO()
     buffer.write("\ufeff")
     writer = csv.writer(buffer)
     async with aclosing(lines):
         async for line in lines:
-            writer.writerow([cell(value) for value in line])
+            writer.writerow([escape_cell(value) for value in line])
             if buffer.tell() > _BLOCK:
                 yield buffer.getvalue().encode()
                 buffer.seek(0)
@@ -74,20 +74,20 @@ async def as_csv(lines: Rows) -> AsyncIterator[bytes]:
     yield buffer.getvalue().encode()
 
 
-async def as_json_lines(database: Database, wanted: Search) -> AsyncIterator[bytes]:
+async def stream_jsonl(database: Database, query: RecordQuery) -> AsyncIterator[bytes]:
     """A record a line, whole."""
     after: Place | None = None
-    while page := await database.query(records.search_results, wanted, _PAGE // 5, after):
+    while page := await database.read(records.search_results, query, _PAGE // 5, after):
         yield await to_thread(_json_lines, page)
         after = page[-1][0].created_at, page[-1][0].id
 
 
 def _json_lines(page: Sequence[tuple[Record, Packed]]) -> bytes:
-    lines = (WholeRecordAnswer.whole(record, packed).model_dump(mode="json") for record, packed in page)
+    lines = (RecordDetail.whole(record, packed).model_dump(mode="json") for record, packed in page)
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
 
-async def xlsx_file(lines: Rows, data_folder: Path) -> IO[bytes]:
+async def write_xlsx(lines: Rows, data_folder: Path) -> IO[bytes]:
     """Return a finished workbook, at its beginning, in a file without a name. All cells are text.
 
     The library keeps rows in named files until the book is closed: they lie in a folder of the data folder, which the next start
@@ -129,7 +129,7 @@ async def _fill(book: Workbook, lines: Rows) -> None:
         n += 1
 
 
-async def blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
+async def iter_file(file: IO[bytes]) -> AsyncIterator[bytes]:
     """What is in a file, which is closed after it."""
     try:
         while block := await to_thread(file.read, _BLOCK):

@@ -12,18 +12,18 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from api.errors import answer
-from hunyuanocr import logs
-from hunyuanocr.errors import ReaderUnavailable, from_unexpected
-from hunyuanocr.pipeline.requests import new_id
-from hunyuanocr.services.together import Services
+from api.errors import error_response
+from hunyuanocr import log_setup
+from hunyuanocr.errors import BackendUnavailable, from_unexpected
+from hunyuanocr.pipeline.request import random_id
+from hunyuanocr.services.container import Services
 
 access = logging.getLogger("hunyuanocr.access")
 log = logging.getLogger(__name__)
 
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # what may be echoed into headers and logs
 _QUIET = {"/health", "/ready", "/metrics"}  # probes come every few seconds
-_ALIVE = {"/health", "/metrics"}  # answered to the end
+_PROBE_PATHS = {"/health", "/metrics"}  # answered to the end
 
 
 class RequestContext:
@@ -39,13 +39,13 @@ class RequestContext:
             return
         state: dict[str, Any] = scope.setdefault("state", {})
         given = Headers(scope=scope).get("x-request-id", "")
-        state["request_id"] = given if _SANE.fullmatch(given) else new_id()
+        state["request_id"] = given if _SANE.fullmatch(given) else random_id()
         services: Services = scope["app"].state.services
-        with logs.about(state["request_id"]):
+        with log_setup.request_context(state["request_id"]):
             if scope["type"] == "http":
                 await self._answer(services, scope, receive, send)
             elif services.draining:
-                refusal = answer(Request({**scope, "type": "http"}), _leaving())
+                refusal = error_response(Request({**scope, "type": "http"}), _draining())
                 await WebSocket(scope, receive, send).send_denial_response(refusal)
             else:
                 await self.app(scope, receive, send)
@@ -64,8 +64,8 @@ class RequestContext:
 
         try:
             with services.metrics.in_flight():
-                if services.draining and scope["path"] not in _ALIVE:
-                    refusal = answer(Request(scope), _leaving())
+                if services.draining and scope["path"] not in _PROBE_PATHS:
+                    refusal = error_response(Request(scope), _draining())
                     refusal.headers["Connection"] = "close"
                     await refusal(scope, receive, stamped)
                 else:
@@ -74,15 +74,15 @@ class RequestContext:
             state["failure"] = e
             if status:  # the answer has begun: all that is left is to close the connection
                 raise
-            await answer(Request(scope), from_unexpected(e))(scope, receive, stamped)
+            await error_response(Request(scope), from_unexpected(e))(scope, receive, stamped)
         finally:
             seconds = time.perf_counter() - began
             services.metrics.answered(scope["method"], getattr(scope.get("route"), "path", None), status, seconds)
             _write(scope, status, seconds, page=scope["app"] is not app)
 
 
-def _leaving() -> ReaderUnavailable:
-    return ReaderUnavailable("The appliance is shutting down.")
+def _draining() -> BackendUnavailable:
+    return BackendUnavailable("The appliance is shutting down.")
 
 
 def _write(scope: Scope, status: int, seconds: float, *, page: bool) -> None:

@@ -14,7 +14,7 @@ from hunyuanocr.errors import BadRequest
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-_MOST_PARTS = 64
+_MAX_PARTS = 64
 _HINT = "Send multipart/form-data as RFC 7578 describes it; HTTP libraries do it by themselves."
 
 
@@ -35,7 +35,7 @@ class Part:
             raise BadRequest(f"The form's field '{self.name[:40]}' is not UTF-8.", hint=_HINT) from e
 
 
-async def read_parts(content_type: str, chunks: AsyncIterable[bytes], most: int = _MOST_PARTS) -> list[Part]:
+async def read_parts(content_type: str, chunks: AsyncIterable[bytes], most: int = _MAX_PARTS) -> list[Part]:
     """The parts of a form, `most` at most, whose size the caller limits. Raises BadRequest when it is damaged or ends early."""
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:

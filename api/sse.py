@@ -14,33 +14,27 @@ from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from hunyuanocr.errors import HunyuanOcrError, from_unexpected
+from api.errors import to_client_error
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-BEGIN_S = 1.0  # how long the status line waits, so that an early refusal is an honest 429 or 503
+FIRST_EVENT_TIMEOUT_S = 1.0  # how long the status line waits, so that an early refusal is an honest 429 or 503
 KEEP_ALIVE_S = 15.0  # proxies cut connections on which nothing moves, most of them after 30 or 60 seconds
-__all__ = ["KEPT_ALIVE", "EventStream", "begun", "event", "paced", "unexpected"]
+__all__ = ["KEPT_ALIVE", "EventStream", "format_event", "start_stream", "to_client_error", "with_keepalive"]
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx would hold events back
 
 
-def event(data: Any, name: str | None = None) -> bytes:
+def format_event(data: Any, name: str | None = None) -> bytes:
     """One event on the wire; `data` is JSON already when it is a string."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return format_sse_event(data_str=text, event=name)
 
 
-def unexpected(error: Exception) -> HunyuanOcrError:
-    """The error that a client is told about one that nobody expected, which goes to the log."""
-    if isinstance(error, HunyuanOcrError):
-        return error
-    log.error("A stream broke.", exc_info=error)
-    return from_unexpected(error)
-
-
-async def paced(parts: AsyncGenerator[T, None], first_s: float = BEGIN_S) -> AsyncGenerator[T | None, None]:
+async def with_keepalive(
+    parts: AsyncGenerator[T, None], first_s: float = FIRST_EVENT_TIMEOUT_S
+) -> AsyncGenerator[T | None, None]:
     """The parts, and None whenever nothing came for `KEEP_ALIVE_S` seconds (for `first_s` before the first of all)."""
     wait_s = first_s
     async with aclosing(parts):
@@ -75,7 +69,7 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def begun(events: AsyncGenerator[bytes, None]) -> EventStream:
+async def start_stream(events: AsyncGenerator[bytes, None]) -> EventStream:
     """The answer, once the first event is there: an error before it is raised here, while there is a status to give."""
     try:
         first = await anext(events)

@@ -51,7 +51,7 @@ def main() -> int:
     answers: dict[str, str] = {}
     with serving.checkpoint(args.model_path) as folder:
         for backend in BACKENDS:
-            with serving.served(backend, folder, args, HUNYUANOCR_PIPELINE__WITNESS="off") as running:
+            with serving.served(backend, folder, args, HUNYUANOCR_PIPELINE__EVIDENCE_BACKEND="off") as running:
                 answers[backend], found[backend] = asyncio.run(measure(running.api, args))
     rows = []
     for clients in map(str, CLIENTS):

@@ -26,14 +26,14 @@ from typing import Any
 
 import torch_load
 
-from hunyuanocr.backends import create_witness
+from hunyuanocr.backends import create_evidence_backend
 from hunyuanocr.backends.base import Generation, Health, TokenChunk
 from hunyuanocr.backends.torch_local import TorchGenerator
-from hunyuanocr.backends.vlm import VlmBackend
+from hunyuanocr.backends.vlm.backend import VlmBackend
 from hunyuanocr.config import PipelineSettings, Settings, TorchSettings
-from hunyuanocr.instructions import understand
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
-from hunyuanocr.types import Evidence
+from hunyuanocr.types import EvidenceMode
 
 INSTRUCTION = "提取总金额和日期"
 
@@ -62,10 +62,10 @@ class Capped:
 
 
 async def load(
-    pipeline: Pipeline, pictures: list[bytes], evidence: Evidence, requests: int, at_once: int
+    pipeline: Pipeline, pictures: list[bytes], evidence: EvidenceMode, requests: int, at_once: int
 ) -> tuple[float, list[float]]:
     """(requests a second, seconds of each request) with so many clients."""
-    task = replace(understand(INSTRUCTION), evidence=evidence)
+    task = replace(parse_instruction(INSTRUCTION), evidence=evidence)
     work = iter(itertools.islice(itertools.cycle(pictures), requests))
     seconds: list[float] = []
 
@@ -86,11 +86,11 @@ async def measure(given: argparse.Namespace, folder: Path, pictures: list[bytes]
         pipeline=PipelineSettings(cache_mb=0, deadline_s=600),
     )  # fmt: skip
     backend = VlmBackend(Capped(TorchGenerator(settings), given.answer_tokens, given.spotting_tokens))
-    pipeline = Pipeline(backend, settings, create_witness(settings, backend))
+    pipeline = Pipeline(backend, settings, create_evidence_backend(settings, backend))
     await pipeline.start()
-    kinds = (Evidence.NONE, Evidence.FAST, Evidence.FULL)
-    rates: dict[Evidence, list[float]] = {kind: [] for kind in kinds}
-    seconds: dict[Evidence, list[float]] = {kind: [] for kind in kinds}
+    kinds = (EvidenceMode.NONE, EvidenceMode.FAST, EvidenceMode.FULL)
+    rates: dict[EvidenceMode, list[float]] = {kind: [] for kind in kinds}
+    seconds: dict[EvidenceMode, list[float]] = {kind: [] for kind in kinds}
     try:
         for turn in range(given.rounds + 1):
             for kind in kinds:
@@ -100,7 +100,7 @@ async def measure(given: argparse.Namespace, folder: Path, pictures: list[bytes]
                     seconds[kind] += each
     finally:
         await pipeline.close()
-    plain = statistics.median(rates[Evidence.NONE])
+    plain = statistics.median(rates[EvidenceMode.NONE])
     return {
         str(kind): {
             "requests_a_second": round(statistics.median(rates[kind]), 3),

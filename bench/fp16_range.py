@@ -29,7 +29,7 @@ from hunyuanocr.config import ImageSettings, TorchSettings
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.images import open_pages
 
-LARGEST = 65504.0  # of float16
+MAX_SIZE = 65504.0  # of float16
 KINDS = {  # what goes into or comes out of transformers' modules, by the end of their names; the first that fits counts
     "logits": r"lm_head out",
     "patch merger": r"patch_merger\b.*",
@@ -86,9 +86,9 @@ def ranges(folder: Path, prompts: list[Prompt], tokens: int) -> dict[str, float]
 def written(folder: Path, dtype: str, prompts: list[Prompt], tokens: int) -> list[Run]:
     """Our engine's answers. Raises ReaderFailed when numbers overflow."""
     longest = max(len(prompt.ids) for prompt in prompts) + tokens
-    ours = Ours(folder, "cpu", TorchSettings(dtype=dtype, vram_gb=12.0, slots=1))
-    if longest > ours.model.longest:
-        raise SystemExit(f"The pictures take {longest} tokens, the model {ours.model.longest}.")
+    ours = Ours(folder, "cpu", TorchSettings(dtype=dtype, vram_gb=12.0, max_num_seqs=1))
+    if longest > ours.model.max_tokens:
+        raise SystemExit(f"The pictures take {longest} tokens, the model {ours.model.max_tokens}.")
     try:
         return [ours.run([prompt], tokens) for prompt in prompts]
     finally:
@@ -114,7 +114,7 @@ def measure(folder: Path, images: list[np.ndarray], tokens: int) -> dict[str, An
     peak = max(largest.values())
     result: dict[str, Any] = {
         "checkpoint": folder.name, "pictures": len(images), "tokens": tokens, "largest": largest,
-        "fits": peak < LARGEST, "least_headroom": round(LARGEST / peak, 2),
+        "fits": peak < MAX_SIZE, "least_headroom": round(MAX_SIZE / peak, 2),
     }  # fmt: skip
     exact = written(folder, "float32", prompts, tokens)
     try:
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with torch_load.checkpoint(given.model_path, "tiny") as folder:
         result = measure(folder, images or [torch_load.picture(320, 256)], given.tokens)
     for kind, value in result["largest"].items():
-        print(f"{kind:32}{value:12.2f}   {LARGEST / max(value, 1e-9):10.1f} times as much fits")
+        print(f"{kind:32}{value:12.2f}   {MAX_SIZE / max(value, 1e-9):10.1f} times as much fits")
     print(f"least headroom {result['least_headroom']:g} times" + ("" if result["fits"] else ": IT DOES NOT FIT"))
     if result["overflow"]:
         print(f"in float16: {result['overflow']}")

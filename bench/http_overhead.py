@@ -24,7 +24,7 @@ import uvicorn
 from api.app import create_app
 from hunyuanocr.backends import create_backend
 from hunyuanocr.config import PipelineSettings, Settings
-from hunyuanocr.instructions import understand
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
 
 INSTRUCTION = "提取总金额和日期"
@@ -74,7 +74,7 @@ def run(folder: Path, rounds: int, count: int) -> int:
         time.sleep(0.1)
 
     def direct(data: bytes) -> None:  # on the server's own loop: the very same pipeline
-        asyncio.run_coroutine_threadsafe(pipeline.run(Request(data, understand(INSTRUCTION))), loops[0]).result()
+        asyncio.run_coroutine_threadsafe(pipeline.run(Request(data, parse_instruction(INSTRUCTION))), loops[0]).result()
 
     shares: list[float] = []
 

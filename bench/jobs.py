@@ -25,9 +25,9 @@ from api.app import create_app
 from hunyuanocr.backends import create_backend
 from hunyuanocr.backends.base import Health
 from hunyuanocr.config import Settings, load_settings
-from hunyuanocr.instructions import understand
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
-from hunyuanocr.store.jobtables import jobs as table
+from hunyuanocr.store.tables import jobs as table
 
 BAR = 1.05
 INSTRUCTION = "total, date"
@@ -49,14 +49,14 @@ def receipt(number: int) -> bytes:
 async def in_process(pipeline: Pipeline, receipts: list[bytes]) -> float:
     """Seconds for all of them."""
     waiting = iter(receipts)
-    task = understand(INSTRUCTION)
+    task = parse_instruction(INSTRUCTION)
 
     async def hand() -> None:
         for data in waiting:
             await pipeline.run(Request(data, task))
 
     began = time.perf_counter()
-    await asyncio.gather(*(hand() for _ in range(pipeline.readings)))
+    await asyncio.gather(*(hand() for _ in range(pipeline.concurrency)))
     return time.perf_counter() - began
 
 
@@ -80,7 +80,7 @@ async def as_jobs(pipeline: Pipeline, settings: Settings, receipts: list[bytes])
             (await client.post("/v1/jobs", files={"file": data}, data={"instruction": INSTRUCTION})).raise_for_status()
         began = time.perf_counter()
         held.set()
-        while await services.store.query(_open):  # noqa: ASYNC110 -- what a client from outside would see
+        while await services.store.read(_open):  # noqa: ASYNC110 -- what a client from outside would see
             await asyncio.sleep(_LOOK_S)
         seconds = time.perf_counter() - began
         found = (await client.get("/v1/jobs", params={"status": "done", "limit": 200})).json()["data"]

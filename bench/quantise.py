@@ -1,6 +1,6 @@
 """Make 8-bit copies of the CPU reader's networks (`ppocr.int8`), calibrated on a folder of pictures.
 
-    python -m training.render --count 40 --seed 1 calibration && python bench/quantise.py calibration
+    python -m synthesis.render --count 40 --seed 1 calibration && python bench/quantise.py calibration
 
 Static quantisation by onnxruntime: weights by channel, activations by the least and greatest values that the pictures give.
 Needs the package onnx (extra `dev`). Takes half a minute. What it wins and costs is in docs/reader.md.
@@ -21,7 +21,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from hunyuanocr.backends.ppocr import crops
-from hunyuanocr.backends.ppocr.reader import INT8_FOLDER, Reader, weights
+from hunyuanocr.backends.ppocr.ocr import INT8_FOLDER, PageReader, weight_file
 from hunyuanocr.config import ImageSettings, PpocrSettings
 from hunyuanocr.images import open_pages
 
@@ -42,19 +42,19 @@ class Calibration(CalibrationDataReader):
 
 def samples(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Windows of pages for the detector, line crops for the recogniser: what each meets in service."""
-    reader, rng = Reader(PpocrSettings()), np.random.default_rng(0)
+    reader, rng = PageReader(PpocrSettings()), np.random.default_rng(0)
     windows, lines = [], []
     for path in sorted(p for p in folder.iterdir() if p.suffix in {".jpg", ".png"}):
         page = cv2.cvtColor(open_pages(path.read_bytes(), ImageSettings())[0].pixels, cv2.COLOR_RGB2BGR)
         if min(page.shape[:2]) >= SIDE and len(windows) < 24:
             windows.append(page[:SIDE, :SIDE])
         quads = reader._detector(page)
-        reading = crops.turned(quads, crops.first_turns(quads))
+        reading = crops.rotate_quads(quads, crops.initial_rotation(quads))
         widths = crops.crop_widths(reading, 48)
         for i in rng.permutation(len(quads))[:8]:
             width = -(-int(widths[i]) // 32) * 32
             line = np.full((48, width, 3), 127, np.uint8)
-            line[:, : widths[i]] = crops.cut(page, reading[i], int(widths[i]), 48)
+            line[:, : widths[i]] = crops.crop_line(page, reading[i], int(widths[i]), 48)
             lines.append(line)
     return windows, lines
 
@@ -62,13 +62,13 @@ def samples(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def quantise(name: str, pictures: list[np.ndarray], operators: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         newer, ready = Path(folder, "newer.onnx"), Path(folder, "ready.onnx")
-        onnx.save(onnx.version_converter.convert_version(onnx.load(weights(name)), 13), newer)  # scales by channel
+        onnx.save(onnx.version_converter.convert_version(onnx.load(weight_file(name)), 13), newer)  # scales by channel
         quant_pre_process(str(newer), str(ready), skip_symbolic_shape=True)
         quantize_static(
             str(ready), str(INT8_FOLDER / name), Calibration(pictures), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=operators,
         )  # fmt: skip
-    sizes = [path.stat().st_size / 1e6 for path in (weights(name), INT8_FOLDER / name)]
+    sizes = [path.stat().st_size / 1e6 for path in (weight_file(name), INT8_FOLDER / name)]
     print(f"{name}: {sizes[0]:.1f} MB -> {sizes[1]:.1f} MB")
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hunyuanocr.backends.ppocr.cpus import usable_cpus
-from hunyuanocr.backends.ppocr.reader import Reader
+from hunyuanocr.backends.ppocr.ocr import PageReader
 from hunyuanocr.config import ImageSettings, PpocrSettings
+from hunyuanocr.cpu_count import usable_cpus
 from hunyuanocr.images import open_pages
 
 Lines = list[tuple[np.ndarray, str]]  # quads [4, 2] and texts
@@ -82,7 +82,7 @@ def rapidocr_reader() -> Callable[[bytes], Lines]:
 
 
 def our_reader(settings: PpocrSettings) -> Callable[[bytes], Lines]:
-    reader = Reader(settings)
+    reader = PageReader(settings)
     reader.warm_up()
 
     def read(data: bytes) -> Lines:

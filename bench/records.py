@@ -18,9 +18,9 @@ from pathlib import Path
 
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.entries import entry
 from hunyuanocr.store.ids import new_id
-from hunyuanocr.store.matching import Search
+from hunyuanocr.store.record_builder import build_entry
+from hunyuanocr.store.search import RecordQuery
 from hunyuanocr.types import Field, FieldType, Line, Result, TaskKind
 
 GOODS = ["矿泉水", "面包", "牛奶", "鸡蛋", "苹果", "酱油", "大米", "洗衣液", "毛巾", "电池", "口罩", "维生素", "感冒灵", "创可贴"]
@@ -54,46 +54,46 @@ def timed(what: str, times: int = 1) -> Iterator[None]:
 def fill(database: Database, count: int) -> None:
     chance = random.Random(7)
     made = (
-        entry(
+        build_entry(
             receipt(chance, n), owner="local", created_at=START + timedelta(seconds=60 * n), source="ocr", device=f"till {n % 9}"
         )
         for n in range(count)
     )
     with timed(f"one record of {count}, {AT_ONCE} a transaction", count):
         for _ in range(0, count, AT_ONCE):
-            with database.begin() as session:
+            with database.transaction() as session:
                 for _, e in zip(range(AT_ONCE), made, strict=False):
                     records.insert(session, e)
-    one = [entry(receipt(chance, 1), owner="local", created_at=START, source="ocr") for _ in range(50)]
+    one = [build_entry(receipt(chance, 1), owner="local", created_at=START, source="ocr") for _ in range(50)]
     with timed("one record in a transaction of its own", 50):
         for e in one:
-            with database.begin() as session:
+            with database.transaction() as session:
                 records.insert(session, e, send=True)
 
 
 def look(database: Database, count: int) -> None:
     now = START + timedelta(seconds=60 * count)
-    searches: dict[str, Search] = {
-        "the newest 50": Search("local"),
-        "'面包', of two characters, on nearly every page": Search("local", text="面包"),
-        "'龙井', on ten pages": Search("local", text="龙井"),
-        "'nowhere', on no page": Search("local", text="nowhere"),
-        "total_amount = a value that one page may have": Search("local", field="total_amount", value="1234.56"),
-        "merchant contains 龙井": Search("local", field="merchant", value="龙井"),
-        "till 3, the last day": Search("local", device="till 3", since=now - timedelta(days=1)),
-        "'龙井', the last 30 days": Search("local", text="龙井", since=now - timedelta(days=30)),
+    searches: dict[str, RecordQuery] = {
+        "the newest 50": RecordQuery("local"),
+        "'面包', of two characters, on nearly every page": RecordQuery("local", text="面包"),
+        "'龙井', on ten pages": RecordQuery("local", text="龙井"),
+        "'nowhere', on no page": RecordQuery("local", text="nowhere"),
+        "total_amount = a value that one page may have": RecordQuery("local", field="total_amount", value="1234.56"),
+        "merchant contains 龙井": RecordQuery("local", field="merchant", value="龙井"),
+        "till 3, the last day": RecordQuery("local", device="till 3", since=now - timedelta(days=1)),
+        "'龙井', the last 30 days": RecordQuery("local", text="龙井", since=now - timedelta(days=30)),
     }
     for name, wanted in searches.items():
         hits = repeat(database, name, lambda session, w=wanted: records.search(session, w, 50))
         print(f"{'':<58}{hits} hits")
-    repeat(database, "columns of an export of everything", lambda session: records.keys(session, Search("local"), 500))
+    repeat(database, "columns of an export of everything", lambda session: records.keys(session, RecordQuery("local"), 500))
 
 
 def repeat(database: Database, name: str, work: Callable[..., list[object]]) -> int:
     found: list[object] = []
     with timed(name, 3):
         for _ in range(3):
-            with database.read() as session:
+            with database.read_transaction() as session:
                 found = work(session)
     return len(found)
 

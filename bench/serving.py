@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # tests/ is no part of what is installed
 
-from tests.appliance import Appliance, appliance  # noqa: E402
-from tests.checkpoints import random_checkpoint  # noqa: E402
+from tests.support.appliance import Appliance, appliance  # noqa: E402
+from tests.support.checkpoints import random_checkpoint  # noqa: E402
 
 DEMO = ROOT / "models" / "hunyuanocr-demo"
 Way = Callable[[], Awaitable[None]]

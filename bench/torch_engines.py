@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from hunyuanocr.backends.base import TokenChunk
+from hunyuanocr.backends.torch_local.constrained_decoding import CompiledGrammar, GrammarCompiler
 from hunyuanocr.backends.torch_local.engine import Engine
-from hunyuanocr.backends.torch_local.grammar import Grammar, Grammars
-from hunyuanocr.backends.torch_local.loading import choose_device, load
+from hunyuanocr.backends.torch_local.loader import choose_device, load_model
 from hunyuanocr.backends.torch_local.processor import Prompt
 from hunyuanocr.backends.torch_local.sequence import Sequence, Sink
 from hunyuanocr.config import TorchSettings
@@ -76,10 +76,10 @@ class Ours:
     """Our engine without its asynchronous front."""
 
     def __init__(self, folder: Path, device: str, settings: TorchSettings) -> None:
-        loaded = load(folder, choose_device(device), settings)
+        loaded = load_model(folder, choose_device(device), settings)
         self.model = replace(loaded, stop_ids=frozenset())
-        self.engine = Engine(self.model, settings.slots, graphs=settings.graphs)
-        self._grammars = Grammars(loaded.processor.tokenizer, loaded.vocabulary, sorted(loaded.stop_ids))
+        self.engine = Engine(self.model, settings.max_num_seqs, graphs=settings.graphs)
+        self._grammars = GrammarCompiler(loaded.processor.tokenizer, loaded.vocabulary, sorted(loaded.stop_ids))
         self._serving = False
 
     def serve(self) -> None:
@@ -114,7 +114,7 @@ class Ours:
         awaited = {last} if together else set(range(len(prompts)))
         while awaited:
             while not self._serving and events.empty():
-                self.engine.turn()
+                self.engine.step()
             moment, n, item = events.get(timeout=_PATIENCE_S)
             if isinstance(item, HunyuanOcrError):
                 raise item
@@ -147,7 +147,7 @@ class Ours:
             list(clients.map(answer, images))
             return len(images) / (time.perf_counter() - began)
 
-    def _sequence(self, prompt: Prompt, tokens: int, sink: Sink, grammar: Grammar | None = None) -> Sequence:
+    def _sequence(self, prompt: Prompt, tokens: int, sink: Sink, grammar: CompiledGrammar | None = None) -> Sequence:
         return Sequence(prompt, tokens, PENALTY, self.model.processor.tokenizer.backend_tokenizer, sink, grammar)
 
 

@@ -18,9 +18,9 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-sys.path.insert(0, str(ROOT))  # tests/checkpoints.py is no part of what is installed
+sys.path.insert(0, str(ROOT))  # tests/support/checkpoints.py is no part of what is installed
 
-from tests.checkpoints import FULL_TEXT, FULL_VISION, random_checkpoint  # noqa: E402
+from tests.support.checkpoints import FULL_TEXT, FULL_VISION, random_checkpoint  # noqa: E402
 
 FULL_PIXELS = (512 * 512, 2048 * 2048)  # as in the released model's preprocessor settings
 TINY_PIXELS = (64 * 64, 1024 * 1024)

@@ -47,7 +47,7 @@ async def serve(generator: TorchGenerator, request: Generation, *, leave: bool) 
 
 
 async def run(folder: Path, dtype: Any, requests: int, early: int, largest: int) -> dict[str, Any]:
-    settings = Settings(model_path=folder, device="cpu", torch=TorchSettings(dtype=dtype, vram_gb=1.0, slots=AT_ONCE))
+    settings = Settings(model_path=folder, device="cpu", torch=TorchSettings(dtype=dtype, vram_gb=1.0, max_num_seqs=AT_ONCE))
     generator = TorchGenerator(settings)
     await generator.start()
     curve = [(0, round(torch_load.resident_mib(), 1))]

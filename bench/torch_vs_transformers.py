@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch_engine_only
 import torch_load
-import torch_more
 from torch_engines import Ours, Run, Theirs, cache_settings
 
 from hunyuanocr.config import TorchSettings
@@ -106,14 +106,16 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             print(result[name], file=sys.stderr, flush=True)
         torch_load.write(result, given.out)  # what was measured so far is kept, whatever comes
 
-    scenario("ready", lambda: torch_more.ready(folder, given.device))  # first: the child needs the GPU's memory
-    ours = Ours(folder, given.device, TorchSettings(dtype=given.dtype, vram_gb=given.vram_gb, slots=max(8, *given.streams)))
+    scenario("ready", lambda: torch_engine_only.ready(folder, given.device))  # first: the child needs the GPU's memory
+    ours = Ours(
+        folder, given.device, TorchSettings(dtype=given.dtype, vram_gb=given.vram_gb, max_num_seqs=max(8, *given.streams))
+    )
     result["budget"], result["dtype"] = str(ours.model.budget), str(ours.model.decoder.embedding.dtype)
-    scenario("bandwidth", lambda: torch_more.bandwidth(given.device, given.bandwidth))
-    scenario("streams", lambda: [torch_more.stream(ours, given, n, result.get("bandwidth", {})) for n in given.streams])
-    scenario("first_token", lambda: [torch_more.first_token(ours, size, given.runs) for size in given.sizes])
-    scenario("documents", lambda: [torch_more.documents(ours, given, n) for n in (1, 8)])
-    scenario("memory", lambda: torch_more.memory(ours, given))
+    scenario("bandwidth", lambda: torch_engine_only.bandwidth(given.device, given.bandwidth))
+    scenario("streams", lambda: [torch_engine_only.stream(ours, given, n, result.get("bandwidth", {})) for n in given.streams])
+    scenario("first_token", lambda: [torch_engine_only.first_token(ours, size, given.runs) for size in given.sizes])
+    scenario("documents", lambda: [torch_engine_only.documents(ours, given, n) for n in (1, 8)])
+    scenario("memory", lambda: torch_engine_only.memory(ours, given))
     if "compare" in given.scenarios:
         theirs = Theirs(folder, ours.model.device, ours.model.decoder.embedding.dtype)
         for n in given.compare:
@@ -139,7 +141,7 @@ def report(result: dict[str, Any]) -> None:
         print(f"equal leading tokens {100 * found['equal_leading_tokens']:.0f} %")
         for way, why in found["failed"].items():
             print(f"{way} does not work here: {why}")
-    torch_more.report(result)
+    torch_engine_only.report(result)
     if result["failures"]:
         print(f"\nFAILED: {', '.join(result['failures'])}")
 

@@ -25,12 +25,12 @@ import serving
 import torch_load
 
 from hunyuanocr.backends.base import Generation
-from hunyuanocr.backends.vllm_server import wire
-from hunyuanocr.instructions import understand
-from hunyuanocr.prompts import ask
+from hunyuanocr.backends.vllm_server import openai_protocol
+from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.prompts import build_prompt
 
 CLIENTS = (1, 4, 8)
-LEAST_RATE, MOST_ADDED_MS = 0.95, 15.0
+MIN_RATE, MAX_ADDED_MS = 0.95, 15.0
 WAYS = ("direct", "none", "fast")
 
 
@@ -42,10 +42,10 @@ def socket_of(appliance: int) -> Path:
 
 def plain(data: bytes, model: str, longest: int, instruction: str) -> dict[str, Any]:
     """What the appliance asks of the engine for the instruction, as somebody would who only wants the text."""
-    asked = ask(understand(instruction))
+    asked = build_prompt(parse_instruction(instruction))
     page = np.zeros((32, 32, 3), np.uint8)  # replaced by the client's own file
     request = Generation((page,), asked.prompt, asked.schema, asked.max_tokens, asked.repetition_penalty)
-    body: dict[str, Any] = json.loads(wire.body(request, model, longest))
+    body: dict[str, Any] = json.loads(openai_protocol.build_request(request, model, longest))
     for extra in ("stream", "stream_options", "logprobs", "top_logprobs", "return_token_ids"):
         body.pop(extra, None)
     body["messages"][1]["content"][0]["image_url"]["url"] = "data:image/png;base64," + base64.b64encode(data).decode()
@@ -94,14 +94,14 @@ def main() -> int:
         rates = {name: serving.rate(rounds[name]) for name in WAYS}
         times = {name: serving.p50_ms(rounds[name]) for name in WAYS}
         share, added = rates["none"] / rates["direct"], times["none"] - times["direct"]
-        good &= share >= LEAST_RATE and (clients != "1" or added <= MOST_ADDED_MS)
+        good &= share >= MIN_RATE and (clients != "1" or added <= MAX_ADDED_MS)
         rows.append(
             [clients, *(f"{rates[n]:.2f}" for n in WAYS), f"{share:.3f}", *(f"{times[n]:.0f}" for n in WAYS), f"{added:+.1f}"]
         )
     head = ["clients", "direct /s", "through /s", "with `fast` /s", "through : direct",
             "direct p50 ms", "through p50 ms", "`fast` p50 ms", "added ms"]  # fmt: skip
     print(serving.table(head, rows))
-    print(f"bars: {LEAST_RATE} of the direct rate, {MOST_ADDED_MS:g} ms for a lone client: {'held' if good else 'missed'}")
+    print(f"bars: {MIN_RATE} of the direct rate, {MAX_ADDED_MS:g} ms for a lone client: {'held' if good else 'missed'}")
     if args.out:
         raw = {c: {n: [{"rate": r.rate, "seconds": r.seconds} for r in rs] for n, rs in by.items()} for c, by in found.items()}
         flags = {name: str(value) for name, value in vars(args).items()}

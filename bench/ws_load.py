@@ -38,7 +38,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # tests/ is no part of what is installed
 
 from api.app import create_app  # noqa: E402
-from api.serving import server_options  # noqa: E402
+from api.uvicorn_config import uvicorn_options  # noqa: E402
 from hunyuanocr.backends.base import BackendName, Health  # noqa: E402
 from hunyuanocr.config import CameraSettings, NetworkSettings, PipelineSettings, Settings, StoreSettings  # noqa: E402
 from hunyuanocr.pipeline import Pipeline  # noqa: E402
@@ -76,7 +76,7 @@ async def serve(reader_s: float) -> None:
     settings = Settings(
         data=Path(tempfile.mkdtemp()), store=StoreSettings(enabled=False), pipeline=PipelineSettings(cache_mb=0),
         camera=CameraSettings(connections=100_000),
-        network=NetworkSettings(connections=100_000, connections_per_address=100_000, per_address=0),
+        network=NetworkSettings(connections=100_000, connections_per_address=100_000, requests_per_minute_per_ip=0),
     )  # fmt: skip
     app: FastAPI = create_app(settings, Pipeline(FixedReader(reader_s), settings))
     lags: list[float] = []
@@ -93,7 +93,7 @@ async def serve(reader_s: float) -> None:
             await asyncio.sleep(_TICK_S)
             lags.append(loop.time() - began - _TICK_S)
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", **server_options(settings)))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", **uvicorn_options(settings)))
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110
         await asyncio.sleep(0.01)

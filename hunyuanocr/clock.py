@@ -25,7 +25,7 @@ _UNEVEN_S = 600.0
 _NOTEWORTHY = timedelta(hours=2)  # smaller jumps are no reason for a warning
 
 
-def wall_clock() -> datetime:
+def utc_now() -> datetime:
     """Now, in UTC, by the machine's clock."""
     return datetime.now(UTC)
 
@@ -41,7 +41,7 @@ class Clock:
     `wall` and `ticks` are the tests' to replace. Safe to read from any thread; `begin` and `observe` belong to one task.
     """
 
-    def __init__(self, wall: Callable[[], datetime] = wall_clock, ticks: Callable[[], float] = boot_ticks) -> None:
+    def __init__(self, wall: Callable[[], datetime] = utc_now, ticks: Callable[[], float] = boot_ticks) -> None:
         self.wall = wall
         self.ticks = ticks
         self._base: tuple[datetime, float] | None = None  # a trusted moment, and the ticks then

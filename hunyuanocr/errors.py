@@ -56,7 +56,7 @@ class InvalidBase64(BadRequest):
     hint = "Send raw base64 or a data URI (data:image/jpeg;base64,…)."
 
 
-class RemotePicture(BadRequest):
+class RemoteImageRefused(BadRequest):
     """An address came in place of a picture."""
 
     code = "remote_picture"
@@ -168,24 +168,27 @@ class TooManyRequests(QueueFull):
     """More requests a minute than the settings allow one address or one key."""
 
     code = "too_many_requests"
-    hint = "Wait as long as Retry-After says; whoever runs this machine can raise 'network.per_address' and 'network.per_key'."
+    hint = (
+        "Wait as long as Retry-After says; whoever runs this machine can raise 'network.requests_per_minute_per_ip' and "
+        "'network.requests_per_minute_per_key'."
+    )
 
 
-class TooManyFailures(TooManyRequests):
+class TooManyAuthFailures(TooManyRequests):
     """Too many requests of one address came with a wrong key or with none."""
 
     code = "too_many_failures"
     hint = "Correct the key, wait as long as Retry-After says, and send it again."
 
 
-class UploadsFull(QueueFull):
+class UploadBudgetExceeded(QueueFull):
     """As many bytes of requests are in memory as the settings allow, in all or from one address."""
 
     code = "uploads_full"
-    hint = "Wait a moment and send it again, fewer at a time; whoever runs this machine can raise 'network.uploads_mb'."
+    hint = "Wait a moment and send it again, fewer at a time; whoever runs this machine can raise 'network.upload_memory_mb'."
 
 
-class ReaderUnavailable(HunyuanOcrError):
+class BackendUnavailable(HunyuanOcrError):
     """The reader is loading, closed, or has failed so often that it is given a rest."""
 
     code = "reader_unavailable"
@@ -197,28 +200,28 @@ class ReaderUnavailable(HunyuanOcrError):
         self.retry_after = retry_after
 
 
-class DecodingBusy(ReaderUnavailable):
+class DecodingBusy(BackendUnavailable):
     """So many documents wait to be opened, or so many large pictures are being decoded, that this one would wait too long."""
 
     code = "decoding_busy"
     hint = "Wait as long as Retry-After says and send it again."
 
 
-class RendererUnavailable(ReaderUnavailable):
+class RendererUnavailable(BackendUnavailable):
     """The processes that draw PDFs do not start, or are being ended. Pictures are read all the same."""
 
     code = "renderer_unavailable"
     hint = "Wait a moment and send it again; /ready reports when PDFs can be read again."
 
 
-class ReaderFailed(HunyuanOcrError):
+class BackendFailed(HunyuanOcrError):
     """The reader broke on this picture."""
 
     code = "reader_failed"
     hint = "Try again; if this picture fails again, keep it and report it."
 
 
-class ReaderCrashed(ReaderFailed):
+class BackendCrashed(BackendFailed):
     """The whole process died while this picture was read, again and again."""
 
     code = "reader_crashed"
@@ -240,7 +243,7 @@ class NotFound(HunyuanOcrError):
     hint = "Look at the id; what was deleted or is older than the retention is gone."
 
 
-class StoreOff(NotFound):
+class StoreDisabled(NotFound):
     """The owner has switched the store off."""
 
     code = "store_off"
@@ -299,7 +302,7 @@ class Forbidden(HunyuanOcrError):
     hint = "Ask on the machine itself, at 127.0.0.1."
 
 
-class AddressRefused(Forbidden):
+class IpNotAllowed(Forbidden):
     """The settings let this address not in."""
 
     code = "address_refused"
@@ -313,11 +316,14 @@ class MissingScope(Forbidden):
     hint = "Ask whoever runs this machine for a key with this scope."
 
 
-class ForeignSite(Forbidden):
+class CrossOriginRefused(Forbidden):
     """A browser asks on behalf of another website, or by a name that this machine does not have."""
 
     code = "foreign_site"
-    hint = "Open the page by this machine's own address; the settings 'network.origins' and 'security.hosts' let others ask."
+    hint = (
+        "Open the page by this machine's own address; the settings 'network.origins' and 'security.public_hostnames' let "
+        "others ask."
+    )
 
 
 class Unauthorized(HunyuanOcrError):
@@ -327,14 +333,14 @@ class Unauthorized(HunyuanOcrError):
     hint = "Send a key as 'Authorization: Bearer …' or 'X-API-Key: …' (the owner makes one: hunyuanocr keys create)."
 
 
-class BadKey(Unauthorized):
+class InvalidCredential(Unauthorized):
     """A key, token, ticket or code that is wrong, revoked, used or too old; which of them is not told."""
 
     code = "bad_key"
     hint = "Ask whoever runs this machine for a new one."
 
 
-class ModelBusy(HunyuanOcrError):
+class ModelLoading(HunyuanOcrError):
     """A model is being loaded; one at a time."""
 
     code = "model_busy"
@@ -349,14 +355,14 @@ class IdempotencyConflict(HunyuanOcrError):
     hint = "Use a new key for each request, and the same one only to repeat a request."
 
 
-class JobOver(HunyuanOcrError):
+class JobAlreadyFinished(HunyuanOcrError):
     """A job that has ended cannot be cancelled any more."""
 
     code = "job_over"
     hint = "Nothing is left to cancel; to delete its answer, delete the record with the job's id."
 
 
-class WebhookRefused(InvalidValue):
+class WebhookNotAllowed(InvalidValue):
     """A webhook address that this appliance must not call."""
 
     code = "webhook_refused"
@@ -383,14 +389,14 @@ class WeightsMissing(ConfigError):
     hint = "Get them with: .venv/bin/hunyuanocr fetch"
 
 
-class WeightsBroken(ConfigError):
+class WeightsInvalid(ConfigError):
     """The files of the model are there but do not fit together: cut off, of another model, or in a form that is refused."""
 
     code = "weights_broken"
     hint = "Get them again with: .venv/bin/hunyuanocr fetch --force"
 
 
-class OutputTruncated(ReaderFailed):
+class OutputTruncated(BackendFailed):
     """The model's answer ended before its JSON was complete, so that no field of it can be trusted."""
 
     code = "output_truncated"

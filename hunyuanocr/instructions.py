@@ -13,12 +13,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hunyuanocr.errors import InvalidValue, UnknownTask
-from hunyuanocr.fields import schema as json_schema
 from hunyuanocr.fields.catalogue import KnownField, lookup
-from hunyuanocr.fields.meanings import simplified
-from hunyuanocr.fields.table import column_named
-from hunyuanocr.phrases import AND, ANY_LANGUAGE, HOW_MUCH, INTO, JOBS, LANGUAGES, NOISE, POLITE, THINKING, VERBS, WHERE
-from hunyuanocr.types import Evidence, FieldSpec, FieldType, Task, TaskKind
+from hunyuanocr.fields.line_items.header import column_for
+from hunyuanocr.fields.rules.label_inference import to_simplified
+from hunyuanocr.fields.schema import client_schema as json_schema
+from hunyuanocr.instruction_patterns import (
+    AND,
+    ANY_LANGUAGE,
+    FILLER,
+    INTO,
+    LANGUAGES,
+    LOCATION,
+    POLITE,
+    QUESTION,
+    TASK_PATTERNS,
+    TOTAL_QUESTION,
+    VERBS,
+)
+from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 
 MAX_INSTRUCTION = 4000  # characters; longer ones are pasted documents, not instructions
 MAX_FIELDS = 64
@@ -37,7 +49,7 @@ _NO_FIELD = frozenset(
 )
 
 
-def understand(
+def parse_instruction(
     instruction: str = "",
     *,
     task: str | None = None,
@@ -50,10 +62,10 @@ def understand(
     instruction = instruction.strip()
     if len(instruction) > MAX_INSTRUCTION:
         raise InvalidValue(f"The instruction has {len(instruction)} characters; at most {MAX_INSTRUCTION} are read.")
-    specs = json_schema.specs(schema) if schema is not None else _specs(fields or (), keep_key=True)
+    specs = json_schema.field_specs(schema) if schema is not None else _specs(fields or (), keep_key=True)
     kind = _kind(task, bool(specs), instruction)
     if kind is TaskKind.EXTRACT and not specs:
-        specs = _specs(asked_fields(instruction), keep_key=False)
+        specs = _specs(extract_field_names(instruction), keep_key=False)
         if not specs and task:
             raise InvalidValue("Nothing says which fields to extract.", hint="Name them in 'fields' or 'instruction'.")
     if len(specs) > MAX_FIELDS:
@@ -62,13 +74,13 @@ def understand(
     return Task(kind, instruction, specs if kind is TaskKind.EXTRACT else (), schema, target, _evidence(evidence))
 
 
-def asked_fields(sentence: str) -> list[str]:
+def extract_field_names(sentence: str) -> list[str]:
     """The fields that a sentence names, in the person's words: "提取总金额和日期" → ["总金额", "日期"]."""
     quoted = _TEMPLATE.findall(sentence) if "{" in sentence else _QUOTED.findall(sentence)
     if quoted:
         return [q for piece in quoted for q in _pieces(piece)]
     bare = unicodedata.normalize("NFKC", sentence)
-    if re.search(HOW_MUCH, bare, re.IGNORECASE) and not any(_known(word) for word in _named(bare)):
+    if re.search(TOTAL_QUESTION, bare, re.IGNORECASE) and not any(_known(word) for word in _named(bare)):
         return ["total_amount"]
     return _without_columns(_named(bare))
 
@@ -78,7 +90,7 @@ def _named(bare: str) -> list[str]:
     after_colon = re.split(r"[:：]", bare, maxsplit=1)
     if len(after_colon) == 2 and after_colon[1].strip():  # "extract the fields: merchant, date, total"
         bare = after_colon[1]
-    for pattern in (POLITE, NOISE, WHERE, VERBS):
+    for pattern in (POLITE, FILLER, LOCATION, VERBS):
         bare = re.sub(pattern, " ", bare, flags=re.IGNORECASE)
     return list(dict.fromkeys(piece for part in _STRONG.split(bare) for piece in _pieces(part)))
 
@@ -111,11 +123,11 @@ def _slashed(part: str) -> list[str]:
 def _without_columns(names: list[str]) -> list[str]:
     """Who asks for the goods with their 数量 and 单价 asks for rows, which have these as columns."""
     rows = any(known.type is FieldType.ROWS for name in names if (known := _known(name)))
-    return [name for name in names if not (rows and _known(name) is None and column_named(name))]
+    return [name for name in names if not (rows and _known(name) is None and column_for(name))]
 
 
 def _known(words: str) -> KnownField | None:
-    return lookup(words) or lookup(simplified(words))
+    return lookup(words) or lookup(to_simplified(words))
 
 
 def _kind(task: str | None, has_specs: bool, instruction: str) -> TaskKind:
@@ -136,16 +148,16 @@ def _kind(task: str | None, has_specs: bool, instruction: str) -> TaskKind:
 def _guess(instruction: str) -> TaskKind:
     if not instruction:
         return TaskKind.READ
-    named = asked_fields(instruction)
+    named = extract_field_names(instruction)
     known = [name for name in named if _known(name)]
     if known and len(known) == len(named):  # "table number and total": every word is a field, whatever else it resembles
         return TaskKind.EXTRACT
     bare = re.sub(POLITE, " ", instruction, flags=re.IGNORECASE).strip(_EDGE)
-    for kind, pattern in JOBS:
+    for kind, pattern in TASK_PATTERNS:
         if re.search(pattern, bare, re.IGNORECASE):
             return kind
     asks = re.search(VERBS, instruction, re.IGNORECASE) or _QUOTED.search(instruction)
-    noun = not re.search(THINKING, bare, re.IGNORECASE)  # a bare 车牌号 asks for it
+    noun = not re.search(QUESTION, bare, re.IGNORECASE)  # a bare 车牌号 asks for it
     if known or (named and (asks or noun) and all(_looks_like_a_field(name) for name in named)):
         return TaskKind.EXTRACT
     return TaskKind.FREE
@@ -187,8 +199,8 @@ def _target(instruction: str) -> str:
     return "zh" if re.search(r"[一-鿿]", instruction) else "en"
 
 
-def _evidence(word: str) -> Evidence:
+def _evidence(word: str) -> EvidenceMode:
     try:
-        return Evidence(word)
+        return EvidenceMode(word)
     except ValueError:
-        raise InvalidValue(f"There is no evidence mode '{word[:40]}'.", hint=f"Use one of: {', '.join(Evidence)}.") from None
+        raise InvalidValue(f"There is no evidence mode '{word[:40]}'.", hint=f"Use one of: {', '.join(EvidenceMode)}.") from None

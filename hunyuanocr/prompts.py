@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hunyuanocr.errors import InvalidValue
-from hunyuanocr.fields.answers import COLUMN_TYPES
-from hunyuanocr.fields.asked import Bounds, answer_schema
 from hunyuanocr.fields.catalogue import KNOWN
-from hunyuanocr.fields.references import resolved
-from hunyuanocr.phrases import LANGUAGES
-from hunyuanocr.types import Evidence, FieldSpec, FieldType, Task, TaskKind
+from hunyuanocr.fields.field_builder import COLUMN_TYPES
+from hunyuanocr.fields.schema.answer_schema import LengthLimits, build_answer_schema
+from hunyuanocr.fields.schema.refs import resolve
+from hunyuanocr.instruction_patterns import LANGUAGES
+from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 
 SPOTTING = "检测并识别图片中的文字，将文本坐标格式化输出。"
 TEXT = "提取图中的文字。"
@@ -45,8 +45,8 @@ ROWS_TOKENS = 2048  # about forty rows of a receipt
 PENALTY = 1.08  # of official decoding
 JSON_PENALTY = 1.0  # keys, quotes and digits must repeat
 
-_LEAST = 8  # tokens for a field's value
-_MOST_ROWS = 128
+_MIN_VALUE = 8  # tokens for a field's value
+_MAX_ROWS = 128
 _ALWAYS: Mapping[TaskKind, tuple[str, int]] = {
     TaskKind.SPOT: (SPOTTING, PAGE_TOKENS), TaskKind.PARSE: (DOCUMENT, PAGE_TOKENS), TaskKind.TABLE: (TABLE, PAGE_TOKENS),
     TaskKind.CHART: (CHART, PAGE_TOKENS), TaskKind.FORMULA: (FORMULA, SHORT_TOKENS),
@@ -72,7 +72,7 @@ _SPECIAL = re.compile(r"<｜[^<>]{0,80}｜>")  # marks of turns and pictures, wh
 
 
 @dataclass(frozen=True)
-class Ask:
+class Prompt:
     """What the model is asked about one page."""
 
     prompt: str
@@ -81,61 +81,61 @@ class Ask:
     repetition_penalty: float
 
 
-def ask(task: Task) -> Ask:
+def build_prompt(task: Task) -> Prompt:
     """The prompt, the answer's schema and the budget of a task. Raises InvalidSchema or InvalidValue for a client's schema
     without bounds, and for fields that no answer has room for.
     """
-    asked = _ask(task)
+    asked = _build_prompt(task)
     return asked if task.max_tokens is None else replace(asked, max_tokens=min(asked.max_tokens, task.max_tokens))
 
 
-def _ask(task: Task) -> Ask:
-    words = plain(task.instruction)
+def _build_prompt(task: Task) -> Prompt:
+    words = strip_special_tokens(task.instruction)
     if task.kind is TaskKind.EXTRACT:
-        return _ask_fields(task)
+        return _build_fields_prompt(task)
     if task.kind is TaskKind.TRANSLATE:
         language = LANGUAGES.get(task.language or "en", task.language or "").split("|")[0]
-        return Ask(TRANSLATION.format(language=language), None, PAGE_TOKENS, PENALTY)
+        return Prompt(TRANSLATION.format(language=language), None, PAGE_TOKENS, PENALTY)
     if task.kind is TaskKind.FREE and words:
-        return Ask(words, None, FREE_TOKENS, PENALTY)
+        return Prompt(words, None, FREE_TOKENS, PENALTY)
     if task.kind in (TaskKind.READ, TaskKind.FREE):
-        return Ask(TEXT if task.evidence is Evidence.NONE else SPOTTING, None, PAGE_TOKENS, PENALTY)
+        return Prompt(TEXT if task.evidence is EvidenceMode.NONE else SPOTTING, None, PAGE_TOKENS, PENALTY)
     prompt, tokens = _ALWAYS[task.kind]
-    return Ask(prompt, None, tokens, PENALTY)
+    return Prompt(prompt, None, tokens, PENALTY)
 
 
-def plain(words: str) -> str:
+def strip_special_tokens(words: str) -> str:
     """A person's words without the model's own marks, which would end their turn or count as pictures."""
     while _SPECIAL.search(words):
         words = _SPECIAL.sub("", words)
     return words.strip()
 
 
-def _ask_fields(task: Task) -> Ask:
+def _build_fields_prompt(task: Task) -> Prompt:
     columns = _columns(task)
-    schema = answer_schema(task.fields, columns, _bounds(FIELD_TOKENS), task.schema)
+    schema = build_answer_schema(task.fields, columns, _bounds(FIELD_TOKENS), task.schema)
     values, fixed = _count(schema), FRAME_TOKENS + _keys(schema) + ROWS_TOKENS * _has_rows(schema)
     room = (PAGE_TOKENS - fixed) // max(1, values)
-    if room < _LEAST:
+    if room < _MIN_VALUE:
         raise InvalidValue(
             f"The {values} values that are asked for do not fit an answer of {PAGE_TOKENS} tokens.", hint="Ask for fewer fields."
         )
     share = min(FIELD_TOKENS, room)
     if share < FIELD_TOKENS:
-        schema = answer_schema(task.fields, columns, _bounds(share), task.schema)
+        schema = build_answer_schema(task.fields, columns, _bounds(share), task.schema)
     keys = ",".join(f"'{_quoted(spec.key)}'" for spec in task.fields)
     prompt = FIELDS.format(keys=keys) + _explained(task, columns)
-    return Ask(prompt, schema, min(PAGE_TOKENS, fixed + values * share), JSON_PENALTY)
+    return Prompt(prompt, schema, min(PAGE_TOKENS, fixed + values * share), JSON_PENALTY)
 
 
-def _bounds(tokens: int) -> Bounds:
+def _bounds(tokens: int) -> LengthLimits:
     """What a value's share of the tokens can hold: four letters of a word a token, one digit; amounts and dates half of it."""
-    return Bounds(words=4 * tokens, code=tokens, value=max(_LEAST, tokens // 2), rows=_MOST_ROWS)
+    return LengthLimits(words=4 * tokens, code=tokens, value=max(_MIN_VALUE, tokens // 2), rows=_MAX_ROWS)
 
 
 def _quoted(key: str) -> str:
     """A key as the prompt's list shows it."""
-    return " ".join(plain(key).split()).replace("'", "’")
+    return " ".join(strip_special_tokens(key).split()).replace("'", "’")
 
 
 def _columns(task: Task) -> tuple[tuple[str, FieldType], ...]:
@@ -147,14 +147,14 @@ def _columns(task: Task) -> tuple[tuple[str, FieldType], ...]:
 
 def _explained(task: Task, columns: Sequence[tuple[str, FieldType]]) -> str:
     """What our own names of fields and columns mean, and what a client's schema says of its own."""
-    parts = resolved(task.schema, task.schema).get("properties", {}) if task.schema else {}
+    parts = resolve(task.schema, task.schema).get("properties", {}) if task.schema else {}
     said = list(_explanations(task, columns, parts))
     return f"其中 {'，'.join(said)}。" if said else ""
 
 
 def _explanations(task: Task, columns: Sequence[tuple[str, FieldType]], parts: Mapping[str, Any]) -> Iterator[str]:
     for spec in task.fields:
-        part = resolved(parts.get(spec.key), task.schema or {}) if task.schema else {}
+        part = resolve(parts.get(spec.key), task.schema or {}) if task.schema else {}
         told = part.get("description")
         words = _quoted(told)[:100].rstrip("。.") if isinstance(told, str) else _words(spec, task.instruction)
         if spec.type is FieldType.ROWS and task.schema is None:

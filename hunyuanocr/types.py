@@ -50,7 +50,7 @@ class FieldType(StrEnum):
     ROWS = "rows"  # line items
 
 
-class Evidence(StrEnum):
+class EvidenceMode(StrEnum):
     """How a language model's value is proved: the CPU reader beside it, a spotting pass of its own, or not at all."""
 
     FAST = "fast"
@@ -76,12 +76,12 @@ class Task:
     fields: tuple[FieldSpec, ...] = ()
     schema: Mapping[str, Any] | None = None
     language: str | None = None  # target of a translation, ISO 639-1
-    evidence: Evidence = Evidence.FAST
+    evidence: EvidenceMode = EvidenceMode.FAST
     max_tokens: int | None = None  # a client's own bound of what a language model writes, below the task's
 
 
 @dataclass(frozen=True)
-class Notice:
+class ResultWarning:
     """A warning that goes with a result: a stable code, a sentence, and the page it is about."""
 
     code: str
@@ -97,7 +97,7 @@ class Page:
     width: int
     height: int
     index: int = 0
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[ResultWarning, ...] = ()
 
     def to_original(self, points: Sequence[Sequence[float]]) -> Quad:
         """Four points in pixels of `pixels` → the original's pixels, clipped to the page."""
@@ -171,12 +171,12 @@ class Reading:
     markdown: str | None = None
     usage: Usage = Usage()
     finish_reason: Literal["stop", "length", "repetition"] = "stop"
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[ResultWarning, ...] = ()
 
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to one request; `api.schemas` turns it into the wire format."""
+    """The answer to one request; `api.schemas.common` turns it into the wire format."""
 
     id: str
     task: TaskKind
@@ -189,6 +189,6 @@ class Result:
     model: str
     elapsed_ms: float
     answer: Mapping[str, Any] | None = None  # the fields object when a schema was given: normalised and validated
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[ResultWarning, ...] = ()
     truncated: bool = False
     usage: Usage = Usage()

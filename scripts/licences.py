@@ -11,7 +11,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from hunyuanocr.bundle.requirements import requirements
-from hunyuanocr.bundle.sbom import licence_of, runtime
+from hunyuanocr.bundle.sbom import installed_dependencies, licence_of
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "docs" / "licences.md"
@@ -62,7 +62,7 @@ def installed() -> dict[str, dict[str, Distribution]]:
     parts: dict[str, dict[str, Distribution]] = {}
     seen: set[str] = set()
     for extra in ("", *EXTRAS, "dev"):
-        found = runtime(requirements(ROOT, [extra] if extra else []))
+        found = installed_dependencies(requirements(ROOT, [extra] if extra else []))
         parts[extra] = {name: found[name] for name in sorted(found) if name not in seen}
         seen |= set(found)
     return parts

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hunyuanocr.services import recording
+from hunyuanocr.services import recorder
 from hunyuanocr.store import database as databases
 from hunyuanocr.store.database import Database
-from tests import postgres
+from tests.support import postgres
 
 _NUMBER = itertools.count()
 
@@ -56,8 +56,8 @@ def _data_folder_of_one_test(_data_folder, monkeypatch, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """A machine that is busy with something else is no database that is away, and nobody who hinders the scrubbing."""
-    monkeypatch.setattr(recording, "_WAIT_S", 60.0)
-    monkeypatch.setattr(databases, "_SCRUB_TRIES", 300)
+    monkeypatch.setattr(recorder, "_WAIT_S", 60.0)
+    monkeypatch.setattr(databases, "_TRUNCATE_ATTEMPTS", 300)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def test_flag_over_environment_over_file_over_default(file, monkeypatch):
     ("[server]\nporrt = 1\n", "server.porrt"),
     ("bakend = 'ppocr'\n", "bakend"),
     ("[server]\nport = 'x'\n", "server.port"),
-    ("[pipeline]\nqueue = 0\n", "pipeline.queue"),
+    ("[pipeline]\nqueue_size = 0\n", "pipeline.queue_size"),
     ("backend = 'magic'\n", "backend"),
     ("not toml at all", "settings.toml"),
 ])

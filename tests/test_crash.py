@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.ports import free_port
-from tests.readers import picture
-from tests.webhooks import SECRET, Receiver, receiving
+from tests.support.fake_backend import picture
+from tests.support.ports import free_port
+from tests.support.webhooks import SECRET, Receiver, receiving
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 300.0  # ends early when what is waited for has come
@@ -39,7 +39,7 @@ class Shop:
         self.closed = threading.Event()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.jobs_program", str(self.port), str(self.seconds)]
+        command = [sys.executable, "-m", "tests.support.jobs_program", str(self.port), str(self.seconds)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment)
 
     def until_ready(self) -> None:

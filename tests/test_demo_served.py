@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.appliance import Appliance, appliance
-from training.fonts import FontsMissing, installed
+from synthesis.fonts import FontsMissing, installed
+from tests.support.appliance import Appliance, appliance
 
 pytest.importorskip("torch")
 try:
@@ -19,7 +19,7 @@ try:
 except FontsMissing as missing:
     pytest.skip(str(missing), allow_module_level=True)
 
-from training.demo import unseen
+from demo_model import heldout
 
 MODEL = Path(__file__).parents[1] / "models" / "hunyuanocr-demo"
 SEED = 7
@@ -47,8 +47,8 @@ def ask(served: Appliance, image: np.ndarray, **wanted: str) -> dict:
 
 @pytest.mark.parametrize("index", DOCUMENTS)
 def test_fields_and_their_places(served: Appliance, index: int) -> None:
-    page = unseen.page(SEED, index)
-    truth = {name: value for name, value in unseen.truth(page, SEED, index).items() if not name.startswith("_")}
+    page = heldout.page(SEED, index)
+    truth = {name: value for name, value in heldout.truth(page, SEED, index).items() if not name.startswith("_")}
     answer = ask(served, page.image, fields=",".join(truth))
     assert (answer["backend"], answer["model"]) == ("torch", "hunyuanocr-demo")
     assert answer["fields"] == truth
@@ -61,7 +61,7 @@ def test_fields_and_their_places(served: Appliance, index: int) -> None:
 
 
 def test_a_persons_words(served: Appliance) -> None:
-    page = unseen.page(SEED, DOCUMENTS[0])
+    page = heldout.page(SEED, DOCUMENTS[0])
     answer = ask(served, page.image, instruction="提取总金额")
     assert answer["fields"] == {"total_amount": page.fields["total_amount"][0]}
     assert json.dumps(answer["fields"], ensure_ascii=False) in json.dumps(answer, ensure_ascii=False)

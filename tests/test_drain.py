@@ -10,10 +10,10 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.appliance import appliance
-from tests.readers import picture
+from tests.support.appliance import appliance
+from tests.support.fake_backend import picture
 
-PROGRAM = (sys.executable, "-m", "tests.drain_program")
+PROGRAM = (sys.executable, "-m", "tests.support.drain_program")
 
 
 def serve(seconds, grace, data, **environment):

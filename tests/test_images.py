@@ -306,7 +306,7 @@ def test_a_glance_is_small_grey_and_upright(kind: str) -> None:
     exif = Image.Exif()
     if kind == "JPEG":
         exif[0x0112] = 6
-    seen = images.glance(encode(big, kind, exif=exif), SETTINGS, 300)
+    seen = images.load_gray_thumbnail(encode(big, kind, exif=exif), SETTINGS, 300)
     assert seen is not None
     grey, width, height = seen
     assert (width, height) == ((800, 1200) if kind == "JPEG" else (1200, 800))
@@ -316,21 +316,21 @@ def test_a_glance_is_small_grey_and_upright(kind: str) -> None:
 
 
 def test_a_glance_at_a_document_sees_nothing_and_at_damage_an_error() -> None:
-    assert images.glance(encode(picture(), "PDF"), SETTINGS, 300) is None
+    assert images.load_gray_thumbnail(encode(picture(), "PDF"), SETTINGS, 300) is None
     with pytest.raises(UnreadableImage):
-        images.glance(b"\xff\xd8\xff broken", SETTINGS, 300)
+        images.load_gray_thumbnail(b"\xff\xd8\xff broken", SETTINGS, 300)
     with pytest.raises(ImageTooLarge):
-        images.glance(encode(picture(), "PNG"), ImageSettings(max_pixels=100), 300)
+        images.load_gray_thumbnail(encode(picture(), "PNG"), ImageSettings(max_pixels=100), 300)
 
 
 def test_several_pictures_are_pages_of_one_document() -> None:
     pdf = encode(picture(), "PDF", save_all=True, append_images=[picture()])
-    pages = images.open_all((encode(picture(), "PNG"), pdf, encode(picture(), "JPEG")), SETTINGS)
+    pages = images.open_documents((encode(picture(), "PNG"), pdf, encode(picture(), "JPEG")), SETTINGS)
     assert [page.index for page in pages] == [0, 1, 2, 3]
     assert all(notice.page == page.index for page in pages for notice in page.notices)
     assert any(page.notices for page in pages[1:]), "so small a picture is warned about, by its own number"
     with pytest.raises(TooManyPages):
-        images.open_all((pdf, pdf), ImageSettings(max_pages=3))
+        images.open_documents((pdf, pdf), ImageSettings(max_pages=3))
 
 
 def test_many_threads() -> None:

@@ -3,12 +3,12 @@
 import pytest
 
 from hunyuanocr.errors import InvalidSchema, InvalidValue, UnknownTask
-from hunyuanocr.instructions import understand
-from hunyuanocr.types import Evidence, FieldType, TaskKind
+from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.types import EvidenceMode, FieldType, TaskKind
 
 
 def keys(sentence: str) -> list[str]:
-    task = understand(sentence)
+    task = parse_instruction(sentence)
     assert task.kind is TaskKind.EXTRACT, (sentence, task.kind)
     return [spec.key for spec in task.fields]
 
@@ -84,7 +84,7 @@ def test_unknown_fields_keep_the_persons_word(sentence, wanted):
     ("这张照片里的人在做什么并且他们为什么看起来那么高兴", TaskKind.FREE),
 ])
 def test_kinds(sentence, kind):
-    assert understand(sentence).kind is kind
+    assert parse_instruction(sentence).kind is kind
 
 
 @pytest.mark.parametrize(("sentence", "language"), [
@@ -93,24 +93,26 @@ def test_kinds(sentence, kind):
     ("translate into English from Chinese", "en"), ("Translate to Malay please", "ms"), ("译为日语", "ja"),
 ])
 def test_language_of_a_translation(sentence, language):
-    assert understand(sentence).language == language
+    assert parse_instruction(sentence).language == language
 
 
 def test_fields_parameter_keeps_keys_letter_for_letter():
-    task = understand("anything", fields=["Total ", "公司", "车牌号"])
+    task = parse_instruction("anything", fields=["Total ", "公司", "车牌号"])
     assert [(s.key, s.name) for s in task.fields] == [("Total ", "total_amount"), ("公司", "merchant"), ("车牌号", None)]
     assert task.fields[0].type is FieldType.MONEY
 
 
 def test_schema_gives_the_fields():
-    task = understand(schema={"type": "object", "properties": {"total_amount": {"type": "number"}, "date": {"type": "string"}}})
+    task = parse_instruction(
+        schema={"type": "object", "properties": {"total_amount": {"type": "number"}, "date": {"type": "string"}}}
+    )
     assert task.kind is TaskKind.EXTRACT
     assert [s.key for s in task.fields] == ["total_amount", "date"]
 
 
 def test_explicit_task_wins_over_the_sentence():
-    assert understand("提取总金额", task="read").kind is TaskKind.READ
-    assert understand("提取总金额", task="Extract").fields[0].key == "total_amount"
+    assert parse_instruction("提取总金额", task="read").kind is TaskKind.READ
+    assert parse_instruction("提取总金额", task="Extract").fields[0].key == "total_amount"
 
 
 @pytest.mark.parametrize(("arguments", "error"), [
@@ -126,10 +128,10 @@ def test_explicit_task_wins_over_the_sentence():
 ])
 def test_what_cannot_be_is_an_error_with_a_hint(arguments, error):
     with pytest.raises(error) as raised:
-        understand(**arguments)
+        parse_instruction(**arguments)
     assert raised.value.message
     assert raised.value.hint
 
 
 def test_evidence_is_kept():
-    assert understand(evidence="none").evidence is Evidence.NONE
+    assert parse_instruction(evidence="none").evidence is EvidenceMode.NONE

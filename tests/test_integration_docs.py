@@ -19,9 +19,9 @@ from hunyuanocr.config import PipelineSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.webhook_client import sign
 from tests.api.conftest import served, wait_ready
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
+from tests.support.webhooks import SECRET
 from tests.web.conftest import CHROMIUM
-from tests.webhooks import SECRET
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = re.compile(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -34,7 +34,7 @@ def examples(page: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A server whose reader finds a total on every picture."""
-    reader = TestReader()
+    reader = FakeBackend()
     reader.text = "Date: 2026-03-14\nTotal: 36.80"
     settings = Settings(data=tmp_path_factory.mktemp("data"), pipeline=PipelineSettings(cache_mb=0))
     with served(create_app(settings, Pipeline(reader, settings))) as address:

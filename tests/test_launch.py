@@ -14,7 +14,7 @@ import pytest
 
 import app_web
 from hunyuanocr.errors import ConfigError
-from tests.appliance import ROOT, appliance
+from tests.support.appliance import ROOT, appliance
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +105,15 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path, monke
 
 
 def test_flags_of_the_model(monkeypatch):
-    monkeypatch.setenv("HUNYUANOCR_TORCH__SLOTS", "3")
+    monkeypatch.setenv("HUNYUANOCR_TORCH__MAX_NUM_SEQS", "3")
     flags = ("--vram-gb", "6.5", "--dtype", "bfloat16", "--device", "cuda:1")
     settings = app_web._settings(app_web._parser().parse_args(flags))
-    assert (settings.torch.vram_gb, settings.torch.dtype, settings.torch.slots, settings.device) == (6.5, "bfloat16", 3, "cuda:1")
+    assert (settings.torch.vram_gb, settings.torch.dtype, settings.torch.max_num_seqs, settings.device) == (
+        6.5,
+        "bfloat16",
+        3,
+        "cuda:1",
+    )
     none = app_web._settings(app_web._parser().parse_args([])).torch
     assert (none.vram_gb, none.dtype) == (8.0, "auto")
 

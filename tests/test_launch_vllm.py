@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.appliance import ROOT
+from tests.support.appliance import ROOT
 from tests.test_launch import FAKE, program
 
 COPIED = ("launch_vllm.sh", "pyproject.toml", "constraints.txt", "constraints-vllm.txt")

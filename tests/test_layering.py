@@ -10,11 +10,22 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # lowest first; a room is a module or a package
     {
-        "hunyuanocr", "hunyuanocr.types", "hunyuanocr.errors", "hunyuanocr.groups", "hunyuanocr.config", "hunyuanocr.privacy",
-        "hunyuanocr.logs", "hunyuanocr.log_limits", "hunyuanocr.memory", "hunyuanocr.clock", "hunyuanocr.client_regex",
+        "hunyuanocr",
+        "hunyuanocr.types",
+        "hunyuanocr.errors",
+        "hunyuanocr.config",
+        "hunyuanocr.telemetry",
+        "hunyuanocr.log_setup",
+        "hunyuanocr.log_limits",
+        "hunyuanocr.malloc",
+        "hunyuanocr.cpu_count",
+        "hunyuanocr.aio",
+        "hunyuanocr.files",
+        "hunyuanocr.clock",
+        "hunyuanocr.client_regex",
         "hunyuanocr.schema_validator",
     },
-    {"hunyuanocr.quality", "hunyuanocr.phrases", "hunyuanocr.grammar"},
+    {"hunyuanocr.image_quality", "hunyuanocr.instruction_patterns", "hunyuanocr.grammar"},
     {"hunyuanocr.images", "hunyuanocr.enhance", "hunyuanocr.fields", "hunyuanocr.output", "hunyuanocr.weights"},
     {"hunyuanocr.instructions"},
     {"hunyuanocr.prompts"},
@@ -23,14 +34,14 @@ LAYERS = [  # lowest first; a room is a module or a package
     {"hunyuanocr.services"},
     {"hunyuanocr.evaluate"},
     {"hunyuanocr.finetune"},
-    {"hunyuanocr.soak"},
+    {"hunyuanocr.loadtest"},
     {"api"},
     {"web"},
     {"app_web"},
     {"hunyuanocr.cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-TOPS = ("hunyuanocr", "api", "web", "app_web", "training", "bench")
+TOPS = ("hunyuanocr", "api", "web", "app_web", "synthesis", "demo_model", "bench")
 
 
 def module_of(path: Path) -> str:

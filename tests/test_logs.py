@@ -13,10 +13,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from websockets.sync.client import connect
 
-from hunyuanocr import logs
+from hunyuanocr import log_setup
 from hunyuanocr.config import LogSettings
-from hunyuanocr.errors import ConfigError, ReaderFailed
-from tests.appliance import appliance
+from hunyuanocr.errors import BackendFailed, ConfigError
+from tests.support.appliance import appliance
 
 SECRETS = ("quokka", "77431", "zirkon", "袋熊")  # on the picture, or in what is asked of it
 INSTRUCTION = "提取总金额和袋熊zirkon编号"
@@ -123,11 +123,11 @@ def test_a_requests_lines_carry_its_id_and_fields(told):
 def written(tmp_path):
     """Logs set up as settings say, and put back afterwards; gives what is in the file."""
     root = logging.getLogger()
-    before = root.handlers[:], root.level, {room: logging.getLogger(room).level for room in logs.ROOMS}
+    before = root.handlers[:], root.level, {room: logging.getLogger(room).level for room in log_setup.ROOMS}
 
     def go(**settings):
         file = tmp_path / "folder" / "box.log"
-        logs.set_up(LogSettings(file=file, **settings))
+        log_setup.configure_logging(LogSettings(file=file, **settings))
         return file
 
     yield go
@@ -146,8 +146,8 @@ def test_words_of_a_failure_are_left_out_where_they_may_hold_text(written):
         try:
             float(sent)
         except ValueError as e:
-            raise ReaderFailed("The reader broke.") from e
-    except ReaderFailed:
+            raise BackendFailed("The reader broke.") from e
+    except BackendFailed:
         logging.getLogger("hunyuanocr.test").exception("It broke.")
     line = json.loads(file.read_text())
     assert "quokka" not in line["exception"]
@@ -160,7 +160,7 @@ def test_a_group_and_a_circle_of_failures_are_told():
     group = ExceptionGroup("quokka", [OSError(28, "No space left on device"), KeyError("quokka")])
     group.__cause__ = sqlite3.OperationalError("no such table: jobs")
     group.__cause__.__context__ = group
-    said = logs.describe(group)
+    said = log_setup.format_exception_chain(group)
     assert "No space left on device" in said
     assert "no such table" in said
     assert "quokka" not in said
@@ -168,7 +168,7 @@ def test_a_group_and_a_circle_of_failures_are_told():
 
 def test_a_line_for_people_has_the_id_once(written):
     file = written()
-    with logs.about("r-1"):
+    with log_setup.request_context("r-1"):
         logging.getLogger("hunyuanocr.test").info("It works.")
         logging.getLogger("hunyuanocr.test").info("request=r-1 It works.")
     logging.getLogger("hunyuanocr.test").info("Outside.")
@@ -179,7 +179,7 @@ def test_a_line_for_people_has_the_id_once(written):
 
 
 def test_nobody_writes_lines_of_his_own(written):
-    file, forged = written(), "/x\n2026-11-21 00:00:00,000 INFO api.life: All is well\r\x1b[31m\x85\u2028袋熊"
+    file, forged = written(), "/x\n2026-11-21 00:00:00,000 INFO api.lifespan: All is well\r\x1b[31m\x85\u2028袋熊"
     logging.getLogger("hunyuanocr.access").info("GET %s 404", forged)
     try:
         raise OSError(forged)

@@ -7,10 +7,10 @@ import pytest
 
 HEAPS = """
 import ctypes, sys, threading
-from hunyuanocr.memory import share_heaps
+from hunyuanocr.malloc import limit_malloc_arenas
 
 if sys.argv[1] == "shared":
-    share_heaps()
+    limit_malloc_arenas()
 libc = ctypes.CDLL(None)
 if not hasattr(libc, "mallinfo2"):
     print("another C library")
@@ -34,7 +34,7 @@ libc.fflush(None)
 PROGRAM = """
 import ctypes, sys
 import psutil
-from hunyuanocr.memory import give_back_memory
+from hunyuanocr.malloc import trim_memory
 
 def megabytes():
     return psutil.Process().memory_info().rss / 1e6
@@ -53,7 +53,7 @@ for n, block in enumerate(blocks):
     if n % 100 < 99:  # one of a hundred stays: nothing lies at the end of the heap
         libc.free(block)
 freed = megabytes()
-give_back_memory()
+trim_memory()
 print(before, taken, freed, megabytes())
 """
 

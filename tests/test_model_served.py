@@ -9,8 +9,8 @@ import openai
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from tests.appliance import appliance
-from tests.checkpoints import random_checkpoint
+from tests.support.appliance import appliance
+from tests.support.checkpoints import random_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PROBE = Path(__file__).with_name("offline_probe.py")
+PROBE = Path(__file__).parent / "support" / "offline_probe.py"
 
 
 def can_make_namespaces() -> bool:

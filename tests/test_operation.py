@@ -15,14 +15,14 @@ import pytest
 from hunyuanocr.config import Settings, SyncSettings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.container import Services
+from hunyuanocr.services.encryption import generate_keypair
 from hunyuanocr.services.metrics import gpu
-from hunyuanocr.services.sealing import new_keys
-from hunyuanocr.services.together import Services
-from hunyuanocr.store import facts
+from hunyuanocr.store import state
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.migrations import downgrade, head
-from tests.readers import TestReader
 from tests.store.results import kept
+from tests.support.fake_backend import FakeBackend
 
 ROOT = Path(__file__).parent.parent
 DASHBOARD = ROOT / "docker" / "grafana" / "dashboard.json"
@@ -34,13 +34,13 @@ async def shown(tmp_path, monkeypatch):
     """All of /metrics: sample names with their labels, of a machine with a GPU, an engine beside it, a sync that has run."""
     one = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (one,)))
-    sync = SyncSettings(enabled=True, url="https://hq.example/v1/batches", public_key=new_keys()[1])
+    sync = SyncSettings(enabled=True, url="https://hq.example/v1/batches", public_key=generate_keypair()[1])
     settings = Settings(data=tmp_path, sync=sync)
-    services = Services(settings, Pipeline(TestReader(), settings))
-    await services.database.run(facts.put, "sync", "2026-11-21T03:00:00+00:00")
+    services = Services(settings, Pipeline(FakeBackend(), settings))
+    await services.database.write(state.set_state, "sync", "2026-11-21T03:00:00+00:00")
     services.job_counts, services.webhook_counts = {"done": 1}, {"delivered": 1}
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)  # as vLLM's server is one
-    text = (await services.metrics.page())[0].decode()
+    text = (await services.metrics.render())[0].decode()
     child.communicate()
     declared = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
     samples = set(re.findall(r"^([a-zA-Z_:][\w:]*)", text, re.MULTILINE))
@@ -79,7 +79,7 @@ def test_the_dashboard_shows_every_figure_of_ours(shown):
     used = set().union(*(names(expression) for _, expression in expressions(board)))
     stems = {re.sub(r"_(bucket|sum|count|total|created|info)$", "", name) for name in used}
     ours = {re.sub(r"_(bucket|sum|count|total|created|info)$", "", name) for name in shown if name.startswith("hunyuanocr_")}
-    assert ours - stems <= {"hunyuanocr_cache_entries", "hunyuanocr_readings_at_a_time"}
+    assert ours - stems <= {"hunyuanocr_cache_entries", "hunyuanocr_reader_concurrency"}
 
 
 def test_panels_do_not_lie_upon_each_other():
@@ -120,14 +120,14 @@ async def test_a_database_of_the_first_version_is_taken_up_at_the_start(tmp_path
     settings = Settings(data=tmp_path)
     old = Database(settings.database_url)
     old.migrate()
-    with old.begin() as session:
+    with old.transaction() as session:
         downgrade(session, "0001")
         entry = kept()
         _insert_as_of_old(session, entry)
     old.close()
-    services = Services(settings, Pipeline(TestReader(), settings))
-    counted = await services.database.query(lambda session: session.exec_driver_sql("SELECT count(*) FROM records").scalar())
-    revision = await services.database.query(lambda s: s.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
+    services = Services(settings, Pipeline(FakeBackend(), settings))
+    counted = await services.database.read(lambda session: session.exec_driver_sql("SELECT count(*) FROM records").scalar())
+    revision = await services.database.read(lambda s: s.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
     assert (counted, revision) == (1, head())
     services.cameras.close()
     services.database.close()
@@ -147,8 +147,8 @@ async def test_a_database_of_a_newer_version_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "hunyuanocr.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
-    services = Services(settings, Pipeline(TestReader(), settings))
+    services = Services(settings, Pipeline(FakeBackend(), settings))
     with pytest.raises(ConfigError, match="newer version"):
-        await services.database.query(lambda session: None)
+        await services.database.read(lambda session: None)
     services.cameras.close()
     services.database.close()

@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator
 from hunyuanocr import prompts
 from hunyuanocr.errors import InvalidSchema, InvalidValue
 from hunyuanocr.fields.catalogue import KNOWN
-from hunyuanocr.instructions import understand
-from hunyuanocr.prompts import ask
-from hunyuanocr.types import Evidence, FieldSpec, FieldType, Task, TaskKind
+from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.prompts import build_prompt
+from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 
 KEYWORDS = {
     "type", "properties", "required", "additionalProperties", "items", "maxItems", "maxLength", "enum", "anyOf", "minimum",
@@ -45,7 +45,7 @@ def assert_bounded(part):
 
 
 def extract(**more):
-    asked = ask(understand("", **more))
+    asked = build_prompt(parse_instruction("", **more))
     Draft202012Validator.check_schema(asked.schema)
     assert_bounded(asked.schema)
     return asked
@@ -58,9 +58,9 @@ def accepts(asked, answer):
 @pytest.mark.parametrize(
     ("task", "prompt"),
     [
-        (Task(TaskKind.READ, evidence=Evidence.NONE), "提取图中的文字。"),
+        (Task(TaskKind.READ, evidence=EvidenceMode.NONE), "提取图中的文字。"),
         (Task(TaskKind.READ), "检测并识别图片中的文字，将文本坐标格式化输出。"),
-        (Task(TaskKind.SPOT, evidence=Evidence.NONE), "检测并识别图片中的文字，将文本坐标格式化输出。"),
+        (Task(TaskKind.SPOT, evidence=EvidenceMode.NONE), "检测并识别图片中的文字，将文本坐标格式化输出。"),
         (Task(TaskKind.SUBTITLES), "提取图片中的字幕。"),
         (Task(TaskKind.FORMULA), "识别图片中的公式，用 LaTeX 格式表示。"),
         (Task(TaskKind.TABLE), "把图中的表格解析为 HTML。"),
@@ -83,7 +83,7 @@ def accepts(asked, answer):
     ],
 )
 def test_official_prompts(task, prompt):
-    asked = ask(task)
+    asked = build_prompt(task)
     assert asked.prompt == prompt
     assert asked.schema is None
     assert asked.repetition_penalty == 1.08
@@ -92,7 +92,7 @@ def test_official_prompts(task, prompt):
 
 def test_every_task_can_be_asked():
     for kind in set(TaskKind) - {TaskKind.EXTRACT}:
-        assert ask(Task(kind, "words")).prompt
+        assert build_prompt(Task(kind, "words")).prompt
 
 
 def test_fields_are_asked_by_the_clients_own_keys():
@@ -108,16 +108,16 @@ def test_fields_are_asked_by_the_clients_own_keys():
 
 
 def test_our_own_names_are_explained_in_the_persons_words():
-    assert ask(understand("提取总金额和日期")).prompt == (
+    assert build_prompt(parse_instruction("提取总金额和日期")).prompt == (
         "提取图片中的: ['total_amount','date'] 的字段内容，并按照 JSON 格式返回。其中 total_amount 是总金额，date 是日期。"
     )
-    assert "total_amount 是应付金额" in ask(understand("提取应付金额")).prompt
+    assert "total_amount 是应付金额" in build_prompt(parse_instruction("提取应付金额")).prompt
     assert "其中" not in extract(fields=["Total", "金额"]).prompt
 
 
 def test_every_known_field_has_chinese_words():
     for name, known in KNOWN.items():
-        assert f"{name} 是" in ask(Task(TaskKind.EXTRACT, fields=(FieldSpec(name, name, known.type),))).prompt
+        assert f"{name} 是" in build_prompt(Task(TaskKind.EXTRACT, fields=(FieldSpec(name, name, known.type),))).prompt
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_every_known_field_has_chinese_words():
     ],
 )
 def test_rows_have_the_columns_of_their_document(instruction, columns):
-    asked = ask(understand(instruction))
+    asked = build_prompt(parse_instruction(instruction))
     assert_bounded(asked.schema)
     assert list(asked.schema["properties"]["items"]["items"]["properties"]) == columns
     assert all(f"{column}（" in asked.prompt for column in columns)
@@ -144,18 +144,18 @@ def test_budget_grows_with_the_fields_and_has_an_end():
     assert one.max_tokens < two.max_tokens < many.max_tokens <= 4096
     assert many.schema["properties"]["field 0"]["maxLength"] < one.schema["properties"]["field 0"]["maxLength"]
     with pytest.raises(InvalidValue, match="do not fit"):
-        ask(understand("", fields=[f"{n}" + "long name " * 19 for n in range(64)]))
+        build_prompt(parse_instruction("", fields=[f"{n}" + "long name " * 19 for n in range(64)]))
 
 
 def test_a_client_may_bound_the_answer_but_not_beyond_the_budget():
-    assert ask(Task(TaskKind.READ, max_tokens=7)).max_tokens == 7
-    assert ask(Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),), max_tokens=7)).max_tokens == 7
-    assert ask(Task(TaskKind.READ, max_tokens=10**9)).max_tokens == ask(Task(TaskKind.READ)).max_tokens
+    assert build_prompt(Task(TaskKind.READ, max_tokens=7)).max_tokens == 7
+    assert build_prompt(Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),), max_tokens=7)).max_tokens == 7
+    assert build_prompt(Task(TaskKind.READ, max_tokens=10**9)).max_tokens == build_prompt(Task(TaskKind.READ)).max_tokens
 
 
 def test_marks_of_the_model_are_taken_out_of_a_persons_words():
     picture = "<｜hy_place▁holder▁no▁102｜>"
-    assert ask(Task(TaskKind.FREE, f"What <｜hy_<｜hy_User｜>User｜> is{picture} it?")).prompt == "What  is it?"
+    assert build_prompt(Task(TaskKind.FREE, f"What <｜hy_<｜hy_User｜>User｜> is{picture} it?")).prompt == "What  is it?"
     asked = extract(fields=[f"a{picture}", "it's\n"])
     assert "['a','it’s']" in asked.prompt
     assert list(asked.schema["properties"]) == [f"a{picture}", "it's\n"]  # the keys stay the client's
@@ -223,14 +223,14 @@ BOMB = {
 
 @pytest.mark.parametrize("schema", [RECURSIVE, LISTS, WIDE, of(a={"type": "object"}), of(a=of(b={"type": "object"}))])
 def test_a_schema_without_bounds_is_refused(schema):
-    task = understand("", schema=schema)  # a reader without a language model can take it
+    task = parse_instruction("", schema=schema)  # a reader without a language model can take it
     with pytest.raises(InvalidSchema):
-        ask(task)
+        build_prompt(task)
 
 
 def test_a_schema_that_unfolds_to_a_hundred_thousand_parts_is_refused_by_every_reader():
     with pytest.raises(InvalidSchema):
-        understand("", schema=BOMB)
+        parse_instruction("", schema=BOMB)
 
 
 literals = st.one_of(st.none(), st.booleans(), st.integers(), st.text())
@@ -257,9 +257,9 @@ parts = st.recursive(
 @settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=9), parts, min_size=1, max_size=4))
 def test_any_schema_is_bounded_or_refused(properties):
-    task = understand("", schema=of(**properties))
+    task = parse_instruction("", schema=of(**properties))
     try:
-        asked = ask(task)
+        asked = build_prompt(task)
     except (InvalidSchema, InvalidValue):
         return
     Draft202012Validator.check_schema(asked.schema)
@@ -270,6 +270,6 @@ def test_any_schema_is_bounded_or_refused(properties):
 
 
 def test_rows_are_asked_for_whatever_their_key():
-    asked = ask(Task(TaskKind.EXTRACT, fields=(FieldSpec("买了什么", "items", FieldType.ROWS),)))
+    asked = build_prompt(Task(TaskKind.EXTRACT, fields=(FieldSpec("买了什么", "items", FieldType.ROWS),)))
     columns = "name（名称）、quantity（数量）、unit_price（单价）、amount（金额）"
     assert asked.prompt.endswith(f"其中 买了什么 是明细，每项有 {columns}。")

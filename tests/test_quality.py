@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from hunyuanocr import quality
+from hunyuanocr import image_quality
 from hunyuanocr.config import ImageSettings
+from hunyuanocr.image_quality import assess, sharpness
 from hunyuanocr.images import open_pages
-from hunyuanocr.quality import look, sharpness
 
 RECEIPTS = Path(__file__).parent.parent.parent / "shared/data/sroie-dev"
 
@@ -30,7 +30,7 @@ def receipt(paper: int = 200, size: tuple[int, int] = (600, 900)) -> Image.Image
 
 def codes(image: Image.Image) -> list[str]:
     pixels = np.asarray(image)
-    return [notice.code for notice in look(pixels, pixels.shape[1], pixels.shape[0])]
+    return [notice.code for notice in assess(pixels, pixels.shape[1], pixels.shape[0])]
 
 
 def spot(image: Image.Image, box: tuple[int, int, int, int], soft: float = 12) -> Image.Image:
@@ -86,7 +86,7 @@ def test_blank_pages_are_neither_blurred_nor_mirrored() -> None:
 
 def test_a_notice_names_its_page() -> None:
     pixels = np.asarray(receipt().filter(ImageFilter.GaussianBlur(4)))
-    assert look(pixels, 600, 900, 3)[0].page == 3
+    assert assess(pixels, 600, 900, 3)[0].page == 3
 
 
 A4 = (1654, 2339)  # at 200 dpi
@@ -170,7 +170,7 @@ def test_measures_of_sparse_pages_stay_in_their_range(
     grey = grey.T if upright else grey
     sharp = sharpness(grey)
     assert sharp is None or 0.0 <= sharp <= 1.0
-    assert 0.0 <= quality.glare(grey) <= 1.0
+    assert 0.0 <= image_quality.glare(grey) <= 1.0
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError, ValueError, RuntimeWarning])
@@ -180,7 +180,7 @@ def test_a_measure_that_fails_never_costs_the_page(
     def fails(grey: object) -> float:
         raise error("a measure with a fault")
 
-    monkeypatch.setattr(quality, "sharpness", fails)
+    monkeypatch.setattr(image_quality, "sharpness", fails)
     with caplog.at_level(logging.ERROR):
         (page,) = open_pages(png(receipt()), ImageSettings())
     assert page.pixels.shape == (900, 600, 3)

@@ -21,8 +21,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.appliance import appliance
-from tests.offline_probe import picture
+from tests.support.appliance import appliance
+from tests.support.offline_probe import picture
 
 BOX, PHONE, SCANNER = "10.77.0.1", "10.77.0.2", "10.77.0.3"  # the last two are addresses of the same other host
 CABLE = f"""
@@ -126,7 +126,7 @@ def started(hosts, *flags, **environment):
 @pytest.fixture(scope="module")
 def served(hosts, tmp_path_factory):
     """Its first start, with nothing said about who may come in. It would not stand so many wrong keys as come here."""
-    uncounted = {"HUNYUANOCR_NETWORK__FAILURES": "0", "HUNYUANOCR_NETWORK__PER_ADDRESS": "0"}
+    uncounted = {"HUNYUANOCR_NETWORK__AUTH_FAILURES_PER_MINUTE": "0", "HUNYUANOCR_NETWORK__REQUESTS_PER_MINUTE_PER_IP": "0"}
     with started(hosts, HUNYUANOCR_DATA=str(tmp_path_factory.mktemp("box")), **uncounted) as running:
         yield running
 

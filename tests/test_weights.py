@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from hunyuanocr.errors import ConfigError, WeightsBroken, WeightsMissing
+from hunyuanocr.errors import ConfigError, WeightsInvalid, WeightsMissing
 from hunyuanocr.weights import find, verify
-from tests.checkpoints import FULL_TEXT, FULL_VISION, random_checkpoint
+from tests.support.checkpoints import FULL_TEXT, FULL_VISION, random_checkpoint
 
 pytest.importorskip("torch")
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -124,7 +124,7 @@ def test_expected_tensors_are_those_of_transformers_at_full_size():
     import torch
     from transformers import HunYuanVLConfig, HunYuanVLForConditionalGeneration
 
-    from hunyuanocr.weights.architecture import understand
+    from hunyuanocr.weights.architecture import parse_config
 
     config = HunYuanVLConfig(
         text_config=FULL_TEXT, vision_config=FULL_VISION | {"out_hidden_size": 1024},
@@ -133,19 +133,19 @@ def test_expected_tensors_are_those_of_transformers_at_full_size():
     with torch.device("meta"):
         model = HunYuanVLForConditionalGeneration(config)
     theirs = {name: tuple(t.shape) for name, t in model.state_dict().items() if name != "lm_head.weight"}
-    assert understand(config.to_dict()).tensors() == theirs
+    assert parse_config(config.to_dict()).tensors() == theirs
 
 
 def test_the_check_reads_headers_only(folder: Path):
     """A sparse file of 2 GB with a true header is checked in a fraction of a second."""
     header = {}
-    from hunyuanocr.weights.architecture import understand
+    from hunyuanocr.weights.architecture import parse_config
 
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["vocab_size"] = 4_000_000
     (folder / "config.json").write_text(json.dumps(config))
     end = 0
-    for name, shape in understand(config).tensors().items():
+    for name, shape in parse_config(config).tensors().items():
         size = 4
         for n in shape:
             size *= n
@@ -262,33 +262,33 @@ def tokenizer_cut(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("harm", "error", "told"), [
-    (cut, WeightsBroken, r"cut off: 5,18\d,\d+ of 5,18\d,\d+ bytes"),
-    (cut_in_the_header, WeightsBroken, "cut off within its first bytes"),
-    (padded, WeightsBroken, "7 bytes more"),
-    (pointer, WeightsBroken, "Git LFS pointer"),
-    (tensor_lost, WeightsBroken, r"1 of 82 tensors .*language_model\.layers\.1\.mlp\.up_proj\.weight"),
-    (tensor_reshaped, WeightsBroken, r"patch_merger\.mlp\.weight is \[384, 128\] instead of \[128, 384\]"),
-    (tensor_twice, WeightsBroken, "there twice"),
-    (quantised, WeightsBroken, "type I8"),
-    (text_config_with(vocab_size=300), WeightsBroken, r"embed_tokens\.weight is \[279, 128\] instead of \[300, 128\]"),
-    (text_config_with(num_hidden_layers=2), WeightsBroken, r"does not know: model\.language_model\.layers\.2\."),
-    (text_config_with(num_hidden_layers=4), WeightsBroken, r"11 of 93 tensors"),
-    (text_config_with(num_key_value_heads=4), WeightsBroken, r"k_proj\.weight is \[64, 128\] instead of \[128, 128\]"),
-    (text_config_with(rope_parameters={"mrope_section": [4, 4, 4]}), WeightsBroken, "mrope_section"),
-    (text_config_with(hidden_size=None), WeightsBroken, "sizes in config.json"),
-    (config_with(text_config=None), WeightsBroken, "no 'num_attention_heads'"),
-    (config_with(model_type="qwen2_vl", architectures=["Qwen2VLForConditionalGeneration"]), WeightsBroken, "qwen2_vl"),
+    (cut, WeightsInvalid, r"cut off: 5,18\d,\d+ of 5,18\d,\d+ bytes"),
+    (cut_in_the_header, WeightsInvalid, "cut off within its first bytes"),
+    (padded, WeightsInvalid, "7 bytes more"),
+    (pointer, WeightsInvalid, "Git LFS pointer"),
+    (tensor_lost, WeightsInvalid, r"1 of 82 tensors .*language_model\.layers\.1\.mlp\.up_proj\.weight"),
+    (tensor_reshaped, WeightsInvalid, r"patch_merger\.mlp\.weight is \[384, 128\] instead of \[128, 384\]"),
+    (tensor_twice, WeightsInvalid, "there twice"),
+    (quantised, WeightsInvalid, "type I8"),
+    (text_config_with(vocab_size=300), WeightsInvalid, r"embed_tokens\.weight is \[279, 128\] instead of \[300, 128\]"),
+    (text_config_with(num_hidden_layers=2), WeightsInvalid, r"does not know: model\.language_model\.layers\.2\."),
+    (text_config_with(num_hidden_layers=4), WeightsInvalid, r"11 of 93 tensors"),
+    (text_config_with(num_key_value_heads=4), WeightsInvalid, r"k_proj\.weight is \[64, 128\] instead of \[128, 128\]"),
+    (text_config_with(rope_parameters={"mrope_section": [4, 4, 4]}), WeightsInvalid, "mrope_section"),
+    (text_config_with(hidden_size=None), WeightsInvalid, "sizes in config.json"),
+    (config_with(text_config=None), WeightsInvalid, "no 'num_attention_heads'"),
+    (config_with(model_type="qwen2_vl", architectures=["Qwen2VLForConditionalGeneration"]), WeightsInvalid, "qwen2_vl"),
     (no_config, WeightsMissing, "no config.json"),
-    (broken_config, WeightsBroken, r"config\.json is no JSON"),
-    (only_pickles, WeightsBroken, "pickled .pytorch_model.bin., and loading a pickle runs"),
+    (broken_config, WeightsInvalid, r"config\.json is no JSON"),
+    (only_pickles, WeightsInvalid, "pickled .pytorch_model.bin., and loading a pickle runs"),
     (without("model.safetensors"), WeightsMissing, "no weights in"),
     (shard_lost, WeightsMissing, "1 of 2 weight files .*00002-of-00002"),
-    (shard_cut, WeightsBroken, "00002-of-00002.safetensors is cut off"),
-    (shard_without_a_tensor, WeightsBroken, "lacks tensors that the index places there: model"),
+    (shard_cut, WeightsInvalid, "00002-of-00002.safetensors is cut off"),
+    (shard_without_a_tensor, WeightsInvalid, "lacks tensors that the index places there: model"),
     (index_lost, WeightsMissing, "neither model.safetensors nor model.safetensors.index.json"),
-    (index_leads_outside, WeightsBroken, "no shards of it: ../../x.safetensors"),
+    (index_leads_outside, WeightsInvalid, "no shards of it: ../../x.safetensors"),
     (without("tokenizer.json"), WeightsMissing, "no tokenizer.json"),
-    (tokenizer_cut, WeightsBroken, "tokenizer.json is no JSON object"),
+    (tokenizer_cut, WeightsInvalid, "tokenizer.json is no JSON object"),
     (without("processor_config.json"), WeightsMissing, "no processor_config.json or preprocessor_config.json"),
     (without("chat_template.jinja"), WeightsMissing, "no chat template"),
 ], ids=lambda v: getattr(v, "__name__", None))  # fmt: skip

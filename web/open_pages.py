@@ -38,7 +38,9 @@ class _Page:
 
 
 class OpenPages:
-    """Pages by the id that Gradio has for them, which begins with the identity's fingerprint and a dot (`web.own`)."""
+    """Pages by the id that Gradio has for them, which begins with the identity's fingerprint and a dot
+    (`web.session_isolation`).
+    """
 
     def __init__(self, memory: GradioMemory, limits: PageLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits

@@ -1,6 +1,6 @@
 """`POST /page/uploads`: how a picture comes from the page. Its bytes are the body, and the answer is the token to show it by.
 
-`GET /page/previews/{token}/{number}`: how its pages come back, for the identity that sent it, as long as `web.shelf` keeps it.
+`GET /page/previews/{token}/{number}`: how its pages come back, for the identity that sent it, as long as `web.pictures` keeps it.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from api.deps import TheIdentity
-from api.reading import limited
+from api.deps import IdentityDep
+from api.request_body import limit_body
 from hunyuanocr.errors import EmptyInput, NotFound
-from web.desk import Desk
-from web.draw import PREVIEWS
+from web.controller import PageController
+from web.preview_html import PREVIEWS
 
 
 class UploadAnswer(BaseModel):
@@ -21,20 +21,20 @@ class UploadAnswer(BaseModel):
     token: str
 
 
-def uploads(desk: Desk) -> APIRouter:
+def uploads(desk: PageController) -> APIRouter:
     """The routes, in front of this desk. Gradio's own, which keeps what comes in files, is not served."""
     router = APIRouter(include_in_schema=False)
 
     @router.post("/page/uploads")
-    async def upload(request: Request, identity: TheIdentity) -> UploadAnswer:
-        data = await limited(request, desk.settings.images.max_bytes).body()
+    async def upload(request: Request, identity: IdentityDep) -> UploadAnswer:
+        data = await limit_body(request, desk.settings.images.max_bytes).body()
         if not data:
             raise EmptyInput("The upload is empty.", hint="Choose another file.")
-        return UploadAnswer(token=desk.tray.put(data, identity.mark))
+        return UploadAnswer(token=desk.uploads.put(data, identity.fingerprint))
 
     @router.get(f"/{PREVIEWS}/{{token}}/{{number}}")
-    async def preview(token: str, number: int, identity: TheIdentity) -> Response:
-        chosen = desk.shelf.get(token, identity.mark)
+    async def preview(token: str, number: int, identity: IdentityDep) -> Response:
+        chosen = desk.pictures.get(token, identity.fingerprint)
         if chosen is None or not 0 <= number < len(chosen.sheets):
             raise NotFound("The picture is gone.", hint="Choose the file again.")
         return Response(chosen.sheets[number].jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})

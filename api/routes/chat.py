@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from api import sse
-from api.chat import LIVE, ChatAnswer, ChatRequest, Chunks, answer, spoken, understood, words_without_picture
-from api.deps import TheOwner, ThePipeline, TheServices, TheSettings, fair_key_of, while_connected
-from api.errors import OPENAI_PATH, openai_error, status_of, told_later
-from api.params import device_of
-from api.reading import read_json
+from api import errors, sse
+from api.chat_completions import LIVE, ChunkBuilder, parse_chat_request, reply_without_image, text_completion, to_completion
+from api.deps import OwnerDep, PipelineDep, ServicesDep, SettingsDep, cancel_on_disconnect, fair_key_of
+from api.errors import OPENAI_PATH, error_payload, openai_error, status_of
+from api.request_body import device_from, parse_json_body
+from api.schemas.chat import ChatCompletion, ChatRequest
 from hunyuanocr.pipeline import Request as Reading
-from hunyuanocr.pipeline.requests import new_id
+from hunyuanocr.pipeline.request import random_id
 from hunyuanocr.types import Progress, Result, TextDelta
 
 _PICTURE = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ…"}}
@@ -54,11 +54,11 @@ def _inlined(part: Any, named: dict[str, Any]) -> Any:
 
 
 @router.post(
-    OPENAI_PATH, response_model=ChatAnswer, summary="Read pictures, in OpenAI's form",
+    OPENAI_PATH, response_model=ChatCompletion, summary="Read pictures, in OpenAI's form",
     openapi_extra={"requestBody": _body()}, responses=_ANSWERS,
 )  # fmt: skip
 async def completions(
-    request: Request, pipeline: ThePipeline, services: TheServices, settings: TheSettings, owner: TheOwner
+    request: Request, pipeline: PipelineDep, services: ServicesDep, settings: SettingsDep, owner: OwnerDep
 ) -> Response:
     """For OpenAI's clients and all that speak like them: base_url is `http://<this machine>:<port>/v1`, the key yours.
 
@@ -68,40 +68,40 @@ async def completions(
     whatever `temperature` says. A reader that is no language model counts no tokens. Words without any picture, as programs send
     them to try the connection, are answered by a sentence that asks for one.
     """
-    wanted = await read_json(request, settings.images.max_bytes, ChatRequest)
+    wanted = await parse_json_body(request, settings.images.max_bytes, ChatRequest)
     created, model = int(time.time()), pipeline.backend.model
-    if (words := words_without_picture(wanted)) is not None:
+    if (words := reply_without_image(wanted)) is not None:
         return await _say(words, wanted, created, model)
-    asked = await asyncio.to_thread(understood, wanted)
-    reading = Reading(asked.pictures[0], asked.task, owner=owner, more=asked.pictures[1:], client=fair_key_of(request))
+    asked = await asyncio.to_thread(parse_chat_request, wanted)
+    reading = Reading(asked.images[0], asked.task, owner=owner, more=asked.images[1:], client=fair_key_of(request))
     request.state.made = f"/v1/records/{reading.id}"
     record = partial(
-        services.recorder.record, owner=owner, source="chat", instruction=asked.instruction, device=device_of(request),
-        image=asked.pictures[0],
+        services.recorder.record, owner=owner, source="chat", instruction=asked.instruction, device=device_from(request),
+        image=asked.images[0],
     )  # fmt: skip
     if wanted.stream:
-        chunks = _chunks(wanted, reading.id, created, model, live=asked.task.kind in LIVE and not wanted.json_wanted)
+        chunks = _chunks(wanted, reading.id, created, model, live=asked.task.kind in LIVE and not wanted.wants_json)
         parts = pipeline.stream(reading)
-        return await sse.begun(_events(parts if chunks.live else _whole(parts), record, chunks, request.state.request_id))
-    result = await record(await while_connected(request, pipeline.run(reading)))
-    return Response(answer(result, created, as_json=wanted.json_wanted).model_dump_json(), media_type="application/json")
+        return await sse.start_stream(_events(parts if chunks.live else _whole(parts), record, chunks, request.state.request_id))
+    result = await record(await cancel_on_disconnect(request, pipeline.run(reading)))
+    return Response(to_completion(result, created, as_json=wanted.wants_json).model_dump_json(), media_type="application/json")
 
 
-def _chunks(wanted: ChatRequest, id: str, created: int, model: str, *, live: bool = False) -> Chunks:
-    return Chunks(f"chatcmpl-{id}", created, model, live=live, as_json=wanted.json_wanted, with_usage=wanted.usage_wanted)
+def _chunks(wanted: ChatRequest, id: str, created: int, model: str, *, live: bool = False) -> ChunkBuilder:
+    return ChunkBuilder(f"chatcmpl-{id}", created, model, live=live, as_json=wanted.wants_json, with_usage=wanted.wants_usage)
 
 
 async def _say(words: str, wanted: ChatRequest, created: int, model: str) -> Response:
     """An answer that no reader is needed for."""
-    id = new_id()
+    id = random_id()
     if not wanted.stream:
-        return Response(spoken(words, id, created, model).model_dump_json(), media_type="application/json")
+        return Response(text_completion(words, id, created, model).model_dump_json(), media_type="application/json")
 
     async def events() -> AsyncGenerator[bytes, None]:
-        for chunk in (*_chunks(wanted, id, created, model).ended(words), "[DONE]"):
-            yield sse.event(chunk)
+        for chunk in (*_chunks(wanted, id, created, model).finish_text(words), "[DONE]"):
+            yield sse.format_event(chunk)
 
-    return await sse.begun(events())
+    return await sse.start_stream(events())
 
 
 async def _whole(parts: AsyncGenerator[TextDelta | Progress | Result, None]) -> AsyncGenerator[Result, None]:
@@ -113,21 +113,21 @@ async def _whole(parts: AsyncGenerator[TextDelta | Progress | Result, None]) -> 
 
 
 async def _events(
-    parts: AsyncGenerator[Part, None], record: Callable[[Result], Awaitable[Result]], chunks: Chunks, request_id: str
+    parts: AsyncGenerator[Part, None], record: Callable[[Result], Awaitable[Result]], chunks: ChunkBuilder, request_id: str
 ) -> AsyncGenerator[bytes, None]:
     begun = False
     try:
-        async with aclosing(sse.paced(parts)) as paced:
+        async with aclosing(sse.with_keepalive(parts)) as paced:
             async for part in paced:
                 if isinstance(part, (TextDelta, Result)):
-                    for chunk in chunks.end(await record(part)) if isinstance(part, Result) else chunks.piece(part.text):
-                        yield sse.event(chunk)
+                    for chunk in chunks.finish(await record(part)) if isinstance(part, Result) else chunks.delta(part.text):
+                        yield sse.format_event(chunk)
                 else:
                     yield sse.KEPT_ALIVE
                 begun = True
-        yield sse.event("[DONE]")
+        yield sse.format_event("[DONE]")
     except Exception as e:
         if not begun:
             raise  # there is still a status to tell it with
-        error = sse.unexpected(e)
-        yield sse.event(openai_error(told_later(error, request_id), status_of(error)))
+        error = errors.to_client_error(e)
+        yield sse.format_event(openai_error(error_payload(error, request_id), status_of(error)))

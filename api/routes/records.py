@@ -12,20 +12,20 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from api import exports
-from api.deps import TheOwner, TheServices, while_connected
-from api.records import Filters, Listing, RecordAnswer, RecordsAnswer, WholeRecordAnswer, cursor
-from api.schemas import ErrorAnswer
+from api.deps import OwnerDep, ServicesDep, cancel_on_disconnect
+from api.schemas.common import ErrorResponse
+from api.schemas.records import Record, RecordDetail, RecordFilter, RecordList, RecordPageQuery, next_cursor
 from hunyuanocr.errors import NotFound
 from hunyuanocr.images import sniff
-from hunyuanocr.services.retention import erase
+from hunyuanocr.services.retention import delete_records
 from hunyuanocr.store import records
 
-FAILURES: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorAnswer, "description": "No such record of yours, or nothing is kept here."},
-    422: {"model": ErrorAnswer, "description": "A value that cannot be used."},
-    503: {"model": ErrorAnswer, "description": "The database does not answer; come back after `Retry-After` seconds."},
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorResponse, "description": "No such record of yours, or nothing is kept here."},
+    422: {"model": ErrorResponse, "description": "A value that cannot be used."},
+    503: {"model": ErrorResponse, "description": "The database does not answer; come back after `Retry-After` seconds."},
 }
-router = APIRouter(prefix="/v1/records", tags=["records"], responses=FAILURES)
+router = APIRouter(prefix="/v1/records", tags=["records"], responses=ERROR_RESPONSES)
 
 _MEDIA = {
     "JPEG": "image/jpeg", "PNG": "image/png", "BMP": "image/bmp", "GIF": "image/gif", "WebP": "image/webp", "TIFF": "image/tiff",
@@ -37,38 +37,38 @@ _FILES = {
 }  # fmt: skip
 
 
-class Export(Filters):
+class ExportQuery(RecordFilter):
     """A search and the form of its file."""
 
     format: Literal["csv", "xlsx", "jsonl"] = "csv"
 
 
 @router.get("", summary="Search records, the newest first")
-async def listed(asked: Annotated[Listing, Query()], services: TheServices, owner: TheOwner) -> RecordsAnswer:
+async def list_records(asked: Annotated[RecordPageQuery, Query()], services: ServicesDep, owner: OwnerDep) -> RecordList:
     """By text, field and value, time, device, source, task. `next` leads to the page after."""
-    found = await services.store.query(records.search, asked.search(owner), asked.limit + 1, asked.after())
+    found = await services.store.read(records.search, asked.search(owner), asked.limit + 1, asked.after())
     page = found[: asked.limit]
-    more = cursor(page[-1]) if len(found) > asked.limit else None
-    return RecordsAnswer(data=[RecordAnswer.of(record) for record in page], next=more)
+    more = next_cursor(page[-1]) if len(found) > asked.limit else None
+    return RecordList(data=[Record.of(record) for record in page], next=more)
 
 
 @router.get("/export", summary="Records as CSV, XLSX or JSON Lines", response_class=Response)
-async def export(request: Request, asked: Annotated[Export, Query()], services: TheServices, owner: TheOwner) -> Response:
+async def export(request: Request, asked: Annotated[ExportQuery, Query()], services: ServicesDep, owner: OwnerDep) -> Response:
     """The same search as a file with a column a field. JSON Lines hold the whole answers."""
     database, wanted = services.store, asked.search(owner)
     name = f"records-{datetime.now().astimezone():%Y%m%d-%H%M%S}.{asked.format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     if asked.format == "xlsx":  # its table of contents is written last: it is sent when it is whole
-        file = await while_connected(request, exports.xlsx_file(exports.rows(database, wanted), services.data))
+        file = await cancel_on_disconnect(request, exports.write_xlsx(exports.iter_rows(database, wanted), services.data))
         headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
         file.seek(0)
-        return StreamingResponse(exports.blocks(file), headers=headers, media_type=_FILES["xlsx"])
+        return StreamingResponse(exports.iter_file(file), headers=headers, media_type=_FILES["xlsx"])
     whole = asked.format == "jsonl"
-    body = exports.as_json_lines(database, wanted) if whole else exports.as_csv(exports.rows(database, wanted))
-    return StreamingResponse(await _begun(body), headers=headers, media_type=_FILES[asked.format])
+    body = exports.stream_jsonl(database, wanted) if whole else exports.stream_csv(exports.iter_rows(database, wanted))
+    return StreamingResponse(await _started(body), headers=headers, media_type=_FILES[asked.format])
 
 
-async def _begun(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _started(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """With its first part made already: a database that is away is told with its status, not in the middle."""
     first = await anext(body, b"")
 
@@ -81,18 +81,18 @@ async def _begun(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 @router.get("/{id}", summary="One record, with the whole answer")
-async def one(id: str, services: TheServices, owner: TheOwner) -> WholeRecordAnswer:
+async def get_record(id: str, services: ServicesDep, owner: OwnerDep) -> RecordDetail:
     """404 also for another owner's."""
-    found = await services.store.query(records.get, owner, _sane(id))
+    found = await services.store.read(records.get, owner, _sane(id))
     if found is None:
         raise _none()
-    return await asyncio.to_thread(WholeRecordAnswer.whole, *found)
+    return await asyncio.to_thread(RecordDetail.whole, *found)
 
 
 @router.get("/{id}/image", summary="The picture of a record, if pictures are kept", response_class=Response)
-async def image(id: str, services: TheServices, owner: TheOwner) -> Response:
+async def get_record_image(id: str, services: ServicesDep, owner: OwnerDep) -> Response:
     """As it was sent."""
-    found = await services.store.query(records.get, owner, _sane(id))
+    found = await services.store.read(records.get, owner, _sane(id))
     if found is None:
         raise _none()
     name = found[0].image
@@ -108,12 +108,12 @@ async def image(id: str, services: TheServices, owner: TheOwner) -> Response:
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a record and its picture")
-async def delete(id: str, services: TheServices, owner: TheOwner) -> None:
+async def delete_record(id: str, services: ServicesDep, owner: OwnerDep) -> None:
     """For good: rows, picture, the words of its job and what waited to be sent. What HQ has got already stays there."""
-    if not await services.store.run(erase, services.recorder.pictures, owner, [_sane(id)]):
+    if not await services.store.write(delete_records, services.recorder.pictures, owner, [_sane(id)]):
         raise _none()
     services.pipeline.cache.forget(owner)  # the answer would come back with the same picture
-    await asyncio.to_thread(services.store.scrub)
+    await asyncio.to_thread(services.store.truncate_wal)
 
 
 def _sane(id: str) -> str:

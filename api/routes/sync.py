@@ -7,12 +7,12 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from api.deps import TheServices
+from api.deps import ServicesDep
 
 router = APIRouter(tags=["records"])
 
 
-class SyncAnswer(BaseModel):
+class SyncStatus(BaseModel):
     """The way of the records to HQ."""
 
     enabled: bool
@@ -26,8 +26,8 @@ class SyncAnswer(BaseModel):
 
 
 @router.get("/v1/sync", summary="How the sync to HQ goes")
-async def sync(services: TheServices) -> SyncAnswer:
+async def sync(services: ServicesDep) -> SyncStatus:
     """`enabled` is false where nothing is ever sent."""
     if services.sync is None:
-        return SyncAnswer(enabled=False)
-    return SyncAnswer(enabled=True, **vars(await services.sync.state()))
+        return SyncStatus(enabled=False)
+    return SyncStatus(enabled=True, **vars(await services.sync.state()))

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _ENGINE = ("torch", "transformers", "safetensors", "xgrammar")  # the extra [torch] of pyproject.toml
 _INSTALL = "Install it with ./launch_web_pt.sh --backend torch, or with .venv/bin/pip install -e '.[torch]'."
-_WITNESS_THREADS = 8  # at most, and half of the CPUs: the model's engine and the server need some too
+_EVIDENCE_THREADS = 8  # at most, and half of the CPUs: the model's engine and the server need some too
 _READING_THREADS = 4  # one reading gains little from more, so that with more several pages are read at a time
 
 
@@ -31,7 +31,7 @@ def create_backend(settings: Settings) -> tuple[Backend, str]:
         return _on_vllm(settings)
     if name is BackendName.TORCH:
         return _model(settings, "because it was asked for")
-    why = "because it was asked for" if name is BackendName.PPOCR else why_not_the_model(settings)
+    why = "because it was asked for" if name is BackendName.PPOCR else model_unavailable_reason(settings)
     if why is None:
         return _model(settings, "because its weights and a GPU are here")
     from hunyuanocr.backends.ppocr import PpocrBackend
@@ -39,21 +39,21 @@ def create_backend(settings: Settings) -> tuple[Backend, str]:
     return PpocrBackend(settings.ppocr), f"The CPU reader (PP-OCR) serves {why}."
 
 
-def create_witness(settings: Settings, backend: Backend) -> Backend | None:
+def create_evidence_backend(settings: Settings, backend: Backend) -> Backend | None:
     """The CPU reader beside a language model, which tells where on the page the model's values stand; None if it is not wanted.
 
     None as well where its packages are missing: then values stay without evidence.
     """
-    if settings.pipeline.witness == "off" or backend.name is BackendName.PPOCR:
+    if settings.pipeline.evidence_backend == "off" or backend.name is BackendName.PPOCR:
         return None
     if find_spec("rapidocr") is None or not (find_spec("openvino") or find_spec("onnxruntime")):
         log.warning("The CPU reader is not installed: what the model extracts cannot be looked up on the page.")
         return None
     from hunyuanocr.backends.ppocr import PpocrBackend
-    from hunyuanocr.backends.ppocr.cpus import usable_cpus
+    from hunyuanocr.cpu_count import usable_cpus
 
     own = settings.ppocr
-    threads = own.threads or max(1, min(_WITNESS_THREADS, usable_cpus() // 2))
+    threads = own.threads or max(1, min(_EVIDENCE_THREADS, usable_cpus() // 2))
     return PpocrBackend(own.model_copy(update={"threads": threads, "workers": max(own.workers, threads // _READING_THREADS)}))
 
 
@@ -62,8 +62,8 @@ def _model(settings: Settings, why: str) -> tuple[Backend, str]:
     if missing := _missing():
         raise MissingDependency(f"The backend 'torch' needs what is not installed: {', '.join(missing)}.", hint=_INSTALL)
     from hunyuanocr.backends.torch_local import TorchGenerator
-    from hunyuanocr.backends.torch_local.loading import choose_device
-    from hunyuanocr.backends.vlm import VlmBackend
+    from hunyuanocr.backends.torch_local.loader import choose_device
+    from hunyuanocr.backends.vlm.backend import VlmBackend
 
     device = choose_device(settings.device)
     backend = VlmBackend(TorchGenerator(settings.model_copy(update={"model_path": folder, "device": str(device)})))
@@ -73,7 +73,7 @@ def _model(settings: Settings, why: str) -> tuple[Backend, str]:
 
 def _on_vllm(settings: Settings) -> tuple[Backend, str]:
     from hunyuanocr.backends.vllm_server import VllmGenerator
-    from hunyuanocr.backends.vlm import VlmBackend
+    from hunyuanocr.backends.vlm.backend import VlmBackend
 
     if settings.vllm.url is not None:
         return VlmBackend(VllmGenerator(settings)), f"HunyuanOCR serves on the vLLM server at {settings.vllm.url}."
@@ -81,16 +81,16 @@ def _on_vllm(settings: Settings) -> tuple[Backend, str]:
     return backend, f"HunyuanOCR ({backend.model}) serves on vLLM because it was asked for."
 
 
-def why_not_the_model(settings: Settings) -> str | None:
+def model_unavailable_reason(settings: Settings) -> str | None:
     """Why `auto` leaves the model alone ("because …"), or None where it can serve. Cheapest reasons first."""
     try:
         verify(settings.model_path)
     except ConfigError as e:
         return f"because the model's weights cannot be used: {e.message.rstrip('.')}"
-    return _why_not_on_a_gpu(settings.device)
+    return _gpu_unavailable_reason(settings.device)
 
 
-def _why_not_on_a_gpu(device: str) -> str | None:
+def _gpu_unavailable_reason(device: str) -> str | None:
     if device == "cpu":
         return "because --device cpu keeps the model off the GPU, and it is quicker on a CPU"
     if not has_gpu():

@@ -26,7 +26,7 @@ _ALWAYS = f"{APP}/scripts/bootstrap.sh"  # the installer needs it, in an update 
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BundleSpec:
     """What a bundle is to hold: extras of pyproject.toml, folders of weights, a settings file; `base` makes it an update."""
 
     extras: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Built:
+class BundleInfo:
     """A bundle that was made: its size in bytes, how many files it carries of how many, and the driver that it asks for."""
 
     path: Path
@@ -47,7 +47,7 @@ class Built:
     driver: str | None
 
 
-def build(out: Path, root: Path, wanted: Wanted) -> Built:
+def build(out: Path, root: Path, spec: BundleSpec) -> BundleInfo:
     """Make the bundle of the project in `root`, for the Python and the kind of machine that run this. Raises BundleFailed.
 
     Weights are verified first (WeightsMissing, WeightsBroken). Beside the archive lies its checksum, as OUT.sha256.
@@ -56,22 +56,22 @@ def build(out: Path, root: Path, wanted: Wanted) -> Built:
         raise BundleFailed(f"{out.name} has none of the endings {', '.join(ENDINGS)}.", hint="Name the archive so.")
     if not out.absolute().parent.is_dir():
         raise BundleFailed(f"There is no folder {out.absolute().parent}.", hint="Make it first, or name another.")
-    before = None if wanted.base is None else read_manifest(wanted.base)
-    files = _own_files(root, wanted)
+    before = None if spec.base is None else read_manifest(spec.base)
+    files = _own_files(root, spec)
     with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".bundle-") as place:
-        brought = wheels.bring(root, wanted.extras, Path(place))
+        brought = wheels.download_wheels(root, spec.extras, Path(place))
         files |= {f"{WHEELS}/{wheel.name}": wheel for wheel in brought}
         listed = {name: [path.stat().st_size, sha256_of(path)] for name, path in sorted(files.items())}
-        manifest = _manifest(root, wanted, brought, listed)
+        manifest = _manifest(root, spec, brought, listed)
         carried = {name: files[name] for name in listed if _is_new(name, listed, before)}
-        contents = _contents(root, manifest, _bill(brought, manifest["version"], listed), carried)
+        contents = _contents(root, manifest, _sbom(brought, manifest["version"], listed), carried)
         write(out, f"{manifest['name']}-{manifest['version']}{'-update' if before else ''}", contents)
         check_archive(out)  # a file that changed meanwhile is found here, not in the shop
     out.with_name(f"{out.name}.sha256").write_text(f"{sha256_of(out)}  {out.name}\n", encoding="utf-8")
-    return Built(out, out.stat().st_size, len(carried), len(listed), manifest["cuda"], manifest["driver"])
+    return BundleInfo(out, out.stat().st_size, len(carried), len(listed), manifest["cuda"], manifest["driver"])
 
 
-def _own_files(root: Path, wanted: Wanted) -> dict[str, Path]:
+def _own_files(root: Path, wanted: BundleSpec) -> dict[str, Path]:
     files = {f"{APP}/{name}": root / name for name in project_files(root)}
     for given in wanted.weights:
         folder = verify(given).folder.resolve()
@@ -93,7 +93,7 @@ def _check_config(file: Path) -> None:
         raise BundleFailed(f"The settings file {file} cannot be used: {e}.") from e
 
 
-def _manifest(root: Path, wanted: Wanted, brought: list[Path], listed: Mapping[str, list[Any]]) -> dict[str, Any]:
+def _manifest(root: Path, wanted: BundleSpec, brought: list[Path], listed: Mapping[str, list[Any]]) -> dict[str, Any]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     cuda = wheels.cuda_of(brought)
     return {
@@ -108,9 +108,9 @@ def _is_new(name: str, listed: Mapping[str, list[Any]], before: Mapping[str, Any
     return before is None or name == _ALWAYS or before["files"].get(name) != listed[name]
 
 
-def _bill(brought: list[Path], version: str, listed: Mapping[str, list[Any]]) -> bytes:
+def _sbom(brought: list[Path], version: str, listed: Mapping[str, list[Any]]) -> bytes:
     sums: dict[str, str] = {canonicalize_name(parse_wheel_filename(w.name)[0]): listed[f"{WHEELS}/{w.name}"][1] for w in brought}
-    return sbom.bill([wheels.described(wheel) for wheel in brought], version, sums)
+    return sbom.build_sbom([wheels.wheel_metadata(wheel) for wheel in brought], version, sums)
 
 
 def _contents(root: Path, manifest: dict[str, Any], bill: bytes, carried: Mapping[str, Path]) -> dict[str, Content]:

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 PROJECT = "hunyuanocr-edge"
 
 
-def runtime(requirements: Iterable[str]) -> dict[str, Distribution]:
+def installed_dependencies(requirements: Iterable[str]) -> dict[str, Distribution]:
     """What is installed here of these requirements and all that they ask for, by canonical name. What is not here is left out."""
     found: dict[str, Distribution] = {}
     done: set[tuple[str, str]] = set()
@@ -48,7 +48,7 @@ def licence_of(package: Distribution) -> str:
     return ", ".join(named) or (field.splitlines()[0][:100] if field else "not stated")
 
 
-def bill(packages: Iterable[Distribution], version: str, sums: Mapping[str, str] | None = None) -> bytes:
+def build_sbom(packages: Iterable[Distribution], version: str, sums: Mapping[str, str] | None = None) -> bytes:
     """The bill as JSON; `sums` has the SHA-256 of the wheels, by canonical name."""
     by_name: dict[str, Distribution] = {canonicalize_name(package.metadata["Name"]): package for package in packages}
     references = {name: f"pkg:pypi/{name}@{package.version}" for name, package in by_name.items()}

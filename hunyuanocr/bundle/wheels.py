@@ -19,10 +19,10 @@ from hunyuanocr.bundle.requirements import requirements
 # https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/ (table "CUDA Toolkit and Minimum Required Driver Version").
 _DRIVERS = {11: "450", 12: "525", 13: "580"}
 _CUDA = re.compile(r"^(?:cuda-toolkit|nvidia-cuda-runtime(?:-cu\d+)?)\b[^=]*==\s*(\d+)\.(\d+)")
-_LEAST_GLIBC = (2, 17)
+_MIN_GLIBC = (2, 17)
 
 
-def bring(root: Path, extras: Sequence[str], folder: Path) -> list[Path]:
+def download_wheels(root: Path, extras: Sequence[str], folder: Path) -> list[Path]:
     """Download the pinned wheels of the project and its extras into `folder`; sorted. Raises BundleFailed in pip's words."""
     wanted = folder / "requirements.txt"
     try:
@@ -41,7 +41,7 @@ def bring(root: Path, extras: Sequence[str], folder: Path) -> list[Path]:
     return sorted(folder.glob("*.whl"))
 
 
-def described(wheel: Path) -> Distribution:
+def wheel_metadata(wheel: Path) -> Distribution:
     """What a wheel says of itself: name, version, licence, what it asks for."""
     archive = zipfile.ZipFile(wheel)
     inner = next(
@@ -54,7 +54,7 @@ def cuda_of(wheels: Iterable[Path]) -> str | None:
     """The CUDA that PyTorch's wheel was built for ("13.0"), or None: a build for CPUs, or no PyTorch."""
     for wheel in wheels:
         if wheel.name.startswith("torch-"):
-            for line in described(wheel).requires or ():
+            for line in wheel_metadata(wheel).requires or ():
                 if found := _CUDA.match(line):
                     return f"{found[1]}.{found[2]}"
     return None
@@ -70,7 +70,7 @@ def driver_for(cuda: str) -> str:
 
 def glibc_of(wheels: Iterable[Path]) -> str:
     """The oldest glibc on which all these wheels install, by their names (PEP 600); each wheel counts with its oldest tag."""
-    least = _LEAST_GLIBC
+    least = _MIN_GLIBC
     for wheel in wheels:
         if versions := list(_versions(wheel)):
             least = max(least, min(versions))
@@ -82,4 +82,4 @@ def _versions(wheel: Path) -> Iterator[tuple[int, int]]:
         if found := re.match(r"manylinux_(\d+)_(\d+)_", tag.platform):
             yield int(found[1]), int(found[2])
         elif tag.platform.startswith("manylinux"):  # manylinux1, 2010, 2014
-            yield _LEAST_GLIBC
+            yield _MIN_GLIBC

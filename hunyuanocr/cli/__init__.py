@@ -33,9 +33,9 @@ def main() -> None:
     """Entry point; a mistake of the user's is one line and exit status 2, not a traceback."""
     from hunyuanocr.cli.common import errors
     from hunyuanocr.errors import HunyuanOcrError
-    from hunyuanocr.privacy import stay_home
+    from hunyuanocr.telemetry import disable_telemetry
 
-    stay_home()
+    disable_telemetry()
     try:
         app()
     except HunyuanOcrError as e:

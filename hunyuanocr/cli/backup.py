@@ -23,13 +23,13 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is th
 def backup(file: Annotated[Path, typer.Argument(help="Archive to write, e.g. shop.tar.gz.")], *, data: DataOption = None,
            force: ForceOption = False) -> None:  # fmt: skip
     """Write database, kept pictures and settings (without secrets) into one archive; the server may run meanwhile."""
-    from hunyuanocr.cli import archive
+    from hunyuanocr.cli import backup_archive
 
     settings, database = _place(data)
     if file.exists() and not force:
         raise ConfigError(f"{file} is there already.", hint="Choose another name, or add --force.")
     try:
-        made = archive.write(settings, file, database)
+        made = backup_archive.write(settings, file, database)
     except OSError as e:
         raise ConfigError(f"{file} cannot be written: {e.strerror}.", hint="Look at its folder and at free space.") from e
     pictures = sum(name.startswith("images/") for name in made["files"])
@@ -58,7 +58,7 @@ def restore(file: Annotated[Path, typer.Argument(help="Archive of `hunyuanocr ba
 
 
 def _restore(file: Path, folder: Path, database: Path) -> dict[str, Any]:
-    from hunyuanocr.cli import archive
+    from hunyuanocr.cli import backup_archive
     from hunyuanocr.store.workdir import RESTORE, workdir
 
     if database.exists():
@@ -66,7 +66,7 @@ def _restore(file: Path, folder: Path, database: Path) -> dict[str, Any]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with workdir(folder, RESTORE) as place:
-            found = archive.read(file, place)
+            found = backup_archive.read(file, place)
             _move_in(place, folder, database)
     except OSError as e:
         raise ConfigError(f"{folder} cannot be written: {e.strerror}.", hint="Look at its rights and at free space.") from e
@@ -105,22 +105,22 @@ def _not_in_use(database: Path) -> None:
 
 def _move_in(place: Path, folder: Path, database: Path) -> None:
     """Pictures first, the database last and in one step: a cut in between leaves the old one."""
-    from hunyuanocr.cli import archive
+    from hunyuanocr.cli import backup_archive
 
     for picture in sorted((place / "images").glob("??/*")):
         target = folder / picture.relative_to(place)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         picture.replace(target)
-    for name, new in ((archive.SETTINGS, _SETTINGS), (archive.MARK, archive.MARK)):
+    for name, new in ((backup_archive.SETTINGS, _SETTINGS), (backup_archive.MARK, backup_archive.MARK)):
         if (place / name).is_file():
             (place / name).replace(folder / new)
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if database.parent.absolute() != folder:  # perhaps on another disk
         near = database.with_name(database.name + ".restored")
-        shutil.copyfile(place / archive.DATABASE, near)
+        shutil.copyfile(place / backup_archive.DATABASE, near)
         near.chmod(0o600)
     else:
-        near = place / archive.DATABASE
+        near = place / backup_archive.DATABASE
     for log in ("-wal", "-shm"):
         database.with_name(database.name + log).unlink(missing_ok=True)
     near.replace(database)

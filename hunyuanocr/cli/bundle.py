@@ -26,16 +26,16 @@ def bundle(
     Packages come from where pip's own settings say, for the Python and the kind of machine that run this. On the other machine:
     unpack it, and run its ./install.sh (docs/install.md).
     """
-    from hunyuanocr.bundle import Wanted, build, check_archive
-    from hunyuanocr.privacy import offline_by
+    from hunyuanocr.bundle import BundleSpec, build, check_archive
+    from hunyuanocr.telemetry import offline_variable
 
     if check:
         errors.print(f"{out} is whole: {len(check_archive(out)['files'])} files.")
         return
-    if name := offline_by():
+    if name := offline_variable():
         raise ConfigError(f"{name} is set: this machine stays offline.", hint="Unset it to have pip download the packages.")
     errors.print("Bringing the packages …", style="dim")
-    made = build(out, _ROOT, Wanted(tuple(extra or ()), tuple(weights or ()), config, update))
+    made = build(out, _ROOT, BundleSpec(tuple(extra or ()), tuple(weights or ()), config, update))
     errors.print(f"{made.path}: {made.bytes / 1e6:.0f} MB, {made.carried} of {made.files} files.")
     if made.driver:
         errors.print(f"Its PyTorch is built for CUDA {made.cuda}: the machine needs the NVIDIA driver {made.driver} or newer.")
@@ -52,10 +52,10 @@ def sbom(
     from importlib.metadata import version
 
     from hunyuanocr.bundle.requirements import extras, requirements
-    from hunyuanocr.bundle.sbom import PROJECT, bill, runtime
+    from hunyuanocr.bundle.sbom import PROJECT, build_sbom, installed_dependencies
 
     try:
         wanted = requirements(_ROOT, extras(_ROOT) if extra is None else extra)
     except KeyError as e:
         raise ConfigError(f"There is no extra {e}.", hint="pyproject.toml lists them.") from e
-    sys.stdout.write(bill(runtime(wanted).values(), version(PROJECT)).decode())
+    sys.stdout.write(build_sbom(installed_dependencies(wanted).values(), version(PROJECT)).decode())

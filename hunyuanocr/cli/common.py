@@ -32,12 +32,12 @@ def settings_from(backend: str | None, model_path: Path | None) -> Settings:
 @asynccontextmanager
 async def running_pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
     """A started pipeline; says on stderr which reader serves and why."""
-    from hunyuanocr.backends import create_backend, create_witness
+    from hunyuanocr.backends import create_backend, create_evidence_backend
     from hunyuanocr.pipeline import Pipeline
 
     backend, why = create_backend(settings)
     errors.print(why, style="dim")
-    pipeline = Pipeline(backend, settings, create_witness(settings, backend))
+    pipeline = Pipeline(backend, settings, create_evidence_backend(settings, backend))
     try:
         await pipeline.start()
         yield pipeline

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hunyuanocr.cli.checks import machine, model, ports, storage
-from hunyuanocr.cli.checks.finding import Finding, Language, Verdict, of_environment
+from hunyuanocr.cli.checks.result import CheckResult, Language, Verdict, terminal_language
 from hunyuanocr.config import Settings, load_settings
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -28,41 +28,41 @@ def doctor(
     """Check this machine; each line has a verdict, ok, warn or fail, and a fix. Exit status 1 if something fails."""
     if language not in (None, "zh", "en"):
         raise typer.BadParameter("zh or en", param_hint="--language")
-    spoken: Language = of_environment() if language is None else "zh" if language == "zh" else "en"
-    findings = list(examine(load_settings(), quick=quick))
-    worst = verdict(findings)
+    spoken: Language = terminal_language() if language is None else "zh" if language == "zh" else "en"
+    findings = list(run_checks(load_settings(), quick=quick))
+    worst = worst_status(findings)
     if as_json:
-        told = {"verdict": worst, "findings": [f.told(spoken) for f in findings]}
+        told = {"verdict": worst, "findings": [f.render(spoken) for f in findings]}
         sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=2) + "\n")
     else:
         _show(findings, spoken)
     raise typer.Exit(int(worst == "fail"))
 
 
-def examine(settings: Settings, *, quick: bool = False) -> Iterator[Finding]:
+def run_checks(settings: Settings, *, quick: bool = False) -> Iterator[CheckResult]:
     """All findings, cheapest first; the last reads a picture with the reader that would serve."""
-    yield machine.python()
-    yield machine.packages()
-    yield machine.clock()
-    yield machine.memory()
-    yield from storage.storage(settings)
+    yield machine.check_python()
+    yield machine.check_packages()
+    yield machine.check_clock()
+    yield machine.check_memory()
+    yield from storage.check_storage(settings)
     for flag, number in (("--port", settings.server.port), ("--api-port", settings.server.api_port)):
-        yield ports.port(settings.server.host, number, flag)
-    yield from machine.gpu(settings)
-    yield model.weights(settings)
+        yield ports.check_port(settings.server.host, number, flag)
+    yield from machine.check_gpu(settings)
+    yield model.check_weights(settings)
     if not quick:
-        yield model.reading(settings)
+        yield model.check_reading(settings)
 
 
-def verdict(findings: Sequence[Finding]) -> Verdict:
+def worst_status(findings: Sequence[CheckResult]) -> Verdict:
     """The worst of them."""
     seen = {f.verdict for f in findings}
     return "fail" if "fail" in seen else "warn" if "warn" in seen else "ok"
 
 
-def _show(findings: Sequence[Finding], language: Language) -> None:
+def _show(findings: Sequence[CheckResult], language: Language) -> None:
     table = Table(*_HEADS[language])
     for finding in findings:
-        told = finding.told(language)
+        told = finding.render(language)
         table.add_row(Text(finding.verdict, style=_COLOURS[finding.verdict]), told["what"], told["detail"], told["fix"])
     Console(highlight=False, markup=False, emoji=False).print(table)

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from hunyuanocr.cli.common import BackendOption, ModelPathOption, errors, progress, running_pipeline, settings_from
 from hunyuanocr.config import Settings
-from hunyuanocr.types import Evidence
+from hunyuanocr.types import EvidenceMode
 
 _COLUMNS = 4  # of the table by group: all fields together, then those that are printed most; more do not fit a terminal
 
@@ -25,9 +25,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Read only the first N documents; 0 reads all.")] = 0,
     details: Annotated[Path | None, typer.Option(help="Write what was read beside the truth to this JSON Lines file.")] = None,
-    evidence: Annotated[Evidence, typer.Option(help="Whose lines are measured: fast: the CPU reader's; full: the model's.")] = (
-        Evidence.FAST
-    ),
+    evidence: Annotated[
+        EvidenceMode, typer.Option(help="Whose lines are measured: fast: the CPU reader's; full: the model's.")
+    ] = (EvidenceMode.FAST),
     backend: BackendOption = None,
     model_path: ModelPathOption = None,
 ) -> None:
@@ -50,11 +50,11 @@ def _try_to_write(path: Path) -> None:
         raise typer.BadParameter(f"{path} cannot be written: {e.strerror}", param_hint="--details") from e
 
 
-async def _evaluate(folder: Path, limit: int, details: Path | None, evidence: Evidence, settings: Settings) -> dict[str, Any]:
+async def _evaluate(folder: Path, limit: int, details: Path | None, evidence: EvidenceMode, settings: Settings) -> dict[str, Any]:
     from hunyuanocr.evaluate import evaluate as outcomes_of
-    from hunyuanocr.evaluate import load, summarise
+    from hunyuanocr.evaluate import load_dataset, summarise
 
-    samples = load(folder)[: limit or None]
+    samples = load_dataset(folder)[: limit or None]
     outcomes = []
     async with running_pipeline(settings) as pipeline:
         with progress() as bar:

@@ -18,7 +18,7 @@ from hunyuanocr.errors import ConfigError
 if TYPE_CHECKING:
     import httpx
 
-    from hunyuanocr.weights.hub import Hub, Remote
+    from hunyuanocr.weights.hub import Hub, RemoteFile
 
 LICENCE = (
     "The weights of HunyuanOCR come under the Tencent Hunyuan Community License; it does not extend to the European Union, "
@@ -45,23 +45,23 @@ def fetch(
 
     Honours HF_ENDPOINT and MODELSCOPE_ENDPOINT (mirrors), HF_TOKEN, and proxies. HUNYUANOCR_OFFLINE=1 forbids it.
     """
-    from hunyuanocr.privacy import offline_by
+    from hunyuanocr.telemetry import offline_variable
     from hunyuanocr.weights import verify
-    from hunyuanocr.weights.download import download, foreign, missing
+    from hunyuanocr.weights.download import download, files_to_fetch, unexpected_files
 
-    if name := offline_by():
+    if name := offline_variable():
         raise ConfigError(f"{name} is set: this machine stays offline.", hint="Unset it to download, or copy the folder here.")
     given = {} if model_path is None else {"model_path": model_path}
     folder = load_settings(**given).model_path.expanduser()
     errors.print(LICENCE, style="yellow")
     with _client() as client:
         hub, files = _choose(client, source, revision, draft=draft)
-        if others := foreign(files, folder):
+        if others := unexpected_files(files, folder):
             raise ConfigError(
                 f"{folder} holds weight files of another release: {', '.join(others)}.",
                 hint="Remove them, or name another folder with --model-path.",
             )
-        wanted = missing(files, folder, force=force)
+        wanted = files_to_fetch(files, folder, force=force)
         errors.print(f"{len(wanted)} of {len(files)} files come from {hub.title} ({hub.endpoint}) into {folder}.")
         if wanted:
             with _progress() as bar:
@@ -72,7 +72,7 @@ def fetch(
     errors.print(f"Whole: {found.parameters / 1e6:,.0f} M parameters, {found.dtype}, {found.bytes / 1e9:.2f} GB.", style="green")
 
 
-def _write_sums(folder: Path, files: Sequence[Remote]) -> None:
+def _write_sums(folder: Path, files: Sequence[RemoteFile]) -> None:
     """The hub's checksums, for `hunyuanocr doctor`: all were compared when they came, and may change on the disk later."""
     from hunyuanocr.cli.checks.model import SUMS
 
@@ -92,7 +92,7 @@ def _client() -> httpx.Client:
     )  # fmt: skip
 
 
-def _choose(client: httpx.Client, source: Source, revision: str | None, *, draft: bool) -> tuple[Hub, list[Remote]]:
+def _choose(client: httpx.Client, source: Source, revision: str | None, *, draft: bool) -> tuple[Hub, list[RemoteFile]]:
     """The first hub that answers, and its files; with one source, that or its error."""
     from hunyuanocr.weights.hub import FetchFailed, huggingface, modelscope
 

@@ -16,8 +16,8 @@ from hunyuanocr.cli.common import ModelPathOption, errors, progress
 from hunyuanocr.config import load_settings
 
 if TYPE_CHECKING:
-    from hunyuanocr.finetune.config import Recipe
-    from hunyuanocr.finetune.tuning import Figures, Tuning
+    from hunyuanocr.finetune.config import TrainConfig
+    from hunyuanocr.finetune.run import EvalMetrics, FineTuneRun
 
 EPOCHS = 3.0
 RATES = {"lora": 2e-4, "full": 1e-5}
@@ -53,15 +53,15 @@ def finetune(
     if sum(value is not None for value in (epochs, minutes, steps)) > 1:
         raise typer.BadParameter("Give one of --epochs, --minutes and --steps.")
     _need_torch()
-    from hunyuanocr.finetune.tuning import Job, Tuning
+    from hunyuanocr.finetune.run import FineTuneRun, RunConfig
 
-    job = Job(
+    job = RunConfig(
         folder, settings.model_path, out, _recipe(recipe, batch=batch, rate=rate, seed=seed, method=method), method.value,
         hold_out, settings.device,
     )  # fmt: skip
     with progress() as bar:
         task = bar.add_task("looking through the documents", total=None)
-        tuning = Tuning(job, settings.images, lambda: bar.advance(task))
+        tuning = FineTuneRun(job, settings.images, lambda: bar.advance(task))
     if minutes is None and steps is None:
         steps = max(1, round((EPOCHS if epochs is None else epochs) * tuning.batches))
     _announce(tuning, steps, minutes)
@@ -82,15 +82,15 @@ def _need_torch() -> None:
         )
 
 
-def _recipe(file: Path | None, *, batch: int, rate: float | None, seed: int | None, method: Method) -> Recipe:
+def _recipe(file: Path | None, *, batch: int, rate: float | None, seed: int | None, method: Method) -> TrainConfig:
     """Flags win over the file, the file over what fits the method."""
     from dataclasses import replace
 
     from hunyuanocr.errors import InvalidValue
-    from hunyuanocr.finetune.config import Level, Recipe, load
+    from hunyuanocr.finetune.config import CurriculumStage, TrainConfig, load
 
-    levels = (Level("documents", batch),)
-    recipe = Recipe(levels, rate=RATES[method.value], warmup=10, weight_decay=0.0, reading=0.0, review=0.0, recompute=True)
+    levels = (CurriculumStage("documents", batch),)
+    recipe = TrainConfig(levels, rate=RATES[method.value], warmup=10, weight_decay=0.0, reading=0.0, review=0.0, recompute=True)
     if file is not None:
         recipe = load(file, recipe)
     if recipe.levels != levels:
@@ -99,11 +99,11 @@ def _recipe(file: Path | None, *, batch: int, rate: float | None, seed: int | No
     return replace(recipe, **{name: value for name, value in flags.items() if value is not None})
 
 
-def _announce(tuning: Tuning, steps: int | None, minutes: float | None) -> None:
+def _announce(tuning: FineTuneRun, steps: int | None, minutes: float | None) -> None:
     """What will be done and what it will take; a warning where that is more than there is."""
     import shutil
 
-    needs, found = tuning.needs(), tuning.checkpoint
+    needs, found = tuning.estimate(), tuning.checkpoint
     sizes = len({document.grid for document in tuning.documents})
     errors.print(
         f"{len(tuning.documents)} documents ({len(tuning.held)} held out; sizes of pictures: {sizes}); "
@@ -111,7 +111,7 @@ def _announce(tuning: Tuning, steps: int | None, minutes: float | None) -> None:
     )  # fmt: skip
     errors.print(
         f"{found.name} on {tuning.device}: {needs.trained:,} of {found.parameters:,} parameters are trained "
-        f"({tuning.job.method}); about {needs.memory / 1e9:.1f} GB of memory, {needs.disk / 1e9:.1f} GB of disk."
+        f"({tuning.run_config.method}); about {needs.memory / 1e9:.1f} GB of memory, {needs.disk / 1e9:.1f} GB of disk."
     )
     if left_out := sum(document.items_left_out for document in tuning.documents):
         errors.print(
@@ -124,12 +124,14 @@ def _announce(tuning: Tuning, steps: int | None, minutes: float | None) -> None:
         errors.print(
             f"Only {there / 1e9:.1f} GB of memory are free: try --batch 1, --method lora, smaller pictures.", style="yellow"
         )
-    place = next(folder for folder in (tuning.job.out.resolve(), *tuning.job.out.resolve().parents) if folder.exists())
+    place = next(
+        folder for folder in (tuning.run_config.out.resolve(), *tuning.run_config.out.resolve().parents) if folder.exists()
+    )
     if needs.disk > (there := shutil.disk_usage(place).free):
         errors.print(f"Only {there / 1e9:.1f} GB of disk are free.", style="yellow")
 
 
-def _memory(tuning: Tuning) -> int:
+def _memory(tuning: FineTuneRun) -> int:
     """Bytes that are free on the device."""
     import psutil
     import torch
@@ -137,7 +139,7 @@ def _memory(tuning: Tuning) -> int:
     return torch.cuda.mem_get_info(tuning.device)[0] if tuning.device.type == "cuda" else int(psutil.virtual_memory().available)
 
 
-def _train(tuning: Tuning, steps: int | None, minutes: float | None) -> None:
+def _train(tuning: FineTuneRun, steps: int | None, minutes: float | None) -> None:
     """Until it is done; Ctrl-C ends it after the step that is under way, and saves."""
     done = tuning.trainer.progress
     with _stopped_by_signals(tuning):
@@ -161,7 +163,7 @@ def _told(line: str) -> None:
 
 
 @contextmanager
-def _stopped_by_signals(tuning: Tuning) -> Iterator[None]:
+def _stopped_by_signals(tuning: FineTuneRun) -> Iterator[None]:
     def stop(number: int, _: object) -> None:
         tuning.trainer.stopped.set()
         signal.signal(number, signal.default_int_handler)  # the second time at once
@@ -174,7 +176,7 @@ def _stopped_by_signals(tuning: Tuning) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _finish(tuning: Tuning) -> None:
+def _finish(tuning: FineTuneRun) -> None:
     after = tuning.measure()
     if tuning.before is not None and after is not None:
         sys.stdout.write(f"held out, before: {_words(tuning.before)}\nheld out, after:  {_words(after)}\n")
@@ -186,5 +188,5 @@ def _finish(tuning: Tuning) -> None:
     errors.print(f"{out / 'training'} is only needed to go on; the curve is in it.", style="dim")
 
 
-def _words(figures: Figures) -> str:
-    return f"loss {figures.loss:.4f}, {figures.whole:.1%} of answers without a mistake ({figures.documents} documents)"
+def _words(figures: EvalMetrics) -> str:
+    return f"loss {figures.loss:.4f}, {figures.exact_match:.1%} of answers without a mistake ({figures.documents} documents)"

@@ -16,9 +16,9 @@ KeyOption = Annotated[Path, typer.Option("--key", help="File of the private key;
 def hq_keys(key: KeyOption = Path("hq.key")) -> None:
     """Make HQ's pair of keys: the private one into a file for its owner alone, the public one on stdout for 'sync.public_key'."""
     from hunyuanocr.errors import ConfigError
-    from hunyuanocr.services.sealing import new_keys
+    from hunyuanocr.services.encryption import generate_keypair
 
-    private, public = new_keys()
+    private, public = generate_keypair()
     try:
         handle = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as e:
@@ -43,13 +43,13 @@ def hq_receiver(
 
     import uvicorn
 
-    from api.network import Network
-    from api.serving import server_options
+    from api.network import NetworkLimits
+    from api.uvicorn_config import uvicorn_options
     from hunyuanocr.cli.hq_receiver import create_receiver
     from hunyuanocr.config import Settings
+    from hunyuanocr.config.network import NetworkSettings
     from hunyuanocr.errors import ConfigError
-    from hunyuanocr.groups import NetworkSettings
-    from hunyuanocr.services.sealing import private_key
+    from hunyuanocr.services.encryption import private_key
 
     if (certificate is None) != (certificate_key is None):
         raise typer.BadParameter("--certificate and --certificate-key belong together")
@@ -59,9 +59,9 @@ def hq_receiver(
             "Without a token whoever reaches this machine could send.", hint="Give --token-file, with a token in it."
         )
     settings = Settings(network=NetworkSettings(tls_cert=certificate, tls_key=certificate_key))
-    options = server_options(settings) | {"ws": "none"}  # slow and many clients are bounded as the appliance bounds them
+    options = uvicorn_options(settings) | {"ws": "none"}  # slow and many clients are bounded as the appliance bounds them
     app = create_receiver(private_key(_content(key)), database, token)
-    app.state.network = Network(settings)
+    app.state.network = NetworkLimits(settings)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
         scheme = "http" if certificate is None else "https"

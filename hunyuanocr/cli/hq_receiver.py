@@ -17,9 +17,9 @@ from fastapi.responses import JSONResponse
 from nacl.public import PrivateKey
 
 from hunyuanocr.errors import BadRequest
-from hunyuanocr.services.sealing import unseal
+from hunyuanocr.services.encryption import decrypt_batch
 
-_MOST_BYTES = 16 * 1024 * 1024
+_MAX_BYTES = 16 * 1024 * 1024
 _TABLE = """CREATE TABLE IF NOT EXISTS records (
     site TEXT NOT NULL, id TEXT NOT NULL, batch TEXT NOT NULL, created_at TEXT NOT NULL, received_at TEXT NOT NULL,
     record TEXT NOT NULL, PRIMARY KEY (site, id))"""
@@ -37,7 +37,7 @@ def create_receiver(key: PrivateKey, database: Path, token: str | None = None) -
         sealed = bytearray()
         async for part in request.stream():
             sealed += part
-            if len(sealed) > _MOST_BYTES:
+            if len(sealed) > _MAX_BYTES:
                 return JSONResponse({"detail": "The batch is too large."}, 413)
         try:
             batch, new = await asyncio.to_thread(keep, bytes(sealed), key, database)
@@ -52,7 +52,7 @@ def create_receiver(key: PrivateKey, database: Path, token: str | None = None) -
 
 def keep(sealed: bytes, key: PrivateKey, database: Path) -> tuple[str, int]:
     """Blocking. The batch's id and how many of its records were new. Raises BadRequest, and sqlite3's errors."""
-    batch = unseal(sealed, key)
+    batch = decrypt_batch(sealed, key)
     now = datetime.now(UTC).isoformat()
     try:
         site, name = _word(batch["site"]), _word(batch["batch"])

@@ -34,12 +34,12 @@ def read(
     model_path: ModelPathOption = None,
 ) -> None:
     """Read pictures. One that fails leaves the rest done; the exit status is then 1."""
-    from hunyuanocr.instructions import understand
+    from hunyuanocr.instructions import parse_instruction
 
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
     form: Form = "json" if as_json else "csv" if as_csv else "text"
-    failed = asyncio.run(_show_all(images, understand(instruction), settings_from(backend, model_path), form))
+    failed = asyncio.run(_show_all(images, parse_instruction(instruction), settings_from(backend, model_path), form))
     raise typer.Exit(int(failed))
 
 
@@ -63,7 +63,7 @@ async def _show_all(images: Sequence[Path], task: Task, settings: Settings, form
 
 
 async def _answers(images: Sequence[Path], task: Task, settings: Settings) -> AsyncGenerator[Answer, None]:
-    from api.schemas import OcrAnswer
+    from api.schemas.ocr import OcrResponse
     from hunyuanocr.pipeline import Request
 
     async with running_pipeline(settings) as pipeline:
@@ -72,7 +72,7 @@ async def _answers(images: Sequence[Path], task: Task, settings: Settings) -> As
                 try:
                     data = await asyncio.to_thread(image.read_bytes)
                     result = await pipeline.run(Request(data=data, task=task))
-                    answer = {"file": str(image), **OcrAnswer.of(result).model_dump(mode="json")}
+                    answer = {"file": str(image), **OcrResponse.of(result).model_dump(mode="json")}
                 except (HunyuanOcrError, OSError) as e:
                     answer = {"file": str(image), **_failure(e)}
                     errors.print(f"{image}: {answer['error']}", style="red")
@@ -87,26 +87,26 @@ def _failure(e: HunyuanOcrError | OSError) -> Answer:
 
 def _write_csv(answers: Sequence[Answer]) -> None:
     """Columns: file, every field any answer has (or the text, when none was asked for), error."""
-    from hunyuanocr.services.cells import cell
+    from hunyuanocr.services.csv_safety import escape_cell
 
     keys = list(dict.fromkeys(key for answer in answers for key in answer.get("fields") or {}))
     writer = csv.writer(sys.stdout)
-    writer.writerow(["file", *map(cell, keys or ["text"]), "error"])
+    writer.writerow(["file", *map(escape_cell, keys or ["text"]), "error"])
     for answer in answers:
         fields = answer.get("fields") or {}
         values = [fields.get(key) for key in keys] if keys else [answer.get("text", "")]
-        writer.writerow([cell(value) for value in (answer["file"], *values, answer.get("error", ""))])
+        writer.writerow([escape_cell(value) for value in (answer["file"], *values, answer.get("error", ""))])
 
 
 def _show_text(answer: Answer, *, named: bool) -> None:
-    from hunyuanocr.services.cells import plain
+    from hunyuanocr.services.csv_safety import to_text
 
     out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)  # a page's words are shown as they are
     if named:
         out.print(answer["file"], style="bold")
     if answer["fields"]:
         for key, value in answer["fields"].items():
-            out.print(f"{key}: {plain(value) or '—'}")
+            out.print(f"{key}: {to_text(value) or '—'}")
     else:
         out.print(answer["text"])
     for warning in answer["warnings"]:

@@ -15,7 +15,7 @@ from hunyuanocr.cli.common import BackendOption, ModelPathOption, errors
 from hunyuanocr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hunyuanocr.soak.traffic import Target
+    from hunyuanocr.loadtest.traffic import Target
 
 _KEY = "HUNYUANOCR_KEY"
 
@@ -33,8 +33,8 @@ def soak(
     Exit status 1 if something failed, memory or descriptors grew, or answers became slow. A running server's key, of the scopes
     read and submit, is taken from the environment variable HUNYUANOCR_KEY. The records of the run are deleted, no others.
     """
-    from hunyuanocr.soak import run
-    from hunyuanocr.soak.traffic import Target
+    from hunyuanocr.loadtest import run
+    from hunyuanocr.loadtest.traffic import Target
 
     seconds = 3600 * hours + 60 * minutes
     if not seconds:
@@ -54,7 +54,7 @@ def soak(
 def _served(url: str | None, out: Path, backend: str | None, model_path: Path | None) -> AbstractContextManager[Any]:
     if url is not None:
         return nullcontext(url)
-    from hunyuanocr.soak.server import server
+    from hunyuanocr.loadtest.server import server
 
     flags = [] if backend is None else ["--backend", backend]
     flags += [] if model_path is None else ["--model-path", str(model_path)]

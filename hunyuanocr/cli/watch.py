@@ -39,17 +39,17 @@ def watch(
 
 async def _watch(wanted: WatchSettings, settings: Settings, *, once: bool) -> bool:
     """Until it is told to end (SIGINT, SIGTERM); what is being read then stays in the folder. True if something failed."""
-    from api.schemas import OcrAnswer
-    from hunyuanocr.services.background import Background
-    from hunyuanocr.services.recording import Recorder
-    from hunyuanocr.services.watch import watcher_for
+    from api.schemas.ocr import OcrResponse
+    from hunyuanocr.services.background_reader import BackgroundReader
+    from hunyuanocr.services.recorder import Recorder
+    from hunyuanocr.services.watch import create_watcher
     from hunyuanocr.store.database import Database
 
     database = Database(settings.database_url) if settings.store.enabled else None
     try:
         async with running_pipeline(settings) as pipeline:
-            watcher = watcher_for(
-                wanted, settings, Background(pipeline), lambda result: OcrAnswer.of(result).model_dump(mode="json"),
+            watcher = create_watcher(
+                wanted, settings, BackgroundReader(pipeline), lambda result: OcrResponse.of(result).model_dump(mode="json"),
                 recorder=Recorder(database, settings), tell=_told,
             )  # fmt: skip
             errors.print(f"Watching {wanted.folder}.", style="dim")
@@ -62,7 +62,7 @@ async def _watch(wanted: WatchSettings, settings: Settings, *, once: bool) -> bo
     finally:
         if database is not None:
             database.close()
-    return once and bool(watcher.counts["failed"] or watcher.troubled)
+    return once and bool(watcher.counts["failed"] or watcher.pending_errors)
 
 
 def _told(path: Path, code: str | None) -> None:

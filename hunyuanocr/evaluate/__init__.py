@@ -1,7 +1,7 @@
-"""How well a reader reads a folder of images whose truth is known: `load`, `evaluate`, `summarise`."""
+"""How well a reader reads a folder of images whose truth is known: `load_dataset`, `evaluate`, `summarise`."""
 
+from hunyuanocr.evaluate.dataset import LabelledDocument, load_dataset
 from hunyuanocr.evaluate.run import Outcome, evaluate
 from hunyuanocr.evaluate.summary import summarise
-from hunyuanocr.evaluate.truth import Sample, load
 
-__all__ = ["Outcome", "Sample", "evaluate", "load", "summarise"]
+__all__ = ["LabelledDocument", "Outcome", "evaluate", "load_dataset", "summarise"]

@@ -19,7 +19,7 @@ ON_PAGE = 60.0  # below it a value stands nowhere on the page: not even a badly 
 MISREAD = 0.5  # share of a value's characters that the text under its box must hold for a misreading, not an invention
 
 
-def rectangle(box: Quad) -> Rectangle:
+def bounding_box(box: Quad) -> Rectangle:
     """The upright rectangle around a quadrilateral."""
     xs, ys = [p[0] for p in box], [p[1] for p in box]
     return min(xs), min(ys), max(xs), max(ys)
@@ -41,14 +41,14 @@ def iou(a: Rectangle, b: Rectangle) -> float:
     return shared / (area(a) + area(b) - shared) if shared else 0.0
 
 
-def fold(text: str) -> str:
+def normalise_text(text: str) -> str:
     """How two transcripts are compared: NFKC, upper case, letters and digits of any script only; × is x."""
     return "".join(c for c in unicodedata.normalize("NFKC", text).upper().replace("×", "X") if c.isalnum())
 
 
 def match_lines(truth: Sequence[Line], read: Sequence[Line]) -> list[tuple[int, int]]:
     """Pairs (truth, read) of the same page with IoU ≥ 0.5, best first, each line once."""
-    boxes, found = [rectangle(line.box) for line in truth], [rectangle(line.box) for line in read]
+    boxes, found = [bounding_box(line.box) for line in truth], [bounding_box(line.box) for line in read]
     pairs = sorted(
         (
             (score, i, j)
@@ -76,8 +76,8 @@ class LineCounts:
     truth: int = 0
     read: int = 0
     matched: int = 0  # detected: IoU ≥ 0.5
-    exact: int = 0  # matched, and the text is equal after `fold`
-    characters: int = 0  # of the truth, after `fold`
+    exact: int = 0  # matched, and the text is equal after `normalise_text`
+    characters: int = 0  # of the truth, after `normalise_text`
     edits: int = 0  # Levenshtein; a line that was not found costs all its characters
     mixed: int = 0  # lines that mix Han with Latin letters
     mixed_exact: int = 0
@@ -92,12 +92,12 @@ class LineCounts:
 
 def count_lines(truth: Sequence[Line], read: Sequence[Line]) -> LineCounts:
     """Detection, transcription and mixed-script counts of one document. Lines without a letter or digit are left out."""
-    truth = [line for line in truth if fold(line.text)]
+    truth = [line for line in truth if normalise_text(line.text)]
     partner = dict(match_lines(truth, read))
-    counts = LineCounts(truth=len(truth), read=sum(bool(fold(line.text)) for line in read), matched=len(partner))
+    counts = LineCounts(truth=len(truth), read=sum(bool(normalise_text(line.text)) for line in read), matched=len(partner))
     for i, line in enumerate(truth):
-        wanted = fold(line.text)
-        got = fold(read[partner[i]].text) if i in partner else ""
+        wanted = normalise_text(line.text)
+        got = normalise_text(read[partner[i]].text) if i in partner else ""
         exact, mixed = int(wanted == got), int(is_mixed(line.text))
         edits = Levenshtein.distance(wanted, got)
         counts += LineCounts(exact=exact, characters=len(wanted), edits=edits, mixed=mixed, mixed_exact=mixed * exact)
@@ -109,34 +109,34 @@ def is_mixed(text: str) -> bool:
     return any("一" <= c <= "鿿" for c in text) and any(c.isascii() and c.isalpha() for c in text)
 
 
-def stands_in_box(value: str, box: Quad, page: int, truth: Sequence[Line]) -> bool:
+def value_in_box(value: str, box: Quad, page: int, truth: Sequence[Line]) -> bool:
     """Whether the truth has (about) this value where the box says: lines of which the box covers a part of its own size."""
     return _contains(_under(box, page, truth), value, IN_BOX)
 
 
-def stands_on_page(value: str, box: Quad | None, page: int, truth: Sequence[Line]) -> bool:
+def value_on_page(value: str, box: Quad | None, page: int, truth: Sequence[Line]) -> bool:
     """Whether the truth has anything like this value anywhere, or at least half of its characters, in order, under its box.
 
     The second: of a word of two letters one that is misread is half, and yet the word is no invention.
     """
     if _contains([line.text for line in truth], value, ON_PAGE):
         return True
-    wanted, there = fold(value), fold("".join(_under(box, page, truth))) if box else ""
+    wanted, there = normalise_text(value), normalise_text("".join(_under(box, page, truth))) if box else ""
     return bool(wanted) and LCSseq.similarity(wanted, there) >= MISREAD * len(wanted)
 
 
 def _under(box: Quad, page: int, truth: Sequence[Line]) -> list[str]:
     """Texts of the true lines that a box covers, or that cover it, by at least three tenths of the smaller one."""
-    r = rectangle(box)
+    r = bounding_box(box)
     return [
         line.text
         for line in truth
-        if line.page == page and intersection(r, t := rectangle(line.box)) >= 0.3 * max(min(area(r), area(t)), 1.0)
+        if line.page == page and intersection(r, t := bounding_box(line.box)) >= 0.3 * max(min(area(r), area(t)), 1.0)
     ]
 
 
 def _contains(texts: Iterable[str], value: str, similarity: float) -> bool:
-    wanted, there = fold(value), fold("".join(texts))
+    wanted, there = normalise_text(value), normalise_text("".join(texts))
     if not wanted:
         return False
     return len(there) >= len(wanted) * similarity / 100 and fuzz.partial_ratio(wanted, there) >= similarity

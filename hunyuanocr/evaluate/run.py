@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.evaluate.truth import Sample
-from hunyuanocr.instructions import understand
+from hunyuanocr.evaluate.dataset import LabelledDocument
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
-from hunyuanocr.types import Evidence, Result
+from hunyuanocr.types import EvidenceMode, Result
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of one document: a result, or the failure in words, and the seconds it took."""
 
-    sample: Sample
+    sample: LabelledDocument
     result: Result | None
     seconds: float
     error: str | None = None
@@ -44,14 +44,16 @@ class Outcome:
         }
 
 
-async def evaluate(pipeline: Pipeline, samples: Sequence[Sample], evidence: Evidence = Evidence.FAST) -> AsyncIterator[Outcome]:
+async def evaluate(
+    pipeline: Pipeline, samples: Sequence[LabelledDocument], evidence: EvidenceMode = EvidenceMode.FAST
+) -> AsyncIterator[Outcome]:
     """One document after the other, so that seconds are those of a reader with nothing else to do.
 
     Lines and boxes are those of `evidence`: of the witness (fast), of the reader's own spotting (full), or there are none.
     """
     for sample in samples:
         keys = [*sample.fields, *(["items"] if sample.items is not None else [])]
-        task = understand(fields=keys, evidence=evidence) if keys else understand(task="spot")
+        task = parse_instruction(fields=keys, evidence=evidence) if keys else parse_instruction(task="spot")
         data = await asyncio.to_thread(sample.path.read_bytes)
         start = time.perf_counter()
         result, error = None, None

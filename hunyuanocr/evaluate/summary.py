@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hunyuanocr.evaluate.metrics import LineCounts, count_lines, f1, stands_in_box, stands_on_page
+from hunyuanocr.evaluate.dataset import LabelledDocument
+from hunyuanocr.evaluate.metrics import LineCounts, count_lines, f1, value_in_box, value_on_page
 from hunyuanocr.evaluate.run import Outcome
-from hunyuanocr.evaluate.truth import Sample
 from hunyuanocr.fields.catalogue import lookup
-from hunyuanocr.fields.normalize import comparable
+from hunyuanocr.fields.values.normalize import comparable
 from hunyuanocr.types import Field, FieldType, Line
 
 
@@ -37,7 +37,7 @@ def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"lines": _lines(outcomes), "fields": _fields(outcomes), "items": _items(outcomes), "evidence": _evidence(outcomes)}
 
 
-def _groups(sample: Sample) -> list[str]:
+def _groups(sample: LabelledDocument) -> list[str]:
     meta = sample.meta
     if not meta:
         return []
@@ -136,8 +136,8 @@ def _evidence(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
             grounded += value.grounded
             text = value.value or ""
             if value.grounded:
-                in_box += value.box is not None and stands_in_box(text, value.box, value.page or 0, truth)
-                unmarked += not stands_on_page(text, value.box, value.page or 0, truth)
+                in_box += value.box is not None and value_in_box(text, value.box, value.page or 0, truth)
+                unmarked += not value_on_page(text, value.box, value.page or 0, truth)
     if not judged:
         return None
     return {

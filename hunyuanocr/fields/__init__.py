@@ -1,5 +1,5 @@
 """Fields: what people ask for, where it stands on a page, and what it means."""
 
-from hunyuanocr.fields.associate import find_fields, ground_values
+from hunyuanocr.fields.rules.extractor import extract_fields, ground_values
 
-__all__ = ["find_fields", "ground_values"]
+__all__ = ["extract_fields", "ground_values"]

@@ -29,7 +29,7 @@ class KnownField:
     asked: tuple[str, ...] = ()
 
     @property
-    def printed(self) -> tuple[str, ...]:
+    def printed_labels(self) -> tuple[str, ...]:
         """Words that stand before the value on paper."""
         return (*self.zh, *self.en, *self.labels)
 
@@ -115,7 +115,7 @@ DOCUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def compact(text: str) -> str:
+def normalise_key(text: str) -> str:
     """Text without what does not tell words apart: NFKC, lower case, letters and digits only ("Sub-Total：" → "subtotal")."""
     return "".join(filter(str.isalnum, (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()))
 
@@ -131,7 +131,7 @@ def _index(fields: Iterable[KnownField]) -> dict[str, KnownField]:
     for words in (lambda f: (f.name,), lambda f: f.zh[:1] + f.en[:1], lambda f: f.zh + f.en + f.asked, lambda f: f.labels):
         for f in ordered:
             for word in words(f):
-                index.setdefault(compact(word), f)
+                index.setdefault(normalise_key(word), f)
     for key in tuple(index):
         index.setdefault(_singular(key), index[key])
     return index
@@ -143,8 +143,14 @@ _INDEX = _index(KNOWN.values())
 
 def lookup(words: str) -> KnownField | None:
     """The known field that these words name, in Chinese or English, or None; case, spaces, underscores, plural do not matter."""
-    key = compact(words)
-    for candidate in (key, compact(_IN_BRACKETS.sub("", words)), _singular(key), key.removeprefix("the"), key.removesuffix("es")):
+    key = normalise_key(words)
+    for candidate in (
+        key,
+        normalise_key(_IN_BRACKETS.sub("", words)),
+        _singular(key),
+        key.removeprefix("the"),
+        key.removesuffix("es"),
+    ):
         if candidate in _INDEX:
             return _INDEX[candidate]
     return None

@@ -10,27 +10,27 @@ from dataclasses import dataclass
 
 from rapidfuzz import fuzz
 
-from hunyuanocr.fields.catalogue import compact
-from hunyuanocr.fields.dates import find_dates, find_times
-from hunyuanocr.fields.layout import part_box, union_box
-from hunyuanocr.fields.money import find_money
-from hunyuanocr.fields.normalize import normalize
-from hunyuanocr.fields.values import find_values
+from hunyuanocr.fields.catalogue import normalise_key
+from hunyuanocr.fields.layout import segment_box, union_box
+from hunyuanocr.fields.values.dates import find_dates, find_times
+from hunyuanocr.fields.values.finders import find_values
+from hunyuanocr.fields.values.money import find_money
+from hunyuanocr.fields.values.normalize import normalize
 from hunyuanocr.types import FieldType, Line, Quad
 
-_ALIKE = 88.0  # per cent of letters that words must share with the page; one misread letter in eight
-_LONGEST = 6  # lines that one value may run over
+_MIN_SIMILARITY = 88.0  # per cent of letters that words must share with the page; one misread letter in eight
+_MAX_LENGTH = 6  # lines that one value may run over
 
 
 @dataclass(frozen=True)
-class Place:
+class Occurrence:
     """Parts of lines: (number of the line, first character, end)."""
 
     parts: tuple[tuple[int, int, int], ...]
 
     def box(self, lines: Sequence[Line]) -> Quad:
         """The part of the line's box that the value fills, or the rectangle around the parts of several lines."""
-        return union_box([part_box(lines[n], start, end) for n, start, end in self.parts])
+        return union_box([segment_box(lines[n], start, end) for n, start, end in self.parts])
 
     def page(self, lines: Sequence[Line]) -> int:
         """The page of its first line."""
@@ -43,7 +43,7 @@ class Place:
         return min(known) if len(known) == len(scores) else None
 
 
-def places(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Place]:
+def find_occurrences(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Occurrence]:
     """Every place where the value stands, in reading order of the lines; exact ones before those with a misread letter."""
     if type in (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE):
         yield from _typed(value, type, lines)
@@ -53,12 +53,12 @@ def places(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Place
         yield from _worded(value, lines)
 
 
-def _typed(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Place]:
+def _typed(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Occurrence]:
     wanted = _meanings(value, type)
     for number, line in enumerate(lines):
         for span in find_values(line.text, type) if wanted else ():
             if wanted & _meanings(span.text, type):
-                yield Place(((number, span.start, span.end),))
+                yield Occurrence(((number, span.start, span.end),))
 
 
 def _meanings(text: str, type: FieldType) -> set[object]:
@@ -79,14 +79,14 @@ def _letters(text: str) -> tuple[str, list[int]]:
     """Letters and digits in the form in which words are compared, and where each stands in the text."""
     key, at = [], []
     for i, c in enumerate(text):
-        for letter in compact(c):
+        for letter in normalise_key(c):
             key.append(letter)
             at.append(i)
     return "".join(key), at
 
 
-def _worded(value: str, lines: Sequence[Line]) -> Iterator[Place]:
-    key = compact(value)
+def _worded(value: str, lines: Sequence[Line]) -> Iterator[Occurrence]:
+    key = normalise_key(value)
     if not key:
         return
     keys = [_letters(line.text) for line in lines]
@@ -94,7 +94,7 @@ def _worded(value: str, lines: Sequence[Line]) -> Iterator[Place]:
         start = text.find(key)
         while start >= 0:
             if _whole(text, at, lines[number].text, start, start + len(key)):
-                yield Place(((number, at[start], at[start + len(key) - 1] + 1),))
+                yield Occurrence(((number, at[start], at[start + len(key) - 1] + 1),))
             start = text.find(key, start + 1)
     yield from _over_lines(key, keys)
     yield from _misread(key, keys, lines)
@@ -112,14 +112,14 @@ def _whole(text: str, at: Sequence[int], line: str, start: int, end: int) -> boo
     return not (text[end - 1].isdigit() and (digit(last + 1) or (line[last + 1 : last + 2] in (".", ",") and digit(last + 2))))
 
 
-def _over_lines(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Place]:
+def _over_lines(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Occurrence]:
     """A value that begins in one line and goes on in the next ones."""
     for first, (text, at) in enumerate(keys):
         overlap = next((n for n in range(min(len(text), len(key) - 1), 1, -1) if text.endswith(key[:n])), 0)
         if not overlap:
             continue
         parts, rest = [(first, at[len(text) - overlap], at[-1] + 1)], key[overlap:]
-        for number in range(first + 1, min(first + _LONGEST, len(keys))):
+        for number in range(first + 1, min(first + _MAX_LENGTH, len(keys))):
             following, places_ = keys[number]
             if following and rest.startswith(following):
                 parts.append((number, places_[0], places_[-1] + 1))
@@ -130,11 +130,11 @@ def _over_lines(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Pla
             else:
                 break
             if not rest:
-                yield Place(tuple(parts))
+                yield Occurrence(tuple(parts))
                 break
 
 
-def _misread(key: str, keys: Sequence[tuple[str, list[int]]], lines: Sequence[Line]) -> Iterator[Place]:
+def _misread(key: str, keys: Sequence[tuple[str, list[int]]], lines: Sequence[Line]) -> Iterator[Occurrence]:
     """The part of a line that shares nearly all letters with the value, and all its digits in order."""
     digits = [c for c in key if c.isdigit()]
     if len(key) < 4 or len(digits) > len(key) / 2:
@@ -142,9 +142,9 @@ def _misread(key: str, keys: Sequence[tuple[str, list[int]]], lines: Sequence[Li
     for number, (text, at) in enumerate(keys):
         if len(text) < 0.8 * len(key):
             continue
-        found = fuzz.partial_ratio_alignment(key, text, score_cutoff=_ALIKE)
+        found = fuzz.partial_ratio_alignment(key, text, score_cutoff=_MIN_SIMILARITY)
         if found is None or found.dest_end - found.dest_start < 0.8 * len(key):
             continue
         part = text[found.dest_start : found.dest_end]
-        if [c for c in part if c.isdigit()] == digits and fuzz.ratio(key, part) >= _ALIKE:
-            yield Place(((number, at[found.dest_start], at[found.dest_end - 1] + 1),))
+        if [c for c in part if c.isdigit()] == digits and fuzz.ratio(key, part) >= _MIN_SIMILARITY:
+            yield Occurrence(((number, at[found.dest_start], at[found.dest_end - 1] + 1),))

@@ -14,7 +14,7 @@ from hunyuanocr.types import Line, Point, Quad
 
 
 @dataclass(frozen=True)
-class Cell:
+class TextSegment:
     """Characters `start` … `end` of line number `line`.
 
     `x0`, `x1` are its ends and `y` its middle in pixels after the page's slope is taken out; `h` is the height of its letters.
@@ -32,7 +32,7 @@ class Cell:
     row: int = -1
 
 
-def char_width(c: str) -> float:
+def relative_char_width(c: str) -> float:
     """Share of a line that a character takes, in widths of a Chinese character: printed type is about half as wide in Latin."""
     if ord(c) > 0x2E80:
         return 1.0
@@ -43,14 +43,14 @@ def char_width(c: str) -> float:
 
 def _edges(text: str) -> list[float]:
     """Where each character begins, and where the last one ends, in widths of a Chinese character, [len + 1]."""
-    return list(accumulate(map(char_width, text), initial=0.0))
+    return list(accumulate(map(relative_char_width, text), initial=0.0))
 
 
 def _between(a: Point, b: Point, share: float) -> Point:
     return (round(a[0] + (b[0] - a[0]) * share, 1), round(a[1] + (b[1] - a[1]) * share, 1))
 
 
-def part_box(line: Line, start: int, end: int, edges: Sequence[float] | None = None) -> Quad:
+def segment_box(line: Line, start: int, end: int, edges: Sequence[float] | None = None) -> Quad:
     """The box of characters `start` … `end` of a line: the part of its box that they fill in proportion to their widths.
 
     `edges` are those of all its characters, where the caller has kept them: a long line is asked for often.
@@ -118,7 +118,7 @@ class Layout:
                 self._slope[n] = float(slope)
             self._centre[page] = float(np.median([p[0] for n in numbers for p in lines[n].box]))
         self._row_of: dict[int, int] = {}
-        whole = [self.cell(i, 0, len(line.text)) for i, line in enumerate(self.lines) if line.text.strip()]
+        whole = [self.segment(i, 0, len(line.text)) for i, line in enumerate(self.lines) if line.text.strip()]
         self.height = float(np.median([c.h for c in whole])) if whole else 1.0
         self._edges = {
             page: (min(c.x0 for c in whole if c.page == page), max(c.x1 for c in whole if c.page == page))
@@ -126,9 +126,9 @@ class Layout:
         }
         grouped = self._group(whole)
         self._row_of = {c.line: n for n, row in enumerate(grouped) for c in row}
-        self.rows = [[self.cell(c.line, 0, c.end) for c in row] for row in grouped]
+        self.rows = [[self.segment(c.line, 0, c.end) for c in row] for row in grouped]
 
-    def cell(self, line: int, start: int, end: int) -> Cell:
+    def segment(self, line: int, start: int, end: int) -> TextSegment:
         """A part of a line, without the spaces at its ends."""
         of = self.lines[line]
         text = of.text[start:end]
@@ -137,21 +137,23 @@ class Layout:
         left, right, height = _ends(self._part_box(line, start, end))
         middle = (left[0] + right[0]) / 2
         y = (left[1] + right[1]) / 2 - self._slope[line] * (middle - self._centre[of.page])
-        return Cell(line, start, end, of.text[start:end], of.page, left[0], right[0], y, height, self._row_of.get(line, -1))
+        return TextSegment(
+            line, start, end, of.text[start:end], of.page, left[0], right[0], y, height, self._row_of.get(line, -1)
+        )
 
-    def wraps(self, upper: Cell, lower: Cell) -> bool:
+    def wraps(self, upper: TextSegment, lower: TextSegment) -> bool:
         """Whether the lower line can be the rest of the upper: next to it, in equal letters, its first word without room."""
         near = 0 < lower.y - upper.y < 2.0 * max(upper.h, lower.h) and upper.page == lower.page
         if not near or not 0.8 < upper.h / lower.h < 1.25:
             return False
         left, right = self._edges[upper.page]
         first = lower.text.split()[0] if lower.text.split()[0].isascii() else lower.text[0]
-        share = sum(map(char_width, first)) / (sum(map(char_width, lower.text)) or 1.0)
+        share = sum(map(relative_char_width, first)) / (sum(map(relative_char_width, lower.text)) or 1.0)
         return (upper.x1 - upper.x0) + share * (lower.x1 - lower.x0) > 0.93 * (right - left)
 
-    def _group(self, cells: Sequence[Cell]) -> list[list[Cell]]:
+    def _group(self, cells: Sequence[TextSegment]) -> list[list[TextSegment]]:
         """Cells beside each other, chained from left to right: each joins the row whose last cell points at it best."""
-        rows: list[list[Cell]] = []
+        rows: list[list[TextSegment]] = []
         for cell in sorted(cells, key=lambda c: c.x0):
             best, distance = None, 0.55
             for row in rows:
@@ -169,17 +171,17 @@ class Layout:
                 best.append(cell)
         return sorted(rows, key=lambda row: (row[0].page, sum(c.y for c in row) / len(row)))
 
-    def _apart(self, last: Cell, cell: Cell) -> float:
+    def _apart(self, last: TextSegment, cell: TextSegment) -> float:
         """How far above or below the cell begins from where the line before it points, in pixels."""
         right, left = _ends(self.lines[last.line].box)[1], _ends(self.lines[cell.line].box)[0]
         slope = (self._slope[last.line] + self._slope[cell.line]) / 2
         return abs(left[1] - right[1] - slope * (left[0] - right[0]))
 
-    def box(self, cell: Cell) -> Quad:
+    def box(self, cell: TextSegment) -> Quad:
         """Its box in pixels of the original page."""
         return self._part_box(cell.line, cell.start, cell.end)
 
     def _part_box(self, line: int, start: int, end: int) -> Quad:
         if line not in self._edges_of:
             self._edges_of[line] = _edges(self.lines[line].text)
-        return part_box(self.lines[line], start, end, self._edges_of[line])
+        return segment_box(self.lines[line], start, end, self._edges_of[line])

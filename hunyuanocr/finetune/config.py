@@ -15,7 +15,7 @@ _SAID = {"int": "whole number of 0 or more", "float": "number of 0 or more", "st
 
 
 @dataclass(frozen=True)
-class Level:
+class CurriculumStage:
     """A level of the curriculum, left when its running loss (of answers, or of reading where none is asked) is under `until`."""
 
     name: str
@@ -36,12 +36,12 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainConfig:
     """How to train. Rates are constant after `warmup` steps and fall to nothing in the last `decay_minutes` of a time, or in the
     last `decay_steps` of a number of steps.
     """
 
-    levels: tuple[Level, ...]
+    levels: tuple[CurriculumStage, ...]
     seed: int = 1
     rate: float = 5e-4  # of AdamW: embeddings, gains, and all weights where `matrix_rate` is 0
     matrix_rate: float = 0.0  # of Muon: matrices of hidden layers
@@ -57,17 +57,17 @@ class Recipe:
     adapter: Adapter = Adapter()  # of `hunyuanocr finetune --method lora`
 
 
-def load(file: Path, base: Recipe | None = None) -> Recipe:
+def load(file: Path, base: TrainConfig | None = None) -> TrainConfig:
     """Read a recipe; what it does not say is as in `base`. Raises InvalidValue, naming what is wrong in the file."""
     try:
         given = tomllib.loads(file.read_text(encoding="utf-8"))
         if "levels" in given:
-            given["levels"] = tuple(Level(**_known(Level, level, file)) for level in given["levels"])
+            given["levels"] = tuple(CurriculumStage(**_known(CurriculumStage, level, file)) for level in given["levels"])
         if "adapter" in given:
             given["adapter"] = Adapter(**_known(Adapter, given["adapter"], file))
-        recipe = replace(base or Recipe(levels=()), **_known(Recipe, given, file))
+        recipe = replace(base or TrainConfig(levels=()), **_known(TrainConfig, given, file))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as e:
-        raise InvalidValue(f"The recipe {file} cannot be used: {e}.", hint="Compare it with training/demo/demo.toml.") from e
+        raise InvalidValue(f"The recipe {file} cannot be used: {e}.", hint="Compare it with demo_model/demo.toml.") from e
     if not recipe.levels:
         raise InvalidValue(f"The recipe {file} has no levels.", hint="Add at least one [[levels]].")
     return recipe

@@ -20,15 +20,15 @@ TARGETS = r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(ga
 _INSTALL = "Install it with .venv/bin/pip install -e '.[torch,finetune]' -c constraints.txt, or train with --method full."
 
 
-def check() -> None:
+def require_peft() -> None:
     """Raises MissingDependency where peft is not installed."""
     if find_spec("peft") is None:
         raise MissingDependency("LoRA needs the package peft, which is not installed.", hint=_INSTALL)
 
 
-def attach(net: Any, adapter: Adapter, seed: int) -> Any:
+def add_adapter(net: Any, adapter: Adapter, seed: int) -> Any:
     """Put an adapter that changes nothing yet into `net` itself, of which nothing else is trained then; returns peft's model."""
-    check()
+    require_peft()
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415  an optional package
 
     torch.manual_seed(seed)
@@ -46,6 +46,6 @@ def write(adapted: Any, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # an empty form
 
 
-def merged(adapted: Any) -> Any:
+def merge_adapter(adapted: Any) -> Any:
     """The model with the adapter added to its weights; `adapted` is used up."""
     return adapted.merge_and_unload()

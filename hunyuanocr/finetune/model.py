@@ -13,8 +13,8 @@ from torch.nn import functional
 from transformers import HunYuanVLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
-from hunyuanocr.finetune.reading import SlotHead
-from hunyuanocr.finetune.samples import IGNORED, Batch
+from hunyuanocr.finetune.batching import IGNORED, Batch
+from hunyuanocr.finetune.char_head import CharacterHead
 from hunyuanocr.weights.verify import verify
 
 # What belongs to a checkpoint besides its weights, its config and its settings of generation; in both generations of folders.
@@ -26,14 +26,14 @@ COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.jso
 class Losses:
     """Of one batch: `answer` over the answers' tokens, `reading` over the image tokens' slots, each None without them.
 
-    `right` is the share of answer tokens that would be written right, `whole` that of answers without any mistake: a greedy
+    `right` is the share of answer tokens that would be written right, `exact_match` that of answers without any mistake: a greedy
     decoder writes exactly those. `read` is the share of characters that the slots tell right.
     """
 
     answer: Tensor | None
     reading: Tensor | None
     right: float = 0.0
-    whole: float = 0.0
+    exact_match: float = 0.0
     read: float = 0.0
 
 
@@ -44,7 +44,7 @@ def load(folder: Path, device: str = "cpu") -> Any:
     return HunYuanVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).to(device).train()
 
 
-def recompute(model: Any) -> None:
+def enable_gradient_checkpointing(model: Any) -> None:
     """Of every layer only its input is kept for the gradients, and the rest computed anew: the same numbers in less memory."""
     newer = getattr(model, "activation_checkpointing_enable", None)  # the name that transformers is going over to
     (newer or model.gradient_checkpointing_enable)()
@@ -63,7 +63,7 @@ def save(model: Any, source: Path, folder: Path, dtype: torch.dtype = torch.bflo
             shutil.copyfile(source / name, folder / name)
 
 
-def encode(tower: Any, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+def encode_images(tower: Any, patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Pictures of one size [B, h·w, 3·patch²] → image tokens [B, h/2·(w/2 + 1) + 2, hidden]: all pictures in one product."""
     height, width = grid
     first = tower.embeddings.patch_embedding
@@ -76,9 +76,9 @@ def encode(tower: Any, patches: Tensor, grid: tuple[int, int]) -> Tensor:
     return tokens
 
 
-def losses(model: Any, batch: Batch, head: SlotHead | None = None) -> Losses:
+def compute_losses(model: Any, batch: Batch, head: CharacterHead | None = None) -> Losses:
     """One pass forward over a batch."""
-    images = encode(model.model.vision_tower, batch.patches, batch.grid)
+    images = encode_images(model.model.vision_tower, batch.patches, batch.grid)
     reading, read = _reading(model, images, batch, head)
     if not (batch.labels != IGNORED).any():
         return Losses(None, reading, read=read)
@@ -96,7 +96,7 @@ def losses(model: Any, batch: Batch, head: SlotHead | None = None) -> Losses:
     return Losses(answer, reading, float(hit.float().mean()), _whole(told, hit), read)
 
 
-def _reading(model: Any, images: Tensor, batch: Batch, head: SlotHead | None) -> tuple[Tensor | None, float]:
+def _reading(model: Any, images: Tensor, batch: Batch, head: CharacterHead | None) -> tuple[Tensor | None, float]:
     """The auxiliary task's loss and share of characters told right, from the image tokens without their line breaks."""
     if head is None or batch.slots is None:
         return None, 0.0

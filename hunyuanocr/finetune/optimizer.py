@@ -11,13 +11,13 @@ from typing import Any
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from hunyuanocr.finetune.config import Recipe
+from hunyuanocr.finetune.config import TrainConfig
 
 
 class Optimizers:
     """Both optimizers behind one `step`; `pace` is the share of the recipe's rates that applies now (warm-up, decay)."""
 
-    def __init__(self, named: list[tuple[str, nn.Parameter]], recipe: Recipe) -> None:
+    def __init__(self, named: list[tuple[str, nn.Parameter]], recipe: TrainConfig) -> None:
         wanted = [(name, weight) for name, weight in named if weight.requires_grad]
         hidden = [(name, w) for name, w in wanted if recipe.matrix_rate and _is_hidden_matrix(name, w)]
         taken = {id(weight) for _, weight in hidden}

@@ -17,16 +17,16 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bar
 from torch import Tensor
 
-from hunyuanocr.errors import WeightsBroken
-from hunyuanocr.finetune import curve, state
-from hunyuanocr.finetune.config import Recipe
-from hunyuanocr.finetune.model import Losses, losses
+from hunyuanocr.errors import WeightsInvalid
+from hunyuanocr.finetune import checkpoint, loss_plot
+from hunyuanocr.finetune.batching import Batch, Collator, SampleSource
+from hunyuanocr.finetune.char_head import CharacterHead
+from hunyuanocr.finetune.config import TrainConfig
+from hunyuanocr.finetune.model import Losses, compute_losses
 from hunyuanocr.finetune.optimizer import Optimizers
-from hunyuanocr.finetune.reading import SlotHead
-from hunyuanocr.finetune.samples import Batch, Collator, Source
 
 _SMOOTH = 0.98  # of the running losses
-_LEAST_STEPS = 100  # of a level, before its running loss says anything
+_MIN_STEPS = 100  # of a level, before its running loss says anything
 _EVERY = 25  # steps between points of the curve
 
 
@@ -41,16 +41,23 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Any, source: Source, *, collator: Collator, recipe: Recipe, folder: Path, head: SlotHead | None = None
+        self,
+        model: Any,
+        source: SampleSource,
+        *,
+        collator: Collator,
+        recipe: TrainConfig,
+        folder: Path,
+        head: CharacterHead | None = None,
     ) -> None:
         self.model, self.source, self.collator = model, source, collator
         self.recipe, self.folder, self.head = recipe, folder, head
-        self.progress = state.Progress()
+        self.progress = checkpoint.TrainState()
         self.stopped = Event()  # set from outside, it ends `run` after the step that is under way
         self.device = next(model.parameters()).device
         self.optimizer = Optimizers(self._parameters(), recipe)
         torch.manual_seed(recipe.seed)
-        if (found := state.newest(folder)) is not None:
+        if (found := checkpoint.load_latest(folder)) is not None:
             self.progress, parts = found
             self._restore(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
@@ -58,7 +65,7 @@ class Trainer:
                 head.load_state_dict(parts["head"])
 
     def run(self, *, minutes: float | None = None, steps: int | None = None,
-            told: Callable[[str], None] | None = None) -> state.Progress:  # fmt: skip
+            told: Callable[[str], None] | None = None) -> checkpoint.TrainState:  # fmt: skip
         """Train until the time is over or the steps are done, and write the state. `told` hears a line now and then."""
         begin = saved = time.monotonic()
         first, total = self.progress.step, minutes * 60 if minutes else steps
@@ -89,8 +96,8 @@ class Trainer:
         parts = {"model": self._weights(), "optimizer": self.optimizer.state_dict()}
         if self.head is not None:
             parts["head"] = self.head.state_dict()
-        file = state.write(self.folder, self.progress, parts)
-        curve.draw(self.progress.curve, self.folder / "curve.png")
+        file = checkpoint.save(self.folder, self.progress, parts)
+        loss_plot.plot_losses(self.progress.curve, self.folder / "curve.png")
         return file
 
     def _weights(self) -> dict[str, Tensor]:
@@ -102,7 +109,7 @@ class Trainer:
 
     def _restore(self, weights: dict[str, Tensor]) -> None:
         if weights.keys() != self._weights().keys():
-            raise WeightsBroken(f"The state in {self.folder} is of other weights.", hint="Train into another folder.")
+            raise WeightsInvalid(f"The state in {self.folder} is of other weights.", hint="Train into another folder.")
         self.model.load_state_dict(weights, strict=False)
 
     def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
@@ -115,7 +122,7 @@ class Trainer:
         speed = p.samples / p.seconds if p.seconds else 0.0
         name = self.recipe.levels[p.level].name
         return (f"{name} step {p.step} samples {p.samples} loss {p.running or 0:.3f} reading {p.reading or 0:.3f} "
-                f"right {found.right:.3f} whole {found.whole:.3f} read {found.read:.3f} {speed:.1f}/s")  # fmt: skip
+                f"right {found.right:.3f} whole {found.exact_match:.3f} read {found.read:.3f} {speed:.1f}/s")  # fmt: skip
 
     def _level(self, step: int) -> int:
         """The level of a step: the one that has been reached, sometimes an earlier one."""
@@ -149,13 +156,13 @@ class Trainer:
             p.curve.append((p.samples, p.level, answer, reading))
         judged = p.reading if p.running is None else p.running
         low = judged is not None and judged < self.recipe.levels[p.level].until
-        if low and p.level_step >= _LEAST_STEPS and p.level + 1 < len(self.recipe.levels):
+        if low and p.level_step >= _MIN_STEPS and p.level + 1 < len(self.recipe.levels):
             p.level, p.level_step, p.running, p.reading = p.level + 1, 0, None, None
 
     def _step(self, batch: Batch, pace: float) -> Losses:
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            found = losses(self.model, batch, self.head)
+            found = compute_losses(self.model, batch, self.head)
         parts = [found.answer, None if found.reading is None else self.recipe.reading * found.reading]
         torch.stack([part for part in parts if part is not None]).sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([p for _, p in self._parameters() if p.grad is not None], self.recipe.clip)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from hunyuanocr.grammar.rules import Rule, choice, digit, optional, repeat, series, text
+from hunyuanocr.grammar.ast import Rule, alternation, concat, digit, literal, optional, repetition
 
 # Bounded, for a model that reads nothing may write digits without end. The number of a Chinese e-invoice has 20 digits.
 WHOLE_DIGITS = 20
@@ -31,8 +31,8 @@ def number(
     if high >= 0 and low <= high:
         options += _lengths(max(low, 0), high, decimals)
     if low < 0 and low <= high:
-        options.append(series(text("-"), choice(*_lengths(max(-high, 0), -low, decimals))))
-    return choice(*options) if options else None
+        options.append(concat(literal("-"), alternation(*_lengths(max(-high, 0), -low, decimals))))
+    return alternation(*options) if options else None
 
 
 def _exact(value: float) -> Fraction:
@@ -53,12 +53,12 @@ def _lengths(low: int, high: int, decimals: int) -> list[Rule]:
         width = length + decimals
         options.append(_digits(f"{max(low, first):0{width}}", f"{min(high, last):0{width}}", decimals))
     if free:
-        options.append(series(digit(1, 9), repeat(digit(0, 9), free[0], free[-1]), _fraction(decimals)))
+        options.append(concat(digit(1, 9), repetition(digit(0, 9), free[0], free[-1]), _fraction(decimals)))
     return options
 
 
 def _fraction(decimals: int) -> Rule:
-    return optional(series(text("."), repeat(digit(0, 9), 1, decimals))) if decimals else text("")
+    return optional(concat(literal("."), repetition(digit(0, 9), 1, decimals))) if decimals else literal("")
 
 
 def _digits(low: str, high: str, decimals: int) -> Rule:
@@ -71,26 +71,26 @@ def _digits(low: str, high: str, decimals: int) -> Rule:
         stop = left <= decimals and low is None
         if low is None and high is None and left < everything:
             return _loose(left, decimals)
-        options: list[Rule] = [text("")] if stop else []
+        options: list[Rule] = [literal("")] if stop else []
         if left:
             follow = following(low, high, left)
-            options.append(series(text("."), follow) if left == decimals else follow)
-        return choice(*options)
+            options.append(concat(literal("."), follow) if left == decimals else follow)
+        return alternation(*options)
 
     def following(low: str | None, high: str | None, left: int) -> Rule:
         a, b = int(low[0]) if low else 0, int(high[0]) if high else 9
         if low and high and a == b:
-            return series(digit(a, a), rest(low[1:], high[1:], left - 1))
+            return concat(digit(a, a), rest(low[1:], high[1:], left - 1))
         options: list[Rule] = []
         if low:
-            options.append(series(digit(a, a), rest(low[1:], None, left - 1)))
+            options.append(concat(digit(a, a), rest(low[1:], None, left - 1)))
             a += 1
         if high:
-            options.append(series(digit(b, b), rest(None, high[1:], left - 1)))
+            options.append(concat(digit(b, b), rest(None, high[1:], left - 1)))
             b -= 1
         if a <= b:
-            options.append(series(digit(a, b), _loose(left - 1, decimals)))
-        return choice(*options)
+            options.append(concat(digit(a, b), _loose(left - 1, decimals)))
+        return alternation(*options)
 
     everything = len(low)
     return rest(low, high, everything)
@@ -99,6 +99,6 @@ def _digits(low: str, high: str, decimals: int) -> Rule:
 def _loose(left: int, decimals: int) -> Rule:
     """Any `left` digits, those after the point as far as one likes."""
     if left < decimals:
-        return repeat(digit(0, 9), 0, left) if left else text("")
+        return repetition(digit(0, 9), 0, left) if left else literal("")
     whole = left - decimals
-    return series(repeat(digit(0, 9), whole, whole), _fraction(decimals)) if whole else _fraction(decimals)
+    return concat(repetition(digit(0, 9), whole, whole), _fraction(decimals)) if whole else _fraction(decimals)

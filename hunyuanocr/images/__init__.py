@@ -16,7 +16,16 @@ from hunyuanocr.images.decoder import ImageDecoder, is_document
 from hunyuanocr.images.kinds import sniff
 from hunyuanocr.types import Page
 
-__all__ = ["Cancellation", "ImageDecoder", "WorkCancelled", "glance", "is_document", "open_all", "open_pages", "sniff"]
+__all__ = [
+    "Cancellation",
+    "ImageDecoder",
+    "WorkCancelled",
+    "is_document",
+    "load_gray_thumbnail",
+    "open_documents",
+    "open_pages",
+    "sniff",
+]
 
 
 def open_pages(data: bytes, settings: ImageSettings) -> tuple[Page, ...]:
@@ -25,13 +34,13 @@ def open_pages(data: bytes, settings: ImageSettings) -> tuple[Page, ...]:
         return decoder.open_pages(data)
 
 
-def open_all(pictures: Sequence[bytes], settings: ImageSettings) -> tuple[Page, ...]:
-    """As `ImageDecoder.open_all`."""
+def open_documents(pictures: Sequence[bytes], settings: ImageSettings) -> tuple[Page, ...]:
+    """As `ImageDecoder.open_documents`."""
     with ImageDecoder(settings) as decoder:
         return decoder.open_all(pictures)
 
 
-def glance(data: bytes, settings: ImageSettings, long_side: int) -> tuple[NDArray[np.uint8], int, int] | None:
-    """As `ImageDecoder.glance`."""
+def load_gray_thumbnail(data: bytes, settings: ImageSettings, long_side: int) -> tuple[NDArray[np.uint8], int, int] | None:
+    """As `ImageDecoder.load_gray_thumbnail`."""
     with ImageDecoder(settings) as decoder:
         return decoder.glance(data, long_side, settings.max_bytes)

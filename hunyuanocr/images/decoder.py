@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from hunyuanocr.config import ImageSettings
 from hunyuanocr.errors import DocumentTooComplex, HunyuanOcrError, TooManyPages, UnreadableImage
+from hunyuanocr.image_quality import assess
 from hunyuanocr.images.cancellation import Cancellation, WorkCancelled
 from hunyuanocr.images.kinds import kind_of, sniff
 from hunyuanocr.images.memory import DecodingMemory
 from hunyuanocr.images.pdf_pool import DOCUMENT_PAGES, PdfPool
 from hunyuanocr.images.pictures import Decoded, picture, picture_pages
-from hunyuanocr.quality import look
 from hunyuanocr.types import Page
 
 _MEMORY_MB, _SMALL_MEMORY_MB = 1000.0, 170.0
@@ -60,7 +60,7 @@ class ImageDecoder:
         pages: list[Page] = []
         with _damage_is_ours(kind):
             for index, (pixels, width, height) in enumerate(self._decoded(data, kind, cancellation)):
-                pages.append(Page(pixels, width, height, index, look(pixels, width, height, index)))
+                pages.append(Page(pixels, width, height, index, assess(pixels, width, height, index)))
                 if index and time.monotonic() > ends:
                     raise DocumentTooComplex(f"The {kind} takes too long to open; the time ended after page {index + 1}.")
         return tuple(pages)

@@ -31,7 +31,7 @@ from hunyuanocr.images.memory import DecodingMemory
 from hunyuanocr.images.orientation import orientation_of, upright
 from hunyuanocr.images.raster import BAND_BYTES, BAND_PIXELS, ArrayRaster, PillowRaster, Raster, reduced
 from hunyuanocr.images.structure import check_bmp, check_gif, check_png, check_scans, jpeg_scans, tiff_pages
-from hunyuanocr.memory import give_back_memory
+from hunyuanocr.malloc import trim_memory
 
 Mode = Literal["RGB", "L"]
 Decoded = tuple[NDArray[np.uint8], int, int]  # pixels, and the upright original's width and height
@@ -132,7 +132,7 @@ def _decoded(opened: _Opened, memory: DecodingMemory, cancellation: Cancellation
         small = reduced(opened.decode(), (columns, rows), mode)
         opened.close()
         if opened.needed > _LARGE:
-            give_back_memory()  # the next one is decoded in another thread, which has another heap; some milliseconds
+            trim_memory()  # the next one is decoded in another thread, which has another heap; some milliseconds
         if opened.orientation == 1:
             return small, opened.width, opened.height
         turned, width, height = upright(Image.fromarray(small), opened.orientation, opened.width, opened.height)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 
-class Scores:
+class TokenConfidence:
     """Natural logarithms of the probabilities of tokens, found by the characters that they wrote.
 
     A token is its text and its logarithm, None for one that tells nothing (the grammar left no choice, or the engine wrote it).
@@ -26,7 +26,7 @@ class Scores:
         self._scores = [score for _, score in kept]
         self._ends = list(accumulate(len(text) for text, _ in kept))
 
-    def between(self, start: int, end: int) -> float | None:
+    def span(self, start: int, end: int) -> float | None:
         """Confidence in characters `start` … `end` of the text, 0 … 1; None if no token of them counts."""
         return self._least(t for t in self._tokens(start, end) if self._visible(t, start, end))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_LONGEST = 256  # characters of a unit
+_MAX_LENGTH = 256  # characters of a unit
 _TIMES = 8
 _SEEN = 8000  # characters from the end in which a loop is looked for
 
@@ -24,7 +24,7 @@ class Loop:
 def find_loop(text: str) -> Loop | None:
     """The loop at the end of the text with the shortest unit, or None."""
     tail = text[-_SEEN:]
-    for unit in range(1, min(_LONGEST, len(tail) // _TIMES) + 1):
+    for unit in range(1, min(_MAX_LENGTH, len(tail) // _TIMES) + 1):
         if tail[-unit * (_TIMES - 1) :] == tail[-unit * _TIMES : -unit] and tail[-unit:].strip():
             return Loop(_start(text, unit), unit)
     return None

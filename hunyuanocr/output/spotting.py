@@ -18,18 +18,18 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in thousandths of th
 # The last two pairs of a chain are the place; pairs before them are print: f(1,2)(10,20),(30,40).
 _PAIR = r"\([0-9]{1,4}, ?[0-9]{1,4}\)"
 _CHAIN = re.compile(rf"{_PAIR}(?:,? ?{_PAIR})+")
-_PLACE = re.compile(rf"{_PAIR},? ?{_PAIR}$")
+_COORDINATES = re.compile(rf"{_PAIR},? ?{_PAIR}$")
 # A place that was cut off within a pair, or after its first one.
 _OPEN = re.compile(rf"(?:{_PAIR},? ?){{0,40}}\((?:[0-9]{{1,4}}(?:,(?: ?[0-9]{{1,4}})?)?)?$")
 _HALF = re.compile(rf"{_PAIR},? ?$")
 _MORE = re.compile(r",? ?(?:\((?:[0-9]{1,4}(?:,(?: ?[0-9]{0,4})?)?)?)?")  # what may become one more pair
-_LONGEST_CHAIN = 100  # characters from the end in which a stream looks for a place
+_MAX_CHAIN_LENGTH = 100  # characters from the end in which a stream looks for a place
 _FENCE = re.compile(r"^\s*```\w*\s*|(?<!\s)\s*```\s*$")
 _ITEM = re.compile(r'\{\s*"(?:box|text)"')
 
 
 @dataclass(frozen=True)
-class Run:
+class SpottedText:
     """A line of text, where it stands in what was written (characters `start` … `end`), and its place on the page, if any."""
 
     text: str
@@ -38,7 +38,7 @@ class Run:
     box: Box | None
 
 
-def parse(written: str) -> tuple[Run, ...]:
+def parse(written: str) -> tuple[SpottedText, ...]:
     """The runs in the order in which they were written. Text without a place, and one that was cut off, has no box.
 
     Never raises: coordinates off the page are moved to its edge, corners in the wrong order are put right, and places without
@@ -47,20 +47,20 @@ def parse(written: str) -> tuple[Run, ...]:
     if is_json(written):
         return tuple(_json_runs(written))
     runs, position = [], 0
-    for start, end in _places(written):
-        run = _run(written, position, start, _box([int(n) for n in re.findall(r"[0-9]+", written[start:end])]))
+    for start, end in _coordinates(written):
+        run = _spotted_text(written, position, start, _box([int(n) for n in re.findall(r"[0-9]+", written[start:end])]))
         position = end
         if run is not None:
             runs.append(run)
     cut = _OPEN.search(written, position) or (_HALF.search(written, position) if runs else None)
-    rest = _run(written, position, cut.start() if cut else len(written), None)
+    rest = _spotted_text(written, position, cut.start() if cut else len(written), None)
     return (*runs, rest) if rest else tuple(runs)
 
 
-def _places(written: str, position: int = 0) -> Iterator[tuple[int, int]]:
+def _coordinates(written: str, position: int = 0) -> Iterator[tuple[int, int]]:
     """First character and end of every complete place."""
     for chain in _CHAIN.finditer(written, position):
-        place = _PLACE.search(written, chain.start(), chain.end())
+        place = _COORDINATES.search(written, chain.start(), chain.end())
         if place is not None:
             yield place.span()
 
@@ -71,13 +71,13 @@ def is_json(written: str) -> bool:
     return head.startswith("[") and (_ITEM.match(head[1:].lstrip()) is not None)
 
 
-def _run(written: str, start: int, end: int, box: Box | None) -> Run | None:
+def _spotted_text(written: str, start: int, end: int, box: Box | None) -> SpottedText | None:
     piece = written[start:end]
     text = piece.strip()
     if not text:
         return None
     start += len(piece) - len(piece.lstrip())
-    return Run(" ".join(text.split("\n")), start, start + len(text), box)
+    return SpottedText(" ".join(text.split("\n")), start, start + len(text), box)
 
 
 def _box(numbers: list[int]) -> Box:
@@ -87,7 +87,7 @@ def _box(numbers: list[int]) -> Box:
     return left, top, max(x1, x2, left + 1), max(y1, y2, top + 1)
 
 
-def _json_runs(written: str) -> Iterator[Run]:
+def _json_runs(written: str) -> Iterator[SpottedText]:
     """The objects of the array, up to the first that is cut off."""
     decoder = json.JSONDecoder(strict=False)
     position = written.find("{")
@@ -98,7 +98,7 @@ def _json_runs(written: str) -> Iterator[Run]:
             return
         if isinstance(item, dict) and isinstance(item.get("text"), str) and item["text"].strip():
             start, stop = _text_in(written, position, end)
-            yield Run(" ".join(item["text"].split("\n")).strip(), start, stop, _json_box(item.get("box")))
+            yield SpottedText(" ".join(item["text"].split("\n")).strip(), start, stop, _json_box(item.get("box")))
         position = written.find("{", end)
 
 
@@ -116,7 +116,7 @@ def _text_in(written: str, start: int, end: int) -> tuple[int, int]:
     return match.span(1) if match else (start, end)
 
 
-class LineStream:
+class SpottingStream:
     """Text for people to watch while spotting is written: each line without its place, as soon as its place is complete."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class LineStream:
         """Runs whose place cannot grow by further pairs any more."""
         ends = [
             end
-            for _, end in _places(self._rest, max(0, len(self._rest) - new - _LONGEST_CHAIN))
+            for _, end in _coordinates(self._rest, max(0, len(self._rest) - new - _MAX_CHAIN_LENGTH))
             if not _MORE.fullmatch(self._rest, end)
         ]
         if not ends:

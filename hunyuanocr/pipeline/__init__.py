@@ -1,6 +1,7 @@
 """Everything that reads goes through here: bytes and a task in, a typed and grounded Result out."""
 
 from hunyuanocr.pipeline.pipeline import Pipeline
-from hunyuanocr.pipeline.requests import Request, Timing
+from hunyuanocr.pipeline.request import Request
+from hunyuanocr.pipeline.timing import Timing
 
 __all__ = ["Pipeline", "Request", "Timing"]

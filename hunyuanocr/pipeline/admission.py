@@ -7,24 +7,25 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hunyuanocr.errors import HunyuanOcrError, QueueFull, ReaderUnavailable
+from hunyuanocr.errors import BackendUnavailable, HunyuanOcrError, QueueFull
+from hunyuanocr.pipeline.deadline import Deadline
 from hunyuanocr.pipeline.fairness import FairQueue, RoundRobin, Waiter
-from hunyuanocr.pipeline.requests import Deadline
 
 _NEWEST = 0.2  # weight of the latest reading in the running mean of service times
 
 
-class Admission:
-    """`readings` at a time, at most `places` waiting, shared fairly by the keys of those who ask (`pipeline.fairness`).
+class AdmissionQueue:
+    """`concurrency` at a time, at most `queue_capacity` waiting, shared fairly by the keys of those who ask
+    (`pipeline.fairness`).
 
     Among the requests of one key: first come, first served. When all places are taken, a newcomer whose key holds fewer takes
     the place of the newest request of the key that holds most, which hears QueueFull.
     """
 
-    def __init__(self, readings: int, places: int) -> None:
-        self.readings = readings
-        self.places = places
-        self._queue = FairQueue(places)
+    def __init__(self, concurrency: int, queue_capacity: int) -> None:
+        self.concurrency = concurrency
+        self.queue_capacity = queue_capacity
+        self._queue = FairQueue(queue_capacity)
         self._turns = RoundRobin()
         self._mean_s: float | None = None
         self._closed = False
@@ -46,7 +47,7 @@ class Admission:
         at least 1.
         """
         mean = 1.0 if self._mean_s is None else self._mean_s
-        return max(1.0, mean * (self._queue.before(key) + self.running) / self.readings)
+        return max(1.0, mean * (self._queue.before(key) + self.running) / self.concurrency)
 
     @asynccontextmanager
     async def slot(self, deadline: Deadline, key: str = "", *, background: bool = False) -> AsyncIterator[None]:
@@ -65,7 +66,7 @@ class Admission:
     async def _enter(self, deadline: Deadline, key: str, *, background: bool) -> None:
         if self._closed:
             raise _closing()
-        if not self._queue and self.running < self.readings:
+        if not self._queue and self.running < self.concurrency:
             self._start(key)
             return
         if not background and self._queue.full_for(key, self._turns.running):
@@ -91,7 +92,7 @@ class Admission:
 
     def _leave(self, key: str) -> None:
         self._turns.end(key)
-        while self._queue and self.running < self.readings:
+        while self._queue and self.running < self.concurrency:
             waiter = self._queue.pop(self._turns)
             if not waiter.turn.done():
                 self._start(waiter.key)
@@ -116,8 +117,8 @@ class Admission:
             return  # the reader's own close() ends what still runs
 
 
-def _closing() -> ReaderUnavailable:
-    return ReaderUnavailable("The reader is shutting down.")
+def _closing() -> BackendUnavailable:
+    return BackendUnavailable("The reader is shutting down.")
 
 
 def _refuse(waiter: Waiter, error: HunyuanOcrError) -> None:

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hunyuanocr.errors import DecodingBusy
+from hunyuanocr.pipeline.deadline import Deadline
 from hunyuanocr.pipeline.fairness import RoundRobin
-from hunyuanocr.pipeline.requests import Deadline
 
 _RETRY_S = 10.0
 

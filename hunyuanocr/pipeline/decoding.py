@@ -15,9 +15,11 @@ from functools import partial
 from hunyuanocr.config import Settings
 from hunyuanocr.images import Cancellation, ImageDecoder, is_document
 from hunyuanocr.images.pdf_pool import SIZE
-from hunyuanocr.memory import give_back_memory
+from hunyuanocr.malloc import trim_memory
 from hunyuanocr.pipeline.client_slots import ClientSlots
-from hunyuanocr.pipeline.requests import Deadline, Request, Timing
+from hunyuanocr.pipeline.deadline import Deadline
+from hunyuanocr.pipeline.request import Request
+from hunyuanocr.pipeline.timing import Timing
 from hunyuanocr.types import Page
 
 _MAX_WAITING = 32  # documents to be opened
@@ -36,7 +38,7 @@ class Decoding:
         self._deadline_s = settings.pipeline.deadline_s
         self._opening = ClientSlots(SIZE, _MAX_WAITING)  # to open a document
         places = 1 if self._reading else SIZE
-        self._open = ClientSlots(places, settings.pipeline.queue)  # for documents that are open and wait for the reader
+        self._open = ClientSlots(places, settings.pipeline.queue_size)  # for documents that are open and wait for the reader
         # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
         self._pictures = ThreadPoolExecutor(readings + 1 + _PREVIEWS, thread_name_prefix="pictures")
         self._documents = ThreadPoolExecutor(SIZE + _ENDING, thread_name_prefix="documents")
@@ -98,7 +100,7 @@ class Decoding:
         try:
             yield
         finally:
-            give_back_memory()  # what the reader has freed is not there for a picture before it has gone back; some milliseconds
+            trim_memory()  # what the reader has freed is not there for a picture before it has gone back; some milliseconds
             memory.release(self._reading)
 
     def _release_late(self, acquiring: Future[None]) -> None:

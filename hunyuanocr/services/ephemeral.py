@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError
-from hunyuanocr.services.jobs.desk import Desk
+from hunyuanocr.services.jobs.service import JobService
 from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.store import jobs, records
 
@@ -22,7 +22,7 @@ _SLACK = timedelta(minutes=1)
 _AT_ONCE = 200  # jobs a transaction: others want to write too
 
 
-def check(settings: Settings) -> None:
+def validate(settings: Settings) -> None:
     """Raise ConfigError where other settings want to keep what this one forbids."""
     if not settings.store.ephemeral:
         return
@@ -31,11 +31,11 @@ def check(settings: Settings) -> None:
             raise ConfigError(f"'store.ephemeral' keeps nothing, and '{name}' wants to keep.", hint="Switch one of them off.")
 
 
-class Ephemeral:
+class EphemeralSweeper:
     """Forgets jobs that are over, with their results: overwritten in the database, and cut from its log."""
 
-    def __init__(self, desk: Desk, settings: Settings, keeper: Timekeeper) -> None:
-        self._desk = desk
+    def __init__(self, job_service: JobService, settings: Settings, keeper: Timekeeper) -> None:
+        self._job_service = job_service
         self._keeper = keeper
         self._ahead: dict[str, float] = {}  # jobs that ended at a time to come, of a clock that was wrong: ticks when first seen
         self._keep = timedelta(minutes=settings.store.ephemeral_minutes)
@@ -56,41 +56,41 @@ class Ephemeral:
         """Forget what nobody has fetched in time. Raises StoreUnavailable."""
         now = await self._keeper.trusted()
         gone = 0
-        while some := await self._desk.database.run(_forget_old, now - self._keep):
+        while some := await self._job_service.database.write(_forget_old, now - self._keep):
             gone += some
         gone += await self._forget_ahead(now)
-        states = await self._desk.database.query(jobs.by_status)
-        over = sum(states[state] for state in jobs.OVER)
+        states = await self._job_service.database.read(jobs.by_status)
+        over = sum(states[state] for state in jobs.FINISHED)
         if gone or over != self._over:
-            await asyncio.to_thread(self._desk.database.scrub)
+            await asyncio.to_thread(self._job_service.database.truncate_wal)
         self._over = over
 
     async def _forget_ahead(self, now: datetime) -> int:
         """A wrong clock keeps nothing for longer: what ended in the future is forgotten so long after it was first seen."""
-        found = dict(await self._desk.database.query(jobs.over_after, now + _SLACK))
+        found = dict(await self._job_service.database.read(jobs.over_after, now + _SLACK))
         ticks = self._keeper.clock.ticks()
         self._ahead = {id: self._ahead.get(id, ticks) for id in found}
         late = [id for id, since in self._ahead.items() if ticks - since > self._keep.total_seconds()]
         for id in late:
-            await self._desk.database.run(_forget, found[id], [id])
+            await self._job_service.database.write(_forget, found[id], [id])
         return len(late)
 
     async def fetched(self, owner: str, ids: Sequence[str]) -> None:
         """Its owner has the results of these jobs. Whatever goes wrong, the sweep comes after it."""
         try:
-            await self._desk.database.run(_forget, owner, ids)
-            await asyncio.to_thread(self._desk.database.scrub)
+            await self._job_service.database.write(_forget, owner, ids)
+            await asyncio.to_thread(self._job_service.database.truncate_wal)
         except HunyuanOcrError as e:
             log.warning("Results that were fetched are forgotten later: %s", e.message)
 
 
-def _forget(session: Connection, owner: str, ids: Sequence[str]) -> None:
-    over = jobs.forget(session, owner, ids)
-    records.remove(session, owner, over)
+def _forget(conn: Connection, owner: str, ids: Sequence[str]) -> None:
+    over = jobs.forget(conn, owner, ids)
+    records.remove(conn, owner, over)
 
 
-def _forget_old(session: Connection, before: datetime) -> int:
-    old = jobs.over_before(session, before, _AT_ONCE)
+def _forget_old(conn: Connection, before: datetime) -> int:
+    old = jobs.finished_before(conn, before, _AT_ONCE)
     for owner, id in old:
-        _forget(session, owner, [id])
+        _forget(conn, owner, [id])
     return len(old)

@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.services.recording import Recorder
+from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.store import audit, jobs, records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.pictures import Pictures
+from hunyuanocr.store.image_store import ImageStore
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +24,19 @@ _EVERY_S = 3600.0
 _AT_ONCE = 200  # records a transaction: others want to write too
 
 
-def erase(session: Connection, pictures: Pictures, owner: str, ids: Sequence[str]) -> int:
+def delete_records(conn: Connection, pictures: ImageStore, owner: str, ids: Sequence[str]) -> int:
     """Delete records of this owner, the pictures that no other record names, and the words of their jobs, inside a writing
     transaction. How many.
     """
-    records.lock_pictures(session)
-    gone, named = records.remove(session, owner, ids)
-    jobs.silence(session, owner, ids)
-    _drop(session, pictures, named)
+    records.lock_pictures(conn)
+    gone, named = records.remove(conn, owner, ids)
+    jobs.redact(conn, owner, ids)
+    _drop(conn, pictures, named)
     return gone
 
 
-def _drop(session: Connection, pictures: Pictures, names: Sequence[str]) -> None:
-    pictures.drop(set(names) - records.named(session, names))
+def _drop(conn: Connection, pictures: ImageStore, names: Sequence[str]) -> None:
+    pictures.drop(set(names) - records.still_referenced(conn, names))
 
 
 class Retention:
@@ -75,38 +75,38 @@ class Retention:
         lines = await self._all(self._old_lines, now - timedelta(days=self._audit_days)) if self._audit_days else 0
         if gone or images or lines:
             log.info("Deleted by age: %d records, %d pictures, %d lines of the audit log.", gone, images, lines)
-        await asyncio.to_thread(self.database.scrub)  # also after what people deleted
+        await asyncio.to_thread(self.database.truncate_wal)  # also after what people deleted
         return gone
 
     async def _all(self, some: Callable[[Connection, datetime], int], before: datetime) -> int:
         total = 0
-        while count := await self.database.run(some, before):
+        while count := await self.database.write(some, before):
             total += count
         return total
 
-    def _old_records(self, session: Connection, before: datetime) -> int:
-        found = sorted(records.older(session, before, _AT_ONCE))
+    def _old_records(self, conn: Connection, before: datetime) -> int:
+        found = sorted(records.expired(conn, before, _AT_ONCE))
         for owner, some in groupby(found, key=lambda pair: pair[0]):
-            erase(session, self.recorder.pictures, owner, [id for _, id in some])
+            delete_records(conn, self.recorder.pictures, owner, [id for _, id in some])
         return len(found)
 
-    def _old_images(self, session: Connection, before: datetime) -> int:
-        found = records.older(session, before, _AT_ONCE, with_image=True)
+    def _old_images(self, conn: Connection, before: datetime) -> int:
+        found = records.expired(conn, before, _AT_ONCE, with_image=True)
         if found:
-            records.lock_pictures(session)
-            _drop(session, self.recorder.pictures, records.forget_images(session, [id for _, id in found]))
+            records.lock_pictures(conn)
+            _drop(conn, self.recorder.pictures, records.clear_images(conn, [id for _, id in found]))
         return len(found)
 
     @staticmethod
-    def _old_lines(session: Connection, before: datetime) -> int:
-        return audit.drop_older(session, before, _AT_ONCE)
+    def _old_lines(conn: Connection, before: datetime) -> int:
+        return audit.delete_older(conn, before, _AT_ONCE)
 
     async def _orphans(self, now: datetime) -> None:
         """Pictures that a crash left behind before their record was written."""
         old = self.recorder.pictures.old(now)
         while some := await asyncio.to_thread(lambda: list(islice(old, _AT_ONCE))):
-            await self.database.run(self._drop_unnamed, some)
+            await self.database.write(self._drop_unnamed, some)
 
-    def _drop_unnamed(self, session: Connection, names: Sequence[str]) -> None:
-        records.lock_pictures(session)
-        _drop(session, self.recorder.pictures, names)
+    def _drop_unnamed(self, conn: Connection, names: Sequence[str]) -> None:
+        records.lock_pictures(conn)
+        _drop(conn, self.recorder.pictures, names)

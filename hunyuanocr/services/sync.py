@@ -18,8 +18,9 @@ from sqlalchemy import Connection
 
 from hunyuanocr.config import SyncSettings
 from hunyuanocr.errors import ConfigError, StoreUnavailable
-from hunyuanocr.services.sealing import public_key, seal
-from hunyuanocr.store import audit, facts, outbox
+from hunyuanocr.services.encryption import encrypt_batch, public_key
+from hunyuanocr.store import audit, outbox
+from hunyuanocr.store import state as facts
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.records import Record
 
@@ -29,13 +30,13 @@ _BATCH_BYTES = 4_000_000  # before packing: memory never holds more of the backl
 _TIMEOUT_S = 60.0  # without a byte
 _DEADLINE_S = 600.0  # of one batch, sent over a slow line and confirmed: an answer that drips in is none
 _MAX_ANSWER_BYTES = 64 * 1024
-_FIRST_S, _LONGEST_S = 2.0, 900.0  # between two attempts; twice as long each time
-_PATIENCE_S = 3600.0  # the longest `Retry-After` that is heeded
-_LOOK_S = 60.0  # the wall's clock is looked at so often: it may be set
+_FIRST_S, _MAX_RETRY_S = 2.0, 900.0  # between two attempts; twice as long each time
+_CLOSE_TIMEOUT_S = 3600.0  # the longest `Retry-After` that is heeded
+_POLL_INTERVAL_S = 60.0  # the wall's clock is looked at so often: it may be set
 _FACT, _FIRST = "sync", "sync_first"  # the latest run, and when the sync was first started
 
 
-class NotDelivered(Exception):
+class DeliveryError(Exception):
     """HQ did not take a batch; `wait` is what it asked us to wait, in seconds."""
 
     def __init__(self, why: str, wait: float = 0.0) -> None:
@@ -86,21 +87,21 @@ class Sync:
                 await self._recall()
                 break
             except StoreUnavailable:
-                await self._sleep(_LOOK_S)
+                await self._sleep(_POLL_INTERVAL_S)
         while True:
             self._since = min(self._since, self._clock())  # a clock that was set back does not silence us for a year
             wait = (self._due(self._since) - self._clock()).total_seconds()
             if wait > 0:
-                await self._sleep(min(wait, _LOOK_S))
+                await self._sleep(min(wait, _POLL_INTERVAL_S))
                 continue
             await self.send_all()
             self._since = self._clock()
 
     async def _recall(self) -> None:
-        known = await self._database.query(facts.get, _FACT) or await self._database.query(facts.get, _FIRST)
+        known = await self._database.read(facts.get_state, _FACT) or await self._database.read(facts.get_state, _FIRST)
         if known is None:  # a shop that is switched off every night makes up for its first run too
             known = self._since.isoformat()
-            await self._database.run(facts.put, _FIRST, known)
+            await self._database.write(facts.set_state, _FIRST, known)
         self._since = datetime.fromisoformat(known)
 
     def _due(self, since: datetime) -> datetime:
@@ -119,43 +120,44 @@ class Sync:
                 while True:
                     try:
                         if not await self._send_one(client):
-                            await self._database.run(facts.put, _FACT, self._clock().isoformat())
+                            await self._database.write(facts.set_state, _FACT, self._clock().isoformat())
                             self._error = None
                             return
                         failures = 0
-                    except (NotDelivered, StoreUnavailable) as e:
+                    except (DeliveryError, StoreUnavailable) as e:
                         failures += 1
                         await self._rest(failures, e)
                     except Exception as e:  # a mistake of ours must not end the sync for good
                         log.exception("Something broke inside while records were sent.")
                         failures += 1
-                        await self._rest(failures, NotDelivered(f"Something broke inside ({type(e).__name__})."))
+                        await self._rest(failures, DeliveryError(f"Something broke inside ({type(e).__name__})."))
         finally:
             self._sending = False
 
-    async def _rest(self, failures: int, error: NotDelivered | StoreUnavailable) -> None:
+    async def _rest(self, failures: int, error: DeliveryError | StoreUnavailable) -> None:
         if failures == 1:
             log.warning("Records wait: %s", error)
         self._error = str(error), self._clock()
-        rest = min(_LONGEST_S, _FIRST_S * 2 ** min(failures - 1, 20))
-        asked = min(getattr(error, "wait", 0.0), _PATIENCE_S)
+        rest = min(_MAX_RETRY_S, _FIRST_S * 2 ** min(failures - 1, 20))
+        asked = min(getattr(error, "wait", 0.0), _CLOSE_TIMEOUT_S)
         await self._sleep(max(self._spread(rest / 2, rest), asked))
 
     async def _send_one(self, client: httpx.AsyncClient) -> bool:
         """Send one batch and forget it; False when none waits."""
-        batch = await self._database.run(outbox.take, self._size, _BATCH_BYTES)
+        batch = await self._database.write(outbox.next_batch, self._size, _BATCH_BYTES)
         if batch is None:
             return False
         if batch.records:  # else they were deleted here before they were sent
             await self._deliver(client, batch)
-        await self._database.run(self._confirm, batch)
+        await self._database.write(self._confirm, batch)
         return True
 
-    def _confirm(self, session: Connection, batch: outbox.Batch) -> None:
-        outbox.confirm(session, batch.id)
+    def _confirm(self, conn: Connection, batch: outbox.Batch) -> None:
+        outbox.confirm(conn, batch.id)
         now, host = self._clock(), httpx.URL(self._url).host
-        audit.append(session, [
-            audit.sent(record.owner, now, "sync", to=host, what=f"/v1/records/{record.id}", status=200, message=batch.id)
+        audit.append(conn, [
+            audit.outgoing_entry(record.owner, now, "sync", to=host, what=f"/v1/records/{record.id}", status=200,
+                message=batch.id)
             for record in batch.records
         ])  # fmt: skip
 
@@ -163,7 +165,7 @@ class Sync:
         message = {
             "version": 1, "batch": batch.id, "site": self._settings.site, "records": [self._public(r) for r in batch.records],
         }  # fmt: skip
-        sealed = await asyncio.to_thread(seal, message, self._key)
+        sealed = await asyncio.to_thread(encrypt_batch, message, self._key)
         headers = {"Content-Type": "application/octet-stream", "X-Batch-Id": batch.id}
         if self._settings.token is not None:
             headers["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
@@ -174,11 +176,11 @@ class Sync:
             ):
                 confirmed = await _confirmed(answer)
         except httpx.HTTPError as e:
-            raise NotDelivered(f"HQ cannot be reached ({type(e).__name__}: {e}).") from e
+            raise DeliveryError(f"HQ cannot be reached ({type(e).__name__}: {e}).") from e
         except TimeoutError as e:
-            raise NotDelivered(f"HQ did not confirm batch {batch.id} within {_DEADLINE_S:g} seconds.") from e
+            raise DeliveryError(f"HQ did not confirm batch {batch.id} within {_DEADLINE_S:g} seconds.") from e
         if answer.status_code != 200 or confirmed != batch.id:  # a hotel's log-in page also says 200
-            raise NotDelivered(f"HQ did not confirm batch {batch.id} (status {answer.status_code}).", _asked(answer))
+            raise DeliveryError(f"HQ did not confirm batch {batch.id} (status {answer.status_code}).", _asked(answer))
 
     def _public(self, record: Record) -> dict[str, Any]:
         """What goes to HQ of a record: what the settings say, and never the picture."""
@@ -196,8 +198,8 @@ class Sync:
 
     async def state(self) -> SyncState:
         """How far HQ lags behind, and why. Raises StoreUnavailable."""
-        waiting = await self._database.query(outbox.waiting)
-        known = await self._database.query(facts.get, _FACT)
+        waiting = await self._database.read(outbox.waiting)
+        known = await self._database.read(facts.get_state, _FACT)
         message, at = self._error or (None, None)
         return SyncState(
             waiting=waiting.records, oldest=waiting.oldest, sending=self._sending, next_run=self._due(self._clock()),

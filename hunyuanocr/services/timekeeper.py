@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from hunyuanocr.clock import Clock
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.store import facts
+from hunyuanocr.store import state as facts
 from hunyuanocr.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Timekeeper:
     async def trusted(self) -> datetime:
         """Return the time by which ages are computed, after comparing it with the wall clock. Raises StoreUnavailable."""
         async with self._lock:
-            saved, wall, ticks = await self._database.query(self._look)
+            saved, wall, ticks = await self._database.read(self._look)
             if self.clock.trusted() is None:
                 self.clock.begin(saved, wall, ticks)
             self.clock.observe(wall, ticks)
@@ -48,12 +48,12 @@ class Timekeeper:
         return self.clock.timer()
 
     async def _save(self) -> None:
-        await self._database.run(facts.put, FACT, self.clock.state())
+        await self._database.write(facts.set_state, FACT, self.clock.state())
         self._saved_at, self._saved_doubt = self.clock.ticks(), self.clock.doubtful
 
     def _look(self, session: Connection) -> tuple[dict[str, Any] | None, datetime, float]:
-        saved = facts.get(session, FACT)
-        if saved is None and isinstance(old := facts.get(session, _OLD_FACT), str):
+        saved = facts.get_state(session, FACT)
+        if saved is None and isinstance(old := facts.get_state(session, _OLD_FACT), str):
             saved = {"time": old}
         if not self._shared:
             return saved, self.clock.wall(), self.clock.ticks()

@@ -29,7 +29,7 @@ audit = Table(
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditEntry:
     """One line of the log."""
 
     id: str
@@ -44,21 +44,21 @@ class Entry:
     request_id: str
 
 
-def sent(owner: str, at: datetime, who: str, *, to: str, what: str, status: int, message: str) -> Entry:
+def outgoing_entry(owner: str, at: datetime, who: str, *, to: str, what: str, status: int, message: str) -> AuditEntry:
     """What left the machine by itself: `who` is webhook or sync, `to` a host, `message` the id under which it went."""
-    return Entry(new_id(), owner, at, who, to[:64], "send", what, status, 1, message)
+    return AuditEntry(new_id(), owner, at, who, to[:64], "send", what, status, 1, message)
 
 
-def append(session: Connection, entries: Sequence[Entry]) -> None:
+def append(conn: Connection, entries: Sequence[AuditEntry]) -> None:
     """Write lines; none is ever changed."""
     if entries:
-        session.execute(audit.insert(), [vars(entry) for entry in entries])
+        conn.execute(audit.insert(), [vars(entry) for entry in entries])
 
 
-def latest(
-    session: Connection, most: int, *, owner: str | None = None, action: str | None = None, what: str | None = None,
+def list_latest(
+    conn: Connection, most: int, *, owner: str | None = None, action: str | None = None, what: str | None = None,
     before: str | None = None,
-) -> list[Entry]:  # fmt: skip
+) -> list[AuditEntry]:  # fmt: skip
     """At most `most` lines, the newest first. `what` is the end of an address, as a record's id; `before` a line's id."""
     query = select(audit).order_by(audit.c.id.desc()).limit(most)
     for column, wanted in ((audit.c.owner, owner), (audit.c.action, action)):
@@ -68,10 +68,10 @@ def latest(
         query = query.where(audit.c.what.endswith(what, autoescape=True))
     if before is not None:
         query = query.where(audit.c.id < before)
-    return [Entry(**row._mapping) for row in session.execute(query)]
+    return [AuditEntry(**row._mapping) for row in conn.execute(query)]
 
 
-def drop_older(session: Connection, before: datetime, most: int) -> int:
+def delete_older(conn: Connection, before: datetime, most: int) -> int:
     """Delete at most `most` lines from before a moment, the oldest first; how many."""
     old = select(audit.c.id).where(audit.c.at < before).order_by(audit.c.at).limit(most)
-    return session.execute(delete(audit).where(audit.c.id.in_(old))).rowcount
+    return conn.execute(delete(audit).where(audit.c.id.in_(old))).rowcount

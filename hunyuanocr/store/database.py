@@ -27,7 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hunyuanocr.errors import ConfigError, MissingDependency, StoreUnavailable
 from hunyuanocr.store import watchdog
-from hunyuanocr.store.failures import failure
+from hunyuanocr.store.db_errors import map_db_error
 from hunyuanocr.store.lanes import Lane
 from hunyuanocr.store.watchdog import Watchdog
 
@@ -40,7 +40,7 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MS}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
 )  # fmt: skip
-_SCRUB_MS, _SCRUB_TRIES = 100, 10
+_TRUNCATE_MS, _TRUNCATE_ATTEMPTS = 100, 10
 _READERS = 2
 _CONNECTIONS = 4  # of PostgreSQL's writers
 _READING = "hunyuanocr_reading"
@@ -57,7 +57,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self.place = self.url.render_as_string(hide_password=True)  # for logs
+        self.display_url = self.url.render_as_string(hide_password=True)  # for logs
         self._watchdog: Watchdog | None = None
         self._engine = self._open()
         if not self.sqlite:
@@ -116,37 +116,37 @@ class Database:
         return None if self._watchdog is None else self._watchdog.away
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """One transaction that may write: committed at the end, rolled back when something is raised inside."""
         self._up_to_date()
-        with self._translated(), self._engine.begin() as session:
-            yield session
+        with self._translated(), self._engine.begin() as conn:
+            yield conn
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read_transaction(self) -> Iterator[Connection]:
         """One transaction that only reads; on SQLite it never waits for the writer, nor the writer for it."""
         self._up_to_date()
         with self._translated(), self._engine.connect() as connection:
-            session = connection.execution_options(**({_READING: True} if self.sqlite else {"postgresql_readonly": True}))
-            with session.begin():
-                yield session
+            conn = connection.execution_options(**({_READING: True} if self.sqlite else {"postgresql_readonly": True}))
+            with conn.begin():
+                yield conn
 
-    async def run(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`function(session, …)` in one writing transaction, in the store's own threads (one writer for SQLite).
 
         A cancelled caller stops waiting; the transaction itself runs to its end.
         """
-        return await self._in(self._writers, self._writing, self.begin, lambda session: function(session, *args, **kwargs))
+        return await self._in(self._writers, self._writing, self.transaction, lambda conn: function(conn, *args, **kwargs))
 
-    async def query(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `run`, in a transaction that only reads: a slow search holds up no writer."""
-        return await self._in(self._readers, self._reading, self.read, lambda session: function(session, *args, **kwargs))
+    async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `write`, in a transaction that only reads: a slow search holds up no writer."""
+        return await self._in(self._readers, self._reading, self.read_transaction, lambda conn: function(conn, *args, **kwargs))
 
     async def _in(self, threads: ThreadPoolExecutor, lane: Lane, transaction: Any, work: Callable[[Connection], T]) -> T:
         def whole() -> T:
             self.check()  # again: it may have waited for a thread
-            with lane.breaking(), transaction() as session:
-                return work(session)
+            with lane.breaking(), transaction() as conn:
+                return work(conn)
 
         self.check()
         try:
@@ -171,18 +171,18 @@ class Database:
 
         if self.sqlite:
             self._make_folder()
-        with self._translated(), self._engine.begin() as session, self._unlimited(session):
-            upgrade(session)
+        with self._translated(), self._engine.begin() as conn, self._unlimited(conn):
+            upgrade(conn)
         self._migrated = True
 
     @contextmanager
-    def _unlimited(self, session: Connection) -> Iterator[None]:
+    def _unlimited(self, conn: Connection) -> Iterator[None]:
         """Without time-outs of statements: a large table takes long to change, and another process may be at it."""
         if self._watchdog is None:
             yield
             return
-        session.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        session.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        conn.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        conn.exec_driver_sql("SET LOCAL lock_timeout = 0")
         with self._watchdog.unlimited():
             yield
 
@@ -199,7 +199,7 @@ class Database:
         with suppress(OSError):  # one that is there keeps its mode; a disk that cannot be written is told by SQLite
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # its log is made as private as it is itself
 
-    def scrub(self) -> None:
+    def truncate_wal(self) -> None:
         """After deletions: SQLite's log, which still has the deleted pages, is written back and cut. Best effort, for a second or
         two: somebody who reads for longer hinders it, and the retention does it again every hour.
         """
@@ -207,12 +207,12 @@ class Database:
             return
         with self._translated(), self._engine.connect() as connection:
             raw = connection.connection.cursor()
-            raw.execute(f"PRAGMA busy_timeout={_SCRUB_MS}")
-            for _ in range(_SCRUB_TRIES):
+            raw.execute(f"PRAGMA busy_timeout={_TRUNCATE_MS}")
+            for _ in range(_TRUNCATE_ATTEMPTS):
                 busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 if not busy:
                     break
-                time.sleep(_SCRUB_MS / 1000)  # another one is at it: that is no wait for SQLite
+                time.sleep(_TRUNCATE_MS / 1000)  # another one is at it: that is no wait for SQLite
             raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
             raw.close()
 
@@ -232,7 +232,7 @@ class Database:
         except PoolTimeout as e:
             raise StoreUnavailable("The database has no connection free.") from e
         except DBAPIError as e:
-            known = failure(e)
+            known = map_db_error(e)
             if known is None:
                 raise
             raise known from e

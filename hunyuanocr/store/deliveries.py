@@ -47,86 +47,86 @@ _NAMES = tuple(Delivery.__dataclass_fields__)
 _COLUMNS = [deliveries.c[name] for name in _NAMES]
 
 
-def add(session: Connection, job: Job, id: str, now: datetime) -> None:
+def add(conn: Connection, job: Job, id: str, now: datetime) -> None:
     """Have the end of a job told, if it asked for that."""
     if job.webhook is None:
         return
-    session.execute(deliveries.insert().values(
+    conn.execute(deliveries.insert().values(
         job_id=job.id, id=id, owner=job.owner, url=job.webhook, status="pending", attempts=0, due_at=now
     ))  # fmt: skip
 
 
-def of(session: Connection, job_ids: Sequence[str]) -> dict[str, Delivery]:
+def by_job(conn: Connection, job_ids: Sequence[str]) -> dict[str, Delivery]:
     """The messages of these jobs, by job."""
-    found = session.execute(select(*_COLUMNS).where(deliveries.c.job_id.in_(job_ids)))
+    found = conn.execute(select(*_COLUMNS).where(deliveries.c.job_id.in_(job_ids)))
     return {row.job_id: _delivery(row) for row in found}
 
 
-def due_owners(session: Connection, now: datetime) -> list[str]:
+def due_owners(conn: Connection, now: datetime) -> list[str]:
     """Owners of messages that are due, who has waited longest first."""
     query = select(deliveries.c.owner).where(deliveries.c.status == "pending", deliveries.c.due_at <= now)
-    return list(session.scalars(query.group_by(deliveries.c.owner).order_by(func.min(deliveries.c.due_at), deliveries.c.owner)))
+    return list(conn.scalars(query.group_by(deliveries.c.owner).order_by(func.min(deliveries.c.due_at), deliveries.c.owner)))
 
 
-def due_of(session: Connection, owner: str, now: datetime, busy: Collection[str], most: int) -> list[Delivery]:
+def due_of(conn: Connection, owner: str, now: datetime, busy: Collection[str], most: int) -> list[Delivery]:
     """This owner's messages that are due, the oldest first, but for addresses that begin with one of `busy` (in lower case)."""
     query = select(*_COLUMNS).where(deliveries.c.status == "pending", deliveries.c.due_at <= now, deliveries.c.owner == owner)
     url = func.lower(deliveries.c.url)
     for origin in busy:
         ends = [url.startswith(origin + end, autoescape=True) for end in "/?#"]
         query = query.where(not_(or_(url == origin, *ends)))
-    return [_delivery(row) for row in session.execute(query.order_by(deliveries.c.due_at, deliveries.c.job_id).limit(most))]
+    return [_delivery(row) for row in conn.execute(query.order_by(deliveries.c.due_at, deliveries.c.job_id).limit(most))]
 
 
-def take(session: Connection, worker: str, now: datetime, hold_s: float, job_ids: Collection[str]) -> list[Delivery]:
-    """Those of these messages that are still due. They are due again after `hold_s`, unless `settle` says how it went."""
+def take(conn: Connection, worker: str, now: datetime, hold_s: float, job_ids: Collection[str]) -> list[Delivery]:
+    """Those of these messages that are still due. They are due again after `hold_s`, unless `record_attempt` says how it went."""
     mine = (deliveries.c.status == "pending", deliveries.c.due_at <= now, deliveries.c.job_id.in_(job_ids))
-    due = [_delivery(row) for row in session.execute(
+    due = [_delivery(row) for row in conn.execute(
         select(*_COLUMNS).where(*mine).order_by(deliveries.c.due_at).with_for_update(skip_locked=True)
     )]  # fmt: skip
     ids = [d.job_id for d in due]
     if ids:
-        session.execute(update(deliveries).where(deliveries.c.job_id.in_(ids)).values(
+        conn.execute(update(deliveries).where(deliveries.c.job_id.in_(ids)).values(
             due_at=now + timedelta(seconds=hold_s), worker=worker
         ))  # fmt: skip
     return due
 
 
-def settle(
-    session: Connection, delivery: Delivery, status: str, *, due_at: datetime, delivered_at: datetime | None, trouble: str | None
+def record_attempt(
+    conn: Connection, delivery: Delivery, status: str, *, due_at: datetime, delivered_at: datetime | None, trouble: str | None
 ) -> None:
     """How an attempt went: `delivered`, `given_up`, or `pending` until `due_at`."""
-    session.execute(update(deliveries).where(deliveries.c.job_id == delivery.job_id).values(
+    conn.execute(update(deliveries).where(deliveries.c.job_id == delivery.job_id).values(
         status=status, attempts=delivery.attempts + 1, due_at=due_at, delivered_at=delivered_at, trouble=trouble, worker=None
     ))  # fmt: skip
 
 
-def next_due(session: Connection, after: datetime) -> datetime | None:
+def next_due(conn: Connection, after: datetime) -> datetime | None:
     """When the next message is due that is not due yet."""
     query = select(deliveries.c.due_at).where(deliveries.c.status == "pending", deliveries.c.due_at > after)
-    return session.scalar(query.order_by(deliveries.c.due_at).limit(1))
+    return conn.scalar(query.order_by(deliveries.c.due_at).limit(1))
 
 
-def stuck(session: Connection, now: datetime, longest_s: Sequence[float]) -> list[str]:
+def stuck(conn: Connection, now: datetime, longest_s: Sequence[float]) -> list[str]:
     """Jobs whose message is due later than it can be by this clock; `longest_s` by attempts, in seconds: another clock's word."""
     late = [
         and_(deliveries.c.attempts >= n if n == len(longest_s) - 1 else deliveries.c.attempts == n,
              deliveries.c.due_at > now + timedelta(seconds=seconds))
         for n, seconds in enumerate(longest_s)
     ]  # fmt: skip
-    return list(session.scalars(select(deliveries.c.job_id).where(deliveries.c.status == "pending", or_(*late)).limit(1000)))
+    return list(conn.scalars(select(deliveries.c.job_id).where(deliveries.c.status == "pending", or_(*late)).limit(1000)))
 
 
-def hasten(session: Connection, now: datetime, job_ids: Collection[str]) -> None:
+def hasten(conn: Connection, now: datetime, job_ids: Collection[str]) -> None:
     """Have these messages due now."""
     mine = (deliveries.c.status == "pending", deliveries.c.job_id.in_(job_ids))
-    session.execute(update(deliveries).where(*mine).values(due_at=now))
+    conn.execute(update(deliveries).where(*mine).values(due_at=now))
 
 
-def resume(session: Connection, worker: str, now: datetime) -> None:
+def release_stale(conn: Connection, worker: str, now: datetime) -> None:
     """After a restart: what this worker was delivering when it died is due now."""
     mine = (deliveries.c.status == "pending", deliveries.c.worker == worker)
-    session.execute(update(deliveries).where(*mine).values(due_at=now, worker=None))
+    conn.execute(update(deliveries).where(*mine).values(due_at=now, worker=None))
 
 
 def _delivery(row: Any) -> Delivery:

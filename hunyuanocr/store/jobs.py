@@ -18,13 +18,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, select, text, update
 
 from hunyuanocr.errors import IdempotencyConflict
-from hunyuanocr.store.jobqueue import Bounds, make_room, next_turn, take_next
-from hunyuanocr.store.jobtables import inputs, jobs, keys
+from hunyuanocr.store.jobqueue import QueueLimits, check_capacity, next_turn, take_next
+from hunyuanocr.store.tables import inputs, jobs, keys
 
 _LOCK = 7_240_119  # PostgreSQL's number of the queue's lock
 OPEN = ("queued", "running")
-OVER = ("done", "failed", "cancelled")
-ARRIVING = "arriving"  # of a batch whose last file is not written yet: nobody sees it
+FINISHED = ("done", "failed", "cancelled")
+UPLOADING = "arriving"  # of a batch whose last file is not written yet: nobody sees it
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Key:
+class IdempotencyKey:
     """A client's idempotency key, and what its request was."""
 
     key: str
@@ -66,9 +66,9 @@ _NAMES = tuple(Job.__dataclass_fields__)
 _COLUMNS = [jobs.c[name] for name in _NAMES]
 
 
-def earlier(session: Connection, owner: str, key: Key) -> str | None:
+def find_idempotent(conn: Connection, owner: str, key: IdempotencyKey) -> str | None:
     """The id that was made with this key before. Raises IdempotencyConflict when that was for another request."""
-    row = session.execute(select(keys).where(keys.c.owner == owner, keys.c.key == key.key)).one_or_none()
+    row = conn.execute(select(keys).where(keys.c.owner == owner, keys.c.key == key.key)).one_or_none()
     if row is None:
         return None
     if row.fingerprint != key.fingerprint:
@@ -76,46 +76,46 @@ def earlier(session: Connection, owner: str, key: Key) -> str | None:
     return str(row.target)
 
 
-def add(session: Connection, job: Job, data: bytes, bounds: Bounds, key: Key | None = None) -> tuple[str, bool]:
+def add(conn: Connection, job: Job, data: bytes, limits: QueueLimits, key: IdempotencyKey | None = None) -> tuple[str, bool]:
     """Accept a job: its id and True, or the id of the one that was accepted with the same key, and False.
 
     Raises QueueFull and IdempotencyConflict.
     """
-    lock(session)
+    lock(conn)
     if key is not None:
-        if (before := earlier(session, job.owner, key)) is not None:
+        if (before := find_idempotent(conn, job.owner, key)) is not None:
             return before, False
-        session.execute(keys.insert().values(
+        conn.execute(keys.insert().values(
             owner=job.owner, key=key.key, fingerprint=key.fingerprint, target=job.id, created_at=job.created_at
         ))  # fmt: skip
     fair_key = job.fair_key or job.owner
-    make_room(session, fair_key, 1, len(data), bounds)
-    insert(session, job, data, next_turn(session, fair_key))
+    check_capacity(conn, fair_key, 1, len(data), limits)
+    insert(conn, job, data, next_turn(conn, fair_key))
     return job.id, True
 
 
-def insert(session: Connection, job: Job, data: bytes | None, turn: int) -> None:
+def insert(conn: Connection, job: Job, data: bytes | None, turn: int) -> None:
     """Write the rows of a job."""
     values = {name: getattr(job, name) for name in _NAMES} | {"fair_key": job.fair_key or job.owner, "turn": turn}
-    session.execute(jobs.insert().values(values))
+    conn.execute(jobs.insert().values(values))
     if data is not None:
-        session.execute(inputs.insert().values(job_id=job.id, owner=job.owner, data=data))
+        conn.execute(inputs.insert().values(job_id=job.id, owner=job.owner, data=data))
 
 
-def lock(session: Connection) -> None:
+def lock(conn: Connection) -> None:
     """Until the end of this transaction nobody else adds jobs; SQLite's writer is alone anyway."""
-    if session.dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
-def get(session: Connection, owner: str, id: str) -> Job | None:
+def get(conn: Connection, owner: str, id: str) -> Job | None:
     """The job; None when there is none of this owner's."""
-    row = session.execute(_visible(owner).where(jobs.c.id == id)).one_or_none()
+    row = conn.execute(_visible(owner).where(jobs.c.id == id)).one_or_none()
     return None if row is None else _job(row)
 
 
 def search(
-    session: Connection, owner: str, limit: int, *, status: str | None = None, batch_id: str | None = None,
+    conn: Connection, owner: str, limit: int, *, status: str | None = None, batch_id: str | None = None,
     before: str | None = None, after: str | None = None,
 ) -> list[Job]:  # fmt: skip
     """At most `limit` jobs, the newest first; or, `after` an id ('' for the beginning), the oldest first. Ids sort by time."""
@@ -127,70 +127,70 @@ def search(
     if before is not None:
         query = query.where(jobs.c.id < before)
     if after is not None:
-        return [_job(row) for row in session.execute(query.where(jobs.c.id > after).order_by(jobs.c.id))]
-    return [_job(row) for row in session.execute(query.order_by(jobs.c.id.desc()))]
+        return [_job(row) for row in conn.execute(query.where(jobs.c.id > after).order_by(jobs.c.id))]
+    return [_job(row) for row in conn.execute(query.order_by(jobs.c.id.desc()))]
 
 
-def waiting(session: Connection) -> int:
+def count_queued(conn: Connection) -> int:
     """How many jobs are queued."""
-    return session.scalar(select(func.count()).where(jobs.c.status == "queued")) or 0
+    return conn.scalar(select(func.count()).where(jobs.c.status == "queued")) or 0
 
 
-def by_status(session: Connection) -> dict[str, int]:
+def by_status(conn: Connection) -> dict[str, int]:
     """How many jobs there are in each state, of all owners."""
-    found = session.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
-    return dict.fromkeys((*OPEN, *OVER), 0) | {str(status): int(count) for status, count in found}
+    found = conn.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
+    return dict.fromkeys((*OPEN, *FINISHED), 0) | {str(status): int(count) for status, count in found}
 
 
-def upcoming(session: Connection) -> int | None:
+def next_attempt_count(conn: Connection) -> int | None:
     """How often the next job was begun already; None when no job is queued."""
-    fewest: int | None = session.scalar(select(func.min(jobs.c.attempts)).where(jobs.c.status == "queued"))
+    fewest: int | None = conn.scalar(select(func.min(jobs.c.attempts)).where(jobs.c.status == "queued"))
     return fewest
 
 
-def claim(session: Connection, worker: str, now: datetime, lease_s: float, *, suspects: bool) -> tuple[Job, bytes] | None:
+def claim(conn: Connection, worker: str, now: datetime, lease_s: float, *, suspects: bool) -> tuple[Job, bytes] | None:
     """Take the next job, with its picture. Those at which the process died before come last, and only if `suspects`."""
-    id = take_next(session, suspects=suspects)
+    id = take_next(conn, suspects=suspects)
     if id is None:
         return None
-    session.execute(update(jobs).where(jobs.c.id == id).values(
+    conn.execute(update(jobs).where(jobs.c.id == id).values(
         status="running", attempts=jobs.c.attempts + 1, worker=worker, lease_until=now + timedelta(seconds=lease_s),
         started_at=now,
     ))  # fmt: skip
     query_ = select(*_COLUMNS, inputs.c.data).join(inputs, inputs.c.job_id == jobs.c.id)
-    row = session.execute(query_.where(jobs.c.id == id)).one()
+    row = conn.execute(query_.where(jobs.c.id == id)).one()
     return _job(row), bytes(row.data)
 
 
-def finish(session: Connection, job: Job, status: str, now: datetime, *, pages: int | None, error: Any = None) -> bool:
+def finish(conn: Connection, job: Job, status: str, now: datetime, *, pages: int | None, error: Any = None) -> bool:
     """End a job that was claimed, and forget its picture and what was asked, of which the record tells. False when it is not the
     claimer's any more: then nothing changes.
     """
     mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
-    ended = session.execute(update(jobs).where(*mine).values(
+    ended = conn.execute(update(jobs).where(*mine).values(
         status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None, wanted=_form_of(job.wanted)
     )).rowcount  # fmt: skip
     if ended:
-        session.execute(delete(inputs).where(inputs.c.job_id == job.id))
+        conn.execute(delete(inputs).where(inputs.c.job_id == job.id))
     return bool(ended)
 
 
-def give_back(session: Connection, job: Job, *, uncounted: bool) -> None:
+def requeue(conn: Connection, job: Job, *, uncounted: bool) -> None:
     """Queue a claimed job again; `uncounted` when it was not its fault that it did not end."""
     mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
-    session.execute(update(jobs).where(*mine).values(
+    conn.execute(update(jobs).where(*mine).values(
         status="queued", attempts=jobs.c.attempts - int(uncounted), worker=None, lease_until=None
     ))  # fmt: skip
 
 
-def cancel(session: Connection, owner: str, id: str, now: datetime) -> bool:
+def cancel(conn: Connection, owner: str, id: str, now: datetime) -> bool:
     """End a job that waits or is being read. False when there is no such job of this owner's that is not over."""
     mine = (jobs.c.id == id, jobs.c.owner == owner, jobs.c.status.in_(OPEN))
-    ended = session.execute(update(jobs).where(*mine).values(
+    ended = conn.execute(update(jobs).where(*mine).values(
         status="cancelled", finished_at=now, worker=None, lease_until=None, wanted={}
     )).rowcount  # fmt: skip
     if ended:
-        session.execute(delete(inputs).where(inputs.c.job_id == id))
+        conn.execute(delete(inputs).where(inputs.c.job_id == id))
     return bool(ended)
 
 
@@ -199,57 +199,57 @@ def _form_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {"response": wanted["response"]} if "response" in wanted else {}
 
 
-def silence(session: Connection, owner: str, ids: Collection[str]) -> None:
+def redact(conn: Connection, owner: str, ids: Collection[str]) -> None:
     """Forget the names of file and device of these jobs of this owner, whose records are deleted, and what was asked."""
-    mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(OVER))
-    session.execute(update(jobs).where(*mine).values(name=None, device=None, wanted={}))
+    mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(FINISHED))
+    conn.execute(update(jobs).where(*mine).values(name=None, device=None, wanted={}))
 
 
-def renew(session: Connection, worker: str, ids: Collection[str], now: datetime, lease_s: float) -> set[str]:
+def renew(conn: Connection, worker: str, ids: Collection[str], now: datetime, lease_s: float) -> set[str]:
     """Extend this worker's lease of these jobs; those that are still its own, so that it learns which ones were cancelled."""
     mine = (jobs.c.worker == worker, jobs.c.status == "running", jobs.c.id.in_(ids))
-    session.execute(update(jobs).where(*mine).values(lease_until=now + timedelta(seconds=lease_s)))
-    return set(session.scalars(select(jobs.c.id).where(*mine)))
+    conn.execute(update(jobs).where(*mine).values(lease_until=now + timedelta(seconds=lease_s)))
+    return set(conn.scalars(select(jobs.c.id).where(*mine)))
 
 
-def release(session: Connection, worker: str) -> None:
+def release(conn: Connection, worker: str) -> None:
     """Queue what this worker has begun: it stops by order."""
     mine = (jobs.c.worker == worker, jobs.c.status == "running")
-    session.execute(update(jobs).where(*mine).values(
+    conn.execute(update(jobs).where(*mine).values(
         status="queued", attempts=jobs.c.attempts - 1, worker=None, lease_until=None
     ))  # fmt: skip
 
 
-def forget(session: Connection, owner: str, ids: Collection[str]) -> list[str]:
+def forget(conn: Connection, owner: str, ids: Collection[str]) -> list[str]:
     """Delete those of these jobs of this owner that are over, and what they were asked with; their ids."""
-    mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(OVER))
-    over = list(session.scalars(select(jobs.c.id).where(*mine)))
-    session.execute(delete(jobs).where(jobs.c.owner == owner, jobs.c.id.in_(over)))
-    session.execute(delete(keys).where(keys.c.owner == owner, keys.c.target.in_(over)))
+    mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(FINISHED))
+    over = list(conn.scalars(select(jobs.c.id).where(*mine)))
+    conn.execute(delete(jobs).where(jobs.c.owner == owner, jobs.c.id.in_(over)))
+    conn.execute(delete(keys).where(keys.c.owner == owner, keys.c.target.in_(over)))
     return over
 
 
-def over_before(session: Connection, before: datetime, most: int) -> list[tuple[str, str]]:
+def finished_before(conn: Connection, before: datetime, most: int) -> list[tuple[str, str]]:
     """Owners and ids of at most `most` jobs that were over before a moment."""
     query = select(jobs.c.owner, jobs.c.id).where(jobs.c.finished_at < before).limit(most)
-    return [(row.owner, row.id) for row in session.execute(query)]
+    return [(row.owner, row.id) for row in conn.execute(query)]
 
 
-def over_after(session: Connection, after: datetime) -> list[tuple[str, str]]:
+def over_after(conn: Connection, after: datetime) -> list[tuple[str, str]]:
     """Ids and owners of jobs that were over after a moment, which is one to come: their clock was wrong."""
     query = select(jobs.c.id, jobs.c.owner).where(jobs.c.finished_at > after)
-    return [(row.id, row.owner) for row in session.execute(query)]
+    return [(row.id, row.owner) for row in conn.execute(query)]
 
 
-def sweep(session: Connection, before: datetime) -> int:
+def delete_expired(conn: Connection, before: datetime) -> int:
     """Delete jobs that were over before a moment, and keys as old; their records stay. How many jobs."""
-    old = session.execute(delete(jobs).where(jobs.c.finished_at < before)).rowcount
-    session.execute(delete(keys).where(keys.c.created_at < before))
+    old = conn.execute(delete(jobs).where(jobs.c.finished_at < before)).rowcount
+    conn.execute(delete(keys).where(keys.c.created_at < before))
     return old
 
 
 def _visible(owner: str) -> Select[Any]:
-    return select(*_COLUMNS).where(jobs.c.owner == owner, jobs.c.status != ARRIVING)
+    return select(*_COLUMNS).where(jobs.c.owner == owner, jobs.c.status != UPLOADING)
 
 
 def _job(row: Any) -> Job:

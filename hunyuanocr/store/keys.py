@@ -33,7 +33,7 @@ NAME = re.compile(r"[^\W_][\w .:@/+-]{0,99}")  # of keys and owners: letters of 
 
 
 @dataclass(frozen=True)
-class Key:
+class ApiKeyRow:
     """What is known of a key. Revoked keys stay listed: whose they were is in the audit log."""
 
     id: str
@@ -46,30 +46,30 @@ class Key:
     seen_at: datetime | None = None
     revoked_at: datetime | None = None
 
-    def holds(self, now: datetime) -> bool:
+    def is_active(self, now: datetime) -> bool:
         """Whether it may be used at that moment."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-def insert(session: Connection, key: Key) -> None:
+def insert(conn: Connection, key: ApiKeyRow) -> None:
     """Keep a new key."""
-    row = {name: getattr(key, name) for name in Key.__dataclass_fields__} | {"scopes": list(key.scopes)}
-    session.execute(api_keys.insert().values(row))
+    row = {name: getattr(key, name) for name in ApiKeyRow.__dataclass_fields__} | {"scopes": list(key.scopes)}
+    conn.execute(api_keys.insert().values(row))
 
 
-def every(session: Connection) -> list[Key]:
+def list_all(conn: Connection) -> list[ApiKeyRow]:
     """All keys there ever were, the newest first."""
-    rows = session.execute(select(api_keys).order_by(api_keys.c.created_at.desc(), api_keys.c.id))
-    return [Key(**{**row._mapping, "scopes": tuple(row.scopes)}) for row in rows]
+    rows = conn.execute(select(api_keys).order_by(api_keys.c.created_at.desc(), api_keys.c.id))
+    return [ApiKeyRow(**{**row._mapping, "scopes": tuple(row.scopes)}) for row in rows]
 
 
-def revoke(session: Connection, id: str, now: datetime) -> bool:
+def revoke(conn: Connection, id: str, now: datetime) -> bool:
     """End a key for good; False when there is none of this id that still lives."""
     mine = (api_keys.c.id == id, api_keys.c.revoked_at.is_(None))
-    return bool(session.execute(update(api_keys).where(*mine).values(revoked_at=now)).rowcount)
+    return bool(conn.execute(update(api_keys).where(*mine).values(revoked_at=now)).rowcount)
 
 
-def seen(session: Connection, moments: Mapping[str, datetime]) -> None:
+def touch(conn: Connection, moments: Mapping[str, datetime]) -> None:
     """Remember when keys were used last."""
     for id, moment in moments.items():
-        session.execute(update(api_keys).where(api_keys.c.id == id).values(seen_at=moment))
+        conn.execute(update(api_keys).where(api_keys.c.id == id).values(seen_at=moment))

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, or_, select
 
 from hunyuanocr.store.jobs import Job
-from hunyuanocr.store.jobtables import jobs
+from hunyuanocr.store.tables import jobs
 
 _COLUMNS = [jobs.c[name] for name in Job.__dataclass_fields__]
 
@@ -23,17 +23,17 @@ class Lease:
     until: datetime | None
 
 
-def leases(session: Connection) -> list[Lease]:
+def leases(conn: Connection) -> list[Lease]:
     """The claims on all running jobs."""
     query = select(jobs.c.id, jobs.c.attempts, jobs.c.lease_until).where(jobs.c.status == "running")
-    return [Lease(*row) for row in session.execute(query)]
+    return [Lease(*row) for row in conn.execute(query)]
 
 
-def orphans(session: Connection, worker: str | None, expired: Collection[Lease] = ()) -> list[Job]:
+def find_orphaned(conn: Connection, worker: str | None, expired: Collection[Lease] = ()) -> list[Job]:
     """Jobs that were being read by a worker that is dead: the one that starts now, by its name, and those of expired leases,
     unless these have been renewed since.
     """
     dead = or_(jobs.c.worker == worker, jobs.c.id.in_([lease.id for lease in expired]))
     query = select(*_COLUMNS).where(jobs.c.status == "running", dead)
-    found = [Job(*row) for row in session.execute(query.with_for_update(skip_locked=True))]
+    found = [Job(*row) for row in conn.execute(query.with_for_update(skip_locked=True))]
     return [job for job in found if job.worker == worker or Lease(job.id, job.attempts, job.lease_until) in expired]

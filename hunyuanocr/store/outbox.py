@@ -9,10 +9,10 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select, update
 
 from hunyuanocr.store.ids import new_id
-from hunyuanocr.store.records import COLUMNS, Record, record_of
+from hunyuanocr.store.records import COLUMNS, Record, row_to_record
 from hunyuanocr.store.tables import outbox, records
 
-_MOST = 200  # records a batch
+_MAX_RECORDS = 200  # records a batch
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,20 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Backlog:
     """How much HQ lags behind."""
 
     records: int
     oldest: datetime | None
 
 
-def take(session: Connection, size: Callable[[Record], int], most_bytes: int) -> Batch | None:
+def next_batch(conn: Connection, size: Callable[[Record], int], most_bytes: int) -> Batch | None:
     """The batch that was not confirmed, or a new one of the oldest records: as many as `most_bytes` hold, at least one."""
-    begun = session.scalar(select(outbox.c.batch_id).where(outbox.c.batch_id.is_not(None)).limit(1))
+    begun = conn.scalar(select(outbox.c.batch_id).where(outbox.c.batch_id.is_not(None)).limit(1))
     if begun is not None:
-        return Batch(begun, tuple(_records(session, outbox.c.batch_id == begun)))
+        return Batch(begun, tuple(_records(conn, outbox.c.batch_id == begun)))
     chosen: list[Record] = []
-    for record in _records(session, outbox.c.batch_id.is_(None)):
+    for record in _records(conn, outbox.c.batch_id.is_(None)):
         most_bytes -= size(record)
         if chosen and most_bytes < 0:
             break
@@ -46,20 +46,22 @@ def take(session: Connection, size: Callable[[Record], int], most_bytes: int) ->
         return None
     batch = Batch(new_id(), tuple(chosen))
     mine = outbox.c.record_id.in_([record.id for record in chosen])
-    session.execute(update(outbox).where(mine).values(batch_id=batch.id))
+    conn.execute(update(outbox).where(mine).values(batch_id=batch.id))
     return batch
 
 
-def _records(session: Connection, which: object) -> list[Record]:
+def _records(conn: Connection, which: object) -> list[Record]:
     query = select(*COLUMNS).join(outbox, outbox.c.record_id == records.c.id).where(which)  # type: ignore[arg-type]
-    return [record_of(row) for row in session.execute(query.order_by(outbox.c.queued_at, outbox.c.record_id).limit(_MOST))]
+    return [
+        row_to_record(row) for row in conn.execute(query.order_by(outbox.c.queued_at, outbox.c.record_id).limit(_MAX_RECORDS))
+    ]
 
 
-def confirm(session: Connection, batch_id: str) -> None:
+def confirm(conn: Connection, batch_id: str) -> None:
     """HQ has it."""
-    session.execute(delete(outbox).where(outbox.c.batch_id == batch_id))
+    conn.execute(delete(outbox).where(outbox.c.batch_id == batch_id))
 
 
-def waiting(session: Connection) -> Waiting:
+def waiting(conn: Connection) -> Backlog:
     """Of all owners."""
-    return Waiting(*session.execute(select(func.count(), func.min(outbox.c.queued_at))).one())
+    return Backlog(*conn.execute(select(func.count(), func.min(outbox.c.queued_at))).one())

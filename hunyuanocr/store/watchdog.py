@@ -86,8 +86,8 @@ class Watchdog:
     def _closed(self, connection: Any, _: Any) -> None:
         self._statements.pop(connection, None)
 
-    def _executing(self, session: Connection, *_: Any) -> None:
-        driver = session.connection.dbapi_connection
+    def _executing(self, conn: Connection, *_: Any) -> None:
+        driver = conn.connection.dbapi_connection
         if driver in self._statements:
             self._statements[driver] += 1
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hunyuanocr.errors import WeightsBroken
+from hunyuanocr.errors import WeightsInvalid
 
 NAME = "HunYuanVLForConditionalGeneration"
 UNUSED = frozenset({"model.vision_tower.patch_merger.image_sep"})  # in the published files, read by no forward pass
@@ -32,7 +32,7 @@ _RENAMES = (
 )
 
 
-def modern(name: str) -> str:
+def canonical_name(name: str) -> str:
     """A tensor's name as transformers calls it in memory."""
     for old, new in _RENAMES:
         name = old.sub(new, name)
@@ -40,7 +40,7 @@ def modern(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextConfig:
     """Sizes of the language model."""
 
     vocabulary: int
@@ -56,7 +56,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Vision:
+class VisionConfig:
     """Sizes of the vision tower; the defaults are those of transformers' HunYuanVLVisionConfig."""
 
     hidden: int = 1152
@@ -72,8 +72,8 @@ class Vision:
 class Architecture:
     """The two parts, as config.json describes them."""
 
-    text: Text
-    vision: Vision
+    text: TextConfig
+    vision: VisionConfig
 
     def layers_of(self, name: str) -> int | None:
         """How many layers the config gives to the part that a tensor of a layer belongs to; None for other tensors."""
@@ -85,11 +85,11 @@ class Architecture:
         return dict([*_text(self.text), *_tower(self.vision), *_merger(self.vision, self.text.hidden)])
 
 
-def understand(config: Mapping[str, Any]) -> Architecture:
+def parse_config(config: Mapping[str, Any]) -> Architecture:
     """The sizes in a config.json. Raises WeightsBroken for another model's, and for one that lacks or contradicts a size."""
     kind, classes = config.get("model_type"), config.get("architectures") or []
     if kind != "hunyuan_vl" and NAME not in classes:
-        raise WeightsBroken(f"This is a model of type {kind!r} ({', '.join(classes) or 'no architecture'}), not HunyuanOCR.")
+        raise WeightsInvalid(f"This is a model of type {kind!r} ({', '.join(classes) or 'no architecture'}), not HunyuanOCR.")
     nested = config.get("text_config")
     text = nested if isinstance(nested, dict) else config
     # As transformers decides: either part may tie the head to the embeddings, and a flat config always does.
@@ -98,10 +98,10 @@ def understand(config: Mapping[str, Any]) -> Architecture:
         return Architecture(_read_text(text, tied), _read_vision(config))
     except (KeyError, TypeError, ValueError) as e:
         said = f"no {e}" if isinstance(e, KeyError) else str(e)
-        raise WeightsBroken(f"The sizes in config.json cannot be used: {said}.") from e
+        raise WeightsInvalid(f"The sizes in config.json cannot be used: {said}.") from e
 
 
-def _read_text(config: Mapping[str, Any], tied: bool) -> Text:
+def _read_text(config: Mapping[str, Any], tied: bool) -> TextConfig:
     heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
     head = int(_either(config, "head_dim", "attention_head_dim") or hidden // heads)
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
@@ -111,28 +111,28 @@ def _read_text(config: Mapping[str, Any], tied: bool) -> Text:
     vocabulary = _either(config, "vocab_size", "org_vocab_size")
     if vocabulary is None:
         raise KeyError("vocab_size")
-    return Text(
+    return TextConfig(
         int(vocabulary), hidden, int(config["intermediate_size"]), int(config["num_hidden_layers"]), heads,
         int(config.get("num_key_value_heads") or heads), head, bool(config.get("attention_bias", False)),
         tied, sections,
     )  # fmt: skip
 
 
-def _read_vision(config: Mapping[str, Any]) -> Vision:
+def _read_vision(config: Mapping[str, Any]) -> VisionConfig:
     given = config["vision_config"]
     names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_channels", "patch_size", "spatial_merge_size",
              "max_image_size")  # fmt: skip
-    defaults = Vision()
+    defaults = VisionConfig()
     sizes = zip(names, (defaults.hidden, defaults.inner, defaults.layers, defaults.channels, defaults.patch, defaults.merge,
                         defaults.side), strict=True)  # fmt: skip
-    return Vision(*(int(given.get(name, default)) for name, default in sizes))
+    return VisionConfig(*(int(given.get(name, default)) for name, default in sizes))
 
 
 def _either(config: Mapping[str, Any], new: str, old: str) -> Any:
     return config[new] if config.get(new) is not None else config.get(old)
 
 
-def _text(t: Text) -> Iterator[tuple[str, Shape]]:
+def _text(t: TextConfig) -> Iterator[tuple[str, Shape]]:
     yield "model.language_model.embed_tokens.weight", (t.vocabulary, t.hidden)
     yield "model.language_model.norm.weight", (t.hidden,)
     if not t.tied:
@@ -154,7 +154,7 @@ def _text(t: Text) -> Iterator[tuple[str, Shape]]:
         yield f"{layer}mlp.down_proj.weight", (t.hidden, t.inner)
 
 
-def _tower(v: Vision) -> Iterator[tuple[str, Shape]]:
+def _tower(v: VisionConfig) -> Iterator[tuple[str, Shape]]:
     embeddings = "model.vision_tower.embeddings."
     yield from _linear(embeddings + "patch_embedding", (v.hidden, v.channels, v.patch, v.patch))
     yield embeddings + "position_embedding.weight", ((v.side // v.patch) ** 2 + 1, v.hidden)
@@ -168,7 +168,7 @@ def _tower(v: Vision) -> Iterator[tuple[str, Shape]]:
         yield from _linear(layer + "mlp.fc2", (v.hidden, v.inner))
 
 
-def _merger(v: Vision, out: int) -> Iterator[tuple[str, Shape]]:
+def _merger(v: VisionConfig, out: int) -> Iterator[tuple[str, Shape]]:
     merger = "model.vision_tower.patch_merger."
     yield from _linear(merger + "proj_conv", (2 * v.hidden, v.hidden, v.merge, v.merge))
     yield from _linear(merger + "proj_out", (4 * v.hidden, 2 * v.hidden, 1, 1))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from hunyuanocr.weights.hub import FetchFailed, Remote, refusal
+from hunyuanocr.weights.hub import FetchFailed, RemoteFile, http_error
 
 STAGING = ".fetch"  # within the folder, so that moving out of it is a rename
 ATTEMPTS = 6  # without one new byte
@@ -20,17 +20,17 @@ _BLOCK = 1 << 20
 Advance = Callable[[int], None]  # bytes more, or less when a file begins anew
 
 
-class Again(Exception):
+class RetryableError(Exception):
     """This attempt failed, the next may not."""
 
 
-def missing(files: Iterable[Remote], folder: Path, *, force: bool = False) -> list[Remote]:
+def files_to_fetch(files: Iterable[RemoteFile], folder: Path, *, force: bool = False) -> list[RemoteFile]:
     """The files that are not yet in the folder as the hub has them; with `force`, all."""
     return [file for file in files if force or not _whole(folder / file.name, file)]
 
 
 def download(
-    client: httpx.Client, files: Sequence[Remote], folder: Path, advance: Advance = lambda _: None, *, pause: float = 1.0
+    client: httpx.Client, files: Sequence[RemoteFile], folder: Path, advance: Advance = lambda _: None, *, pause: float = 1.0
 ) -> None:
     """Bring `files` into `folder`; nothing in it changes before all of them are here and right.
 
@@ -43,7 +43,7 @@ def download(
             (staging / file.name).parent.mkdir(parents=True, exist_ok=True)
         _check_space(files, staging)
         for file in files:
-            _bring(client, file, staging / file.name, advance, pause)
+            _fetch(client, file, staging / file.name, advance, pause)
         # The config last: a folder without it counts as missing, should the power fail between two renames.
         for file in sorted(files, key=lambda f: f.name == "config.json"):
             (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,14 +53,14 @@ def download(
         raise FetchFailed(f"{e.filename or folder} cannot be written: {e.strerror or e}.", hint="Free space or rights.") from e
 
 
-def foreign(files: Iterable[Remote], folder: Path) -> list[str]:
+def unexpected_files(files: Iterable[RemoteFile], folder: Path) -> list[str]:
     """Weight files in the folder that are not on the hub's list: of another release, and one might be loaded for the other."""
     listed = {file.name for file in files}
     here = [*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")]
     return sorted(path.name for path in here if path.name not in listed)
 
 
-def _check_space(files: Iterable[Remote], staging: Path) -> None:
+def _check_space(files: Iterable[RemoteFile], staging: Path) -> None:
     needed = sum(max(0, (file.size or 0) - _size(staging / file.name) - _size(_part(staging / file.name))) for file in files)
     free = shutil.disk_usage(staging).free
     if needed + SPARE > free:
@@ -70,7 +70,7 @@ def _check_space(files: Iterable[Remote], staging: Path) -> None:
         )
 
 
-def _bring(client: httpx.Client, file: Remote, target: Path, advance: Advance, pause: float) -> None:
+def _fetch(client: httpx.Client, file: RemoteFile, target: Path, advance: Advance, pause: float) -> None:
     """One file, whole and checked, to `target`."""
     if _whole(target, file):  # of an earlier call
         advance(_size(target))
@@ -82,7 +82,7 @@ def _bring(client: httpx.Client, file: Remote, target: Path, advance: Advance, p
         try:
             _attempt(client, file, part, advance)
             break
-        except (httpx.TransportError, Again) as e:
+        except (httpx.TransportError, RetryableError) as e:
             failures, best = (0, _size(part)) if _size(part) > best else (failures + 1, best)
             if failures >= ATTEMPTS:
                 raise FetchFailed(f"{file.name} does not come: {e or type(e).__name__} ({ATTEMPTS} attempts).") from e
@@ -98,7 +98,7 @@ def _bring(client: httpx.Client, file: Remote, target: Path, advance: Advance, p
     _forget(part)
 
 
-def _attempt(client: httpx.Client, file: Remote, part: Path, advance: Advance) -> None:
+def _attempt(client: httpx.Client, file: RemoteFile, part: Path, advance: Advance) -> None:
     """Take what is still to come. Raises Again or httpx.TransportError for what another attempt may mend."""
     have, tag = _size(part), _tag(part).read_text() if _tag(part).is_file() else ""
     if file.size is not None and have == file.size:
@@ -115,16 +115,16 @@ def _attempt(client: httpx.Client, file: Remote, part: Path, advance: Advance) -
             if response.status_code == 416:
                 advance(-_size(part))
                 _forget(part)
-                raise Again("the hub has no such rest of the file")
+                raise RetryableError("the hub has no such rest of the file")
             if response.status_code == 429 or response.status_code >= 500:
-                raise Again(f"the hub answers {response.status_code}")
+                raise RetryableError(f"the hub answers {response.status_code}")
             if not response.is_success:
-                raise refusal(response, url)
+                raise http_error(response, url)
             _take(response, file, part, have, advance)
             return
 
 
-def _take(response: httpx.Response, file: Remote, part: Path, have: int, advance: Advance) -> None:
+def _take(response: httpx.Response, file: RemoteFile, part: Path, have: int, advance: Advance) -> None:
     """Write the body where it belongs: behind what is there, or from the start when the hub sends all."""
     start = _start(response, have, file.size)
     length = response.headers.get("content-length") if "content-encoding" not in response.headers else None
@@ -143,7 +143,7 @@ def _take(response: httpx.Response, file: Remote, part: Path, have: int, advance
             f.write(chunk)
             advance(len(chunk))
     if size is not None and _size(part) < size:
-        raise Again("the connection ended early")
+        raise RetryableError("the connection ended early")
 
 
 def _start(response: httpx.Response, have: int, size: int | None) -> int:
@@ -151,19 +151,19 @@ def _start(response: httpx.Response, have: int, size: int | None) -> int:
     found = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
     if found:
         if int(found[1]) != have:
-            raise Again("the hub sends another part of the file than it was asked for")
+            raise RetryableError("the hub sends another part of the file than it was asked for")
         return have
     if response.status_code == 206:
-        raise Again("the hub does not say which part of the file it sends")
+        raise RetryableError("the hub does not say which part of the file it sends")
     rest = size is not None and have > 0 and response.headers.get("content-length") == str(size - have)
     return have if rest else 0
 
 
-def _whole(path: Path, file: Remote) -> bool:
+def _whole(path: Path, file: RemoteFile) -> bool:
     return path.is_file() and _difference(path, file) == ""
 
 
-def _difference(path: Path, file: Remote) -> str:
+def _difference(path: Path, file: RemoteFile) -> str:
     """What distinguishes a file from the hub's; "" if nothing does."""
     size = _size(path)
     if file.size is not None and size != file.size:

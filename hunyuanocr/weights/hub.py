@@ -32,7 +32,7 @@ class FetchFailed(HunyuanOcrError):
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file on the hub. `git` is the SHA-1 of its git blob. The first of `urls` that exists is taken."""
 
     name: str
@@ -50,9 +50,9 @@ class Hub:
     endpoint: str
     repository: str
     revision: str
-    read: Callable[[Hub, httpx.Client], Iterable[Remote]]
+    read: Callable[[Hub, httpx.Client], Iterable[RemoteFile]]
 
-    def files(self, client: httpx.Client, *, draft: bool = False) -> list[Remote]:
+    def files(self, client: httpx.Client, *, draft: bool = False) -> list[RemoteFile]:
         """The files that the engines need. Raises FetchFailed, also for a listing that names a path outside its folder."""
         found = list(self.read(self, client))
         for file in found:
@@ -79,7 +79,7 @@ def modelscope(environment: Mapping[str, str], revision: str | None) -> Hub:
     return Hub("ModelScope", where, "Tencent-Hunyuan/HunyuanOCR", revision or "master", _read_modelscope)
 
 
-def refusal(response: httpx.Response, what: str) -> FetchFailed:
+def http_error(response: httpx.Response, what: str) -> FetchFailed:
     """The error for a status that trying again will not change."""
     status, said = response.status_code, response.headers.get("x-error-message", "")
     if status in {401, 403}:
@@ -109,19 +109,19 @@ def _check_name(name: str, hub: Hub) -> None:
         )
 
 
-def _read_huggingface(hub: Hub, client: httpx.Client) -> Iterable[Remote]:
+def _read_huggingface(hub: Hub, client: httpx.Client) -> Iterable[RemoteFile]:
     revision = quote(hub.revision, safe="")
     answer = _json(client, f"{hub.endpoint}/api/models/{hub.repository}/revision/{revision}?blobs=true", hub)
     commit = quote(str(answer.get("sha") or hub.revision), safe="")  # all files of one commit, should someone push meanwhile
     for entry in answer["siblings"]:
         name, lfs = str(entry["rfilename"]), entry.get("lfs") or {}
-        yield Remote(
+        yield RemoteFile(
             name, (f"{hub.endpoint}/{hub.repository}/resolve/{commit}/{quote(name)}",), lfs.get("size") or entry.get("size"),
             lfs.get("sha256"), None if lfs else entry.get("blobId"),
         )  # fmt: skip
 
 
-def _read_modelscope(hub: Hub, client: httpx.Client) -> Iterable[Remote]:
+def _read_modelscope(hub: Hub, client: httpx.Client) -> Iterable[RemoteFile]:
     revision, api = quote(hub.revision, safe=""), f"{hub.endpoint}/api/v1/models/{hub.repository}/repo"
     answer = _json(client, f"{api}/files?Revision={revision}&Recursive=true", hub)
     for entry in answer["Data"]["Files"]:
@@ -132,7 +132,7 @@ def _read_modelscope(hub: Hub, client: httpx.Client) -> Iterable[Remote]:
             f"{hub.endpoint}/models/{hub.repository}/resolve/{revision}/{quote(name)}",
             f"{api}?Revision={revision}&FilePath={quote(name, safe='')}",  # the older route
         )
-        yield Remote(name, urls, entry.get("Size"), (entry.get("Sha256") or "").lower() or None)
+        yield RemoteFile(name, urls, entry.get("Size"), (entry.get("Sha256") or "").lower() or None)
 
 
 def _json(client: httpx.Client, url: str, hub: Hub) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _json(client: httpx.Client, url: str, hub: Hub) -> dict[str, Any]:
     except httpx.HTTPError as e:
         raise FetchFailed(f"{what} cannot be reached: {e or type(e).__name__}.") from e
     if response.status_code != 200:
-        raise refusal(response, f"{hub.repository} ({hub.revision}) on {what}")
+        raise http_error(response, f"{hub.repository} ({hub.revision}) on {what}")
     try:
         answer = response.json()
         _ = answer["siblings"] if "siblings" in answer else answer["Data"]["Files"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hunyuanocr.errors import WeightsBroken, WeightsMissing
+from hunyuanocr.errors import WeightsInvalid, WeightsMissing
 from hunyuanocr.weights import architecture
-from hunyuanocr.weights.headers import Tensor, read_header
+from hunyuanocr.weights.safetensors_header import Tensor, read_header
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -56,16 +56,16 @@ def verify(model_path: Path) -> Checkpoint:
     folder = find(model_path)
     try:
         config = _object(folder / "config.json")
-        shape = architecture.understand(config)
+        shape = architecture.parse_config(config)
         _companions(folder)
         files = _weight_files(folder)
         tensors = _tensors(files)
         _compare(shape, tensors)
-    except (WeightsMissing, WeightsBroken) as e:
+    except (WeightsMissing, WeightsInvalid) as e:
         own = e.hint != type(e).hint  # a remedy of its own
-        raise type(e)(e.message, hint=e.hint if own else _get(folder, again=isinstance(e, WeightsBroken))) from e
+        raise type(e)(e.message, hint=e.hint if own else _get(folder, again=isinstance(e, WeightsInvalid))) from e
     except OSError as e:
-        raise WeightsBroken(f"{e.filename} cannot be read: {e.strerror}.", hint="Correct the file's rights.") from e
+        raise WeightsInvalid(f"{e.filename} cannot be read: {e.strerror}.", hint="Correct the file's rights.") from e
     numbers = Counter[str]()
     for tensor in tensors.values():
         numbers[tensor.dtype] += tensor.numbers
@@ -85,9 +85,9 @@ def _object(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_bytes())
     except ValueError as e:
-        raise WeightsBroken(f"{file} is no JSON, perhaps cut off: {e}.") from e
+        raise WeightsInvalid(f"{file} is no JSON, perhaps cut off: {e}.") from e
     if not isinstance(found, dict):
-        raise WeightsBroken(f"{file} holds no JSON object.")
+        raise WeightsInvalid(f"{file} holds no JSON object.")
     return found
 
 
@@ -100,7 +100,7 @@ def _companions(folder: Path) -> None:
         first = f.read(1)
         f.seek(-min(64, (folder / "tokenizer.json").stat().st_size), 2)
         if first != b"{" or not f.read().rstrip().endswith(b"}"):
-            raise WeightsBroken(f"{folder / 'tokenizer.json'} is no JSON object, perhaps cut off or a Git LFS pointer.")
+            raise WeightsInvalid(f"{folder / 'tokenizer.json'} is no JSON object, perhaps cut off or a Git LFS pointer.")
     for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json", "generation_config.json"):
         if (folder / name).is_file():
             _object(folder / name)
@@ -121,7 +121,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         raise WeightsMissing(f"There are weight files in {folder}, but neither {SINGLE} nor {INDEX}.")
     pickled = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
     if pickled:
-        raise WeightsBroken(
+        raise WeightsInvalid(
             f"The weights in {folder} are pickled ({_some(pickled)}), and loading a pickle runs whatever program is "
             "hidden in it: only safetensors files are loaded.",
             hint=_get(folder),
@@ -133,16 +133,16 @@ def _shards(folder: Path) -> tuple[Path, ...]:
     """The shards of the index, all there, each with the tensors that the index places in it."""
     places = _object(folder / INDEX).get("weight_map")
     if not isinstance(places, dict) or not places:
-        raise WeightsBroken(f"{folder / INDEX} has no weight_map.")
+        raise WeightsInvalid(f"{folder / INDEX} has no weight_map.")
     names = sorted({str(name) for name in places.values()})
     if odd := [name for name in names if name != Path(name).name or not name.endswith(".safetensors")]:
-        raise WeightsBroken(f"{folder / INDEX} names files that are no shards of it: {_some(odd)}.")
+        raise WeightsInvalid(f"{folder / INDEX} names files that are no shards of it: {_some(odd)}.")
     if absent := [name for name in names if not (folder / name).is_file()]:
         raise WeightsMissing(f"{len(absent)} of {len(names)} weight files are not in {folder}: {_some(absent)}.")
     for shard in names:
         held = read_header(folder / shard)
         if lost := [tensor for tensor, name in places.items() if name == shard and tensor not in held]:
-            raise WeightsBroken(f"{folder / shard} lacks tensors that the index places there: {_some(lost)}.")
+            raise WeightsInvalid(f"{folder / shard} lacks tensors that the index places there: {_some(lost)}.")
     return tuple(folder / name for name in names)
 
 
@@ -151,8 +151,8 @@ def _tensors(files: Iterable[Path]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in files:
         for name, tensor in read_header(file).items():
-            if (modern := architecture.modern(name)) in found:
-                raise WeightsBroken(f"{modern} is there twice, the second time as {name} in {file}.")
+            if (modern := architecture.canonical_name(name)) in found:
+                raise WeightsInvalid(f"{modern} is there twice, the second time as {name} in {file}.")
             found[modern] = tensor
     return found
 
@@ -161,16 +161,16 @@ def _compare(shape: architecture.Architecture, tensors: dict[str, Tensor]) -> No
     """Every tensor of the architecture is there, as large as config.json says, and no more layers than it says."""
     expected = shape.tensors()
     if lost := [name for name in expected if name not in tensors and name not in architecture.UNUSED]:
-        raise WeightsBroken(f"{len(lost)} of {len(expected)} tensors are not in the weight files: {_some(lost)}.")
+        raise WeightsInvalid(f"{len(lost)} of {len(expected)} tensors are not in the weight files: {_some(lost)}.")
     expected.setdefault("lm_head.weight", (shape.text.vocabulary, shape.text.hidden))  # some files hold the tied head as well
     wrong = [
         f"{name} is {list(tensors[name].shape)} instead of {list(size)}"
         for name, size in expected.items() if name in tensors and tensors[name].shape != size
     ]  # fmt: skip
     if wrong:
-        raise WeightsBroken(f"The weights do not fit config.json: {_some(wrong)}.")
+        raise WeightsInvalid(f"The weights do not fit config.json: {_some(wrong)}.")
     if beyond := [name for name in tensors if name not in expected and shape.layers_of(name) is not None]:
-        raise WeightsBroken(f"The weights have layers or parts of layers that config.json does not know: {_some(beyond)}.")
+        raise WeightsInvalid(f"The weights have layers or parts of layers that config.json does not know: {_some(beyond)}.")
 
 
 def _some(names: list[str]) -> str:

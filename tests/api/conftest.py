@@ -14,15 +14,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.serving import server_options
+from api.uvicorn_config import uvicorn_options
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings
 from hunyuanocr.pipeline import Pipeline
-from tests.readers import TestReader, until
+from tests.support.fake_backend import FakeBackend, wait_until
 
 
 @pytest.fixture
-def reader() -> TestReader:
-    return TestReader()
+def reader() -> FakeBackend:
+    return FakeBackend()
 
 
 Make = Callable[..., Any]
@@ -35,14 +35,14 @@ def quick_settings(**limits: Any) -> Settings:
 
 
 @pytest.fixture
-async def client(reader: TestReader) -> AsyncIterator[httpx.AsyncClient]:
+async def client(reader: FakeBackend) -> AsyncIterator[httpx.AsyncClient]:
     async with AsyncExitStack() as stack:
         yield await open_client(stack, quick_settings(), reader)
 
 
 @pytest.fixture
-async def make_client(reader: TestReader) -> AsyncIterator[Make]:
-    """`await make_client(queue=1, …)` → a client of an API with these limits."""
+async def make_client(reader: FakeBackend) -> AsyncIterator[Make]:
+    """`await make_client(queue_size=1, …)` → a client of an API with these limits."""
     async with AsyncExitStack() as stack:
 
         async def make(**limits: Any) -> httpx.AsyncClient:
@@ -51,12 +51,12 @@ async def make_client(reader: TestReader) -> AsyncIterator[Make]:
         yield make
 
 
-async def open_client(stack: AsyncExitStack, settings: Settings, reader: TestReader) -> httpx.AsyncClient:
+async def open_client(stack: AsyncExitStack, settings: Settings, reader: FakeBackend) -> httpx.AsyncClient:
     """In process, lifespan included; ready when returned, unless the reader is one that fails to start."""
     pipeline = Pipeline(reader, settings)
     app = create_app(settings, pipeline)
     await stack.enter_async_context(app.router.lifespan_context(app))
-    await until(lambda: reader.started > 0 and not pipeline._loading.locked())
+    await wait_until(lambda: reader.started > 0 and not pipeline._loading.locked())
     transport = httpx.ASGITransport(app)
     return await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60))
 
@@ -64,7 +64,7 @@ async def open_client(stack: AsyncExitStack, settings: Settings, reader: TestRea
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The app behind uvicorn on a free port of 127.0.0.1, in a thread; yields its address."""
-    sockets = server_options(app.state.settings)
+    sockets = uvicorn_options(app.state.settings)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False, **sockets))
     thread = threading.Thread(target=server.run)
     thread.start()

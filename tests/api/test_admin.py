@@ -10,9 +10,9 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from hunyuanocr.config import Settings, TorchSettings
-from hunyuanocr.services.room import room_for_both
-from tests.checkpoints import random_checkpoint
-from tests.readers import until
+from hunyuanocr.services.model_memory import fits_second_model
+from tests.support.checkpoints import random_checkpoint
+from tests.support.fake_backend import wait_until
 
 pytest.importorskip("torch")
 
@@ -25,11 +25,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @asynccontextmanager
 async def opened(model: Path) -> AsyncIterator[FastAPI]:
-    settings = Settings(backend="torch", model_path=model, device="cpu", torch=TorchSettings(vram_gb=0.2, slots=2),
-                        pipeline={"witness": "off"}, store={"enabled": False})  # fmt: skip
+    settings = Settings(backend="torch", model_path=model, device="cpu", torch=TorchSettings(vram_gb=0.2, max_num_seqs=2),
+                        pipeline={"evidence_backend": "off"}, store={"enabled": False})  # fmt: skip
     app = create_app(settings)
     async with app.router.lifespan_context(app):
-        await until(lambda: app.state.pipeline._state.ready)
+        await wait_until(lambda: app.state.pipeline._state.ready)
         yield app
 
 
@@ -71,6 +71,6 @@ def test_room_for_two_is_judged_by_the_memory_that_is_there(models: tuple[Path, 
     settings, meminfo = Settings(backend="torch", model_path=models[0], device="cpu"), tmp_path / "meminfo"
     for available, wanted in ((8 << 20, True), (1 << 19, False)):
         meminfo.write_text(f"MemTotal: 9 kB\nMemAvailable: {available} kB\n")
-        assert room_for_both(settings, meminfo) is wanted
-    assert not room_for_both(settings, tmp_path / "none")
-    assert room_for_both(Settings(backend="ppocr"), tmp_path / "none")
+        assert fits_second_model(settings, meminfo) is wanted
+    assert not fits_second_model(settings, tmp_path / "none")
+    assert fits_second_model(Settings(backend="ppocr"), tmp_path / "none")

@@ -13,11 +13,11 @@ from PIL import Image
 
 from api.app import create_app
 from hunyuanocr.config import ImageSettings, Settings
-from hunyuanocr.errors import ReaderFailed
+from hunyuanocr.errors import BackendFailed
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
 from tests.attacks.hostile import CATALOGUE, pdf
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 from tests.test_images import bomb_png
 
 IMAGE = picture()
@@ -216,8 +216,8 @@ async def test_what_nobody_expected_is_a_500_too(reader, monkeypatch, caplog, ma
 
 
 async def test_a_reader_at_rest_is_a_503_with_a_time(make_client, reader):
-    client = await make_client(breaker_failures=1, breaker_rest_s=30)
-    reader.fault = lambda: ReaderFailed("broken")
+    client = await make_client(breaker_failures=1, breaker_reset_s=30)
+    reader.fault = lambda: BackendFailed("broken")
     assert (await client.post("/ocr", files={"file": IMAGE})).status_code == 500
     r = await client.post("/ocr", files={"file": IMAGE})
     assert (r.status_code, r.json()["code"]) == (503, "reader_unavailable")
@@ -241,7 +241,7 @@ def test_a_60_mb_upload_is_refused_and_not_kept(form):
 
     settings = Settings(images=ImageSettings(max_bytes=4_000_000))
     big = b"\xff\xd8\xff" + bytes(60_000_000)
-    with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
+    with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
         wait_ready(base)
         if form == "multipart":
             head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'

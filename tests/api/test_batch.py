@@ -14,11 +14,11 @@ import pytest
 
 from hunyuanocr.config import ImageSettings, JobSettings, PipelineSettings, Settings
 from hunyuanocr.errors import BadRequest, BatchTooLarge
-from hunyuanocr.services.jobs.unpack import Limits, files_of
+from hunyuanocr.services.jobs.zip_upload import UploadLimits, expand_uploads
 from tests.api.conftest import open_client
-from tests.readers import picture, until
+from tests.support.fake_backend import picture, wait_until
 
-LIMITS = Limits(files=50, each=20_000, all=100_000)
+LIMITS = UploadLimits(files=50, each=20_000, all=100_000)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_a_batch_is_cancelled(shop, reader):
     client = await shop()
     reader.gate = asyncio.Event()
     id = (await send(client, *((f"{n}.png", picture(n)) for n in range(4)))).json()["id"]
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     r = await client.delete(f"/v1/batch/{id}")
     assert (r.json()["status"], r.json()["cancelled"]) == ("done", 4)
     assert reader.begun == 1
@@ -154,12 +154,12 @@ def test_names_in_gbk_are_read():
     gbk = "发票".encode("gbk")
     assert len(gbk) == 4
     data = bytes(data).replace(b"aaaa", gbk)
-    assert files_of([("x", data)], LIMITS)[0].name == "发票.png"
+    assert expand_uploads([("x", data)], LIMITS)[0].name == "发票.png"
 
 
 def test_names_are_labels_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = files_of(
+    found = expand_uploads(
         [("../../up.png", picture()), ("x", packed(**{"../../etc/x.png": picture(), "/abs.png": picture()}))], LIMITS
     )
     assert [f.name for f in found] == ["../../up.png", "../../etc/x.png", "/abs.png"]
@@ -169,11 +169,11 @@ def test_names_are_labels_only(tmp_path, monkeypatch):
 def test_a_bomb_does_not_go_off():
     bomb = packed(**{"a.png": b"\0" * 50_000_000})
     assert len(bomb) < 100_000
-    (found,) = files_of([("x", bomb)], LIMITS)
+    (found,) = expand_uploads([("x", bomb)], LIMITS)
     assert (found.data, found.failure.code) == (None, "image_too_large")
     many = packed(**{f"{n}.png": picture() + b"\0" * 19_000 for n in range(20)})
     with pytest.raises(BatchTooLarge, match="unpacked"):
-        files_of([("x", many)], LIMITS)
+        expand_uploads([("x", many)], LIMITS)
 
 
 def test_an_entry_that_lies_about_its_size_is_refused():
@@ -183,7 +183,7 @@ def test_an_entry_that_lies_about_its_size_is_refused():
     small = data[: at + 24] + struct.pack("<I", 10) + data[at + 28 :]
     for broken in (lying, small, data[: at - 5] + data[at:]):
         try:
-            found = files_of([("x", broken)], LIMITS)
+            found = expand_uploads([("x", broken)], LIMITS)
         except BadRequest:
             continue
         assert all(f.data is None or len(f.data) <= LIMITS.each for f in found)
@@ -194,9 +194,9 @@ def test_a_locked_zip_says_so():
     data[6] |= 1  # the flag of the local header, then of the directory
     data[data.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(BadRequest, match="password"):
-        files_of([("x", bytes(data))], LIMITS)
+        expand_uploads([("x", bytes(data))], LIMITS)
 
 
 def test_too_many_entries_are_refused():
     with pytest.raises(BatchTooLarge):
-        files_of([("x", packed(**{f"{n}.png": b"x" for n in range(51)}))], LIMITS)
+        expand_uploads([("x", packed(**{f"{n}.png": b"x" for n in range(51)}))], LIMITS)

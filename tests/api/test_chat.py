@@ -20,10 +20,10 @@ from hunyuanocr.backends.base import BackendName
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.types import Reading, TaskKind, TextDelta, Usage
 from tests.api.conftest import quick_settings, served, wait_ready
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 
-class Model(TestReader):
+class Model(FakeBackend):
     """Says what it was asked, word by word, as a language model writes; fields it finds in `values`. The gate is a thread's."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def reader() -> Model:
 
 @pytest.fixture
 def pipeline(reader) -> Pipeline:
-    return Pipeline(reader, quick_settings(queue=1))
+    return Pipeline(reader, quick_settings(queue_size=1))
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_other_failures_have_that_form_as_well(client, house, reader, monkeypatc
     assert httpx.get(f"{house}/v1/chat/completions", timeout=60).json()["error"]["code"] == "method_not_allowed"
     broken = httpx.post(f"{house}/v1/chat/completions", content=b"{", headers={"content-type": "application/json"}, timeout=60)
     assert (broken.status_code, broken.json()["error"]["code"]) == (400, "bad_request")
-    monkeypatch.setattr("api.routes.chat.understood", lambda wanted: 1 / 0)
+    monkeypatch.setattr("api.routes.chat.parse_chat_request", lambda wanted: 1 / 0)
     with pytest.raises(openai.InternalServerError) as failed:
         ask(client, user("read", picture()))
     assert failed.value.code == "internal_error"
@@ -248,7 +248,7 @@ def test_other_failures_have_that_form_as_well(client, house, reader, monkeypatc
 
 def test_a_full_queue_is_a_rate_limit(client, pipeline, reader):
     reader.gate_shut.set()
-    streams = [ask(client, user("Who?", picture(n)), stream=True) for n in range(pipeline.readings)]
+    streams = [ask(client, user("Who?", picture(n)), stream=True) for n in range(pipeline.concurrency)]
     waiting = threading.Thread(target=ask, args=(client, user("Who?", picture(100))))
     waiting.start()
     while not pipeline.admission.waiting:

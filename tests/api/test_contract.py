@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from api.schemas import OcrAnswer
-from hunyuanocr.types import Field, FieldType, Line, Notice, Result, TaskKind, Usage
-from tests.readers import picture
+from api.schemas.ocr import OcrResponse
+from hunyuanocr.types import Field, FieldType, Line, Result, ResultWarning, TaskKind, Usage
+from tests.support.fake_backend import picture
 
 ANSWER_KEYS = {
     "id", "success", "task", "text", "fields", "details", "lines", "markdown", "width", "height", "page_sizes", "pages",
@@ -45,10 +45,10 @@ def test_the_wire_carries_every_part_of_a_result():
     items = Field("items", FieldType.ROWS, rows=(row,))
     result = Result(
         "7", TaskKind.EXTRACT, "t", (Line("t", box, 0.5, 1, FieldType.DATE),), (money, items, Field("gone", FieldType.TEXT)),
-        "# t", ((9, 4), (5, 6)), "torch", "m", 0.0, notices=(Notice("blurred", "take it again", 1),),
+        "# t", ((9, 4), (5, 6)), "torch", "m", 0.0, notices=(ResultWarning("blurred", "take it again", 1),),
         truncated=True, usage=Usage(3, 4),
     )  # fmt: skip
-    body = json.loads(OcrAnswer.of(result).model_dump_json())
+    body = json.loads(OcrResponse.of(result).model_dump_json())
     assert body["fields"] == {"总": "¥36.80", "items": [{"name": "tea", "amount": None}], "gone": None}
     assert body["details"]["总"] == {
         "value": "¥36.80", "type": "money", "normalized": {"amount": "36.80", "currency": "CNY"},

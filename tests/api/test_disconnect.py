@@ -15,10 +15,10 @@ import pytest
 from api.app import create_app
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import quick_settings, served, wait_ready
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 
-class GateReader(TestReader):
+class GateReader(FakeBackend):
     """Reads when told to; the gate is a thread's, for the server has a loop of its own."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class GateReader(TestReader):
 @pytest.fixture
 def house() -> Iterator[tuple[str, GateReader, Pipeline]]:
     reader = GateReader()
-    settings = quick_settings(queue=1)
+    settings = quick_settings(queue_size=1)
     pipeline = Pipeline(reader, settings)
     with served(create_app(settings, pipeline)) as base:
         wait_ready(base)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from hunyuanocr.config import ImageSettings, JobSettings, PipelineSettings, Settings, StoreSettings
-from hunyuanocr.errors import ReaderFailed
-from hunyuanocr.services.together import Services
+from hunyuanocr.errors import BackendFailed
+from hunyuanocr.services.container import Services
 from hunyuanocr.types import Progress
 from tests.api.conftest import open_client
-from tests.readers import colour, picture, until
+from tests.support.fake_backend import colour, picture, wait_until
 
 
 @pytest.fixture
@@ -75,12 +75,12 @@ async def test_the_pages_of_a_document_are_counted_while_it_is_read(shop, reader
     reader.gate = asyncio.Event()
     client = await shop()
     id = (await client.post("/v1/jobs", files={"file": document.getvalue()})).json()["id"]
-    await until(lambda: client.services.desk.progress.get(id) == Progress(1, 3))
+    await wait_until(lambda: client.services.job_service.progress.get(id) == Progress(1, 3))
     job = (await client.get(f"/v1/jobs/{id}")).json()
     assert (job["status"], job["progress"]) == ("running", {"pages": 3, "pages_done": 1})
     reader.gate.set()
     assert (await done(client, id))["progress"] == {"pages": 3, "pages_done": 3}
-    assert client.services.desk.progress == {}
+    assert client.services.job_service.progress == {}
 
 
 async def test_its_answer_is_what_ocr_answers(shop, reader):
@@ -119,7 +119,7 @@ async def test_priority_and_place_in_the_queue(shop, reader):
     client = await shop()
     reader.gate = asyncio.Event()
     first = (await send(client, 1)).json()["id"]
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     low = (await send(client, 2)).json()
     high = (await send(client, 3, priority="5")).json()
     assert (low["ahead"], high["ahead"]) == (0, 0)
@@ -134,14 +134,14 @@ async def test_a_wait_ends_without_the_job(shop, reader):
     client = await shop()
     reader.gate = asyncio.Event()
     id = (await send(client)).json()["id"]
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     assert (await done(client, id, wait=0.1))["status"] == "running"
     waiting = asyncio.create_task(done(client, id, wait=60))
     await asyncio.sleep(0.05)
     reader.gate.set()
     assert (await waiting)["status"] == "done"
     assert (await client.get(f"/v1/jobs/{id}?wait=61")).status_code == 422
-    assert not services_of(client).desk._waiting, "nobody is kept in mind"
+    assert not services_of(client).job_service._waiting, "nobody is kept in mind"
 
 
 async def test_a_failure_is_told(shop, reader):
@@ -154,7 +154,7 @@ async def test_a_failure_is_told(shop, reader):
 
 async def test_a_broken_reader_is_tried_three_times(shop, reader):
     client = await shop()
-    reader.fault = lambda: ReaderFailed("a bad moment")
+    reader.fault = lambda: BackendFailed("a bad moment")
     job = await done(client, (await send(client)).json()["id"])
     assert (job["status"], job["error"]["code"], job["attempts"], reader.begun) == ("failed", "reader_failed", 3, 3)
 
@@ -188,34 +188,34 @@ async def test_a_fault_in_writing_the_end_leaves_no_job_half_way(shop, caplog):
 
 async def test_a_lease_that_nobody_renews_runs_out(database):
     """A worker died, or a claim was lost on the way: the job is read again by whoever lives, three times at most."""
-    from hunyuanocr.clock import Clock, wall_clock
-    from hunyuanocr.services.jobs.hands import _recover
+    from hunyuanocr.clock import Clock, utc_now
     from hunyuanocr.services.jobs.leases import LeaseWatch
+    from hunyuanocr.services.jobs.worker import _recover
     from hunyuanocr.store import jobs, leases
-    from hunyuanocr.store.jobqueue import Bounds
+    from hunyuanocr.store.jobqueue import QueueLimits
     from hunyuanocr.store.jobs import Job
 
-    now, seconds = wall_clock(), 0.0
+    now, seconds = utc_now(), 0.0
     watch = LeaseWatch(60.0, lambda: seconds)
 
     async def look():
-        await database.run(_recover, None, watch.expired(await database.query(leases.leases)), Clock())
+        await database.write(_recover, None, watch.expired(await database.read(leases.leases)), Clock())
 
-    await database.run(jobs.add, Job("a", "local", now, {}, 1), b"x", Bounds(9, 9))
+    await database.write(jobs.add, Job("a", "local", now, {}, 1), b"x", QueueLimits(9, 9))
     for attempt in (1, 2, 3):
-        job, data = await database.run(jobs.claim, "dead", now, 60.0, suspects=True)
+        job, data = await database.write(jobs.claim, "dead", now, 60.0, suspects=True)
         assert (job.id, data, job.attempts) == ("a", b"x", attempt)
-        assert await database.run(jobs.claim, "living", now, 60.0, suspects=True) is None
-        assert await database.run(jobs.renew, "dead", {"a"}, now, 60.0) == {"a"}
-        assert await database.run(jobs.renew, "living", {"a"}, now, 60.0) == set()
+        assert await database.write(jobs.claim, "living", now, 60.0, suspects=True) is None
+        assert await database.write(jobs.renew, "dead", {"a"}, now, 60.0) == {"a"}
+        assert await database.write(jobs.renew, "living", {"a"}, now, 60.0) == set()
         await look()
         seconds += 59
         await look()
-        assert (await database.query(jobs.get, "local", "a")).status == "running"
+        assert (await database.read(jobs.get, "local", "a")).status == "running"
         seconds += 2
         await look()
-        assert await database.run(jobs.finish, job, "done", now, pages=1) is False, "it came too late"
-    found = await database.query(jobs.get, "local", "a")
+        assert await database.write(jobs.finish, job, "done", now, pages=1) is False, "it came too late"
+    found = await database.read(jobs.get, "local", "a")
     assert (found.status, found.error["code"]) == ("failed", "reader_crashed")
 
 
@@ -223,7 +223,7 @@ async def test_cancelled_while_it_waits(shop, reader):
     client = await shop()
     reader.gate = asyncio.Event()
     first, second = [(await send(client, n)).json()["id"] for n in (1, 2)]
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     r = await client.delete(f"/v1/jobs/{second}")
     assert (r.status_code, r.json()["status"]) == (200, "cancelled")
     reader.gate.set()
@@ -236,10 +236,10 @@ async def test_cancelled_in_the_middle(shop, reader):
     client = await shop()
     reader.gate = asyncio.Event()
     id = (await send(client)).json()["id"]
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     waiting = asyncio.create_task(done(client, id, wait=60))
     assert (await client.delete(f"/v1/jobs/{id}")).json()["status"] == "cancelled"
-    await until(lambda: reader.cancelled == 1)
+    await wait_until(lambda: reader.cancelled == 1)
     assert (await waiting)["status"] == "cancelled"
     assert (await client.delete(f"/v1/jobs/{id}")).status_code == 200, "twice is no error"
     assert (await client.get(f"/v1/records/{id}")).status_code == 404
@@ -259,13 +259,13 @@ async def test_what_is_over_cannot_be_cancelled(shop):
 async def test_the_picture_is_gone_when_the_job_is_over(shop, database):
     from sqlalchemy import func, select
 
-    from hunyuanocr.store.jobtables import inputs
+    from hunyuanocr.store.tables import inputs
 
     client = await shop()
     ids = [(await send(client, n)).json()["id"] for n in range(3)]
     for id in ids:
         await done(client, id)
-    assert await database.query(lambda s: s.scalar(select(func.count()).select_from(inputs))) == 0
+    assert await database.read(lambda s: s.scalar(select(func.count()).select_from(inputs))) == 0
 
 
 async def test_the_same_key_is_the_same_job(shop, reader):
@@ -390,9 +390,9 @@ async def test_requests_at_the_counter_are_not_starved(shop, reader):
     reader.gate = asyncio.Event()
     for n in range(40):
         await send(client, n)
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     asked = asyncio.create_task(client.post("/v1/ocr", files={"file": picture(99)}))
-    await until(lambda: client._transport.app.state.pipeline.admission.waiting == 1)
+    await wait_until(lambda: client._transport.app.state.pipeline.admission.waiting == 1)
     reader.gate.set()
     assert (await asked).json()["text"] == "#632030"
     assert order.index("#632030") == 1, order
@@ -410,7 +410,7 @@ async def test_jobs_accepted_before_the_reader_is_ready_wait_for_it(shop, reader
 
 
 async def test_old_jobs_are_forgotten_and_their_records_stay(shop, reader):
-    client = await shop(keep_hours=1)
+    client = await shop(retention_hours=1)
     id = (await send(client, headers={"Idempotency-Key": "k"})).json()["id"]
     await done(client, id)
     services = services_of(client)
@@ -418,9 +418,9 @@ async def test_old_jobs_are_forgotten_and_their_records_stay(shop, reader):
 
     from hunyuanocr.store import jobs
 
-    now = services.desk.now()
-    assert await services.store.run(jobs.sweep, now - timedelta(hours=1)) == 0
-    assert await services.store.run(jobs.sweep, now + timedelta(seconds=1)) == 1
+    now = services.job_service.now()
+    assert await services.store.write(jobs.delete_expired, now - timedelta(hours=1)) == 0
+    assert await services.store.write(jobs.delete_expired, now + timedelta(seconds=1)) == 1
     assert (await client.get(f"/v1/jobs/{id}")).status_code == 404
     assert (await client.get(f"/v1/records/{id}")).status_code == 200
     assert (await send(client, headers={"Idempotency-Key": "k"})).json()["id"] != id

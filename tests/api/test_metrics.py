@@ -17,12 +17,12 @@ from api.app import create_app
 from hunyuanocr import __version__
 from hunyuanocr.backends.base import BackendName, Health
 from hunyuanocr.config import PipelineSettings, Settings
-from hunyuanocr.errors import ReaderFailed
+from hunyuanocr.errors import BackendFailed
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.metrics import gpu
 from hunyuanocr.types import Reading, TextDelta, Usage
 from tests.api.conftest import open_client, quick_settings, served, wait_ready
-from tests.readers import TestReader, picture, until
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 
 class Figures(dict):
@@ -71,7 +71,7 @@ async def test_requests_are_counted_by_route_and_status(client):
 
 
 async def test_failures_are_counted_as_failures(client, reader):
-    reader.fault = lambda: ReaderFailed("broken")
+    reader.fault = lambda: BackendFailed("broken")
     assert (await client.post("/ocr", files={"file": picture()})).status_code == 500
     assert (await client.post("/ocr", files={"file": b"no picture"})).status_code == 415
     now = await scrape(client)
@@ -104,7 +104,7 @@ async def test_who_waits_and_who_is_read(make_client, reader):
     client = await make_client()
     reader.gate = asyncio.Event()
     asked = [asyncio.create_task(client.post("/ocr", files={"file": picture(n)})) for n in range(3)]
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     while (now := await scrape(client)).of("hunyuanocr_queue_length") < 2:
         await asyncio.sleep(0.01)
     assert now.of("hunyuanocr_queue_length") == 2
@@ -129,7 +129,7 @@ async def test_the_cache(reader):
     assert now.of("hunyuanocr_pages_total") == 2, "what the cache answers is not read"
 
 
-class Writer(TestReader):
+class Writer(FakeBackend):
     """As a language model: text in pieces, tokens counted, an engine of its own."""
 
     async def read(self, pages, task):
@@ -146,7 +146,7 @@ class Writer(TestReader):
 async def test_tokens_and_the_engine():
     reader = Writer(name=BackendName.VLLM)
     async with AsyncExitStack() as stack:
-        client = await open_client(stack, quick_settings(witness="off"), reader)
+        client = await open_client(stack, quick_settings(evidence_backend="off"), reader)
         await client.post("/ocr", files={"file": picture()})
         now = await scrape(client)
     assert now.of("hunyuanocr_tokens_total", kind="prompt") == 120
@@ -163,7 +163,7 @@ async def test_jobs_by_state(client, reader):
     reader.gate = asyncio.Event()
     for _ in range(2):
         await client.post("/v1/jobs", files={"file": picture(9)})
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     now = await scrape(client)
     assert now.of("hunyuanocr_jobs", status="done") == now.of("hunyuanocr_jobs_ended_total", outcome="done") == 1
     assert now.of("hunyuanocr_jobs", status="running") + now.of("hunyuanocr_jobs", status="queued") == 2
@@ -183,7 +183,7 @@ async def test_a_database_that_is_away_is_told(client):
 async def test_two_appliances_in_one_process_do_not_count_together(tmp_path):
     async with AsyncExitStack() as stack:
         each = [quick_settings().model_copy(update={"data": tmp_path / name}) for name in "ab"]
-        one, other = [await open_client(stack, settings, TestReader()) for settings in each]
+        one, other = [await open_client(stack, settings, FakeBackend()) for settings in each]
         await one.post("/ocr", files={"file": picture()})
         assert (await scrape(one)).total("hunyuanocr_readings_total") == 1
         assert (await scrape(other)).total("hunyuanocr_readings_total") == 0
@@ -197,7 +197,7 @@ async def test_the_form_that_is_asked_for(client):
 
 def test_cameras_and_the_second_port():
     settings = quick_settings()
-    pipeline = Pipeline(TestReader(), settings)
+    pipeline = Pipeline(FakeBackend(), settings)
     app = create_app(settings, pipeline)
     other = create_app(settings, pipeline, app.state.services)
     with served(app) as base:
@@ -235,17 +235,17 @@ def test_without_a_gpu_there_are_no_figures_of_it(monkeypatch):
 
     monkeypatch.setattr(gpu.pynvml, "nvmlInit", none)
     assert gpu.gpus() is None
-    assert list(gpu.families()) == []
+    assert list(gpu.collect()) == []
 
 
 def test_a_gpu_has_memory_and_perhaps_no_use_of_its_own(monkeypatch):
     whole = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
     part = gpu.Gpu(1, "MIG 1g.10gb", 10_000, 1_000, None, None)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (whole, part)))
-    told = {(s.name, s.labels["gpu"]): s.value for family in gpu.families() for s in family.samples}
+    told = {(s.name, s.labels["gpu"]): s.value for family in gpu.collect() for s in family.samples}
     assert told["hunyuanocr_gpu_memory_used_bytes", "1"] == 1_000
-    assert told["hunyuanocr_gpu_busy_ratio", "0"] == 0.5
-    assert ("hunyuanocr_gpu_busy_ratio", "1") not in told
+    assert told["hunyuanocr_gpu_utilization_ratio", "0"] == 0.5
+    assert ("hunyuanocr_gpu_utilization_ratio", "1") not in told
 
 
 @pytest.mark.parametrize("status", [200, 404])

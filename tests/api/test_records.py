@@ -12,15 +12,15 @@ from datetime import datetime, timedelta
 import openpyxl
 import pytest
 
-from api.exports import MOST_COLUMNS
+from api.exports import MAX_COLUMNS
 from hunyuanocr.config import PipelineSettings, Settings, StoreSettings, SyncSettings
 from hunyuanocr.errors import StoreUnavailable
-from hunyuanocr.services.sealing import new_keys
+from hunyuanocr.services.encryption import generate_keypair
 from hunyuanocr.store.records import insert
 from hunyuanocr.types import Field, FieldType
 from tests.api.conftest import open_client
-from tests.readers import TestReader, picture
 from tests.store.results import ITEMS, NOON, TOTAL, kept, money
+from tests.support.fake_backend import FakeBackend, picture
 
 
 class Shop:
@@ -40,7 +40,7 @@ class Shop:
 
     async def keep(self, *entries):
         for entry in entries:
-            await self.services.store.run(insert, entry)
+            await self.services.store.write(insert, entry)
         return [entry.record.id for entry in entries]
 
 
@@ -53,7 +53,7 @@ async def open_shop(tmp_path):
             settings = Settings(
                 data=tmp_path / "data", store=StoreSettings(**{"url": url} | store), pipeline=PipelineSettings(cache_mb=0)
             )
-            return Shop(await open_client(stack, settings, TestReader()))
+            return Shop(await open_client(stack, settings, FakeBackend()))
 
         yield make
 
@@ -253,9 +253,9 @@ async def test_an_export_of_nothing(shop):
 
 async def test_columns_are_bounded(open_shop):
     shop = await open_shop()
-    await shop.keep(kept(fields=tuple(money(f"f{n:04}", "1", "1") for n in range(MOST_COLUMNS + 20))))
+    await shop.keep(kept(fields=tuple(money(f"f{n:04}", "1", "1") for n in range(MAX_COLUMNS + 20))))
     head = next(csv.reader(io.StringIO((await shop.get("/export")).content.decode("utf-8-sig"))))
-    assert len(head) == MOST_COLUMNS + 9
+    assert len(head) == MAX_COLUMNS + 9
     assert "f0000" in head
 
 
@@ -268,10 +268,10 @@ async def test_the_sync_tells_how_far_it_is(open_shop, tmp_path):
     shop = await open_shop()
     off = (await shop.client.get("/v1/sync")).json()
     assert (off["enabled"], off["waiting"], off["next_run"], off["last_error"]) == (False, 0, None, None)
-    sync = SyncSettings(enabled=True, url="https://127.0.0.1:1/x", public_key=new_keys()[1], schedule="0 0 29 2 *")
+    sync = SyncSettings(enabled=True, url="https://127.0.0.1:1/x", public_key=generate_keypair()[1], schedule="0 0 29 2 *")
     async with AsyncExitStack() as stack:
         settings = Settings(data=tmp_path / "sending", sync=sync, pipeline=PipelineSettings(cache_mb=0))
-        client = await open_client(stack, settings, TestReader())
+        client = await open_client(stack, settings, FakeBackend())
         await client.post("/ocr", files={"file": picture()})
         body = (await client.get("/v1/sync")).json()
     assert (body["enabled"], body["waiting"], body["sending"], body["last_success"]) == (True, 1, False, None)
@@ -316,7 +316,7 @@ async def test_a_database_that_goes_away_in_an_export_ends_it(shop, monkeypatch)
     """No file that looks whole and is not."""
     monkeypatch.setattr("api.exports._PAGE", 5)
     await shop.keep(*(kept(str(n), minutes=n) for n in range(4)))
-    query = shop.services.store.query
+    query = shop.services.store.read
     asked = []
 
     async def once(*arguments):
@@ -325,6 +325,6 @@ async def test_a_database_that_goes_away_in_an_export_ends_it(shop, monkeypatch)
             raise StoreUnavailable("gone")
         return await query(*arguments)
 
-    monkeypatch.setattr(shop.services.store, "query", once)
+    monkeypatch.setattr(shop.services.store, "read", once)
     with pytest.raises((StoreUnavailable, RuntimeError)):
         await shop.get("/export", format="jsonl")

@@ -18,7 +18,7 @@ from hunyuanocr import __version__
 from hunyuanocr.errors import MissingDependency
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import open_client, quick_settings, served, wait_ready
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 CHROMIUM = shutil.which("chromium")
 
@@ -30,7 +30,7 @@ async def test_ready_is_green_when_the_reader_is_loaded(client):
 
 
 async def test_health_answers_while_the_reader_loads():
-    class Slow(TestReader):
+    class Slow(FakeBackend):
         async def start(self) -> None:
             await loaded.wait()
 
@@ -53,7 +53,7 @@ async def test_health_answers_while_the_reader_loads():
 
 @pytest.mark.parametrize("fault", [MissingDependency("no weights", hint="fetch them"), RuntimeError("no weights; fetch them")])
 async def test_a_failed_start_is_visible_and_in_the_log(fault, caplog):
-    reader = TestReader()
+    reader = FakeBackend()
     reader.start_fault = fault
     async with AsyncExitStack() as stack:
         client = await open_client(stack, quick_settings(), reader)
@@ -99,7 +99,7 @@ def test_docs_work_in_a_browser_without_internet():
     from playwright.sync_api import sync_playwright
 
     settings = quick_settings()
-    with served(create_app(settings, Pipeline(TestReader(), settings))) as base, sync_playwright() as p:
+    with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base, sync_playwright() as p:
         wait_ready(base)
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000)
         page = browser.new_page()
@@ -125,26 +125,26 @@ async def test_openapi_shows_requests_examples_and_errors(client):
     for kind in ocr["requestBody"]["content"].values():
         assert words <= set(kind["schema"]["properties"])
     assert {"200", "400", "413", "415", "422", "429", "500", "503", "504"} <= set(ocr["responses"])
-    assert ocr["responses"]["429"]["content"]["application/json"]["schema"]["$ref"].endswith("ErrorAnswer")
+    assert ocr["responses"]["429"]["content"]["application/json"]["schema"]["$ref"].endswith("ErrorResponse")
     assert "/ocr" not in spec["paths"]  # the alias is served, not advertised
     parts = spec["components"]["schemas"]
-    example = parts["OcrAnswer"]["examples"][0]
-    jsonschema.validate(example, {"$ref": "#/components/schemas/OcrAnswer", "components": spec["components"]})
-    jsonschema.validate(parts["ErrorAnswer"]["examples"][0], {**parts["ErrorAnswer"]})
+    example = parts["OcrResponse"]["examples"][0]
+    jsonschema.validate(example, {"$ref": "#/components/schemas/OcrResponse", "components": spec["components"]})
+    jsonschema.validate(parts["ErrorResponse"]["examples"][0], {**parts["ErrorResponse"]})
 
 
 async def test_an_answer_fits_the_published_schema(client, reader):
     reader.text = "Total 12.00"
     spec = (await client.get("/openapi.json")).json()
     body = (await client.post("/v1/ocr", files={"file": picture()}, data={"fields": "total,items"})).json()
-    jsonschema.validate(body, {"$ref": "#/components/schemas/OcrAnswer", "components": spec["components"]})
+    jsonschema.validate(body, {"$ref": "#/components/schemas/OcrResponse", "components": spec["components"]})
     alone = await client.post("/v1/ocr", files={"file": picture()}, data={"fields": "total,items", "response": "fields"})
-    fields = {"$ref": "#/components/schemas/FieldsAlone", "components": spec["components"]}
+    fields = {"$ref": "#/components/schemas/FieldsResponse", "components": spec["components"]}
     jsonschema.validate(alone.json(), fields)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(body, fields)
     published = spec["paths"]["/v1/ocr"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
-    assert [part["$ref"].rsplit("/")[-1] for part in published] == ["OcrAnswer", "FieldsAlone"]
+    assert [part["$ref"].rsplit("/")[-1] for part in published] == ["OcrResponse", "FieldsResponse"]
 
 
 async def test_probes_make_no_noise_in_the_log(client, caplog):

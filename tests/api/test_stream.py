@@ -12,14 +12,14 @@ import pytest
 
 from api import sse
 from api.app import create_app
-from hunyuanocr.errors import ReaderFailed
+from hunyuanocr.errors import BackendFailed
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.types import Reading, TextDelta
 from tests.api.conftest import quick_settings, served, wait_ready
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 
-class Writer(TestReader):
+class Writer(FakeBackend):
     """Writes three words, the later ones when told to; the gate is a thread's, for the server has a loop of its own."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Writer(TestReader):
 @pytest.fixture
 def house() -> Iterator[tuple[str, Writer, Pipeline]]:
     writer = Writer()
-    settings = quick_settings(queue=1)
+    settings = quick_settings(queue_size=1)
     pipeline = Pipeline(writer, settings)
     with served(create_app(settings, pipeline)) as base:
         wait_ready(base)
@@ -102,7 +102,7 @@ def test_the_last_event_is_the_answer_without_a_stream(house):
 
 def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(house):
     base, writer, _ = house
-    writer.breaks = ReaderFailed("The reader broke on this picture.")
+    writer.breaks = BackendFailed("The reader broke on this picture.")
     with post(base) as answer:
         told = events(answer)
         next(told)
@@ -110,7 +110,7 @@ def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(house):
         name, body = next(told)
         assert list(told) == []
     assert name == "error"
-    assert body == {"detail": "The reader broke on this picture.", "code": "reader_failed", "hint": ReaderFailed.hint,
+    assert body == {"detail": "The reader broke on this picture.", "code": "reader_failed", "hint": BackendFailed.hint,
                     "request_id": answer.headers["x-request-id"]}  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def test_what_nobody_expected_is_told_without_its_words(house, caplog):
     with post(base) as answer:
         told = events(answer)
         next(told)
-        pipeline._note = lambda timing: 1 / 0  # a mistake of ours
+        pipeline._record_timing = lambda timing: 1 / 0  # a mistake of ours
         writer.go_on.set()
         *_, (name, body) = told
     assert (name, body["code"]) == ("error", "internal_error")

@@ -18,20 +18,20 @@ import websockets
 from PIL import Image, ImageDraw, ImageFont
 
 from api.app import create_app
-from api.frames import ASKING, Sent, Status, Told
-from api.routes.ws import _MOST_WAITING, _Line
+from api.camera_connection import _MAX_QUEUED, OutgoingQueue
+from api.camera_protocol import TASK_KEYS, ClientMessageType, ServerMessageType, Status
 from hunyuanocr.config import CameraSettings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.camera import Partial, Skipped, SkipReason
+from hunyuanocr.services.camera import FrameDelta, FrameSkipped, SkipReason
 from hunyuanocr.types import Reading, TextDelta
 from tests.api.conftest import quick_settings, served, wait_ready
-from tests.readers import TestReader
 from tests.services.camera.test_camera import card
+from tests.support.fake_backend import FakeBackend
 
 SEED = Path(__file__).parents[3] / "shared" / "contracts" / "seed_clients.py"
 
 
-class Reader(TestReader):
+class Reader(FakeBackend):
     """Writes two pieces of text; the gate between them is a thread's, for the server has a loop of its own."""
 
     def __init__(self) -> None:
@@ -285,18 +285,18 @@ class Slow:
 async def test_a_client_that_does_not_read_is_not_read_from():
     """Its pieces of text become one, its answers wait within bounds, and when it reads again it gets every one of them."""
     slow = Slow()
-    line = _Line(slow)
+    line = OutgoingQueue(slow)
     for word in ("a", "b", "c"):
-        line.put(Partial(1, word))
-    for number in range(_MOST_WAITING):
-        line.put(Skipped(number, SkipReason.SAMPLED))
+        line.put(FrameDelta(1, word))
+    for number in range(_MAX_QUEUED):
+        line.put(FrameSkipped(number, SkipReason.SAMPLED))
     room = asyncio.create_task(line.room())
     done, _ = await asyncio.wait((room,), timeout=0.05)
     assert not done
     slow.reads.set()
     await room
     assert [m.get("text") for m in slow.sent if m["type"] == "partial"] == ["abc"]
-    assert [m["frame_id"] for m in slow.sent if m["type"] == "answer"] == list(range(_MOST_WAITING))
+    assert [m["frame_id"] for m in slow.sent if m["type"] == "answer"] == list(range(_MAX_QUEUED))
     await line.room()
 
 
@@ -310,13 +310,13 @@ def test_the_protocols_page_has_every_word_of_the_code():
         rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
         return [row[number].strip(" `") for row in rows][1:]
 
-    assert set(column(sends, 1)) == set(Sent)
-    assert set(column(gets, 1)) == set(Told)
+    assert set(column(sends, 1)) == set(ClientMessageType)
+    assert set(column(gets, 1)) == set(ServerMessageType)
     assert set(column(gets, 2)) == {*Status, "–"}
-    for word in (*SkipReason, *ASKING - {"prompt"}, "rate", "partial", "session"):
+    for word in (*SkipReason, *TASK_KEYS - {"prompt"}, "rate", "partial", "session"):
         assert f"`{word}`" in page
     settings = CameraSettings()
-    for name, value in (("rate", "(15)"), ("votes", "(5)"), ("keep_s", "(60)")):
+    for name, value in (("rate", "(15)"), ("vote_window", "(5)"), ("session_ttl_s", "(60)")):
         assert f"`camera.{name}`" in page
         assert value in page
         assert f"({getattr(settings, name):g})" == value
@@ -327,7 +327,7 @@ def test_a_request_without_a_socket_is_told_what_to_do(house):
     answer = httpx.get(f"{base}/v1/ws", timeout=60)
     assert (answer.status_code, answer.json()["code"], answer.headers["upgrade"]) == (426, "upgrade_required", "websocket")
     described = httpx.get(f"{base}/openapi.json", timeout=60).json()["paths"]["/v1/ws"]["get"]["description"]
-    for word in (*Status, *SkipReason, Told.PARTIAL, "configure", "frame_id"):
+    for word in (*Status, *SkipReason, ServerMessageType.PARTIAL, "configure", "frame_id"):
         assert f"{word}" in described
 
 

@@ -11,12 +11,12 @@ from functools import partial
 
 import app_web
 from api.app import create_app
-from api.network import Network
-from hunyuanocr import logs
+from api.network import NetworkLimits
+from hunyuanocr import log_setup
 from hunyuanocr.config import load_settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.together import Services
-from tests.readers import TestReader
+from hunyuanocr.services.container import Services
+from tests.support.fake_backend import FakeBackend
 
 BLOCKS = {
     "sleep": lambda: time.sleep(600),  # checks for signals
@@ -26,9 +26,9 @@ BLOCKS = {
 }  # fmt: skip
 
 settings = load_settings(server={"port": 0, "api_port": 0, "grace_s": float(sys.argv[1])})
-logs.set_up(settings.log)
-pipeline = Pipeline(TestReader(), settings)
-services, network = Services(settings, pipeline), Network(settings)
+log_setup.configure_logging(settings.log)
+pipeline = Pipeline(FakeBackend(), settings)
+services, network = Services(settings, pipeline), NetworkLimits(settings)
 apps = [create_app(settings, pipeline, services, network) for _ in range(2)]
 
 

@@ -29,18 +29,18 @@ def watch(event: str, arguments: tuple[object, ...]) -> None:
 
 def serve() -> int:
     import app_web
-    from hunyuanocr import logs
+    from hunyuanocr import log_setup
     from hunyuanocr.config import load_settings
-    from tests.api.security.knocking import doors
-    from tests.readers import TestReader
+    from tests.support.fake_backend import FakeBackend
+    from tests.support.route_walker import doors
 
     given = json.loads(sys.argv[2])
     settings = load_settings(**given | {"server": {"port": 0, "api_port": 0, "grace_s": 1.0} | given.get("server", {})})
-    logs.set_up(settings.log)
-    reader = TestReader()
+    log_setup.configure_logging(settings.log)
+    reader = FakeBackend()
     reader.text = "合计 ¥36.80"
     page_app, api_app = app_web._apps(settings, reader, "A reader for tests.")
-    (own,) = [route.app for route in page_app.routes if type(getattr(route, "app", None)).__name__ == "OwnPages"]
+    (own,) = [route.app for route in page_app.routes if type(getattr(route, "app", None)).__name__ == "GradioIsolationMiddleware"]
     (FOLDER / "routes.json").write_text(json.dumps([*doors(page_app.routes), *doors(own.app.routes)]))
     with app_web._listening(settings) as (page, api):
         app_web._announce(settings, "A reader for tests.", page, api)

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import httpx
 
-from tests.appliance import Appliance, appliance
 from tests.attacks import tracing, values
+from tests.support.appliance import Appliance, appliance
 
 HEALTH_S = 0.2
 SETTINGS = {
-    "HUNYUANOCR_NETWORK__PER_ADDRESS": "0",
-    "HUNYUANOCR_NETWORK__PER_KEY": "0",
-    "HUNYUANOCR_NETWORK__FAILURES": "0",
+    "HUNYUANOCR_NETWORK__REQUESTS_PER_MINUTE_PER_IP": "0",
+    "HUNYUANOCR_NETWORK__REQUESTS_PER_MINUTE_PER_KEY": "0",
+    "HUNYUANOCR_NETWORK__AUTH_FAILURES_PER_MINUTE": "0",
     "HUNYUANOCR_PPOCR__WORKERS": "1",
     "HUNYUANOCR_IMAGES__PDF_TIMEOUT_S": "0.5",  # what these bounds let through is read within the time of an answer
     "HUNYUANOCR_IMAGES__MAX_PIXELS": "30000000",

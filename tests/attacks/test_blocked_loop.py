@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api.exit_watchdog import MARGIN_S
-from tests.appliance import appliance
+from tests.support.appliance import appliance
 
 GRACE_S = 0.5
 PROGRAM = (sys.executable, "-m", "tests.attacks.blocked_program", str(GRACE_S))

@@ -11,18 +11,18 @@ import pytest
 import time_machine
 
 from api.app import create_app
-from api.security.identity import DAILY
-from api.security.keyring import new_key
+from api.auth.api_keys import create_api_key
+from api.auth.identity import DEFAULT_SCOPES
 from hunyuanocr.cli.checks import storage
 from hunyuanocr.clock import MAX_OFF, PROOF_S, Clock, boot_ticks
 from hunyuanocr.config import JobSettings, Settings, StoreSettings
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services import webhooks
-from hunyuanocr.services.jobs.hands import Hands
+from hunyuanocr.services.jobs.worker import JobWorkers
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.store import keys
-from tests.readers import TestReader, picture
-from tests.webhooks import SECRET, receiving
+from tests.support.fake_backend import FakeBackend, picture
+from tests.support.webhooks import SECRET, receiving
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -61,7 +61,7 @@ def moment():
 async def box(data, moment, **groups):
     """The appliance from its start to its end."""
     settings = Settings(data=data, **{"pipeline": {"cache_mb": 0}} | groups)
-    pipeline = Pipeline(TestReader(), settings)
+    pipeline = Pipeline(FakeBackend(), settings)
     app = create_app(settings, pipeline)
     services = app.state.services
     services.recorder.clock.ticks = moment.ticks
@@ -81,7 +81,7 @@ async def read(client) -> str:
 
 async def sweep(services) -> None:
     """All that deletes by age, as it does by itself every ten minutes and every hour."""
-    hands = Hands(services.desk, services.recorder, services.background, services._settings, "sweeper")
+    hands = JobWorkers(services.job_service, services.recorder, services.background, services._settings, "sweeper")
     await services._keeper.trusted()
     await hands._keep_clean()
     await Retention(services.database, services.recorder, services._settings, services._keeper).sweep()
@@ -186,7 +186,7 @@ async def test_what_is_old_is_deleted_where_the_clock_is_right(tmp_path, moment)
 
 @pytest.mark.parametrize("hours", [1, -1])
 async def test_an_hour_of_daylight_saving_changes_nothing(tmp_path, moment, hours):
-    settings = {"jobs": JobSettings(keep_hours=0.5), "store": StoreSettings(retention_days=0.5 / 24)}
+    settings = {"jobs": JobSettings(retention_hours=0.5), "store": StoreSettings(retention_days=0.5 / 24)}
     async with box(tmp_path, moment, **settings) as (client, services):
         id = await read(client)
         moment.jump(timedelta(hours=hours))
@@ -199,32 +199,34 @@ async def test_an_hour_of_daylight_saving_changes_nothing(tmp_path, moment, hour
 
 
 async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp_path, moment):
-    async with box(tmp_path, moment, security={"required": True}) as (client, services):
+    async with box(tmp_path, moment, security={"require_auth_on_loopback": True}) as (client, services):
         gate = client._transport.app.state.gate
-        made = {name: new_key(name, name, DAILY, expires_at=NOON + timedelta(hours=2)) for name in ("short", "till")}
-        made["till"] = new_key("till", "till", DAILY)
-        with gate.database.begin() as session:
+        made = {
+            name: create_api_key(name, name, DEFAULT_SCOPES, expires_at=NOON + timedelta(hours=2)) for name in ("short", "till")
+        }
+        made["till"] = create_api_key("till", "till", DEFAULT_SCOPES)
+        with gate.database.transaction() as session:
             for _, key in made.values():
                 keys.insert(session, key)
-        gate.keyring.forget()
-        till = await gate.bearer_of(made["till"][0])
-        left, _ = gate.sessions.begin(till)
-        short_session, _ = gate.sessions.begin(await gate.bearer_of(made["short"][0]))
-        gate.sessions.end(left)
+        gate.keyring.invalidate()
+        till = await gate.identity_from_token(made["till"][0])
+        left, _ = gate.sessions.create(till)
+        short_session, _ = gate.sessions.create(await gate.identity_from_token(made["short"][0]))
+        gate.sessions.revoke(left)
         moment.jump(3 * 365 * DAY)
-        gate.sessions.end(gate.sessions.begin(till)[0])  # what is written now must not forget the earlier logout
+        gate.sessions.revoke(gate.sessions.create(till)[0])  # what is written now must not forget the earlier logout
         moment.jump(-3 * 365 * DAY)
         assert await gate.sessions.identity(left) is None
         moment.pass_(timedelta(hours=3))
-        assert await gate.bearer_of(made["short"][0]) is None
+        assert await gate.identity_from_token(made["short"][0]) is None
         moment.jump(-30 * DAY)
-        assert await gate.bearer_of(made["short"][0]) is None
+        assert await gate.identity_from_token(made["short"][0]) is None
         assert await gate.sessions.identity(short_session) is None
-        assert await gate.bearer_of(made["till"][0]) is not None, "a key without an end is good"
+        assert await gate.identity_from_token(made["till"][0]) is not None, "a key without an end is good"
         await services._keeper.trusted()
-    async with box(tmp_path, moment, security={"required": True}) as (client, _):
+    async with box(tmp_path, moment, security={"require_auth_on_loopback": True}) as (client, _):
         gate = client._transport.app.state.gate
-        assert await gate.bearer_of(made["short"][0]) is None, "after a restart neither"
+        assert await gate.identity_from_token(made["short"][0]) is None, "after a restart neither"
         assert await gate.sessions.identity(left) is None
 
 

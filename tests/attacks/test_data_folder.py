@@ -16,17 +16,17 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from api.jobs import WIRE
+from api.schemas.jobs import SERIALIZERS
 from hunyuanocr.cli import app
 from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.jobs.hands import worker_name
-from hunyuanocr.services.together import Services
+from hunyuanocr.services.container import Services
+from hunyuanocr.services.jobs.worker import worker_name
 from hunyuanocr.store import folder as folders
 from hunyuanocr.store.folder import DataFolder
-from tests.appliance import appliance
-from tests.readers import TestReader, picture
+from tests.support.appliance import appliance
+from tests.support.fake_backend import FakeBackend, picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,13 +68,15 @@ def test_a_second_start_is_refused_in_plain_words(held):
 async def test_second_starts_do_not_spoil_the_jobs_of_the_first(tmp_path):
     """Each start queued the running job again; the third one gave it up as `reader_crashed`."""
     data, go = tmp_path / "data", tmp_path / "go"
-    with appliance(program=(sys.executable, "-m", "tests.drain_program", str(go), "1"), HUNYUANOCR_DATA=str(data)) as first:
+    with appliance(
+        program=(sys.executable, "-m", "tests.support.drain_program", str(go), "1"), HUNYUANOCR_DATA=str(data)
+    ) as first:
         id = httpx.post(f"{first.api}/v1/jobs", files={"file": picture()}, timeout=30).json()["id"]
         wait(lambda: httpx.get(f"{first.api}/v1/jobs/{id}", timeout=30).json()["status"] == "running")
         for _ in range(3):
             second, _ = services(data)
             with pytest.raises(ConfigError, match=f"process {first.process.pid} on"):
-                await second.start(WIRE)
+                await second.start(SERIALIZERS)
             await second.close()
         go.touch()
         job = httpx.get(f"{first.api}/v1/jobs/{id}?wait=30", timeout=60).json()
@@ -181,25 +183,25 @@ def test_restore_is_refused_while_a_server_runs(held, monkeypatch, tmp_path):
 def services(data: Path, url: str | None = None, seconds: float = 0.0) -> tuple[Services, Pipeline]:
     store = StoreSettings(url=url) if url else StoreSettings()
     settings = Settings(data=data, store=store)
-    pipeline = Pipeline(TestReader(seconds), settings)
+    pipeline = Pipeline(FakeBackend(seconds), settings)
     return Services(settings, pipeline), pipeline
 
 
 async def test_one_after_the_other_is_fine(tmp_path):
     for _ in range(2):
         running, _ = services(tmp_path)
-        await running.start(WIRE)
+        await running.start(SERIALIZERS)
         second, _ = services(tmp_path)
         with pytest.raises(ConfigError, match="in use by another process"):
-            await second.start(WIRE)
+            await second.start(SERIALIZERS)
         await running.stop()
         await running.close()
 
 
 async def test_nothing_is_made_where_nothing_is_kept(tmp_path):
     settings = Settings(data=tmp_path / "data", store=StoreSettings(enabled=False))
-    running = Services(settings, Pipeline(TestReader(), settings))
-    await running.start(WIRE)
+    running = Services(settings, Pipeline(FakeBackend(), settings))
+    await running.start(SERIALIZERS)
     await running.stop()
     await running.close()
     assert not (tmp_path / "data").exists()
@@ -209,30 +211,30 @@ async def test_appliances_that_share_a_postgresql_leave_each_others_jobs_alone(p
     """Same host name, as containers on the host's network have it, and a clock that differs by an hour: the leases are watched,
     not compared with a clock.
     """
-    from hunyuanocr.clock import wall_clock
+    from hunyuanocr.clock import utc_now
     from hunyuanocr.store import jobs
     from hunyuanocr.store.jobs import Job
 
     first, pipeline = services(tmp_path / "a", postgres_url)
     pipeline.backend.gate = asyncio.Event()
     await pipeline.start()
-    await first.start(WIRE)
-    now = wall_clock()
+    await first.start(SERIALIZERS)
+    now = utc_now()
     job = Job("a", "local", now, {"response": "all"}, 1)
-    await first.desk.accept(job, picture())
+    await first.job_service.submit(job, picture())
     while pipeline.backend.now == 0:
         await asyncio.sleep(0.01)
     second, other = services(tmp_path / "b", postgres_url)
-    await second.start(WIRE)
-    await second.database.run(lambda s: s.exec_driver_sql("UPDATE jobs SET lease_until = lease_until - interval '1 hour'"))
+    await second.start(SERIALIZERS)
+    await second.database.write(lambda s: s.exec_driver_sql("UPDATE jobs SET lease_until = lease_until - interval '1 hour'"))
     await asyncio.sleep(0.5)
     third, _ = services(tmp_path / "c", postgres_url)
-    await third.start(WIRE)
+    await third.start(SERIALIZERS)
     await asyncio.sleep(0.5)
-    found = await second.database.query(jobs.get, "local", "a")
+    found = await second.database.read(jobs.get, "local", "a")
     assert (found.status, found.attempts) == ("running", 1)
     pipeline.backend.gate.set()
-    assert (await first.desk.wait("local", "a", 30)).job.status == "done"
+    assert (await first.job_service.wait("local", "a", 30)).job.status == "done"
     for each in (third, second, first):
         await each.stop()
     await pipeline.close()

@@ -23,9 +23,9 @@ from hunyuanocr.images import Cancellation, ImageDecoder, WorkCancelled, memory
 from hunyuanocr.images.memory import DecodingMemory
 from hunyuanocr.images.raster import PillowRaster, flat, reduced
 from hunyuanocr.images.structure import jpeg_scans, tiff_pages
-from tests.appliance import appliance
 from tests.attacks import hostile
-from tests.readers import picture
+from tests.support.appliance import appliance
+from tests.support.fake_backend import picture
 
 SIDE = 2400
 SLACK_MB = 20  # beyond what was reserved: the allocator's, and measuring the quality of the page

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from tests.attacks.test_frozen_database import ROOT, address_of_program
-from tests.readers import picture
+from tests.support.fake_backend import picture
 
 DESCRIPTORS = 200
 
@@ -30,7 +30,7 @@ def small_program(data: Path, descriptors: int) -> Iterator[tuple[str, subproces
     env = os.environ | {"HUNYUANOCR_DATA": str(data)}
     with (data / "log").open("w+b") as log:
         limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"]
-        command = [*limited, sys.executable, "-m", "tests.drain_program", "0", "3"]
+        command = [*limited, sys.executable, "-m", "tests.support.drain_program", "0", "3"]
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
             yield address_of_program(data / "log", process), process

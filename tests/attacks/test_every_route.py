@@ -21,13 +21,13 @@ import websockets
 from api.app import create_app
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
-from tests.api.security.knocking import doors
-from tests.appliance import ROOT
 from tests.attacks import tracing, values
 from tests.attacks.requests import Arsenal, Attack, sampled
 from tests.attacks.target import Health, Target, attacked
-from tests.readers import TestReader
-from web.page import mount_page
+from tests.support.appliance import ROOT
+from tests.support.fake_backend import FakeBackend
+from tests.support.route_walker import doors
+from web.app import mount_page
 
 ANSWER_S = 2.0
 CLIENTS = 4  # at a time
@@ -56,7 +56,7 @@ def routes() -> list[tuple[str, str]]:
 
     async def walk() -> list[tuple[str, str]]:
         settings = Settings()
-        pipeline = Pipeline(TestReader(), settings)
+        pipeline = Pipeline(FakeBackend(), settings)
         app = create_app(settings, pipeline)
         async with mount_page(app, pipeline, settings).router.lifespan_context(app):
             return sorted({(method, path.removesuffix("/") or "/") for method, path in doors(app.routes)})

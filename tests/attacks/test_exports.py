@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from api.jobs import WIRE
+from api.schemas.jobs import SERIALIZERS
 from hunyuanocr.cli import app
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.together import Services
-from hunyuanocr.store.pictures import Pictures
+from hunyuanocr.services.container import Services
+from hunyuanocr.store.image_store import ImageStore
 from hunyuanocr.store.workdir import BACKUP, EXPORT, RESTORE, remove_dead, workdir
-from tests.readers import TestReader
+from tests.support.fake_backend import FakeBackend
 
 ROOT = Path(__file__).parents[2]
 MARKER = "QUOKKA77431"
@@ -30,8 +30,8 @@ from dataclasses import replace
 from pathlib import Path
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.entries import entry
-from hunyuanocr.store.matching import Search
+from hunyuanocr.store.record_builder import build_entry
+from hunyuanocr.store.search import RecordQuery
 from tests.store.results import NOON, result
 
 def midway():
@@ -40,10 +40,11 @@ def midway():
 
 data = Path(sys.argv[1])
 database = Database(f"sqlite:///{{data / 'hunyuanocr.db'}}")
-with database.begin() as session:
+with database.transaction() as conn:
     for n in range(500):
-        made = entry(result(), owner="shop", created_at=NOON, source="ocr", instruction=f"{MARKER} {{n}} " * 20, device=None)
-        records.insert(session, made, send=False)
+        words = f"{MARKER} {{n}} " * 20
+        made = build_entry(result(), owner="shop", created_at=NOON, source="ocr", instruction=words, device=None)
+        records.insert(conn, made, send=False)
 """
 XLSX = PREPARE + """
 from api import exports
@@ -56,12 +57,12 @@ async def slowly(lines):
         if n == 450:
             midway()
 
-asyncio.run(exports.xlsx_file(slowly(exports.rows(database, Search(owner="shop"))), data))
+asyncio.run(exports.write_xlsx(slowly(exports.iter_rows(database, RecordQuery(owner="shop"))), data))
 """
 BACK_UP = PREPARE + """
-from hunyuanocr.cli import app, archive
+from hunyuanocr.cli import app, backup_archive
 database.close()
-archive._pack = lambda *_: midway()
+backup_archive._pack = lambda *_: midway()
 app(["backup", sys.argv[2], "--data", str(data)])
 """
 RESTORED = PREPARE + """
@@ -116,8 +117,8 @@ async def test_what_a_killed_command_leaves_is_gone_after_the_next_start(places,
     killed_midway(code, data, tmp, str(archive))
     assert copies(tmp) == []
     settings = Settings(data=data)
-    services = Services(settings, Pipeline(TestReader(), settings))
-    await services.start(WIRE)
+    services = Services(settings, Pipeline(FakeBackend(), settings))
+    await services.start(SERIALIZERS)
     await services.stop()
     await services.close()
     assert copies(data, tmp) == []
@@ -139,7 +140,7 @@ def test_a_folder_in_use_is_not_taken_for_a_leftover(tmp_path):
 
 
 def test_pictures_that_nobody_writes_any_more_are_deleted(tmp_path):
-    pictures = Pictures(tmp_path)
+    pictures = ImageStore(tmp_path)
     kept = pictures.path(pictures.keep(b"whole"))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait(10)

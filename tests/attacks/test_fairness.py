@@ -12,31 +12,31 @@ from typing import Any
 import httpx
 
 from api.app import create_app
-from api.security.identity import DAILY
-from api.security.keyring import new_key
+from api.auth.api_keys import create_api_key
+from api.auth.identity import DEFAULT_SCOPES
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.store import keys
 from hunyuanocr.store.database import Database
 from tests.api.conftest import served, wait_ready
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 READING_S = 0.03
 PICTURE = picture()
 
 
 @contextmanager
-def shop(*names: str, seconds: float = READING_S, **settings: Any) -> Iterator[tuple[str, list[dict[str, str]], TestReader]]:
+def shop(*names: str, seconds: float = READING_S, **settings: Any) -> Iterator[tuple[str, list[dict[str, str]], FakeBackend]]:
     """A served appliance, the headers of a key for each name, and its reader."""
-    chosen = Settings(security={"required": True}, pipeline={"cache_mb": 0}, **settings)
+    chosen = Settings(security={"require_auth_on_loopback": True}, pipeline={"cache_mb": 0}, **settings)
     database, headers = Database(chosen.database_url), []
-    with database.begin() as session:
+    with database.transaction() as session:
         for name in names:
-            text, key = new_key(name, name, DAILY)
+            text, key = create_api_key(name, name, DEFAULT_SCOPES)
             keys.insert(session, key)
             headers.append({"X-API-Key": text})
     database.close()
-    reader = TestReader(seconds)
+    reader = FakeBackend(seconds)
     with served(create_app(chosen, Pipeline(reader, chosen))) as base:
         wait_ready(base)
         yield base, headers, reader

@@ -21,7 +21,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.readers import picture
+from tests.support.fake_backend import picture
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_S = 8.0  # a first request may find out; on a busy machine
@@ -45,7 +45,7 @@ def frozen(server: Any) -> Iterator[None]:
 @contextmanager
 def program(url: str, data: Path, seconds: float = 0.0, grace: float = 3.0) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The appliance as a program, with a reader that takes so long; its address."""
-    command = [sys.executable, "-m", "tests.drain_program", str(seconds), str(grace)]
+    command = [sys.executable, "-m", "tests.support.drain_program", str(seconds), str(grace)]
     env = os.environ | {"HUNYUANOCR_STORE__URL": url, "HUNYUANOCR_DATA": str(data)}
     log = (data / "log").open("w+b")
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)

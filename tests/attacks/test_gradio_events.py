@@ -10,8 +10,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.api.security.test_page import PICTURE
-from tests.appliance import appliance
+from tests.api.auth.test_page import PICTURE
+from tests.support.appliance import appliance
 
 pytestmark = pytest.mark.timeout(180)
 PATIENCE_S = 2.0
@@ -67,7 +67,9 @@ def attacked(tmp_path_factory):
     (data := folder / "data").mkdir()
     (folder / "tmp").mkdir()
     (data / "canary.txt").write_text("canary")
-    settings = json.dumps({"security": {"open": True}, "network": {"per_address": 0, "per_key": 0}})
+    settings = json.dumps(
+        {"security": {"allow_anonymous": True}, "network": {"requests_per_minute_per_ip": 0, "requests_per_minute_per_key": 0}}
+    )
     program = (sys.executable, "-m", "tests.attacks.page_program", str(folder), settings)
     with appliance(program=program, HUNYUANOCR_DATA=str(data), TMPDIR=str(folder / "tmp")) as running:
         resource.prlimit(running.process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -22,7 +22,7 @@ from api.json_limits import MAX_DEPTH, MAX_TEXT_BYTES, MAX_VALUES, parse_json
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import BadRequest
 from hunyuanocr.pipeline import Pipeline
-from tests.readers import TestReader, until
+from tests.support.fake_backend import FakeBackend, wait_until
 
 STALL_S = 0.2
 AS_JSON = {"Content-Type": "application/json"}
@@ -45,14 +45,14 @@ HOSTILE = {
 
 @pytest.fixture
 async def client():
-    settings = Settings(network={"per_address": 0})
-    pipeline = Pipeline(TestReader(), settings)
+    settings = Settings(network={"requests_per_minute_per_ip": 0})
+    pipeline = Pipeline(FakeBackend(), settings)
     app = create_app(settings, pipeline)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http,
     ):
-        await until(lambda: pipeline._state.ready)
+        await wait_until(lambda: pipeline._state.ready)
         yield http
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from api.security.identity import EVERYTHING
-from api.security.sessions import COOKIE
+from api.auth.identity import ALL_SCOPES
+from api.auth.sessions import COOKIE
 from hunyuanocr.store import audit
-from tests.api.security import conftest as security
-from tests.api.security.conftest import AWAY, code
-from tests.api.security.knocking import doors, example, knock
+from tests.api.auth import conftest as security
+from tests.api.auth.conftest import AWAY, code
+from tests.support.route_walker import doors, example, knock
 
 build, _patient_with_keys = security.build, security._patient_with_keys  # fixtures
 
@@ -16,25 +16,29 @@ WRONG = "hyo_000000000000_" + "A" * 43
 
 @pytest.fixture
 async def house(build):
-    made = await build(page=True, **AWAY, network={"per_address": 0, "per_key": 0, "failures": 10_000})
-    made.key("admin", EVERYTHING)
+    made = await build(
+        page=True,
+        **AWAY,
+        network={"requests_per_minute_per_ip": 0, "requests_per_minute_per_key": 0, "auth_failures_per_minute": 10_000},
+    )
+    made.key("admin", ALL_SCOPES)
     made.failures = []
     rates = made.app.state.network.rates
-    count = rates.failed
+    count = rates.count_auth_failure
 
     async def counted(who):
         made.failures.append(who)
         await count(who)
 
-    rates.failed = counted
+    rates.count_auth_failure = counted
     return made
 
 
 async def refusals(house):
     """How many refused credentials the audit log has."""
-    await house.gate.trail.flush()
-    with house.gate.database.read() as session:
-        lines = audit.latest(session, 1000)
+    await house.gate.audit_log.flush()
+    with house.gate.database.read_transaction() as session:
+        lines = audit.list_latest(session, 1000)
     return sum(line.times for line in lines if line.status == 401)
 
 
@@ -82,8 +86,8 @@ async def test_a_wrong_key_at_the_login_page_is_refused_as_anywhere(house):
 
 
 async def test_guesses_at_the_login_page_use_up_the_failures_of_an_address(build):
-    house = await build(**AWAY, network={"per_address": 0, "failures": 5})
-    house.key("admin", EVERYTHING)
+    house = await build(**AWAY, network={"requests_per_minute_per_ip": 0, "auth_failures_per_minute": 5})
+    house.key("admin", ALL_SCOPES)
     async with house.client(headers={"X-API-Key": WRONG}) as guesser, house.client("admin", address="192.168.1.21") as other:
         answers = [await guesser.get("/login") for _ in range(7)]
         assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
@@ -93,7 +97,7 @@ async def test_guesses_at_the_login_page_use_up_the_failures_of_an_address(build
 async def test_a_forged_cookie_counts_and_an_expired_one_does_not(house, monkeypatch):
     async with house.client() as browser:
         await browser.post("/login", data={"key": house.keys["admin"]})
-        house.gate.sessions.end(browser.cookies[COOKIE])
+        house.gate.sessions.revoke(browser.cookies[COOKIE])
         page = await browser.get("/login")
         assert (page.status_code, len(house.failures)) == (200, 0)
         assert "password" in page.text

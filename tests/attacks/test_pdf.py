@@ -20,14 +20,14 @@ from api.app import create_app
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings
 from hunyuanocr.errors import DeadlineExceeded, DecodingBusy, DocumentTooComplex, HunyuanOcrError, RendererUnavailable
 from hunyuanocr.images import Cancellation, ImageDecoder, WorkCancelled, pdf_pool
-from hunyuanocr.instructions import understand
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
 from tests.api.conftest import served
 from tests.attacks import hostile
-from tests.readers import TestReader, picture, until
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 PAGE_S = 1.0  # that a page may take here
-READ = understand("")
+READ = parse_instruction("")
 
 
 def workers() -> list[psutil.Process]:
@@ -58,10 +58,10 @@ def settings(*, page_s: float = PAGE_S, memory_mb: float = 300, **limits: float)
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Pipeline]]:
     """The API in process, with one reading at a time."""
-    pipeline = Pipeline(TestReader(), settings)
+    pipeline = Pipeline(FakeBackend(), settings)
     app = create_app(settings, pipeline)
     async with app.router.lifespan_context(app):
-        await until(lambda: pipeline._state.ready)
+        await wait_until(lambda: pipeline._state.ready)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=60) as client:
             yield client, pipeline
 
@@ -84,7 +84,7 @@ async def test_pictures_are_read_at_once_while_hostile_pdfs_are_drawn_and_refuse
         await read(client, picture())  # warm
         began = time.monotonic()
         attacks = [asyncio.create_task(read(client, hostile.shadings())) for _ in range(3)]
-        await until(lambda: len(workers()) > 0)
+        await wait_until(lambda: len(workers()) > 0)
         slowest = 0.0
         while not all(task.done() for task in attacks):
             sent = time.monotonic()
@@ -137,7 +137,7 @@ async def test_a_deadline_that_passes_ends_the_child() -> None:
 
 
 async def test_a_client_that_leaves_ends_the_child() -> None:
-    app = create_app(settings(page_s=60), Pipeline(TestReader(), settings(page_s=60)))
+    app = create_app(settings(page_s=60), Pipeline(FakeBackend(), settings(page_s=60)))
     with served(app) as address:
         async with httpx.AsyncClient(base_url=address) as client:
             while (await client.get("/ready")).status_code != 200:
@@ -219,7 +219,7 @@ def test_the_child_has_limits_and_nothing_of_our_environment(decoder: ImageDecod
 async def test_one_client_cannot_keep_another_from_having_a_pdf_read() -> None:
     async with opened(settings(page_s=3)) as (_, pipeline):
         attacks = [asyncio.create_task(pipeline.run(Request(hostile.shadings(), READ, owner="one"))) for _ in range(6)]
-        await until(lambda: len(workers()) > 0)
+        await wait_until(lambda: len(workers()) > 0)
         began = time.monotonic()
         result = await pipeline.run(Request(hostile.honest_pdf(), READ, owner="other"))
         assert result.text
@@ -232,9 +232,9 @@ async def test_one_client_cannot_keep_another_from_having_a_pdf_read() -> None:
 
 
 async def test_too_many_documents_are_told_when_to_come_again() -> None:
-    async with opened(settings(page_s=30, queue=4)) as (client, pipeline):
+    async with opened(settings(page_s=30, queue_size=4)) as (client, pipeline):
         attacks = [asyncio.create_task(read(client, hostile.shadings())) for _ in range(3)]
-        await until(lambda: pipeline.decoding._open.waiting == 2)
+        await wait_until(lambda: pipeline.decoding._open.waiting == 2)
         answer = await read(client, hostile.honest_pdf())
         assert (answer.status_code, answer.json()["code"]) == (503, "decoding_busy")
         assert int(answer.headers["retry-after"]) > 0
@@ -245,9 +245,9 @@ async def test_too_many_documents_are_told_when_to_come_again() -> None:
 
 
 async def test_a_preview_of_a_hostile_pdf_holds_up_no_picture_and_ends_with_its_deadline() -> None:
-    pipeline = Pipeline(TestReader(), settings(page_s=60, deadline_s=2.0))
+    pipeline = Pipeline(FakeBackend(), settings(page_s=60, deadline_s=2.0))
     attacks = [asyncio.create_task(pipeline.decoding.preview(hostile.shadings(), f"person {n}")) for n in range(4)]
-    await until(lambda: len(workers()) == 2)
+    await wait_until(lambda: len(workers()) == 2)
     began = time.monotonic()
     assert len(await pipeline.decoding.preview(picture(), "another")) == 1
     assert time.monotonic() - began < 1
@@ -295,14 +295,14 @@ async def test_ready_is_red_while_all_children_are_stuck_beyond_their_deadline(m
     monkeypatch.setattr(pdf_pool, "_OVERDUE_S", -59.0)  # as if a minute had passed since the deadline
     async with opened(settings(page_s=20)) as (client, pipeline):
         attacks = [asyncio.create_task(pipeline.run(Request(hostile.shadings(), READ, owner=name))) for name in ("one", "two")]
-        await until(lambda: len(workers()) == 2)
+        await wait_until(lambda: len(workers()) == 2)
         await asyncio.sleep(1.2)
         answer = await client.get("/ready")
         assert (answer.status_code, "stuck" in answer.json()["detail"]) == (503, True)
         for task in attacks:
             task.cancel()
         await asyncio.gather(*attacks, return_exceptions=True)
-        await until(lambda: pipeline.decoding.decoder.pdf.problem() is None)
+        await wait_until(lambda: pipeline.decoding.decoder.pdf.problem() is None)
         assert (await client.get("/ready")).status_code == 200
 
 

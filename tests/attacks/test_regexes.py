@@ -16,15 +16,15 @@ import pytest
 
 from hunyuanocr.client_regex import MAX_LENGTH, ClientRegex, UnsupportedPattern
 from hunyuanocr.errors import HunyuanOcrError, InvalidSchema, SchemaNotSatisfied
-from hunyuanocr.fields import find_fields
-from hunyuanocr.fields.schema import fit, specs
-from hunyuanocr.grammar.schemas import rules
-from hunyuanocr.instructions import understand
+from hunyuanocr.fields import extract_fields
+from hunyuanocr.fields.schema.client_schema import coerce, field_specs
+from hunyuanocr.grammar.from_schema import grammar_from_schema
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.types import Field, FieldType, Line
 from tests.api.conftest import open_client, quick_settings
 from tests.attacks.patterns import Found, product_patterns, texts
 from tests.attacks.processes import ROOT
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 FREEZES = "a{0,15}" * 30 + "b"
 SCHEMAS = {
@@ -42,7 +42,7 @@ VALUES = {"format": "(" * 2000, "additionalProperties": {"a" * 60 + "!": 1}, "pa
           "propertyNames": {"a" * 60 + "!": 1}, "unevaluatedProperties": {"a" * 60 + "!": 1}}  # fmt: skip
 PROGRAM = """
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.fields.schema import fit
+from hunyuanocr.fields.schema.client_schema import coerce
 from hunyuanocr.types import Field, FieldType
 from tests.attacks.test_regexes import SCHEMAS, VALUES
 for name, part in SCHEMAS.items():
@@ -50,7 +50,7 @@ for name, part in SCHEMAS.items():
     value = VALUES.get(name, "a" * 60 + "!")
     field = Field("note", FieldType.TEXT, value) if isinstance(value, str) else Field("note", FieldType.TEXT, "x", value)
     try:
-        fit({"type": "object", "properties": {"note": part}, "required": ["note"]}, [field])
+        coerce({"type": "object", "properties": {"note": part}, "required": ["note"]}, [field])
     except HunyuanOcrError:
         pass
 print("all", flush=True)
@@ -75,7 +75,7 @@ def test_a_clients_pattern_cannot_stop_the_process():
 ])  # fmt: skip
 def test_what_the_engine_does_not_take_is_refused_by_name(pattern, why):
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
-    for ask in (specs, rules, lambda s: fit(s, [])):
+    for ask in (field_specs, grammar_from_schema, lambda s: coerce(s, [])):
         with pytest.raises(InvalidSchema, match=why) as caught:
             ask(schema)
         assert pattern[:20] in caught.value.message
@@ -135,34 +135,34 @@ def test_many_patterns_are_bounded():
     for schema in ({"properties": many}, {"properties": heavy}, {"properties": circled, **definitions}):
         began = time.thread_time()
         with pytest.raises(InvalidSchema, match="too many or too long"):
-            specs({"type": "object", **schema})
+            field_specs({"type": "object", **schema})
         assert time.thread_time() - began < 2.0
     few = {"type": "object", "properties": {f"p{n}": {"type": "string", "pattern": f"^{n}[a-z]{{1,40}}$"} for n in range(40)}}
-    assert len(specs(few)) == 40
+    assert len(field_specs(few)) == 40
 
 
 def test_lists_that_cannot_be_sorted_are_not_compared_each_with_each():
     began = time.thread_time()
     for part in ({"type": ["string", *range(4000)]}, {"required": [name for n in range(4000) for name in (n, str(n))]}):
         with pytest.raises(InvalidSchema):
-            specs({"type": "object", "properties": {"a": part}})
+            field_specs({"type": "object", "properties": {"a": part}})
     assert time.thread_time() - began < 1.0
 
 
 def test_dialects_are_left_out_at_the_top_and_refused_within():
     draft7 = "http://json-schema.org/draft-07/schema#"
     schema = {"$schema": draft7, "type": "object", "properties": {"a": {"type": "string", "pattern": "^b$"}, "c": {"$ref": "#"}}}
-    assert fit(schema, [Field("a", FieldType.TEXT, "b")]) == {"a": "b"}
-    assert fit(schema, [Field("a", FieldType.TEXT, "c")]) == {}
+    assert coerce(schema, [Field("a", FieldType.TEXT, "b")]) == {"a": "b"}
+    assert coerce(schema, [Field("a", FieldType.TEXT, "c")]) == {}
     with pytest.raises(SchemaNotSatisfied):
-        fit({**schema, "required": ["a"]}, [Field("a", FieldType.TEXT, "c")])
+        coerce({**schema, "required": ["a"]}, [Field("a", FieldType.TEXT, "c")])
     with pytest.raises(InvalidSchema, match="dialect"):
-        specs({"type": "object", "properties": {"a": {"$schema": draft7}}})
+        field_specs({"type": "object", "properties": {"a": {"$schema": draft7}}})
 
 
 def test_a_name_of_a_property_is_no_keyword():
     names = ("pattern", "patternProperties", "required", "type", "$schema")
-    assert len(specs({"type": "object", "properties": {name: {"type": "string"} for name in names}})) == len(names)
+    assert len(field_specs({"type": "object", "properties": {name: {"type": "string"} for name in names}})) == len(names)
 
 
 def test_a_long_text_matches_no_pattern():
@@ -234,7 +234,7 @@ def test_a_hostile_instruction_is_understood_in_time(unit):
     for start in ("", "提取", "what is "):
         began = time.thread_time()
         with suppress(HunyuanOcrError):
-            understand((start + unit * 4000)[:3990] + "!")
+            parse_instruction((start + unit * 4000)[:3990] + "!")
         assert time.thread_time() - began < 0.5
 
 
@@ -243,12 +243,12 @@ def test_a_hostile_instruction_is_understood_in_time(unit):
 ])  # fmt: skip
 def test_fields_are_found_on_a_hostile_page_in_time(unit):
     names = ["total_amount", "date", "merchant", "items", "phone", "address", "email", "发票号", "quantity", "备注"]
-    task = understand(fields=names)
+    task = parse_instruction(fields=names)
     for rows, letters in ((20, 200), (2, 2000)):
         boxes = [((10, y), (900, y), (900, y + 25), (10, y + 25)) for y in range(10, 10 + 30 * rows, 30)]
         lines = [Line(unit * (letters // len(unit)) + "!", box, 0.9) for box in boxes]
-        took = _seconds(lambda lines=lines: find_fields(lines, task.fields, [(1000, 2000)]))
-        assert took < 0.5 or _seconds(lambda lines=lines: find_fields(lines, task.fields, [(1000, 2000)])) < 0.5
+        took = _seconds(lambda lines=lines: extract_fields(lines, task.fields, [(1000, 2000)]))
+        assert took < 0.5 or _seconds(lambda lines=lines: extract_fields(lines, task.fields, [(1000, 2000)])) < 0.5
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -289,4 +289,4 @@ async def test_every_door_refuses_a_pattern_by_its_name(make_api):
 @pytest.fixture
 async def make_api():
     async with AsyncExitStack() as stack:
-        yield lambda: open_client(stack, quick_settings(), TestReader())
+        yield lambda: open_client(stack, quick_settings(), FakeBackend())

@@ -18,13 +18,13 @@ from PIL import Image
 from api.app import create_app
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
-from tests.api.security.test_page import OpenPage, came
-from tests.appliance import appliance
-from tests.readers import TestReader, picture, until
-from web import shelf
+from tests.api.auth.test_page import OpenPage, came
+from tests.support.appliance import appliance
+from tests.support.fake_backend import FakeBackend, picture, wait_until
+from web import upload_store
+from web.app import mount_page
 from web.open_pages import PageLimits
-from web.own import OwnPages
-from web.page import mount_page
+from web.session_isolation import GradioIsolationMiddleware
 
 pytestmark = pytest.mark.timeout(180)
 LIMITS = PageLimits(pages=12, events=16, events_per_page=3, waiting_bytes=200_000, listen_s=1.0, age_s=900.0)
@@ -52,18 +52,22 @@ class Site:
 
 @pytest.fixture
 async def site(monkeypatch):
-    settings = Settings(security={"open": True}, pipeline={"cache_mb": 0}, network={"per_address": 0, "per_key": 0})
-    reader = TestReader()
+    settings = Settings(
+        security={"allow_anonymous": True},
+        pipeline={"cache_mb": 0},
+        network={"requests_per_minute_per_ip": 0, "requests_per_minute_per_key": 0},
+    )
+    reader = FakeBackend()
     reader.text = "合计 ¥36.80"
     pipeline = Pipeline(reader, settings)
     app = create_app(settings, pipeline)
     made = Site(app, None, reader)
     mount_page(app, pipeline, settings, limits=LIMITS, clock=lambda: made.seconds)
-    monkeypatch.setattr(shelf, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + made.seconds))
-    (own,) = (route.app for route in app.routes if isinstance(getattr(route, "app", None), OwnPages))
+    monkeypatch.setattr(upload_store, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + made.seconds))
+    (own,) = (route.app for route in app.routes if isinstance(getattr(route, "app", None), GradioIsolationMiddleware))
     made.pages = own.pages
     async with app.router.lifespan_context(app):
-        await until(lambda: pipeline._state.ready)
+        await wait_until(lambda: pipeline._state.ready)
         yield made
 
 
@@ -96,7 +100,7 @@ async def test_a_result_that_is_not_fetched_is_gone_after_its_time(site):
         (known,) = site.pages._pages
         assert (await page.join("input", [None, "en"])).status_code == 200
         with site.pages.connected(known, listens=True):  # a stream that is open and is not read
-            await until(lambda: site.memory.finished()[known] == 1 and not site.memory.running())
+            await wait_until(lambda: site.memory.finished()[known] == 1 and not site.memory.running())
             await site.later(LIMITS.age_s - 10)
             assert site.memory.finished()[known] == 1
             assert site.memory.waiting_bytes(known) > 500
@@ -146,7 +150,7 @@ async def test_events_that_nobody_fetches_are_refused_before_they_are_many(site)
         await chosen(OpenPage(other))
         assert "¥36.80" in await OpenPage(other).does("click", [None, "extract total amount", "en"])
         await site.later(LIMITS.listen_s + 1)
-        await until(lambda: not site.memory.running())
+        await wait_until(lambda: not site.memory.running())
         assert came(await fetched(page)), "who was refused is served again"
 
 
@@ -176,7 +180,7 @@ async def test_results_that_wait_have_a_bound_in_bytes(site):
         with site.pages.connected(known, listens=True):
             for _ in range(LIMITS.events_per_page):
                 assert (await page.join("input", [None, "en"])).status_code == 200
-            await until(lambda: site.memory.finished()[known] == LIMITS.events_per_page)
+            await wait_until(lambda: site.memory.finished()[known] == LIMITS.events_per_page)
         assert site.memory.waiting_bytes(known) < LIMITS.waiting_bytes + 20_000
         assert "queue_full" in came(await page.events())
         assert (await other.join("input", [None, "en"])).status_code == 200
@@ -204,7 +208,11 @@ def ask(client, data, word):
 def test_the_memory_of_the_process_stays_within_the_documented_bound(tmp_path):
     """The bound: four times `images.max_bytes` for uploads on their way, as much for what is shown, and 30 MB for the work."""
     largest, pages, data, served = 2_000_000, 36, noise(), 0
-    settings = {"security": {"open": True}, "images": {"max_bytes": largest}, "network": {"per_address": 0, "per_key": 0}}
+    settings = {
+        "security": {"allow_anonymous": True},
+        "images": {"max_bytes": largest},
+        "network": {"requests_per_minute_per_ip": 0, "requests_per_minute_per_key": 0},
+    }
     program = (sys.executable, "-m", "tests.attacks.page_program", str(tmp_path), json.dumps(settings))
     with appliance(program=program, HUNYUANOCR_DATA=str(tmp_path / "data")) as running, ExitStack() as stack:
         running.until_ready()

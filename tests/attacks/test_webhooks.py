@@ -10,20 +10,20 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from api.jobs import WIRE
+from api.schemas.jobs import SERIALIZERS
 from hunyuanocr.clock import Clock
 from hunyuanocr.config import JobSettings, SyncSettings
 from hunyuanocr.services import sync as syncing
 from hunyuanocr.services import webhook_client
-from hunyuanocr.services.jobs import Desk
-from hunyuanocr.services.sealing import new_keys
+from hunyuanocr.services.encryption import generate_keypair
+from hunyuanocr.services.jobs import JobService
 from hunyuanocr.services.sync import Sync
 from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.store import deliveries, jobs, outbox, records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
-from hunyuanocr.store.jobs import Bounds, Job
-from tests.webhooks import SECRET
+from hunyuanocr.store.jobs import Job, QueueLimits
+from tests.support.webhooks import SECRET
 
 IN_TIME_S = 2.0
 
@@ -88,12 +88,12 @@ def receivers(stack):
 async def desk_of(stack, tmp_path):
     """`await desk_of(hosts)` → a desk whose webhooks are delivered."""
 
-    async def make(hosts: list[str]) -> Desk:
+    async def make(hosts: list[str]) -> JobService:
         settings = JobSettings(webhook_hosts=tuple(hosts), webhook_secret=SECRET)
         database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
         stack.callback(database.close)
-        desk = Desk(database, settings, Clock())
-        task = asyncio.create_task(Webhooks(desk, settings, "w", WIRE.job).run())
+        desk = JobService(database, settings, Clock())
+        task = asyncio.create_task(Webhooks(desk, settings, "w", SERIALIZERS.job).run())
 
         async def end() -> None:
             task.cancel()
@@ -105,10 +105,10 @@ async def desk_of(stack, tmp_path):
     return make
 
 
-async def told(desk: Desk, owner: str, url: str) -> str:
+async def told(desk: JobService, owner: str, url: str) -> str:
     """A job that is over and is to be told."""
     job = Job(new_id(), owner, desk.now(), {}, 1, webhook=url)
-    await desk.database.run(jobs.add, job, b"x", Bounds(1000, 100_000))
+    await desk.database.write(jobs.add, job, b"x", QueueLimits(1000, 100_000))
     await desk.cancel(owner, job.id)
     return job.id
 
@@ -145,7 +145,7 @@ async def test_an_answer_that_drips_has_an_end(receivers, desk_of, monkeypatch):
     desk = await desk_of([host])
     id = await told(desk, "shop", f"http://{host}/")
     async with asyncio.timeout(10):
-        while (found := (await desk.database.query(deliveries.of, [id]))[id]).attempts == 0:
+        while (found := (await desk.database.read(deliveries.by_job, [id]))[id]).attempts == 0:
             await asyncio.sleep(0.05)
     assert (found.status, found.trouble) == ("pending", "It did not answer within 1.2 seconds.")
 
@@ -157,7 +157,7 @@ async def test_all_messages_to_a_good_receiver_arrive(receivers, desk_of):
     ids = [await told(desk, "shop", f"http://{host}/{n}") for n in range(100)]
     await until(lambda: len(receivers.heard) == 100, 20)
     async with asyncio.timeout(10):
-        while any(d.status != "delivered" for d in (await desk.database.query(deliveries.of, ids)).values()):
+        while any(d.status != "delivered" for d in (await desk.database.read(deliveries.by_job, ids)).values()):
             await asyncio.sleep(0.05)
 
 
@@ -193,17 +193,17 @@ async def test_an_hq_that_drips_its_answer_is_tried_again(receivers, stack, tmp_
     host = await receivers.start("drip")
     database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
     stack.callback(database.close)
-    from hunyuanocr.store.entries import entry
+    from hunyuanocr.store.record_builder import build_entry
 
-    made = entry(result(), owner="shop", created_at=NOON, source="ocr", instruction="", device=None)
-    await database.run(records.insert, made, send=True)
+    made = build_entry(result(), owner="shop", created_at=NOON, source="ocr", instruction="", device=None)
+    await database.write(records.insert, made, send=True)
     rests: list[float] = []
 
     async def rest(seconds: float) -> None:
         rests.append(seconds)
         await asyncio.Event().wait()
 
-    settings = SyncSettings(enabled=True, url=f"http://{host}/v1/batches", public_key=new_keys()[1])
+    settings = SyncSettings(enabled=True, url=f"http://{host}/v1/batches", public_key=generate_keypair()[1])
     sender = Sync(database, settings, clock=lambda: NOON, sleep=rest)
     task = asyncio.create_task(sender.send_all())
     await until(lambda: rests, 10)
@@ -211,4 +211,4 @@ async def test_an_hq_that_drips_its_answer_is_tried_again(receivers, stack, tmp_
     await asyncio.wait((task,))
     state = await sender.state()
     assert "within 1.2 seconds" in state.last_error
-    assert (await database.query(outbox.waiting)).records == 1
+    assert (await database.read(outbox.waiting)).records == 1

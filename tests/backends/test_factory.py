@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from hunyuanocr import backends
-from hunyuanocr.backends import create_backend, create_witness, has_gpu
+from hunyuanocr.backends import create_backend, create_evidence_backend, has_gpu
 from hunyuanocr.backends.base import BackendName
-from hunyuanocr.backends.ppocr.cpus import usable_cpus
 from hunyuanocr.config import PipelineSettings, Settings, load_settings
-from hunyuanocr.errors import ConfigError, MissingDependency, WeightsBroken, WeightsMissing
+from hunyuanocr.cpu_count import usable_cpus
+from hunyuanocr.errors import ConfigError, MissingDependency, WeightsInvalid, WeightsMissing
 from hunyuanocr.types import TaskKind
-from tests.checkpoints import random_checkpoint
+from tests.support.checkpoints import random_checkpoint
 
 
 def test_asked_for() -> None:
@@ -49,7 +49,7 @@ def test_a_model_without_weights_is_told_at_once(tmp_path: Path, weights: Path) 
     cut = Path(shutil.copytree(weights, tmp_path / "cut"))
     with (cut / "model.safetensors").open("r+b") as f:
         f.truncate(100_000)
-    with pytest.raises(WeightsBroken):
+    with pytest.raises(WeightsInvalid):
         create_backend(Settings(backend="torch", model_path=cut))
     assert "CPU reader" in create_backend(Settings(model_path=cut))[1], "auto goes on without"
 
@@ -122,14 +122,14 @@ def test_auto_takes_the_model_where_pytorch_can_use_the_gpu(weights: Path, monke
 def test_a_model_gets_a_witness_and_the_cpu_reader_none(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(backend="torch", model_path=weights, device="cpu")
     model, _ = create_backend(settings)
-    witness = create_witness(settings, model)
+    witness = create_evidence_backend(settings, model)
     assert witness is not None
     assert witness.name is BackendName.PPOCR
-    off = Settings(pipeline=PipelineSettings(witness="off"))
-    assert create_witness(off, model) is None
-    assert create_witness(settings, create_backend(Settings(backend="ppocr"))[0]) is None
+    off = Settings(pipeline=PipelineSettings(evidence_backend="off"))
+    assert create_evidence_backend(off, model) is None
+    assert create_evidence_backend(settings, create_backend(Settings(backend="ppocr"))[0]) is None
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    assert create_witness(settings, model) is None
+    assert create_evidence_backend(settings, model) is None
     asyncio.run(model.close())
 
 
@@ -155,7 +155,7 @@ def test_the_factory_loads_no_engine() -> None:
 @pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no package for this processor")
 def test_the_reader_imports_openvino_without_its_telemetry() -> None:
     code = (
-        "import sys, hunyuanocr.backends.ppocr.engine_openvino, openvino;"
+        "import sys, hunyuanocr.backends.ppocr.runtime_openvino, openvino;"
         "print([m for m in sys.modules if m.startswith('openvino_telemetry') and sys.modules[m] is not None])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from hunyuanocr.backends.ppocr import PpocrBackend
-from hunyuanocr.backends.ppocr.detect import Detector, DetectorOptions
-from hunyuanocr.backends.ppocr.reader import Reader
+from hunyuanocr.backends.ppocr.detector import Detector, DetectorOptions
+from hunyuanocr.backends.ppocr.ocr import PageReader
 from hunyuanocr.config import PpocrSettings
-from hunyuanocr.errors import ConfigError, ReaderFailed, ReaderUnavailable
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, ConfigError
 from hunyuanocr.types import Page
 from tests.backends.contract import ReaderContract, blank_page, read, text_page
 
@@ -56,11 +56,11 @@ class TestSmallMemory(ReaderContract):
 
 
 @pytest.fixture(scope="module")
-def reader() -> Reader:
-    return Reader(PpocrSettings())
+def reader() -> PageReader:
+    return PageReader(PpocrSettings())
 
 
-def texts(reader: Reader, page: Page) -> list[str]:
+def texts(reader: PageReader, page: Page) -> list[str]:
     return [" ".join(line.text for line in row) for row in reader.read(page)]
 
 
@@ -73,12 +73,12 @@ UPRIGHT = ["SUNRISE BAKERY", "Croissant 3.50", "Total amount 12.75", "Thank you,
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
-def test_turned_pages_are_read_in_their_own_order(reader: Reader, quarters: int) -> None:
+def test_turned_pages_are_read_in_their_own_order(reader: PageReader, quarters: int) -> None:
     page = turn(text_page(UPRIGHT), quarters)
     assert texts(reader, page) == UPRIGHT
 
 
-def test_boxes_of_a_page_on_its_side(reader: Reader) -> None:
+def test_boxes_of_a_page_on_its_side(reader: PageReader) -> None:
     page = turn(text_page(UPRIGHT), 3)  # the head is at the right, lines run down
     first = reader.read(page)[0][0]
     (left, top), (right, _), (_, bottom), _ = first.box
@@ -86,7 +86,7 @@ def test_boxes_of_a_page_on_its_side(reader: Reader) -> None:
     assert bottom - top > 3 * (right - left)
 
 
-def test_askew_page_keeps_its_rows(reader: Reader) -> None:
+def test_askew_page_keeps_its_rows(reader: PageReader) -> None:
     import cv2
 
     page = text_page(["Milk            2.40", "Bread           1.10", "Butter          3.90"], width=900)
@@ -99,33 +99,33 @@ def test_askew_page_keeps_its_rows(reader: Reader) -> None:
     assert [row.split()[-1] for row in found] == ["2.40", "1.10", "3.90"]
 
 
-def test_single_digits_are_not_turned_over(reader: Reader) -> None:
+def test_single_digits_are_not_turned_over(reader: PageReader) -> None:
     page = text_page(["Apples      1", "Pears       7", "Plums       4"])
     assert [row.split()[-1] for row in texts(reader, page)] == ["1", "7", "4"]
 
 
-def test_long_line_is_split_and_joined_not_cut_off(reader: Reader) -> None:
+def test_long_line_is_split_and_joined_not_cut_off(reader: PageReader) -> None:
     words = " ".join(f"word{n:02d}" for n in range(40))  # 279 characters: over 4,000 pixels at the recogniser's height
     page = text_page([words], size=24, width=4200)
     assert " ".join(texts(reader, page)).replace(" ", "") == words.replace(" ", "")
 
 
-def test_blank_page_has_no_lines(reader: Reader) -> None:
+def test_blank_page_has_no_lines(reader: PageReader) -> None:
     assert reader.read(blank_page()) == []
 
 
-def test_noise_is_not_text(reader: Reader) -> None:
+def test_noise_is_not_text(reader: PageReader) -> None:
     noise = np.random.default_rng(3).integers(0, 255, (400, 400, 3), dtype=np.uint8)
     assert reader.read(Page(noise, 400, 400)) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (20, 20), (2048, 2048), (33, 500)])
-def test_odd_sizes(reader: Reader, size: tuple[int, int]) -> None:
+def test_odd_sizes(reader: PageReader, size: tuple[int, int]) -> None:
     page = Page(np.full((*size, 3), 255, np.uint8), size[1], size[0])
     assert reader.read(page) == []
 
 
-def test_confidence_tells_clear_from_faint(reader: Reader) -> None:
+def test_confidence_tells_clear_from_faint(reader: PageReader) -> None:
     page = text_page(["Clear print 123"])
     clear = reader.read(page)[0][0].confidence
     faint = np.clip(page.pixels.astype(int) // 6 + 180 + np.random.default_rng(0).normal(0, 40, page.pixels.shape), 0, 255)
@@ -157,7 +157,7 @@ async def test_leaving_stops_the_work_between_pages() -> None:
     assert begun < 100
 
 
-def test_leaving_stops_the_work_between_batches(reader: Reader) -> None:
+def test_leaving_stops_the_work_between_batches(reader: PageReader) -> None:
     calls = 0
 
     class Stop(Exception):
@@ -189,26 +189,26 @@ async def test_lazy_loads_at_the_first_picture() -> None:
 
 async def test_closed_twice_and_not_read_from() -> None:
     backend = PpocrBackend(PpocrSettings(load="lazy"))
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await read(backend, [blank_page()])
     await backend.start()
     await backend.close()
     await backend.close()
     assert not (await backend.health()).ready
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await read(backend, [blank_page()])
 
 
 async def test_what_breaks_inside_is_a_failure_of_the_reader() -> None:
     backend = PpocrBackend(PpocrSettings(load="lazy"))
     await backend.start()
-    with pytest.raises(ReaderFailed):
+    with pytest.raises(BackendFailed):
         await read(backend, [Page(np.zeros((5, 5, 7), np.uint8), 5, 5)])  # not RGB
     assert (await read(backend, [text_page(["GOES ON"])])).lines
     await backend.close()
 
 
-def test_several_threads_share_a_reader(reader: Reader) -> None:
+def test_several_threads_share_a_reader(reader: PageReader) -> None:
     wrong: list[object] = []
 
     def work(number: int) -> None:
@@ -227,25 +227,28 @@ def test_several_threads_share_a_reader(reader: Reader) -> None:
 
 def test_missing_and_broken_network_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        Reader(PpocrSettings(recogniser=tmp_path / "none.onnx"))
+        PageReader(PpocrSettings(recogniser=tmp_path / "none.onnx"))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a network")
     for runtime in ("openvino", "onnxruntime"):
         with pytest.raises(ConfigError, match="cannot be loaded"):
-            Reader(PpocrSettings(recogniser=broken, runtime=runtime))
+            PageReader(PpocrSettings(recogniser=broken, runtime=runtime))
     with pytest.raises(ConfigError, match="without"):
-        Reader(PpocrSettings(dictionary=broken))
+        PageReader(PpocrSettings(dictionary=broken))
 
 
 def test_eight_bit_networks_must_have_been_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="8-bit") as refusal:
-        Reader(PpocrSettings(int8=True))
+        PageReader(PpocrSettings(int8=True))
     assert "bench/quantise.py" in refusal.value.hint
 
 
 def test_clean_up_enlarges_small_pictures_and_maps_boxes_back() -> None:
-    plain, cleaning = Reader(PpocrSettings(clean_up="off")), Reader(PpocrSettings(clean_up="auto"))
+    plain, cleaning = (
+        PageReader(PpocrSettings(upscale_small_images="off")),
+        PageReader(PpocrSettings(upscale_small_images="auto")),
+    )
     page = text_page(["Far away 12.50", "Small print"], size=14, width=320)
     assert cleaning._detector.input_size(320, 136)[0] > plain._detector.input_size(320, 136)[0]
     first, second = (reader.read(page)[0][0] for reader in (plain, cleaning))
@@ -255,7 +258,7 @@ def test_clean_up_enlarges_small_pictures_and_maps_boxes_back() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (50, 3000), (4961, 7016), (640, 480), (20_000, 20_000)])
 @pytest.mark.parametrize("small", [False, True])
-def test_what_detection_takes_is_bounded(reader: Reader, size: tuple[int, int], small: bool) -> None:
+def test_what_detection_takes_is_bounded(reader: PageReader, size: tuple[int, int], small: bool) -> None:
     options = DetectorOptions(long_side=1280, pixels=800_000) if small else DetectorOptions()
     width, height = Detector(reader._detector._network, options).input_size(*size)
     assert width % 64 == height % 64 == 0
@@ -265,7 +268,7 @@ def test_what_detection_takes_is_bounded(reader: Reader, size: tuple[int, int], 
 
 
 @pytest.mark.long
-def test_memory_stays_flat_over_many_sizes(reader: Reader) -> None:
+def test_memory_stays_flat_over_many_sizes(reader: PageReader) -> None:
     rng = np.random.default_rng(5)
     process = psutil.Process()
 

@@ -13,9 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hunyuanocr.backends.ppocr import PpocrBackend
 from hunyuanocr.backends.ppocr.crops import split_at_gaps
-from hunyuanocr.backends.ppocr.engines import EngineOptions, load_network
-from hunyuanocr.backends.ppocr.reader import Reader
-from hunyuanocr.backends.ppocr.recognise import Recogniser, dictionary
+from hunyuanocr.backends.ppocr.network import EngineOptions
+from hunyuanocr.backends.ppocr.ocr import PageReader
+from hunyuanocr.backends.ppocr.recogniser import Recogniser, load_charset
+from hunyuanocr.backends.ppocr.runtimes import load_network
 from hunyuanocr.config import PpocrSettings
 from hunyuanocr.errors import ConfigError
 from tests.backends.contract import read, text_page
@@ -138,22 +139,22 @@ def test_a_dictionary_of_the_wrong_size_is_said_at_start(tmp_path: Path, letters
     file, words = column_reader(tmp_path / "r.onnx", classes=4), tmp_path / "d.txt"
     words.write_text(letters)
     with pytest.raises(ConfigError, match="classes"):
-        Reader(PpocrSettings(recogniser=file, dictionary=words))
+        PageReader(PpocrSettings(recogniser=file, dictionary=words))
 
 
 def test_one_class_more_is_the_space(tmp_path: Path) -> None:
     network = load_network(column_reader(tmp_path / "r.onnx", classes=4), "onnxruntime", EngineOptions(1))
     words = tmp_path / "d.txt"
     words.write_text("A\r\nB\r\n")
-    assert dictionary(network, words, 4) == ["A", "B", " "]
+    assert load_charset(network, words, 4) == ["A", "B", " "]
 
 
 def test_without_characters_anywhere(tmp_path: Path) -> None:
     file = column_reader(tmp_path / "r.onnx")
     with pytest.raises(ConfigError, match="characters"):
-        Reader(PpocrSettings(recogniser=file))
+        PageReader(PpocrSettings(recogniser=file))
     with pytest.raises(ConfigError, match="cannot be read"):
-        Reader(PpocrSettings(recogniser=file, dictionary=tmp_path / "none.txt"))
+        PageReader(PpocrSettings(recogniser=file, dictionary=tmp_path / "none.txt"))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -162,7 +163,7 @@ def test_characters_in_the_file_itself(tmp_path: Path, runtime: str) -> None:
     helper.set_model_props(model, {"character": "A\nB"})
     onnx.save(model, tmp_path / "named.onnx")
     network = load_network(tmp_path / "named.onnx", runtime, EngineOptions(1))
-    assert dictionary(network, None, 3) == ["A", "B"]
+    assert load_charset(network, None, 3) == ["A", "B"]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -177,4 +178,4 @@ def test_a_network_of_another_kind_is_refused(tmp_path: Path, runtime: str) -> N
     graph = helper.make_graph([relu], "g", [value("x", 1, ["n", 3, 48, "w"])], [value("y", 1, ["n", 3, 48, "w"])])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9), tmp_path / "maps.onnx")
     with pytest.raises(ConfigError, match="output"):
-        Reader(PpocrSettings(recogniser=tmp_path / "maps.onnx", runtime=runtime))  # type: ignore[arg-type]
+        PageReader(PpocrSettings(recogniser=tmp_path / "maps.onnx", runtime=runtime))  # type: ignore[arg-type]

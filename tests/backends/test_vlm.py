@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from hunyuanocr.backends.base import BackendName, Generation, Health, Token, TokenChunk
-from hunyuanocr.backends.vlm import AT_A_TIME, TOGETHER, VlmBackend
+from hunyuanocr.backends.vlm.backend import MAX_CONCURRENT_PAGES, MAX_PAGES_PER_PROMPT, VlmBackend
 from hunyuanocr.config import PipelineSettings, Settings
-from hunyuanocr.errors import InvalidSchema, OutputTruncated, ReaderFailed, ReaderUnavailable, SchemaNotSatisfied
-from hunyuanocr.instructions import understand
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, InvalidSchema, OutputTruncated, SchemaNotSatisfied
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.prompts import SPOTTING, TEXT
-from hunyuanocr.types import Evidence, FieldType, Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
-from tests.readers import TestReader, picture, until
+from hunyuanocr.types import EvidenceMode, FieldType, Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 READ = Task(TaskKind.READ)
 
@@ -109,7 +109,7 @@ async def run(player: Player, task: Task = READ, pages: Sequence[Page] | None = 
 
 
 def extract(*keys: str, **more: object) -> Task:
-    return understand("", fields=list(keys) or None, **more)
+    return parse_instruction("", fields=list(keys) or None, **more)
 
 
 async def test_it_is_what_its_engine_is():
@@ -139,7 +139,7 @@ async def test_reading_gives_lines_in_pixels_of_the_original():
 
 async def test_without_evidence_text_is_read_without_places():
     player = Player(Play("合计 f(1,2),(3,4)"))
-    deltas, reading = await run(player, replace(READ, evidence=Evidence.NONE))
+    deltas, reading = await run(player, replace(READ, evidence=EvidenceMode.NONE))
     assert player.asked[0].prompt == TEXT
     assert ("".join(deltas), reading.text, reading.lines) == ("合计 f(1,2),(3,4)", "合计 f(1,2),(3,4)", ())
 
@@ -204,7 +204,7 @@ async def test_the_engines_ending_of_a_cut_answer_proves_nothing():
     assert [(n.code, n.page) for n in reading.notices] == [("truncated", 0)]
 
 
-@pytest.mark.parametrize(("finish", "error"), [("length", OutputTruncated), ("stop", ReaderFailed)])
+@pytest.mark.parametrize(("finish", "error"), [("length", OutputTruncated), ("stop", BackendFailed)])
 async def test_broken_json_is_an_error_that_says_so(finish, error):
     with pytest.raises(error) as e:
         await run(Player(Play('{"a":"x', finish)), extract("a"))
@@ -213,7 +213,7 @@ async def test_broken_json_is_an_error_that_says_so(finish, error):
 
 
 async def test_an_engine_that_ends_without_a_word_has_failed():
-    with pytest.raises(ReaderFailed, match="complete"):
+    with pytest.raises(BackendFailed, match="complete"):
         await run(Player(Play("x", finish=None)))
 
 
@@ -234,19 +234,19 @@ async def test_deltas_of_pages_are_set_apart_like_their_text(kind):
 
 async def test_a_few_pages_are_written_at_a_time():
     player = Player(Play("word(1,2),(3,4)"))
-    _, reading = await run(player, pages=[page(n) for n in range(3 * AT_A_TIME)])
-    assert player.most == AT_A_TIME
-    assert [line.page for line in reading.lines] == list(range(3 * AT_A_TIME))
+    _, reading = await run(player, pages=[page(n) for n in range(3 * MAX_CONCURRENT_PAGES)])
+    assert player.most == MAX_CONCURRENT_PAGES
+    assert [line.page for line in reading.lines] == list(range(3 * MAX_CONCURRENT_PAGES))
 
 
 async def test_a_free_question_sees_all_pages_together_unless_they_are_many():
     player = Player(Play("yes"))
-    _, reading = await run(player, Task(TaskKind.FREE, "Is it signed?"), [page(n) for n in range(TOGETHER)])
-    assert [len(request.images) for request in player.asked] == [TOGETHER]
+    _, reading = await run(player, Task(TaskKind.FREE, "Is it signed?"), [page(n) for n in range(MAX_PAGES_PER_PROMPT)])
+    assert [len(request.images) for request in player.asked] == [MAX_PAGES_PER_PROMPT]
     assert reading.text == "yes"
     player = Player(Play("yes"))
-    _, reading = await run(player, Task(TaskKind.FREE, "Is it signed?"), [page(n) for n in range(TOGETHER + 1)])
-    assert [len(request.images) for request in player.asked] == [1] * (TOGETHER + 1)
+    _, reading = await run(player, Task(TaskKind.FREE, "Is it signed?"), [page(n) for n in range(MAX_PAGES_PER_PROMPT + 1)])
+    assert [len(request.images) for request in player.asked] == [1] * (MAX_PAGES_PER_PROMPT + 1)
 
 
 async def test_fields_of_a_document_come_from_the_first_page_that_has_them_and_rows_from_all():
@@ -326,31 +326,31 @@ async def test_leaving_leaves_every_generation(steps):
         for _ in range(steps):
             await anext(parts)
     assert player.now == 0
-    assert (player.left, player.ended) == (AT_A_TIME if steps else 0, 0)
+    assert (player.left, player.ended) == (MAX_CONCURRENT_PAGES if steps else 0, 0)
 
 
 async def test_cancelling_cancels_every_generation():
     player = Player(Play("A(1,2),(3,4)"))
     player.gate = asyncio.Event()
     task = asyncio.create_task(run(player, pages=[page(n) for n in range(9)]))
-    await until(lambda: player.now == AT_A_TIME)
+    await wait_until(lambda: player.now == MAX_CONCURRENT_PAGES)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (player.now, player.left) == (0, AT_A_TIME)
+    assert (player.now, player.left) == (0, MAX_CONCURRENT_PAGES)
 
 
 async def test_a_page_that_fails_ends_the_others_at_once():
     plays = [Play("A(1,2),(3,4)")] * 9
-    player = Player(by_page(*plays[:2], ReaderUnavailable("out of memory"), *plays[3:]))
+    player = Player(by_page(*plays[:2], BackendUnavailable("out of memory"), *plays[3:]))
     player.gate = asyncio.Event()
-    with pytest.raises(ReaderUnavailable, match="out of memory"):
+    with pytest.raises(BackendUnavailable, match="out of memory"):
         await run(player, pages=[page(n) for n in range(9)])
     assert (player.now, player.ended) == (0, 0)
 
 
 async def test_an_engine_that_gives_up_by_itself_is_unavailable():
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await run(Player(lambda request: asyncio.CancelledError()))
 
 
@@ -358,7 +358,7 @@ async def test_a_schema_without_bounds_never_reaches_the_engine():
     player = Player(Play("{}"))
     schema = {"$defs": {"a": {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}}}, "type": "object"}
     with pytest.raises(InvalidSchema):
-        await run(player, understand("", schema={**schema, "properties": {"x": {"$ref": "#/$defs/a"}}}))
+        await run(player, parse_instruction("", schema={**schema, "properties": {"x": {"$ref": "#/$defs/a"}}}))
     assert player.asked == []
 
 
@@ -366,7 +366,7 @@ async def test_a_schema_without_bounds_never_reaches_the_engine():
 
 
 async def answer(written: str, task: Task, page_text: str = "SHOP\nTea 2 4.50 9.00\nTotal: 12.00\nDate: 2026-11-20"):
-    witness = TestReader()
+    witness = FakeBackend()
     witness.text = page_text
     pipeline = Pipeline(VlmBackend(Player(Play(written))), Settings(pipeline=PipelineSettings(cache_mb=0)), witness)
     await pipeline.start()
@@ -430,7 +430,7 @@ async def test_a_clients_schema_is_answered_in_its_own_types():
         "total": "12.00", "day": "2026-11-20", "paid": False, "method": "card", "who": {"shop": "SHOP", "no": None},
         "lines": [{"description": "Tea", "price": "4.50", "fresh": True}], "words": ["SHOP", "Tea"],
     }  # fmt: skip
-    result = await answer(json.dumps(written), understand("", schema=SCHEMA))
+    result = await answer(json.dumps(written), parse_instruction("", schema=SCHEMA))
     assert result.answer == {
         **written, "total": 12.0, "who": {"shop": "SHOP"}, "lines": [{"description": "Tea", "price": 4.5, "fresh": True}],
     }  # fmt: skip
@@ -445,7 +445,7 @@ async def test_a_clients_schema_is_answered_in_its_own_types():
 async def test_what_the_schema_wants_and_the_page_has_not_is_an_error():
     written = {"total": None, "day": None, "paid": None, "method": None, "who": None, "lines": None, "words": None}
     with pytest.raises(SchemaNotSatisfied, match="total"):
-        await answer(json.dumps(written), understand("", schema=SCHEMA))
+        await answer(json.dumps(written), parse_instruction("", schema=SCHEMA))
 
 
 async def test_full_evidence_needs_no_witness():
@@ -454,7 +454,7 @@ async def test_full_evidence_needs_no_witness():
             return Play("Total: 12.00(10,20),(300,400)")
         return Play('{"total_amount":"12.00","date":"2026-01-01"}')
 
-    witness = TestReader()
+    witness = FakeBackend()
     pipeline = Pipeline(VlmBackend(Player(speak)), Settings(pipeline=PipelineSettings(cache_mb=0)), witness)
     await pipeline.start()
     result = await pipeline.run(Request(picture(), extract("total_amount", "date", evidence="full")))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.checkpoints import random_checkpoint
+from tests.support.checkpoints import random_checkpoint
 
 pytest.importorskip("torch")
 
@@ -77,7 +77,7 @@ def test_seconds_to_ready(bench, folder, tmp_path):
 
 def test_an_engine_that_does_not_start_is_told(bench, tmp_path):
     with pytest.raises(RuntimeError, match="did not start"):
-        bench("torch_more").ready(tmp_path, "nowhere")
+        bench("torch_engine_only").ready(tmp_path, "nowhere")
 
 
 def test_the_rate_is_read_while_all_are_written(bench):

@@ -8,23 +8,23 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from hunyuanocr.bundle import BundleFailed, Wanted, build
+from hunyuanocr.bundle import BundleFailed, BundleSpec, build
 from hunyuanocr.bundle.requirements import requirements
-from hunyuanocr.bundle.sbom import bill, licence_of, runtime
+from hunyuanocr.bundle.sbom import build_sbom, installed_dependencies, licence_of
 from hunyuanocr.bundle.sources import FILES, TREES, project_files
-from hunyuanocr.bundle.wheels import cuda_of, described, driver_for, glibc_of
+from hunyuanocr.bundle.wheels import cuda_of, driver_for, glibc_of, wheel_metadata
 from hunyuanocr.errors import WeightsMissing
 from tests.bundle.conftest import ROOT, unpack, wheel
 
 
 def test_the_same_project_makes_the_same_bytes(project, tmp_path):
-    first, second = (build(tmp_path / f"{n}.tar.gz", project, Wanted()) for n in "ab")
+    first, second = (build(tmp_path / f"{n}.tar.gz", project, BundleSpec()) for n in "ab")
     assert first.path.read_bytes() == second.path.read_bytes()
     assert subprocess.run(["sha256sum", "-c", "a.tar.gz.sha256"], cwd=tmp_path).returncode == 0
 
 
 def test_the_checksums_are_those_that_sha256sum_knows(project, tmp_path):
-    bundle = unpack(build(tmp_path / "a.tar", project, Wanted()).path, tmp_path / "b")
+    bundle = unpack(build(tmp_path / "a.tar", project, BundleSpec()).path, tmp_path / "b")
     assert subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=bundle).returncode == 0
     listed = {line.partition("  ")[2] for line in (bundle / "SHA256SUMS").read_text().splitlines()}
     there = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
@@ -33,15 +33,15 @@ def test_the_checksums_are_those_that_sha256sum_knows(project, tmp_path):
 
 def test_what_pip_cannot_bring_is_told_and_leaves_nothing(project, tmp_path):
     with pytest.raises(BundleFailed, match=r"pip could not bring.*torch==9\.0"):
-        build(tmp_path / "a.tar.gz", project, Wanted(extras=("heavy",)))
+        build(tmp_path / "a.tar.gz", project, BundleSpec(extras=("heavy",)))
     with pytest.raises(BundleFailed, match="knows no extra 'nonesuch'"):
-        build(tmp_path / "a.tar.gz", project, Wanted(extras=("nonesuch",)))
+        build(tmp_path / "a.tar.gz", project, BundleSpec(extras=("nonesuch",)))
     with pytest.raises(BundleFailed, match="endings"):
-        build(tmp_path / "a.zip", project, Wanted())
+        build(tmp_path / "a.zip", project, BundleSpec())
     with pytest.raises(BundleFailed, match="no folder"):
-        build(tmp_path / "none" / "a.tar", project, Wanted())
+        build(tmp_path / "none" / "a.tar", project, BundleSpec())
     with pytest.raises(WeightsMissing):
-        build(tmp_path / "a.tar.gz", project, Wanted(weights=(tmp_path / "none",)))
+        build(tmp_path / "a.tar.gz", project, BundleSpec(weights=(tmp_path / "none",)))
     assert {path.name for path in tmp_path.iterdir()} == {"project", "shelf"}
 
 
@@ -50,9 +50,9 @@ def test_what_pip_cannot_bring_is_told_and_leaves_nothing(project, tmp_path):
 )
 def test_settings_with_a_mistake_do_not_travel(project, tmp_path, text, good):
     (tmp_path / "own.toml").write_text(text)
-    wanted = Wanted(config=tmp_path / "own.toml")
+    wanted = BundleSpec(config=tmp_path / "own.toml")
     if good:
-        assert build(tmp_path / "a.tar", project, wanted).files == build(tmp_path / "b.tar", project, Wanted()).files + 1
+        assert build(tmp_path / "a.tar", project, wanted).files == build(tmp_path / "b.tar", project, BundleSpec()).files + 1
     else:
         with pytest.raises(BundleFailed, match=r"own\.toml cannot be used"):
             build(tmp_path / "a.tar", project, wanted)
@@ -62,7 +62,7 @@ def test_something_else_is_no_base_of_an_update(project, tmp_path):
     for name, content in (("a.tar.gz", b"no archive"), ("b.json", b"[]"), ("c.json", b"{")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BundleFailed):
-            build(tmp_path / "out.tar", project, Wanted(base=tmp_path / name))
+            build(tmp_path / "out.tar", project, BundleSpec(base=tmp_path / name))
 
 
 def test_every_tracked_file_of_the_product_goes_along_and_nothing_that_git_ignores():
@@ -103,7 +103,7 @@ def test_the_newest_glibc_that_a_wheel_wants_counts(tmp_path):
 
 def test_a_wheel_speaks_for_itself_and_not_for_what_it_carries(tmp_path):
     inner = {"till/_vendor/aaa-9.dist-info/METADATA": "Metadata-Version: 2.1\nName: aaa\nVersion: 9\n"}
-    assert described(wheel(tmp_path, "till", "1.0", inner)).metadata["Name"] == "till"
+    assert wheel_metadata(wheel(tmp_path, "till", "1.0", inner)).metadata["Name"] == "till"
 
 
 def valid(raw: bytes) -> bool:
@@ -111,14 +111,14 @@ def valid(raw: bytes) -> bool:
 
 
 def test_the_bill_of_materials_is_valid_and_counts_every_package(project, tmp_path):
-    bundle = unpack(build(tmp_path / "a.tar", project, Wanted()).path, tmp_path / "b")
+    bundle = unpack(build(tmp_path / "a.tar", project, BundleSpec()).path, tmp_path / "b")
     raw = (bundle / "sbom.cdx.json").read_bytes()
     assert valid(raw)
     (till,) = json.loads(raw)["components"]
     assert till["purl"] == "pkg:pypi/till@1.0"
     assert till["hashes"][0]["content"] in (bundle / "SHA256SUMS").read_text()
-    installed = runtime(requirements(ROOT))
-    raw = bill(installed.values(), "1.0")
+    installed = installed_dependencies(requirements(ROOT))
+    raw = build_sbom(installed.values(), "1.0")
     assert valid(raw)
     found = json.loads(raw)
     assert {"fastapi", "rapidocr", "starlette", "numpy"} <= {c["name"] for c in found["components"]}
@@ -134,4 +134,4 @@ def test_the_bill_of_materials_is_valid_and_counts_every_package(project, tmp_pa
     ("", "not stated"),
 ])  # fmt: skip
 def test_a_licence_in_the_packages_own_words(tmp_path, said, licence):
-    assert licence_of(described(wheel(tmp_path, "till", "1.0", {}, extra=said))) == licence
+    assert licence_of(wheel_metadata(wheel(tmp_path, "till", "1.0", {}, extra=said))) == licence

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from hunyuanocr.bundle import BundleFailed, Wanted, build
+from hunyuanocr.bundle import BundleFailed, BundleSpec, build
 from hunyuanocr.cli import app
 from hunyuanocr.errors import ConfigError
 
@@ -15,7 +15,7 @@ def run(*arguments, **environment):
 
 
 def test_an_archive_is_checked(project, tmp_path):
-    made = build(tmp_path / "a.tar", project, Wanted())
+    made = build(tmp_path / "a.tar", project, BundleSpec())
     done = run("bundle", made.path, "--check")
     assert done.exit_code == 0, done.output
     assert f"is whole: {made.files} files" in done.stderr

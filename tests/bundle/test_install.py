@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hunyuanocr.bundle import BundleFailed, Wanted, build, check_archive
+from hunyuanocr.bundle import BundleFailed, BundleSpec, build, check_archive
 from hunyuanocr.bundle.install import CannotInstall, driver_warning, fits
 from tests.bundle.conftest import PROJECT, install, make_project, unpack
 
@@ -28,12 +28,12 @@ def shop(tmp_path_factory):
         (place / "config.toml").write_text("backend = 'ppocr'\n")
         (root / "docs").mkdir()
         (root / "docs" / "old.md").write_text("of the first version\n")
-        first = build(place / "first.tar.gz", root, Wanted(config=place / "config.toml"))
+        first = build(place / "first.tar.gz", root, BundleSpec(config=place / "config.toml"))
         (root / "pyproject.toml").write_text(PROJECT.format(version="1.1", till="2.0"))
         (root / "constraints.txt").write_text("till==2.0\n")
         (root / "docs" / "old.md").unlink()
         (root / "docs" / "new.md").write_text("of the second\n")
-        update = build(place / "update.tar.gz", root, Wanted(config=place / "config.toml", base=first.path))
+        update = build(place / "update.tar.gz", root, BundleSpec(config=place / "config.toml", base=first.path))
     folder = place / "hunyuan ocr"
     done = [install(unpack(first.path, place / "1"), str(folder))]
     told = [rings(folder)] if not done[0].returncode else []
@@ -123,7 +123,7 @@ def test_sums_that_lead_out_of_the_bundle_are_refused(shop, tmp_path):
 def test_a_damaged_archive_is_found_before_it_travels(project, tmp_path, ending):
     if ending.endswith("zst") and not shutil.which("zstd"):
         pytest.skip("needs the program zstd")
-    made = build(tmp_path / f"bundle{ending}", project, Wanted())
+    made = build(tmp_path / f"bundle{ending}", project, BundleSpec())
     assert check_archive(made.path)["python"] == f"{sys.version_info[0]}.{sys.version_info[1]}"
     whole = made.path.read_bytes()
     for at in (len(whole) // 3, len(whole) // 2):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hunyuanocr.bundle import Wanted, build, check_archive
+from hunyuanocr.bundle import BundleSpec, build, check_archive
 from tests.bundle.conftest import ROOT, install, unpack
 from tests.test_offline import can_make_namespaces
 
@@ -19,13 +19,13 @@ pytestmark = [
 
 
 def test_the_bundle_installs_and_reads_a_receipt_without_a_route(tmp_path):
-    made = build(tmp_path / "bundle.tar.gz", ROOT, Wanted())
+    made = build(tmp_path / "bundle.tar.gz", ROOT, BundleSpec())
     assert made.bytes < 400e6
     check_archive(made.path)
     folder = tmp_path / "a shop"
     done = install(unpack(made.path, tmp_path / "unpacked"), str(folder), seconds=2000)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    command = ["unshare", "-n", sys.executable, "-m", "tests.bundle.shop", str(folder)]
+    command = ["unshare", "-n", sys.executable, "-m", "tests.support.bundle_fixture", str(folder)]
     asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert asked.returncode == 0, asked.stderr[-2000:]
     seen = json.loads(asked.stdout.splitlines()[-1])

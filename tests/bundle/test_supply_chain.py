@@ -7,8 +7,8 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from hunyuanocr.bundle.requirements import requirements
-from hunyuanocr.bundle.sbom import runtime
-from hunyuanocr.bundle.wheels import described
+from hunyuanocr.bundle.sbom import installed_dependencies
+from hunyuanocr.bundle.wheels import wheel_metadata
 from tests.bundle.conftest import ROOT, wheel
 from tests.docker.test_images import CUDA, pinned
 
@@ -21,7 +21,7 @@ def script(name: str):
 
 
 LICENCES, AUDIT = script("licences"), script("audit")
-RUNTIME = runtime(requirements(ROOT, LICENCES.EXTRAS))
+RUNTIME = installed_dependencies(requirements(ROOT, LICENCES.EXTRAS))
 
 
 def test_the_report_names_every_pinned_package_that_is_installed():
@@ -60,7 +60,7 @@ def test_a_library_under_the_gpl_is_seen_whatever_the_package_says():
     ("Classifier: License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)", True),
 ])  # fmt: skip
 def test_which_licences_are_refused(tmp_path, said, good):
-    assert (LICENCES.forbidden([described(wheel(tmp_path, "x", "1.0", {}, extra=f"{said}\n"))]) == []) == good
+    assert (LICENCES.forbidden([wheel_metadata(wheel(tmp_path, "x", "1.0", {}, extra=f"{said}\n"))]) == []) == good
 
 
 def test_an_audit_that_looked_nothing_up_is_no_success():

@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 from hunyuanocr.cli import app
 from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.errors import ConfigError
-from hunyuanocr.services.recording import Recorder
+from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.matching import Search
-from tests.readers import picture
+from hunyuanocr.store.search import RecordQuery
 from tests.store.results import result
+from tests.support.fake_backend import picture
 
 
 def run(*arguments):
@@ -51,8 +51,8 @@ class Shop:
         assert "not_recorded" not in {n.code for n in made.notices}
 
     def all(self) -> dict[str, tuple]:
-        with self.database.read() as session:
-            found = records.search(session, Search("local"), 100_000)
+        with self.database.read_transaction() as session:
+            found = records.search(session, RecordQuery("local"), 100_000)
             return {r.id: (r, records.get(session, "local", r.id)[1]) for r in found}
 
     def close(self) -> None:
@@ -244,13 +244,13 @@ def test_postgresql_has_its_own_programs(tmp_path, monkeypatch):
 
 def test_every_setting_that_is_no_secret_comes_back(tmp_path, monkeypatch):
     """Above all who may come in: an allow list that is lost would let everybody in."""
-    from hunyuanocr.cli.archive import toml
+    from hunyuanocr.cli.backup_archive import toml
     from hunyuanocr.config import load_settings
 
     monkeypatch.delenv("HUNYUANOCR_CONFIG", raising=False)
     plain = {
         "network": {"allow": ["192.168.1.0/24", "fe80::/10"], "deny": ["192.168.1.66"], "trusted_proxies": ["172.30.77.2"]},
-        "security": {"devices": ["10.0.0.7", "10.0.1.0/24"], "hosts": ["ocr.shop.example"], "session_hours": 1.5},
+        "security": {"devices": ["10.0.0.7", "10.0.1.0/24"], "public_hostnames": ["ocr.shop.example"], "session_hours": 1.5},
         "jobs": {"webhook_hosts": ["erp.local"]},
         "watch": {"folder": str(tmp_path / "收据"), "instruction": 'a "quoted"\nline'},
         "log": {"file": str(tmp_path / "a.log")},

@@ -76,9 +76,9 @@ def test_text_is_shown_as_it_stands(receipts):
 def test_environment_counts_where_no_flag_is_given(monkeypatch):
     assert settings_from(None, None).backend == "auto"
     monkeypatch.setenv("HUNYUANOCR_BACKEND", "ppocr")
-    monkeypatch.setenv("HUNYUANOCR_PIPELINE__QUEUE", "3")
+    monkeypatch.setenv("HUNYUANOCR_PIPELINE__QUEUE_SIZE", "3")
     settings = settings_from(None, None)
-    assert (settings.backend, settings.pipeline.queue, settings.pipeline.cache_mb) == ("ppocr", 3, 0)
+    assert (settings.backend, settings.pipeline.queue_size, settings.pipeline.cache_mb) == ("ppocr", 3, 0)
     assert settings_from("torch", None).backend == "torch"
     with pytest.raises(ConfigError):
         settings_from("tesseract", None)

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from hunyuanocr.cli import app
 from hunyuanocr.cli.checks import machine, model, ports, storage
-from hunyuanocr.cli.checks.finding import of_environment
+from hunyuanocr.cli.checks.result import terminal_language
 from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.services.metrics import gpu
 from hunyuanocr.store.database import Database
-from tests.checkpoints import random_checkpoint
-from tests.ports import free_port
+from tests.support.checkpoints import random_checkpoint
+from tests.support.ports import free_port
 
 
 def run(*arguments):
@@ -62,12 +62,12 @@ def test_a_taken_port_is_named_with_its_holder(box, monkeypatch):
 def test_the_appliance_itself_is_no_trouble(monkeypatch):
     monkeypatch.setattr(ports, "_holder", lambda _: (77, "python", "/opt/box/.venv/bin/python app_web.py"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        found = ports.port("127.0.0.1", taken.getsockname()[1], "--port")
+        found = ports.check_port("127.0.0.1", taken.getsockname()[1], "--port")
     assert (found.verdict, "77" in found.detail[1]) == ("ok", True)
 
 
 def test_an_address_that_is_not_this_machines():
-    found = ports.port("192.0.2.1", 0, "--port")  # of documentation (RFC 5737): no machine has it
+    found = ports.check_port("192.0.2.1", 0, "--port")  # of documentation (RFC 5737): no machine has it
     assert (found.verdict, "--host" in found.fix[1]) == ("fail", True)
 
 
@@ -141,49 +141,49 @@ def test_a_damaged_database(box, kept):
 
 def test_a_server_that_is_away():
     settings = Settings(store=StoreSettings(url="postgresql://shop:secret@127.0.0.1:1/shop"))
-    found = storage.database(settings)
+    found = storage.check_database(settings)
     assert (found.verdict, "does not answer" in found.detail[1]) == ("fail", True)
     assert "secret" not in str(found)
 
 
 def test_a_server_that_answers(postgres_url):
     settings = Settings(store=StoreSettings(url=postgres_url))
-    assert "first use" in storage.database(settings).detail[1]
+    assert "first use" in storage.check_database(settings).detail[1]
     made = Database(postgres_url)
     made.migrate()
     made.close()
-    assert storage.database(settings).verdict == "ok"
+    assert storage.check_database(settings).verdict == "ok"
 
 
 def test_versions_are_compared_with_those_that_were_tested(tmp_path):
     pins = tmp_path / "constraints.txt"
-    pins.write_text(f"# pins\nrich=={machine.version('rich')}\nnot-here==1.0\n")
-    assert machine.packages(pins).verdict == "ok"
+    pins.write_text(f"# pins\nrich=={machine.installed_version('rich')}\nnot-here==1.0\n")
+    assert machine.check_packages(pins).verdict == "ok"
     pins.write_text("rich==0.1\n")
-    found = machine.packages(pins)
+    found = machine.check_packages(pins)
     assert (found.verdict, "(0.1)" in found.detail[1]) == ("warn", True)
 
 
 def test_a_clock_that_stands_before_the_installation():
-    found = machine.clock(datetime(2001, 1, 1, tzinfo=UTC))
+    found = machine.check_clock(datetime(2001, 1, 1, tzinfo=UTC))
     assert (found.verdict, "timedatectl" in found.fix[1]) == ("fail", True)
-    assert machine.clock().verdict in ("ok", "warn")
+    assert machine.check_clock().verdict in ("ok", "warn")
 
 
 def test_a_gpu_that_is_full_or_that_pytorch_cannot_use(monkeypatch):
     one = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", int(24e9), int(20e9), 0.1, 50.0)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.65", (one,)))
-    full, pytorch = machine.gpu(Settings())
+    full, pytorch = machine.check_gpu(Settings())
     assert (full.verdict, "driver 580.65" in full.detail[1], "--vram-gb" in full.fix[1]) == ("warn", True, True)
     import torch
 
     if not torch.cuda.is_available():
         assert (pytorch.verdict, "cannot use it" in pytorch.detail[1], "nvidia-smi" in pytorch.fix[1]) == ("warn", True, True)
-    monkeypatch.setattr(machine, "version", lambda name: None)
-    assert "./launch_web_pt.sh" in list(machine.gpu(Settings()))[1].fix[1]
+    monkeypatch.setattr(machine, "installed_version", lambda name: None)
+    assert "./launch_web_pt.sh" in list(machine.check_gpu(Settings()))[1].fix[1]
     monkeypatch.setattr(gpu, "gpus", lambda: None)
-    assert [f.verdict for f in machine.gpu(Settings())] == ["ok"]
-    assert [f.verdict for f in machine.gpu(Settings(backend="torch"))] == ["warn"]
+    assert [f.verdict for f in machine.check_gpu(Settings())] == ["ok"]
+    assert [f.verdict for f in machine.check_gpu(Settings(backend="torch"))] == ["warn"]
 
 
 def test_both_languages_and_a_table(box, monkeypatch):
@@ -191,9 +191,9 @@ def test_both_languages_and_a_table(box, monkeypatch):
     assert chinese["disk"]["what"] == "磁盘"
     assert all(any("一" <= c <= "鿿" for c in f["fix"]) for f in chinese.values() if f["fix"])
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-    assert of_environment() == "zh"
+    assert terminal_language() == "zh"
     monkeypatch.setenv("LC_ALL", "C")
-    assert of_environment() == "en"
+    assert terminal_language() == "en"
     assert run("--language", "fr").exit_code == 2
 
 
@@ -204,6 +204,6 @@ def test_it_reads_a_line(box):
 
 
 def test_a_reader_that_cannot_start_is_told(tmp_path):
-    found = model.reading(Settings(backend="torch", model_path=tmp_path))
+    found = model.check_reading(Settings(backend="torch", model_path=tmp_path))
     assert (found.verdict, "weights_missing" in found.detail[1]) == ("fail", True)
     shutil.rmtree(tmp_path)

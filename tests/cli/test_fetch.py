@@ -15,15 +15,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app
-from hunyuanocr.cli.checks.model import weights
+from hunyuanocr.cli.checks.model import check_weights
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError
-from hunyuanocr.privacy import OFFLINE, OURS, SWITCHES
+from hunyuanocr.telemetry import OFFLINE, SET_BY_US, TELEMETRY_ENV
 from hunyuanocr.weights import verify
-from hunyuanocr.weights.download import download, missing
+from hunyuanocr.weights.download import download, files_to_fetch
 from hunyuanocr.weights.hub import FetchFailed, huggingface, modelscope
-from tests.checkpoints import random_checkpoint
-from tests.cli.hubs import HubState, serving
+from tests.support.checkpoints import random_checkpoint
+from tests.support.fake_hub import HubState, serving
 
 pytest.importorskip("torch")
 WEIGHTS = "model.safetensors"
@@ -72,7 +72,7 @@ def bring(hub: str, source: str, folder: Path) -> None:
     variable, make = HUBS[source]
     with httpx.Client(follow_redirects=True, timeout=60) as client:
         files = make({variable: hub}, None).files(client)
-        download(client, missing(files, folder), folder, pause=0)
+        download(client, files_to_fetch(files, folder), folder, pause=0)
 
 
 @pytest.mark.parametrize("source", HUBS)
@@ -310,8 +310,10 @@ def test_an_address_that_is_none(hub: str, monkeypatch, tmp_path: Path):
 def test_the_owner_may_forbid_it_and_our_own_switches_do_not(hub: str, state: HubState, tmp_path: Path, given, status: int):
     """The whole program, started from one that has set the switches of privacy, as the server does."""
     child = [sys.executable, "-c", "from hunyuanocr.cli import main; main()", "fetch", "--model-path", str(tmp_path / "model")]
-    code = f"import subprocess; from hunyuanocr.privacy import stay_home; stay_home(); exit(subprocess.call({child!r}))"
-    clean = {name: value for name, value in os.environ.items() if name not in {*SWITCHES, OURS}}  # another test may have set them
+    code = f"import subprocess; from hunyuanocr.telemetry import disable_telemetry; disable_telemetry(); exit(subprocess.call({child!r}))"
+    clean = {
+        name: value for name, value in os.environ.items() if name not in {*TELEMETRY_ENV, SET_BY_US}
+    }  # another test may have set them
     done = subprocess.run([sys.executable, "-c", code], env=clean | given, capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stderr
     if status:
@@ -323,7 +325,7 @@ def test_the_owner_may_forbid_it_and_our_own_switches_do_not(hub: str, state: Hu
 
 def test_doctor_tells_of_the_weights(hub: str, state: HubState, tmp_path: Path):
     def finding():
-        return weights(Settings(model_path=tmp_path / "model"))
+        return check_weights(Settings(model_path=tmp_path / "model"))
 
     absent = finding()
     assert (absent.verdict, "CPU reader serves" in absent.fix[1], "hunyuanocr fetch" in absent.fix[1]) == ("ok", True, True)

@@ -22,10 +22,10 @@ from safetensors.torch import load_file
 from hunyuanocr import prompts
 from hunyuanocr.cli import main
 from hunyuanocr.fields.catalogue import KNOWN
-from hunyuanocr.instructions import understand
-from hunyuanocr.weights.architecture import modern
+from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.weights.architecture import canonical_name
 from hunyuanocr.weights.verify import verify
-from training.fonts import FontsMissing, installed
+from synthesis.fonts import FontsMissing, installed
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "models/hunyuanocr-demo"
@@ -40,10 +40,10 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
         installed(chinese=True)
     except FontsMissing as missing:
         pytest.skip(str(missing))
-    from training.demo import unseen
+    from demo_model import heldout
 
     folder = tmp_path_factory.mktemp("documents")
-    unseen.save(folder, 10, seed=11)
+    heldout.save(folder, 10, seed=11)
     for picture in folder.glob("*.jpg"):
         with Image.open(picture) as whole:
             cut = whole.crop((0, 0, whole.width, KEPT))
@@ -122,7 +122,7 @@ def merged_weights_are_base_plus_adapter(out: Path) -> None:
     strength = settings["lora_alpha"] / settings["r"]
     assert first.keys() == last.keys()
     for name, value in last.items():
-        key = f"base_model.model.{modern(name).removesuffix('.weight')}.lora_"
+        key = f"base_model.model.{canonical_name(name).removesuffix('.weight')}.lora_"
         base = first[name].float()
         added = strength * (adapter[f"{key}B.weight"] @ adapter[f"{key}A.weight"]) if f"{key}A.weight" in adapter else 0 * base
         assert float((value.float() - base - added).abs().max()) <= 2**-8 * float((base + added).abs().max()), name
@@ -139,7 +139,7 @@ async def served(folder: Path) -> None:
     memory = TorchSettings(dtype="float32", vram_gb=0.4)
     engine = TorchGenerator(Settings(backend="torch", model_path=folder, device="cpu", torch=memory))
     await engine.start()
-    ask = prompts.ask(understand(fields=["branch"]))
+    ask = prompts.build_prompt(parse_instruction(fields=["branch"]))
     assert "branch" not in KNOWN, "a word of the shop's own"
     wanted = Generation((np.full((KEPT, 448, 3), 255, np.uint8),), ask.prompt, ask.schema, 40, ask.repetition_penalty)
     written = "".join([token.text async for chunk in engine.generate(wanted) for token in chunk.tokens])

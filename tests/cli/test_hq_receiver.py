@@ -20,11 +20,11 @@ import pytest
 from nacl.public import SealedBox
 from pydantic import SecretStr
 
-from hunyuanocr.clock import wall_clock
+from hunyuanocr.clock import utc_now
 from hunyuanocr.config import Settings, SyncSettings
-from hunyuanocr.services.recording import Recorder
-from hunyuanocr.services.sealing import public_key, seal
-from hunyuanocr.services.sync import NotDelivered, Sync
+from hunyuanocr.services.encryption import encrypt_batch, public_key
+from hunyuanocr.services.recorder import Recorder
+from hunyuanocr.services.sync import DeliveryError, Sync
 from hunyuanocr.store.database import Database
 from tests.store.results import result
 
@@ -78,7 +78,7 @@ def test_the_receiver_keeps_once_and_refuses_strangers(tmp_path, receiver):
     (tmp_path / "token").write_text("s3cret\n")
     url = receiver("--token-file", tmp_path / "token")
     batch = {"version": 1, "batch": "b1", "site": "店1", "records": [{"id": "r1", "created_at": datetime.now(UTC).isoformat()}]}
-    sealed, right = seal(batch, public), {"Authorization": "Bearer s3cret"}
+    sealed, right = encrypt_batch(batch, public), {"Authorization": "Bearer s3cret"}
     with httpx.Client(timeout=60) as client:
         for headers in (
             {},
@@ -108,11 +108,13 @@ def test_what_cannot_be_kept_is_not_confirmed(tmp_path, receiver):
     halves = gzip.compress(b'{"site": "s", "batch": "b", "records": [{"id": "r1", "created_at": "now", "text": "\\ud800"}]}')
     with httpx.Client(timeout=60) as client:
         for sealed in (
-            *(seal(batch, public) for batch in wrong),
+            *(encrypt_batch(batch, public) for batch in wrong),
             *(SealedBox(public).encrypt(packed) for packed in (deep, halves)),
         ):
             assert client.post(url, content=bytes(sealed)).status_code == 400
-        assert client.post(url, content=seal({"site": "s", "batch": "b", "records": [record]}, public)).json()["new"] == 1
+        assert (
+            client.post(url, content=encrypt_batch({"site": "s", "batch": "b", "records": [record]}, public)).json()["new"] == 1
+        )
     assert kept(tmp_path) == [("r1", "s")]
 
 
@@ -149,16 +151,16 @@ async def test_a_shop_sends_over_https_to_an_hq_of_its_own_authority(tmp_path, r
     database = Database(settings.database_url)
     recorder = Recorder(database, settings)
     answer = result()
-    await database.run(recorder.write, recorder.prepare(answer, owner="local", source="ocr"))
+    await database.write(recorder.write, recorder.prepare(answer, owner="local", source="ocr"))
 
     async def give_up(_):
-        raise NotDelivered("enough")
+        raise DeliveryError("enough")
 
-    stranger = Sync(database, settings.sync.model_copy(update={"ca_file": None}), clock=wall_clock, sleep=give_up)
-    with pytest.raises(NotDelivered, match="enough"):
+    stranger = Sync(database, settings.sync.model_copy(update={"ca_file": None}), clock=utc_now, sleep=give_up)
+    with pytest.raises(DeliveryError, match="enough"):
         await stranger.send_all()  # a certificate that no known authority signed
     assert "CERTIFICATE_VERIFY_FAILED" in (await stranger.state()).last_error
-    await Sync(database, settings.sync, clock=wall_clock, sleep=give_up).send_all()
+    await Sync(database, settings.sync, clock=utc_now, sleep=give_up).send_all()
     assert kept(tmp_path) == [(answer.id, "shop")]
     database.close()
     place = ("127.0.0.1", int(url.split(":")[2].split("/")[0]))

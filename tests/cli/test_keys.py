@@ -11,7 +11,7 @@ import httpx
 from api.app import create_app
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
-from tests.readers import TestReader
+from tests.support.fake_backend import FakeBackend
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def hunyuanocr(folder, *arguments):
 
 async def test_a_key_is_made_used_and_revoked_while_the_server_runs(tmp_path):
     settings = Settings(data=tmp_path)
-    app = create_app(settings, Pipeline(TestReader(), settings))
+    app = create_app(settings, Pipeline(FakeBackend(), settings))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
@@ -41,7 +41,7 @@ async def test_a_key_is_made_used_and_revoked_while_the_server_runs(tmp_path):
             assert listed[:4] == [key.split("_")[1], "收银台 1", "shop", "read"]
             assert hunyuanocr(tmp_path, "keys", "revoke", listed[0]).returncode == 0
             await until(client, 401, key)
-            await app.state.gate.trail.flush()
+            await app.state.gate.audit_log.flush()
     assert "revoked" in hunyuanocr(tmp_path, "keys", "list").stdout
     assert hunyuanocr(tmp_path, "keys", "revoke", listed[0]).returncode == 2
     log = hunyuanocr(tmp_path, "audit", "--action", "read").stdout.splitlines()

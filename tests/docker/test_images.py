@@ -13,9 +13,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from hunyuanocr.bundle.sbom import runtime
-from tests.appliance import appliance
+from hunyuanocr.bundle.sbom import installed_dependencies
 from tests.docker.dockerfiles import FILES, ROOT, stage
+from tests.support.appliance import appliance
 
 CUDA = ("cuda-", "nvidia-")  # what PyTorch's build for CUDA brings, pinned by PyTorch itself; builds for CPUs lack it
 
@@ -106,7 +106,7 @@ def test_what_the_image_installs_is_pinned_to_the_last_package(image):
     assert asked
     script = [sys.executable, "-I", str(ROOT / "hunyuanocr" / "bundle" / "requirements.py"), str(ROOT), *asked[1].split()]
     lines = subprocess.run(script, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
-    found = runtime(lines)
+    found = installed_dependencies(lines)
     wanted = {canonicalize_name(Requirement(line).name) for line in lines if "platform_machine" not in line}
     assert wanted <= set(found), "all of it is installed here, by the same pins"
     loose = {name for name in found if name not in pinned() and not name.startswith(CUDA)}

@@ -5,16 +5,16 @@ import json
 import pytest
 
 from hunyuanocr.errors import InvalidValue
-from hunyuanocr.evaluate import Outcome, Sample, load, summarise
+from hunyuanocr.evaluate import LabelledDocument, Outcome, load_dataset, summarise
 from hunyuanocr.evaluate.metrics import (
     LineCounts,
+    bounding_box,
     count_lines,
     iou,
     is_mixed,
     match_lines,
-    rectangle,
-    stands_in_box,
-    stands_on_page,
+    value_in_box,
+    value_on_page,
 )
 from hunyuanocr.types import Field, FieldType, Line, Result, TaskKind
 
@@ -28,10 +28,10 @@ def line(text, left=0, top=0, right=100, bottom=20, page=0):
 
 
 def test_iou():
-    a = rectangle(quad(0, 0, 10, 10))
+    a = bounding_box(quad(0, 0, 10, 10))
     assert iou(a, a) == 1.0
-    assert iou(a, rectangle(quad(5, 0, 15, 10))) == pytest.approx(1 / 3)
-    assert iou(a, rectangle(quad(20, 20, 30, 30))) == 0.0
+    assert iou(a, bounding_box(quad(5, 0, 15, 10))) == pytest.approx(1 / 3)
+    assert iou(a, bounding_box(quad(20, 20, 30, 30))) == 0.0
 
 
 def test_a_perfect_reading_has_no_error():
@@ -64,26 +64,26 @@ def test_mixed_script():
 
 def test_a_value_stands_in_its_box_only():
     truth = [line("合计 ¥36.80", 0, 0, 200, 20), line("找零 63.20", 0, 40, 200, 60)]
-    assert stands_in_box("¥36.80", quad(100, 0, 200, 20), 0, truth)
-    assert not stands_in_box("¥36.80", quad(100, 40, 200, 60), 0, truth)
-    assert not stands_in_box("¥36.80", quad(100, 0, 200, 20), 1, truth)
-    assert stands_on_page("63.20", None, 0, truth)
-    assert not stands_on_page("SOMETHING ELSE", None, 0, truth)
-    assert not stands_on_page("—", None, 0, truth)
+    assert value_in_box("¥36.80", quad(100, 0, 200, 20), 0, truth)
+    assert not value_in_box("¥36.80", quad(100, 40, 200, 60), 0, truth)
+    assert not value_in_box("¥36.80", quad(100, 0, 200, 20), 1, truth)
+    assert value_on_page("63.20", None, 0, truth)
+    assert not value_on_page("SOMETHING ELSE", None, 0, truth)
+    assert not value_on_page("—", None, 0, truth)
 
 
 def test_a_misread_letter_of_two_is_no_invention():
     truth = [line("黄瓜", 0, 0, 100, 20), line("白菜", 0, 40, 100, 60)]
-    assert stands_on_page("黃瓜", quad(0, 0, 100, 20), 0, truth)
-    assert not stands_on_page("黃瓜", quad(0, 40, 100, 60), 0, truth)
-    assert not stands_on_page("番茄", quad(0, 0, 100, 20), 0, truth)
+    assert value_on_page("黃瓜", quad(0, 0, 100, 20), 0, truth)
+    assert not value_on_page("黃瓜", quad(0, 40, 100, 60), 0, truth)
+    assert not value_on_page("番茄", quad(0, 0, 100, 20), 0, truth)
 
 
 def outcome(tmp_path, value, box, grounded, wanted="¥36.80"):
     truth = (line("合计 ¥36.80", 0, 0, 200, 20), line("找零 63.20", 0, 40, 200, 60))
     field = Field("total", FieldType.MONEY, value, box=box, page=0 if box else None, grounded=grounded)
     result = Result("1", TaskKind.EXTRACT, "", truth, (field,), None, ((200, 60),), "ppocr", "m", 1.0)
-    return Outcome(Sample(tmp_path / "a.jpg", truth, {"total": wanted}, None), result, 0.5)
+    return Outcome(LabelledDocument(tmp_path / "a.jpg", truth, {"total": wanted}, None), result, 0.5)
 
 
 def test_summary_counts_right_wrong_null_and_absent(tmp_path):
@@ -120,7 +120,7 @@ def test_load_reads_truth_and_names_broken_files(tmp_path):
     (tmp_path / "a.csv").write_text("1,2,3,2,3,4,1,4,MILK, 2 L\n\n")
     truth = {"total": "9.00", "phone": None, "_meta": {"kind": "receipt"}, "items": [{"name": "MILK"}]}
     (tmp_path / "a.json").write_text(json.dumps(truth))
-    (sample,) = load(tmp_path)
+    (sample,) = load_dataset(tmp_path)
     assert sample.lines is not None
     assert sample.lines[0].text == "MILK, 2 L"
     assert sample.fields == {"total": "9.00", "phone": None}
@@ -128,9 +128,9 @@ def test_load_reads_truth_and_names_broken_files(tmp_path):
     assert sample.meta == {"kind": "receipt"}
     (tmp_path / "a.csv").write_text("1,2,3\n")
     with pytest.raises(InvalidValue, match=r"a\.csv, line 1"):
-        load(tmp_path)
+        load_dataset(tmp_path)
     with pytest.raises(InvalidValue, match="no folder"):
-        load(tmp_path / "nowhere")
+        load_dataset(tmp_path / "nowhere")
 
 
 def test_truth_of_the_users_own_folder_is_read_or_refused_by_name(tmp_path):
@@ -138,17 +138,17 @@ def test_truth_of_the_users_own_folder_is_read_or_refused_by_name(tmp_path):
     record = tmp_path / "a.json"
     rows = [{"名称": "茶", "金额": 9.5, "数量": None}]
     record.write_text("\ufeff" + json.dumps({"总金额": 9.5, "明细": rows}), encoding="utf-8")
-    (sample,) = load(tmp_path)
+    (sample,) = load_dataset(tmp_path)
     assert sample.fields == {"总金额": "9.5"}
     assert sample.items == ({"name": "茶", "amount": "9.5", "quantity": None},)
     for broken in ('{"items": ["tea"]}', "[]", '{"_meta": 7}', "{"):
         record.write_text(broken)
         with pytest.raises(InvalidValue, match=r"a\.json"):
-            load(tmp_path)
+            load_dataset(tmp_path)
     record.write_bytes('{"店名": "茶"}'.encode("gbk"))
     with pytest.raises(InvalidValue, match=r"a\.json is not JSON in UTF-8"):
-        load(tmp_path)
+        load_dataset(tmp_path)
     record.write_text("{}")
     (tmp_path / "a.csv").write_bytes("1,2,3,2,3,4,1,4,茶\n".encode("gbk"))
     with pytest.raises(InvalidValue, match=r"a\.csv is not UTF-8"):
-        load(tmp_path)
+        load_dataset(tmp_path)

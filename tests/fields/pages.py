@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hunyuanocr.fields import find_fields
+from hunyuanocr.fields import extract_fields
 from hunyuanocr.fields.catalogue import lookup
-from hunyuanocr.fields.layout import char_width
+from hunyuanocr.fields.layout import relative_char_width
 from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 
 Text = str | tuple[float, str] | tuple[float, str, float]
@@ -25,7 +25,7 @@ def page(rows: Sequence[Sequence[Text] | str], *, skew: float = 0.0, em: float =
                 if isinstance(piece, tuple)
                 else (0.0, piece, 1.0)
             )
-            width, height = sum(map(char_width, text)) * em * scale, em * 1.25 * scale
+            width, height = sum(map(relative_char_width, text)) * em * scale, em * 1.25 * scale
             left, top = 40 + x * em, 60 + n * em * 1.7 - height / 2
             corners = ((left, top), (left + width, top), (left + width, top + height), (left, top + height))
             a, b, c, d = (_turned(p, skew) for p in corners)
@@ -46,7 +46,7 @@ def spec(words: str) -> FieldSpec:
 
 def ask(lines: Sequence[Line], *words: str) -> dict[str, Field]:
     """The fields by the words they were asked by."""
-    return {f.key: f for f in find_fields(lines, [spec(w) for w in words], [(1000, 2000)])}
+    return {f.key: f for f in extract_fields(lines, [spec(w) for w in words], [(1000, 2000)])}
 
 
 def values(lines: Sequence[Line], *words: str) -> dict[str, str | None]:
@@ -56,5 +56,5 @@ def values(lines: Sequence[Line], *words: str) -> dict[str, str | None]:
 
 def rows(lines: Sequence[Line]) -> list[dict[str, str | None]]:
     """The line items, printed."""
-    field = next(iter(find_fields(lines, [FieldSpec("items", "items", FieldType.ROWS)], [(1000, 2000)])))
+    field = next(iter(extract_fields(lines, [FieldSpec("items", "items", FieldType.ROWS)], [(1000, 2000)])))
     return [{key: cell.value for key, cell in row.items()} for row in field.rows or ()]

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hunyuanocr.fields import find_fields
-from hunyuanocr.fields.catalogue import KNOWN, compact
+from hunyuanocr.fields import extract_fields
+from hunyuanocr.fields.catalogue import KNOWN, normalise_key
 from hunyuanocr.types import FieldSpec, FieldType, Line
 
 WORDS = [
@@ -86,8 +86,8 @@ def lines(draw):
 @settings(max_examples=150, deadline=None)
 @given(st.lists(lines(), max_size=14))
 def test_no_page_breaks_it_and_nothing_is_invented(page):
-    everything = compact("".join(line.text for line in page))
-    for field in find_fields(page, SPECS, [(2000, 2000)]):
+    everything = normalise_key("".join(line.text for line in page))
+    for field in extract_fields(page, SPECS, [(2000, 2000)]):
         cells = [cell for row in field.rows or () for cell in row.values()] if field.rows else [field]
         for cell in cells:
             if cell.value is None:
@@ -95,7 +95,7 @@ def test_no_page_breaks_it_and_nothing_is_invented(page):
                 continue
             assert cell.grounded or cell.confidence < 0.6
             assert cell.page in (0, 1)
-            assert set(compact(cell.value)) <= set(everything)
+            assert set(normalise_key(cell.value)) <= set(everything)
             assert all(-1 <= x <= 4001 and -41 <= y <= 4081 for x, y in cell.box)
             assert cell.confidence is None or 0 <= cell.confidence <= 1
 
@@ -107,4 +107,4 @@ def test_no_text_breaks_it(texts):
         Line(t, ((10, 40 * n), (10 + 15 * len(t), 40 * n), (10 + 15 * len(t), 40 * n + 30), (10, 40 * n + 30)))
         for n, t in enumerate(texts)
     ]
-    assert len(find_fields(page, SPECS, [(1000, 1000)])) == len(SPECS)
+    assert len(extract_fields(page, SPECS, [(1000, 1000)])) == len(SPECS)

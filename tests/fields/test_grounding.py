@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunyuanocr.fields import find_fields, ground_values
+from hunyuanocr.fields import extract_fields, ground_values
 from hunyuanocr.types import FieldSpec, FieldType, Line
 from tests.fields.pages import page, spec
 from tests.fields.test_associate import MALAYSIAN, SUPERMARKET
@@ -91,7 +91,7 @@ def test_money_as_an_object_is_understood():
 
 def test_a_line_the_reader_was_unsure_of_proves_nothing():
     lines = [Line(line.text, line.box, 0.4) for line in page(MALAYSIAN)]
-    field = find_fields(lines, [spec("total")], [(1000, 2000)])[0]
+    field = extract_fields(lines, [spec("total")], [(1000, 2000)])[0]
     assert (field.value, field.confidence, field.grounded) == ("RM 20.65", 0.4, False)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hunyuanocr.fields.layout import Layout, part_box, union_box
+from hunyuanocr.fields.layout import Layout, segment_box, union_box
 from hunyuanocr.types import Line
 from tests.fields.pages import page
 
@@ -33,12 +33,12 @@ def test_pages_do_not_mix():
 
 def test_a_part_has_its_share_of_the_box():
     line = Line("合计 36.80", ((100, 50), (300, 60), (300, 100), (100, 90)))
-    (x0, y0), (x1, _), (_, y2), _ = part_box(line, 3, 8)
+    (x0, y0), (x1, _), (_, y2), _ = segment_box(line, 3, 8)
     assert 180 < x0 < 220
     assert x1 == 300
     assert 50 < y0 < 60
     assert 90 < y2 <= 100
-    assert part_box(line, 0, 8) == line.box
+    assert segment_box(line, 0, 8) == line.box
 
 
 def test_boxes_of_several_lines_are_joined():

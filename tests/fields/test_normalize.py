@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunyuanocr.fields.dates import find_dates
-from hunyuanocr.fields.money import find_money, parse_money
-from hunyuanocr.fields.normalize import comparable, normalize
+from hunyuanocr.fields.values.dates import find_dates
+from hunyuanocr.fields.values.money import find_money, parse_money
+from hunyuanocr.fields.values.normalize import comparable, normalize
 from hunyuanocr.types import FieldType
 
 

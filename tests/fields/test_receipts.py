@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hunyuanocr.fields import find_fields
-from hunyuanocr.fields.normalize import comparable
+from hunyuanocr.fields import extract_fields
+from hunyuanocr.fields.values.normalize import comparable
 from hunyuanocr.types import Line
 from tests.fields.pages import spec
 
@@ -34,7 +34,7 @@ def test_fields_of_real_receipts(half):
     for file in files:
         truth = json.loads(file.read_text(encoding="utf-8"))
         specs = [spec(key) for key in right]
-        for field in find_fields(transcript(file.with_suffix(".csv")), specs, [(1000, 2000)]):
+        for field in extract_fields(transcript(file.with_suffix(".csv")), specs, [(1000, 2000)]):
             wanted = comparable(truth[field.key], field.type)
             right[field.key] += field.value is not None and comparable(field.value, field.type) == wanted
             assert field.value is None or field.grounded

@@ -3,8 +3,8 @@
 import pytest
 
 from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
-from hunyuanocr.fields import find_fields, ground_values
-from hunyuanocr.fields.schema import fit, specs
+from hunyuanocr.fields import extract_fields, ground_values
+from hunyuanocr.fields.schema.client_schema import coerce, field_specs
 from hunyuanocr.types import Field, FieldType
 from tests.fields.pages import page
 from tests.fields.test_associate import MALAYSIAN, SUPERMARKET
@@ -13,7 +13,7 @@ NULLABLE = {"type": ["string", "null"]}
 
 
 def answer(schema, rows):
-    return fit(schema, find_fields(page(rows), specs(schema), [(1000, 2000)]))
+    return coerce(schema, extract_fields(page(rows), field_specs(schema), [(1000, 2000)]))
 
 
 def properties(**parts):
@@ -27,7 +27,7 @@ def test_properties_become_fields():
         lines={"type": "array"},
         mood={"type": "string"},
     )
-    assert [(s.key, s.name, s.type) for s in specs(schema)] == [
+    assert [(s.key, s.name, s.type) for s in field_specs(schema)] == [
         ("total", "total_amount", FieldType.MONEY),
         ("purchase_day", None, FieldType.DATE),
         ("lines", "items", FieldType.ROWS),
@@ -113,7 +113,7 @@ def test_a_missing_field_is_null_where_allowed_left_out_where_optional_and_an_er
 )
 def test_what_is_no_schema_of_an_object(schema):
     with pytest.raises(InvalidSchema):
-        specs(schema)
+        field_specs(schema)
 
 
 def doubled(times, keyword="allOf"):
@@ -133,7 +133,7 @@ def doubled(times, keyword="allOf"):
     properties(total={"$ref": "#/$defs/a0"}) | {"$defs": {f"a{n}": {"not": {"$ref": f"#/$defs/a{n + 1}"}} for n in range(200)}},
 ])  # fmt: skip
 def test_references_that_lead_nowhere_or_never_end(schema):
-    for ask in (specs, lambda s: fit(s, [Field("total", FieldType.TEXT, "5")])):
+    for ask in (field_specs, lambda s: coerce(s, [Field("total", FieldType.TEXT, "5")])):
         with pytest.raises(InvalidSchema):
             ask(schema)
 
@@ -144,19 +144,19 @@ def test_references_to_any_place_of_the_schema():
         "$id": "https://shop.example/receipt", "parts": [{"type": "number"}], "$defs": {"tree": tree},
     }  # fmt: skip
     assert answer(schema, SUPERMARKET)["总金额"] == 36.8
-    assert len(specs(properties(**{f"field {n}": {"type": "string", "title": "x"} for n in range(700)}))) == 700
+    assert len(field_specs(properties(**{f"field {n}": {"type": "string", "title": "x"} for n in range(700)}))) == 700
 
 
 def test_a_day_without_its_time_is_no_moment():
     schema = {"type": "object", "properties": {"date": {"type": ["string", "null"], "format": "date-time"}}}
-    assert fit(schema, [Field("date", FieldType.DATE, "2021-02-23", "2021-02-23")]) == {"date": None}
+    assert coerce(schema, [Field("date", FieldType.DATE, "2021-02-23", "2021-02-23")]) == {"date": None}
     moment = Field("date", FieldType.DATETIME, "2021-02-23 10:00", "2021-02-23T10:00:00")
-    assert fit(schema, [moment]) == {"date": "2021-02-23T10:00:00"}
+    assert coerce(schema, [moment]) == {"date": "2021-02-23T10:00:00"}
 
 
 def model_answer(schema, values):
     """What a language model wrote, fitted to the client's schema."""
-    return fit(schema, ground_values(values, specs(schema), page(SUPERMARKET), {}))
+    return coerce(schema, ground_values(values, field_specs(schema), page(SUPERMARKET), {}))
 
 
 def test_values_of_a_language_model_are_typed_like_those_of_the_page():
@@ -202,4 +202,4 @@ def test_a_schema_that_is_nested_for_ever_is_refused():
     for _ in range(1000):
         schema = {"type": "object", "properties": {"a": schema}}
     with pytest.raises(InvalidSchema):
-        specs(schema)
+        field_specs(schema)

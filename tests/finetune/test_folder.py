@@ -15,9 +15,9 @@ from hunyuanocr import prompts
 from hunyuanocr.backends.torch_local.processor import Processor
 from hunyuanocr.config import ImageSettings
 from hunyuanocr.errors import InvalidValue
-from hunyuanocr.finetune import folder as folders
-from hunyuanocr.finetune import questions
-from hunyuanocr.finetune.folder import Document, Folder
+from hunyuanocr.finetune import dataset as folders
+from hunyuanocr.finetune import targets
+from hunyuanocr.finetune.dataset import DocumentDataset, TrainingDocument
 from hunyuanocr.output import spotting
 
 DEMO = Path(__file__).parents[2] / "models/hunyuanocr-demo"
@@ -41,7 +41,7 @@ def put(folder: Path, name: str, *, size: tuple[int, int] = (200, 100), lines: s
     return path
 
 
-def load(folder: Path, processor: Processor, **others: Any) -> list[Document]:
+def load(folder: Path, processor: Processor, **others: Any) -> list[TrainingDocument]:
     return folders.load(folder, processor, IMAGES, **({"longest": 4096} | others))
 
 
@@ -55,7 +55,7 @@ def test_questions_are_those_of_serving(tmp_path: Path, processor: Processor) ->
     assert [(run.text, run.box) for run in runs] == [
         ("Corner Shop", (200, 100, 450, 300)), ("合计", (50, 500, 300, 700)), ("￥36.80", (500, 500, 750, 720)),
     ]  # fmt: skip
-    assert asked_fields == questions.asked(("merchant", "total_amount", "date", "车牌号"))
+    assert asked_fields == targets.extraction_prompt(("merchant", "total_amount", "date", "车牌号"))
     assert "'车牌号'" in asked_fields
     assert fields == '{"merchant":"Corner Shop","total_amount":"￥36.80","date":null,"车牌号":"A1"}'
 
@@ -70,7 +70,7 @@ def test_each_time_something_else_is_asked(tmp_path: Path, processor: Processor)
     assert {len(answer) for answer in several} == {2, 3, 4}
     assert {key: None for answer in one for key, value in answer.items() if value is None} == {"date": None}
     for turns in asked:
-        assert all(questions.asked(tuple(json.loads(answer))) == words for words, answer in turns[1:])
+        assert all(targets.extraction_prompt(tuple(json.loads(answer))) == words for words, answer in turns[1:])
 
 
 def test_what_is_not_known_is_not_asked(tmp_path: Path, processor: Processor) -> None:
@@ -80,7 +80,7 @@ def test_what_is_not_known_is_not_asked(tmp_path: Path, processor: Processor) ->
     blank, fields, lines = load(tmp_path, processor)
     assert [len(document.turns(random.Random(1))) for document in (blank, fields, lines)] == [1, 1, 1]
     assert [answer for _, answer in blank.all_turns()] == ["", ""], "a page without text is answered with nothing"
-    assert [words for words, _ in fields.all_turns()] == [questions.asked(("total",))]
+    assert [words for words, _ in fields.all_turns()] == [targets.extraction_prompt(("total",))]
 
 
 def test_items_are_taught_where_every_column_is_known(tmp_path: Path, processor: Processor) -> None:
@@ -102,15 +102,15 @@ def test_places_are_of_the_picture_however_it_is_scaled(tmp_path: Path, processo
     rows, columns = large.grid
     assert document.grid == (8, 16)
     assert 256 * rows * columns <= processor.scaler.high < 2000 * 1000
-    image = Folder([large], IMAGES).batch(0, 0, 1)[0].image
+    image = DocumentDataset([large], IMAGES).batch(0, 0, 1)[0].image
     assert processor([image], "").grids == (large.grid,)
     assert large.tokens > document.tokens > 8 * 4
 
 
-def many(folder: Path, processor: Processor) -> Folder:
+def many(folder: Path, processor: Processor) -> DocumentDataset:
     for number in range(7):
         put(folder, f"{number}.png", size=(200, 100 if number < 5 else 200), fields={"total": str(number)}, lines=None)
-    return Folder(load(folder, processor), IMAGES, seed=3)
+    return DocumentDataset(load(folder, processor), IMAGES, seed=3)
 
 
 def test_an_epoch_is_every_document_once_in_batches_of_one_size(tmp_path: Path, processor: Processor) -> None:
@@ -126,7 +126,7 @@ def test_an_epoch_is_every_document_once_in_batches_of_one_size(tmp_path: Path, 
 
 def test_a_batch_depends_on_its_step_alone(tmp_path: Path, processor: Processor) -> None:
     first = many(tmp_path, processor)
-    second, other = (Folder(load(tmp_path, processor), IMAGES, seed=seed) for seed in (3, 4))
+    second, other = (DocumentDataset(load(tmp_path, processor), IMAGES, seed=seed) for seed in (3, 4))
     taken = {step: first.batch(0, step, 3) for step in range(8)}
     for step in (5, 2, 7):
         again = second.batch(0, step, 3)
@@ -181,7 +181,7 @@ def test_a_folder_without_documents_and_a_page_that_does_not_fit(tmp_path: Path,
 
 def test_a_picture_that_goes_or_changes_later_is_told_too(tmp_path: Path, processor: Processor) -> None:
     path = put(tmp_path, "a.png")
-    ours = Folder(load(tmp_path, processor), IMAGES)
+    ours = DocumentDataset(load(tmp_path, processor), IMAGES)
     path.write_bytes(b"")
     with pytest.raises(InvalidValue, match=r"a\.png: The file is empty"):
         ours.batch(0, 0, 1)

@@ -17,18 +17,20 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from hunyuanocr.config import ImageSettings
-from hunyuanocr.errors import ConfigError, MissingDependency, WeightsBroken
-from hunyuanocr.finetune import lora, model, state
-from hunyuanocr.finetune.config import Adapter, Level, Recipe
-from hunyuanocr.finetune.samples import Batch
+from hunyuanocr.errors import ConfigError, MissingDependency, WeightsInvalid
+from hunyuanocr.finetune import checkpoint, lora, model
+from hunyuanocr.finetune.batching import Batch
+from hunyuanocr.finetune.config import Adapter, CurriculumStage, TrainConfig
+from hunyuanocr.finetune.run import FineTuneRun, RunConfig
 from hunyuanocr.finetune.trainer import Trainer
-from hunyuanocr.finetune.tuning import Job, Tuning
-from hunyuanocr.weights.architecture import modern
+from hunyuanocr.weights.architecture import canonical_name
 from hunyuanocr.weights.verify import verify
-from tests.checkpoints import random_checkpoint
+from tests.support.checkpoints import random_checkpoint
 
 IMAGES = ImageSettings()
-RECIPE = Recipe((Level("documents", 2),), rate=5e-3, warmup=1, weight_decay=0.0, adapter=Adapter(rank=4, alpha=6.0))
+RECIPE = TrainConfig(
+    (CurriculumStage("documents", 2),), rate=5e-3, warmup=1, weight_decay=0.0, adapter=Adapter(rank=4, alpha=6.0)
+)
 STEP = {"rtol": 2**-8, "atol": 0.0}  # to the nearest number of 8 bits
 
 
@@ -51,11 +53,11 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tuning(base: Path, documents: Path, out: Path, **others: Any) -> Tuning:
-    return Tuning(Job(documents, base, out, **({"recipe": RECIPE, "hold_out": 0.2, "device": "cpu"} | others)), IMAGES)
+def tuning(base: Path, documents: Path, out: Path, **others: Any) -> FineTuneRun:
+    return FineTuneRun(RunConfig(documents, base, out, **({"recipe": RECIPE, "hold_out": 0.2, "device": "cpu"} | others)), IMAGES)
 
 
-def started(base: Path, documents: Path, out: Path, steps: int = 6, **others: Any) -> Tuning:
+def started(base: Path, documents: Path, out: Path, steps: int = 6, **others: Any) -> FineTuneRun:
     ours = tuning(base, documents, out, **others)
     ours.start(steps=steps)
     return ours
@@ -67,7 +69,7 @@ def test_an_adapter_changes_nothing_yet_and_only_it_is_trained(base: Path, docum
     trained = {name: w for name, w in ours.net.named_parameters() if w.requires_grad}
     assert all(name.startswith("model.language_model.layers.") and ".lora_" in name for name in trained)
     assert len(trained) == 2 * 2 * 7, "two matrices for seven projections in two layers"
-    assert sum(w.numel() for w in trained.values()) == ours.needs().trained
+    assert sum(w.numel() for w in trained.values()) == ours.estimate().trained
     before = {name: value.clone() for name, value in ours.net.state_dict().items()}
     ours.trainer.run(steps=2)
     changed = {name for name, value in ours.net.state_dict().items() if not torch.equal(value, before[name])}
@@ -91,7 +93,7 @@ def test_what_is_written_is_base_plus_adapter(base: Path, documents: Path, tmp_p
     merged = set()
     for name, value in last.items():
         wanted = first[name]
-        if (part := modern(name).removesuffix(".weight")) in parts:
+        if (part := canonical_name(name).removesuffix(".weight")) in parts:
             a, b = (adapter[f"base_model.model.{part}.lora_{side}.weight"] for side in "AB")
             assert b.any()
             wanted = wanted.float() + 6.0 / 4 * (b @ a)
@@ -110,7 +112,7 @@ def test_states_hold_the_adapter_alone_and_resuming_is_exact(base: Path, documen
     straight = started(base, documents, tmp_path / "a")
     straight.trainer.run(steps=6)
     started(base, documents, tmp_path / "b").trainer.run(steps=3)
-    found = state.newest(tmp_path / "b/training")
+    found = checkpoint.load_latest(tmp_path / "b/training")
     assert found is not None
     assert all(".lora_" in name for name in found[1]["model"])
     resumed = started(base, documents, tmp_path / "b")
@@ -129,7 +131,7 @@ def test_computing_anew_changes_nothing_but_the_memory(base: Path, documents: Pa
     batch = plain.collator(plain.source.batch(0, 0, 2))
     kept = [kept_for_gradients(ours.net, batch) for ours in (plain, anew)]
     assert kept[1] < 0.6 * kept[0]
-    assert anew.needs().memory < plain.needs().memory
+    assert anew.estimate().memory < plain.estimate().memory
     for ours in (plain, anew):
         ours.trainer.run(steps=2)
     other = anew.net.state_dict()
@@ -146,7 +148,7 @@ def kept_for_gradients(net: Any, batch: Batch) -> int:
         return value
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        model.losses(net.train(), batch)
+        model.compute_losses(net.train(), batch)
     return sum(value.untyped_storage().nbytes() for place, value in kept.items() if place not in own)
 
 
@@ -157,11 +159,11 @@ def test_everything_learns_by_the_full_method(base: Path, documents: Path, tmp_p
     still = {name for name, value in ours.net.named_parameters() if torch.equal(value, before[name])}
     assert not {name for name in still if "language_model.layers" in name}
     assert any("vision_tower.layers" in name for name in before.keys() - still)
-    assert sum(value.numel() for value in before.values()) == ours.needs().trained
+    assert sum(value.numel() for value in before.values()) == ours.estimate().trained
     ours.write()
     assert verify(tmp_path).parameters == verify(base).parameters
     assert not (tmp_path / "adapter").exists()
-    found = state.newest(tmp_path / "training")
+    found = checkpoint.load_latest(tmp_path / "training")
     assert found is not None
     assert found[1]["model"].keys() == model.load(base).state_dict().keys()
 
@@ -178,7 +180,7 @@ def test_a_run_is_not_gone_on_from_as_another(base: Path, documents: Path, tmp_p
     with pytest.raises(ConfigError, match="another: documents"):
         tuning(base, more, tmp_path)
     ours = started(base, documents, tmp_path / "other", method="full")
-    with pytest.raises(WeightsBroken, match="of other weights"):
+    with pytest.raises(WeightsInvalid, match="of other weights"):
         Trainer(ours.net, ours.source, collator=ours.collator, recipe=RECIPE, folder=tmp_path / "training")
 
 

@@ -14,15 +14,16 @@ from PIL import Image
 from transformers import HunYuanVLForConditionalGeneration
 
 from hunyuanocr.backends.torch_local.processor import Processor
-from hunyuanocr.errors import InvalidValue, WeightsBroken
-from hunyuanocr.finetune import config, curve, model, state
-from hunyuanocr.finetune.config import Level, Recipe
-from hunyuanocr.finetune.reading import SlotHead
-from hunyuanocr.finetune.samples import IGNORED, Collator, Sample
+from hunyuanocr.errors import InvalidValue, WeightsInvalid
+from hunyuanocr.finetune import checkpoint as state
+from hunyuanocr.finetune import config, loss_plot, model
+from hunyuanocr.finetune.batching import IGNORED, Collator, Sample
+from hunyuanocr.finetune.char_head import CharacterHead
+from hunyuanocr.finetune.config import CurriculumStage, TrainConfig
 from hunyuanocr.finetune.trainer import Trainer
-from tests.checkpoints import random_checkpoint
+from tests.support.checkpoints import random_checkpoint
 
-LEVELS = (Level("one", 3, until=0.0), Level("two", 3))
+LEVELS = (CurriculumStage("one", 3, until=0.0), CurriculumStage("two", 3))
 
 
 class Shades:
@@ -45,11 +46,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_checkpoint(folder, text={**text, "num_key_value_heads": 1, "initializer_range": 0.05}, vision=vision)
 
 
-def trainer(checkpoint: Path, folder: Path, levels: tuple[Level, ...] = LEVELS, **settings: Any) -> Trainer:
+def trainer(checkpoint: Path, folder: Path, levels: tuple[CurriculumStage, ...] = LEVELS, **settings: Any) -> Trainer:
     processor = Processor(checkpoint)
     torch.manual_seed(5)
-    head = SlotHead(64, torch.tensor([processor.tokenizer.convert_tokens_to_ids(c) for c in "ab"]))
-    recipe = Recipe(levels=levels, **({"rate": 3e-3, "warmup": 2} | settings))
+    head = CharacterHead(64, torch.tensor([processor.tokenizer.convert_tokens_to_ids(c) for c in "ab"]))
+    recipe = TrainConfig(levels=levels, **({"rate": 3e-3, "warmup": 2} | settings))
     return Trainer(model.load(checkpoint), Shades(), collator=Collator(processor, "ab"), recipe=recipe, folder=folder, head=head)
 
 
@@ -64,7 +65,7 @@ def test_the_losses_fall(checkpoint: Path, tmp_path: Path) -> None:
     assert len(heard) == 3
     assert "step 75" in heard[-1]
     with Image.open(tmp_path / "curve.png") as picture:
-        assert picture.size == (curve.WIDTH, curve.HEIGHT)
+        assert picture.size == (loss_plot.WIDTH, loss_plot.HEIGHT)
 
 
 def test_resuming_is_exact(checkpoint: Path, tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_resuming_is_exact(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_levels_rise_when_the_loss_is_low_and_old_ones_are_repeated(checkpoint: Path, tmp_path: Path) -> None:
-    ours = trainer(checkpoint, tmp_path, (Level("one", 1, until=100.0), Level("two", 1)), review=0.5)
+    ours = trainer(checkpoint, tmp_path, (CurriculumStage("one", 1, until=100.0), CurriculumStage("two", 1)), review=0.5)
     ours.run(steps=99)
     assert ours.progress.level == 0, "a running loss of few steps says nothing"
     ours.run(steps=2)
@@ -94,7 +95,7 @@ def test_what_is_saved_loads_and_says_the_same(checkpoint: Path, tmp_path: Path)
     model.save(ours.model, checkpoint, tmp_path / "out", torch.float32)
     again = model.load(tmp_path / "out")
     batch = ours.collator(Shades().batch(0, 1, 2))
-    assert torch.equal(model.losses(again, batch).answer, model.losses(ours.model, batch).answer)
+    assert torch.equal(model.compute_losses(again, batch).answer, model.compute_losses(ours.model, batch).answer)
     assert not list(tmp_path.glob("out/*.part"))
 
 
@@ -105,7 +106,7 @@ def test_our_pass_is_that_of_transformers(checkpoint: Path) -> None:
     image = np.random.default_rng(1).integers(0, 256, (96, 64, 3), dtype=np.uint8)
     batch = Collator(processor)([Sample(image, (("read", "total 12"),))])
     with torch.no_grad():
-        ours = model.losses(net, batch).answer
+        ours = model.compute_losses(net, batch).answer
         theirs = net(
             input_ids=batch.ids, attention_mask=torch.ones_like(batch.ids), labels=batch.labels, pixel_values=batch.patches[0],
             image_grid_thw=torch.tensor([[1, *batch.grid]]), position_ids=batch.positions,
@@ -121,9 +122,9 @@ def test_turns_of_a_sample_do_not_see_one_another(checkpoint: Path) -> None:
     first, second = ("one", "1234"), ("two", "abcdef")
     collator = Collator(processor)
     with torch.no_grad():
-        apart = [model.losses(net, collator([Sample(image, (turn,))])).answer for turn in (first, second)]
-        both = model.losses(net, collator([Sample(image, (first, second))]))
-        padded = model.losses(net, collator([Sample(image, (first,)), Sample(image, (second,))]))
+        apart = [model.compute_losses(net, collator([Sample(image, (turn,))])).answer for turn in (first, second)]
+        both = model.compute_losses(net, collator([Sample(image, (first, second))]))
+        padded = model.compute_losses(net, collator([Sample(image, (first,)), Sample(image, (second,))]))
     assert both.answer is not None
     assert padded.answer is not None
     assert None not in apart
@@ -150,14 +151,14 @@ def test_pictures_of_two_sizes_are_refused(checkpoint: Path) -> None:
 
 def states(folder: Path, *steps: int) -> list[Path]:
     for step in steps:
-        state.write(folder, state.Progress(step=step, curve=[(1, 0, 2.0, 3.0)]), {"model": {"w": torch.full((200,), step)}})
+        state.save(folder, state.TrainState(step=step, curve=[(1, 0, 2.0, 3.0)]), {"model": {"w": torch.full((200,), step)}})
     return sorted(folder.iterdir())
 
 
 def test_states_are_kept_twice(tmp_path: Path) -> None:
-    assert state.newest(tmp_path) is None
+    assert state.load_latest(tmp_path) is None
     assert [file.name for file in states(tmp_path, 1, 2, 3)] == ["state-00000002.pt", "state-00000003.pt"]
-    found = state.newest(tmp_path)
+    found = state.load_latest(tmp_path)
     assert found is not None
     assert found[0].step == 3
     assert found[0].curve == [(1, 0, 2.0, 3.0)]
@@ -167,15 +168,15 @@ def test_states_are_kept_twice(tmp_path: Path) -> None:
 def test_the_state_before_a_broken_one_is_used(tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
     older, newer = states(tmp_path, 2, 7)
     newer.write_bytes(damage(newer.read_bytes()))
-    found = state.newest(tmp_path)
+    found = state.load_latest(tmp_path)
     assert found is not None
     assert (found[0].step, float(found[1]["model"]["w"][0])) == (2, 2.0)
     assert f"{newer} cannot be read" in caplog.text
     assert [file.name for file in states(tmp_path, 5)] == [older.name, "state-00000005.pt"], "the broken one is gone"
     for file in tmp_path.iterdir():
         file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(WeightsBroken, match="None of the 2 states"):
-        state.newest(tmp_path)
+    with pytest.raises(WeightsInvalid, match="None of the 2 states"):
+        state.load_latest(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -191,14 +192,16 @@ def test_a_recipe_with_mistakes_is_refused_in_words(tmp_path: Path, text: str, s
 
 
 def test_the_recipe_of_the_demo_is_read() -> None:
-    recipe = config.load(Path(__file__).parents[2] / "training/demo/demo.toml")
+    recipe = config.load(Path(__file__).parents[2] / "demo_model/demo.toml")
     assert [level.name for level in recipe.levels][-1] == "receipt"
     assert recipe.rate > 0
 
 
 def test_the_curve_takes_levels_and_gaps(tmp_path: Path) -> None:
-    curve.draw([(10, 0, float("nan"), 4.0), (20, 0, float("nan"), 2.0), (30, 1, 3.0, 1.0), (40, 1, 1.0, 0.5)], tmp_path / "c.png")
+    loss_plot.plot_losses(
+        [(10, 0, float("nan"), 4.0), (20, 0, float("nan"), 2.0), (30, 1, 3.0, 1.0), (40, 1, 1.0, 0.5)], tmp_path / "c.png"
+    )
     drawn = np.asarray(Image.open(tmp_path / "c.png"))
-    curve.draw([], tmp_path / "e.png")
-    for colour in curve.COLOURS:
+    loss_plot.plot_losses([], tmp_path / "e.png")
+    for colour in loss_plot.COLOURS:
         assert (drawn == colour).all(-1).sum() > (np.asarray(Image.open(tmp_path / "e.png")) == colour).all(-1).sum()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunyuanocr.output.markup import bare_formula, closed, unfenced, without_places
+from hunyuanocr.output.markdown import close_tables, strip_code_fence, strip_coordinates, strip_math_delimiters
 
 
 @pytest.mark.parametrize(
@@ -23,19 +23,19 @@ from hunyuanocr.output.markup import bare_formula, closed, unfenced, without_pla
     ],
 )
 def test_fences(written, wanted):
-    assert unfenced(written) == wanted
+    assert strip_code_fence(written) == wanted
 
 
 def test_places_of_figures_go_and_print_stays():
-    assert without_places("# Title\n(156,68),(783,758)\ntext (1,2),(3,4) here") == "# Title\ntext (1,2),(3,4) here"
-    assert without_places("(156,68),(783,758)") == ""
-    assert without_places("a\n\n  (156,68),(783,758)\n\nb") == "a\n\nb"
+    assert strip_coordinates("# Title\n(156,68),(783,758)\ntext (1,2),(3,4) here") == "# Title\ntext (1,2),(3,4) here"
+    assert strip_coordinates("(156,68),(783,758)") == ""
+    assert strip_coordinates("a\n\n  (156,68),(783,758)\n\nb") == "a\n\nb"
 
 
 def test_an_answer_of_nothing_but_line_breaks_costs_no_time():
     """A model in a loop may write 60,000; they were looked at from each of them to the end: six seconds."""
     began = time.process_time()
-    assert without_places("a" + "\n" * 100_000 + "b").count("\n") == 100_000
+    assert strip_coordinates("a" + "\n" * 100_000 + "b").count("\n") == 100_000
     assert time.process_time() - began < 1
 
 
@@ -51,19 +51,19 @@ def test_an_answer_of_nothing_but_line_breaks_costs_no_time():
     ],
 )
 def test_tables_are_closed(written, wanted):
-    assert closed(written) == wanted
+    assert close_tables(written) == wanted
 
 
 @given(st.text(alphabet='<>/tabledhr ="1\n', max_size=80))
 def test_closing_is_done_once(written):
-    assert closed(closed(written)) == closed(written)
+    assert close_tables(close_tables(written)) == close_tables(written)
 
 
 @pytest.mark.parametrize("written", ["$$x^2$$", "\\[x^2\\]", "$x^2$", "\\(x^2\\)", "```latex\nx^2\n```", " x^2 "])
 def test_formulas_are_bare(written):
-    assert bare_formula(written) == "x^2"
+    assert strip_math_delimiters(written) == "x^2"
 
 
 @pytest.mark.parametrize("written", ["$a$ and $b$", "$$", "$", "", "a"])
 def test_other_signs_stay(written):
-    assert bare_formula(written) == written
+    assert strip_math_delimiters(written) == written

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunyuanocr.output.spotting import LineStream, Run, parse
+from hunyuanocr.output.spotting import SpottedText, SpottingStream, parse
 
 
 def texts(written):
@@ -114,23 +114,23 @@ def test_what_is_written_officially_is_read_back(wanted):
 def test_nothing_that_is_written_makes_it_fail(written):
     for prefix in ("", "[", '[{"box":', "x(1,2),(3,4)"):
         found = parse(prefix + written)
-        assert all(isinstance(run, Run) and run.text and run.start < run.end for run in found)
+        assert all(isinstance(run, SpottedText) and run.text and run.start < run.end for run in found)
         assert all(0 <= run.box[0] < run.box[2] <= 1000 and 0 <= run.box[1] < run.box[3] <= 1000 for run in found if run.box)
 
 
 @given(runs, st.integers(1, 9))
 def test_a_stream_tells_the_same_lines(wanted, step):
     written = official(wanted)
-    stream = LineStream()
+    stream = SpottingStream()
     told = "".join(stream.feed(written[i : i + step]) for i in range(0, len(written), step)) + stream.close()
     assert told == "".join(f"{run.text}\n" for run in parse(written))
 
 
 def test_a_stream_tells_a_line_as_soon_as_it_is_complete():
-    stream = LineStream()
+    stream = SpottingStream()
     assert [stream.feed(piece) for piece in ("Tot", "al(1,2),", "(3,4)", "\n", "36")] == ["", "", "", "Total\n", ""]
     assert stream.close() == "36\n"
-    stream = LineStream()
+    stream = SpottingStream()
     pieces = ('[{"box":[1,2,3,4],"te', 'xt":"a"}', ',{"text":"b","box":[1,1,', "2,2]}]")
     assert [stream.feed(piece) for piece in pieces] == ["", "a\n", "", "b\n"]
     assert stream.close() == ""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunyuanocr.output.values import NotJson, leaves, parse_object
+from hunyuanocr.output.json_values import InvalidJson, iter_leaves, parse_object
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text())
 objects = st.dictionaries(st.text(), st.recursive(scalars, lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=15))
@@ -22,7 +22,7 @@ def at(value, path):
 def test_every_value_is_found_where_it_stands(value, plain, indent):
     written = json.dumps(value, ensure_ascii=plain, indent=indent)
     assert parse_object(written) == value
-    for leaf in leaves(written):
+    for leaf in iter_leaves(written):
         found = written[leaf.start : leaf.end]
         wanted = at(value, leaf.path)
         assert wanted == json.loads(f'"{found}"' if isinstance(wanted, str) else found)
@@ -37,7 +37,7 @@ def count(value):
 
 @given(objects)
 def test_every_value_is_told_once(value):
-    assert len(list(leaves(json.dumps(value)))) == count(value)
+    assert len(list(iter_leaves(json.dumps(value)))) == count(value)
 
 
 def test_fences_and_control_characters_are_taken():
@@ -46,5 +46,5 @@ def test_fences_and_control_characters_are_taken():
 
 @pytest.mark.parametrize("written", ["", "{", '{"a":"b', "[1]", "null", '"x"', '{"a":' + "[" * 100_000, '{"a":1}}', "no json"])
 def test_what_is_no_object_is_said_to_be_none(written):
-    with pytest.raises(NotJson):
+    with pytest.raises(InvalidJson):
         parse_object(written)

@@ -10,17 +10,17 @@ import pytest
 
 from hunyuanocr.config import PipelineSettings, PpocrSettings, Settings
 from hunyuanocr.pipeline import Pipeline
-from tests.readers import TestReader
+from tests.support.fake_backend import FakeBackend
 
 
 @pytest.fixture
-def reader() -> TestReader:
-    return TestReader()
+def reader() -> FakeBackend:
+    return FakeBackend()
 
 
 @pytest.fixture
-async def make(reader: TestReader) -> AsyncIterator[Callable[..., Any]]:
-    """`await make(queue=2, workers=1, …)` → a started pipeline, closed when the test ends."""
+async def make(reader: FakeBackend) -> AsyncIterator[Callable[..., Any]]:
+    """`await make(queue_size=2, workers=1, …)` → a started pipeline, closed when the test ends."""
     async with AsyncExitStack() as stack:
 
         async def build(workers: int = 1, **limits: Any) -> Pipeline:

@@ -8,7 +8,7 @@ import pytest
 
 from hunyuanocr.errors import DeadlineExceeded, DecodingBusy
 from hunyuanocr.pipeline.client_slots import ClientSlots
-from hunyuanocr.pipeline.requests import Deadline
+from hunyuanocr.pipeline.deadline import Deadline
 
 
 class Work:

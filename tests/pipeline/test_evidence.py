@@ -14,31 +14,31 @@ from PIL import Image, ImageDraw, ImageFont
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.backends.ppocr import PpocrBackend
 from hunyuanocr.config import PipelineSettings, PpocrSettings, Settings, TorchSettings
-from hunyuanocr.errors import ConfigError, DeadlineExceeded, ReaderFailed
-from hunyuanocr.instructions import understand
+from hunyuanocr.errors import BackendFailed, ConfigError, DeadlineExceeded
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.types import Task, TaskKind
-from tests.readers import TestReader, picture, until
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
-TOTAL = understand(fields=["total_amount"])
+TOTAL = parse_instruction(fields=["total_amount"])
 
 
 @pytest.fixture
-def model() -> TestReader:
-    reader = TestReader(name=BackendName.TORCH)
+def model() -> FakeBackend:
+    reader = FakeBackend(name=BackendName.TORCH)
     reader.text, reader.values = "", {"total_amount": "12.00"}
     return reader
 
 
 @pytest.fixture
-def witness() -> TestReader:
-    reader = TestReader()
+def witness() -> FakeBackend:
+    reader = FakeBackend()
     reader.text = "SHOP\nTotal: 12.00"
     return reader
 
 
 @pytest.fixture
-async def make(model: TestReader) -> AsyncIterator[Callable[..., Any]]:
+async def make(model: FakeBackend) -> AsyncIterator[Callable[..., Any]]:
     """`await make(witness, deadline_s=…)` → a started pipeline of both, closed when the test ends."""
     async with AsyncExitStack() as stack:
 
@@ -73,7 +73,7 @@ async def test_lines_and_text_of_the_answer_are_the_witnesses(make, model, witne
     result = await pipeline.run(Request(picture(), TOTAL))
     assert [(n.text, n.confidence, n.type) for n in result.lines] == [("SHOP", 0.9, "text"), ("Total: 12.00", 0.9, "money")]
     assert result.text == "SHOP\nTotal: 12.00"
-    none = await pipeline.run(Request(picture(), understand(fields=["total_amount"], evidence="none")))
+    none = await pipeline.run(Request(picture(), parse_instruction(fields=["total_amount"], evidence="none")))
     assert (none.lines, none.text, none.fields[0].grounded) == ((), "", False)
     model.text = "the model's own line"
     own = await pipeline.run(Request(picture(), TOTAL))
@@ -84,7 +84,7 @@ async def test_the_witness_reads_while_the_model_writes(make, model, witness):
     pipeline = await make(witness)
     model.gate = asyncio.Event()
     answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
-    await until(lambda: witness.ended == 1)
+    await wait_until(lambda: witness.ended == 1)
     assert model.now == 1
     await asyncio.sleep(0.2)
     model.gate.set()
@@ -98,13 +98,13 @@ async def test_a_slower_witness_is_waited_for(make, model, witness):
     pipeline = await make(witness)
     witness.gate = asyncio.Event()
     answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
-    await until(lambda: model.ended == 1)
+    await wait_until(lambda: model.ended == 1)
     assert not answer.done()
     witness.gate.set()
     assert (await answer).fields[0].grounded
 
 
-@pytest.mark.parametrize("fault", [RuntimeError, TimeoutError, lambda: ReaderFailed("broken"), lambda: ConfigError("wrong")])
+@pytest.mark.parametrize("fault", [RuntimeError, TimeoutError, lambda: BackendFailed("broken"), lambda: ConfigError("wrong")])
 async def test_a_failing_witness_costs_the_proof_not_the_answer(make, witness, fault):
     pipeline = await make(witness, breaker_failures=1)
     witness.fault = fault
@@ -145,18 +145,18 @@ async def test_the_witness_ends_with_the_request(make, model, witness, way):
     if way == "cancelled":
         model.gate = asyncio.Event()
         answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
-        await until(lambda: witness.now == model.now == 1)
+        await wait_until(lambda: witness.now == model.now == 1)
         answer.cancel()
         with pytest.raises(asyncio.CancelledError):
             await answer
     elif way == "left":
         async with aclosing(pipeline.stream(Request(picture(), TOTAL))) as parts:
             await anext(parts)
-            await until(lambda: witness.now == 1)
+            await wait_until(lambda: witness.now == 1)
     else:
-        model.fault = lambda: ReaderFailed("broken")
+        model.fault = lambda: BackendFailed("broken")
         model.seconds = 0.01
-        with pytest.raises(ReaderFailed):
+        with pytest.raises(BackendFailed):
             await pipeline.run(Request(picture(), TOTAL))
     assert (witness.begun, witness.cancelled, witness.now) == (1, 1, 0)
     assert asyncio.all_tasks() == before
@@ -166,7 +166,7 @@ async def test_the_witness_ends_with_the_request(make, model, witness, way):
 async def test_nobody_testifies_who_is_not_needed(make, model, witness):
     pipeline = await make(witness)
     for task in (
-        understand(fields=["total_amount"], evidence="none"), understand(fields=["total_amount"], evidence="full"),
+        parse_instruction(fields=["total_amount"], evidence="none"), parse_instruction(fields=["total_amount"], evidence="full"),
         Task(TaskKind.READ), Task(TaskKind.SPOT),
     ):  # fmt: skip
         assert codes(await pipeline.run(Request(picture(), task))) == []
@@ -201,8 +201,8 @@ async def test_a_wrong_setting_of_the_witness_is_said_at_start(make, witness):
 
 
 async def test_as_many_are_read_at_a_time_as_the_engine_has_slots(model):
-    pipeline = Pipeline(model, Settings(torch=TorchSettings(slots=3), ppocr=PpocrSettings(workers=2)))
-    assert pipeline.readings == 3
+    pipeline = Pipeline(model, Settings(torch=TorchSettings(max_num_seqs=3), ppocr=PpocrSettings(workers=2)))
+    assert pipeline.concurrency == 3
     await pipeline.close()
 
 
@@ -222,7 +222,7 @@ async def test_the_cpu_reader_proves_values_on_every_page(make, model):
     sheets[0].save(scan, "TIFF", save_all=True, append_images=sheets[1:])
     model.values = {"total_amount": "36.80", "merchant": "CORNER SHOP", "date": "2026-01-31"}
     pipeline = await make(PpocrBackend(PpocrSettings(threads=1)))
-    result = await pipeline.run(Request(scan.getvalue(), understand(fields=list(model.values))))
+    result = await pipeline.run(Request(scan.getvalue(), parse_instruction(fields=list(model.values))))
     total, merchant, date = result.fields
     assert (total.grounded, total.page, merchant.grounded, merchant.page) == (True, 1, True, 0)
     assert not date.grounded

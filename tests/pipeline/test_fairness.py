@@ -7,18 +7,18 @@ import random
 
 import pytest
 
-from hunyuanocr.errors import DeadlineExceeded, QueueFull, ReaderUnavailable
-from hunyuanocr.pipeline.admission import Admission
+from hunyuanocr.errors import BackendUnavailable, DeadlineExceeded, QueueFull
+from hunyuanocr.pipeline.admission import AdmissionQueue
+from hunyuanocr.pipeline.deadline import Deadline
 from hunyuanocr.pipeline.fairness import MAX_PASSED
-from hunyuanocr.pipeline.requests import Deadline
-from tests.readers import until
+from tests.support.fake_backend import wait_until
 
 
 class Counter:
     """Requests at an admission; `order` is that in which they were served."""
 
     def __init__(self, readings: int = 1, places: int = 8) -> None:
-        self.admission = Admission(readings, places)
+        self.admission = AdmissionQueue(readings, places)
         self.order: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.free = asyncio.Event()
@@ -113,9 +113,9 @@ async def test_those_who_wait_hear_it_when_the_reader_goes():
     await counter.send("a")
     waiting = await counter.send("b")
     closing = asyncio.create_task(counter.admission.close(5))
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await waiting
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await (await counter.send("c"))
     counter.free.set()
     await closing
@@ -132,5 +132,5 @@ async def test_whatever_happens_every_place_comes_back():
             await asyncio.sleep(0)
     outcomes = await asyncio.gather(*counter.tasks, return_exceptions=True)
     assert {type(one) for one in outcomes} <= {type(None), QueueFull, DeadlineExceeded, asyncio.CancelledError}
-    await until(lambda: (counter.admission.running, counter.admission.waiting) == (0, 0))
+    await wait_until(lambda: (counter.admission.running, counter.admission.waiting) == (0, 0))
     assert len(counter.admission._turns._served) <= 5, "clients that are gone are forgotten"

@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from hunyuanocr.errors import QueueFull, ReaderFailed, ReaderUnavailable, UnreadableImage
-from hunyuanocr.pipeline.admission import Admission
-from hunyuanocr.pipeline.breaker import Breaker
-from hunyuanocr.pipeline.cache import Cache, footprint, key_of
-from hunyuanocr.pipeline.compose import line_type
-from hunyuanocr.pipeline.requests import Deadline
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, QueueFull, UnreadableImage
+from hunyuanocr.pipeline.admission import AdmissionQueue
+from hunyuanocr.pipeline.build_result import classify_line
+from hunyuanocr.pipeline.circuit_breaker import CircuitBreaker
+from hunyuanocr.pipeline.deadline import Deadline
+from hunyuanocr.pipeline.result_cache import ResultCache, cache_key, deep_size
 from hunyuanocr.types import FieldSpec, FieldType, Line, Result, Task, TaskKind
-from tests.readers import until
+from tests.support.fake_backend import wait_until
 
 
 class Clock:
@@ -26,14 +26,14 @@ class Clock:
 
 
 async def test_retry_after_follows_the_queue_and_the_latest_readings():
-    admission = Admission(readings=2, places=4)
+    admission = AdmissionQueue(concurrency=2, queue_capacity=4)
     for seconds in (9.0,) * 30:
         admission._learn(seconds)
     async with AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(admission.slot(Deadline(60)))
         waiting = [asyncio.create_task(admission.slot(Deadline(60)).__aenter__()) for _ in range(4)]
-        await until(lambda: admission.waiting == 4)
+        await wait_until(lambda: admission.waiting == 4)
         assert admission.retry_after() == pytest.approx(27.0)  # six readings of nine seconds, two at a time
         assert admission.retry_after("another") == pytest.approx(13.5), "one of the four comes before another key's first"
         for seconds in (1.0,) * 30:
@@ -46,7 +46,7 @@ async def test_retry_after_follows_the_queue_and_the_latest_readings():
 
 
 async def test_first_come_first_served():
-    admission = Admission(1, 8)
+    admission = AdmissionQueue(1, 8)
     order = []
 
     async def one(n: int) -> None:
@@ -59,7 +59,7 @@ async def test_first_come_first_served():
 
 
 async def test_a_cancelled_one_leaves_its_place_in_the_queue():
-    admission = Admission(1, 1)
+    admission = AdmissionQueue(1, 1)
     async with admission.slot(Deadline(60)):
         waiting = asyncio.create_task(admission.slot(Deadline(60)).__aenter__())
         await asyncio.sleep(0)
@@ -73,50 +73,50 @@ async def test_a_cancelled_one_leaves_its_place_in_the_queue():
     assert admission.running == 0
 
 
-def fail(breaker: Breaker, error: Exception) -> None:
-    with pytest.raises(type(error)), breaker.guard():
+def fail(breaker: CircuitBreaker, error: Exception) -> None:
+    with pytest.raises(type(error)), breaker.protect():
         raise error
 
 
 def test_only_the_readers_own_faults_in_a_row_open_it():
-    breaker = Breaker(3, 10, Clock())
+    breaker = CircuitBreaker(3, 10, Clock())
     for _ in range(2):
-        fail(breaker, ReaderFailed("x"))
-    with breaker.guard():
+        fail(breaker, BackendFailed("x"))
+    with breaker.protect():
         pass
     for _ in range(2):
-        fail(breaker, ReaderFailed("x"))
+        fail(breaker, BackendFailed("x"))
     for _ in range(9):
         fail(breaker, UnreadableImage("x"))
     assert not breaker.open
-    fail(breaker, ReaderUnavailable("x"))
+    fail(breaker, BackendUnavailable("x"))
     assert breaker.open
 
 
 def test_one_probe_after_the_rest():
     clock = Clock()
-    breaker = Breaker(1, 10, clock)
-    fail(breaker, ReaderFailed("x"))
+    breaker = CircuitBreaker(1, 10, clock)
+    fail(breaker, BackendFailed("x"))
     clock.now = 4
-    with pytest.raises(ReaderUnavailable) as e:
+    with pytest.raises(BackendUnavailable) as e:
         breaker.check()
     assert e.value.retry_after == pytest.approx(6)
     clock.now = 10
-    with breaker.guard():
-        with pytest.raises(ReaderUnavailable):  # a second one while the probe reads
+    with breaker.protect():
+        with pytest.raises(BackendUnavailable):  # a second one while the probe reads
             breaker.check()
-        with pytest.raises(ReaderUnavailable), breaker.guard():
+        with pytest.raises(BackendUnavailable), breaker.protect():
             pass
     assert not breaker.open
-    fail(breaker, ReaderFailed("x"))
+    fail(breaker, BackendFailed("x"))
     clock.now = 20
-    fail(breaker, ReaderFailed("the probe fails"))
-    with pytest.raises(ReaderUnavailable):
+    fail(breaker, BackendFailed("the probe fails"))
+    with pytest.raises(BackendUnavailable):
         breaker.check()
     clock.now = 30
     fail(breaker, TimeoutError("the probe is cancelled"))
     breaker.check()  # neither success nor failure: the next one probes
-    with breaker.guard():
+    with breaker.protect():
         pass
     assert not breaker.open
 
@@ -131,8 +131,8 @@ def key(n: int) -> tuple[str, str, str, str, str]:
 
 
 def test_the_cache_stays_within_its_memory_and_lets_the_oldest_go():
-    size = footprint(result("x" * 1000))
-    cache = Cache(3.5 * size / 1e6, 60, Clock())
+    size = deep_size(result("x" * 1000))
+    cache = ResultCache(3.5 * size / 1e6, 60, Clock())
     for n in range(3):
         cache.put(key(n), result(f"{n}" * 1000))
     assert cache.get(key(0)) is not None  # now 1 is the one used longest ago
@@ -146,7 +146,7 @@ def test_the_cache_stays_within_its_memory_and_lets_the_oldest_go():
 
 def test_the_cache_forgets_with_age_and_counts_right():
     clock = Clock()
-    cache = Cache(1, 60, clock)
+    cache = ResultCache(1, 60, clock)
     cache.put(key(1), result("one"))
     cache.put(key(1), result("two"))
     clock.now = 59
@@ -154,30 +154,30 @@ def test_the_cache_forgets_with_age_and_counts_right():
     clock.now = 60
     assert cache.get(key(1)) is None
     assert cache.used == len(cache) == 0
-    assert not Cache(0, 60).on
+    assert not ResultCache(0, 60).enabled
 
 
 def test_the_footprint_grows_with_what_is_kept():
-    assert footprint(result("x" * 5000)) > footprint(result("x")) + 4900
-    assert footprint(result("x", lines=100)) > footprint(result("x", lines=1)) + 9000
+    assert deep_size(result("x" * 5000)) > deep_size(result("x")) + 4900
+    assert deep_size(result("x", lines=100)) > deep_size(result("x", lines=1)) + 9000
 
 
 def test_keys_tell_apart_whatever_changes_the_answer():
     task = Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),))
     keys = {
-        key_of("o", b"x", task, "ppocr", "m"),
-        key_of("p", b"x", task, "ppocr", "m"),
-        key_of("o", b"y", task, "ppocr", "m"),
-        key_of("o", b"x", Task(TaskKind.EXTRACT, fields=(FieldSpec("b"),)), "ppocr", "m"),
-        key_of("o", b"x", Task(TaskKind.EXTRACT, fields=task.fields, schema={"type": "object"}), "ppocr", "m"),
-        key_of("o", b"x", task, "torch", "m"),
-        key_of("o", b"x", task, "ppocr", "n"),
-        key_of("o", b"x", task, "ppocr", "m", more=(b"y",)),
-        key_of("o", b"y", task, "ppocr", "m", more=(b"x",)),
-        key_of("o", b"xy", task, "ppocr", "m"),
+        cache_key("o", b"x", task, "ppocr", "m"),
+        cache_key("p", b"x", task, "ppocr", "m"),
+        cache_key("o", b"y", task, "ppocr", "m"),
+        cache_key("o", b"x", Task(TaskKind.EXTRACT, fields=(FieldSpec("b"),)), "ppocr", "m"),
+        cache_key("o", b"x", Task(TaskKind.EXTRACT, fields=task.fields, schema={"type": "object"}), "ppocr", "m"),
+        cache_key("o", b"x", task, "torch", "m"),
+        cache_key("o", b"x", task, "ppocr", "n"),
+        cache_key("o", b"x", task, "ppocr", "m", more=(b"y",)),
+        cache_key("o", b"y", task, "ppocr", "m", more=(b"x",)),
+        cache_key("o", b"xy", task, "ppocr", "m"),
     }
     assert len(keys) == 10
-    assert key_of("o", b"x", Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),)), "ppocr", "m") in keys
+    assert cache_key("o", b"x", Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),)), "ppocr", "m") in keys
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,4 @@ def test_keys_tell_apart_whatever_changes_the_answer():
     ],
 )  # fmt: skip
 def test_lines_are_tagged_by_their_looks(text: str, kind: FieldType):
-    assert line_type(text) is kind
+    assert classify_line(text) is kind

@@ -9,20 +9,20 @@ import pytest
 
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import (
+    BackendFailed,
+    BackendUnavailable,
     DeadlineExceeded,
     InvalidSchema,
     QueueFull,
-    ReaderFailed,
-    ReaderUnavailable,
     SchemaNotSatisfied,
     TaskNotSupported,
     UnreadableImage,
     UnsupportedMedia,
 )
-from hunyuanocr.instructions import understand
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.types import FieldType, Result, Task, TaskKind, TextDelta
-from tests.readers import picture, until
+from tests.support.fake_backend import picture, wait_until
 
 READ = Task(TaskKind.READ)
 
@@ -51,7 +51,7 @@ async def test_further_pictures_are_further_pages(make, reader):
 async def test_fields_are_found_on_the_lines(make, reader):
     pipeline = await make()
     reader.text = "SHOP\nTotal: 12.00\nDate: 31/01/2026"
-    result = await pipeline.run(Request(picture(), understand("", fields=["Total", "no such thing"])))
+    result = await pipeline.run(Request(picture(), parse_instruction("", fields=["Total", "no such thing"])))
     values = {f.key: f.value for f in result.fields}
     assert "12.00" in values["Total"]
     assert values["no such thing"] is None
@@ -61,7 +61,7 @@ async def test_a_models_own_values_are_grounded_not_trusted(make, reader):
     pipeline = await make()
     reader.text = "SHOP\nTotal: 12.00"
     reader.values = {"total_amount": "12.00", "phone": "0123456789"}
-    result = await pipeline.run(Request(picture(), understand("", fields=["total_amount", "phone"])))
+    result = await pipeline.run(Request(picture(), parse_instruction("", fields=["total_amount", "phone"])))
     grounded = {f.key: f.grounded for f in result.fields}
     assert grounded == {"total_amount": True, "phone": False}
 
@@ -70,13 +70,13 @@ async def test_a_schema_is_satisfied_or_the_request_fails(make, reader):
     pipeline = await make()
     reader.text = "Total: 12.00"
     schema = {"type": "object", "properties": {"total_amount": {"type": "number"}}, "required": ["total_amount"]}
-    result = await pipeline.run(Request(picture(), understand("", schema=schema)))
+    result = await pipeline.run(Request(picture(), parse_instruction("", schema=schema)))
     assert result.answer == {"total_amount": 12.0}
     reader.text = "nothing of the kind"
     with pytest.raises(SchemaNotSatisfied):
-        await pipeline.run(Request(picture(1), understand("", schema=schema)))
+        await pipeline.run(Request(picture(1), parse_instruction("", schema=schema)))
     with pytest.raises(InvalidSchema):
-        understand("", schema={"type": "no such type"})
+        parse_instruction("", schema={"type": "no such type"})
 
 
 async def test_deltas_come_before_the_result(make):
@@ -89,7 +89,7 @@ async def test_deltas_come_before_the_result(make):
 async def test_a_task_that_the_reader_cannot_do_names_who_can(make, reader):
     pipeline = await make()
     with pytest.raises(TaskNotSupported) as e:
-        await pipeline.run(Request(picture(), understand("translate this menu into English")))
+        await pipeline.run(Request(picture(), parse_instruction("translate this menu into English")))
     assert "HunyuanOCR" in e.value.hint
     assert "--backend torch" in e.value.hint
     assert reader.begun == 0
@@ -110,18 +110,18 @@ async def test_only_so_many_read_at_a_time(make, reader):
     pipeline = await make(workers=2)
     reader.gate = asyncio.Event()
     reading = asyncio.gather(*(pipeline.run(Request(picture(n), READ)) for n in range(12)))
-    await until(lambda: reader.now == 2)
+    await wait_until(lambda: reader.now == 2)
     reader.gate.set()
     results = await reading
-    assert reader.most == 2
+    assert reader.max_concurrent == 2
     assert [r.text for r in results] == [f"#{n:02x}2030" for n in range(12)]
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back(make, reader):
-    pipeline = await make(queue=2)
+    pipeline = await make(queue_size=2)
     reader.gate = asyncio.Event()
     tasks = [asyncio.create_task(pipeline.run(Request(picture(n), READ))) for n in range(3)]
-    await until(lambda: pipeline.admission.waiting == 2)
+    await wait_until(lambda: pipeline.admission.waiting == 2)
     with pytest.raises(QueueFull) as e:
         await pipeline.run(Request(picture(9), READ))
     assert e.value.retry_after >= 1
@@ -151,25 +151,25 @@ async def test_a_requests_own_deadline_wins(make, reader):
 async def test_a_readers_own_timeout_is_its_failure_not_our_deadline(make, reader):
     pipeline = await make()
     reader.fault = TimeoutError
-    with pytest.raises(ReaderFailed):
+    with pytest.raises(BackendFailed):
         await pipeline.run(Request(picture(), READ))
 
 
 @pytest.mark.parametrize("place", ["waiting", "reading"])
 async def test_cancelling_the_caller_frees_the_place_at_once(make, reader, place):
-    pipeline = await make(queue=1)
+    pipeline = await make(queue_size=1)
     reader.gate = asyncio.Event()
     first = asyncio.create_task(pipeline.run(Request(picture(1), READ)))
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     second = asyncio.create_task(pipeline.run(Request(picture(2), READ)))
-    await until(lambda: pipeline.admission.waiting == 1)
+    await wait_until(lambda: pipeline.admission.waiting == 1)
     gone, stays = (second, first) if place == "waiting" else (first, second)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert pipeline.timings[-1].outcome == "cancelled"
     third = asyncio.create_task(pipeline.run(Request(picture(3), READ)))
-    await until(lambda: pipeline.admission.waiting == 1 or third.done())
+    await wait_until(lambda: pipeline.admission.waiting == 1 or third.done())
     reader.gate.set()
     assert {(await stays).text, (await third).text} == {"#012030" if place == "waiting" else "#022030", "#032030"}
     assert reader.cancelled == (place == "reading")
@@ -184,32 +184,32 @@ async def test_leaving_a_stream_cancels_the_reading(make, reader):
 
 
 async def test_a_failing_reader_is_given_a_rest_and_probed(make, reader):
-    pipeline = await make(breaker_failures=3, breaker_rest_s=60)
+    pipeline = await make(breaker_failures=3, breaker_reset_s=60)
     reader.fault = lambda: RuntimeError("out of order")
     for n in range(3):
-        with pytest.raises(ReaderFailed) as e:
+        with pytest.raises(BackendFailed) as e:
             await pipeline.run(Request(picture(n), READ))
         assert isinstance(e.value.__cause__, RuntimeError)
-    with pytest.raises(ReaderUnavailable) as e:
+    with pytest.raises(BackendUnavailable) as e:
         await pipeline.run(Request(picture(), READ))
     assert e.value.retry_after > 0
     assert reader.begun == 3
     assert not (await pipeline.health()).ready
-    pipeline._serving.breaker._until -= 60  # a minute later
+    pipeline._active.breaker._until -= 60  # a minute later
     reader.fault = None
     assert (await pipeline.run(Request(picture(), READ))).text
     assert (await pipeline.health()).ready
 
 
 async def test_those_who_waited_are_told_when_the_reader_is_given_a_rest(make, reader):
-    pipeline = await make(breaker_failures=1, breaker_rest_s=60)
+    pipeline = await make(breaker_failures=1, breaker_reset_s=60)
     reader.gate = asyncio.Event()
-    reader.fault = lambda: ReaderFailed("broken")
+    reader.fault = lambda: BackendFailed("broken")
     tasks = [asyncio.create_task(pipeline.run(Request(picture(n), READ))) for n in range(3)]
-    await until(lambda: pipeline.admission.waiting == 2)
+    await wait_until(lambda: pipeline.admission.waiting == 2)
     reader.gate.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(o) for o in outcomes] == [ReaderFailed, ReaderUnavailable, ReaderUnavailable]
+    assert [type(o) for o in outcomes] == [BackendFailed, BackendUnavailable, BackendUnavailable]
 
 
 async def test_equal_requests_of_one_owner_are_read_once(make, reader):
@@ -230,8 +230,8 @@ async def test_equal_requests_of_one_owner_are_read_once(make, reader):
 
 async def test_failures_are_not_kept_and_zero_switches_the_cache_off(make, reader):
     pipeline = await make(cache_mb=1)
-    reader.fault = lambda: ReaderFailed("broken")
-    with pytest.raises(ReaderFailed):
+    reader.fault = lambda: BackendFailed("broken")
+    with pytest.raises(BackendFailed):
         await pipeline.run(Request(picture(), READ))
     reader.fault = None
     assert (await pipeline.run(Request(picture(), READ))).text
@@ -243,29 +243,29 @@ async def test_failures_are_not_kept_and_zero_switches_the_cache_off(make, reade
 
 async def test_before_start_and_after_close_requests_are_refused(make, reader):
     fresh = Pipeline(reader, Settings())
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await fresh.run(Request(picture(), READ))
     await fresh.close()
-    pipeline = await make(queue=4)
+    pipeline = await make(queue_size=4)
     reader.gate = asyncio.Event()
     running, waiting = (asyncio.create_task(pipeline.run(Request(picture(n), READ))) for n in range(2))
-    await until(lambda: pipeline.admission.waiting == 1)
+    await wait_until(lambda: pipeline.admission.waiting == 1)
     closing = asyncio.create_task(pipeline.close())
     await asyncio.sleep(0)
     reader.gate.set()
     await closing
     assert (await running).text  # what was being read is answered
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await waiting
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await pipeline.run(Request(picture(), READ))
     await pipeline.close()
 
 
 async def test_a_failed_start_is_told_by_health(reader):
-    reader.start_fault = ReaderUnavailable("no weights", hint="fetch them")
+    reader.start_fault = BackendUnavailable("no weights", hint="fetch them")
     pipeline = Pipeline(reader, Settings())
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await pipeline.start()
     health = await pipeline.health()
     assert not health.ready
@@ -280,9 +280,9 @@ async def test_a_failed_start_is_told_by_health(reader):
 
 async def test_every_accepted_request_ends(make, reader):
     """Cancellations, failures and bad pictures mixed: nothing hangs, no place is lost."""
-    pipeline = await make(workers=2, queue=64, breaker_failures=1000)
+    pipeline = await make(workers=2, queue_size=64, breaker_failures=1000)
     reader.seconds = 0.002
-    reader.fault = lambda: ReaderFailed("now and then")
+    reader.fault = lambda: BackendFailed("now and then")
 
     async def one(n: int) -> str:
         data = b"no picture" if n % 5 == 0 else picture(n)
@@ -294,7 +294,7 @@ async def test_every_accepted_request_ends(make, reader):
         return type(outcome).__name__
 
     seen = set(await asyncio.gather(*(one(n) for n in range(60))))
-    assert seen <= {"ReaderFailed", "UnsupportedMedia", "CancelledError"}
+    assert seen <= {"BackendFailed", "UnsupportedMedia", "CancelledError"}
     reader.fault = None
     assert (await pipeline.run(Request(picture(), READ))).text
     assert (pipeline.admission.waiting, pipeline.admission.running, reader.now) == (0, 0, 0)

@@ -9,12 +9,12 @@ from PIL import Image
 
 from hunyuanocr.config import Settings, TorchSettings
 from hunyuanocr.errors import DeadlineExceeded, HunyuanOcrError, QueueFull, WeightsMissing
-from hunyuanocr.instructions import understand
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
-from hunyuanocr.pipeline.serving import Serving, serving
+from hunyuanocr.pipeline.active_backend import ActiveBackend, create_active_backend
 from hunyuanocr.types import Result
-from tests.checkpoints import random_checkpoint
-from tests.readers import until
+from tests.support.checkpoints import random_checkpoint
+from tests.support.fake_backend import wait_until
 
 pytest.importorskip("torch")
 
@@ -26,14 +26,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def settings(model: Path) -> Settings:
-    return Settings(backend="torch", model_path=model, device="cpu", torch=TorchSettings(vram_gb=0.2, slots=2),
-                    pipeline={"witness": "off", "cache_mb": 8, "queue": 4})  # fmt: skip
+    return Settings(backend="torch", model_path=model, device="cpu", torch=TorchSettings(vram_gb=0.2, max_num_seqs=2),
+                    pipeline={"evidence_backend": "off", "cache_mb": 8, "queue_size": 4})  # fmt: skip
 
 
 def request(shade: int, **wanted: object) -> Request:
     out = io.BytesIO()
     Image.new("RGB", (96, 64), (shade, 120, 90)).save(out, "PNG")
-    return Request(data=out.getvalue(), task=understand(fields=["total"], evidence="none"), **wanted)
+    return Request(data=out.getvalue(), task=parse_instruction(fields=["total"], evidence="none"), **wanted)
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def may_load(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     event = asyncio.Event()
     event.set()
 
-    def made(wanted: Settings) -> Serving:
-        one = serving(wanted)
+    def made(wanted: Settings) -> ActiveBackend:
+        one = create_active_backend(wanted)
         start = one.backend.start
 
         async def started() -> None:
@@ -53,13 +53,13 @@ def may_load(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         monkeypatch.setattr(one.backend, "start", started)
         return one
 
-    monkeypatch.setattr("hunyuanocr.pipeline.pipeline.serving", made)
+    monkeypatch.setattr("hunyuanocr.pipeline.pipeline.create_active_backend", made)
     return event
 
 
 async def begun(model: Path) -> Pipeline:
-    one = serving(settings(model))
-    pipeline = Pipeline(one.backend, one.settings, one.witness, one.why)
+    one = create_active_backend(settings(model))
+    pipeline = Pipeline(one.backend, one.settings, one.evidence_backend, one.reason)
     await pipeline.start()
     return pipeline
 
@@ -71,18 +71,18 @@ async def test_requests_are_answered_through_a_swap_and_the_old_reader_ends_what
     pipeline = await begun(models[0])
     try:
         before = asyncio.gather(*(pipeline.run(request(shade)) for shade in range(3)))
-        await until(lambda: pipeline.admission.running + pipeline.admission.waiting == 3)
+        await wait_until(lambda: pipeline.admission.running + pipeline.admission.waiting == 3)
         if beside:
             may_load.clear()
-        swapping = asyncio.create_task(pipeline.swap(settings(models[1]), beside=beside))
-        await until(lambda: pipeline.swapping and pipeline._gate._open.is_set() == beside)
+        swapping = asyncio.create_task(pipeline.swap(settings(models[1]), concurrently=beside))
+        await wait_until(lambda: pipeline.is_swapping and pipeline._gate._open.is_set() == beside)
         during = await pipeline.run(request(200))
         may_load.set()
         await swapping
         after = await pipeline.run(request(210))
         assert {result.model for result in await before} == {"first"}
         assert during.model == ("first" if beside else "second"), "one waits for the other only where there is room for one"
-        assert (after.model, pipeline.why) == (
+        assert (after.model, pipeline.reason) == (
             "second",
             "HunyuanOCR (second) serves on the CPU, where it is slow, because it was asked for.",
         )
@@ -101,13 +101,13 @@ async def test_a_model_that_does_not_load_leaves_the_old_one_serving(
     (broken / "processor_config.json").write_text("{}")  # seen when it starts, not before
     try:
         with pytest.raises(WeightsMissing):
-            await pipeline.swap(settings(tmp_path / "none"), beside=beside)
+            await pipeline.swap(settings(tmp_path / "none"), concurrently=beside)
         with pytest.raises(HunyuanOcrError):
-            await pipeline.swap(settings(broken), beside=beside)
+            await pipeline.swap(settings(broken), concurrently=beside)
         assert isinstance(await pipeline.run(request(7)), Result)
         assert pipeline.backend.model == "first"
         assert (await pipeline.health()).ready
-        assert not pipeline.swapping
+        assert not pipeline.is_swapping
     finally:
         await pipeline.close()
 
@@ -116,10 +116,10 @@ async def test_who_comes_while_there_is_no_reader_waits_within_bounds(models: tu
     pipeline = await begun(models[0])
     try:
         may_load.clear()
-        swapping = asyncio.create_task(pipeline.swap(settings(models[1]), beside=False))
-        await until(lambda: not pipeline._gate._open.is_set())
+        swapping = asyncio.create_task(pipeline.swap(settings(models[1]), concurrently=False))
+        await wait_until(lambda: not pipeline._gate._open.is_set())
         first = asyncio.create_task(pipeline.run(request(1, deadline_s=3)))
-        await until(lambda: pipeline._gate.waiting == 1)
+        await wait_until(lambda: pipeline._gate.waiting == 1)
         others = [asyncio.create_task(pipeline.run(request(shade))) for shade in range(2, 9)]
         await asyncio.wait((first,))
         may_load.set()

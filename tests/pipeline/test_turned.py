@@ -2,9 +2,9 @@
 
 import pytest
 
-from hunyuanocr.instructions import understand
-from hunyuanocr.pipeline.compose import answer_fields
-from hunyuanocr.pipeline.turned import as_it_lies, as_read, turn_of
+from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.pipeline.build_result import resolve_fields
+from hunyuanocr.pipeline.rotation import detect_rotation, to_original, to_upright
 from hunyuanocr.types import Field, FieldType, Line, Reading
 
 WIDTH, HEIGHT = 600, 900
@@ -36,10 +36,10 @@ def lying(turn, lines=UPRIGHT):
 @pytest.mark.parametrize("turn", LIES)
 def test_values_are_those_of_the_upright_page_and_stand_where_they_lie(turn):
     lines = lying(turn)
-    assert turn_of(lines) == turn
-    task = understand(fields=["total", "date", "merchant", "change", "items"])
+    assert detect_rotation(lines) == turn
+    task = parse_instruction(fields=["total", "date", "merchant", "change", "items"])
     size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
-    total, date, merchant, change, items = answer_fields(task, Reading(""), lines, [size])
+    total, date, merchant, change, items = resolve_fields(task, Reading(""), lines, [size])
     assert (total.value, date.value, merchant.value, change.value) == ("36.80", "2026-03-14", "CORNER SHOP", "13.20")
     assert total.box == lines[9].box
     assert items.rows is not None
@@ -52,7 +52,7 @@ def test_values_of_a_language_model_are_found_where_they_lie(turn):
     lines = lying(turn)
     size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
     wrote = Reading("", values={"total": "36.80", "date": "2026-03-14", "change": "99.99"}, confidences={"total": 0.75})
-    total, date, change = answer_fields(understand(fields=["total", "date", "change"]), wrote, lines, [size])
+    total, date, change = resolve_fields(parse_instruction(fields=["total", "date", "change"]), wrote, lines, [size])
     assert (total.grounded, total.box, total.confidence) == (True, lines[9].box, 0.75)
     assert date.grounded
     assert (change.value, change.grounded, change.box) == ("99.99", False, None), "nobody's word is taken on trust"
@@ -60,16 +60,16 @@ def test_values_of_a_language_model_are_found_where_they_lie(turn):
 
 def test_each_page_lies_by_itself():
     lines = (*UPRIGHT, *(Line(n.text, n.box, n.confidence, 1) for n in lying(1)))
-    seen, sizes, turns = as_read(lines, [(WIDTH, HEIGHT), (HEIGHT, WIDTH)])
+    seen, sizes, turns = to_upright(lines, [(WIDTH, HEIGHT), (HEIGHT, WIDTH)])
     assert (turns, sizes) == ((0, 1), ((WIDTH, HEIGHT), (WIDTH, HEIGHT)))
     assert [n.box for n in seen] == 2 * [n.box for n in UPRIGHT]
     field = Field("x", FieldType.TEXT, "Tea", box=UPRIGHT[2].box, page=1)
-    assert as_it_lies([field, Field("gone", FieldType.TEXT)], sizes, turns)[0].box == lying(1)[2].box
+    assert to_original([field, Field("gone", FieldType.TEXT)], sizes, turns)[0].box == lying(1)[2].box
 
 
 def test_few_lines_and_columns_side_by_side_say_nothing():
-    assert turn_of(lying(2)[:3]) == 0
-    assert turn_of(()) == 0
+    assert detect_rotation(lying(2)[:3]) == 0
+    assert detect_rotation(()) == 0
     columns = [Line(f"word {i}", box(300 * (i // 6), 40 * (i % 6), 300 * (i // 6) + 200, 40 * (i % 6) + 30)) for i in range(12)]
-    assert turn_of(columns) == 0
-    assert turn_of([Line("same row", box(90 * i, 10, 90 * i + 80, 40)) for i in range(6)]) == 0
+    assert detect_rotation(columns) == 0
+    assert detect_rotation([Line("same row", box(90 * i, 10, 90 * i + 80, 40)) for i in range(6)]) == 0

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from api.schemas import OcrAnswer
+from api.schemas.ocr import OcrResponse
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings, WatchSettings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.background import Background
-from hunyuanocr.services.watch import Watcher, watcher_for
+from hunyuanocr.services.background_reader import BackgroundReader
+from hunyuanocr.services.watch import Watcher, create_watcher
 from hunyuanocr.types import Result
-from tests.readers import TestReader
+from tests.support.fake_backend import FakeBackend
 
 
 @pytest.fixture
-def reader() -> TestReader:
-    return TestReader()
+def reader() -> FakeBackend:
+    return FakeBackend()
 
 
 @pytest.fixture
-async def pipeline(reader: TestReader) -> AsyncIterator[Pipeline]:
+async def pipeline(reader: FakeBackend) -> AsyncIterator[Pipeline]:
     made = Pipeline(reader, quick_settings())
     await made.start()
     yield made
@@ -37,12 +37,12 @@ def quick_settings(**limits: Any) -> Settings:
 
 
 def answer(result: Result) -> dict[str, Any]:
-    return OcrAnswer.of(result).model_dump(mode="json")
+    return OcrResponse.of(result).model_dump(mode="json")
 
 
 def watcher(folder: Path, pipeline: Pipeline, recorder: Any = None, tell: Any = None, **chosen: Any) -> Watcher:
     wanted = WatchSettings(**{"folder": folder, "interval_s": 0.02, **chosen})
-    return watcher_for(wanted, pipeline.settings, Background(pipeline), answer, recorder=recorder, tell=tell)
+    return create_watcher(wanted, pipeline.settings, BackgroundReader(pipeline), answer, recorder=recorder, tell=tell)
 
 
 @asynccontextmanager

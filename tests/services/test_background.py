@@ -6,28 +6,28 @@ import asyncio
 
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.pipeline import Pipeline, Request
-from hunyuanocr.services.background import Background
+from hunyuanocr.services.background_reader import BackgroundReader
 from hunyuanocr.types import Task, TaskKind
-from tests.readers import TestReader, picture, until
 from tests.services.conftest import quick_settings
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 
 async def test_suspects_are_read_one_after_the_other():
-    reader = TestReader(name=BackendName.VLLM)
-    pipeline = Pipeline(reader, quick_settings(witness="off"))
+    reader = FakeBackend(name=BackendName.VLLM)
+    pipeline = Pipeline(reader, quick_settings(evidence_backend="off"))
     await pipeline.start()
-    background = Background(pipeline)
+    background = BackgroundReader(pipeline)
 
     async def read(n: int, suspect: bool) -> None:
-        async with background.place(suspect=suspect):
+        async with background.slot(suspect=suspect):
             await background.read(Request(picture(n), Task(TaskKind.READ)))
 
     reader.seconds = 0.02
     await asyncio.gather(*(read(n, True) for n in range(6)))
-    assert reader.most == 1
+    assert reader.max_concurrent == 1
     reader.gate = asyncio.Event()
     reading = asyncio.gather(*(read(n, False) for n in range(6)))
-    await until(lambda: reader.now == 6)  # the others are not
+    await wait_until(lambda: reader.now == 6)  # the others are not
     reader.gate.set()
     await reading
     await pipeline.close()
@@ -35,11 +35,11 @@ async def test_suspects_are_read_one_after_the_other():
 
 async def test_nothing_is_begun_before_the_reader_is_ready(reader):
     pipeline = Pipeline(reader, quick_settings())
-    background = Background(pipeline)
+    background = BackgroundReader(pipeline)
     begun = asyncio.Event()
 
     async def hold() -> None:
-        async with background.place():
+        async with background.slot():
             begun.set()
 
     holding = asyncio.create_task(hold())
@@ -53,18 +53,18 @@ async def test_nothing_is_begun_before_the_reader_is_ready(reader):
 async def test_another_model_may_read_more_at_a_time(reader, monkeypatch):
     pipeline = Pipeline(reader, quick_settings())
     await pipeline.start()
-    background, held, leave = Background(pipeline), [], asyncio.Event()
+    background, held, leave = BackgroundReader(pipeline), [], asyncio.Event()
 
     async def hold(n: int) -> None:
-        async with background.place():
+        async with background.slot():
             held.append(n)
             await leave.wait()
 
     holding = [asyncio.create_task(hold(n)) for n in range(2)]
-    await until(lambda: held == [0])
-    monkeypatch.setattr(Pipeline, "readings", property(lambda self: 4))
+    await wait_until(lambda: held == [0])
+    monkeypatch.setattr(Pipeline, "concurrency", property(lambda self: 4))
     holding += [asyncio.create_task(hold(n)) for n in range(2, 6)]
-    await until(lambda: len(held) == 5)
+    await wait_until(lambda: len(held) == 5)
     assert 1 not in held, "one that waited for a place of before has its turn when that is free"
     leave.set()
     await asyncio.gather(*holding)

@@ -12,9 +12,9 @@ from api.app import create_app
 from hunyuanocr.config import Settings, StoreSettings, SyncSettings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.sealing import new_keys
-from hunyuanocr.services.together import Services
-from tests.readers import TestReader, picture, until
+from hunyuanocr.services.container import Services
+from hunyuanocr.services.encryption import generate_keypair
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 WORDS = "袋熊 QUOKKA 77431"
 ASKED = "提取总金额和袋熊zirkon编号"
@@ -23,12 +23,12 @@ ASKED = "提取总金额和袋熊zirkon编号"
 @asynccontextmanager
 async def box(data, reader=None, **store):
     settings = Settings(data=data, store=StoreSettings(**{"ephemeral": True, **store}))
-    reader = reader or TestReader()
+    reader = reader or FakeBackend()
     reader.text = WORDS
     pipeline = Pipeline(reader, settings)
     app = create_app(settings, pipeline)
     async with app.router.lifespan_context(app):
-        await until(lambda: reader.started > 0 and not pipeline._loading.locked())
+        await wait_until(lambda: reader.started > 0 and not pipeline._loading.locked())
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t", timeout=60) as client:
             yield client, app.state.services, reader
 
@@ -86,7 +86,7 @@ async def test_a_job_that_nobody_fetches_is_gone_after_a_while(tmp_path):
     async with box(tmp_path, ephemeral_minutes=1e-6) as (client, services, _):
         await client.post("/v1/jobs", files={"file": picture()}, data={"instruction": ASKED})
         failed = await client.post("/v1/jobs", files={"file": picture()[:60]}, data={"instruction": ASKED})
-        await until(lambda: sum(services.job_counts.values()) == 2)
+        await wait_until(lambda: sum(services.job_counts.values()) == 2)
         await services.ephemeral.sweep()
         assert (await client.get("/v1/jobs")).json()["data"] == []
         assert (await client.get(f"/v1/jobs/{failed.json()['id']}")).status_code == 404
@@ -97,7 +97,7 @@ async def test_a_batch_is_fetched_once(tmp_path):
     async with box(tmp_path) as (client, services, _):
         files = [("file", (f"袋熊{n}.png", picture(n))) for n in range(3)]
         batch = (await client.post("/v1/batch", files=files)).json()["id"]
-        await until(lambda: services.job_counts["done"] == 3)
+        await wait_until(lambda: services.job_counts["done"] == 3)
         lines = (await client.get(f"/v1/batch/{batch}/results")).text.splitlines()
         assert len([line for line in lines if "QUOKKA" in line]) == 3
         assert (await client.get(f"/v1/batch/{batch}/results")).status_code == 404
@@ -107,8 +107,8 @@ async def test_a_batch_is_fetched_once(tmp_path):
 
 @pytest.mark.parametrize("wants", [{"store": {"keep_images": True}}, {"sync": True}])
 def test_settings_that_want_to_keep_are_refused(tmp_path, wants):
-    _, public = new_keys()
+    _, public = generate_keypair()
     sync = SyncSettings(enabled="sync" in wants, url="https://hq.example/v1/batches", public_key=public)
     settings = Settings(data=tmp_path, store=StoreSettings(ephemeral=True, **wants.get("store", {})), sync=sync)
     with pytest.raises(ConfigError, match="keeps nothing"):
-        Services(settings, Pipeline(TestReader(), settings))
+        Services(settings, Pipeline(FakeBackend(), settings))

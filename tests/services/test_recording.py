@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hunyuanocr.clock import Clock, wall_clock
+from hunyuanocr.clock import Clock, utc_now
 from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.errors import StoreUnavailable
-from hunyuanocr.services import recording
-from hunyuanocr.services.recording import Recorder
-from hunyuanocr.services.retention import Retention, erase
+from hunyuanocr.services import recorder as recording
+from hunyuanocr.services.recorder import Recorder
+from hunyuanocr.services.retention import Retention, delete_records
 from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.matching import Search
+from hunyuanocr.store.search import RecordQuery
 from tests.store.results import NOON, result
 
 
@@ -57,7 +57,7 @@ def retention(database, recorder, settings, clock):
 
 
 async def ids(recorder, **wanted):
-    found = await recorder.database.query(records.search, Search(**{"owner": "local"} | wanted), 100)
+    found = await recorder.database.read(records.search, RecordQuery(**{"owner": "local"} | wanted), 100)
     return [r.id for r in found]
 
 
@@ -67,18 +67,18 @@ async def test_an_answer_is_kept_once_and_given_back_unchanged(recorder):
         about = {"owner": "local", "source": "ocr", "instruction": "提取总金额", "device": "d"}
         assert await recorder.record(answer, **about) is answer
     assert await ids(recorder, device="d", source="ocr") == [answer.id]
-    record, _ = await recorder.database.query(records.get, "local", answer.id)
+    record, _ = await recorder.database.read(records.get, "local", answer.id)
     assert (record.created_at, record.instruction, record.image) == (NOON, "提取总金额", None)
 
 
 async def test_a_picture_is_kept_if_the_owner_says_so(recorder, tmp_path):
     answer = result()
     await recorder.record(answer, owner="local", source="ocr", image=b"picture")
-    record, _ = await recorder.database.query(records.get, "local", answer.id)
+    record, _ = await recorder.database.read(records.get, "local", answer.id)
     assert recorder.pictures.path(record.image).read_bytes() == b"picture"
     other = Recorder(recorder.database, Settings(data=tmp_path / "other"))
     await other.record(again := result(), owner="local", source="ocr", image=b"picture")
-    record, _ = await recorder.database.query(records.get, "local", again.id)
+    record, _ = await recorder.database.read(records.get, "local", again.id)
     assert record.image is None
     assert not (tmp_path / "other").exists()
 
@@ -100,16 +100,16 @@ async def test_without_the_database_answers_go_out_and_say_so(recorder, monkeypa
         raise StoreUnavailable("The disk is full.", hint="Make room.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(recorder.database, "run", away)
+        patch.setattr(recorder.database, "write", away)
         told = await recorder.record(result(), owner="local", source="ocr")
         assert told.notices[-1].code == "not_recorded"
         assert "The disk is full. Make room." in told.notices[-1].message
-        assert recorder.trouble == "The disk is full. Make room."
+        assert recorder.last_error == "The disk is full. Make room."
     rested = await recorder.record(result(), owner="local", source="ocr")
     assert rested.notices[-1].code == "not_recorded", "it is not tried again at once"
     monkeypatch.setattr(recorder, "_rested_at", 0.0)
     await recorder.record(answer := result(), owner="local", source="ocr")
-    assert recorder.trouble is None
+    assert recorder.last_error is None
     assert await ids(recorder) == [answer.id]
 
 
@@ -130,7 +130,7 @@ async def test_a_locked_database_holds_up_no_answer(tmp_path, settings, monkeypa
 
 
 async def test_a_mistake_of_ours_does_not_cost_the_answer(recorder, monkeypatch, caplog):
-    monkeypatch.setattr(recording, "entry", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(recording, "build_entry", lambda *_, **__: 1 / 0)
     told = await recorder.record(result(), owner="local", source="ocr")
     assert told.notices[-1].code == "not_recorded"
     assert "ZeroDivisionError" in caplog.text
@@ -171,7 +171,7 @@ async def test_records_and_pictures_go_when_their_time_is_over(recorder, retenti
     assert (await ids(recorder), len(pictures(recorder))) == ([second, first], 2)
     await pass_by_days(clock, retention, 3)
     assert (await ids(recorder), pictures(recorder)) == ([second, first], [])
-    record, _ = await recorder.database.query(records.get, "local", first)
+    record, _ = await recorder.database.read(records.get, "local", first)
     assert record.image is None
     await pass_by_days(clock, retention, 18)
     assert await ids(recorder) == [second, first]
@@ -237,31 +237,31 @@ async def test_an_empty_battery(recorder, retention, clock):
     clock.wall = datetime(1970, 1, 1, tzinfo=UTC)
     await retention.sweep()
     during = await made(recorder)
-    record, _ = await recorder.database.query(records.get, "local", during)
+    record, _ = await recorder.database.read(records.get, "local", during)
     assert record.created_at == NOON
     clock.wall = NOON + timedelta(hours=5)
     await retention.sweep()
     assert await ids(recorder) == [during]
     after = await made(recorder)
-    record, _ = await recorder.database.query(records.get, "local", after)
+    record, _ = await recorder.database.read(records.get, "local", after)
     assert record.created_at == clock.wall
 
 
 async def test_erasing_takes_the_picture_only_when_nobody_else_has_it(recorder):
     first, second = await made(recorder, b"same"), await made(recorder, b"same")
-    assert await recorder.database.run(erase, recorder.pictures, "other", [first]) == 0
-    assert await recorder.database.run(erase, recorder.pictures, "local", [first]) == 1
+    assert await recorder.database.write(delete_records, recorder.pictures, "other", [first]) == 0
+    assert await recorder.database.write(delete_records, recorder.pictures, "local", [first]) == 1
     assert len(pictures(recorder)) == 1
-    assert await recorder.database.run(erase, recorder.pictures, "local", [second]) == 1
+    assert await recorder.database.write(delete_records, recorder.pictures, "local", [second]) == 1
     assert pictures(recorder) == []
 
 
 async def test_pictures_without_a_record_are_swept(recorder, retention, clock, monkeypatch):
-    clock.wall = wall_clock()  # as the files' own times
+    clock.wall = utc_now()  # as the files' own times
     await made(recorder, b"named")
     recorder.pictures.keep(b"left by a crash")
     await retention.sweep()
     assert len(pictures(recorder)) == 2, "it may belong to a transaction that runs"
-    monkeypatch.setattr("hunyuanocr.store.pictures._GIVE_UP_S", -1.0)
+    monkeypatch.setattr("hunyuanocr.store.image_store._LOCK_TIMEOUT_S", -1.0)
     await retention.sweep()
     assert pictures(recorder) == [recorder.pictures.name_of(b"named")]

@@ -13,16 +13,16 @@ from hunyuanocr.cli.hq_receiver import create_receiver, keep
 from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings, StoreSettings, SyncSettings
 from hunyuanocr.errors import BadRequest, ConfigError
-from hunyuanocr.services.recording import Recorder
-from hunyuanocr.services.retention import erase
-from hunyuanocr.services.sealing import new_keys, private_key, public_key, seal, unseal
+from hunyuanocr.services.container import create_sync
+from hunyuanocr.services.encryption import decrypt_batch, encrypt_batch, generate_keypair, private_key, public_key
+from hunyuanocr.services.recorder import Recorder
+from hunyuanocr.services.retention import delete_records
 from hunyuanocr.services.sync import Sync
-from hunyuanocr.services.together import sync_of
 from hunyuanocr.store import audit, outbox
 from hunyuanocr.store.database import Database
 from tests.store.results import ITEMS, TOTAL, result
 
-PRIVATE, PUBLIC = new_keys()
+PRIVATE, PUBLIC = generate_keypair()
 
 
 class Hq(httpx.AsyncBaseTransport):
@@ -103,11 +103,11 @@ class Shop:
         for answer in made:
             self.time.now += timedelta(seconds=1)
             made_ready = self.recorder.prepare(answer, owner="local", source="ocr", **about)
-            await self.database.run(self.recorder.write, made_ready)
+            await self.database.write(self.recorder.write, made_ready)
         return [answer.id for answer in made]
 
     async def waiting(self):
-        return (await self.database.query(outbox.waiting)).records
+        return (await self.database.read(outbox.waiting)).records
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_records_arrive_once_sealed_and_in_order(shop, hq):
     assert "instruction" not in record
     sent = hq.seen[0].content
     assert b"36.80" not in sent
-    assert unseal(sent, private_key(PRIVATE))["site"] == "店1"
+    assert decrypt_batch(sent, private_key(PRIVATE))["site"] == "店1"
     await shop.sync.send_all()
     assert len(hq.seen) == 1, "nothing is sent when nothing waits"
 
@@ -142,12 +142,12 @@ async def test_what_went_to_hq_stands_in_the_audit_log(shop, hq):
     answers = iter([httpx.Response(503)])
     hq.fault = lambda request: next(answers, None)
     await shop.sync.send_all()
-    lines = await shop.database.query(audit.latest, 10)
+    lines = await shop.database.read(audit.list_latest, 10)
     batch = hq.rows()[0][1]
     assert {(line.who, line.action, line.address, line.request_id) for line in lines} == {("sync", "send", "hq.test", batch)}
     assert len(lines) == 2, "once, when HQ has it"
     assert {line.what for line in lines} == {f"/v1/records/{first}", f"/v1/records/{second}"}
-    found = await shop.database.query(lambda session: audit.latest(session, 10, what=second))
+    found = await shop.database.read(lambda conn: audit.list_latest(conn, 10, what=second))
     assert [line.what for line in found] == [f"/v1/records/{second}"]
 
 
@@ -163,7 +163,7 @@ async def test_which_fields_go_is_the_owners_choice(database, tmp_path, hq):
 async def test_switched_off_nothing_waits(database, tmp_path):
     recorder = Recorder(database, Settings(data=tmp_path))
     await recorder.record(result(), owner="local", source="ocr")
-    assert (await database.query(outbox.waiting)).records == 0
+    assert (await database.read(outbox.waiting)).records == 0
 
 
 async def test_an_answer_that_was_lost_makes_no_second_record(shop, hq):
@@ -196,7 +196,7 @@ async def test_a_sender_that_died_goes_on_with_the_same_batch(shop, hq):
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
     """Twenty records a day meanwhile; all arrive when it is back, the oldest first, in bounded batches."""
-    monkeypatch.setattr(outbox, "_MOST", 50)
+    monkeypatch.setattr(outbox, "_MAX_RECORDS", 50)
     hq.fault = lambda request: httpx.Response(503)
     ids = await shop.record(20)
     made = []
@@ -279,7 +279,7 @@ async def test_a_token(database, tmp_path):
 
 async def test_what_was_deleted_before_it_was_sent_is_not_sent(shop, hq):
     first, second = await shop.record(2)
-    await shop.database.run(erase, shop.recorder.pictures, "local", [first])
+    await shop.database.write(delete_records, shop.recorder.pictures, "local", [first])
     await shop.sync.send_all()
     assert [row[0] for row in hq.rows()] == [second]
 
@@ -352,34 +352,34 @@ def test_wrong_settings_are_told_at_the_start(tmp_path, wrong, said):
     settings = Settings(data=tmp_path, sync=SyncSettings(**given))
     database = Database(settings.database_url)
     with pytest.raises(ConfigError, match=said):
-        sync_of(database, settings)
+        create_sync(database, settings)
     database.close()
 
 
 def test_without_a_store_there_is_nothing_to_send(tmp_path):
     settings = Settings(data=tmp_path, store=StoreSettings(enabled=False), sync=SyncSettings(enabled=True))
     with pytest.raises(ConfigError, match="none are kept"):
-        sync_of(None, settings)
+        create_sync(None, settings)
 
 
 def test_only_hq_can_read_it(tmp_path):
-    sealed = seal({"合计": "36.80"}, public_key(PUBLIC))
-    assert unseal(sealed, private_key(PRIVATE)) == {"合计": "36.80"}
-    other, _ = new_keys()
+    sealed = encrypt_batch({"合计": "36.80"}, public_key(PUBLIC))
+    assert decrypt_batch(sealed, private_key(PRIVATE)) == {"合计": "36.80"}
+    other, _ = generate_keypair()
     damaged = bytearray(sealed)
     damaged[-1] ^= 1
     for bad, key in ((sealed, other), (bytes(damaged), PRIVATE), (b"", PRIVATE), (sealed[:-5], PRIVATE)):
         with pytest.raises(BadRequest):
-            unseal(bad, private_key(key))
+            decrypt_batch(bad, private_key(key))
 
 
 @pytest.mark.parametrize("message", [[], {}, {"batch": "b"}, {"batch": "b", "site": "s", "records": [{}]}, {"records": 3}, "x"])
 def test_the_receiver_refuses_what_is_no_batch(tmp_path, message):
     with pytest.raises(BadRequest):
-        keep(seal(message, public_key(PUBLIC)), private_key(PRIVATE), tmp_path / "hq.db")
+        keep(encrypt_batch(message, public_key(PUBLIC)), private_key(PRIVATE), tmp_path / "hq.db")
 
 
 def test_a_batch_that_would_fill_the_memory_is_refused(monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.sealing._MOST_BYTES", 1000)
+    monkeypatch.setattr("hunyuanocr.services.encryption._MAX_BYTES", 1000)
     with pytest.raises(BadRequest, match="too long"):
-        unseal(seal("x" * 2000, public_key(PUBLIC)), private_key(PRIVATE))
+        decrypt_batch(encrypt_batch("x" * 2000, public_key(PUBLIC)), private_key(PRIVATE))

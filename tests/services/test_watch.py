@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from hunyuanocr.errors import ConfigError, ReaderFailed
-from hunyuanocr.services.recording import Recorder
+from hunyuanocr.errors import BackendFailed, ConfigError
+from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.matching import Search
-from tests.readers import TestReader, picture, until
+from hunyuanocr.store.search import RecordQuery
 from tests.services.conftest import running, watcher
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def load(path: Path) -> dict:
 async def test_a_new_picture_is_read_and_moved(folder, pipeline):
     async with running(watcher(folder, pipeline)) as one:
         (folder / "小票.png").write_bytes(picture(1))
-        await until(lambda: one.counts["done"] == 1)
+        await wait_until(lambda: one.counts["done"] == 1)
         assert files(folder) == {"done/小票.png", "done/小票.png.json"}
         answer = load(folder / "done" / "小票.png.json")
         assert (answer["text"], answer["file"], answer["success"]) == ("#012030", "小票.png", True)
@@ -74,7 +74,7 @@ async def test_a_file_is_read_only_when_it_has_stopped_growing(folder, pipeline,
                 await asyncio.sleep(0.1)
             assert reader.begun == 0
             assert one.counts == {"done": 0, "failed": 0}
-        await until(lambda: one.counts["done"] == 1)
+        await wait_until(lambda: one.counts["done"] == 1)
 
 
 async def test_a_file_that_changes_while_it_is_read_is_not_filed(folder, pipeline, reader):
@@ -82,10 +82,10 @@ async def test_a_file_that_changes_while_it_is_read_is_not_filed(folder, pipelin
     reader.gate = asyncio.Event()
     async with running(watcher(folder, pipeline)) as one:
         (folder / "a.png").write_bytes(picture(1))
-        await until(lambda: reader.now == 1)
+        await wait_until(lambda: reader.now == 1)
         (folder / "a.png").write_bytes(picture(2) + b"\0")
         reader.gate.set()
-        await until(lambda: one.counts["done"] == 1)
+        await wait_until(lambda: one.counts["done"] == 1)
     assert load(folder / "done" / "a.png.json")["text"] == "#022030"
     assert files(folder) == {"done/a.png", "done/a.png.json"}
 
@@ -116,13 +116,13 @@ async def test_names_of_files_being_written_are_passed_over(folder, pipeline, na
 async def test_an_empty_file_is_waited_for(folder, pipeline):
     moment = 0.0
     one = watcher(folder, pipeline)
-    one.looker._clock = lambda: moment
+    one.scanner._clock = lambda: moment
     (folder / "a.png").touch()
     for moment in (0.0, 1.0, 59.0):  # noqa: B007 -- the clock reads it
-        assert one.looker.look() == []
-        assert one.looker.settling == 1
+        assert one.scanner.scan() == []
+        assert one.scanner.unstable == 1
     moment = 61.0
-    assert [f.path.name for f in one.looker.look()] == ["a.png"]
+    assert [f.path.name for f in one.scanner.scan()] == ["a.png"]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_a_link_put_in_place_of_done_is_refused(folder, pipeline, tmp_path
     (folder / "done").symlink_to(elsewhere)
     (folder / "a.png").write_bytes(picture())
     async with running(watcher(folder, pipeline)) as one:
-        await until(lambda: one.troubled == 1)
+        await wait_until(lambda: one.pending_errors == 1)
         assert not list(elsewhere.iterdir())
         assert (folder / "a.png").exists()
 
@@ -224,9 +224,9 @@ async def test_a_folder_that_becomes_a_link_after_the_look_is_not_followed(folde
     (folder / "sub").mkdir()
     (folder / "sub" / "a.png").write_bytes(picture())
     one = watcher(folder, pipeline, subfolders=True)
-    one.looker.look()
+    one.scanner.scan()
     await asyncio.sleep(0.01)
-    (found,) = one.looker.look()
+    (found,) = one.scanner.scan()
     (folder / "sub").rename(tmp_path / "moved")
     (folder / "sub").symlink_to(tmp_path / "moved")
     await one._take(found)
@@ -237,12 +237,12 @@ async def test_a_folder_that_is_away_is_waited_for(folder, pipeline, caplog):
     shutil.rmtree(folder)
     with caplog.at_level(logging.INFO, "hunyuanocr.services"):
         async with running(watcher(folder, pipeline)) as one:
-            await until(lambda: "Waiting for it" in caplog.text)
+            await wait_until(lambda: "Waiting for it" in caplog.text)
             await asyncio.sleep(0.1)
             assert not folder.exists(), "nothing is made where a disk is to be mounted"
             folder.mkdir()
             (folder / "a.png").write_bytes(picture())
-            await until(lambda: one.counts["done"] == 1)
+            await wait_until(lambda: one.counts["done"] == 1)
     assert caplog.text.count("Waiting for it") == 1
     assert "is back" in caplog.text
 
@@ -251,22 +251,22 @@ async def test_a_folder_for_answers_that_is_away_leaves_the_file(folder, pipelin
     (folder / "a.png").write_bytes(picture())
     one = watcher(folder, pipeline, results=tmp_path / "not mounted")
     async with running(one):
-        await until(lambda: one.troubled == 1)
+        await wait_until(lambda: one.pending_errors == 1)
     assert files(folder) == {"a.png"}
     assert not (tmp_path / "not mounted").exists()
 
 
 async def test_a_failed_reader_is_tried_again_and_then_given_up(folder, pipeline, reader, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.watch.watcher._FIRST_REST_S", 0.01)
+    monkeypatch.setattr("hunyuanocr.services.watch.watcher._FIRST_BACKOFF_S", 0.01)
     (folder / "a.png").write_bytes(picture())
-    reader.fault = lambda: ReaderFailed("a bad moment") if reader.begun < 3 else None
+    reader.fault = lambda: BackendFailed("a bad moment") if reader.begun < 3 else None
     one = watcher(folder, pipeline)
 
     def once_well():
         if reader.begun == 3:
             reader.fault = None
             return RuntimeError
-        return ReaderFailed("a bad moment")
+        return BackendFailed("a bad moment")
 
     reader.fault = once_well
     await one.run(once=True)
@@ -278,18 +278,18 @@ async def test_a_failed_reader_is_tried_again_and_then_given_up(folder, pipeline
 
 
 async def test_while_the_database_is_away_files_stay(folder, pipeline, monkeypatch, tmp_path):
-    monkeypatch.setattr("hunyuanocr.services.watch.watcher._FIRST_REST_S", 0.01)
+    monkeypatch.setattr("hunyuanocr.services.watch.watcher._FIRST_BACKOFF_S", 0.01)
     place = tmp_path / "db"
     place.touch()  # a file where the database's folder shall be
     database = Database(f"sqlite:///{place / 'shop.db'}")
     (folder / "a.png").write_bytes(picture())
     async with running(watcher(folder, pipeline, Recorder(database, pipeline.settings))) as one:
-        await until(lambda: one.troubled == 1)
+        await wait_until(lambda: one.pending_errors == 1)
         assert files(folder) == {"a.png"}
         place.unlink()
-        await until(lambda: one.counts["done"] == 1)
+        await wait_until(lambda: one.counts["done"] == 1)
     answer = load(folder / "done" / "a.png.json")
-    ((record, _),) = await database.query(records.search_results, Search("local"), 10)
+    ((record, _),) = await database.read(records.search_results, RecordQuery("local"), 10)
     assert (record.id, record.source, record.text) == (answer["id"], "watch", "#102030")
     database.close()
 
@@ -319,12 +319,12 @@ async def test_another_instruction_reads_the_same_file_again(folder, pipeline, r
 async def test_a_picture_at_which_the_process_died_three_times_is_given_up(folder, pipeline, reader):
     (folder / "a.png").write_bytes(picture())
     one = watcher(folder, pipeline)
-    one.looker.look()
+    one.scanner.scan()
     await asyncio.sleep(0.01)
-    (found,) = one.looker.look()
+    (found,) = one.scanner.scan()
     reader.gate = asyncio.Event()
     taking = asyncio.create_task(one._take(found))
-    await until(lambda: reader.now == 1)
+    await wait_until(lambda: reader.now == 1)
     (mark,) = (folder / ".hunyuanocr").iterdir()
     assert mark.stat().st_size == 1
     taking.cancel()
@@ -344,7 +344,7 @@ async def test_a_fault_of_ours_does_not_end_the_watch(folder, pipeline, caplog):
     for name in ("a.png", "b.png"):
         (folder / name).write_bytes(picture())
     async with running(watcher(folder, pipeline, tell=tell)) as one:
-        await until(lambda: one.counts["done"] == 2)
+        await wait_until(lambda: one.counts["done"] == 2)
     assert "Something broke inside" in caplog.text
 
 
@@ -353,20 +353,20 @@ async def test_as_many_at_once_as_the_reader_reads(folder, tmp_path):
     from hunyuanocr.pipeline import Pipeline
     from tests.services.conftest import quick_settings
 
-    reader = TestReader(name=BackendName.VLLM)  # eight at a time
+    reader = FakeBackend(name=BackendName.VLLM)  # eight at a time
     reader.gate = asyncio.Event()
-    pipeline = Pipeline(reader, quick_settings(witness="off"))
+    pipeline = Pipeline(reader, quick_settings(evidence_backend="off"))
     await pipeline.start()
     for n in range(24):
         (folder / f"{n}.png").write_bytes(picture(n))
     one = watcher(folder, pipeline)
     watching = asyncio.create_task(one.run(once=True))
-    await until(lambda: reader.now == pipeline.readings)
+    await wait_until(lambda: reader.now == pipeline.concurrency)
     reader.gate.set()
     await watching
     await pipeline.close()
     assert one.counts["done"] == 24
-    assert reader.most == pipeline.readings == 8
+    assert reader.max_concurrent == pipeline.concurrency == 8
 
 
 async def test_odd_names(folder, pipeline):

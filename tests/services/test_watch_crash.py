@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from tests.readers import picture
+from tests.support.fake_backend import picture
 
 ROOT = Path(__file__).parents[2]
 
 
 def start(folder: Path, *deaths: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.services.watch_program", str(folder), *deaths]
+    command = [sys.executable, "-m", "tests.support.watch_program", str(folder), *deaths]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "watching\n"
     return process

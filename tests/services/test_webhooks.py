@@ -10,21 +10,21 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import update
 
-from api.jobs import WIRE
-from hunyuanocr.clock import Clock, wall_clock
+from api.schemas.jobs import SERIALIZERS
+from hunyuanocr.clock import Clock, utc_now
 from hunyuanocr.config import JobSettings, load_settings
-from hunyuanocr.errors import ConfigError, WebhookRefused
+from hunyuanocr.errors import ConfigError, WebhookNotAllowed
 from hunyuanocr.services import webhooks
-from hunyuanocr.services.jobs import Desk
+from hunyuanocr.services.jobs import JobService
 from hunyuanocr.services.webhook_client import sign
-from hunyuanocr.services.webhooks import Webhooks, check_address, rest_after
+from hunyuanocr.services.webhooks import Webhooks, retry_delay, validate_webhook_url
 from hunyuanocr.store import audit, deliveries, jobs
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
-from hunyuanocr.store.jobqueue import Bounds
+from hunyuanocr.store.jobqueue import QueueLimits
 from hunyuanocr.store.jobs import Job
-from tests.readers import until
-from tests.webhooks import SECRET, receiving
+from tests.support.fake_backend import wait_until
+from tests.support.webhooks import SECRET, receiving
 
 
 def allowing(*hosts: str, secret: str | None = SECRET) -> JobSettings:
@@ -61,7 +61,7 @@ def test_a_key_that_cannot_sign_is_told_at_the_start(secret):
     ],
 )
 def test_hosts_that_the_owner_names_may_be_called(url):
-    check_address(url, allowing("erp.local", "192.168.1.20:8080", "[::1]:9"))
+    validate_webhook_url(url, allowing("erp.local", "192.168.1.20:8080", "[::1]:9"))
 
 
 @pytest.mark.parametrize(
@@ -91,25 +91,25 @@ def test_hosts_that_the_owner_names_may_be_called(url):
     ],
 )
 def test_nobody_else_is_called(url):
-    with pytest.raises(WebhookRefused):
-        check_address(url, allowing("erp.local", "192.168.1.20:8080"))
+    with pytest.raises(WebhookNotAllowed):
+        validate_webhook_url(url, allowing("erp.local", "192.168.1.20:8080"))
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(WebhookRefused) as e:
-        check_address("http://erp.local/", JobSettings())
+    with pytest.raises(WebhookNotAllowed) as e:
+        validate_webhook_url("http://erp.local/", JobSettings())
     assert "jobs.webhook_hosts" in e.value.hint
-    with pytest.raises(WebhookRefused) as e:
-        check_address("http://erp.local/", allowing("erp.local", secret=None))
+    with pytest.raises(WebhookNotAllowed) as e:
+        validate_webhook_url("http://erp.local/", allowing("erp.local", secret=None))
     assert "jobs.webhook_secret" in e.value.hint
 
 
 def test_rests_grow_and_differ():
-    rests = [rest_after(n).total_seconds() for n in range(1, webhooks.ATTEMPTS)]
+    rests = [retry_delay(n).total_seconds() for n in range(1, webhooks.ATTEMPTS)]
     assert 4 <= rests[0] <= 6
     assert rests[:5] == sorted(rests[:5])
     assert max(rests) <= 8 * 3600 * 1.2
-    assert len({rest_after(3) for _ in range(10)}) == 10
+    assert len({retry_delay(3) for _ in range(10)}) == 10
     assert 30 * 3600 <= sum(rests) <= 50 * 3600, "long enough for a server that is repaired the next day"
 
 
@@ -127,8 +127,8 @@ async def shop(database):
 
         async def make(receiver, worker="w", **chosen):
             settings = chosen.get("settings") or allowing(receiver.address.removeprefix("http://"))
-            desk = Desk(database, settings, Clock())
-            sender = Webhooks(desk, settings, worker, WIRE.job)
+            desk = JobService(database, settings, Clock())
+            sender = Webhooks(desk, settings, worker, SERIALIZERS.job)
             task = asyncio.create_task(sender.run())
 
             async def end():
@@ -141,19 +141,19 @@ async def shop(database):
         yield make
 
 
-async def over(desk: Desk, url: str, owner="local") -> str:
+async def over(desk: JobService, url: str, owner="local") -> str:
     """A job that was cancelled at once, which is told as every end is."""
     job = Job(new_id(), owner, desk.now(), {}, 1, webhook=url)
-    await desk.database.run(jobs.add, job, b"x", Bounds(10, 100))
+    await desk.database.write(jobs.add, job, b"x", QueueLimits(10, 100))
     await desk.cancel(owner, job.id)
     return job.id
 
 
-async def delivery(desk: Desk, id: str):
-    return (await desk.database.query(deliveries.of, [id]))[id]
+async def delivery(desk: JobService, id: str):
+    return (await desk.database.read(deliveries.by_job, [id]))[id]
 
 
-async def settled(desk: Desk, id: str, attempts: int = 1):
+async def settled(desk: JobService, id: str, attempts: int = 1):
     while (found := await delivery(desk, id)).attempts < attempts:
         await asyncio.sleep(0.005)
     return found
@@ -220,18 +220,18 @@ async def test_what_went_out_stands_in_the_audit_log(shop):
         desk, _, _ = await shop(receiver)
         id = await over(desk, f"{receiver.address}/a-secret-path", owner="clinic")
         await settled(desk, id)
-        await desk.database.run(_due_now)
-        desk.told.set()
+        await desk.database.write(_due_now)
+        desk.webhook_due.set()
         message = (await settled(desk, id, attempts=2)).id
-        lines = await desk.database.query(audit.latest, 10)
+        lines = await desk.database.read(audit.list_latest, 10)
     assert [(line.owner, line.who, line.action, line.status) for line in lines] == [
         ("clinic", "webhook", "send", 200), ("clinic", "webhook", "send", 500),
     ]  # fmt: skip
     assert {(line.address, line.what, line.request_id) for line in lines} == {("127.0.0.1", f"/v1/jobs/{id}", message)}
 
 
-def _due_now(session):
-    session.execute(update(deliveries.deliveries).values(due_at=wall_clock()))
+def _due_now(conn):
+    conn.execute(update(deliveries.deliveries).values(due_at=utc_now()))
 
 
 async def test_nobody_listens(shop):
@@ -241,7 +241,7 @@ async def test_nobody_listens(shop):
     found = await settled(desk, await over(desk, f"{address}/done"))
     assert found.status == "pending"
     assert "Connect" in found.trouble
-    assert await desk.database.query(audit.latest, 10) == [], "nothing left the machine"
+    assert await desk.database.read(audit.list_latest, 10) == [], "nothing left the machine"
 
 
 async def test_a_host_that_is_not_allowed_any_more_is_not_called(shop):
@@ -263,17 +263,17 @@ async def test_a_proxy_of_the_environment_is_not_asked(shop, monkeypatch):
 
 
 async def test_what_a_dead_sender_had_taken_is_due_at_its_next_start(shop, database):
-    desk = Desk(database, JobSettings(), Clock())
+    desk = JobService(database, JobSettings(), Clock())
     with receiving() as receiver:
         id = await over(desk, f"{receiver.address}/done")
-        taken = await database.run(deliveries.take, "w", desk.now(), 60.0, [id])
+        taken = await database.write(deliveries.take, "w", desk.now(), 60.0, [id])
         assert [d.job_id for d in taken] == [id]
-        assert await database.run(deliveries.take, "other", desk.now(), 60.0, [id]) == [], "one at a time"
-        await database.run(deliveries.resume, "somebody else", desk.now())
+        assert await database.write(deliveries.take, "other", desk.now(), 60.0, [id]) == [], "one at a time"
+        await database.write(deliveries.release_stale, "somebody else", desk.now())
         assert (await delivery(desk, id)).due_at > desk.now() + timedelta(seconds=30)
-        await database.run(deliveries.resume, "w", desk.now())
+        await database.write(deliveries.release_stale, "w", desk.now())
         await shop(receiver)
-        await until(lambda: len(receiver.messages) == 1)
+        await wait_until(lambda: len(receiver.messages) == 1)
         assert list(receiver.messages) == [taken[0].id]
 
 
@@ -290,7 +290,7 @@ async def test_a_slow_receiver_does_not_hold_up_the_others(shop, monkeypatch):
     with receiving(answer) as receiver:
         desk, _, _ = await shop(receiver)
         ids = [await over(desk, f"{receiver.address}/{n}") for n in range(5)]
-        await until(lambda: len(receiver.messages) == 4)
+        await wait_until(lambda: len(receiver.messages) == 4)
         gate.set()
         for id in ids:
             await settled(desk, id)

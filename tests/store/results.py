@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hunyuanocr.store.entries import entry
 from hunyuanocr.store.ids import new_id
+from hunyuanocr.store.record_builder import build_entry
 from hunyuanocr.store.records import Entry
-from hunyuanocr.types import Field, FieldType, Line, Notice, Result, TaskKind
+from hunyuanocr.types import Field, FieldType, Line, Result, ResultWarning, TaskKind
 
 BOX = ((0.0, 0.0), (9.0, 0.0), (9.0, 5.0), (0.0, 5.0))
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ def result(text: str = "便民超市\n合计：¥36.80", fields: tuple[Field, ..
     given = {
         "id": new_id(), "task": TaskKind.EXTRACT, "text": text, "lines": lines, "fields": fields, "markdown": None,
         "page_sizes": ((937, 1450),), "backend": "ppocr", "model": "test-reader", "elapsed_ms": 12.5,
-        "notices": (Notice("blurred", "The picture is blurred.", 0),),
+        "notices": (ResultWarning("blurred", "The picture is blurred.", 0),),
     } | other  # fmt: skip
     return Result(**given)
 
@@ -40,4 +40,6 @@ def result(text: str = "便民超市\n合计：¥36.80", fields: tuple[Field, ..
 def kept(text: str = "便民超市\n合计：¥36.80", minutes: float = 0, owner: str = "local", **other: Any) -> Entry:
     """An Entry made so many minutes after noon."""
     about = {name: other.pop(name) for name in ("device", "source", "instruction", "image") if name in other}
-    return entry(result(text, **other), owner=owner, created_at=NOON + timedelta(minutes=minutes), **{"source": "ocr"} | about)
+    return build_entry(
+        result(text, **other), owner=owner, created_at=NOON + timedelta(minutes=minutes), **{"source": "ocr"} | about
+    )

@@ -23,72 +23,72 @@ from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.tables import metadata, state
 
 
-def note(session, name, value=1):
-    session.execute(state.insert().values(owner="local", name=name, value=value))
+def note(conn, name, value=1):
+    conn.execute(state.insert().values(owner="local", name=name, value=value))
 
 
-def names(session):
-    return set(session.scalars(select(state.c.name)))
+def names(conn):
+    return set(conn.scalars(select(state.c.name)))
 
 
 async def test_a_function_runs_in_one_transaction(database):
-    def fails(session):
-        note(session, "lost")
+    def fails(conn):
+        note(conn, "lost")
         raise ValueError("stop")
 
-    await database.run(note, "kept", value={"zh": "合计"})
+    await database.write(note, "kept", value={"zh": "合计"})
     with pytest.raises(ValueError, match="stop"):
-        await database.run(fails)
-    assert await database.query(names) == {"kept"}
-    assert await database.query(lambda s: s.scalar(select(state.c.value))) == {"zh": "合计"}
+        await database.write(fails)
+    assert await database.read(names) == {"kept"}
+    assert await database.read(lambda s: s.scalar(select(state.c.value))) == {"zh": "合计"}
 
 
 async def test_a_query_cannot_write(database):
     with pytest.raises(StoreUnavailable):
-        await database.query(note, "never")
-    await database.run(note, "written")  # the connection is the pool's again, and writes
-    assert await database.query(names) == {"written"}
+        await database.read(note, "never")
+    await database.write(note, "written")  # the connection is the pool's again, and writes
+    assert await database.read(names) == {"written"}
 
 
 async def test_our_own_mistakes_are_not_called_an_unavailable_store(database):
-    await database.run(note, "once")
+    await database.write(note, "once")
     with pytest.raises(IntegrityError):
-        await database.run(note, "once")
+        await database.write(note, "once")
 
 
 async def test_the_loop_runs_on_and_readers_do_not_wait_for_the_writer(database):
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(session):
-        note(session, "slow")
+    def slow(conn):
+        note(conn, "slow")
         begun.set()
         assert go_on.wait(60)
 
-    writing = asyncio.create_task(database.run(slow))
+    writing = asyncio.create_task(database.write(slow))
     while not begun.is_set():
         await asyncio.sleep(0.001)  # the loop runs
-    assert await database.query(names) == set()
+    assert await database.read(names) == set()
     go_on.set()
     await writing
-    assert await database.query(names) == {"slow"}
+    assert await database.read(names) == {"slow"}
 
 
 async def test_writers_of_one_process_do_not_get_into_each_others_way(database):
-    def add(session):
-        row = session.scalar(select(state.c.value).where(state.c.name == "count").with_for_update())
-        session.execute(state.update().where(state.c.name == "count").values(value=row + 1))
+    def add(conn):
+        row = conn.scalar(select(state.c.value).where(state.c.name == "count").with_for_update())
+        conn.execute(state.update().where(state.c.name == "count").values(value=row + 1))
 
-    await database.run(note, "count", value=0)
-    await asyncio.gather(*(database.run(add) for _ in range(40)))
-    assert await database.query(lambda s: s.scalar(select(state.c.value))) == 40
+    await database.write(note, "count", value=0)
+    await asyncio.gather(*(database.write(add) for _ in range(40)))
+    assert await database.read(lambda s: s.scalar(select(state.c.value))) == 40
 
 
 def test_a_power_cut_loses_nothing_that_was_committed(tmp_path):
     """What SQLite promises for these settings; the settings are what we can test."""
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
-    with database.begin() as session:
+    with database.transaction() as conn:
         pragmas = {
-            n: session.exec_driver_sql(f"PRAGMA {n}").scalar()
+            n: conn.exec_driver_sql(f"PRAGMA {n}").scalar()
             for n in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
         }
     database.close()
@@ -109,25 +109,25 @@ import os
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.tables import state
 database = Database("sqlite:///{path}")
-with database.begin() as session:
+with database.transaction() as session:
     session.execute(state.insert().values(owner="local", name="kept", value=1))
-with database.begin() as session:
+with database.transaction() as session:
     session.execute(state.insert().values(owner="local", name="lost", value=1))
     os.kill(os.getpid(), 9)
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -9
     database = Database(f"sqlite:///{path}")
-    with database.read() as session:
-        assert names(session) == {"kept"}
+    with database.read_transaction() as conn:
+        assert names(conn) == {"kept"}
     database.close()
 
 
 async def test_closed(database):
-    await database.run(note, "x")
+    await database.write(note, "x")
     database.close()
     database.close()
     with pytest.raises(StoreUnavailable, match="closed"):
-        await database.run(note, "y")
+        await database.write(note, "y")
 
 
 def test_migrations_make_the_tables_that_the_code_knows(database):
@@ -135,24 +135,24 @@ def test_migrations_make_the_tables_that_the_code_knows(database):
         importlib.import_module(module)
     database.migrate()
     database.migrate()
-    with database.read() as session:
-        assert compare_metadata(MigrationContext.configure(session, opts={"compare_type": True}), metadata) == []
+    with database.read_transaction() as conn:
+        assert compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata) == []
 
 
 def test_migrations_lead_back_to_nothing_and_here_again(database):
     database.migrate()
-    with database.begin() as session:
-        note(session, "x")
-        migrations.downgrade(session, "base")
-        assert compare_tables(session) == set()
-        migrations.upgrade(session)
-        assert names(session) == set()
+    with database.transaction() as conn:
+        note(conn, "x")
+        migrations.downgrade(conn, "base")
+        assert compare_tables(conn) == set()
+        migrations.upgrade(conn)
+        assert names(conn) == set()
 
 
-def compare_tables(session):
+def compare_tables(conn):
     from sqlalchemy import inspect
 
-    return set(inspect(session).get_table_names()) - {"alembic_version"}
+    return set(inspect(conn).get_table_names()) - {"alembic_version"}
 
 
 def test_every_row_has_an_owner(database):
@@ -165,24 +165,24 @@ def test_a_failed_migration_leaves_what_was(database, monkeypatch):
     """All or nothing, in SQLite as well."""
 
     def half(config, revision):
-        session = config.attributes["session"]
-        session.execute(text("CREATE TABLE half (x INTEGER)"))
+        conn = config.attributes["session"]
+        conn.execute(text("CREATE TABLE half (x INTEGER)"))
         raise RuntimeError("no power")
 
     with monkeypatch.context() as patch:
         patch.setattr(migrations.command, "upgrade", half)
         with pytest.raises(RuntimeError):
             database.migrate()
-    with database.begin() as session:
-        assert "half" not in compare_tables(session)
-        assert "records" in compare_tables(session)
+    with database.transaction() as conn:
+        assert "half" not in compare_tables(conn)
+        assert "records" in compare_tables(conn)
 
 
 def test_a_database_from_a_newer_version_is_refused(database):
-    with database.begin() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with database.transaction() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     again = Database(database.url.render_as_string(hide_password=False))
-    with pytest.raises(ConfigError, match="newer version"), again.read():
+    with pytest.raises(ConfigError, match="newer version"), again.read_transaction():
         pass
     again.close()
 
@@ -200,8 +200,8 @@ database.close()
     start = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
     ends = [(p.communicate(b"go\n", timeout=100)[1], p.returncode) for p in start]
     assert ends == [(b"", 0)] * 3
-    with database.read() as session:
-        assert session.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+    with database.read_transaction() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM alembic_version")) == 1
 
 
 @pytest.mark.parametrize(("url", "said"), [
@@ -215,14 +215,14 @@ def test_a_url_that_cannot_work_is_told_at_once(url, said):
 
 def test_the_password_is_not_shown():
     database = Database("postgresql://shop:s3cret@127.0.0.1/x")
-    assert "s3cret" not in database.place
+    assert "s3cret" not in database.display_url
     database.close()
 
 
 def failing(database, *words):
     """The error and the hint name what is wrong."""
-    with pytest.raises(StoreUnavailable) as caught, database.begin() as session:
-        note(session, new_id(), value="x" * 200_000)
+    with pytest.raises(StoreUnavailable) as caught, database.transaction() as conn:
+        note(conn, new_id(), value="x" * 200_000)
     assert all(word in f"{caught.value.message} {caught.value.hint}" for word in words), (caught.value.message, caught.value.hint)
     assert caught.value.retryable
 
@@ -235,15 +235,15 @@ def test_disk_full(tmp_path):
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode == 0
     database = Database(f"sqlite:///{place / 'a.db'}")
     try:
-        with database.begin() as session:
-            note(session, "before")
+        with database.transaction() as conn:
+            note(conn, "before")
         if not mounted:
             limited(database)
         with pytest.raises(StoreUnavailable, match="full") as caught:
             fill(database)
         assert "room" in caught.value.hint
-        with database.read() as session:
-            assert "before" in names(session), "what was there can still be read"
+        with database.read_transaction() as conn:
+            assert "before" in names(conn), "what was there can still be read"
     finally:
         database.close()
         if mounted:
@@ -252,8 +252,8 @@ def test_disk_full(tmp_path):
 
 def fill(database):
     for _ in range(30):
-        with database.begin() as session:
-            note(session, new_id(), value="x" * 100_000)
+        with database.transaction() as conn:
+            note(conn, new_id(), value="x" * 100_000)
 
 
 def limited(database):
@@ -267,8 +267,8 @@ def test_read_only(tmp_path):
     place = tmp_path / "folder"
     place.mkdir()
     database = Database(f"sqlite:///{place / 'a.db'}")
-    with database.begin() as session:
-        note(session, "before")
+    with database.transaction() as conn:
+        note(conn, "before")
     database.close()
     root = os.geteuid() == 0
     if root:
@@ -298,8 +298,8 @@ def test_locked_by_another_program(tmp_path, monkeypatch):
     failing(database, "locked")
     other.execute("ROLLBACK")
     other.close()
-    with database.begin() as session:
-        note(session, "after")
+    with database.transaction() as conn:
+        note(conn, "after")
     database.close()
 
 
@@ -326,39 +326,39 @@ def test_refused_by_the_server(database):
     wrong = Database(database.url.set(database="nobody_made_it").render_as_string(hide_password=False))
     failing(wrong, "refuses", "store.url")
     wrong.close()
-    with database.begin() as session:
-        session.execute(text("ALTER ROLE shop SET default_transaction_read_only = on"))
+    with database.transaction() as conn:
+        conn.execute(text("ALTER ROLE shop SET default_transaction_read_only = on"))
     other = Database(database.url.render_as_string(hide_password=False))
     other._migrated = True
     try:
         failing(other, "only reads")
     finally:
         other.close()
-        with database.begin() as session:
-            session.execute(text("ALTER ROLE shop RESET default_transaction_read_only"))
+        with database.transaction() as conn:
+            conn.execute(text("ALTER ROLE shop RESET default_transaction_read_only"))
 
 
 async def test_a_server_that_was_away_is_taken_up_again(postgres_server, postgres_url):
     database = Database(postgres_url)
-    await database.run(note, "before")
+    await database.write(note, "before")
     postgres_server.stop()
     with pytest.raises(StoreUnavailable):
-        await database.run(note, "lost")
+        await database.write(note, "lost")
     postgres_server.start()
-    await database.run(note, "after")
-    assert await database.query(names) == {"before", "after"}
+    await database.write(note, "after")
+    assert await database.read(names) == {"before", "after"}
     database.close()
 
 
 def test_deleted_words_are_not_in_the_files(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
-    with database.begin() as session:
-        note(session, "secret", value="diagnosis-4711" * 50)
-        note(session, "other", value="harmless")
+    with database.transaction() as conn:
+        note(conn, "secret", value="diagnosis-4711" * 50)
+        note(conn, "other", value="harmless")
     assert found(tmp_path)
-    with database.begin() as session:
-        session.execute(state.delete().where(state.c.name == "secret"))
-    database.scrub()
+    with database.transaction() as conn:
+        conn.execute(state.delete().where(state.c.name == "secret"))
+    database.truncate_wal()
     assert not found(tmp_path)
     database.close()
 
@@ -374,15 +374,15 @@ def test_times_are_utc_and_have_a_zone(database):
     shanghai = datetime(2026, 11, 20, 20, 0, tzinfo=timezone(timedelta(hours=8)))
     from hunyuanocr.store.records import insert
 
-    with database.begin() as session:
+    with database.transaction() as conn:
         made = kept()
-        insert(session, made)
-        session.execute(outbox.insert().values(record_id=made.record.id, owner="local", queued_at=shanghai))
-        assert session.scalar(select(outbox.c.queued_at)) == datetime(2026, 11, 20, 12, tzinfo=UTC)
-        assert session.scalar(select(outbox.c.queued_at)).tzinfo is UTC
-        assert session.scalar(select(records.c.id).where(records.c.created_at <= shanghai)) == made.record.id
-    with pytest.raises(Exception, match="without a zone"), database.begin() as session:
-        session.execute(outbox.update().values(queued_at=datetime(2026, 1, 1)))
+        insert(conn, made)
+        conn.execute(outbox.insert().values(record_id=made.record.id, owner="local", queued_at=shanghai))
+        assert conn.scalar(select(outbox.c.queued_at)) == datetime(2026, 11, 20, 12, tzinfo=UTC)
+        assert conn.scalar(select(outbox.c.queued_at)).tzinfo is UTC
+        assert conn.scalar(select(records.c.id).where(records.c.created_at <= shanghai)) == made.record.id
+    with pytest.raises(Exception, match="without a zone"), database.transaction() as conn:
+        conn.execute(outbox.update().values(queued_at=datetime(2026, 1, 1)))
 
 
 def test_ids_sort_by_time():
@@ -397,17 +397,17 @@ def test_ids_sort_by_time():
 
 
 def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.store.database._SCRUB_TRIES", 2)
+    monkeypatch.setattr("hunyuanocr.store.database._TRUNCATE_ATTEMPTS", 2)
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
-    with database.begin() as session:
-        note(session, "secret", value="diagnosis-4711" * 50)
-    with database.read() as reader:
+    with database.transaction() as conn:
+        note(conn, "secret", value="diagnosis-4711" * 50)
+    with database.read_transaction() as reader:
         assert names(reader) == {"secret"}
-        with database.begin() as session:
-            session.execute(state.delete())
-        database.scrub()
+        with database.transaction() as conn:
+            conn.execute(state.delete())
+        database.truncate_wal()
         assert found(tmp_path)
-    database.scrub()
+    database.truncate_wal()
     assert not found(tmp_path)
     database.close()
 
@@ -416,7 +416,7 @@ async def test_the_file_is_its_owners_alone_also_in_an_open_folder(tmp_path):
     tmp_path.chmod(0o755)
     database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
     try:
-        await database.run(note, "once")
+        await database.write(note, "once")
         files = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
         assert files.keys() >= {"shop.db", "shop.db-wal"}
         assert set(files.values()) == {0o600}
@@ -429,7 +429,7 @@ async def test_a_file_that_is_there_keeps_its_mode(tmp_path):
     mode = (tmp_path / "shop.db").stat().st_mode
     database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
     try:
-        await database.run(note, "once")
+        await database.write(note, "once")
         assert (tmp_path / "shop.db").stat().st_mode == mode
     finally:
         database.close()

@@ -12,36 +12,36 @@ from hunyuanocr.errors import QueueFull
 from hunyuanocr.store import batches, jobqueue, jobs, migrations
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.ids import new_id
-from hunyuanocr.store.jobqueue import Bounds
+from hunyuanocr.store.jobqueue import QueueLimits
 from hunyuanocr.store.jobs import Job
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
-PLENTY = Bounds(10_000, 10**9)
+PLENTY = QueueLimits(10_000, 10**9)
 
 
 def job(owner: str, priority: int = 0, **more: object) -> Job:
     return Job(new_id(), owner, NOW, {}, 1, priority=priority, **more)  # type: ignore[arg-type]
 
 
-def send(database: Database, one: Job, bounds: Bounds = PLENTY, data: bytes = b"x") -> Job:
-    with database.begin() as session:
-        jobs.add(session, replace(one, size=len(data)), data, bounds)
+def send(database: Database, one: Job, bounds: QueueLimits = PLENTY, data: bytes = b"x") -> Job:
+    with database.transaction() as conn:
+        jobs.add(conn, replace(one, size=len(data)), data, bounds)
     return one
 
 
 def send_batch(database: Database, owner: str, count: int) -> list[Job]:
     many = [job(owner, batch_id=f"batch-of-{owner}") for _ in range(count)]
-    with database.begin() as session:
-        batches.add_part(session, [(one, b"x") for one in many], PLENTY)
-        batches.open_batch(session, owner, f"batch-of-{owner}", NOW)
+    with database.transaction() as conn:
+        batches.insert_chunk(conn, [(one, b"x") for one in many], PLENTY)
+        batches.commit_batch(conn, owner, f"batch-of-{owner}", NOW)
     return many
 
 
 def take(database: Database, *, end: bool = True) -> Job | None:
-    with database.begin() as session:
-        taken = jobs.claim(session, "w", NOW, 60, suspects=True)
+    with database.transaction() as conn:
+        taken = jobs.claim(conn, "w", NOW, 60, suspects=True)
         if taken is not None and end:
-            jobs.finish(session, taken[0], "done", NOW, pages=1)
+            jobs.finish(conn, taken[0], "done", NOW, pages=1)
     return None if taken is None else taken[0]
 
 
@@ -53,8 +53,8 @@ def taken_owners(database: Database) -> str:
 
 
 def ahead(database: Database, one: Job) -> int:
-    with database.read() as session:
-        return jobqueue.ahead(session, one.id)
+    with database.read_transaction() as conn:
+        return jobqueue.queue_position(conn, one.id)
 
 
 def test_after_a_batch_of_a_thousand_another_clients_job_is_next(database):
@@ -93,8 +93,8 @@ def test_sending_one_at_a_time_wins_nothing(database):
     send_batch(database, "a", 40)
     order = ""
     for _ in range(20):
-        with database.read() as session:
-            queued = session.scalar(text("SELECT count(*) FROM jobs WHERE owner = 'b' AND status = 'queued'"))
+        with database.read_transaction() as conn:
+            queued = conn.scalar(text("SELECT count(*) FROM jobs WHERE owner = 'b' AND status = 'queued'"))
         if not queued:
             send(database, job("b"))
         order += take(database).owner
@@ -128,19 +128,19 @@ def test_the_place_in_the_queue_is_the_order_in_which_jobs_are_taken(database):
 def test_a_batch_stands_where_the_queue_is_when_it_is_opened(database):
     send_batch(database, "a", 60)
     many = [job("b", batch_id="late") for _ in range(10)]
-    with database.begin() as session:
-        batches.add_part(session, [(one, b"x") for one in many], PLENTY)
+    with database.transaction() as conn:
+        batches.insert_chunk(conn, [(one, b"x") for one in many], PLENTY)
     for _ in range(30):
         assert take(database).owner == "a"
-    with database.begin() as session:
-        batches.open_batch(session, "b", "late", NOW)
+    with database.transaction() as conn:
+        batches.commit_batch(conn, "b", "late", NOW)
     order = "".join(take(database).owner for _ in range(20))
     assert 9 <= order.count("b") <= 10, order
     assert "bbb" not in order
 
 
 def test_a_full_queue_shuts_out_only_those_who_fill_it(database):
-    bounds = Bounds(20, 1000)
+    bounds = QueueLimits(20, 1000)
     for _ in range(20):
         send(database, job("a"), bounds)
     with pytest.raises(QueueFull) as e:
@@ -151,13 +151,13 @@ def test_a_full_queue_shuts_out_only_those_who_fill_it(database):
     with pytest.raises(QueueFull):
         send(database, job("b"), bounds)
     with pytest.raises(QueueFull, match="bytes"):
-        send(database, job("c"), Bounds(100, 1000), b"x" * 990)
+        send(database, job("c"), QueueLimits(100, 1000), b"x" * 990)
     with pytest.raises(QueueFull):
-        send(database, job("c"), Bounds(20, 1000), b"x" * 101)
+        send(database, job("c"), QueueLimits(20, 1000), b"x" * 101)
 
 
 def test_there_is_a_bound_for_all_however_many_clients(database):
-    bounds = Bounds(10, 1000)
+    bounds = QueueLimits(10, 1000)
     accepted = 0
     for n in range(40):
         try:
@@ -180,10 +180,10 @@ def test_workers_that_take_jobs_at_once_take_different_ones(database):
 
 
 def test_what_was_queued_before_the_update_keeps_its_order(database):
-    with database.begin() as session:
-        migrations.downgrade(session, "0003")
+    with database.transaction() as conn:
+        migrations.downgrade(conn, "0003")
         for n, (owner, priority) in enumerate([("a", 0), ("a", 0), ("b", 0), ("a", 5)]):
-            session.execute(
+            conn.execute(
                 text(
                     "INSERT INTO jobs (id, owner, created_at, status, priority, wanted, size, attempts) "
                     "VALUES (:id, :owner, :at, 'queued', :priority, '{}', 1, 0)"
@@ -191,7 +191,7 @@ def test_what_was_queued_before_the_update_keeps_its_order(database):
                 {"id": str(n), "owner": owner, "priority": priority, "at": NOW.replace(tzinfo=None) if database.sqlite else NOW},
             )
             values = {"id": str(n), "owner": owner, "data": b"x"}
-            session.execute(text("INSERT INTO job_inputs VALUES (:id, :owner, :data)"), values)
-        migrations.upgrade(session)
+            conn.execute(text("INSERT INTO job_inputs VALUES (:id, :owner, :data)"), values)
+        migrations.upgrade(conn)
     assert [take(database).id for _ in range(4)] == ["2", "3", "0", "1"]
     assert take(database) is None

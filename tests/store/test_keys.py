@@ -6,36 +6,36 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from hunyuanocr.store import audit, keys
-from hunyuanocr.store.audit import Entry
-from hunyuanocr.store.keys import NAME, Key
+from hunyuanocr.store.audit import AuditEntry
+from hunyuanocr.store.keys import NAME, ApiKeyRow
 from tests.store.results import NOON
 
 
 def key(id="abc", **other):
     usual = {"owner": "shop", "name": "收银台1", "hash": "0" * 64, "scopes": ("read",), "created_at": NOON}
-    return Key(**usual | {"id": id} | other)
+    return ApiKeyRow(**usual | {"id": id} | other)
 
 
 def line(n, what, owner="shop", action="read"):
-    return Entry(f"{n:032x}", owner, NOON, "till", "10.0.0.1", action, what, 200, 1, "r")
+    return AuditEntry(f"{n:032x}", owner, NOON, "till", "10.0.0.1", action, what, 200, 1, "r")
 
 
 def test_a_key_comes_back_as_it_was_and_ends_once(database):
     made = key(expires_at=NOON + timedelta(days=1))
-    with database.begin() as session:
-        keys.insert(session, made)
-        assert keys.every(session) == [made]
-        keys.seen(session, {"abc": NOON, "unknown": NOON})
-        assert keys.revoke(session, "abc", NOON)
-        assert not keys.revoke(session, "abc", NOON + timedelta(days=1))
-        assert not keys.revoke(session, "unknown", NOON)
-        (ended,) = keys.every(session)
+    with database.transaction() as conn:
+        keys.insert(conn, made)
+        assert keys.list_all(conn) == [made]
+        keys.touch(conn, {"abc": NOON, "unknown": NOON})
+        assert keys.revoke(conn, "abc", NOON)
+        assert not keys.revoke(conn, "abc", NOON + timedelta(days=1))
+        assert not keys.revoke(conn, "unknown", NOON)
+        (ended,) = keys.list_all(conn)
     assert (ended.seen_at, ended.revoked_at) == (NOON, NOON)
-    assert made.holds(NOON)
-    assert not made.holds(NOON + timedelta(days=1))
-    assert not ended.holds(NOON)
-    with pytest.raises(IntegrityError), database.begin() as session:
-        keys.insert(session, made)
+    assert made.is_active(NOON)
+    assert not made.is_active(NOON + timedelta(days=1))
+    assert not ended.is_active(NOON)
+    with pytest.raises(IntegrityError), database.transaction() as conn:
+        keys.insert(conn, made)
 
 
 @pytest.mark.parametrize(("name", "good"), [
@@ -52,14 +52,14 @@ def test_the_log_is_searched(database):
         line(1, "/v1/records/1"), line(2, "/v1/records/2", "other"), line(3, "/v1/records/1", action="delete"),
         line(4, "/v1/records/1_"),
     ]  # fmt: skip
-    with database.begin() as session:
-        audit.append(session, lines)
-        audit.append(session, [])
-        assert audit.latest(session, 9) == lines[::-1]
-        assert audit.latest(session, 1, before=lines[1].id) == [lines[0]]
-        assert audit.latest(session, 9, owner="other") == [lines[1]]
-        assert audit.latest(session, 9, what="1", action="delete") == [lines[2]]
-        assert audit.latest(session, 9, what="_") == [lines[3]], "not any character"
-        assert audit.drop_older(session, NOON, 9) == 0
-        assert audit.drop_older(session, NOON + timedelta(seconds=1), 3) == 3
-        assert audit.latest(session, 9) == [lines[3]]
+    with database.transaction() as conn:
+        audit.append(conn, lines)
+        audit.append(conn, [])
+        assert audit.list_latest(conn, 9) == lines[::-1]
+        assert audit.list_latest(conn, 1, before=lines[1].id) == [lines[0]]
+        assert audit.list_latest(conn, 9, owner="other") == [lines[1]]
+        assert audit.list_latest(conn, 9, what="1", action="delete") == [lines[2]]
+        assert audit.list_latest(conn, 9, what="_") == [lines[3]], "not any character"
+        assert audit.delete_older(conn, NOON, 9) == 0
+        assert audit.delete_older(conn, NOON + timedelta(seconds=1), 3) == 3
+        assert audit.list_latest(conn, 9) == [lines[3]]

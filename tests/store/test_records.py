@@ -5,34 +5,36 @@ from datetime import timedelta
 
 import pytest
 
-from hunyuanocr.clock import wall_clock
-from hunyuanocr.store.answers import unpack
-from hunyuanocr.store.entries import entry
-from hunyuanocr.store.matching import Search
-from hunyuanocr.store.pictures import Pictures
-from hunyuanocr.store.records import forget_images, get, insert, keys, named, older, remove, search, search_results
+from hunyuanocr.clock import utc_now
+from hunyuanocr.store.image_store import ImageStore
+from hunyuanocr.store.record_builder import build_entry
+from hunyuanocr.store.records import clear_images, expired, get, insert, keys, remove, search, search_results, still_referenced
+from hunyuanocr.store.result_codec import decode_result
+from hunyuanocr.store.search import RecordQuery
 from hunyuanocr.types import Field, FieldType
 from tests.store.results import ITEMS, NOON, TOTAL, kept, money, result
 
 
 def write(database, *entries):
-    with database.begin() as session:
-        return [insert(session, e, send=True) for e in entries]
+    with database.transaction() as conn:
+        return [insert(conn, e, send=True) for e in entries]
 
 
 def found(database, limit=50, after=None, owner="local", **wanted):
-    with database.read() as session:
-        return [r.id for r in search(session, Search(owner, **wanted), limit, after)]
+    with database.read_transaction() as conn:
+        return [r.id for r in search(conn, RecordQuery(owner, **wanted), limit, after)]
 
 
 def test_a_record_comes_back_as_it_was(database):
     answer = result(fields=(TOTAL, ITEMS, Field("nothing", FieldType.TEXT)))
-    made = entry(answer, owner="local", created_at=NOON, source="job", instruction="提取总金额", device="收银台1", image="a" * 64)
+    made = build_entry(
+        answer, owner="local", created_at=NOON, source="job", instruction="提取总金额", device="收银台1", image="a" * 64
+    )
     write(database, made)
-    with database.read() as session:
-        record, packed = get(session, "local", answer.id)
+    with database.read_transaction() as conn:
+        record, packed = get(conn, "local", answer.id)
     assert record == made.record
-    assert unpack(packed) == answer
+    assert decode_result(packed) == answer
     assert record.fields["total_amount"] == "¥36.80"
     assert record.fields["items"] == [{"name": "矿泉水", "amount": "9.00"}, {"name": "面包", "amount": "27.80"}]
     assert record.fields["nothing"] is None
@@ -41,7 +43,7 @@ def test_a_record_comes_back_as_it_was(database):
 
 def test_a_record_is_written_once(database):
     first = kept("one")
-    second = entry(result("two", id=first.record.id), owner="other", created_at=NOON, source="ocr")
+    second = build_entry(result("two", id=first.record.id), owner="other", created_at=NOON, source="ocr")
     assert write(database, first, first) == [True, False]
     assert write(database, second) == [False]
     assert found(database) == [first.record.id]
@@ -50,7 +52,7 @@ def test_a_record_is_written_once(database):
 
 async def test_a_record_that_several_write_at_once_is_written_once(database):
     made = kept(fields=(TOTAL, ITEMS))
-    wrote = await asyncio.gather(*(database.run(insert, made, send=True) for _ in range(8)))
+    wrote = await asyncio.gather(*(database.write(insert, made, send=True) for _ in range(8)))
     assert sorted(wrote) == [False] * 7 + [True]
     assert found(database) == [made.record.id]
 
@@ -99,25 +101,25 @@ def test_pages_of_a_search_meet_without_gap_or_overlap(database):
     write(database, *made)
     seen, after = [], None
     while True:
-        with database.read() as session:
-            page = search(session, Search("local"), 5, after)
+        with database.read_transaction() as conn:
+            page = search(conn, RecordQuery("local"), 5, after)
         if not page:
             break
         seen += [r.id for r in page]
         after = page[-1].created_at, page[-1].id
         write(database, kept("newer", minutes=99))  # what comes meanwhile moves nothing
     assert sorted(seen) == sorted(e.record.id for e in made)
-    with database.read() as session:
-        assert [r.text for r, _ in search_results(session, Search("local", text="newer"), 2)] == ["newer"] * 2
+    with database.read_transaction() as conn:
+        assert [r.text for r, _ in search_results(conn, RecordQuery("local", text="newer"), 2)] == ["newer"] * 2
 
 
 def test_others_see_and_delete_nothing(database):
     mine = kept("secret")
     write(database, mine)
-    with database.begin() as session:
-        assert get(session, "other", mine.record.id) is None
-        assert remove(session, "other", [mine.record.id]) == (0, [])
-        assert keys(session, Search("other"), 10) == []
+    with database.transaction() as conn:
+        assert get(conn, "other", mine.record.id) is None
+        assert remove(conn, "other", [mine.record.id]) == (0, [])
+        assert keys(conn, RecordQuery("other"), 10) == []
     assert found(database, owner="other", text="secret") == []
     assert found(database) == [mine.record.id]
 
@@ -126,11 +128,11 @@ def test_deleting_leaves_nothing(database):
     picture = "b" * 64
     gone, stays = kept("gone", fields=(TOTAL, ITEMS), image=picture), kept("stays", image=picture)
     write(database, gone, stays)
-    with database.begin() as session:
-        assert remove(session, "local", [gone.record.id]) == (1, [picture])
-        assert named(session, [picture, "c" * 64]) == {picture}  # the other one still names it
+    with database.transaction() as conn:
+        assert remove(conn, "local", [gone.record.id]) == (1, [picture])
+        assert still_referenced(conn, [picture, "c" * 64]) == {picture}  # the other one still names it
         for table in ("record_values", "record_results", "outbox"):
-            rows = session.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE record_id = '{gone.record.id}'")
+            rows = conn.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE record_id = '{gone.record.id}'")
             assert rows.scalar() == 0
     assert found(database) == [stays.record.id]
 
@@ -139,21 +141,21 @@ def test_keys_of_the_fields_there_are(database):
     write(
         database, kept(fields=(TOTAL, ITEMS)), kept(device="d", fields=(money("fare", "1", "1"), Field("none", FieldType.TEXT)))
     )
-    with database.read() as session:
-        assert keys(session, Search("local"), 10) == ["fare", "items", "total_amount"]
-        assert keys(session, Search("local"), 2) == ["fare", "items"]
-        assert keys(session, Search("local", device="d"), 10) == ["fare"]
+    with database.read_transaction() as conn:
+        assert keys(conn, RecordQuery("local"), 10) == ["fare", "items", "total_amount"]
+        assert keys(conn, RecordQuery("local"), 2) == ["fare", "items"]
+        assert keys(conn, RecordQuery("local", device="d"), 10) == ["fare"]
 
 
 def test_the_old_ones_for_the_retention(database):
     made = [kept(str(n), minutes=n, owner=f"o{n}", image="d" * 64 if n == 1 else None) for n in range(4)]
     write(database, *made)
-    with database.begin() as session:
-        assert older(session, NOON + timedelta(minutes=3), 2) == [(e.record.owner, e.record.id) for e in made[:2]]
-        assert older(session, NOON + timedelta(hours=1), 9, with_image=True) == [("o1", made[1].record.id)]
-        assert forget_images(session, [made[1].record.id]) == ["d" * 64]
-        assert older(session, NOON + timedelta(hours=1), 9, with_image=True) == []
-        assert get(session, "o1", made[1].record.id) is not None
+    with database.transaction() as conn:
+        assert expired(conn, NOON + timedelta(minutes=3), 2) == [(e.record.owner, e.record.id) for e in made[:2]]
+        assert expired(conn, NOON + timedelta(hours=1), 9, with_image=True) == [("o1", made[1].record.id)]
+        assert clear_images(conn, [made[1].record.id]) == ["d" * 64]
+        assert expired(conn, NOON + timedelta(hours=1), 9, with_image=True) == []
+        assert get(conn, "o1", made[1].record.id) is not None
 
 
 @pytest.mark.parametrize("odd", ["\x00", "\ud800", "a\x00b\udfff"])
@@ -161,31 +163,31 @@ def test_text_that_databases_do_not_take_is_taken(database, odd):
     made = kept(f"before{odd}after", fields=(Field(odd, FieldType.TEXT, odd, {odd: odd}),), device=odd, instruction=odd)
     write(database, made)
     assert found(database, text="before") == [made.record.id]
-    with database.read() as session:
-        _, packed = get(session, "local", made.record.id)
-    assert "\ufffd" in unpack(packed).text
+    with database.read_transaction() as conn:
+        _, packed = get(conn, "local", made.record.id)
+    assert "\ufffd" in decode_result(packed).text
 
 
 def test_pictures_are_whole_and_once(tmp_path, monkeypatch):
-    pictures = Pictures(tmp_path / "images")
+    pictures = ImageStore(tmp_path / "images")
     name = pictures.keep(b"bytes of a picture")
-    assert pictures.keep(b"bytes of a picture") == name == Pictures.name_of(b"bytes of a picture")
+    assert pictures.keep(b"bytes of a picture") == name == ImageStore.name_of(b"bytes of a picture")
     assert pictures.path(name).read_bytes() == b"bytes of a picture"
-    assert list(pictures.old(wall_clock())) == []
-    monkeypatch.setattr("hunyuanocr.store.pictures._GIVE_UP_S", -1.0)
+    assert list(pictures.old(utc_now())) == []
+    monkeypatch.setattr("hunyuanocr.store.image_store._LOCK_TIMEOUT_S", -1.0)
     left = pictures.path(name).with_name("x.part")
     left.touch()
-    assert list(pictures.old(wall_clock())) == [name]
+    assert list(pictures.old(utc_now())) == [name]
     assert not left.exists()
     pictures.drop([name, name])
-    assert list(pictures.old(wall_clock())) == []
+    assert list(pictures.old(utc_now())) == []
     for bad in ("../../etc/passwd", "", "A" * 64):
         with pytest.raises(ValueError, match="not the name"):
             pictures.path(bad)
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    pictures = Pictures(tmp_path)
+    pictures = ImageStore(tmp_path)
 
     def full(_):
         raise OSError(28, "No space left on device")

@@ -6,49 +6,49 @@ import json
 import pytest
 from PIL import Image
 
-from api.security.identity import DAILY, LOCAL, Identity
-from api.security.trail import Trail
+from api.auth.audit import AuditLogWriter
+from api.auth.identity import DEFAULT_SCOPES, LOCAL_ADMIN, Identity
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.config import ImageSettings, Settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.recording import Recorder
+from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.store import audit, records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.matching import Search
-from tests.readers import TestReader, picture
-from web.desk import Desk, Session, failed_upload, wire
+from hunyuanocr.store.search import RecordQuery
+from tests.support.fake_backend import FakeBackend, picture
+from web.controller import PageController, Session, result_json, upload_error
 
 
 @pytest.fixture
 async def desk():
     settings = Settings(images=ImageSettings(max_pages=3))
-    reader = TestReader()
+    reader = FakeBackend()
     reader.text = "便民超市\n2026-11-20\n合计 ¥36.80"
     pipeline = Pipeline(reader, settings)
     await pipeline.start()
-    yield Desk(pipeline, settings, Recorder(None, settings), Trail(None))
+    yield PageController(pipeline, settings, Recorder(None, settings), AuditLogWriter(None))
     await pipeline.close()
 
 
-def upload(desk, data, who=LOCAL):
-    return desk.tray.put(data, who.mark)
+def upload(desk, data, who=LOCAL_ADMIN):
+    return desk.uploads.put(data, who.fingerprint)
 
 
 async def test_an_upload_is_shown_and_is_kept_once(desk):
-    session, view = await desk.choose(upload(desk, picture(size=(400, 300))), "en")
+    session, view = await desk.open_upload(upload(desk, picture(size=(400, 300))), "en")
     assert "<img" in view.picture
     assert 'viewBox="0 0 400 300"' in view.picture
-    assert (len(desk.tray), len(desk.shelf)) == (0, 1)
-    assert desk.shelf.get(session.token).result is None
+    assert (len(desk.uploads), len(desk.pictures)) == (0, 1)
+    assert desk.pictures.get(session.token).result is None
 
 
 async def test_reading_fills_every_part_of_the_page(desk):
-    session, _ = await desk.choose(upload(desk, picture(size=(400, 300))), "zh")
-    session, view = await desk.read(session, "提取总金额", "zh")
+    session, _ = await desk.open_upload(upload(desk, picture(size=(400, 300))), "zh")
+    session, view = await desk.run(session, "提取总金额", "zh")
     assert "¥36.80" in view.fields
     assert "data-box" in view.picture
     assert "合计" in view.text
-    answer = json.loads(wire(desk.shelf.get(session.token).result))
+    answer = json.loads(result_json(desk.pictures.get(session.token).result))
     assert answer["fields"] == {"total_amount": "¥36.80"}
     assert answer["backend"] == "ppocr"
     assert view.tab == "fields"
@@ -56,28 +56,28 @@ async def test_reading_fills_every_part_of_the_page(desk):
 
 
 async def test_a_models_answer_is_shown_with_what_proves_it(desk):
-    model, witness = TestReader(name=BackendName.TORCH), desk.pipeline.backend
+    model, witness = FakeBackend(name=BackendName.TORCH), desk.pipeline.backend
     model.text, model.values = "", {"total_amount": "¥36.80", "date": "2026-11-21"}
     pipeline = Pipeline(model, desk.settings, witness)
     await pipeline.start()
-    other = Desk(pipeline, desk.settings, desk.recorder, desk.trail)
-    session, _ = await other.choose(upload(other, picture(size=(400, 300))), "en")
-    session, view = await other.read(session, "extract total amount and date", "en")
+    other = PageController(pipeline, desk.settings, desk.recorder, desk.trail)
+    session, _ = await other.open_upload(upload(other, picture(size=(400, 300))), "en")
+    session, view = await other.run(session, "extract total amount and date", "en")
     assert view.picture.count('class="line"') == 3, "the witness's lines"
     assert view.picture.count("data-box") == 1
     assert "on the page" in view.fields
     assert "not found, please check" in view.fields
     assert "便民超市" in view.text
     witness.fault = RuntimeError
-    _, view = await other.read(session, "extract total amount", "en")
+    _, view = await other.run(session, "extract total amount", "en")
     assert "no_evidence" in view.notices
     await pipeline.close()
 
 
 async def test_the_picture_may_be_asked_again_in_other_words(desk):
-    session, _ = await desk.choose(upload(desk, picture()), "zh")
-    session, first = await desk.read(session, "提取日期", "zh")
-    session, second = await desk.read(session, "识别全部文字", "zh")
+    session, _ = await desk.open_upload(upload(desk, picture()), "zh")
+    session, first = await desk.run(session, "提取日期", "zh")
+    session, second = await desk.run(session, "识别全部文字", "zh")
     assert "2026-11-20" in first.fields
     assert first.tab == "fields"
     assert "便民超市" in second.text
@@ -85,11 +85,11 @@ async def test_the_picture_may_be_asked_again_in_other_words(desk):
 
 
 async def test_the_language_changes_what_is_shown_without_reading_again(desk):
-    session, _ = await desk.choose(upload(desk, picture()), "zh")
-    session, _ = await desk.read(session, "提取总金额", "zh")
+    session, _ = await desk.open_upload(upload(desk, picture()), "zh")
+    session, _ = await desk.run(session, "提取总金额", "zh")
     begun = desk.pipeline.backend.begun
-    assert "Total amount" in desk.show(session, "en").fields
-    assert "总金额" in desk.show(session, "zh").fields
+    assert "Total amount" in desk.render(session, "en").fields
+    assert "总金额" in desk.render(session, "zh").fields
     assert desk.pipeline.backend.begun == begun
 
 
@@ -97,80 +97,80 @@ async def test_the_language_changes_what_is_shown_without_reading_again(desk):
     (b"", "empty_input"), (b"a shopping list\n" * 40, "unsupported_media_type"), (picture(form="JPEG")[:300], "unreadable_image"),
 ])  # fmt: skip
 async def test_a_bad_file_is_an_error_with_a_hint_and_is_not_kept(desk, data, code):
-    session, view = await desk.choose(upload(desk, data), "zh")
+    session, view = await desk.open_upload(upload(desk, data), "zh")
     assert f'data-code="{code}"' in view.notices
     assert "<span>请" in view.notices
-    assert len(desk.tray) == 0
+    assert len(desk.uploads) == 0
     assert session.token is None
-    assert len(desk.shelf) == 0
+    assert len(desk.pictures) == 0
 
 
 async def test_too_many_pages_are_refused_before_anything_is_read(desk):
     page, out = Image.new("L", (60, 60)), io.BytesIO()
     page.save(out, "TIFF", save_all=True, append_images=[page] * 4)
-    _, view = await desk.choose(upload(desk, out.getvalue()), "en")
+    _, view = await desk.open_upload(upload(desk, out.getvalue()), "en")
     assert 'data-code="too_many_pages"' in view.notices
-    assert len(desk.shelf) == 0
+    assert len(desk.pictures) == 0
 
 
 async def test_pages_of_a_document_are_all_shown(desk):
     out = io.BytesIO()
     Image.new("RGB", (60, 90)).save(out, "PDF", save_all=True, append_images=[Image.new("RGB", (90, 60))])
-    _, view = await desk.choose(upload(desk, out.getvalue()), "en")
+    _, view = await desk.open_upload(upload(desk, out.getvalue()), "en")
     assert view.picture.count("<figure") == 2
 
 
 async def test_without_a_picture_reading_asks_for_one(desk):
-    _, view = await desk.read(Session(), "提取总金额", "zh")
+    _, view = await desk.run(Session(), "提取总金额", "zh")
     assert "请先拍照" in view.notices
     assert desk.pipeline.backend.begun == 0
-    _, view = await desk.read(Session("forgotten"), "提取总金额", "en")
+    _, view = await desk.run(Session("forgotten"), "提取总金额", "en")
     assert "no longer kept" in view.notices
 
 
 async def test_an_error_of_the_reader_is_shown_and_the_picture_stays(desk):
-    session, _ = await desk.choose(upload(desk, picture()), "en")
+    session, _ = await desk.open_upload(upload(desk, picture()), "en")
     desk.pipeline.backend.fault = lambda: RuntimeError("inside")
-    session, view = await desk.read(session, "extract total amount", "en")
+    session, view = await desk.run(session, "extract total amount", "en")
     assert 'data-code="reader_failed"' in view.notices
     assert "inside" not in view.notices
     assert "<img" in view.picture
     assert view.fields == ""
     desk.pipeline.backend.fault = None
-    _, view = await desk.read(session, "extract total amount", "en")
+    _, view = await desk.run(session, "extract total amount", "en")
     assert "¥36.80" in view.fields
 
 
 async def test_what_the_reader_cannot_do_is_said(desk):
-    session, _ = await desk.choose(upload(desk, picture()), "zh")
-    _, view = await desk.read(session, "翻译成英文", "zh")
+    session, _ = await desk.open_upload(upload(desk, picture()), "zh")
+    _, view = await desk.run(session, "翻译成英文", "zh")
     assert 'data-code="task_not_supported"' in view.notices
 
 
 def test_an_upload_that_did_not_arrive():
-    assert 'data-code="image_too_large"' in failed_upload("image_too_large", Settings(), "en")
-    assert 'data-code="uploads_full"' in failed_upload("uploads_full", Settings(), "zh")
-    assert 'data-code="empty_input"' in failed_upload("empty_input", Settings(), "zh")
-    assert 'data-code="upload_failed"' in failed_upload("anything", Settings(), "zh")
+    assert 'data-code="image_too_large"' in upload_error("image_too_large", Settings(), "en")
+    assert 'data-code="uploads_full"' in upload_error("uploads_full", Settings(), "zh")
+    assert 'data-code="empty_input"' in upload_error("empty_input", Settings(), "zh")
+    assert 'data-code="upload_failed"' in upload_error("anything", Settings(), "zh")
 
 
 async def test_what_is_read_is_a_record_of_who_asked_and_nobody_else_has_it_read(tmp_path):
-    clinic, other = (Identity(owner, owner, DAILY, "key") for owner in ("clinic", "other"))
-    settings, reader = Settings(data=tmp_path), TestReader()
+    clinic, other = (Identity(owner, owner, DEFAULT_SCOPES, "key") for owner in ("clinic", "other"))
+    settings, reader = Settings(data=tmp_path), FakeBackend()
     pipeline, database = Pipeline(reader, settings), Database(settings.database_url)
     await pipeline.start()
-    trail = Trail(database)
-    desk = Desk(pipeline, settings, Recorder(database, settings), trail)
-    session, _ = await desk.choose(upload(desk, picture(), clinic), "en", clinic)
-    _, view = await desk.read(session, "read all", "en", other)
+    trail = AuditLogWriter(database)
+    desk = PageController(pipeline, settings, Recorder(database, settings), trail)
+    session, _ = await desk.open_upload(upload(desk, picture(), clinic), "en", clinic)
+    _, view = await desk.run(session, "read all", "en", other)
     assert (reader.begun, view.text) == (0, "")
-    session, _ = await desk.read(session, "read all", "en", clinic, "192.168.1.20")
-    assert desk.mine(session, other) == Session()
+    session, _ = await desk.run(session, "read all", "en", clinic, "192.168.1.20")
+    assert desk.own_session(session, other) == Session()
     await trail.flush()
-    found = await database.query(records.search, Search("clinic"), 9)
-    assert [(r.id, r.source, r.instruction) for r in found] == [(desk.shelf.get(session.token).result.id, "page", "read all")]
-    (line,) = await database.query(audit.latest, 9)
+    found = await database.read(records.search, RecordQuery("clinic"), 9)
+    assert [(r.id, r.source, r.instruction) for r in found] == [(desk.pictures.get(session.token).result.id, "page", "read all")]
+    (line,) = await database.read(audit.list_latest, 9)
     assert (line.who, line.action, line.what, line.address) == ("clinic", "create", f"/v1/records/{found[0].id}", "192.168.1.20")
-    assert await database.query(records.search, Search("local"), 9) == []
+    assert await database.read(records.search, RecordQuery("local"), 9) == []
     await pipeline.close()
     database.close()

@@ -5,7 +5,7 @@ import re
 import httpx
 import pytest
 
-from tests.appliance import appliance
+from tests.support.appliance import appliance
 from tests.web.test_page import ask, choose
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

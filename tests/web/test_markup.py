@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from hunyuanocr.errors import PasswordProtected
-from hunyuanocr.types import Field, FieldType, Line, Notice, Page
-from web.draw import MAX_SHEETS, picture, sheets
-from web.table import copyable, failure, first_marked, numbered, printed, table, warnings
+from hunyuanocr.types import Field, FieldType, Line, Page, ResultWarning
+from web.preview_html import MAX_PREVIEWS, make_previews, render_pages
+from web.result_html import first_marked, format_value, numbered, render_error, render_fields, render_text, render_warnings
 
 BOX = ((10.0, 20.0), (30.0, 20.0), (30.0, 40.5), (10.0, 40.5))
 HOSTILE = "<img src=x onerror=alert(1)>\"'{{value}}${1+1}`"
@@ -45,7 +45,7 @@ class Tags(HTMLParser):
 
 
 def test_a_row_says_value_normalised_confidence_and_evidence():
-    html = table([money()], "zh")
+    html = render_fields([money()], "zh")
     words = Tags(html).words
     for expected in ("总金额", "total_amount", "¥36.80", "36.80 CNY", "98%", "图上有"):
         assert expected in words
@@ -53,12 +53,12 @@ def test_a_row_says_value_normalised_confidence_and_evidence():
 
 
 def test_a_confidence_is_never_rounded_up_to_certainty():
-    assert "99%" in table([money(confidence=0.998)], "en")
-    assert "100%" not in table([money(confidence=0.998)], "en")
+    assert "99%" in render_fields([money(confidence=0.998)], "en")
+    assert "100%" not in render_fields([money(confidence=0.998)], "en")
 
 
 def test_what_is_not_on_the_page_is_marked_so():
-    words = Tags(table([money(grounded=False, box=None, confidence=None), money(None, box=None)], "en")).words
+    words = Tags(render_fields([money(grounded=False, box=None, confidence=None), money(None, box=None)], "en")).words
     assert "not found, please check" in words
     assert "not on the page" in words
     assert "–" in words
@@ -66,38 +66,38 @@ def test_what_is_not_on_the_page_is_marked_so():
 
 
 def test_rows_without_a_box_cannot_be_chosen():
-    assert "data-field" not in table([money(box=None)], "en")
-    assert "Choose a row" not in table([money(box=None)], "en")
+    assert "data-field" not in render_fields([money(box=None)], "en")
+    assert "Choose a row" not in render_fields([money(box=None)], "en")
 
 
 def test_the_first_box_is_shown_as_chosen():
     fields = [money(box=None), money(), money()]
     assert first_marked(fields) == "1"
-    pressed = [a["data-field"] for a in Tags(table(fields, "en")).all("tr") if a.get("aria-pressed") == "true"]
+    pressed = [a["data-field"] for a in Tags(render_fields(fields, "en")).all("tr") if a.get("aria-pressed") == "true"]
     assert pressed == ["1"]
-    assert 'class="mark on" data-box="1"' in picture(sheets([blank()]), 1, "en", (), fields, token="t")
+    assert 'class="mark on" data-box="1"' in render_pages(make_previews([blank()]), 1, "en", (), fields, token="t")
 
 
 def test_line_items_are_a_table_whose_cells_have_boxes():
     assert [key for key, _ in numbered([money(), items()])] == ["0", "1", "1-0-0", "1-0-1", "1-1-0", "1-2-0", "1-2-1"]
-    tags = Tags(table([items()], "zh"))
+    tags = Tags(render_fields([items()], "zh"))
     assert tags.words.count("9.00") == 2
     assert "面包" in tags.words
     assert "–" in tags.words
     assert [a["data-field"] for a in tags.all("td") if "data-field" in a] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
-    drawn = Tags(picture(sheets([blank()]), 1, "zh", (), [items()], token="t")).all("polygon")
+    drawn = Tags(render_pages(make_previews([blank()]), 1, "zh", (), [items()], token="t")).all("polygon")
     assert [a["data-box"] for a in drawn] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
 
 
 def test_columns_of_items_stand_in_the_order_of_a_receipt():
     row = {key: Field(key, FieldType.TEXT, key) for key in ("amount", "batch", "name", "quantity")}
-    words = Tags(table([Field("items", FieldType.ROWS, rows=(row,))], "en")).words
+    words = Tags(render_fields([Field("items", FieldType.ROWS, rows=(row,))], "en")).words
     assert words[-8:-4] == ["Name", "Quantity", "Amount", "batch"]
 
 
 def test_the_page_is_named_when_there_are_several():
-    assert "page 2" in table([money(page=1)], "en", pages=3)
-    assert "page" not in Tags(table([money(page=0)], "en", pages=1)).words[-1].replace("on the page", "")
+    assert "page 2" in render_fields([money(page=1)], "en", pages=3)
+    assert "page" not in Tags(render_fields([money(page=0)], "en", pages=1)).words[-1].replace("on the page", "")
 
 
 @pytest.mark.parametrize(("normalized", "words"), [
@@ -105,7 +105,7 @@ def test_the_page_is_named_when_there_are_several():
     ({"candidates": ["2026-03-04", "2026-04-03"]}, "2026-03-04 or 2026-04-03"), ({"a": "中"}, '{"a": "中"}'), (3, "3"),
 ])
 def test_normalised_values_are_readable(normalized, words):
-    assert printed(normalized, "en") == words
+    assert format_value(normalized, "en") == words
 
 
 def test_nothing_that_is_read_becomes_markup():
@@ -113,9 +113,9 @@ def test_nothing_that_is_read_becomes_markup():
     rows = Field(HOSTILE, FieldType.ROWS, rows=({HOSTILE: hostile},))
     line = Line(HOSTILE, BOX)
     html = [
-        table([hostile, rows], "en"), copyable(HOSTILE, "en"),
-        picture(sheets([blank()]), 1, "en", [line], [hostile, rows], token="t"),
-        warnings([Notice(HOSTILE, HOSTILE)], "en"), failure(PasswordProtected(HOSTILE, hint=HOSTILE), "en"),
+        render_fields([hostile, rows], "en"), render_text(HOSTILE, "en"),
+        render_pages(make_previews([blank()]), 1, "en", [line], [hostile, rows], token="t"),
+        render_warnings([ResultWarning(HOSTILE, HOSTILE)], "en"), render_error(PasswordProtected(HOSTILE, hint=HOSTILE), "en"),
     ]  # fmt: skip
     for part in html:
         tags = Tags(part)
@@ -132,7 +132,7 @@ def blank(width=600, height=300, index=0):
 
 
 def test_boxes_are_drawn_in_the_pixels_of_the_original():
-    html = picture(sheets([blank()]), 1, "en", [Line("a", BOX)], [money()], token="t")
+    html = render_pages(make_previews([blank()]), 1, "en", [Line("a", BOX)], [money()], token="t")
     tags = Tags(html)
     assert 'viewBox="0 0 600 300"' in html
     assert [a["points"] for a in tags.all("polygon")] == ["10,20 30,20 30,40.5 10,40.5"] * 2
@@ -140,28 +140,28 @@ def test_boxes_are_drawn_in_the_pixels_of_the_original():
 
 
 def test_each_page_has_its_own_boxes():
-    html = picture(sheets([blank(), blank(index=1)]), 2, "en", [Line("a", BOX, page=1)], [money(page=1)], token="t")
+    html = render_pages(make_previews([blank(), blank(index=1)]), 2, "en", [Line("a", BOX, page=1)], [money(page=1)], token="t")
     first, second = re.findall(r"<figure.*?</figure>", html)
     assert "polygon" not in first
     assert second.count("polygon") == 4
 
 
 def test_of_many_pages_the_first_are_shown_and_it_is_said():
-    many = [blank(index=i) for i in range(MAX_SHEETS + 3)]
-    html = picture(sheets(many), len(many), "en", token="t")
-    assert html.count("<figure") == MAX_SHEETS
-    assert f"first {MAX_SHEETS} pages" in html
-    assert "pages are shown" not in picture(sheets(many[:2]), 2, "en", token="t")
+    many = [blank(index=i) for i in range(MAX_PREVIEWS + 3)]
+    html = render_pages(make_previews(many), len(many), "en", token="t")
+    assert html.count("<figure") == MAX_PREVIEWS
+    assert f"first {MAX_PREVIEWS} pages" in html
+    assert "pages are shown" not in render_pages(make_previews(many[:2]), 2, "en", token="t")
 
 
 def test_text_is_copied_as_it_is_and_empty_text_is_said_so():
-    assert Tags(copyable("a\n  b", "en")).words[-1] == "a\n  b"
-    assert "No text" in copyable("", "en", "No text.")
+    assert Tags(render_text("a\n  b", "en")).words[-1] == "a\n  b"
+    assert "No text" in render_text("", "en", "No text.")
 
 
 def test_errors_say_what_to_do():
-    html = failure(PasswordProtected("The PDF asks for a password."), "en")
+    html = render_error(PasswordProtected("The PDF asks for a password."), "en")
     assert 'data-code="pdf_password"' in html
     assert 'role="alert"' in html
     assert "Save the PDF without a password" in html
-    assert "密码" in failure(PasswordProtected("x"), "zh")
+    assert "密码" in render_error(PasswordProtected("x"), "zh")

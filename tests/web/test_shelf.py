@@ -4,16 +4,16 @@ import time
 
 import pytest
 
-from hunyuanocr.errors import EmptyInput, UploadsFull
-from web.shelf import Picture, Sheet, Shelf, Tray
+from hunyuanocr.errors import EmptyInput, UploadBudgetExceeded
+from web.upload_store import OpenedUpload, PendingUploads, PictureCache, PreviewPage
 
 
 def picture(size, age=0.0):
-    return Picture(b"x" * size, (), 1, time.monotonic() - age)
+    return OpenedUpload(b"x" * size, (), 1, time.monotonic() - age)
 
 
 def test_a_token_gets_its_own_picture_back():
-    shelf = Shelf(1000, 60)
+    shelf = PictureCache(1000, 60)
     one, two = picture(10), picture(20)
     first, second = shelf.put(one, "me"), shelf.put(two, "me")
     assert shelf.get(first) is one
@@ -24,7 +24,7 @@ def test_a_token_gets_its_own_picture_back():
 
 
 def test_the_oldest_go_when_the_memory_is_spent():
-    shelf = Shelf(100, 60)
+    shelf = PictureCache(100, 60)
     tokens = [shelf.put(picture(40), "me") for _ in range(3)]
     assert [shelf.get(t) is not None for t in tokens] == [False, True, True]
     big = shelf.put(picture(500), "me")
@@ -33,12 +33,12 @@ def test_the_oldest_go_when_the_memory_is_spent():
 
 
 def test_what_is_shown_counts_too():
-    shown = Picture(b"x" * 10, (Sheet(b"y" * 90, 1, 1),), 1)
+    shown = OpenedUpload(b"x" * 10, (PreviewPage(b"y" * 90, 1, 1),), 1)
     assert shown.size == 100
 
 
 def test_old_pictures_are_forgotten():
-    shelf = Shelf(1000, 60)
+    shelf = PictureCache(1000, 60)
     old, new = shelf.put(picture(1, age=61), "me"), shelf.put(picture(1, age=5), "me")
     assert shelf.get(old) is None
     assert shelf.get(new) is not None
@@ -46,7 +46,7 @@ def test_old_pictures_are_forgotten():
 
 
 def test_dropping_forgets_and_forgives():
-    shelf = Shelf(1000, 60)
+    shelf = PictureCache(1000, 60)
     token = shelf.put(picture(1), "me")
     for _ in range(2):
         shelf.drop(token)
@@ -55,7 +55,7 @@ def test_dropping_forgets_and_forgives():
 
 
 def test_many_pictures_of_one_push_out_nobody_elses():
-    shelf = Shelf(100, 60)
+    shelf = PictureCache(100, 60)
     mine = shelf.put(picture(20), "me")
     greedy = [shelf.put(picture(30), "greedy") for _ in range(5)]
     assert shelf.get(mine) is not None
@@ -66,7 +66,7 @@ def test_many_pictures_of_one_push_out_nobody_elses():
 
 
 def test_an_upload_is_taken_once_and_by_its_sender_alone():
-    tray = Tray(10_000, 60)
+    tray = PendingUploads(10_000, 60)
     token = tray.put(b"data", "me")
     for who in ("other", ""):
         with pytest.raises(EmptyInput):
@@ -79,20 +79,20 @@ def test_an_upload_is_taken_once_and_by_its_sender_alone():
 
 
 def test_half_of_the_tray_is_for_one_and_others_have_their_place():
-    tray = Tray(20_000, 60)
+    tray = PendingUploads(20_000, 60)
     first = tray.put(b"x" * 8000, "greedy")
     for size in (8000, 1000):
-        with pytest.raises(UploadsFull):
+        with pytest.raises(UploadBudgetExceeded):
             tray.put(b"x" * size, "greedy")
     tray.put(b"x" * 8000, "me")
-    with pytest.raises(UploadsFull):
+    with pytest.raises(UploadBudgetExceeded):
         tray.put(b"x" * 8000, "third")
     tray.take(first, "greedy")
     tray.put(b"x" * 8000, "third")
 
 
 def test_uploads_that_nobody_shows_are_forgotten_and_their_place_is_free():
-    tray = Tray(20_000, 0)
+    tray = PendingUploads(20_000, 0)
     for _ in range(5):
         tray.put(b"x" * 8000, "me")
         tray.expire()
@@ -101,8 +101,8 @@ def test_uploads_that_nobody_shows_are_forgotten_and_their_place_is_free():
 
 
 def test_the_smallest_uploads_count_too():
-    tray = Tray(20_000, 60)
+    tray = PendingUploads(20_000, 60)
     for _ in range(9):
         tray.put(b"x", "me")
-    with pytest.raises(UploadsFull):
+    with pytest.raises(UploadBudgetExceeded):
         tray.put(b"x", "me")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from hunyuanocr import errors
-from hunyuanocr.instructions import understand
-from hunyuanocr.types import Notice, TaskKind
-from tests.readers import CPU_TASKS
-from web.strings import PRESETS, TEXT, explain, name_of, preferred, presets, safe, say, warn
+from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.types import ResultWarning, TaskKind
+from tests.support.fake_backend import CPU_TASKS
+from web.i18n import PRESETS, TEXT, error_text, escape_html, field_label, negotiate_language, presets, translate, warning_text
 
 
 def family(base=errors.HunyuanOcrError):
@@ -28,33 +28,33 @@ def test_every_word_is_there_in_both_languages(key):
 
 @pytest.mark.parametrize("error", [c for c in family() if c.__module__ == "hunyuanocr.errors"])
 def test_every_error_speaks_chinese(error):
-    what, hint = explain(error("The English message."), "zh")
+    what, hint = error_text(error("The English message."), "zh")
     assert re.search(r"[一-鿿]", what)
     assert re.search(r"[一-鿿]", hint)
-    assert explain(error("The English message."), "en") == ("The English message.", error.hint)
+    assert error_text(error("The English message."), "en") == ("The English message.", error.hint)
 
 
 def test_an_unknown_error_speaks_for_itself():
     class Odd(errors.HunyuanOcrError):
         code = "odd"
 
-    assert explain(Odd("Odd.", hint="Do this."), "zh") == ("Odd.", "Do this.")
-    assert warn(Notice("odd", "Odd."), "zh") == "Odd."
+    assert error_text(Odd("Odd.", hint="Do this."), "zh") == ("Odd.", "Do this.")
+    assert warning_text(ResultWarning("odd", "Odd."), "zh") == "Odd."
 
 
 def test_a_notice_names_its_page_when_it_is_not_the_first():
-    assert warn(Notice("blurry", "Blurred.", page=2), "zh").startswith("第 3 页")
-    assert warn(Notice("blurry", "Blurred.", page=0), "en") == "Blurred."
+    assert warning_text(ResultWarning("blurry", "Blurred.", page=2), "zh").startswith("第 3 页")
+    assert warning_text(ResultWarning("blurry", "Blurred.", page=0), "en") == "Blurred."
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_presets_are_instructions_that_are_understood(language):
-    tasks = [understand(words) for words in PRESETS[language]]
+    tasks = [parse_instruction(words) for words in PRESETS[language]]
     assert {t.kind for t in tasks} == {TaskKind.EXTRACT, TaskKind.READ, TaskKind.PARSE, TaskKind.TRANSLATE}
     for task in tasks:
         assert all(spec.name for spec in task.fields), "a preset asks for known fields only"
     assert [s.name for s in tasks[0].fields] == ["total_amount"]
-    assert [t.kind for t in tasks] == [understand(words).kind for words in PRESETS["zh"]]
+    assert [t.kind for t in tasks] == [parse_instruction(words).kind for words in PRESETS["zh"]]
 
 
 def test_only_what_the_reader_can_do_is_offered():
@@ -68,25 +68,25 @@ def test_only_what_the_reader_can_do_is_offered():
     ("ZH", "zh"), ("fr", "en"), ("", "en"), (None, "en"), ("zh;q=0.5.5, en;q=.2", "zh"), ("zhx, en", "en"), (";;q=,,", "en"),
 ])
 def test_the_browser_chooses_the_language(header, language):
-    assert preferred(header) == language
+    assert negotiate_language(header) == language
 
 
 def test_names_of_fields():
-    assert name_of("total_amount", "zh") == "总金额"
-    assert name_of("total_amount", "en") == "Total amount"
-    assert name_of("name", "zh") == "姓名"
-    assert name_of("name", "zh", column=True) == "名称", "of an item, not of a person"
-    assert name_of("上车时间", "zh") == name_of("上车时间", "en") == "上车时间"
-    assert name_of("quantity", "zh") == "quantity", "a column of items only"
+    assert field_label("total_amount", "zh") == "总金额"
+    assert field_label("total_amount", "en") == "Total amount"
+    assert field_label("name", "zh") == "姓名"
+    assert field_label("name", "zh", column=True) == "名称", "of an item, not of a person"
+    assert field_label("上车时间", "zh") == field_label("上车时间", "en") == "上车时间"
+    assert field_label("quantity", "zh") == "quantity", "a column of items only"
 
 
 def test_safe_leaves_nothing_that_a_browser_or_a_template_would_run():
-    assert safe("<b onclick=\"x\">'&") == "&lt;b onclick=&quot;x&quot;&gt;&#x27;&amp;"
-    assert not set("{}$`") & set(safe("{{value}} ${alert(1)} `x`"))
+    assert escape_html("<b onclick=\"x\">'&") == "&lt;b onclick=&quot;x&quot;&gt;&#x27;&amp;"
+    assert not set("{}$`") & set(escape_html("{{value}} ${alert(1)} `x`"))
 
 
 def test_say_chooses_the_language():
-    assert (say("copy", "zh"), say("copy", "en")) == ("复制", "Copy")
+    assert (translate("copy", "zh"), translate("copy", "en")) == ("复制", "Copy")
 
 
 def test_every_warning_that_the_code_can_give_is_there_in_chinese():
@@ -95,4 +95,4 @@ def test_every_warning_that_the_code_can_give_is_there_in_chinese():
     codes = {code for path in sources for code in re.findall(r'Notice\(\s*"(\w+)"', path.read_text(encoding="utf-8"))}
     assert {"blurry", "glare", "low_resolution"} <= codes
     for code in codes:
-        assert warn(Notice(code, "English."), "zh") != "English.", code
+        assert warning_text(ResultWarning(code, "English."), "zh") != "English.", code

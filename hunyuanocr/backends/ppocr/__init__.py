@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from hunyuanocr.backends.base import BackendName, Health
 from hunyuanocr.config import PpocrSettings
-from hunyuanocr.errors import HunyuanOcrError, ReaderFailed, ReaderUnavailable, TaskNotSupported
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, HunyuanOcrError, TaskNotSupported
 from hunyuanocr.types import Line, Page, Progress, Reading, Task, TaskKind
 
 if TYPE_CHECKING:
-    from hunyuanocr.backends.ppocr.reader import Reader
+    from hunyuanocr.backends.ppocr.ocr import PageReader
 
 
 class _Cancelled(Exception):
@@ -30,7 +30,7 @@ class PpocrBackend:
     def __init__(self, settings: PpocrSettings) -> None:
         self.model = "pp-ocrv6-small" if settings.recogniser is None else f"pp-ocrv6-small+{settings.recogniser.stem}"
         self._settings = settings
-        self._reader: Reader | None = None
+        self._reader: PageReader | None = None
         self._loading = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -52,7 +52,7 @@ class PpocrBackend:
                 hint="The HunyuanOCR model can: start the appliance with its weights and a GPU (--backend torch or vllm).",
             )
         if self._pool is None:
-            raise ReaderUnavailable("The CPU reader is not started.")
+            raise BackendUnavailable("The CPU reader is not started.")
         stop = threading.Event()
         rows: list[list[Line]] = []
         try:
@@ -81,12 +81,12 @@ class PpocrBackend:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
         self._reader = None
 
-    def _loaded(self) -> Reader:
+    def _loaded(self) -> PageReader:
         with self._loading:
             if self._reader is None:
-                from hunyuanocr.backends.ppocr.reader import Reader  # noqa: PLC0415 - loads OpenCV and the engine
+                from hunyuanocr.backends.ppocr.ocr import PageReader  # noqa: PLC0415 - loads OpenCV and the engine
 
-                reader = Reader(self._settings)
+                reader = PageReader(self._settings)
                 reader.warm_up()
                 self._reader = reader
             return self._reader
@@ -103,4 +103,4 @@ class PpocrBackend:
         except (HunyuanOcrError, _Cancelled):
             raise
         except Exception as e:  # the engines and OpenCV raise classes of their own
-            raise ReaderFailed(f"The CPU reader failed ({type(e).__name__}: {str(e)[:200]}).") from e
+            raise BackendFailed(f"The CPU reader failed ({type(e).__name__}: {str(e)[:200]}).") from e

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hunyuanocr.backends.ppocr.detect import Quads
+from hunyuanocr.backends.ppocr.detector import Quads
 
 Crop = NDArray[np.uint8]  # [height, width, 3]
 
@@ -14,19 +14,19 @@ _MARGIN = 0.1  # of the height: paper that the detector leaves around the ink, f
 _TALL = 1.5  # a box this much higher than wide is a line that runs down or up, not one letter
 
 
-def sides(quads: Quads) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def quad_sizes(quads: Quads) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Widths and heights [n] of quads in their own corner order."""
     edges = np.linalg.norm(quads - np.roll(quads, -1, axis=1), axis=2)
     return np.maximum(edges[:, 0], edges[:, 2]), np.maximum(edges[:, 1], edges[:, 3])
 
 
-def first_turns(quads: Quads) -> NDArray[np.intp]:
+def initial_rotation(quads: Quads) -> NDArray[np.intp]:
     """Quarter turns [n] that probably bring each line upright: 0, or 1 for lines that run downwards.
 
     On a page of horizontal lines a narrow box of about line height is a single upright letter; on a sideways page the
     same goes for flat boxes. The page's own direction decides.
     """
-    wide, high = sides(quads)
+    wide, high = quad_sizes(quads)
     flat, tall = wide >= _TALL * high, high >= _TALL * wide
     sideways = high[tall].sum() > wide[flat].sum()
     across, clear = (wide, tall) if sideways else (high, flat)
@@ -37,15 +37,15 @@ def first_turns(quads: Quads) -> NDArray[np.intp]:
     return np.where(odd, 0, 1) if sideways else np.where(odd, 1, 0)
 
 
-def turned(quads: Quads, turns: NDArray[np.intp]) -> Quads:
+def rotate_quads(quads: Quads, turns: NDArray[np.intp]) -> Quads:
     """Corners in the order in which the text reads: the first is where the text's own top-left stands."""
     order = (np.arange(4)[None] + turns[:, None]) % 4
     return np.take_along_axis(quads, order[..., None], axis=1)
 
 
-def tightened(quad: NDArray[np.float32]) -> NDArray[np.float32]:
+def shrink_to_text(quad: NDArray[np.float32]) -> NDArray[np.float32]:
     """The quadrilateral [4, 2] without its margin of paper: what a person would draw around the ink (docs/evaluation.md)."""
-    wide, high = (float(side[0]) for side in sides(quad[None]))
+    wide, high = (float(side[0]) for side in quad_sizes(quad[None]))
     by = _MARGIN * min(wide, high)
     if by <= 0:
         return quad
@@ -57,11 +57,11 @@ def tightened(quad: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def crop_widths(quads: Quads, height: int) -> NDArray[np.intp]:
     """Width [n] in pixels of each crop at `height`, its proportions kept."""
-    wide, high = sides(quads)
+    wide, high = quad_sizes(quads)
     return np.maximum(np.ceil(wide * height / np.maximum(high, 1)), 4).astype(np.intp)
 
 
-def cut(page: NDArray[np.uint8], quad: NDArray[np.float32], width: int, height: int) -> Crop:
+def crop_line(page: NDArray[np.uint8], quad: NDArray[np.float32], width: int, height: int) -> Crop:
     """The quadrilateral (in reading order) of a page [h, w, 3] as an upright crop [height, width, 3]."""
     high = float(np.linalg.norm(quad[0] - quad[3]))
     factor = max(1, int(high / height))  # large print is averaged down, not sampled

@@ -10,44 +10,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hunyuanocr.backends.torch_local.pool import KvPool
+from hunyuanocr.backends.torch_local.kv_cache import KvCache
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """The requests of a decode step: `at` int64 [rows], where in the pool the newest token of each stands.
+class DecodeBatch:
+    """The requests of a decode step: `slot_mapping` int64 [rows], where in the pool the newest token of each stands.
 
-    On the device `starts` int32 [rows + 1] (the last is padding) and `lengths` int32 [rows], its newest token included; on the
-    host the same as `runs` [(start, length)], None inside a CUDA graph, where the host knows nothing.
+    On the device `seq_starts` int32 [rows + 1] (the last is padding) and `context_lens` int32 [rows], its newest token included;
+    on the host the same as `host_spans` [(start, length)], None inside a CUDA graph, where the host knows nothing.
     """
 
-    at: Tensor
-    starts: Tensor
-    lengths: Tensor
-    runs: Sequence[tuple[int, int]] | None
+    slot_mapping: Tensor
+    seq_starts: Tensor
+    context_lens: Tensor
+    host_spans: Sequence[tuple[int, int]] | None
 
 
 class Attention(Protocol):
     """Queries are [tokens, heads, dim]; so is what comes back. The tokens' own keys and values are in the pool already."""
 
-    pool: KvPool
+    pool: KvCache
 
     def prefill(self, layer: int, q: Tensor, start: int, before: int) -> Tensor:
         """Tokens `before` … of the run at `start`, each seeing itself and all before it."""
 
-    def decode(self, layer: int, q: Tensor, rows: Rows) -> Tensor:
+    def decode(self, layer: int, q: Tensor, rows: DecodeBatch) -> Tensor:
         """One token of each request."""
 
 
 class SdpaAttention:
     """Any device and format. A run is a slice of the pool, so nothing is copied, but every request is a launch of its own."""
 
-    def __init__(self, pool: KvPool) -> None:
+    def __init__(self, pool: KvCache) -> None:
         self.pool = pool
 
     def prefill(self, layer: int, q: Tensor, start: int, before: int) -> Tensor:
         """See Attention."""
-        k, v = self.pool.run(layer, start, before + len(q))
+        k, v = self.pool.view(layer, start, before + len(q))
         mask = None
         if before:  # `is_causal` would let the first new token see the first old one only
             mask = torch.ones(len(q), before + len(q), dtype=torch.bool, device=q.device).tril(diagonal=before)
@@ -55,14 +55,14 @@ class SdpaAttention:
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
         return out[0].transpose(0, 1)
 
-    def decode(self, layer: int, q: Tensor, rows: Rows) -> Tensor:
+    def decode(self, layer: int, q: Tensor, rows: DecodeBatch) -> Tensor:
         """See Attention. The heads that share a key become queries of one head: no key is repeated."""
-        if rows.runs is None:
+        if rows.host_spans is None:
             raise ValueError("this kernel needs the runs on the host")
         out = torch.empty_like(q)
         heads, dim = q.shape[1:]
-        for n, (start, length) in enumerate(rows.runs):
-            k, v = (t.transpose(0, 1)[None] for t in self.pool.run(layer, start, length))
+        for n, (start, length) in enumerate(rows.host_spans):
+            k, v = (t.transpose(0, 1)[None] for t in self.pool.view(layer, start, length))
             grouped = q[n].view(1, k.shape[1], heads // k.shape[1], dim)
             out[n] = F.scaled_dot_product_attention(grouped, k, v).view(heads, dim)
         return out
@@ -74,7 +74,7 @@ class FlashAttention:
     It takes where each sequence starts and how much of it is used; the starts need not be in order, so they may be any runs.
     """
 
-    def __init__(self, pool: KvPool, rows: int, longest: int) -> None:
+    def __init__(self, pool: KvCache, rows: int, longest: int) -> None:
         from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 -- older releases lack it: the caller falls back
 
         self.pool = pool
@@ -94,9 +94,9 @@ class FlashAttention:
             window_size=(-1, 0), enable_gqa=True, seqused_k=used[:1],
         )  # fmt: skip
 
-    def decode(self, layer: int, q: Tensor, rows: Rows) -> Tensor:
+    def decode(self, layer: int, q: Tensor, rows: DecodeBatch) -> Tensor:
         """See Attention."""
         return self._attend(  # type: ignore[return-value]
-            q.contiguous(), self.pool.keys[layer], self.pool.values[layer], self._one_each[: len(q) + 1], rows.starts,
-            1, self._longest, enable_gqa=True, seqused_k=rows.lengths,
+            q.contiguous(), self.pool.keys[layer], self.pool.values[layer], self._one_each[: len(q) + 1], rows.seq_starts,
+            1, self._longest, enable_gqa=True, seqused_k=rows.context_lens,
         )  # fmt: skip

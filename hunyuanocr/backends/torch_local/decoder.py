@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hunyuanocr.backends.torch_local.attention import Attention, Rows
+from hunyuanocr.backends.torch_local.attention import Attention, DecodeBatch
+from hunyuanocr.backends.torch_local.kv_cache import KvCache
 from hunyuanocr.backends.torch_local.linear import Linear, linear
-from hunyuanocr.backends.torch_local.pool import KvPool
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, queries, keys, values) of new tokens → what they see, [tokens, heads, dim]."""
@@ -77,11 +77,11 @@ class Decoder:
 
         return self._forward(x, *self._rotation(positions, x.dtype), attend)
 
-    def decode(self, ids: Tensor, positions: Tensor, attention: Attention, rows: Rows) -> Tensor:
+    def decode(self, ids: Tensor, positions: Tensor, attention: Attention, rows: DecodeBatch) -> Tensor:
         """One more token of each request: `ids` [rows] at `positions` [rows]. Returns logits [rows, vocabulary]."""
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            _write(attention.pool, layer, rows.at, k, v)
+            _write(attention.pool, layer, rows.slot_mapping, k, v)
             return attention.decode(layer, q, rows)
 
         x = F.embedding(ids, self.embedding)
@@ -122,7 +122,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return (x * (length.square_().div_(x.shape[-1]).add_(eps).rsqrt_())).to(x.dtype) * weight
 
 
-def _write(pool: KvPool, layer: int, at: Tensor, k: Tensor, v: Tensor) -> None:
+def _write(pool: KvCache, layer: int, at: Tensor, k: Tensor, v: Tensor) -> None:
     """Put new keys and values into the pool."""
     pool.keys[layer].index_copy_(0, at, k)
     pool.values[layer].index_copy_(0, at, v)

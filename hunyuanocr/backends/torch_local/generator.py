@@ -12,14 +12,14 @@ from threading import Lock, Thread
 import torch
 
 from hunyuanocr.backends.base import BackendName, Generation, Health, TokenChunk
+from hunyuanocr.backends.torch_local.constrained_decoding import GrammarCompiler
 from hunyuanocr.backends.torch_local.engine import Engine
-from hunyuanocr.backends.torch_local.grammar import Grammars
-from hunyuanocr.backends.torch_local.loading import Model, choose_device, load
+from hunyuanocr.backends.torch_local.loader import LoadedModel, choose_device, load_model
 from hunyuanocr.backends.torch_local.sequence import Sequence
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import ConfigError, HunyuanOcrError, ReaderUnavailable
+from hunyuanocr.errors import BackendUnavailable, ConfigError, HunyuanOcrError
 
-_LEAST = 256  # tokens that an answer must have room for, if it may be so long
+_MIN_TOKENS = 256  # tokens that an answer must have room for, if it may be so long
 
 
 class TorchGenerator:
@@ -31,7 +31,7 @@ class TorchGenerator:
         self.settings = settings
         self.model = settings.model_path.resolve().name
         self._engine: Engine | None = None
-        self._grammars: Grammars | None = None
+        self._grammars: GrammarCompiler | None = None
         self._loading = Lock()  # not asyncio's: a start that is given up leaves its thread at work
         self._closed = False
         # Pictures are resized and schemas compiled beside the engine's thread, so that the device never waits for them.
@@ -45,8 +45,8 @@ class TorchGenerator:
         with self._loading:
             if self._engine is not None or self._closed:
                 return
-            loaded: Future[tuple[Engine, Grammars]] = Future()
-            Thread(target=_live, args=(self.settings, loaded), name="torch-engine", daemon=True).start()
+            loaded: Future[tuple[Engine, GrammarCompiler]] = Future()
+            Thread(target=_engine_thread, args=(self.settings, loaded), name="torch-engine", daemon=True).start()
             try:
                 self._engine, self._grammars = loaded.result()
             except torch.OutOfMemoryError as e:
@@ -56,19 +56,19 @@ class TorchGenerator:
                 ) from e
 
     @property
-    def loaded(self) -> Model:
+    def loaded(self) -> LoadedModel:
         """The model in memory. Raises ReaderUnavailable before `start`."""
         return self._ready()[0].model
 
-    def _ready(self) -> tuple[Engine, Grammars]:
+    def _ready(self) -> tuple[Engine, GrammarCompiler]:
         if self._engine is None or self._grammars is None:
-            raise ReaderUnavailable("The model is not loaded.")
+            raise BackendUnavailable("The model is not loaded.")
         return self._engine, self._grammars
 
     async def generate(self, request: Generation) -> AsyncGenerator[TokenChunk, None]:
         """See Generator. Raises ImageTooLargeForMemory, InvalidSchema, ReaderFailed, ReaderUnavailable."""
         engine, _ = self._ready()
-        mailbox = _Mailbox()
+        mailbox = _AsyncTokenStream()
         sequence = await asyncio.get_running_loop().run_in_executor(self._threads, self._prepared, request, mailbox)
         engine.submit(sequence)
         try:
@@ -77,11 +77,13 @@ class TorchGenerator:
         finally:
             engine.cancel(sequence)  # does nothing to one that has ended
 
-    def _prepared(self, request: Generation, mailbox: _Mailbox) -> Sequence:
+    def _prepared(self, request: Generation, mailbox: _AsyncTokenStream) -> Sequence:
         engine, grammars = self._ready()
         processor = engine.model.processor
         prompt = processor(request.images, request.prompt)
-        room = max(engine.model.longest - len(prompt.ids), min(_LEAST, request.max_tokens))  # an answer may be cut, not crushed
+        room = max(
+            engine.model.max_tokens - len(prompt.ids), min(_MIN_TOKENS, request.max_tokens)
+        )  # an answer may be cut, not crushed
         grammar = grammars.compile(request.schema) if request.schema is not None else None
         return Sequence(
             prompt, min(request.max_tokens, room), request.repetition_penalty, processor.tokenizer.backend_tokenizer,
@@ -92,7 +94,7 @@ class TorchGenerator:
         """Ready once warm, until the device fails."""
         if self._engine is None:
             return Health(False, "The model is not loaded.")
-        return Health(self._engine.fault is None, self._engine.fault or "ready")
+        return Health(self._engine.fatal_error is None, self._engine.fatal_error or "ready")
 
     async def close(self) -> None:
         """End the engine and free its memory."""
@@ -107,12 +109,12 @@ class TorchGenerator:
             engine.close()
 
 
-def _live(settings: Settings, loaded: Future[tuple[Engine, Grammars]]) -> None:
+def _engine_thread(settings: Settings, loaded: Future[tuple[Engine, GrammarCompiler]]) -> None:
     """The life of the thread that owns the device: load, then serve."""
     try:
-        model = load(settings.model_path, choose_device(settings.device), settings.torch)
-        grammars = Grammars(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids))
-        engine = Engine(model, settings.torch.slots, graphs=settings.torch.graphs)
+        model = load_model(settings.model_path, choose_device(settings.device), settings.torch)
+        grammars = GrammarCompiler(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids))
+        engine = Engine(model, settings.torch.max_num_seqs, graphs=settings.torch.graphs)
     except BaseException as e:  # noqa: BLE001 -- raised where it is waited for
         loaded.set_exception(e)
         return
@@ -120,7 +122,7 @@ def _live(settings: Settings, loaded: Future[tuple[Engine, Grammars]]) -> None:
     engine.run()
 
 
-class _Mailbox:
+class _AsyncTokenStream:
     """Carries chunks from the engine's thread to a coroutine; what comes in a burst wakes it once and leaves as one chunk."""
 
     def __init__(self) -> None:

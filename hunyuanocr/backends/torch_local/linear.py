@@ -20,11 +20,11 @@ def linear(weight: Tensor) -> Linear:
     return lambda x: F.linear(x, weight)
 
 
-def pack(module: nn.Module) -> None:
+def prepack_onednn(module: nn.Module) -> None:
     """Pack the weights of every linear layer inside, where this CPU gains by it; elsewhere nothing changes."""
     for name, child in module.named_children():
         if not isinstance(child, nn.Linear):
-            pack(child)
+            prepack_onednn(child)
         elif _packs(child.weight):
             setattr(module, name, _Packed(child.weight.detach(), None if child.bias is None else child.bias.detach()))
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
-from hunyuanocr.errors import UnreadableImage, WeightsBroken, WeightsMissing
+from hunyuanocr.errors import UnreadableImage, WeightsInvalid, WeightsMissing
 
-LONGEST = 200  # width : height (or the other way round) that the model takes at most
+MAX_ASPECT_RATIO = 200  # width : height (or the other way round) that the model takes at most
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -49,7 +49,7 @@ class Processor:
     def __init__(self, folder: Path, axes: int = 4, image_token_id: int | None = None) -> None:
         """`axes` is the length of `mrope_section`; raises WeightsMissing or WeightsBroken where the folder cannot serve."""
         self.axes = axes
-        self.scaler = Scaler(_image_settings(folder))
+        self.scaler = ImageScaler(_image_settings(folder))
         self.tokenizer = _tokenizer(folder)
         self._template = _template(folder, self.tokenizer)
         self._marks = _marks(self.tokenizer)
@@ -94,11 +94,11 @@ class Processor:
         )
         ids = np.array(self._encoder.encode(text, add_special_tokens=False).ids, dtype=np.int64)
         if (found := int((ids == self.image_token_id).sum())) != images:
-            raise WeightsBroken(f"The chat template makes {found} image tokens (id {self.image_token_id}) of {images} images.")
+            raise WeightsInvalid(f"The chat template makes {found} image tokens (id {self.image_token_id}) of {images} images.")
         return _wrap(ids, self.image_token_id, self._ends)
 
 
-class Scaler:
+class ImageScaler:
     """Scales a picture to whole merged patches within the model's pixel limits, normalises it, cuts it."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -114,10 +114,11 @@ class Scaler:
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) in patches, each a multiple of the merge size and at least it; raises UnreadableImage if too elongated."""
-        if max(height, width) > LONGEST * min(height, width):
+        if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
             # Not ImageTooLarge: sending it smaller would not help.
             raise UnreadableImage(
-                f"The picture is {width} × {height} pixels; the model reads none more than {LONGEST} times as long as wide.",
+                f"The picture is {width} × {height} pixels; the model reads none more than {MAX_ASPECT_RATIO} times as long "
+                "as wide.",
                 hint="Cut the picture to the part with text, or send it in pieces.",
             )
         factor = self.patch * self.merge
@@ -196,7 +197,7 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
     except Exception as e:  # the Rust reader raises bare Exception
-        raise WeightsBroken(f"The tokenizer in {folder} cannot be read: {e}.") from e
+        raise WeightsInvalid(f"The tokenizer in {folder} cannot be read: {e}.") from e
     return tokenizer
 
 
@@ -204,7 +205,7 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, size: int | None, fold
     """An id beyond the embeddings would end the process on a GPU, not the request."""
     largest = max(tokenizer.get_vocab().values())
     if size is not None and largest >= size:
-        raise WeightsBroken(f"The tokenizer in {folder} has ids up to {largest}, the model only {size} embeddings.")
+        raise WeightsInvalid(f"The tokenizer in {folder} has ids up to {largest}, the model only {size} embeddings.")
 
 
 def _template(folder: Path, tokenizer: PreTrainedTokenizerFast) -> str:
@@ -228,7 +229,7 @@ def _image_token_id(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerFas
     """Of config.json, which is what the model looks for; older tokenizers do not name it."""
     found = config.get("image_token_id", getattr(tokenizer, "image_token_id", None))
     if not isinstance(found, int):
-        raise WeightsBroken(f"Neither config.json nor the tokenizer in {folder} names the image token.")
+        raise WeightsInvalid(f"Neither config.json nor the tokenizer in {folder} names the image token.")
     return found
 
 
@@ -248,5 +249,5 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as e:
-        raise WeightsBroken(f"{file} is no JSON: {e}.") from e
+        raise WeightsInvalid(f"{file} is no JSON: {e}.") from e
     return found if isinstance(found, dict) else {}

@@ -18,7 +18,7 @@ PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 IMAGES = 8  # in one request; the pages that a free question sees together
 SOCKET, MODEL = "socket", "model"  # in the folder where it lives
 _DRAFT_GB = 1.0  # weights of the draft model, its cache and its work
-_LEAST_GB = 4.0  # weights, the pictures' work and the cache of one page on a GPU
+_MIN_GB = 4.0  # weights, the pictures' work and the cache of one page on a GPU
 _CPU_REST_GB = 4.0  # of the budget on a CPU: weights in float32; what is left of it is cache
 _GB = 1e9
 
@@ -54,7 +54,7 @@ def _gpu_sizes() -> list[int]:
 
 
 def command(settings: Settings, folder: Path, name: str, home: Path, gpu: Gpu | None) -> list[str]:
-    """The command line of the server, which lives in `home` (see `lay_out`).
+    """The command line of the server, which lives in `home` (see `prepare_home`).
 
     Raises ConfigError where the memory cannot do, MissingDependency without vLLM.
     """
@@ -77,7 +77,7 @@ def command(settings: Settings, folder: Path, name: str, home: Path, gpu: Gpu | 
     return command + (_on_gpu(settings, folder, gpu) if gpu else ["--enforce-eager"])
 
 
-def lay_out(folder: Path, home: Path) -> None:
+def prepare_home(folder: Path, home: Path) -> None:
     """Make `home` ready for a start: links to the model's files, without weights that are none of the model's.
 
     vLLM reads all *.safetensors that it finds, and fails over a training's other parameters.
@@ -98,23 +98,23 @@ def _dtype(settings: Settings, gpu: Gpu | None) -> str:
 
 def _on_gpu(settings: Settings, folder: Path, gpu: Gpu) -> list[str]:
     gigabytes = settings.torch.vram_gb
-    if gigabytes < _LEAST_GB:
-        raise ConfigError(f"vLLM needs {_LEAST_GB:g} GB for the model; it is given {gigabytes:g}.", hint="Raise --vram-gb.")
+    if gigabytes < _MIN_GB:
+        raise ConfigError(f"vLLM needs {_MIN_GB:g} GB for the model; it is given {gigabytes:g}.", hint="Raise --vram-gb.")
     share = gigabytes * _GB / gpu.memory
     if share > 0.97:
         raise ConfigError(
             f"The GPU has {gpu.memory / _GB:.1f} GB, too few for --vram-gb {gigabytes:g}.", hint="Give less with --vram-gb."
         )
     flags = ["--gpu-memory-utilization", f"{share:.4f}"]
-    if drafts(settings, folder, gpu):
+    if speculative_enabled(settings, folder, gpu):
         draft = {"method": "dflash", "model": str(folder.resolve() / "dflash"), "num_speculative_tokens": 15}
         flags += ["--speculative-config", json.dumps(draft)]
     return flags
 
 
-def drafts(settings: Settings, folder: Path, gpu: Gpu | None) -> bool:
+def speculative_enabled(settings: Settings, folder: Path, gpu: Gpu | None) -> bool:
     """Whether the draft model of the folder writes ahead: on a GPU, where there is one and room for it."""
-    return gpu is not None and (folder / "dflash").is_dir() and settings.torch.vram_gb >= _LEAST_GB + _DRAFT_GB
+    return gpu is not None and (folder / "dflash").is_dir() and settings.torch.vram_gb >= _MIN_GB + _DRAFT_GB
 
 
 def environment(settings: Settings, folder: Path, gpu: Gpu | None) -> dict[str, str]:
@@ -125,7 +125,7 @@ def environment(settings: Settings, folder: Path, gpu: Gpu | None) -> dict[str, 
         "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_PLUGINS": "hunyuanocr",
         "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
-    if not drafts(settings, folder, gpu):
+    if not speculative_enabled(settings, folder, gpu):
         own["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # in which our plugin keeps the model's own probabilities
     if gpu:
         own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu.index)}  # as nvidia-smi counts

@@ -13,11 +13,11 @@ import httpx
 import numpy as np
 
 from hunyuanocr.backends.base import BackendName, Generation, Health, TokenChunk
-from hunyuanocr.backends.vllm_server import wire
-from hunyuanocr.backends.vllm_server.child import Child
-from hunyuanocr.backends.vllm_server.remote import Remote
+from hunyuanocr.backends.vllm_server import openai_protocol
+from hunyuanocr.backends.vllm_server.process import VllmProcess
+from hunyuanocr.backends.vllm_server.remote_server import RemoteServer
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import ReaderFailed, ReaderUnavailable
+from hunyuanocr.errors import BackendFailed, BackendUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ class Server(Protocol):
     async def start(self) -> None:
         """Wait for its first real answer. Raises a HunyuanOcrError that says why none comes."""
 
-    async def until_ready(self) -> None:
+    async def wait_ready(self) -> None:
         """Wait until it answers again. Raises ReaderUnavailable when that cannot be soon."""
 
-    async def doubt(self) -> None:
+    async def report_failure(self) -> None:
         """A request has failed: look at once whether it still answers."""
 
     async def health(self) -> Health:
@@ -55,13 +55,13 @@ class VllmGenerator:
     def __init__(self, settings: Settings, folder: Path | None = None) -> None:
         """`folder` has the weights, for an engine of our own. Raises ConfigError and MissingDependency."""
         self.model = folder.resolve().name if folder else "hunyuanocr"
-        self._longest = 0
+        self._max_length = 0
         self._scored = False  # whether probabilities under a schema are the model's own
         self.server: Server
         if settings.vllm.url is not None:
-            self.server = Remote(settings.vllm.url, self._probe)
+            self.server = RemoteServer(settings.vllm.url, self._probe)
         elif folder is not None:
-            self.server = Child(settings, folder, self.model, self._probe)
+            self.server = VllmProcess(settings, folder, self.model, self._probe)
         else:
             raise ValueError("neither an address nor a folder of weights")
 
@@ -74,12 +74,12 @@ class VllmGenerator:
 
         A request of which no token has come when the engine dies is asked once more of the next engine.
         """
-        if not self._longest:
-            raise ReaderUnavailable("vLLM is not started.")
-        body = await asyncio.to_thread(wire.body, request, self.model, self._longest)
+        if not self._max_length:
+            raise BackendUnavailable("vLLM is not started.")
+        body = await asyncio.to_thread(openai_protocol.build_request, request, self.model, self._max_length)
         for attempt in range(1, _ATTEMPTS + 1):
             begun = False
-            await self.server.until_ready()
+            await self.server.wait_ready()
             try:
                 scored = request.schema is None or self._scored
                 async with aclosing(_stream(self.server.client, body, scored=scored)) as stream:
@@ -87,8 +87,8 @@ class VllmGenerator:
                         begun = True
                         yield chunk
                 return
-            except ReaderUnavailable:
-                await self.server.doubt()
+            except BackendUnavailable:
+                await self.server.report_failure()
                 if begun or attempt == _ATTEMPTS:
                     raise
 
@@ -96,15 +96,15 @@ class VllmGenerator:
         """Which model it is, and one real answer. Raises a HunyuanOcrError."""
         try:
             listed = (await client.get("/v1/models", timeout=30.0)).raise_for_status().json()["data"][0]
-            self.model, self._longest = str(listed["id"]), int(listed["max_model_len"])
+            self.model, self._max_length = str(listed["id"]), int(listed["max_model_len"])
         except httpx.TransportError as e:
-            raise ReaderUnavailable(f"The connection to vLLM failed ({type(e).__name__}).") from e
+            raise BackendUnavailable(f"The connection to vLLM failed ({type(e).__name__}).") from e
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as e:
-            raise ReaderFailed(f"The server does not name its model as vLLM does ({type(e).__name__}).") from e
+            raise BackendFailed(f"The server does not name its model as vLLM does ({type(e).__name__}).") from e
         page = np.full((64, 64, 3), 255, np.uint8)
         schema = {"type": "object", "properties": {"a": {"const": _UNLIKELY}}, "required": ["a"]}
         request = Generation((page,), "提取图中的文字。", schema, max_tokens=32)  # the first grammar takes seconds
-        body = await asyncio.to_thread(wire.body, request, self.model, self._longest)
+        body = await asyncio.to_thread(openai_protocol.build_request, request, self.model, self._max_length)
         async with aclosing(_stream(client, body)) as stream:
             tokens = [token async for chunk in stream for token in chunk.tokens]
         self._scored = sum(token.logprob < _SURE for token in tokens) > 1  # one may come from before a draft model begins
@@ -129,9 +129,9 @@ async def _stream(client: httpx.AsyncClient, body: bytes, *, scored: bool = True
     try:
         async with (
             client.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response,
-            aclosing(wire.chunks(response, scored=scored)) as found,
+            aclosing(openai_protocol.parse_stream(response, scored=scored)) as found,
         ):
             async for chunk in found:
                 yield chunk
     except httpx.TransportError as e:
-        raise ReaderUnavailable(f"The connection to vLLM broke ({type(e).__name__}).") from e
+        raise BackendUnavailable(f"The connection to vLLM broke ({type(e).__name__}).") from e

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
-from hunyuanocr.cli.checks.finding import Finding, both
+from hunyuanocr.cli.checks.result import CheckResult, same_text
 from hunyuanocr.config import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -22,12 +22,14 @@ _GPU = ("显卡", "GPU")
 _AGAIN = ("运行一次 ./launch_web_pt.sh，它会安装缺少的部分。", "Run ./launch_web_pt.sh once: it installs what is missing.")
 
 
-def python() -> Finding:
+def check_python() -> CheckResult:
     """Which one runs this."""
-    return Finding("python", "ok", _PYTHON, both(f"{platform.python_version()}, {platform.system()} {platform.machine()}"))
+    return CheckResult(
+        "python", "ok", _PYTHON, same_text(f"{platform.python_version()}, {platform.system()} {platform.machine()}")
+    )
 
 
-def version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
     """Of an installed package; None where it is not."""
     try:
         return metadata.version(name)
@@ -35,15 +37,15 @@ def version(name: str) -> str | None:
         return None
 
 
-def packages(constraints: Path = ROOT / "constraints.txt") -> Finding:
+def check_packages(constraints: Path = ROOT / "constraints.txt") -> CheckResult:
     """Installed, and in the versions that were tested together."""
-    if not version("rapidocr") or not (version("openvino") or version("onnxruntime")):
-        return Finding("packages", "fail", _PACKAGES, ("CPU 识别引擎没有安装", "the CPU reader is not installed"), _AGAIN)
+    if not installed_version("rapidocr") or not (installed_version("openvino") or installed_version("onnxruntime")):
+        return CheckResult("packages", "fail", _PACKAGES, ("CPU 识别引擎没有安装", "the CPU reader is not installed"), _AGAIN)
     other = list(_others(constraints))
     if not other:
-        return Finding("packages", "ok", _PACKAGES, ("版本与测试过的一致", "in the versions that were tested together"))
+        return CheckResult("packages", "ok", _PACKAGES, ("版本与测试过的一致", "in the versions that were tested together"))
     some = "; ".join(other[:4]) + (f" … ({len(other)})" if len(other) > 4 else "")
-    return Finding("packages", "warn", _PACKAGES, (f"与测试过的版本不同：{some}", f"not as tested: {some}"), _AGAIN)
+    return CheckResult("packages", "warn", _PACKAGES, (f"与测试过的版本不同：{some}", f"not as tested: {some}"), _AGAIN)
 
 
 def _others(constraints: Path) -> Iterator[str]:
@@ -51,12 +53,12 @@ def _others(constraints: Path) -> Iterator[str]:
     lines = constraints.read_text(encoding="utf-8").splitlines() if constraints.is_file() else []
     for line in lines:
         name, pinned, wanted = line.partition("==")
-        found = version(name.strip()) if pinned else None
+        found = installed_version(name.strip()) if pinned else None
         if found is not None and found.partition("+")[0] != wanted.strip().partition("+")[0]:
             yield f"{name.strip()} {found} ({wanted.strip()})"
 
 
-def memory() -> Finding:
+def check_memory() -> CheckResult:
     """What is free."""
     import psutil
 
@@ -67,17 +69,17 @@ def memory() -> Finding:
             "请关闭其他程序；CPU 识别引擎约需 0.5 GB，网页另需 0.2 GB。",
             "Close other programs; the CPU reader needs about 0.5 GB, the page 0.2 GB more.",
         )
-        return Finding("memory", "fail", _MEMORY, detail, fix)
+        return CheckResult("memory", "fail", _MEMORY, detail, fix)
     if free < 1.5:
         fix = (
             "请设置 HUNYUANOCR_PPOCR__SMALL_MEMORY=true，并用 --no-page 启动。",
             "Set HUNYUANOCR_PPOCR__SMALL_MEMORY=true and leave the page out (--no-page).",
         )
-        return Finding("memory", "warn", _MEMORY, detail, fix)
-    return Finding("memory", "ok", _MEMORY, detail)
+        return CheckResult("memory", "warn", _MEMORY, detail, fix)
+    return CheckResult("memory", "ok", _MEMORY, detail)
 
 
-def gpu(settings: Settings) -> Iterator[Finding]:
+def check_gpu(settings: Settings) -> Iterator[CheckResult]:
     """Whether there is one, its driver, and whether PyTorch can use it; imports torch only where there is a driver."""
     from hunyuanocr.services.metrics.gpu import gpus
 
@@ -89,7 +91,7 @@ def gpu(settings: Settings) -> Iterator[Finding]:
         if wanted:
             fix = ("请安装 NVIDIA 驱动（nvidia-smi 应能运行），或改用 --backend ppocr。",
                    "Install NVIDIA's driver (nvidia-smi must run), or choose --backend ppocr.")  # fmt: skip
-        yield Finding("gpu", "warn" if wanted else "ok", _GPU, none, fix)
+        yield CheckResult("gpu", "warn" if wanted else "ok", _GPU, none, fix)
         return
     for one in found.all:
         free = (one.memory - one.used) / 1e9
@@ -98,31 +100,31 @@ def gpu(settings: Settings) -> Iterator[Finding]:
         if free < settings.torch.vram_gb:
             fix = (f"模型最多占用 {settings.torch.vram_gb:g} GB：请关闭占用显卡的程序，或调低 --vram-gb。",
                    f"The model may take {settings.torch.vram_gb:g} GB: close what uses the GPU, or lower --vram-gb.")  # fmt: skip
-            yield Finding("gpu", "warn", _GPU, detail, fix)
+            yield CheckResult("gpu", "warn", _GPU, detail, fix)
         else:
-            yield Finding("gpu", "ok", _GPU, detail)
+            yield CheckResult("gpu", "ok", _GPU, detail)
     yield _torch()
 
 
-def _torch() -> Finding:
+def _torch() -> CheckResult:
     what = ("PyTorch 与显卡", "PyTorch on the GPU")
-    if not version("torch"):
+    if not installed_version("torch"):
         fix = ("要使用 HunyuanOCR 模型，请运行 ./launch_web_pt.sh。", "For the HunyuanOCR model: ./launch_web_pt.sh installs it.")
-        return Finding("torch", "warn", what, ("没有安装", "is not installed"), fix)
+        return CheckResult("torch", "warn", what, ("没有安装", "is not installed"), fix)
     import torch
 
     if torch.cuda.is_available():
-        return Finding("torch", "ok", what, both(f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}"))
+        return CheckResult("torch", "ok", what, same_text(f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}"))
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
     detail = (f"PyTorch {torch.__version__}（{build}）不能使用显卡", f"PyTorch {torch.__version__} ({build}) cannot use it")
     fix = (
         "请对照 nvidia-smi 显示的 CUDA 版本，更新驱动或安装相配的 PyTorch。",
         "Compare it with the driver's CUDA in nvidia-smi: update the driver, or install a build of PyTorch that fits it.",
     )
-    return Finding("torch", "warn", what, detail, fix)
+    return CheckResult("torch", "warn", what, detail, fix)
 
 
-def clock(now: datetime | None = None) -> Finding:
+def check_clock(now: datetime | None = None) -> CheckResult:
     """Not before this program was installed, and kept right by a time server if the system can tell."""
     now = now or datetime.now(UTC)
     told = now.astimezone().isoformat(timespec="seconds")
@@ -130,11 +132,11 @@ def clock(now: datetime | None = None) -> Finding:
     installed = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
     if now < installed - timedelta(days=1) or now.year > 2100:
         detail = (f"{told}，早于本程序的安装时间或太晚", f"{told}: before this program was installed, or far too late")
-        return Finding("clock", "fail", _CLOCK, detail, fix)
+        return CheckResult("clock", "fail", _CLOCK, detail, fix)
     if _synchronised() is False:
         alone = (f"{told}，没有与时间服务器同步", f"{told}, not kept right by a time server")
-        return Finding("clock", "warn", _CLOCK, alone, fix)
-    return Finding("clock", "ok", _CLOCK, both(told))
+        return CheckResult("clock", "warn", _CLOCK, alone, fix)
+    return CheckResult("clock", "ok", _CLOCK, same_text(told))
 
 
 def _synchronised() -> bool | None:

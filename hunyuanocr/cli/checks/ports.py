@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 
-from hunyuanocr.cli.checks.finding import Finding, Words, both
+from hunyuanocr.cli.checks.result import CheckResult, Words, same_text
 
 _OURS = ("app_web", "hunyuanocr")
 
 
-def port(host: str, number: int, flag: str) -> Finding:
+def check_port(host: str, number: int, flag: str) -> CheckResult:
     """Free, held by the appliance itself, or taken by a program that is named where this user may know it."""
     name, what = f"port{flag.removeprefix('-').replace('-', '_')}", (f"端口 {number}", f"Port {number}")
     try:
@@ -21,22 +21,22 @@ def port(host: str, number: int, flag: str) -> Finding:
             s.listen(1)
     except OSError as e:
         return _refused(name, what, flag, number, e)
-    return Finding(name, "ok", what, (f"{host} 上空闲", f"free on {host}"))
+    return CheckResult(name, "ok", what, (f"{host} 上空闲", f"free on {host}"))
 
 
-def _refused(name: str, what: Words, flag: str, number: int, error: OSError) -> Finding:
+def _refused(name: str, what: Words, flag: str, number: int, error: OSError) -> CheckResult:
     if error.errno == errno.EADDRINUSE:
         pid, program, command = _holder(number)
         if any(word in command for word in _OURS):
             running = (f"本程序正在运行（进程 {pid}）", f"the appliance itself runs there (process {pid})")
-            return Finding(name, "ok", what, running)
+            return CheckResult(name, "ok", what, running)
         who = (f"被 {program}（进程 {pid}）占用", f"taken by {program} (process {pid})") if pid else ("被占用", "taken")
         fix = (f"请停止该程序，或用 {flag} 选择其他端口。", f"Stop that program, or choose another port with {flag}.")
-        return Finding(name, "fail", what, who, fix)
+        return CheckResult(name, "fail", what, who, fix)
     fix = ("请检查 --host：应为本机的地址。", "Check --host: it must be an address of this machine.")
     if error.errno == errno.EACCES:
         fix = (f"只有 root 能打开：请用 {flag} 选大于 1023 的端口。", f"Only root may open it: with {flag} choose another.")
-    return Finding(name, "fail", what, both(error.strerror or str(error)), fix)
+    return CheckResult(name, "fail", what, same_text(error.strerror or str(error)), fix)
 
 
 def _holder(number: int) -> tuple[int | None, str, str]:

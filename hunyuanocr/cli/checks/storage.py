@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from hunyuanocr.cli.checks.finding import Finding, Words, both
+from hunyuanocr.cli.checks.result import CheckResult, Words, same_text
 from hunyuanocr.config import Settings
 
 _DISK = ("磁盘", "Disk")
@@ -22,15 +22,15 @@ _CHECKED_BYTES = 1 << 30  # larger ones take too long to be looked through
 _BUSY_S = 3.0
 
 
-def disk(settings: Settings) -> Finding:
+def check_disk(settings: Settings) -> CheckResult:
     """Room where the data lies."""
     folder = _there(settings.data)
     free = shutil.disk_usage(folder).free / 2**30
     detail = (f"{folder} 空闲 {free:.1f} GB", f"{free:.1f} GB free at {folder}")
     if free < 1:
         fix = ("请清理磁盘，或缩短记录与图片的保留时间。", "Free some space, or keep records and pictures for a shorter time.")
-        return Finding("disk", "fail", _DISK, detail, fix)
-    return Finding("disk", "ok", _DISK, detail)
+        return CheckResult("disk", "fail", _DISK, detail, fix)
+    return CheckResult("disk", "ok", _DISK, detail)
 
 
 def _there(folder: Path) -> Path:
@@ -40,7 +40,7 @@ def _there(folder: Path) -> Path:
     return folder
 
 
-def folder(settings: Settings) -> Finding:
+def check_folder(settings: Settings) -> CheckResult:
     """A file can be made in it, or it can be made."""
     data = settings.data.absolute()
     try:
@@ -51,30 +51,30 @@ def folder(settings: Settings) -> Finding:
             f"请让运行本程序的用户可以写入：chown -R 用户 {data}，或用设置 data 选择其他目录。",
             f"Let this program's user write there: chown -R USER {data}, or choose another folder with the setting 'data'.",
         )
-        return Finding("data", "fail", _FOLDER, both(f"{data}: {e.strerror}"), fix)
-    return Finding("data", "ok", _FOLDER, (f"{data} 可写", f"{data} can be written"))
+        return CheckResult("data", "fail", _FOLDER, same_text(f"{data}: {e.strerror}"), fix)
+    return CheckResult("data", "ok", _FOLDER, (f"{data} 可写", f"{data} can be written"))
 
 
-def database(settings: Settings) -> Finding:
+def check_database(settings: Settings) -> CheckResult:
     """Answers, may be written, is whole, and no newer program has changed it. It is not changed here."""
     if not settings.store.enabled:
-        return Finding("database", "ok", _DATABASE, ("没有开启（store.enabled）", "switched off (store.enabled)"))
+        return CheckResult("database", "ok", _DATABASE, ("没有开启（store.enabled）", "switched off (store.enabled)"))
     from hunyuanocr.errors import HunyuanOcrError
     from hunyuanocr.store.database import Database
 
     try:
         opened = Database(settings.database_url)
     except HunyuanOcrError as e:
-        return Finding("database", "fail", _DATABASE, both(e.message), both(e.hint))
+        return CheckResult("database", "fail", _DATABASE, same_text(e.message), same_text(e.hint))
     if not opened.sqlite:
         return _postgres(settings)
     file = Path(str(opened.url.database))
     if not file.exists():
-        return Finding("database", "ok", _DATABASE, (f"{file} 首次使用时建立", f"{file} will be made at the first use"))
+        return CheckResult("database", "ok", _DATABASE, (f"{file} 首次使用时建立", f"{file} will be made at the first use"))
     return _sqlite(file)
 
 
-def _sqlite(file: Path) -> Finding:
+def _sqlite(file: Path) -> CheckResult:
     try:
         connection = sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None)
         try:
@@ -88,21 +88,21 @@ def _sqlite(file: Path) -> Finding:
     except (sqlite3.Error, TypeError) as e:
         return _broken(file, e)
     if wrong != "ok":
-        return Finding("database", "fail", _DATABASE, (f"{file} 已损坏", f"{file} is damaged"), _RESTORE)
+        return CheckResult("database", "fail", _DATABASE, (f"{file} 已损坏", f"{file} is damaged"), _RESTORE)
     return _of_version(str(file), revision)
 
 
-def _broken(file: Path, error: Exception) -> Finding:
+def _broken(file: Path, error: Exception) -> CheckResult:
     code = getattr(error, "sqlite_errorname", "")
     fix: Words = _RESTORE
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
         fix = ("请让运行本程序的用户可以写入该文件及其目录。", "Let this program's user write the file and its folder.")
     elif code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         fix = ("请关闭打开它的其他程序。", "Close what else has it open.")
-    return Finding("database", "fail", _DATABASE, both(f"{file}: {error}"), fix)
+    return CheckResult("database", "fail", _DATABASE, same_text(f"{file}: {error}"), fix)
 
 
-def _postgres(settings: Settings) -> Finding:
+def _postgres(settings: Settings) -> CheckResult:
     from sqlalchemy import create_engine, make_url, text
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -112,36 +112,38 @@ def _postgres(settings: Settings) -> Finding:
            "Look at the network, whether the server runs, and at user, password and name in 'store.url'.")  # fmt: skip
     try:
         engine = create_engine(url, connect_args={"connect_timeout": 5})
-        with engine.connect() as session:
-            standby = session.scalar(text("SELECT pg_is_in_recovery()"))
-            there = session.scalar(text("SELECT to_regclass('alembic_version')"))
-            revision = None if there is None else session.scalar(text("SELECT version_num FROM alembic_version"))
+        with engine.connect() as conn:
+            standby = conn.scalar(text("SELECT pg_is_in_recovery()"))
+            there = conn.scalar(text("SELECT to_regclass('alembic_version')"))
+            revision = None if there is None else conn.scalar(text("SELECT version_num FROM alembic_version"))
         engine.dispose()
     except SQLAlchemyError:
-        return Finding("database", "fail", _DATABASE, (f"{place} 没有应答", f"{place} does not answer"), fix)
+        return CheckResult("database", "fail", _DATABASE, (f"{place} 没有应答", f"{place} does not answer"), fix)
     if standby:
         fix = ("请在 store.url 中填写主库的地址。", "Give the address of the primary in 'store.url'.")
-        return Finding("database", "fail", _DATABASE, (f"{place} 是只读的备库", f"{place} is a standby that only reads"), fix)
+        return CheckResult("database", "fail", _DATABASE, (f"{place} 是只读的备库", f"{place} is a standby that only reads"), fix)
     if revision is None:
-        return Finding("database", "ok", _DATABASE, (f"{place} 首次使用时建表", f"{place}: tables will be made at the first use"))
+        return CheckResult(
+            "database", "ok", _DATABASE, (f"{place} 首次使用时建表", f"{place}: tables will be made at the first use")
+        )
     return _of_version(place, revision)
 
 
-def _of_version(place: str, revision: str) -> Finding:
+def _of_version(place: str, revision: str) -> CheckResult:
     from hunyuanocr.store.migrations import head, known
 
     if not known(revision):
         detail = (f"{place} 由更新版本的程序写成（{revision}）", f"{place} is from a newer version of this program ({revision})")
         fix = ("请更新程序，或恢复备份。", "Update the program, or restore a backup.")
-        return Finding("database", "fail", _DATABASE, detail, fix)
+        return CheckResult("database", "fail", _DATABASE, detail, fix)
     if revision != head():
         detail = (f"{place}：版本 {revision}，应为 {head()}", f"{place}: at revision {revision}, this program's is {head()}")
         fix = ("无需处理：下次启动时自动升级（请先备份）。", "Nothing to do: the next start migrates it (make a backup first).")
-        return Finding("database", "warn", _DATABASE, detail, fix)
-    return Finding("database", "ok", _DATABASE, (f"{place}，版本 {revision}，完好", f"{place}, revision {revision}, whole"))
+        return CheckResult("database", "warn", _DATABASE, detail, fix)
+    return CheckResult("database", "ok", _DATABASE, (f"{place}，版本 {revision}，完好", f"{place}, revision {revision}, whole"))
 
 
-def ages(settings: Settings) -> Iterator[Finding]:
+def ages(settings: Settings) -> Iterator[CheckResult]:
     """Nothing where all is well; else that the clock has jumped and nothing is deleted by age for now. SQLite alone is asked."""
     url = settings.database_url
     file = Path(url.removeprefix("sqlite:///"))
@@ -160,12 +162,12 @@ def ages(settings: Settings) -> Iterator[Finding]:
             f"the clock has jumped: nothing is deleted by age until it has run evenly for {hours:.0f} hours more",
         )
         fix = ("请核对系统时间；时间正确就不用处理。", "See that the clock is right; if it is, there is nothing to do.")
-        yield Finding("ages", "warn", _AGES, detail, fix)
+        yield CheckResult("ages", "warn", _AGES, detail, fix)
 
 
-def storage(settings: Settings) -> Iterator[Finding]:
+def check_storage(settings: Settings) -> Iterator[CheckResult]:
     """All of it."""
-    yield disk(settings)
-    yield folder(settings)
-    yield database(settings)
+    yield check_disk(settings)
+    yield check_folder(settings)
+    yield check_database(settings)
     yield from ages(settings)

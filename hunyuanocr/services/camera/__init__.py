@@ -1,9 +1,20 @@
 """Frames of many cameras → readings, fairly: sampled, compared with what was read last, read in turn, steadied.
 
-Nothing here knows how frames come and answers go: `api.routes.ws` carries them.
+Nothing here knows how frames come and answers go: `api.routes.camera` carries them.
 """
 
-from hunyuanocr.services.camera.camera import Camera, Cameras
-from hunyuanocr.services.camera.messages import Answer, Failed, Frame, Partial, Reply, Skipped, SkipReason
+from hunyuanocr.services.camera.connection import CameraConnection
+from hunyuanocr.services.camera.messages import Frame, FrameDelta, FrameFailed, FrameReply, FrameResult, FrameSkipped, SkipReason
+from hunyuanocr.services.camera.service import CameraService
 
-__all__ = ["Answer", "Camera", "Cameras", "Failed", "Frame", "Partial", "Reply", "SkipReason", "Skipped"]
+__all__ = [
+    "CameraConnection",
+    "CameraService",
+    "Frame",
+    "FrameDelta",
+    "FrameFailed",
+    "FrameReply",
+    "FrameResult",
+    "FrameSkipped",
+    "SkipReason",
+]

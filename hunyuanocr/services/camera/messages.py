@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.pipeline.requests import new_id
+from hunyuanocr.pipeline.request import random_id
 from hunyuanocr.types import Result
 
 FrameId = str | int | float
@@ -35,7 +35,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Answer:
+class FrameResult:
     """A frame was read, or shows what was read last (`unchanged`). `raw` has the fields as they were read, where the answer's
     are steadied: key → value as printed.
     """
@@ -47,7 +47,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class FrameSkipped:
     """A frame was not read."""
 
     frame: FrameId
@@ -55,20 +55,20 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FrameFailed:
     """A frame could not be read."""
 
     frame: FrameId | None
     error: HunyuanOcrError
-    request_id: str = field(default_factory=new_id)
+    request_id: str = field(default_factory=random_id)
 
 
 @dataclass(frozen=True)
-class Partial:
+class FrameDelta:
     """A piece of text while a frame is read; its answer follows."""
 
     frame: FrameId
     text: str
 
 
-Reply = Answer | Skipped | Failed | Partial
+FrameReply = FrameResult | FrameSkipped | FrameFailed | FrameDelta

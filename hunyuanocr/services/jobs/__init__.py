@@ -1,6 +1,6 @@
 """Queued jobs: the desk accepts them and tells how they stand, the hands read them."""
 
-from hunyuanocr.services.jobs.desk import Desk, Seen
-from hunyuanocr.services.jobs.hands import Hands
+from hunyuanocr.services.jobs.service import JobService, JobView
+from hunyuanocr.services.jobs.worker import JobWorkers
 
-__all__ = ["Desk", "Hands", "Seen"]
+__all__ = ["JobService", "JobView", "JobWorkers"]

@@ -11,13 +11,13 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. `busy` is the share of the last second in which it worked, 0…1; None where the driver does not tell."""
+    """One GPU. `utilization` is the share of the last second in which it worked, 0…1; None where the driver does not tell."""
 
     index: int
     name: str
     memory: int
     used: int
-    busy: float | None
+    utilization: float | None
     celsius: float | None
 
 
@@ -62,7 +62,7 @@ def _told(ask: Callable[[], float]) -> float | None:
         return None
 
 
-def families() -> Iterator[Metric]:
+def collect() -> Iterator[Metric]:
     """Their memory, use and temperature."""
     found = gpus()
     if found is None or not found.all:
@@ -70,7 +70,7 @@ def families() -> Iterator[Metric]:
     for name, meaning, values in (
         ("memory_bytes", "Memory of the GPU.", [one.memory for one in found.all]),
         ("memory_used_bytes", "Memory of the GPU in use, by whomever.", [one.used for one in found.all]),
-        ("busy_ratio", "Share of the time in which the GPU works.", [one.busy for one in found.all]),
+        ("utilization_ratio", "Share of the time in which the GPU works.", [one.utilization for one in found.all]),
         ("celsius", "Temperature of the GPU.", [one.celsius for one in found.all]),
     ):
         family = GaugeMetricFamily(f"hunyuanocr_gpu_{name}", meaning, labels=["gpu"])

@@ -1,5 +1,5 @@
 """A folder whose new pictures are read: answers are filed in it, originals are moved to done/ or failed/."""
 
-from hunyuanocr.services.watch.watcher import Wanted, Watcher, check, watcher_for
+from hunyuanocr.services.watch.watcher import Watcher, WatchOptions, create_watcher, validate
 
-__all__ = ["Wanted", "Watcher", "check", "watcher_for"]
+__all__ = ["WatchOptions", "Watcher", "create_watcher", "validate"]

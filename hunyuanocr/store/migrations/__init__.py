@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 from hunyuanocr.errors import ConfigError
 
 MODULES = (  # where tables are declared
-    "hunyuanocr.store.tables", "hunyuanocr.store.jobtables", "hunyuanocr.store.deliveries", "hunyuanocr.store.keys",
+    "hunyuanocr.store.tables", "hunyuanocr.store.deliveries", "hunyuanocr.store.keys",
     "hunyuanocr.store.audit",
 )  # fmt: skip
 _ALEMBIC = threading.Lock()  # its context is global: two databases of one process must not be migrated at once

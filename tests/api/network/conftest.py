@@ -21,7 +21,7 @@ from api.app import create_app
 from hunyuanocr.config import NetworkSettings, PipelineSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import wait_ready
-from tests.readers import TestReader, until
+from tests.support.fake_backend import FakeBackend, wait_until
 
 ROOT = Path(__file__).parents[3]
 Come = Callable[..., httpx.AsyncClient]
@@ -53,7 +53,7 @@ def child(tmp_path: Path, **environment: str) -> Iterator[Child]:
     """Started, and ready; ended by its own process."""
     settings = {"HUNYUANOCR_DATA": str(tmp_path), "HUNYUANOCR_PIPELINE__CACHE_MB": "0"} | environment
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.api.network.program"], cwd=ROOT, env=os.environ | settings, text=True,
+        [sys.executable, "-m", "tests.support.server_program"], cwd=ROOT, env=os.environ | settings, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -81,7 +81,7 @@ def half_past(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def come(reader: TestReader, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+async def come(reader: FakeBackend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """`come = await shop(deny=[…])`, then `come("192.0.2.7")` → a client that comes from there."""
     async with AsyncExitStack() as stack:
 
@@ -90,7 +90,7 @@ async def come(reader: TestReader, tmp_path_factory: pytest.TempPathFactory) -> 
             settings = Settings(network=NetworkSettings(**network), pipeline=PipelineSettings(cache_mb=0), data=data)
             app = create_app(settings, Pipeline(reader, settings))
             await stack.enter_async_context(app.router.lifespan_context(app))
-            await until(lambda: reader.started > 0)
+            await wait_until(lambda: reader.started > 0)
 
             def visit(address: str, **headers: str) -> httpx.AsyncClient:
                 transport = httpx.ASGITransport(app, client=(address, 50_000))
@@ -102,5 +102,5 @@ async def come(reader: TestReader, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def reader() -> TestReader:
-    return TestReader()
+def reader() -> FakeBackend:
+    return FakeBackend()

@@ -6,9 +6,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from api.network.addresses import Networks, address_of, forwarded_for, share
+from api.network.ip import NetworkSet, client_ip_from_forwarded, parse_ip, rate_limit_key
 
-TRUSTED = Networks([ip_network("10.0.0.0/24"), ip_network("127.0.0.1"), ip_network("fd00::/64")])
+TRUSTED = NetworkSet([ip_network("10.0.0.0/24"), ip_network("127.0.0.1"), ip_network("fd00::/64")])
 
 
 @pytest.mark.parametrize(("headers", "client"), [
@@ -31,7 +31,7 @@ TRUSTED = Networks([ip_network("10.0.0.0/24"), ip_network("127.0.0.1"), ip_netwo
     ([", ".join(["10.0.0.2"] * 5000)], "10.0.0.2"),
 ])  # fmt: skip
 def test_the_rightmost_address_that_is_no_proxy(headers, client):
-    found = forwarded_for(headers, ip_address("10.0.0.1"), TRUSTED)
+    found = client_ip_from_forwarded(headers, ip_address("10.0.0.1"), TRUSTED)
     assert (None if found is None else str(found)) == client
 
 
@@ -41,12 +41,12 @@ def test_the_rightmost_address_that_is_no_proxy(headers, client):
     ("", False), ("172.16.3.4", True), ("192.168.1.5.6", False), ("0300.0250.1.5", False), ("3232235781", False),
 ])  # fmt: skip
 def test_networks_of_both_kinds(text, inside):
-    networks = Networks([ip_network("192.168.1.0/24"), ip_network("fe80::/10"), ip_network("::ffff:172.16.0.0/108")])
-    assert (address_of(text) in networks) is inside
+    networks = NetworkSet([ip_network("192.168.1.0/24"), ip_network("fe80::/10"), ip_network("::ffff:172.16.0.0/108")])
+    assert (parse_ip(text) in networks) is inside
 
 
 def test_one_machine_is_counted_once():
-    assert share("2001:db8:1:2::3") == share("2001:db8:1:2:ffff::9")
-    assert share("2001:db8:1:2::3") != share("2001:db8:1:3::3")
-    assert share("::ffff:192.0.2.7") == share("192.0.2.7") != share("192.0.2.8")
-    assert share("testclient") == "unknown"
+    assert rate_limit_key("2001:db8:1:2::3") == rate_limit_key("2001:db8:1:2:ffff::9")
+    assert rate_limit_key("2001:db8:1:2::3") != rate_limit_key("2001:db8:1:3::3")
+    assert rate_limit_key("::ffff:192.0.2.7") == rate_limit_key("192.0.2.7") != rate_limit_key("192.0.2.8")
+    assert rate_limit_key("testclient") == "unknown"

@@ -12,7 +12,7 @@ from hunyuanocr.config import NetworkSettings, Settings, load_settings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 PATHS = ["/health", "/version", "/v1/models", "/docs", "/openapi.json", "/docs/assets/swagger-ui.css", "/nowhere"]
 
@@ -67,7 +67,7 @@ async def test_what_comes_through_an_unnamed_proxy_on_this_machine_is_not_from_h
 
 def test_sockets_have_the_same_doors():
     settings = Settings(network=NetworkSettings(deny=["127.0.0.2"]))
-    with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
+    with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
         wait_ready(base)
         address = base.replace("http", "ws")
         for path in ("/v1/ws", "/ws/ocr"):

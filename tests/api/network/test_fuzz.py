@@ -21,7 +21,7 @@ from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.images import ImageDecoder
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 from tests.test_images import encode
 
 FORMS = ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "PDF", "HEIC")
@@ -102,9 +102,9 @@ def shop(tmp_path_factory):
     """An app and the port of its server, which waits four seconds for a head."""
     settings = Settings(
         data=tmp_path_factory.mktemp("data"), images=LIMITS, pipeline=PipelineSettings(cache_mb=0),
-        network=NetworkSettings(per_address=0, failures=0, head_s=4),
+        network=NetworkSettings(requests_per_minute_per_ip=0, auth_failures_per_minute=0, header_timeout_s=4),
     )  # fmt: skip
-    app = create_app(settings, Pipeline(TestReader(), settings))
+    app = create_app(settings, Pipeline(FakeBackend(), settings))
     with served(app) as base:
         wait_ready(base)
         yield app, int(base.rsplit(":", 1)[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.readers import picture
+from tests.support.fake_backend import picture
 
 ELSEWHERE = {"origin": "https://evil.example"}
 
@@ -40,7 +40,7 @@ async def test_scripts_of_other_websites_learn_nothing(come, allowed):
 
 @pytest.mark.usefixtures("half_past")
 async def test_a_website_that_is_named_may(come):
-    visit = await come(origins=["https://till.shop.lan"], per_address=2)
+    visit = await come(origins=["https://till.shop.lan"], requests_per_minute_per_ip=2)
     till = {"origin": "https://till.shop.lan"}
     async with visit("127.0.0.1") as client:
         asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization, content-type"}

@@ -21,7 +21,7 @@ import pytest
 
 from tests.api.network.conftest import child
 from tests.attacks.hostile import CATALOGUE, pdf
-from tests.readers import picture
+from tests.support.fake_backend import picture
 from tests.test_images import bomb_png
 
 MB = 1_000_000
@@ -70,7 +70,7 @@ def watched(running):
 def running(tmp_path_factory):
     with child(
         tmp_path_factory.mktemp("data"), HUNYUANOCR_JOBS__BATCH_MB="60", HUNYUANOCR_IMAGES__MAX_BYTES=str(16 * MB),
-        HUNYUANOCR_NETWORK__UPLOADS_MB="1",  # the least that there may be: twice a batch
+        HUNYUANOCR_NETWORK__UPLOAD_MEMORY_MB="1",  # the least that there may be: twice a batch
     ) as started:  # fmt: skip
         httpx.post(f"{started.base}/ocr", files={"file": picture()}, timeout=60)
         yield started

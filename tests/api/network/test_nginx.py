@@ -18,8 +18,8 @@ from websockets.sync.client import connect
 
 from tests.api.network.certificates import certificate
 from tests.api.network.conftest import ROOT, child
-from tests.ports import free_port
-from tests.readers import picture
+from tests.support.fake_backend import picture
+from tests.support.ports import free_port
 
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
 STRANGER = "127.0.0.5"  # another machine, as far as addresses go
@@ -72,7 +72,7 @@ def shop(tmp_path_factory):
     ports = free_port(), free_port()
     with child(
         folder / "data", HUNYUANOCR_NETWORK__TRUSTED_PROXIES='["127.0.0.1"]', HUNYUANOCR_NETWORK__DENY=f'["{STRANGER}"]',
-        HUNYUANOCR_SECURITY__OPEN="true", TEST_GATE=str(folder / "gate"),
+        HUNYUANOCR_SECURITY__ALLOW_ANONYMOUS="true", TEST_GATE=str(folder / "gate"),
     ) as running, nginx(folder, running.port, *ports) as address:  # fmt: skip
         yield address, trust, folder / "gate", f"http://127.0.0.1:{ports[1]}"
 

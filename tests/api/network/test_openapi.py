@@ -16,11 +16,11 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks as openapi
 
 from api.app import create_app
-from api.routes.admin import ModelWanted
+from api.routes.admin import SwapModelRequest
 from hunyuanocr.config import JobSettings, NetworkSettings, PipelineSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
-from tests.readers import TestReader
+from tests.support.fake_backend import FakeBackend
 
 CHECKS = [
     not_a_server_error,
@@ -35,10 +35,10 @@ MODEL = "/v1/admin/model"
 @pytest.fixture(scope="module")
 def document(tmp_path_factory):
     limits = Settings(
-        data=tmp_path_factory.mktemp("data"), network=NetworkSettings(per_address=0, failures=0),
+        data=tmp_path_factory.mktemp("data"), network=NetworkSettings(requests_per_minute_per_ip=0, auth_failures_per_minute=0),
         pipeline=PipelineSettings(cache_mb=0, deadline_s=20), jobs=JobSettings(queue=10**6),
     )  # fmt: skip
-    with served(create_app(limits, Pipeline(TestReader(), limits))) as base:
+    with served(create_app(limits, Pipeline(FakeBackend(), limits))) as base:
         wait_ready(base)
         yield schemathesis.openapi.from_url(f"{base}/openapi.json")
 
@@ -69,7 +69,7 @@ def loads_a_model(case):
     if case.operation.path != MODEL:
         return False
     try:
-        ModelWanted.model_validate(case.body)
+        SwapModelRequest.model_validate(case.body)
     except ValidationError:
         return False
     return True

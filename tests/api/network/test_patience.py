@@ -17,18 +17,18 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.network import patience
+from api.network import http_protocol
 from hunyuanocr.config import NetworkSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
 from tests.api.network.conftest import child
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 HALF_A_HEAD = b"POST /ocr HTTP/1.1\r\nHost: x\r\nX-Slow: "
 HALF_A_BODY = (
     b"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000000\r\n\r\n" + b'{"image": "'
 )
-HURRY = {"HUNYUANOCR_NETWORK__HEAD_S": "3", "HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS": "2000"}
+HURRY = {"HUNYUANOCR_NETWORK__HEADER_TIMEOUT_S": "3", "HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS": "2000"}
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +147,10 @@ def test_slow_bodies_stop_nobody_and_are_given_up(hurried, count):
 
 def test_clocks_of_bodies_and_sockets(monkeypatch):
     """With less grace than there is: a body that dribbles ends, one that comes in pieces is read, and a socket stays open."""
-    monkeypatch.setattr(patience, "_GRACE_S", 1.0)
-    settings = Settings(network=NetworkSettings(head_s=1))
+    monkeypatch.setattr(http_protocol, "_GRACE_S", 1.0)
+    settings = Settings(network=NetworkSettings(header_timeout_s=1))
     body = json.dumps({"image": base64.b64encode(picture()).decode(), "instruction": " " * 60_000}).encode()
-    with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
+    with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
         wait_ready(base)
         port = int(base.rsplit(":", 1)[1])
         with connect(f"ws://127.0.0.1:{port}/v1/ws", open_timeout=60) as camera, opened(port, HALF_A_BODY) as (slow,):
@@ -204,7 +204,7 @@ def test_one_address_has_a_limit_of_its_own(tmp_path):
 
 def test_probes_are_answered_when_there_is_no_room(tmp_path):
     with (
-        child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS="30", HUNYUANOCR_NETWORK__HEAD_S="600") as running,
+        child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS="30", HUNYUANOCR_NETWORK__HEADER_TIMEOUT_S="600") as running,
         opened(running.port, HALF_A_HEAD, 30),
     ):
         with httpx.Client(base_url=running.base, timeout=60, headers={"connection": "close"}) as client:
@@ -281,7 +281,7 @@ def test_a_body_with_two_lengths_is_refused(plain, again):
 def test_nonsense_is_no_error_of_ours(caplog):
     """At once; in the middle of a body that is being read; and after a refusal, when nothing more is said."""
     settings = Settings()
-    with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
+    with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
         wait_ready(base)
         port = int(base.rsplit(":", 1)[1])
         for first in (b"", CHUNKED % b"/ocr", CHUNKED % b"/ocr" + b"5\r\nabcde\r\n"):

@@ -11,12 +11,12 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.network.doors import AddressRates, KeyRates
-from api.network.shared import Network
+from api.network.limits import NetworkLimits
+from api.network.middleware import IpRateLimitMiddleware, KeyRateLimitMiddleware
 from hunyuanocr.config import NetworkSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
-from tests.readers import TestReader
+from tests.support.fake_backend import FakeBackend
 
 pytestmark = pytest.mark.usefixtures("half_past")
 
@@ -26,7 +26,7 @@ async def statuses(client, count, path="/version", **more):
 
 
 async def test_an_address_that_comes_too_often(come):
-    visit = await come(per_address=5)
+    visit = await come(requests_per_minute_per_ip=5)
     async with visit("192.0.2.7") as till, visit("192.0.2.8") as other, visit("2001:db8::1") as six, visit("2001:db8::2") as same:
         assert await statuses(till, 7) == [200] * 5 + [429] * 2
         r = await till.get("/version")
@@ -42,7 +42,7 @@ async def test_an_address_that_comes_too_often(come):
 
 
 async def test_no_limit(come):
-    visit = await come(per_address=0, failures=0)
+    visit = await come(requests_per_minute_per_ip=0, auth_failures_per_minute=0)
     async with visit("192.0.2.7") as till:
         assert await statuses(till, 200) == [200] * 200
 
@@ -56,15 +56,15 @@ def guarded(network, keys):
             await PlainTextResponse("no", 401)(scope, receive, send)
             return
         scope.setdefault("state", {})["identity"] = SimpleNamespace(
-            owner=keys[key], name=key, by="local" if key == "nobody" else "key"
+            owner=keys[key], name=key, method="local" if key == "nobody" else "key"
         )
         await inner(scope, receive, send)
 
     async def ok(scope, receive, send):
         await PlainTextResponse("ok")(scope, receive, send)
 
-    inner = KeyRates(ok, network)
-    return AddressRates(app, network)
+    inner = KeyRateLimitMiddleware(ok, network)
+    return IpRateLimitMiddleware(app, network)
 
 
 def client_of(app, address, key=""):
@@ -73,7 +73,10 @@ def client_of(app, address, key=""):
 
 
 async def test_a_key_that_comes_too_often_from_wherever():
-    app = guarded(Network(Settings(network=NetworkSettings(per_key=4))), {"a": "shop", "b": "shop", "nobody": "local"})
+    app = guarded(
+        NetworkLimits(Settings(network=NetworkSettings(requests_per_minute_per_key=4))),
+        {"a": "shop", "b": "shop", "nobody": "local"},
+    )
     async with client_of(app, "192.0.2.7", "a") as here, client_of(app, "192.0.2.8", "a") as there:
         assert await statuses(here, 3) + await statuses(there, 3) == [200] * 4 + [429] * 2
         assert await statuses(here, 3, "/health") == [200] * 3
@@ -85,7 +88,7 @@ async def test_a_key_that_comes_too_often_from_wherever():
 
 
 async def test_an_address_that_guesses_keys():
-    app = guarded(Network(Settings(network=NetworkSettings(failures=3))), {"a": "shop"})
+    app = guarded(NetworkLimits(Settings(network=NetworkSettings(auth_failures_per_minute=3))), {"a": "shop"})
     async with client_of(app, "192.0.2.7", "wrong") as guesser, client_of(app, "192.0.2.7", "a") as late:
         assert await statuses(guesser, 5) == [401] * 3 + [429] * 2
         r = await late.get("/version")
@@ -96,8 +99,8 @@ async def test_an_address_that_guesses_keys():
 
 
 def test_sockets_are_counted_too():
-    settings = Settings(network=NetworkSettings(per_address=3))
-    with served(create_app(settings, Pipeline(TestReader(), settings))) as base:
+    settings = Settings(network=NetworkSettings(requests_per_minute_per_ip=3))
+    with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
         wait_ready(base)
         for _ in range(3):
             with connect(f"{base.replace('http', 'ws')}/v1/ws", open_timeout=60):
@@ -109,8 +112,8 @@ def test_sockets_are_counted_too():
 
 
 async def test_both_ports_count_together():
-    settings = Settings(network=NetworkSettings(per_address=3))
-    network, pipeline = Network(settings), Pipeline(TestReader(), settings)
+    settings = Settings(network=NetworkSettings(requests_per_minute_per_ip=3))
+    network, pipeline = NetworkLimits(settings), Pipeline(FakeBackend(), settings)
     page, api = (client_of(create_app(settings, pipeline, None, network), "192.0.2.7") for _ in range(2))
     async with page, api:
         assert await statuses(page, 2) + await statuses(api, 2) + await statuses(page, 1) == [200] * 3 + [429] * 2

@@ -17,15 +17,15 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.network import sockets as network_sockets
-from api.security import sockets
-from api.security.identity import Scope
+from api.auth import websocket
+from api.auth.identity import Scope
+from api.network import websocket_protocol as network_sockets
 from hunyuanocr.config import NetworkSettings, PipelineSettings, SecuritySettings, Settings
 from hunyuanocr.pipeline import Pipeline
+from tests.api.auth.conftest import House
 from tests.api.conftest import served, wait_ready
 from tests.api.network.test_fuzz import SHAKE
-from tests.api.security.conftest import House
-from tests.readers import TestReader, picture
+from tests.support.fake_backend import FakeBackend, picture
 
 LARGE = 4_000_000  # bytes
 TOO_BIG = 1009  # RFC 6455, 7.4.1
@@ -36,10 +36,11 @@ FRAME = json.dumps({"frame_id": 1, "timestamp": 0, "image": base64.b64encode(pic
 def shop(tmp_path_factory):
     """An app that asks for keys, the address of its sockets, and a key of a camera."""
     settings = Settings(
-        data=tmp_path_factory.mktemp("data"), security=SecuritySettings(required=True), pipeline=PipelineSettings(cache_mb=0),
-        network=NetworkSettings(failures=0),
+        data=tmp_path_factory.mktemp("data"), security=SecuritySettings(require_auth_on_loopback=True),
+        pipeline=PipelineSettings(cache_mb=0),
+        network=NetworkSettings(auth_failures_per_minute=0),
     )  # fmt: skip
-    app = create_app(settings, Pipeline(TestReader(), settings))
+    app = create_app(settings, Pipeline(FakeBackend(), settings))
     with served(app) as base:
         wait_ready(base)
         yield app, base.replace("http", "ws") + "/v1/ws", House(app).key("camera", [Scope.SUBMIT])
@@ -73,7 +74,7 @@ def test_a_large_message_before_the_key_ends_the_connection(shop, message):
         with suppress(ConnectionClosed):
             camera.send(message)
         assert closed(camera) == TOO_BIG
-    while app.state.gate.unnamed:  # the server hears of the end a moment later than we
+    while app.state.gate.pending_sockets:  # the server hears of the end a moment later than we
         time.sleep(0.01)
 
 
@@ -83,13 +84,16 @@ def test_it_is_ended_while_it_comes(shop):
     port = int(url.split(":")[2].split("/")[0])
     sent, most = 0, 0
     with ExitStack() as stack:
-        made = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(sockets._MOST_EACH)]
+        made = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+            for _ in range(websocket._MAX_PENDING_PER_CLIENT)
+        ]
         for camera in made:
             camera.sendall(SHAKE)
             assert camera.recv(4096).startswith(b"HTTP/1.1 101")
             camera.sendall(b"\x81\xff" + (8_000_000).to_bytes(8, "big") + os.urandom(4))
         going = list(made)
-        while going and sent < sockets._MOST_EACH * 1_000_000:
+        while going and sent < websocket._MAX_PENDING_PER_CLIENT * 1_000_000:
             time.sleep(0.05)
             for camera in select.select(going, [], [], 0)[0]:
                 assert TOO_BIG.to_bytes(2, "big") in camera.recv(4096)
@@ -97,7 +101,7 @@ def test_it_is_ended_while_it_comes(shop):
             sent += sum(camera.send(bytes(8000)) for camera in going)
             most = max(most, app.state.network.budget.held)
     assert not going, "they are still read from"
-    assert 0 < most <= sockets._MOST_EACH * 64 * 1024
+    assert 0 < most <= websocket._MAX_PENDING_PER_CLIENT * 64 * 1024
 
 
 @pytest.fixture
@@ -118,7 +122,7 @@ def test_who_listens_only_after_sending_hears_why(raw):
 
 
 def test_who_never_stops_sending_is_hung_up_on(raw, monkeypatch):
-    monkeypatch.setattr(network_sockets, "LINGER_S", 0.5)
+    monkeypatch.setattr(network_sockets, "DRAIN_TIMEOUT_S", 0.5)
     monkeypatch.setattr(network_sockets, "_QUIET_S", 0.2)
     raw.sendall(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4))
     began = time.monotonic()

@@ -17,15 +17,15 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.serving import check_tls
+from api.uvicorn_config import validate_tls
 from hunyuanocr.config import NetworkSettings, Settings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served
 from tests.api.network.certificates import certificate
 from tests.api.network.test_patience import hung_up
-from tests.appliance import appliance
-from tests.readers import TestReader
+from tests.support.appliance import appliance
+from tests.support.fake_backend import FakeBackend
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -62,11 +62,11 @@ def test_mistakes_are_told_at_start(tmp_path):
         ["openssl", "ec", "-in", key, "-aes128", "-passout", "pass:x", "-out", locked], check=True, capture_output=True
     )
     (tmp_path / "text").write_text("no certificate")
-    assert check_tls(NetworkSettings(tls_cert=cert, tls_key=key))
-    assert not check_tls(NetworkSettings())
+    assert validate_tls(NetworkSettings(tls_cert=cert, tls_key=key))
+    assert not validate_tls(NetworkSettings())
     for wrong in ((cert, None), (None, key), (cert, other), (tmp_path / "text", key), (cert, tmp_path / "none"), (cert, locked)):
         with pytest.raises(ConfigError):
-            check_tls(NetworkSettings(tls_cert=wrong[0], tls_key=wrong[1]))
+            validate_tls(NetworkSettings(tls_cert=wrong[0], tls_key=wrong[1]))
 
 
 @pytest.fixture
@@ -77,10 +77,14 @@ def shop(tmp_path, caplog, request):
     trust = certificate(tmp_path / "a.crt", tmp_path / "a.key")
     patience = getattr(request, "param", 600)
     network = NetworkSettings(
-        tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", head_s=patience, connections_per_address=20, connections=50
+        tls_cert=tmp_path / "a.crt",
+        tls_key=tmp_path / "a.key",
+        header_timeout_s=patience,
+        connections_per_address=20,
+        connections=50,
     )
     settings = Settings(network=network)
-    app = create_app(settings, Pipeline(TestReader(), settings))
+    app = create_app(settings, Pipeline(FakeBackend(), settings))
     with served(app) as base:
         yield app.state.network.connections, int(base.rsplit(":", 1)[1]), trust
     assert [record for record in caplog.get_records("call") if record.levelname == "ERROR"] == []
@@ -188,9 +192,11 @@ def test_who_only_knocks_costs_little(tmp_path):
     """asyncio's own buffers would be 100 MB for so many."""
     certificate(tmp_path / "a.crt", tmp_path / "a.key")
     settings = Settings(
-        network=NetworkSettings(tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", connections_per_address=400, head_s=60)
+        network=NetworkSettings(
+            tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", connections_per_address=400, header_timeout_s=60
+        )
     )
-    app = create_app(settings, Pipeline(TestReader(), settings))
+    app = create_app(settings, Pipeline(FakeBackend(), settings))
     with served(app) as base, ExitStack() as stack:
         before = psutil.Process().memory_info().rss
         for _ in range(400):
@@ -203,8 +209,8 @@ def test_who_only_knocks_costs_little(tmp_path):
 def test_a_handshake_under_way_does_not_keep_the_server(tmp_path):
     """It would have ten minutes; the server goes at once."""
     certificate(tmp_path / "a.crt", tmp_path / "a.key")
-    settings = Settings(network=NetworkSettings(tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", head_s=600))
-    app = create_app(settings, Pipeline(TestReader(), settings))
+    settings = Settings(network=NetworkSettings(tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", header_timeout_s=600))
+    app = create_app(settings, Pipeline(FakeBackend(), settings))
     with ExitStack() as stack:
         with served(app) as base:
             waiting = stack.enter_context(knock(int(base.rsplit(":", 1)[1])))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.backends.torch_local.engines import Bench
-from tests.checkpoints import random_checkpoint
+from tests.support.checkpoints import random_checkpoint
 
 
 @pytest.fixture(scope="session", autouse=True)

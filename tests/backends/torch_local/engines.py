@@ -12,7 +12,7 @@ from transformers import HunYuanVLForConditionalGeneration
 
 from hunyuanocr.backends.base import Token
 from hunyuanocr.backends.torch_local.engine import Engine
-from hunyuanocr.backends.torch_local.loading import load
+from hunyuanocr.backends.torch_local.loader import load_model
 from hunyuanocr.backends.torch_local.sequence import Sequence
 from hunyuanocr.config import TorchSettings
 from hunyuanocr.errors import HunyuanOcrError
@@ -74,7 +74,7 @@ class Bench:
     """An engine, and transformers on the same weights."""
 
     def __init__(self, folder: Path, dtype: str = "float32", slots: int = 4, vram_gb: float = 0.2) -> None:
-        self.model = load(folder, torch.device("cpu"), TorchSettings(dtype=dtype, slots=slots, vram_gb=vram_gb))
+        self.model = load_model(folder, torch.device("cpu"), TorchSettings(dtype=dtype, max_num_seqs=slots, vram_gb=vram_gb))
         self.engine = Engine(self.model, slots)
         self.thread = threading.Thread(target=self.engine.run, daemon=True)
         self.thread.start()

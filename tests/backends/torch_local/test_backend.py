@@ -5,11 +5,11 @@ from safetensors.torch import load_file, save_file
 
 from hunyuanocr.backends import create_backend
 from hunyuanocr.backends.torch_local import TorchGenerator
-from hunyuanocr.backends.vlm import VlmBackend
+from hunyuanocr.backends.vlm.backend import VlmBackend
 from hunyuanocr.config import Settings, TorchSettings
-from hunyuanocr.types import Evidence, FieldSpec, FieldType, Task, TaskKind
+from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 from tests.backends.contract import BackendContract, blank_page, read, text_page
-from tests.checkpoints import SPECIAL, byte_tokenizer, random_checkpoint
+from tests.support.checkpoints import SPECIAL, byte_tokenizer, random_checkpoint
 
 
 def settings(folder, **options) -> Settings:
@@ -68,7 +68,7 @@ FIELDS = (
 )
 
 
-@pytest.mark.parametrize("evidence", Evidence)
+@pytest.mark.parametrize("evidence", EvidenceMode)
 async def test_fields_are_json_whatever_the_weights(backend, evidence):
     reading = await read(backend, [text_page(["TOTAL 36.80"])], Task(TaskKind.EXTRACT, "", FIELDS, evidence=evidence))
     assert list(reading.values) == ["total_amount", "日期", "items"]
@@ -80,8 +80,12 @@ async def test_fields_are_json_whatever_the_weights(backend, evidence):
 
 
 async def test_pages_are_read_side_by_side_and_told_in_order(backend):
-    reading = await read(backend, [text_page([f"PAGE {n}"], n) for n in range(6)], Task(TaskKind.READ, evidence=Evidence.NONE))
-    alone = [await read(backend, [text_page([f"PAGE {n}"], n)], Task(TaskKind.READ, evidence=Evidence.NONE)) for n in range(6)]
+    reading = await read(
+        backend, [text_page([f"PAGE {n}"], n) for n in range(6)], Task(TaskKind.READ, evidence=EvidenceMode.NONE)
+    )
+    alone = [
+        await read(backend, [text_page([f"PAGE {n}"], n)], Task(TaskKind.READ, evidence=EvidenceMode.NONE)) for n in range(6)
+    ]
     assert reading.text == "\n\n".join(r.text for r in alone if r.text)
     assert reading.usage.completion_tokens == sum(r.usage.completion_tokens for r in alone)
 
@@ -90,7 +94,7 @@ async def test_words_repeated_for_ever_are_stopped_and_marked(looping):
     backend = VlmBackend(TorchGenerator(settings(looping)))
     await backend.start()
     try:
-        reading = await read(backend, [blank_page()], Task(TaskKind.READ, evidence=Evidence.NONE))
+        reading = await read(backend, [blank_page()], Task(TaskKind.READ, evidence=EvidenceMode.NONE))
     finally:
         await backend.close()
     assert reading.finish_reason == "repetition"

@@ -10,11 +10,11 @@ from random import Random
 import pytest
 import torch
 
-from hunyuanocr.backends.torch_local.attention import Rows, SdpaAttention
-from hunyuanocr.backends.torch_local.pool import KvPool
-from hunyuanocr.errors import ImageTooLargeForMemory, ReaderFailed, ReaderUnavailable
+from hunyuanocr.backends.torch_local.attention import DecodeBatch, SdpaAttention
+from hunyuanocr.backends.torch_local.kv_cache import KvCache
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, ImageTooLargeForMemory
 from tests.backends.torch_local.engines import Ask, Bench, noise
-from tests.checkpoints import random_checkpoint
+from tests.support.checkpoints import random_checkpoint
 
 ROOT = Path(__file__).parents[3]
 PICTURE = (noise(96, 96),)
@@ -32,7 +32,7 @@ def settle(bench: Bench) -> None:
 
 def test_what_can_never_fit_is_refused_at_once(bench):
     with pytest.raises(ImageTooLargeForMemory, match="tokens") as refusal:
-        bench.submit(Ask(PICTURE, "far too long", bench.model.longest))
+        bench.submit(Ask(PICTURE, "far too long", bench.model.max_tokens))
     assert "--vram-gb" in refusal.value.hint
     assert bench.write(Ask(PICTURE, "fits", 3))[0].end == "length"
 
@@ -71,7 +71,7 @@ def test_cancelling_frees_slot_and_memory_wherever_the_request_stands(bench):
 
 def test_a_new_prompt_never_holds_up_running_answers_for_more_than_a_piece(bench, monkeypatch):
     events = []
-    decoder, stepper = bench.model.decoder, bench.engine._stepper
+    decoder, stepper = bench.model.decoder, bench.engine._runner
     prefill, forward = decoder.prefill, stepper.forward
     monkeypatch.setattr(decoder, "prefill", lambda *a: (events.append("piece"), prefill(*a))[1])
     monkeypatch.setattr(stepper, "forward", lambda *a: (events.append("step"), forward(*a))[1])
@@ -92,7 +92,7 @@ def test_numbers_that_overflow_are_told_and_harm_nobody_else(bench):
     layer.norm_in.fill_(float("nan"))
     (broken,) = bench.write(Ask(PICTURE, "nan", 5))
     layer.norm_in.copy_(good)
-    assert isinstance(broken.end, ReaderFailed)
+    assert isinstance(broken.end, BackendFailed)
     assert "--dtype" in broken.end.hint
     bench.same(ask := Ask((noise(97, 130),), "after", 20), bench.write(ask)[0])
     assert empty(bench)
@@ -109,7 +109,7 @@ def test_a_prompt_that_breaks_fails_alone(bench, monkeypatch):
         patch.setattr(bench.model.decoder, "prefill", broken)
         _, failed = bench.submit(Ask(PICTURE, "breaks", 5))
         assert failed.ended.wait(100)
-    assert isinstance(failed.end, ReaderFailed)
+    assert isinstance(failed.end, BackendFailed)
     assert running.ended.wait(100)
     bench.same(ask, running)
     assert empty(bench)
@@ -122,9 +122,9 @@ def test_a_device_that_fails_again_and_again_is_reported(bench, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(bench.model.decoder, "decode", gone)
         ends = [bench.write(Ask(PICTURE, f"{n}", 5))[0].end for n in range(3)]
-    assert all(isinstance(end, ReaderFailed) for end in ends)
-    assert "restart" in str(bench.engine.fault)
-    with pytest.raises(ReaderUnavailable):
+    assert all(isinstance(end, BackendFailed) for end in ends)
+    assert "restart" in str(bench.engine.fatal_error)
+    with pytest.raises(BackendUnavailable):
         bench.submit(Ask(PICTURE, "later", 5))
 
 
@@ -135,7 +135,7 @@ def test_closing_tells_those_who_wait(folder):
     bench.close()
     bench.close()
     assert all(r.ended.wait(100) for r in requests)
-    assert isinstance(requests[-1].end, ReaderUnavailable)
+    assert isinstance(requests[-1].end, BackendUnavailable)
     bench.thread.join(100)
     assert not bench.thread.is_alive()
 
@@ -187,7 +187,7 @@ def test_a_picture_goes_through_the_vision_tower_once_for_each_request(bench, mo
 
 
 def test_runs_of_the_pool_never_overlap_and_all_come_back():
-    pool = KvPool(layers=1, heads=1, dim=1, tokens=4096, dtype=torch.float32, device=torch.device("cpu"))
+    pool = KvCache(layers=1, heads=1, dim=1, tokens=4096, dtype=torch.float32, device=torch.device("cpu"))
     rng, held = Random(5), {}
     for _ in range(2000):
         if held and rng.random() < 0.5:
@@ -211,14 +211,14 @@ class ByTheDevice(SdpaAttention):
     """What a graph sees: starts and lengths as device tensors, nothing on the host, rows padded with scratch."""
 
     def decode(self, layer, q, rows):
-        assert rows.runs is None
-        runs = list(zip(rows.starts.tolist(), rows.lengths.tolist(), strict=False))
-        return super().decode(layer, q, Rows(rows.at, rows.starts, rows.lengths, runs))
+        assert rows.host_spans is None
+        runs = list(zip(rows.seq_starts.tolist(), rows.context_lens.tolist(), strict=False))
+        return super().decode(layer, q, DecodeBatch(rows.slot_mapping, rows.seq_starts, rows.context_lens, runs))
 
 
 def test_a_step_needs_nothing_from_the_host(bench):
     """The step that is captured on a GPU, run eagerly: padded rows change no answer, and stay within the scratch tokens."""
-    stepper = bench.engine._stepper
+    stepper = bench.engine._runner
     stepper.attention = ByTheDevice(bench.model.pool)
 
     class Padded:
@@ -227,19 +227,19 @@ def test_a_step_needs_nothing_from_the_host(bench):
             self.logits = stepper._eager(self.rows, None)
             return 4
 
-        def pick(self, _):
-            stepper.slots.pick(self.rows, self.logits, True)
+        def sample(self, _):
+            stepper.batch.sample(self.rows, self.logits, True)
 
     stepper._graphs = Padded()
     asks = [Ask((noise(80 + 30 * n, 100),), f"{n}", 400 if n == 2 else 20 + 7 * n, 1.3) for n in range(6)]
     for ask, written in zip(asks, bench.write(*asks), strict=True):
         bench.same(ask, written)
-    assert stepper.slots.positions[4] == 0
+    assert stepper.batch.positions[4] == 0
 
 
 def test_the_start_checks_its_kernels_by_a_trial_step(bench):
     """Two attentions that agree give the same logits; one that reads the wrong keys is found out."""
-    stepper = bench.engine._stepper
+    stepper = bench.engine._runner
     with torch.no_grad():
         expected = stepper._trial()
         assert torch.equal(stepper._trial(), expected)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.backends.torch_local.engines import Ask, Bench, Written, noise
-from tests.checkpoints import random_checkpoint
+from tests.support.checkpoints import random_checkpoint
 
 ROPE = {"rope_type": "dynamic", "alpha": 1000.0, "rope_theta": 10000.0, "factor": 1.0}
 CONFIGS = {
@@ -72,7 +72,7 @@ def test_joins_and_cancellations_in_the_middle(bench):
 
 def test_pieces_of_a_long_prompt_are_equal_to_the_whole(bench):
     ask = Ask((noise(900, 900, 8),), "long " * 30, 20)
-    assert len(bench.model.processor(ask.pictures, ask.words).ids) > 3 * bench.model.chunk
+    assert len(bench.model.processor(ask.pictures, ask.words).ids) > 3 * bench.model.prefill_chunk
     bench.same(ask, bench.write(ask)[0])  # alone: all at once
     running, written = bench.submit(Ask((), "running", 3000))
     written.until(2)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from jsonschema import Draft202012Validator
 
-from hunyuanocr.backends.torch_local.grammar import Grammars
-from hunyuanocr.errors import InvalidSchema, ReaderFailed
-from tests.checkpoints import SPECIAL, byte_tokenizer
-from tests.schemas import random_schema
+from hunyuanocr.backends.torch_local.constrained_decoding import GrammarCompiler
+from hunyuanocr.errors import BackendFailed, InvalidSchema
+from tests.support.checkpoints import SPECIAL, byte_tokenizer
+from tests.support.schemas import random_schema
 
 RECEIPT = {
     "type": "object",
@@ -89,7 +89,7 @@ def corpus():
 @cache
 def grammars(name="bytes"):
     t = tokenizer(name)
-    return Grammars(t, len(t) + 45, [t.eos_token_id])  # the model's logits are wider than the tokenizer
+    return GrammarCompiler(t, len(t) + 45, [t.eos_token_id])  # the model's logits are wider than the tokenizer
 
 
 @cache
@@ -128,7 +128,7 @@ def eagerness(name, kind):
 def play(schema, name, kind, budget, seed):
     """Let a random model write; its bytes and the state that they led to."""
     rng = np.random.default_rng(seed)
-    state = grammars(name).compile(schema).begin()
+    state = grammars(name).compile(schema).new_state()
     eos = tokenizer(name).eos_token_id
     written = b""
     for _ in range(budget):
@@ -167,7 +167,7 @@ def test_whatever_the_model_writes_is_a_value_of_the_schema(start):
             written, state = play(schema, name, kind, budget, seed)
             begun = written.decode(errors="ignore")  # as a decoder that waits for complete characters
             assert len(written) - len(begun.encode()) < 4
-            ending = grammars(name).compile(schema).ending(begun)
+            ending = grammars(name).compile(schema).shortest_completion(begun)
             check(schema, begun + ending)
             assert not (state.finished and ending)
 
@@ -192,13 +192,13 @@ ANSWERS = [
 def test_every_prefix_has_an_ending(answer):
     grammar = grammars().compile(RECEIPT)
     Draft202012Validator(RECEIPT).validate(json.loads(answer))
-    assert grammar.ending(answer) == ""
+    assert grammar.shortest_completion(answer) == ""
     for end in range(len(answer)):
-        ending = grammar.ending(answer[:end])
+        ending = grammar.shortest_completion(answer[:end])
         assert ending
         whole = answer[:end] + ending
         Draft202012Validator(RECEIPT, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(json.loads(whole))
-        state = grammar.begin()
+        state = grammar.new_state()
         for token in tokenizer("bytes").encode(whole, add_special_tokens=False):
             state.accept(token)  # the ending is of the grammar that made the masks
         assert state.finished
@@ -220,24 +220,24 @@ def test_every_prefix_has_an_ending(answer):
     ],
 )
 def test_the_ending_is_the_shortest_and_unread_values_are_null(begun, ending):
-    assert grammars().compile(RECEIPT).ending(begun) == ending
+    assert grammars().compile(RECEIPT).shortest_completion(begun) == ending
 
 
 @pytest.mark.parametrize(
     "foreign", ['{"x', '{ "总', '{"总金额":null,"tax":251', '{"总金额":"\n', '{"总金额":null}', "[", ANSWERS[0] + " "]
 )
 def test_text_of_another_grammar_has_no_ending(foreign):
-    with pytest.raises(ReaderFailed):
-        grammars().compile(RECEIPT).ending(foreign)
+    with pytest.raises(BackendFailed):
+        grammars().compile(RECEIPT).shortest_completion(foreign)
 
 
 def writes(schema, text, name="bytes"):
     """Whether the tokens of this text may be written and are a whole value."""
-    state = grammars(name).compile(schema).begin()
+    state = grammars(name).compile(schema).new_state()
     try:
         for token in tokenizer(name).encode(text, add_special_tokens=False):
             state.accept(token)
-    except ReaderFailed:
+    except BackendFailed:
         return False
     return bool(tokenizer(name).eos_token_id in allowed(state)[0])
 
@@ -297,11 +297,11 @@ def test_what_a_keyword_allows(part, good, bad):
         answer = f'{{"键":{value}}}'
         assert written_freely or Draft202012Validator(schema).is_valid(json.loads(answer))
         assert writes(schema, answer), value
-        assert grammars().compile(schema).ending(answer) == ""
+        assert grammars().compile(schema).shortest_completion(answer) == ""
     for value in bad:
         assert not writes(schema, f'{{"键":{value}}}'), value
     if not written_freely:
-        check(schema, grammars().compile(schema).ending(""))
+        check(schema, grammars().compile(schema).shortest_completion(""))
 
 
 def test_references_are_followed_and_shared():
@@ -367,18 +367,18 @@ def test_costly_parts_take_little_time(part):
     schema = field(part)
     written, _ = play(schema, "bytes", "endless", 200, 0)
     begun = written.decode(errors="ignore")
-    json.loads(begun + grammars().compile(schema).ending(begun))
+    json.loads(begun + grammars().compile(schema).shortest_completion(begun))
 
 
 def test_the_ending_of_a_long_text_with_many_ways_to_read_it_takes_little_time():
     grammar = grammars().compile(field({"type": "string", "pattern": "a.*b"}))
-    assert grammar.ending('{"键":"' + "ab" * 3000) == '"}'
+    assert grammar.shortest_completion('{"键":"' + "ab" * 3000) == '"}'
 
 
 @pytest.mark.parametrize("name", ["bytes", "learned"])
 def test_special_tokens_and_padding_are_never_allowed_and_the_stop_only_at_the_end(name):
     t = tokenizer(name)
-    state = grammars(name).compile(field({"type": "string"})).begin()
+    state = grammars(name).compile(field({"type": "string"})).new_state()
     text = t.encode('{"键":"总 a"}', add_special_tokens=False)
     for token in text:
         ids, _ = allowed(state)
@@ -394,7 +394,7 @@ def test_special_tokens_and_padding_are_never_allowed_and_the_stop_only_at_the_e
 
 def test_a_bare_number_is_finished_only_when_no_digit_may_follow():
     t = tokenizer("bytes")
-    state = grammars().compile({"type": "integer", "maximum": 100, "minimum": 1}).begin()
+    state = grammars().compile({"type": "integer", "maximum": 100, "minimum": 1}).new_state()
     done = []
     for token in t.encode("100", add_special_tokens=False):
         state.accept(token)
@@ -403,23 +403,23 @@ def test_a_bare_number_is_finished_only_when_no_digit_may_follow():
 
 
 def test_a_token_that_is_not_allowed_is_an_error():
-    state = grammars().compile(RECEIPT).begin()
-    with pytest.raises(ReaderFailed):
+    state = grammars().compile(RECEIPT).new_state()
+    with pytest.raises(BackendFailed):
         state.accept(tokenizer("bytes").encode("]", add_special_tokens=False)[0])
-    with pytest.raises(ReaderFailed):
+    with pytest.raises(BackendFailed):
         state.accept(tokenizer("bytes").eos_token_id)
 
 
 def test_threads_compile_at_once_and_the_last_64_are_kept():
-    mine = Grammars(tokenizer("bytes"), 300, [tokenizer("bytes").eos_token_id])
+    mine = GrammarCompiler(tokenizer("bytes"), 300, [tokenizer("bytes").eos_token_id])
     schemas = [random_schema(Random(seed)) for seed in range(20)] * 4
 
     def begin(schema):
-        return mine.compile(schema).ending("")
+        return mine.compile(schema).shortest_completion("")
 
     with ThreadPoolExecutor(8) as pool:
         endings = list(pool.map(begin, schemas))
-    assert endings == [grammars().compile(schema).ending("") for schema in schemas]
+    assert endings == [grammars().compile(schema).shortest_completion("") for schema in schemas]
     first = mine.compile(RECEIPT)
     assert mine.compile(dict(RECEIPT)) is first
     for n in range(64):
@@ -429,12 +429,12 @@ def test_threads_compile_at_once_and_the_last_64_are_kept():
 
 def test_a_string_that_never_ends_is_closed_at_the_longest_limit_and_the_next_field_has_its_turn():
     """A model that repeats one character for ever: in letters, in Chinese of three bytes each, in escapes."""
-    grammars = Grammars(byte_tokenizer(), VOCABULARY := len(byte_tokenizer()), [byte_tokenizer().eos_token_id])
+    grammars = GrammarCompiler(byte_tokenizer(), VOCABULARY := len(byte_tokenizer()), [byte_tokenizer().eos_token_id])
     limited = {"type": "string", "maxLength": 40}
     schema = {"type": "object", "properties": {"a": limited, "b": limited}, "required": ["a", "b"]}
     tokenizer = byte_tokenizer()
     for loved in ("x", "中", "\\n"):
-        state, text = grammars.compile(schema).begin(), []
+        state, text = grammars.compile(schema).new_state(), []
         favourites = tokenizer.encode(loved, add_special_tokens=False)
         mask = torch.empty(state.words, dtype=torch.int32)
         while not state.finished:

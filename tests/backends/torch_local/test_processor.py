@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hunyuanocr.errors import UnreadableImage, WeightsBroken, WeightsMissing
-from tests.checkpoints import SPECIAL, random_checkpoint
+from hunyuanocr.errors import UnreadableImage, WeightsInvalid, WeightsMissing
+from tests.support.checkpoints import SPECIAL, random_checkpoint
 
 pytest.importorskip("torch")
 
-from hunyuanocr.backends.torch_local.processor import Processor, Scaler
+from hunyuanocr.backends.torch_local.processor import ImageScaler, Processor
 
 WORDS = "提取总金额 total amount, {\"total\": null}"
 
@@ -107,7 +107,7 @@ def test_the_model_takes_the_smallest_picture(folder: Path, processor: Processor
 
 
 def test_no_grid_is_smaller_than_a_merged_patch():
-    scaler = Scaler({"min_pixels": 0, "max_pixels": 64 * 64})
+    scaler = ImageScaler({"min_pixels": 0, "max_pixels": 64 * 64})
     assert scaler.grid(1, 1) == (2, 2)
     assert scaler.grid(1, 200) == (2, 12)  # transformers would give a height of nothing here
 
@@ -230,12 +230,12 @@ def smaller_model(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("harm", "error", "told"), [
-    (smaller_model, WeightsBroken, "278 embeddings"),
+    (smaller_model, WeightsInvalid, "278 embeddings"),
     (without("tokenizer.json"), WeightsMissing, "tokenizer.json"),
     (without("processor_config.json"), WeightsMissing, "preprocessor_config.json"),
     (without("chat_template.jinja"), WeightsMissing, "chat template"),
-    (template_without_image, WeightsBroken, "0 image tokens"),
-    (no_json, WeightsBroken, "tokenizer"),
+    (template_without_image, WeightsInvalid, "0 image tokens"),
+    (no_json, WeightsInvalid, "tokenizer"),
 ])  # fmt: skip
 def test_a_folder_that_cannot_serve_is_told_at_start(folder: Path, tmp_path: Path, harm, error, told):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)

@@ -11,11 +11,11 @@ import pytest
 from hunyuanocr.backends.base import Generation
 from hunyuanocr.backends.torch_local import TorchGenerator
 from hunyuanocr.config import Settings, TorchSettings
-from hunyuanocr.errors import ImageTooLargeForMemory, InvalidSchema, ReaderUnavailable
+from hunyuanocr.errors import BackendUnavailable, ImageTooLargeForMemory, InvalidSchema
 from tests.backends.torch_local.engines import noise
-from tests.checkpoints import random_checkpoint
-from tests.readers import until
-from tests.schemas import random_schema
+from tests.support.checkpoints import random_checkpoint
+from tests.support.fake_backend import wait_until
+from tests.support.schemas import random_schema
 
 PICTURE = (noise(64, 64),)
 TOTAL = {"type": "object", "properties": {"总金额": {"type": ["string", "null"], "maxLength": 20}}, "required": ["总金额"]}
@@ -86,13 +86,13 @@ async def test_errors_before_the_first_token(generator):
     with pytest.raises(InvalidSchema):
         await write(generator, schema={"type": "object", "properties": {"a": False}, "required": ["a"]})
     with pytest.raises(ImageTooLargeForMemory):
-        await write(generator, prompt="x" * (generator.loaded.longest - 100))
+        await write(generator, prompt="x" * (generator.loaded.max_tokens - 100))
     assert (await write(generator, max_tokens=2))[2] == "length"
 
 
 async def test_an_answer_has_what_room_there_is(generator):
     """A long prompt shortens the answer that it may have; it is refused only where next to none is left."""
-    longest = generator.loaded.longest
+    longest = generator.loaded.max_tokens
     _, tokens, reason = await write(generator, prompt="x" * (longest - 400), max_tokens=4096)
     assert reason == "length"
     assert 256 <= len(tokens) < 400
@@ -103,13 +103,13 @@ async def test_leaving_early_frees_the_engine(generator):
         async for _ in chunks:
             break
     assert (await write(generator, max_tokens=3))[2] == "length"
-    await until(lambda: generator._engine.load == (0, 0, generator.loaded.pool.tokens))
+    await wait_until(lambda: generator._engine.load == (0, 0, generator.loaded.pool.tokens))
 
 
 async def test_before_start_and_after_close_it_is_not_ready(folder):
     generator = TorchGenerator(Settings(model_path=folder, device="cpu"))
     assert not (await generator.health()).ready
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         await write(generator)
     await generator.close()
     await generator.close()

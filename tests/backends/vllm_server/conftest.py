@@ -22,11 +22,11 @@ import pytest
 from hunyuanocr.backends.base import Generation, Generator, Token
 from hunyuanocr.backends.vllm_server import VllmGenerator, command
 from hunyuanocr.config import Settings, TorchSettings
-from tests.appliance import ROOT
-from tests.checkpoints import random_checkpoint
+from tests.support.appliance import ROOT
+from tests.support.checkpoints import random_checkpoint
 
 START_S = 600  # seconds on a quiet machine; it ends when the event comes
-LEAST_MEMORY = 5e9
+MIN_MEMORY = 5e9
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def installed() -> None:
         pytest.skip("vLLM is not installed (.venv-vllm, 2.5 GB: ./run_tests.sh makes it where there is room)")
     if not_current := bash(ROOT, "vllm_is_current || echo no"):
         pytest.skip(f".venv-vllm is not what constraints-vllm.txt asks for ({not_current.strip()}; ./run_tests.sh renews it)")
-    if psutil.virtual_memory().available < LEAST_MEMORY:
+    if psutil.virtual_memory().available < MIN_MEMORY:
         pytest.skip("vLLM on a CPU needs 5 GB of free memory")
 
 
@@ -56,7 +56,7 @@ def checkpoint(installed, tmp_path_factory) -> Path:
 
 
 def settings_of(checkpoint: Path) -> Settings:
-    return Settings(model_path=checkpoint, device="cpu", torch=TorchSettings(dtype="float32", vram_gb=5, slots=4))
+    return Settings(model_path=checkpoint, device="cpu", torch=TorchSettings(dtype="float32", vram_gb=5, max_num_seqs=4))
 
 
 class Loop:

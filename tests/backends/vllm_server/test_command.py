@@ -11,7 +11,7 @@ from hunyuanocr.backends.vllm_server import command
 from hunyuanocr.backends.vllm_server.command import Gpu
 from hunyuanocr.config import Settings, TorchSettings
 from hunyuanocr.errors import ConfigError, MissingDependency
-from tests.appliance import ROOT
+from tests.support.appliance import ROOT
 
 CARD = Gpu(1, 24 * 2**30)
 
@@ -102,11 +102,11 @@ def test_weights_that_are_none_of_the_models_are_left_out(tmp_path):
         (folder / name).touch()
     for _ in range(2):  # every start
         (home / "socket").touch()
-        command.lay_out(folder, home)
+        command.prepare_home(folder, home)
         assert {entry.name for entry in (home / "model").iterdir()} == {"config.json", "model.safetensors", "dflash"}
         assert not (home / "socket").exists()
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
-    command.lay_out(folder, home)
+    command.prepare_home(folder, home)
     assert "model-00001-of-00001.safetensors" in {entry.name for entry in (home / "model").iterdir()}, "an index names these"
     assert (folder / "dflash" / "model.safetensors").exists(), "what is removed are links"
 

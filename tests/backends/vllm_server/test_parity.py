@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hunyuanocr.backends.base import Generation
-from hunyuanocr.backends.vlm import VlmBackend
-from hunyuanocr.types import Evidence, FieldSpec, Task, TaskKind
+from hunyuanocr.backends.vlm.backend import VlmBackend
+from hunyuanocr.types import EvidenceMode, FieldSpec, Task, TaskKind
 from tests.backends.contract import read, text_page
 from tests.backends.vllm_server.conftest import noise, write
 
@@ -79,7 +79,7 @@ def test_strings_end_at_the_schemas_longest_length_in_both(vllm, torch_engine, l
 
 
 @pytest.mark.parametrize("task", [
-    Task(TaskKind.READ, "read", evidence=Evidence.NONE),
+    Task(TaskKind.READ, "read", evidence=EvidenceMode.NONE),
     Task(TaskKind.SPOT, "spot"),
     Task(TaskKind.PARSE, "parse"),
     Task(TaskKind.FREE, "what is this?"),

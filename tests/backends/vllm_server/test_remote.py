@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from hunyuanocr.backends.base import Generation
-from hunyuanocr.backends.vllm_server import VllmGenerator, remote
+from hunyuanocr.backends.vllm_server import VllmGenerator, remote_server
 from hunyuanocr.config import Settings, VllmSettings
-from hunyuanocr.errors import ConfigError, ReaderUnavailable
+from hunyuanocr.errors import BackendUnavailable, ConfigError
 from tests.backends.vllm_server.conftest import noise, write
 
 pytestmark = pytest.mark.timeout(800)
@@ -82,12 +82,12 @@ def test_it_answers_as_a_child_does_and_runs_on(vllm, loop, port, path):
 
 
 def test_while_it_is_away_requests_are_refused_and_then_it_is_found_again(vllm, loop, port, monkeypatch):
-    monkeypatch.setattr(remote, "_LOOK_S", 0.2)
-    monkeypatch.setattr(remote, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(remote_server, "_POLL_INTERVAL_S", 0.2)
+    monkeypatch.setattr(remote_server, "_TIMEOUT_S", 1.0)
     far = at(port)
     loop.run(far.start())
     loop.run(port.close())
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         loop.run(write(far, REQUEST))
     health = loop.run(far.health())
     assert not health.ready
@@ -104,7 +104,7 @@ def test_while_it_is_away_requests_are_refused_and_then_it_is_found_again(vllm, 
 
 
 def test_a_request_that_waits_is_read_when_it_comes_back_in_time(vllm, loop, port, monkeypatch):
-    monkeypatch.setattr(remote, "_LOOK_S", 0.2)
+    monkeypatch.setattr(remote_server, "_POLL_INTERVAL_S", 0.2)
     far = at(port)
     loop.run(far.start())
 
@@ -121,7 +121,7 @@ def test_a_request_that_waits_is_read_when_it_comes_back_in_time(vllm, loop, por
 
 
 def test_it_may_be_switched_on_after_us(vllm, loop, port, monkeypatch):
-    monkeypatch.setattr(remote, "_LOOK_S", 0.2)
+    monkeypatch.setattr(remote_server, "_POLL_INTERVAL_S", 0.2)
     far = at(port)
 
     async def switched_on_late():
@@ -152,7 +152,7 @@ def test_a_stream_that_breaks_is_not_begun_again(vllm, loop, port):
                     await port.close()
         return seen
 
-    with pytest.raises(ReaderUnavailable):
+    with pytest.raises(BackendUnavailable):
         loop.run(broken())
     loop.run(far.close())
     loop.run(port.open())  # for the fixture, which closes it
@@ -167,8 +167,8 @@ async def _nonsense(reader, writer):
 
 @pytest.mark.parametrize("answers", [None, _nonsense], ids=["nobody", "somebody else"])
 async def test_an_address_without_vllm_is_told_at_start(answers, monkeypatch):
-    monkeypatch.setattr(remote, "_LONGEST_START_S", 0.5)
-    monkeypatch.setattr(remote, "_LOOK_S", 0.1)
+    monkeypatch.setattr(remote_server, "_MAX_START_S", 0.5)
+    monkeypatch.setattr(remote_server, "_POLL_INTERVAL_S", 0.1)
     server = await asyncio.start_server(_nonsense, "127.0.0.1", 0)
     number = server.sockets[0].getsockname()[1]
     if answers is None:

@@ -8,12 +8,12 @@ import jsonschema
 import pytest
 
 from hunyuanocr.backends.base import Generation
-from hunyuanocr.backends.vlm import VlmBackend
+from hunyuanocr.backends.vlm.backend import VlmBackend
 from hunyuanocr.errors import ImageTooLargeForMemory, InvalidSchema, OutputTruncated, UnreadableImage
 from hunyuanocr.types import FieldSpec, Task, TaskKind
 from tests.backends.contract import read, text_page
 from tests.backends.vllm_server.conftest import noise, write
-from tests.schemas import random_schema
+from tests.support.schemas import random_schema
 
 pytestmark = pytest.mark.timeout(800)
 

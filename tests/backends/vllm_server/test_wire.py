@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from hunyuanocr.backends.base import Generation
-from hunyuanocr.backends.vllm_server import wire
-from hunyuanocr.errors import ImageTooLargeForMemory, InvalidSchema, ReaderFailed, ReaderUnavailable
+from hunyuanocr.backends.vllm_server import openai_protocol
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, ImageTooLargeForMemory, InvalidSchema
 from hunyuanocr.types import Usage
 
 
 def test_pictures_arrive_as_they_are():
     picture = np.random.default_rng(0).integers(0, 255, (37, 53, 3), dtype=np.uint8)
-    sent = json.loads(wire.body(Generation((picture,), "words"), "model", 100))
+    sent = json.loads(openai_protocol.build_request(Generation((picture,), "words"), "model", 100))
     (shown, said) = sent["messages"][1]["content"]
     arrived = Image.open(io.BytesIO(base64.b64decode(shown["image_url"]["url"].partition(",")[2])))
     assert np.array_equal(np.asarray(arrived), picture)
@@ -29,11 +29,11 @@ def test_pictures_arrive_as_they_are():
 
 def test_a_schema_is_sent_as_our_own_grammar():
     schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
-    sent = json.loads(wire.body(Generation((), "x", schema), "model", 100))
+    sent = json.loads(openai_protocol.build_request(Generation((), "x", schema), "model", 100))
     assert "::=" in sent["structured_outputs"]["grammar"]
     assert sent["top_logprobs"] == 2
     with pytest.raises(InvalidSchema):
-        wire.body(Generation((), "x", {"type": "object"}), "model", 100)
+        openai_protocol.build_request(Generation((), "x", {"type": "object"}), "model", 100)
 
 
 @pytest.mark.parametrize(("text", "named", "texts"), [
@@ -49,8 +49,8 @@ def test_a_schema_is_sent_as_our_own_grammar():
     ("", ["<｜end｜>"], [""]),
 ])  # fmt: skip
 def test_the_text_of_a_chunk_is_shared_out_to_its_tokens(text, named, texts):
-    assert wire._texts(text, named) == texts
-    assert "".join(wire._texts(text, named)) == text
+    assert openai_protocol._texts(text, named) == texts
+    assert "".join(openai_protocol._texts(text, named)) == text
 
 
 def test_a_token_without_a_rival_is_forced():
@@ -74,7 +74,7 @@ def read(*events, status=200, raw=None):
     response = httpx.Response(status, content=raw if raw is not None else lines)
 
     async def all_of_it():
-        return [chunk async for chunk in wire.chunks(response)]
+        return [chunk async for chunk in openai_protocol.parse_stream(response)]
 
     return asyncio.run(all_of_it())
 
@@ -88,11 +88,11 @@ def test_the_end_mark_is_no_part_of_the_answer():
 
 
 @pytest.mark.parametrize(("events", "error"), [
-    ([event("a", [5])], ReaderUnavailable),
-    ([], ReaderUnavailable),
-    ([event("a", [5]), {"error": {"message": "EngineCore encountered an issue", "code": 500}}], ReaderUnavailable),
-    ([event("a", [5], "abort")], ReaderUnavailable),
-    ([event("ab", [5, 6], names=["ab"])], ReaderFailed),
+    ([event("a", [5])], BackendUnavailable),
+    ([], BackendUnavailable),
+    ([event("a", [5]), {"error": {"message": "EngineCore encountered an issue", "code": 500}}], BackendUnavailable),
+    ([event("a", [5], "abort")], BackendUnavailable),
+    ([event("ab", [5, 6], names=["ab"])], BackendFailed),
 ])  # fmt: skip
 def test_a_stream_that_is_not_whole_is_an_error(events, error):
     with pytest.raises(error):
@@ -103,9 +103,9 @@ def test_a_stream_that_is_not_whole_is_an_error(events, error):
     (400, "This model's maximum context length is 8192 tokens. However, your prompt contains", ImageTooLargeForMemory),
     (400, "Input length (8482) exceeds model's maximum context length (8192).", ImageTooLargeForMemory),
     (400, "Invalid grammar specification.", InvalidSchema),
-    (400, "Failed to load image", ReaderFailed),
-    (500, "Internal Server Error", ReaderFailed),
-    (503, "", ReaderUnavailable),
+    (400, "Failed to load image", BackendFailed),
+    (500, "Internal Server Error", BackendFailed),
+    (503, "", BackendUnavailable),
 ])  # fmt: skip
 def test_refusals(status, message, error):
     with pytest.raises(error):

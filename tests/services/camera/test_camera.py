@@ -13,13 +13,22 @@ import pytest
 from PIL import Image
 
 from hunyuanocr.config import CameraSettings, PipelineSettings, Settings
-from hunyuanocr.errors import ReaderFailed, TooManyCameras, UnreadableImage
-from hunyuanocr.instructions import understand
+from hunyuanocr.errors import BackendFailed, TooManyCameras, UnreadableImage
+from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.camera import Answer, Camera, Cameras, Failed, Frame, Partial, Reply, Skipped
-from hunyuanocr.services.recording import Recorder
+from hunyuanocr.services.camera import (
+    CameraConnection,
+    CameraService,
+    Frame,
+    FrameDelta,
+    FrameFailed,
+    FrameReply,
+    FrameResult,
+    FrameSkipped,
+)
+from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.types import Result, TaskKind
-from tests.readers import TestReader, until
+from tests.support.fake_backend import FakeBackend, wait_until
 
 
 class Clock:
@@ -43,21 +52,21 @@ class Kept(Recorder):
 
 
 class House:
-    def __init__(self, reader: TestReader, **camera) -> None:
+    def __init__(self, reader: FakeBackend, **camera) -> None:
         self.reader, self.clock = reader, Clock()
         self.settings = Settings(camera=CameraSettings(**camera), pipeline=PipelineSettings(cache_mb=0))
         self.pipeline = Pipeline(reader, self.settings)
         self.recorder = Kept(self.settings)
-        self.cameras = Cameras(self.pipeline, self.settings, self.recorder, self.clock)
+        self.cameras = CameraService(self.pipeline, self.settings, self.recorder, self.clock)
 
-    def open(self, session: str | None = None, owner: str = "local") -> tuple[Camera, list[Reply]]:
-        told: list[Reply] = []
+    def open(self, session: str | None = None, owner: str = "local") -> tuple[CameraConnection, list[FrameReply]]:
+        told: list[FrameReply] = []
         return self.cameras.open(owner, session, told.append), told
 
 
 @pytest.fixture
-def reader() -> TestReader:
-    return TestReader()
+def reader() -> FakeBackend:
+    return FakeBackend()
 
 
 @pytest.fixture
@@ -83,25 +92,25 @@ def frame(id: int, bars: int, seconds: float | None = None) -> Frame:
     return Frame(id, float(id) if seconds is None else seconds, lambda: card(bars))
 
 
-def answers(told: list[Reply]) -> list[Reply]:
-    return [reply for reply in told if not isinstance(reply, Partial)]
+def answers(told: list[FrameReply]) -> list[FrameReply]:
+    return [reply for reply in told if not isinstance(reply, FrameDelta)]
 
 
-def brief(reply: Reply) -> tuple:
-    if isinstance(reply, Answer):
+def brief(reply: FrameReply) -> tuple:
+    if isinstance(reply, FrameResult):
         return reply.frame, "unchanged" if reply.unchanged else "read"
-    return (reply.frame, reply.reason.value) if isinstance(reply, Skipped) else (reply.frame, "failed")
+    return (reply.frame, reply.reason.value) if isinstance(reply, FrameSkipped) else (reply.frame, "failed")
 
 
 async def test_a_scene_is_read_once_and_again_when_it_changes(house):
     camera, told = house.open()
     for id, bars in enumerate((1, 1, 1, 2, 2, 1)):
-        camera.offer(frame(id, bars))
-        await until(lambda id=id: len(answers(told)) == id + 1)
+        camera.submit(frame(id, bars))
+        await wait_until(lambda id=id: len(answers(told)) == id + 1)
     assert [brief(r) for r in answers(told)] == [
         (0, "read"), (1, "unchanged"), (2, "unchanged"), (3, "read"), (4, "unchanged"), (5, "read"),
     ]  # fmt: skip
-    assert isinstance(told[0], Partial), "text comes while it is written"
+    assert isinstance(told[0], FrameDelta), "text comes while it is written"
     results = [r.result for r in answers(told)]
     assert results[0] == results[1] == results[2] != results[3]
     assert house.reader.ended == 3
@@ -112,13 +121,13 @@ async def test_a_scene_is_read_once_and_again_when_it_changes(house):
 async def test_a_slow_reader_gets_the_latest_frame(house, reader):
     reader.gate = asyncio.Event()
     camera, told = house.open()
-    camera.offer(frame(0, 1))
-    await until(lambda: reader.begun == 1)
+    camera.submit(frame(0, 1))
+    await wait_until(lambda: reader.begun == 1)
     for id in range(1, 6):
-        camera.offer(frame(id, id + 1))
-        await until(lambda id=id: camera._waiting is not None and camera._waiting.frame.id == id)
+        camera.submit(frame(id, id + 1))
+        await wait_until(lambda id=id: camera._waiting is not None and camera._waiting.frame.id == id)
     reader.gate.set()
-    await until(lambda: len(answers(told)) == 6)
+    await wait_until(lambda: len(answers(told)) == 6)
     found = dict(map(brief, answers(told)))
     assert found == {0: "read", 1: "superseded", 2: "superseded", 3: "superseded", 4: "superseded", 5: "read"}
 
@@ -126,8 +135,8 @@ async def test_a_slow_reader_gets_the_latest_frame(house, reader):
 async def test_frames_that_come_faster_than_they_are_looked_at_supersede_one_another(house):
     camera, told = house.open()
     for id in range(10):
-        camera.offer(frame(id, id))
-    await until(lambda: len(answers(told)) == 10)
+        camera.submit(frame(id, id))
+    await wait_until(lambda: len(answers(told)) == 10)
     found = [brief(r) for r in answers(told)]
     assert dict(found)[9] == "read", "the latest is never dropped"
     assert Counter(id for id, _ in found) == Counter(range(10))
@@ -136,12 +145,12 @@ async def test_frames_that_come_faster_than_they_are_looked_at_supersede_one_ano
 async def test_a_frame_that_waited_for_what_it_shows_is_not_read_again(house, reader):
     reader.gate = asyncio.Event()
     camera, told = house.open()
-    camera.offer(frame(0, 1))
-    await until(lambda: reader.begun == 1)
-    camera.offer(frame(1, 1))
-    await until(lambda: camera._waiting is not None)
+    camera.submit(frame(0, 1))
+    await wait_until(lambda: reader.begun == 1)
+    camera.submit(frame(1, 1))
+    await wait_until(lambda: camera._waiting is not None)
     reader.gate.set()
-    await until(lambda: len(answers(told)) == 2)
+    await wait_until(lambda: len(answers(told)) == 2)
     assert [brief(r) for r in answers(told)] == [(0, "read"), (1, "unchanged")]
     assert reader.begun == 1
 
@@ -149,10 +158,10 @@ async def test_a_frame_that_waited_for_what_it_shows_is_not_read_again(house, re
 async def test_frames_that_wait_for_a_slow_reader_are_not_decoded_before_their_turn(house, reader):
     reader.gate = asyncio.Event()
     camera, told = house.open()
-    camera.offer(frame(0, 1))
-    await until(lambda: reader.begun == 1)
-    camera.offer(frame(1, 2))
-    await until(lambda: camera._waiting is not None)
+    camera.submit(frame(0, 1))
+    await wait_until(lambda: reader.begun == 1)
+    camera.submit(frame(1, 2))
+    await wait_until(lambda: camera._waiting is not None)
     decoded: list[int] = []
 
     def load(id: int, data: bytes) -> bytes:
@@ -160,9 +169,9 @@ async def test_frames_that_wait_for_a_slow_reader_are_not_decoded_before_their_t
         return data
 
     for id in range(2, 9):
-        camera.offer(Frame(id, float(id), partial(load, id, card(1) if id == 8 else b"damaged")))
+        camera.submit(Frame(id, float(id), partial(load, id, card(1) if id == 8 else b"damaged")))
     reader.gate.set()
-    await until(lambda: len(answers(told)) == 9)
+    await wait_until(lambda: len(answers(told)) == 9)
     assert decoded == [8]
     assert sorted(map(brief, answers(told))) == [(0, "read"), *((id, "superseded") for id in range(1, 8)), (8, "unchanged")]
 
@@ -170,35 +179,35 @@ async def test_frames_that_wait_for_a_slow_reader_are_not_decoded_before_their_t
 async def test_sampling_is_by_the_frames_own_time(house):
     camera, told = house.open()
     for n in range(12):
-        camera.offer(frame(n, 1, n / 60))
-    await until(lambda: len(answers(told)) == 12)
-    assert [r.frame for r in told if isinstance(r, Skipped) and r.reason == "sampled"] == [1, 2, 3, 5, 6, 7, 9, 10, 11]
+        camera.submit(frame(n, 1, n / 60))
+    await wait_until(lambda: len(answers(told)) == 12)
+    assert [r.frame for r in told if isinstance(r, FrameSkipped) and r.reason == "sampled"] == [1, 2, 3, 5, 6, 7, 9, 10, 11]
     camera.configure(rate=100.0)
-    assert camera.session.sampler.rate == 15.0, "the setting is the most"
+    assert camera.session.rate_limiter.rate == 15.0, "the setting is the most"
 
 
 async def test_frames_of_all_cameras_together_have_a_bound(house, reader):
     """Big ones, which wait behind a slow reader: what has no room is told so, and the room comes back."""
     reader.gate = asyncio.Event()
-    memory = house.cameras.memory
-    big, cameras = memory.most // 4, [house.open() for _ in range(6)]
+    memory = house.cameras.frame_budget
+    big, cameras = memory.capacity // 4, [house.open() for _ in range(6)]
     for n, (camera, _) in enumerate(cameras[:4]):
-        camera.offer(Frame(n, 0.0, partial(card, n + 1), big))
-    assert memory.held == memory.most
+        camera.submit(Frame(n, 0.0, partial(card, n + 1), big))
+    assert memory.held == memory.capacity
     camera, told = cameras[4]
-    camera.offer(Frame(4, 0.0, partial(card, 5), big))
+    camera.submit(Frame(4, 0.0, partial(card, 5), big))
     assert [brief(r) for r in told] == [(4, "no_room")]
     camera, told = cameras[3]
-    camera.offer(Frame(40, 1.0, partial(card, 6), big))
+    camera.submit(Frame(40, 1.0, partial(card, 6), big))
     assert [brief(r) for r in told] == [(3, "superseded")], "its own older one gave way"
     camera, told = cameras[5]
     await camera.close()
     reader.gate.set()
-    await until(lambda: all(answers(told) for _, told in cameras[:4]))
-    await until(lambda: memory.held == 0)
+    await wait_until(lambda: all(answers(told) for _, told in cameras[:4]))
+    await wait_until(lambda: memory.held == 0)
     camera, told = cameras[4]
-    camera.offer(Frame(41, 1.0, partial(card, 5), big))
-    await until(lambda: len(answers(told)) == 2)
+    camera.submit(Frame(41, 1.0, partial(card, 5), big))
+    await wait_until(lambda: len(answers(told)) == 2)
     assert brief(answers(told)[1]) == (41, "read")
 
 
@@ -206,26 +215,26 @@ async def test_a_camera_that_leaves_gives_its_room_back(house, reader):
     reader.gate = asyncio.Event()
     camera, _ = house.open()
     for n in range(3):
-        camera.offer(Frame(n, float(n), partial(card, n + 1), 1000))
+        camera.submit(Frame(n, float(n), partial(card, n + 1), 1000))
         await asyncio.sleep(0.05)
-    assert house.cameras.memory.held >= 1000
+    assert house.cameras.frame_budget.held >= 1000
     await camera.close()
-    await until(lambda: house.cameras.memory.held == 0)
+    await wait_until(lambda: house.cameras.frame_budget.held == 0)
 
 
 async def test_damage_and_failures_are_the_frames_own(house, reader):
     camera, told = house.open()
-    camera.offer(Frame(0, 0.0, lambda: b"\xff\xd8\xff broken"))
-    await until(lambda: len(told) == 1)
-    assert isinstance(told[0], Failed)
+    camera.submit(Frame(0, 0.0, lambda: b"\xff\xd8\xff broken"))
+    await wait_until(lambda: len(told) == 1)
+    assert isinstance(told[0], FrameFailed)
     assert isinstance(told[0].error, UnreadableImage)
     reader.fault = lambda: ValueError("a secret")
-    camera.offer(frame(1, 1))
-    await until(lambda: len(answers(told)) == 2)
-    assert isinstance(answers(told)[1].error, ReaderFailed)
+    camera.submit(frame(1, 1))
+    await wait_until(lambda: len(answers(told)) == 2)
+    assert isinstance(answers(told)[1].error, BackendFailed)
     reader.fault = None
-    camera.offer(frame(2, 1))
-    await until(lambda: len(answers(told)) == 3)
+    camera.submit(frame(2, 1))
+    await wait_until(lambda: len(answers(told)) == 3)
     assert brief(answers(told)[2]) == (2, "read"), "a failure is nobody's last result"
 
 
@@ -233,52 +242,52 @@ async def test_a_frame_too_long_is_refused(reader):
     house = House(reader, max_bytes=1024)
     await house.pipeline.start()
     camera, told = house.open()
-    camera.offer(Frame(0, 0.0, lambda: b"\xff\xd8\xff" + bytes(2000)))
-    await until(lambda: len(told) == 1)
+    camera.submit(Frame(0, 0.0, lambda: b"\xff\xd8\xff" + bytes(2000)))
+    await wait_until(lambda: len(told) == 1)
     assert told[0].error.code == "image_too_large"
     await house.pipeline.close()
 
 
 async def test_another_question_is_another_reading(house):
     camera, told = house.open()
-    camera.offer(frame(0, 1))
-    await until(lambda: len(answers(told)) == 1)
-    camera.configure(understand("提取总金额"))
-    camera.offer(frame(1, 1))
-    await until(lambda: len(answers(told)) == 2)
+    camera.submit(frame(0, 1))
+    await wait_until(lambda: len(answers(told)) == 1)
+    camera.configure(parse_instruction("提取总金额"))
+    camera.submit(frame(1, 1))
+    await wait_until(lambda: len(answers(told)) == 2)
     assert [brief(r) for r in answers(told)] == [(0, "read"), (1, "read")]
     assert answers(told)[1].result.task is TaskKind.EXTRACT
-    camera.configure(understand("提取总金额"))  # the same
-    camera.offer(frame(2, 1))
-    await until(lambda: len(answers(told)) == 3)
+    camera.configure(parse_instruction("提取总金额"))  # the same
+    camera.submit(frame(2, 1))
+    await wait_until(lambda: len(answers(told)) == 3)
     assert brief(answers(told)[2]) == (2, "unchanged")
 
 
 async def test_a_question_that_changes_while_a_frame_is_read_does_not_keep_the_old_answer(house, reader):
     reader.gate = asyncio.Event()
     camera, told = house.open()
-    camera.offer(frame(0, 1))
-    await until(lambda: reader.begun == 1)
-    camera.configure(understand("total"))
+    camera.submit(frame(0, 1))
+    await wait_until(lambda: reader.begun == 1)
+    camera.configure(parse_instruction("total"))
     reader.gate.set()
-    await until(lambda: len(answers(told)) == 1)
+    await wait_until(lambda: len(answers(told)) == 1)
     assert camera.session.last is None
-    camera.offer(frame(1, 1))
-    await until(lambda: len(answers(told)) == 2)
+    camera.submit(frame(1, 1))
+    await wait_until(lambda: len(answers(told)) == 2)
     assert answers(told)[1].result.task is TaskKind.EXTRACT
 
 
 async def test_a_camera_that_goes_ends_its_work_and_leaves_the_turns_to_others(house, reader):
     reader.gate = asyncio.Event()
     first, told = house.open()
-    first.offer(frame(0, 1))
-    await until(lambda: reader.begun == 1)
+    first.submit(frame(0, 1))
+    await wait_until(lambda: reader.begun == 1)
     second, others = house.open()
-    second.offer(frame(0, 2))
+    second.submit(frame(0, 2))
     await first.close()
     assert reader.cancelled == 1
     reader.gate.set()
-    await until(lambda: len(answers(others)) == 1)
+    await wait_until(lambda: len(answers(others)) == 1)
     assert told == []
     assert house.cameras.sessions.open == 1
 
@@ -288,9 +297,9 @@ async def test_every_camera_has_its_turn(house, reader):
     cameras = [house.open() for _ in range(10)]
     for id in range(30):
         for n, (camera, _) in enumerate(cameras):
-            camera.offer(frame(id, 1 + (id + n) % 15))
+            camera.submit(frame(id, 1 + (id + n) % 15))
         await asyncio.sleep(0.002)
-    await until(lambda: all(len(answers(told)) == 30 for _, told in cameras))
+    await wait_until(lambda: all(len(answers(told)) == 30 for _, told in cameras))
     for _, told in cameras:
         assert Counter(r.frame for r in answers(told)) == Counter(range(30))
         assert dict(map(brief, answers(told)))[29] in ("read", "unchanged"), "the latest is never dropped"
@@ -300,15 +309,15 @@ async def test_every_camera_has_its_turn(house, reader):
 
 async def test_a_session_is_resumed_for_a_minute(house):
     first, told = house.open("till-4711")
-    first.configure(understand("total"))
-    first.offer(frame(0, 1))
-    await until(lambda: len(answers(told)) == 1)
+    first.configure(parse_instruction("total"))
+    first.submit(frame(0, 1))
+    await wait_until(lambda: len(answers(told)) == 1)
     await first.close()
     house.clock.now += 59
     again, told = house.open("till-4711")
     assert again.session.resumed
-    again.offer(frame(1, 1))
-    await until(lambda: len(answers(told)) == 1)
+    again.submit(frame(1, 1))
+    await wait_until(lambda: len(answers(told)) == 1)
     assert brief(told[0]) == (1, "unchanged")
     stranger, _ = house.open("till-4711", owner="another")
     assert not stranger.session.resumed
@@ -339,8 +348,8 @@ async def test_a_connection_that_dies_late_does_not_take_the_session_with_it(hou
     await old.close()
     house.clock.now += 1000
     another, _ = house.open("till-4712")
-    new.offer(frame(0, 1))
-    await until(lambda: len(answers(told)) == 1)
+    new.submit(frame(0, 1))
+    await wait_until(lambda: len(answers(told)) == 1)
     assert len(house.cameras.sessions) == 2
     await another.close()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from hunyuanocr.services.camera.scheduler import Turns
-from tests.readers import until
+from hunyuanocr.services.camera.scheduler import TurnScheduler
+from tests.support.fake_backend import wait_until
 
 
 class Taker:
-    def __init__(self, log: list, name: str, wants: int, turns: Turns) -> None:
+    def __init__(self, log: list, name: str, wants: int, turns: TurnScheduler) -> None:
         self.log, self.name, self.wants, self.turns = log, name, wants, turns
         self.gate = asyncio.Event()
         self.gate.set()
@@ -24,51 +24,51 @@ class Taker:
             raise
         self.wants -= 1
         if self.wants:
-            self.turns.join(self.turn)
+            self.turns.enqueue(self.turn)
 
 
 async def test_everyone_has_a_turn_between_two_of_one():
-    turns, log = Turns(1), []
+    turns, log = TurnScheduler(1), []
     takers = [Taker(log, name, wants, turns) for name, wants in (("greedy", 9), ("a", 3), ("b", 3))]
     for taker in takers:
-        turns.join(taker.turn)
-    turns.join(takers[0].turn)
-    turns.join(takers[0].turn)  # once more: he stands in the line already
-    await until(lambda: not any(t.wants for t in takers))
+        turns.enqueue(taker.turn)
+    turns.enqueue(takers[0].turn)
+    turns.enqueue(takers[0].turn)  # once more: he stands in the line already
+    await wait_until(lambda: not any(t.wants for t in takers))
     assert log[:9] == ["greedy", "a", "b"] * 3
     assert log[9:] == ["greedy"] * (len(log) - 9)
 
 
 async def test_so_many_at_a_time_and_nobody_twice():
-    turns, log = Turns(2), []
+    turns, log = TurnScheduler(2), []
     a, b, c = takers = [Taker(log, name, 1, turns) for name in "abc"]
     for taker in takers:
         taker.gate.clear()
-    turns.join(a.turn)
-    turns.join(b.turn)
-    turns.join(c.turn)
-    turns.join(a.turn)
-    await until(lambda: len(log) == 2)
+    turns.enqueue(a.turn)
+    turns.enqueue(b.turn)
+    turns.enqueue(c.turn)
+    turns.enqueue(a.turn)
+    await wait_until(lambda: len(log) == 2)
     await asyncio.sleep(0)
     assert log == ["a", "b"]
     b.gate.set()
-    await until(lambda: log == ["a", "b", "c"])
+    await wait_until(lambda: log == ["a", "b", "c"])
     await asyncio.sleep(0)
     assert log == ["a", "b", "c"], "a waits for its own first turn to end"
     a.wants, a.cancelled = 2, False
     a.gate.set()
-    await until(lambda: log == ["a", "b", "c", "a"])
+    await wait_until(lambda: log == ["a", "b", "c", "a"])
     c.gate.set()
 
 
 async def test_who_leaves_is_gone_from_the_line_and_his_turn_is_cancelled():
-    turns, log = Turns(1), []
+    turns, log = TurnScheduler(1), []
     a, b, _ = takers = [Taker(log, name, 1, turns) for name in "abc"]
     a.gate.clear()
     for taker in takers:
-        turns.join(taker.turn)
-    await until(lambda: log == ["a"])
-    await turns.leave(b.turn)
-    await turns.leave(a.turn)
-    await until(lambda: log == ["a", "c"])
+        turns.enqueue(taker.turn)
+    await wait_until(lambda: log == ["a"])
+    await turns.cancel(b.turn)
+    await turns.cancel(a.turn)
+    await wait_until(lambda: log == ["a", "c"])
     assert (a.cancelled, b.cancelled) == (True, False)

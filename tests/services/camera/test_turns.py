@@ -5,42 +5,42 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from hunyuanocr.services.camera.memory import FrameMemory
+from hunyuanocr.services.camera.frame_budget import FrameBudget
 from hunyuanocr.services.camera.messages import Frame
-from hunyuanocr.services.camera.scheduler import Turns
+from hunyuanocr.services.camera.scheduler import TurnScheduler
 
 
 async def test_one_camera_of_one_client_has_half_of_the_turns_among_a_hundred_of_another():
-    turns, order, over = Turns(1), [], asyncio.Event()
+    turns, order, over = TurnScheduler(1), [], asyncio.Event()
 
     async def read(client: str, camera: int) -> None:
         order.append(client)
         await asyncio.sleep(0)
         if len(order) < 60:
-            turns.join(takers[client, camera], client)
+            turns.enqueue(takers[client, camera], client)
         else:
             over.set()
 
     cameras = [("many", n) for n in range(100)] + [("one", 0)]
     takers = {(client, n): partial(read, client, n) for client, n in cameras}
     for client, n in cameras:
-        turns.join(takers[client, n], client)
+        turns.enqueue(takers[client, n], client)
     await over.wait()
     assert 19 <= order.count("one") <= 31, order.count("one")
     for taker in takers.values():
-        await turns.leave(taker)
+        await turns.cancel(taker)
     assert not turns._lines
     assert not turns._running
 
 
 def test_frames_of_one_client_leave_room_for_anothers():
-    memory = FrameMemory(1)
-    big = Frame(1, None, bytes, memory.most // 8)
+    memory = FrameBudget(1)
+    big = Frame(1, None, bytes, memory.capacity // 8)
     for _ in range(8):
-        assert memory.hold(big, "greedy")
-    assert not memory.hold(big, "greedy")
+        assert memory.acquire(big, "greedy")
+    assert not memory.acquire(big, "greedy")
     small = Frame(2, None, bytes, 80_000)
-    assert memory.hold(small, "light")
-    memory.give([small], "light")
-    memory.give([big] * 8, "greedy")
+    assert memory.acquire(small, "light")
+    memory.release([small], "light")
+    memory.release([big] * 8, "greedy")
     assert memory.held == 0

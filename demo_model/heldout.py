@@ -1,0 +1,78 @@
+"""Receipts for evaluation: seeds, shops and layouts that training never sees."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from demo_model import curriculum, lexicon
+from demo_model.augment import worn
+from demo_model.receipts import receipt
+from demo_model.renderer import Page, draw
+from hunyuanocr import prompts
+from hunyuanocr.backends.torch_local.processor import Processor
+from hunyuanocr.finetune import model as models
+from hunyuanocr.finetune.batching import Collator, Sample
+
+ABSENT = 4  # fields a document that are asked for and not printed
+
+
+def page(seed: int, index: int) -> Page:
+    """Unseen receipt `index` of a seed."""
+    rng = random.Random(f"unseen:{seed}:{index}")
+    return draw(receipt(rng, unseen=True), rng)
+
+
+def truth(found: Page, seed: int, index: int) -> dict[str, Any]:
+    """Fields as printed, and some that are not printed as null; total and date always."""
+    rng = random.Random(f"absent:{seed}:{index}")
+    fields: dict[str, str | None] = {name: value for name, (value, _) in found.fields.items()}
+    pool = [name for name in (*lexicon.ASKED, *lexicon.NEVER) if name not in fields]
+    fields |= dict.fromkeys(["total_amount", "date"]) | dict.fromkeys(rng.sample(pool, ABSENT)) | fields
+    boxes = {name: _quad(box) for name, (_, box) in found.fields.items()}
+    return {**fields, "_boxes": boxes, "_meta": {"kind": "receipt", "seed": seed, "index": index, "labelled": True}}
+
+
+def save(out: Path, count: int, seed: int, *, spoilt: bool = False) -> None:
+    """Write NNNN.jpg, .csv and .json as `hunyuanocr eval` reads them; `spoilt`: with the degradations of `wear.WEAR`."""
+    out.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        found = page(seed, index)
+        stem = out / f"{index:04d}"
+        image, degradations = worn(found.image, random.Random(f"worn:{seed}:{index}")) if spoilt else (found.image, ())
+        Image.fromarray(image).save(stem.with_suffix(".jpg"), quality=93)
+        rows = (",".join(str(round(v)) for point in _quad(box) for v in point) + f",{text}\n" for text, box in found.runs)
+        stem.with_suffix(".csv").write_text("".join(rows), encoding="utf-8")
+        record = truth(found, seed, index)
+        record["_meta"]["degradations"] = list(degradations)
+        stem.with_suffix(".json").write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+@torch.no_grad()
+def measure(folder: Path, count: int, seed: int) -> dict[str, Any]:
+    """Shares of fields and of whole texts whose every token is the likeliest: those a greedy decoder writes exactly."""
+    net, collator = models.load(folder).eval(), Collator(Processor(folder))
+    hits: dict[str, list[float]] = {"total_amount": [], "date": [], "merchant": [], "absent": [], "text": [], "text_tokens": []}
+    for index in range(count):
+        found = page(seed, index)
+        names = {name: value for name, value in truth(found, seed, index).items() if not name.startswith("_")}
+        asked = [(key, value) for key, value in names.items() if key in hits or value is None]
+        questions = [(curriculum.asked((key,)), json.dumps({key: value}, ensure_ascii=False, separators=(",", ":")))
+                     for key, value in asked]  # fmt: skip
+        turns = [*questions, (prompts.TEXT, found.text)]
+        for (key, value), turn in zip([*asked, ("text", "")], turns, strict=True):
+            result = models.compute_losses(net, collator([Sample(found.image, (turn,))]))
+            hits["absent" if value is None else key].append(result.exact_match)
+            if key == "text":
+                hits["text_tokens"].append(result.right)
+    return {name: {"share": round(sum(found) / len(found), 4), "of": len(found)} for name, found in hits.items() if found}
+
+
+def _quad(box: tuple[float, float, float, float]) -> list[list[float]]:
+    left, top, right, bottom = box
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]

@@ -1,0 +1,1 @@
+"""The lines of goods on a document."""

@@ -1,0 +1,249 @@
+"""Line items: in which rows they stand, and which rows make one item."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from statistics import median
+
+from hunyuanocr.fields.catalogue import normalise_key
+from hunyuanocr.fields.layout import TextSegment
+from hunyuanocr.fields.line_items.columns import Item, assign_columns, distance
+from hunyuanocr.fields.line_items.patterns import ENDS, GREETING, NOTE, SPECIFICATION, USAGE
+from hunyuanocr.fields.line_items.tokens import (
+    Kind,
+    Token,
+    is_name,
+    is_numbered,
+    leading_quantity,
+    tokens,
+    trailing_quantity,
+    trimmed_name,
+)
+from hunyuanocr.fields.rules.page_analysis import PageAnalysis
+from hunyuanocr.fields.values.dates import find_dates
+from hunyuanocr.fields.values.money import find_money
+from hunyuanocr.fields.values.span import to_halfwidth
+
+_WORDS = (Kind.NAME, Kind.SPEC)
+
+
+@dataclass
+class _Group:
+    """Rows that make one item: the tokens of its name and of its values."""
+
+    names: list[Token] = field(default_factory=list)
+    values: list[Token] = field(default_factory=list)
+    usage: list[TextSegment] = field(default_factory=list)
+    fixed: list[tuple[str, TextSegment]] = field(default_factory=list)  # cells that stand under a head of words
+    tail: int = 0  # how many of the names came in rows of their own below the values
+
+    @property
+    def priced(self) -> bool:
+        """Whether an amount is among its values."""
+        return any(t.kind is Kind.MONEY for t in self.values)
+
+    def copy(self) -> _Group:
+        """A new item that begins with these names and values."""
+        return _Group(list(self.names), list(self.values), fixed=self.fixed)
+
+
+def find_items(page: PageAnalysis) -> list[Item]:
+    """The line items of the document, top to bottom; empty where there are none."""
+    rows = list(_region(page))
+    groups = [g for g in _grouped(page, rows) if g.names and (g.values or g.usage or g.fixed)]
+    priced = any(g.priced for g in groups)
+    counted = page.table is not None or page.kind == "prescription" or any(is_numbered(g.names[0].cell.text) for g in groups)
+    if not priced and not counted and len(groups) < 2:
+        return []
+    if priced:
+        groups = [g for g in groups if g.priced]
+    before = _counts_before(groups)
+    return [_item(page, group, before) for group in groups]
+
+
+def item_amounts(items: Sequence[Item]) -> list[Decimal]:
+    """The amounts of the items that have one."""
+    return [found[0][1].amount for item in items for c in item.columns.get("amount", ())[:1] if (found := find_money(c.text))]
+
+
+def _region(page: PageAnalysis) -> Iterator[list[TextSegment]]:
+    """The rows below the head of the table, or below the particulars, down to the sums."""
+    rows = page.layout.rows
+    sums = {
+        label.cell.row for label in page.labels if ENDS & label.fields.keys() and label.quality >= 0.6 and label.cell.start <= 2
+    }
+    particulars = {
+        label.cell.row
+        for label in page.labels
+        if label.quality >= 0.9 and not ENDS & label.fields.keys() and not is_numbered(label.cell.text)
+    }
+    particulars |= {n for n, row in enumerate(rows) if any(find_dates(c.text) for c in row)}
+    if page.table is not None:
+        start = page.table.last_row + 1
+    else:
+        first = min((a.cell.row for a in page.amounts if a.printed_as_money and a.cell.row not in particulars), default=len(rows))
+        first = min(first, *(n for n, row in enumerate(rows) if is_numbered(row[0].text) and len(row) > 1), len(rows))
+        before = [n for n in particulars if n < first]
+        start = max(before) + 1 if before else max(first - 1, 0)
+    for number in range(start, len(rows)):
+        if number in sums or (number in particulars and not any(USAGE.search(c.text) for c in rows[number])):
+            return
+        yield rows[number]
+
+
+def _grouped(page: PageAnalysis, rows: Sequence[Sequence[TextSegment]]) -> list[_Group]:
+    """Rows to items: by where names stand, beside the values or in a row above or below them."""
+    parts = []
+    for row in rows:
+        text = " ".join(c.text for c in row)
+        if USAGE.search(text) and not is_numbered(text) and not any(t.kind is Kind.MONEY for t in tokens(page.layout, row)):
+            parts.append(_Group(usage=list(row)))
+            continue
+        if NOTE.fullmatch(normalise_key(text)):
+            continue
+        if parts and GREETING.search(text) and not any(t.kind is Kind.MONEY for t in tokens(page.layout, row)):
+            break
+        fixed, rest = _under_heads(page, row)
+        found = tokens(page.layout, rest)
+        parts.append(_Group([t for t in found if t.kind in _WORDS], [t for t in found if t.kind not in _WORDS], fixed=fixed))
+    parts = [p for p in parts if p.names or p.values or p.usage]
+    together = sum(bool(p.names and (p.values or p.fixed)) for p in parts)
+    apart = sum(bool(p.values and not p.names) for p in parts)
+    below = apart > together and bool(parts) and not parts[0].names and bool(parts[0].values)
+    columns = sum(bool(c) and c not in ("name", "specification", "usage") for c, _, _ in page.table.columns) if page.table else 0
+    if together >= apart:
+        columns = max(columns, int(median([len(p.values) for p in parts if p.names and p.values] or [0])))
+    return _values_first(parts) if below else _names_first(parts, together >= apart, columns)
+
+
+def _under_heads(page: PageAnalysis, row: Sequence[TextSegment]) -> tuple[list[tuple[str, TextSegment]], list[TextSegment]]:
+    """Cells under heads whose values may be words (result, reference, unit, usage, specification), and the other cells."""
+    columns = page.table.columns if page.table else ()
+    fixed: list[tuple[str, TextSegment]] = []
+    rest: list[TextSegment] = []
+    for number, cell in enumerate(row):
+        name = min(columns, key=lambda c: distance(c, cell))[0] if columns and number else ""
+        if name in ("result", "reference", "unit", "usage", "specification"):
+            fixed.append((name, cell))
+        else:
+            rest.append(cell)
+    return fixed, rest
+
+
+def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_Group]:
+    """Names above or beside their values. `wrapped`: a name without values goes on with the item above it.
+
+    A row of values alone goes on with an item that has no amount yet, or fewer values than the table has `columns`; else it is a
+    sum, and the list ends.
+    """
+    groups: list[_Group] = []
+    lone = sum(part.priced for part in parts) == 1
+    for number, part in enumerate(parts):
+        last = groups[-1] if groups else None
+        if last is None:
+            if part.names:
+                groups.append(part.copy())
+        elif part.usage:
+            last.usage += part.usage
+        elif not part.names:
+            if lone and part.priced and last.values:
+                break  # the only amount of a list that counts without prices is its sum
+            if _fits(last, part, columns):
+                groups += _divided(last, part, columns)
+                groups[-1].values += part.values
+            elif not any(p.names and p.values for p in parts[number + 1 :]):
+                break  # else the name of this amount was not read
+        elif _goes_on(last, part, wrapped):
+            last.names += part.names
+            last.tail += len(part.names) if last.values or last.fixed else 0
+        elif not wrapped and part.values and not last.values and not last.usage:
+            last.names += part.names
+            last.values += part.values
+        else:
+            groups.append(part.copy())
+    return groups
+
+
+def _complete(last: _Group, part: _Group, columns: int) -> bool:
+    """Whether the item above has its amount already, so that another amount is not its own."""
+    return last.priced and part.priced and len(last.values) >= columns
+
+
+def _fits(last: _Group, part: _Group, columns: int) -> bool:
+    """Whether values alone in a row can be the item's above, or those of the name that stands below its values."""
+    return not _complete(last, part, columns) or (last.tail > 0 and len(part.values) >= min(columns, 2))
+
+
+def _divided(last: _Group, part: _Group, columns: int) -> list[_Group]:
+    """A new item of the names below the values of the last, if it is complete: they were not the rest of its name."""
+    if not _complete(last, part, columns):
+        return []
+    names = last.names[-last.tail :]
+    last.names, last.tail = last.names[: -last.tail], 0
+    return [_Group(names)]
+
+
+def _goes_on(last: _Group, part: _Group, wrapped: bool) -> bool:
+    """Whether a name without values belongs to the item above it."""
+    alone = not (part.values or part.fixed) and not is_numbered(part.names[0].cell.text)
+    return alone and bool(last.values or last.fixed) == wrapped
+
+
+def _values_first(parts: Sequence[_Group]) -> list[_Group]:
+    """Values in the row above their name."""
+    groups: list[_Group] = []
+    for part in parts:
+        if part.values and not part.names:
+            groups.append(_Group(values=list(part.values)))
+        elif groups:
+            groups[-1].names += part.names
+            groups[-1].values += part.values
+    return groups
+
+
+def _counts_before(groups: Sequence[_Group]) -> bool:
+    """Whether the list prints a count before each name, and not merely a number that counts the lines."""
+    leads = [
+        re.match(r"\d+(?:\.\d+)?", to_halfwidth(g.names[0].cell.text))
+        for g in groups
+        if not any(t.kind is Kind.COUNT for t in g.values)
+    ]
+    found = [m[0] for m in leads if m]
+    return len(found) > 0.6 * len(groups) and (len(found) < 3 or found != [str(n + 1) for n in range(len(found))])
+
+
+def _item(page: PageAnalysis, group: _Group, counts_before: bool) -> Item:
+    item, layout = Item(), page.layout
+    first = trimmed_name(layout, group.names[0].cell)
+    has_count = any(t.kind is Kind.COUNT for t in group.values)
+    split = leading_quantity(layout, first) if counts_before and not has_count else None
+    if split:
+        item.put("quantity", split[0])
+        first = split[1]
+    specified = page.kind == "prescription" or any(c == "specification" for c, _, _ in (page.table.columns if page.table else ()))
+    for token in group.names[1:]:
+        if token.kind is Kind.SPEC and specified:
+            item.put("specification", token.cell)
+    names = [first, *(t.cell for t in group.names[1:] if t.kind is Kind.NAME or not specified)]
+    if not has_count and not split and (tail := trailing_quantity(layout, names[-1])):
+        item.put("quantity", tail[0])
+        names[-1] = tail[1]
+    if (
+        page.kind == "prescription"
+        and (match := SPECIFICATION.search(to_halfwidth(names[0].text)))
+        and is_name(names[0].text[: match.start()])
+    ):
+        item.put(
+            "specification", layout.segment(names[0].line, names[0].start + match.start("s"), names[0].start + match.end("s"))
+        )
+        names[0] = layout.segment(names[0].line, names[0].start, names[0].start + match.start())
+    for cell in names:
+        if cell.text:
+            item.put("name", cell)
+    for column, cell in [*group.fixed, *(("usage", c) for c in group.usage)]:
+        item.put(column, cell)
+    assign_columns(page, item, group.values)
+    return item

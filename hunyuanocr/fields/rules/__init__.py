@@ -1,0 +1,1 @@
+"""Where on a page the answer to a question stands, by rules."""

@@ -1,0 +1,227 @@
+"""Fields for readers that have no language model: each field's own way of being found, and grounding of a model's values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from hunyuanocr.fields.field_builder import COLUMN_TYPES, cell_key, field_from_segments, field_from_value, rows_field
+from hunyuanocr.fields.grounding import Occurrence, find_occurrences
+from hunyuanocr.fields.layout import TextSegment
+from hunyuanocr.fields.line_items.columns import Item
+from hunyuanocr.fields.line_items.extract import find_items
+from hunyuanocr.fields.line_items.header import column_for
+from hunyuanocr.fields.rules.document_date import choose_date, choose_time
+from hunyuanocr.fields.rules.merchant import NameCandidate, choose_address, choose_merchant, party_labels, strip_label_marks
+from hunyuanocr.fields.rules.page_analysis import PageAnalysis
+from hunyuanocr.fields.rules.total import choose_total
+from hunyuanocr.fields.values.finders import find_values
+from hunyuanocr.fields.values.normalize import comparable
+from hunyuanocr.fields.values.span import to_halfwidth
+from hunyuanocr.types import Field, FieldSpec, FieldType, Line
+
+_HOSPITAL = re.compile(
+    r"医院|诊所|卫生院|卫生服务|门诊部|保健|hospital|clinic|klinik|medical|health|infirmary|polyclinic", re.IGNORECASE
+)
+_MEANS = re.compile(r"微信|支付宝|现金|银联|刷卡|云闪付|扫码|医保|cash|card|visa|master|wallet|paynow|touch", re.IGNORECASE)
+# What is known by its form where no label stands before it; the whole line, or a word of it.
+_FORMS: Mapping[str, re.Pattern[str]] = {
+    "phone": re.compile(  # with an area code, a mobile's, a service line's, an international one; longer runs of digits are codes
+        r"^\s*(?:\(?0\d{1,3}\)?[\s-]?\d{3,4}[\s-]?\d{3,4}|1[3-9]\d[\s-]?\d{4}[\s-]?\d{4}|[48]00-?\d{3}-?\d{4}|\+\d[\d\s()-]{7,16}\d|\(\d{3}\)\s?\d{3}-\d{4})\s*$"
+    ),
+    "gender": re.compile(r"(?<![^\s,，/])(?:男|女|Male|Female)(?![^\s,，/])"),
+    "age": re.compile(r"(?<!\d)\d{1,3}\s?(?:岁|周岁|yrs?\b|years old)"),
+    "email": re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "website": re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE),
+    "id_number": re.compile(
+        r"(?<![\dA-Za-z])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])"
+    ),
+    "currency": re.compile(r"[¥￥$€£]|\b(?:RM|RMB|CNY|MYR|USD)\b|元"),
+}
+
+
+class RuleExtractor:
+    """Answers fields from one analysis of the pages."""
+
+    def __init__(self, lines: Sequence[Line], specs: Sequence[FieldSpec]) -> None:
+        self.page = PageAnalysis(lines, specs)
+        self._choosers: Mapping[str, Callable[[], Sequence[TextSegment]]] = {
+            "total_amount": self._total, "date": self._date, "time": self._time, "merchant": self._merchant,
+            "hospital": self._hospital, "seller": self._seller, "address": self._address, "currency": self._currency,
+            "datetime": self._moment, "buyer": self._buyer, "payment_method": self._payment_method,
+        }  # fmt: skip
+
+    def extract(self, spec: FieldSpec) -> Field:
+        """The field; its value is None where the page does not say it."""
+        if spec.type is FieldType.ROWS or spec.name == "items":
+            return rows_field(spec, [self._row(item) for item in self.items])
+        cells = self.segments(spec)
+        return field_from_segments(spec.key, spec.type, cells, self.page.lines) if cells else Field(spec.key, spec.type)
+
+    def segments(self, spec: FieldSpec) -> Sequence[TextSegment]:
+        """The parts of lines that are the field's value; none where it is not on the page."""
+        if chooser := self._choosers.get(spec.name or ""):
+            return chooser()
+        link = self.page.best(spec.name or f"?{spec.key}", 0.4)
+        if link is None and spec.name == "discount":  # what was saved, where no discount is called so
+            link = self.page.best("savings", 0.4)
+        if link is not None:
+            return [link.cell, *self.page.continuation(link)] if spec.type is FieldType.ADDRESS else [link.cell]
+        return self._by_form(spec.name)
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """The line items."""
+        return find_items(self.page)
+
+    def _row(self, item: Item) -> Mapping[str, Field]:
+        lines, columns = self.page.lines, item.columns
+        row = {}
+        for name, type in COLUMN_TYPES.items():
+            if cells := columns.get(name):
+                row[name] = field_from_segments(name, type, cells, lines)
+        return row
+
+    def _total(self) -> Sequence[TextSegment]:
+        found = choose_total(self.page, self.items)
+        return [found[0]] if found else []
+
+    @cached_property
+    def _day(self) -> TextSegment | None:
+        found = choose_date(self.page)
+        return found[0] if found else None
+
+    def _date(self) -> Sequence[TextSegment]:
+        return [self._day] if self._day else []
+
+    def _time(self) -> Sequence[TextSegment]:
+        found = choose_time(self.page, self._day)
+        return [found[0]] if found else []
+
+    def _moment(self) -> Sequence[TextSegment]:
+        """The date with the time behind it, or in a place of its own."""
+        day = self._day
+        if day is None:
+            return []
+        line = self.page.lines[day.line].text
+        whole = next((s for s in find_values(line, FieldType.DATETIME) if s.start == day.start and s.end > day.end), None)
+        if whole is not None:
+            return [self.page.layout.segment(day.line, whole.start, whole.end)]
+        return [day, *(c for c in self._time() if c.row == day.row or c.row == day.row + 1)]
+
+    @cached_property
+    def _name_block(self) -> NameCandidate | None:
+        return choose_merchant(self.page)
+
+    def _merchant(self) -> Sequence[TextSegment]:
+        return self._name_block.segments if self._name_block else []
+
+    def _hospital(self) -> Sequence[TextSegment]:
+        link = self.page.best("hospital", 0.6)
+        if link is not None and link.label.colon:
+            return [link.cell]
+        block = self._name_block
+        return block.segments if block and _HOSPITAL.search(" ".join(c.text for c in block.segments)) else []
+
+    def _seller(self) -> Sequence[TextSegment]:
+        link = self.page.best("seller", 0.6)
+        return [link.cell] if link else self._merchant()
+
+    def _buyer(self) -> Sequence[TextSegment]:
+        names = party_labels(self.page)
+        if len(names) > 1:
+            return [names[0].cell]
+        link = self.page.best("buyer", 0.5)
+        return [link.cell] if link else []
+
+    def _payment_method(self) -> Sequence[TextSegment]:
+        """A labelled one, else the label of what was paid where it names a means: 微信支付 36.80, VISA 12.00."""
+        link = self.page.best("payment_method", 0.4)
+        if link is not None:
+            return [link.cell]
+        paid = [k.label.cell for k in self.page.links if k.field == "paid_amount" and _MEANS.search(k.label.cell.text)]
+        return [strip_label_marks(self.page, cell) for cell in paid[:1]]
+
+    def _address(self) -> Sequence[TextSegment]:
+        link = self.page.best("address", 0.6)
+        if link is not None:
+            return [link.cell, *self.page.continuation(link)]
+        block = choose_address(self.page, self._name_block)
+        return block.segments if block else []
+
+    def _currency(self) -> Sequence[TextSegment]:
+        link = self.page.best("currency", 0.6)
+        if link is not None:
+            return [link.cell]
+        cells = [*self._total(), *(a.cell for a in self.page.amounts)]
+        for cell in cells:
+            if match := _FORMS["currency"].search(to_halfwidth(cell.text)):
+                return [self.page.layout.segment(cell.line, cell.start + match.start(), cell.start + match.end())]
+        return []
+
+    def _by_form(self, name: str | None) -> Sequence[TextSegment]:
+        """An unlabelled value that its form gives away, if no label claims it for another field."""
+        form = _FORMS.get(name or "")
+        for row in self.page.layout.rows if form else ():
+            for cell in row:
+                match = form.search(to_halfwidth(cell.text)) if form else None
+                if match and self.page.competing_label(cell.line, cell.start + match.start()) < 0.4:
+                    return [self.page.layout.segment(cell.line, cell.start + match.start(), cell.start + match.end())]
+        return []
+
+
+def extract_fields(lines: Sequence[Line], specs: Sequence[FieldSpec], page_sizes: Sequence[tuple[int, int]]) -> tuple[Field, ...]:
+    """One Field a spec, in its order, from lines and boxes alone; value None where it is not on the page."""
+    del page_sizes  # lines carry all that is used; the sizes are part of the interface
+    associator = RuleExtractor(lines, specs)
+    return tuple(associator.extract(spec) for spec in specs)
+
+
+def ground_values(
+    values: Mapping[str, Any], specs: Sequence[FieldSpec], lines: Sequence[Line], confidences: Mapping[str, float]
+) -> tuple[Field, ...]:
+    """A language model's values, typed and looked for on the lines; `grounded` is False for one that stands nowhere."""
+    associator = RuleExtractor(lines, specs)
+    return tuple(_grounded(associator, spec, values.get(spec.key), confidences) for spec in specs)
+
+
+def _grounded(extractor: RuleExtractor, spec: FieldSpec, value: Any, confidences: Mapping[str, float]) -> Field:
+    lines, confidence = extractor.page.lines, confidences.get(spec.key)
+    if spec.type is FieldType.ROWS or isinstance(value, (list, tuple)):
+        rows = value if isinstance(value, (list, tuple)) else [value]
+        found = [_grounded_row(row, n, lines, spec.key, confidences) for n, row in enumerate(rows)]
+        return rows_field(spec, [row for row in found if row])
+    if isinstance(value, Mapping) and value.keys() <= {"amount", "currency"}:
+        value = " ".join(str(part) for part in value.values() if part)
+    cells = extractor.segments(spec) if value is not None else ()
+    near = Occurrence(tuple((c.line, c.start, c.end) for c in cells)) if cells else None
+    if isinstance(value, str) and near is not None and _same(value, " ".join(c.text for c in cells), spec.type):
+        own = field_from_segments(spec.key, spec.type, cells, lines)
+        return Field(spec.key, spec.type, value.strip(), own.normalized, own.box, own.page, confidence, grounded=True)
+    return field_from_value(spec.key, spec.type, value, lines=lines, confidence=confidence, near=near)
+
+
+def _same(value: str, text: str, type: FieldType) -> bool:
+    return bool(value.strip()) and comparable(text, type) == comparable(value, type)
+
+
+def _grounded_row(
+    row: Any, number: int, lines: Sequence[Line], key: str, confidences: Mapping[str, float]
+) -> Mapping[str, Field]:
+    """A row's cells; those after the first are looked for near it."""
+    cells = row.items() if isinstance(row, Mapping) else (("name", row),)
+    fields: dict[str, Field] = {}
+    near: Occurrence | None = None
+    for column, value in cells:
+        name = str(column)
+        type = COLUMN_TYPES.get(name) or COLUMN_TYPES.get(column_for(name) or "", FieldType.TEXT)
+        confidence = confidences.get(cell_key(key, number, name), confidences.get(key))
+        field = field_from_value(name, type, value, lines=lines, confidence=confidence, near=near)
+        if field.value is None:
+            continue
+        fields[name] = field
+        if near is None and field.grounded:
+            near = next(find_occurrences(field.value, type, lines), None)
+    return fields

@@ -1,0 +1,251 @@
+"""What is known about the pages before any field is chosen: rows, labels, and which values each label speaks about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from hunyuanocr.fields.catalogue import DOCUMENTS, KNOWN, normalise_key
+from hunyuanocr.fields.layout import Layout, TextSegment
+from hunyuanocr.fields.line_items.header import Table, find_header
+from hunyuanocr.fields.rules.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
+from hunyuanocr.fields.values.finders import find_values
+from hunyuanocr.fields.values.money import Money, find_money
+from hunyuanocr.types import FieldSpec, FieldType, Line
+
+_SURE = 0.6  # a label inside a line that is less sure is part of the value beside it
+_TITLES = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
+    ("prescription", r"处\s?方|\brx\b|prescription|\bRp\b"),
+    ("lab_report", r"检验报告|检查报告|检测报告|化验|laboratory|test report|lab report"),
+    ("parcel", r"运单|快递|速运|物流|面单|waybill|consignment|tracking"),
+    ("card", r"身份证|护照|驾驶证|passport|identity card|driving licen[cs]e"),
+    ("receipt", r"小票|收据|结账|收银|receipt|cash bill"),
+    ("invoice", r"发票|invoice"),
+))  # fmt: skip
+_WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)
+
+
+@dataclass(frozen=True)
+class LabelValuePair:
+    """A label and a value that it speaks about. `score` is 0 … 1."""
+
+    field: str
+    label: Label
+    cell: TextSegment
+    fit: float  # how sure the label and its place beside the value are, whatever the field
+    score: float  # the same, and how strongly the label means this field
+
+
+@dataclass(frozen=True)
+class Amount:
+    """An amount of money on the page."""
+
+    cell: TextSegment
+    money: Money
+    printed_as_money: bool  # with a currency or decimals, not a bare number
+
+
+class PageAnalysis:
+    """Lines of one request, analysed once; the choosers of fields read from it."""
+
+    def __init__(self, lines: Sequence[Line], wanted: Sequence[FieldSpec]) -> None:
+        self.layout = Layout(lines)
+        self.lines = self.layout.lines
+        self.wanted = tuple(wanted)
+        self.table: Table | None = find_header(self.layout)
+        self._heads = {c.line for c in self.table.header} if self.table else set()
+        self.labels = [label for label in LabelFinder(wanted).find(self.layout) if label.cell.line not in self._heads]
+        self._labels_of: dict[int, list[Label]] = {}
+        for label in self.labels:
+            self._labels_of.setdefault(label.cell.line, []).append(label)
+        self._streams = [list(self._stream(row)) for row in self.layout.rows]
+
+    def _stream(self, row: Sequence[TextSegment]) -> Iterator[Label | TextSegment]:
+        """A row, left to right, as labels and the text between them."""
+        for cell in row:
+            position = cell.start
+            for label in self._labels_of.get(cell.line, ()):
+                if label.cell.start > cell.start and label.quality < _SURE:
+                    continue  # a word of a value that happens to be a label, too: Family Clinic
+                if _has_letters(self.lines[cell.line].text[position : label.cell.start]):
+                    yield self.layout.segment(cell.line, position, label.cell.start)
+                yield label
+                position = label.cell.end
+            if _has_letters(self.lines[cell.line].text[position : cell.end]):
+                yield self.layout.segment(cell.line, position, cell.end)
+
+    @cached_property
+    def links(self) -> list[LabelValuePair]:
+        """Every label with the value to its right or, where nothing fitting stands there, below it."""
+        found: list[LabelValuePair] = []
+        for row, stream in enumerate(self._streams):
+            for position, item in enumerate(stream):
+                if isinstance(item, Label):
+                    right = [c for c in stream[position + 1 : _next_label(stream, position)] if isinstance(c, TextSegment)]
+                    after = stream[position + 1] if position + 1 < len(stream) else None
+                    last = not isinstance(after, Label) or after.cell.line != item.cell.line
+                    for name, weight in item.fields.items():
+                        found += self._link(name, weight, item, right, row, last=last)
+        return found
+
+    def _link(
+        self, name: str, weight: float, label: Label, right: Sequence[TextSegment], row: int, *, last: bool
+    ) -> Iterator[LabelValuePair]:
+        type = field_type(name, self.wanted)
+        if (beside := self._beside(label, right, type)) is not None:
+            cell, share = beside
+            yield LabelValuePair(name, label, cell, label.quality * share, weight * label.quality * share)
+        elif last and (not right or type not in _WORDS):
+            below = self._below(label, type, row)
+            if below is not None:
+                fit = label.quality * (0.7 if not right else 0.4)
+                yield LabelValuePair(name, label, below, fit, weight * fit)
+
+    def _beside(self, label: Label, right: Sequence[TextSegment], type: FieldType) -> tuple[TextSegment, float] | None:
+        """The value in the text right of the label, and how little foreign text stands between (1: none)."""
+        if type in _WORDS:
+            first = right[0] if right else None
+            if first is None or (
+                first.line == label.cell.line and not label.colon and label.quality < 0.7 and not _person(label, first)
+            ):
+                return None
+            spans = find_values(first.text, type)
+            return (
+                (self.layout.segment(first.line, first.start + spans[0].start, first.start + spans[0].end), 1.0)
+                if spans
+                else None
+            )
+        foreign = 0
+        candidates: list[tuple[TextSegment, float]] = []
+        for cell in right:
+            spans = find_values(cell.text, type)
+            position = 0
+            for span in spans:
+                foreign += _foreign(cell.text[position : span.start])
+                position = span.end
+                own = max(4, len(label.cell.text))
+                candidates.append(
+                    (self.layout.segment(cell.line, cell.start + span.start, cell.start + span.end), own / (own + foreign))
+                )
+            foreign += _foreign(cell.text[position:])
+        if not candidates:
+            return None
+        return max(candidates, key=lambda c: self._like_amount(c[0])) if type is FieldType.MONEY else candidates[0]
+
+    def _like_amount(self, cell: TextSegment) -> tuple[bool, float]:
+        """Of several amounts beside a label: one printed as money, under the head of amounts, else the rightmost."""
+        heads = [(x0 + x1) / 2 for name, x0, x1 in (self.table.columns if self.table else ()) if name == "amount"]
+        return _like_money(cell.text), -min(abs(x - (cell.x0 + cell.x1) / 2) for x in heads) if heads else cell.x1
+
+    def _below(self, label: Label, type: FieldType, row: int) -> TextSegment | None:
+        """The value in the next two rows that stands under the label."""
+        of = label.cell
+        for step, stream in enumerate(self._streams[row + 1 : row + 3]):
+            alone = step == 0 and len(stream) == 1 and len(self._streams[row]) == 1  # a value too wide for the label's line
+            for item in stream:
+                if (
+                    isinstance(item, Label)
+                    or item.line in self._heads
+                    or item.page != of.page
+                    or item.y - of.y > 3.2 * max(of.h, item.h)
+                    or item.y <= of.y
+                ):
+                    continue
+                beside = min(item.x1, of.x1) - max(item.x0, of.x0)
+                if not alone and beside < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
+                    continue
+                spans = find_values(item.text, type)
+                if spans and sum(len(s.text) for s in spans[:1]) >= 0.6 * len(item.text.strip()):
+                    return self.layout.segment(item.line, item.start + spans[0].start, item.start + spans[0].end)
+        return None
+
+    def continuation(self, link: LabelValuePair) -> list[TextSegment]:
+        """The lines below a labelled address that go on with it: unlabelled, starting under its value, following at once."""
+        cells: list[TextSegment] = []
+        for stream in self._streams[link.cell.row + 1 : link.cell.row + 4]:
+            first = stream[0] if stream else None
+            above = cells[-1] if cells else link.cell
+            if not isinstance(first, TextSegment) or first.page != above.page or first.y - above.y > 1.8 * max(first.h, above.h):
+                break
+            aligned = abs(first.x0 - link.cell.x0) < 1.5 * first.h or self.layout.wraps(self._whole(above), first)
+            if not aligned or find_values(first.text, FieldType.PHONE) or len(stream) > 1:
+                break
+            cells.append(first)
+        return cells
+
+    def _whole(self, cell: TextSegment) -> TextSegment:
+        return self.layout.segment(cell.line, 0, len(self.lines[cell.line].text))
+
+    @cached_property
+    def label_keys(self) -> list[str]:
+        """The lines in the form in which words are compared."""
+        return [normalise_key(line.text) for line in self.lines]
+
+    @cached_property
+    def amounts(self) -> list[Amount]:
+        """Every amount on the pages, in reading order."""
+        found = []
+        for row in self.layout.rows:
+            for cell in row:
+                text = self.lines[cell.line].text
+                for span, money in find_money(text):
+                    whole = money.amount == money.amount.to_integral_value() and "." not in span.text and "," not in span.text
+                    found.append(
+                        Amount(
+                            self.layout.segment(cell.line, span.start, span.end), money, not whole or money.currency is not None
+                        )
+                    )
+        return found
+
+    def best(self, name: str, least: float = 0.3) -> LabelValuePair | None:
+        """The strongest link of a field whose value no other label claims more strongly."""
+        own = [link for link in self.links if link.field == name and link.score >= least and not self._for_another(link)]
+        own = [link for link in own if self.competing_label(link.cell.line, link.cell.start, link.label) <= link.fit + 0.05]
+        return max(own, key=lambda link: link.score, default=None)
+
+    def competing_label(self, line: int, start: int, label: Label | None = None) -> float:
+        """The strongest claim on a value by any label but this one."""
+        return max(
+            (k.fit for k in self.links if (k.cell.line, k.cell.start) == (line, start) and k.label is not label), default=0.0
+        )
+
+    def _for_another(self, link: LabelValuePair) -> bool:
+        """Whether the label means another number on this kind of document: 编号 on a prescription is not the receipt's."""
+        if KNOWN[link.field].type is not FieldType.IDENTIFIER if link.field in KNOWN else True:
+            return False
+        usual = DOCUMENTS.get(self.kind or "", ())
+        return link.field not in usual and any(name in usual for name in link.label.fields)
+
+    @cached_property
+    def kind(self) -> str | None:
+        """What document it is, by its title; None where it does not say."""
+        head = " ".join(c.text for row in self.layout.rows[:8] for c in row)
+        return next((kind for kind, pattern in _TITLES if pattern.search(head)), None)
+
+
+def _has_letters(text: str) -> bool:
+    return any(c.isalnum() for c in text)
+
+
+def _person(label: Label, cell: TextSegment) -> bool:
+    """Whether a Chinese label at the start of a line is followed at once by a short name: 收银员文杰峰."""
+    return label.cell.start == 0 and len(label.cell.text) >= 2 and not label.cell.text.isascii() and 2 <= len(cell.text) <= 4
+
+
+def _foreign(text: str) -> int:
+    """Letters that are no currency."""
+    return sum(c.isalpha() for c in CURRENCY_WORDS.sub("", text))
+
+
+def _next_label(stream: Sequence[Label | TextSegment], position: int) -> int:
+    return next(
+        (n for n in range(position + 1, len(stream)) if (i := stream[n]) and isinstance(i, Label) and i.quality >= 0.6),
+        len(stream),
+    )
+
+
+def _like_money(text: str) -> bool:
+    found = find_money(text)
+    return bool(found) and (found[0][1].currency is not None or found[0][1].amount.as_tuple().exponent != 0)

@@ -1,0 +1,1 @@
+"""JSON schemas: the clients', and those that the model's answer follows."""

@@ -1,0 +1,195 @@
+"""A client's JSON Schema: which fields it asks for, and their answer as an object that validates against it.
+
+An object with properties is understood, each property a field: a string, number, integer or boolean, an object for money
+(amount, currency), or an array of objects for line items. `$ref` into the schema itself, `anyOf`/`oneOf` with null, and lists of
+types are followed. Source: JSON Schema, draft 2020-12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jsonschema.exceptions import ValidationError
+
+from hunyuanocr.errors import InvalidSchema, SchemaNotSatisfied
+from hunyuanocr.fields.catalogue import lookup
+from hunyuanocr.fields.line_items.header import column_for
+from hunyuanocr.fields.schema.refs import resolve, validate_schema
+from hunyuanocr.fields.values.normalize import normalize
+from hunyuanocr.schema_validator import validator
+from hunyuanocr.types import Field, FieldSpec, FieldType
+
+_BY_FORMAT = {"date": FieldType.DATE, "time": FieldType.TIME, "date-time": FieldType.DATETIME}
+_PRINTED_OBJECTS = {"amount": {"amount", "currency"}, "number": {"number", "unit"}}
+_WORDS = (FieldType.TEXT, FieldType.NAME)
+_NORMAL = ({"amount", "currency"}, {"number", "unit"}, {"candidates"})  # keys of normalised values that are objects
+
+
+def field_specs(schema: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
+    """The fields that the schema's properties ask for. Raises InvalidSchema if it is no JSON Schema of an object."""
+    validate_schema(schema)
+    top = resolve(schema, schema)
+    properties = top.get("properties")
+    if top.get("type", "object") != "object" or not isinstance(properties, Mapping) or not properties:
+        raise InvalidSchema("The schema is not of an object with properties.")
+    return tuple(_spec(key, resolve(part, schema)) for key, part in properties.items())
+
+
+def coerce(schema: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
+    """Normalised values that validate against the schema. Raises SchemaNotSatisfied, naming what does not fit."""
+    validate_schema(schema)
+    top = resolve(schema, schema)
+    found = {field.key: field for field in fields}
+    answer: dict[str, Any] = {}
+    for key, part in top.get("properties", {}).items():
+        value = _fitted(found.get(key), part, schema)
+        if value is not None or _valid(None, part, schema) or key in top.get("required", ()):
+            answer[key] = value
+    error = next(iter(validator(schema, formats=False).iter_errors(answer)), None)
+    if error is not None:
+        raise SchemaNotSatisfied(_reason(error, found))
+    return answer
+
+
+def types_of(part: Mapping[str, Any]) -> set[str]:
+    """The JSON types that the part allows by its `type`; none where it does not say."""
+    kind = part.get("type")
+    return {kind} if isinstance(kind, str) else set(kind or ())
+
+
+def is_money_or_quantity(part: Mapping[str, Any]) -> bool:
+    """Whether the part is an object that one printed value fills: money (amount, currency) or a quantity (number, unit)."""
+    properties = part.get("properties")
+    names = set(properties) if isinstance(properties, Mapping) else set()
+    return any(names <= form and first in names for first, form in _PRINTED_OBJECTS.items())
+
+
+def _spec(key: str, part: Mapping[str, Any]) -> FieldSpec:
+    known = lookup(key) or lookup(str(part.get("title", "")))
+    if "array" in types_of(part):
+        return FieldSpec(key, "items", FieldType.ROWS)
+    if known is not None and known.type is not FieldType.ROWS:
+        return FieldSpec(key, known.name, known.type)
+    if is_money_or_quantity(part):
+        return FieldSpec(key, None, _printed_form(part) or FieldType.MONEY)
+    if (form := part.get("format")) in _BY_FORMAT:
+        return FieldSpec(key, None, _BY_FORMAT[str(form)])
+    return FieldSpec(key, None, FieldType.QUANTITY if types_of(part) & {"number", "integer"} else FieldType.TEXT)
+
+
+def _fitted(field: Field | None, part: Any, schema: Mapping[str, Any]) -> Any:
+    """The first form of the field's value that validates; None if the field is not on the page or no form fits."""
+    if field is None:
+        return None
+    if field.type is FieldType.ROWS:
+        return _fitted_rows(field, part, schema)
+    return next((form for form in _forms(field, resolve(part, schema)) if _valid(form, part, schema)), None)
+
+
+def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
+    """The value as the schema may want it, the most normalised first."""
+    normal, types = field.normalized, types_of(part)
+    if field.value is None:
+        return
+    if _is_raw(normal):
+        yield normal
+        yield _without_nulls(normal)
+        return
+    if field.type in _WORDS and (form := _printed_form(part)) is not None:  # a column whose name says nothing of its type
+        normal = normalize(field.value, form) or normalize(field.value, FieldType.MONEY) or normal
+    text = _plain(normal)
+    if part.get("format") == "date-time" and "T" not in (text or ""):
+        return  # a day without its time is no moment
+    if types & {"number", "integer"} and text is not None:
+        yield from _numbers(text, types)
+    if "enum" in part or "const" in part:
+        wanted = part.get("enum", [part.get("const")])
+        yield from (w for w in wanted if isinstance(w, str) and w.casefold() in (field.value.casefold(), str(text).casefold()))
+    if isinstance(normal, Mapping) and "candidates" not in normal:
+        typed = {**normal, "amount" if "amount" in normal else "number": float(str(text))}
+        named = part.get("properties", {})
+        yield from (dict(normal), typed, *({k: v for k, v in form.items() if k in named} for form in (normal, typed)))
+    if text is not None:
+        yield text
+    yield field.value
+
+
+def _printed_form(part: Mapping[str, Any]) -> FieldType | None:
+    """The type of a printed value that makes the part's number or object, if it wants one."""
+    if is_money_or_quantity(part):
+        return FieldType.MONEY if "amount" in part["properties"] else FieldType.QUANTITY
+    return FieldType.QUANTITY if types_of(part) & {"number", "integer"} and "string" not in types_of(part) else None
+
+
+def _is_raw(normal: Any) -> bool:
+    """Whether a language model wrote the value by the client's own part of the schema: it fits as it is, or not at all."""
+    if isinstance(normal, Mapping):
+        return set(normal) not in _NORMAL
+    return normal is not None and not isinstance(normal, str)
+
+
+def _without_nulls(value: Any) -> Any:
+    """The value without what is not on the page, for a schema that lets keys be left out but not be null."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value if part is not None] if isinstance(value, list) else value
+
+
+def _plain(normal: Any) -> str | None:
+    """The one word or number in a normalised value; None where it holds several readings."""
+    if isinstance(normal, Mapping):
+        return normal.get("amount") or normal.get("number")
+    return normal if isinstance(normal, str) else None
+
+
+def _numbers(text: str, types: set[str]) -> Iterator[int | float]:
+    try:
+        number = float(text)
+    except ValueError:
+        return
+    if number.is_integer() and "integer" in types:
+        yield int(number)
+    yield number
+
+
+def _fitted_rows(field: Field, part: Any, schema: Mapping[str, Any]) -> list[Any] | None:
+    items = resolve(resolve(part, schema).get("items", {}), schema)
+    properties = items.get("properties")
+    if field.rows is None:
+        return [] if _valid([], part, schema) else None
+    if not isinstance(properties, Mapping) or is_money_or_quantity(items):  # an array of words: the names
+        return [_fitted_word(row["name"], items, schema) for row in field.rows if "name" in row]
+    rows = []
+    for row in field.rows:
+        answer: dict[str, Any] = {}
+        for key, wanted in properties.items():
+            value = _fitted(row.get(key) or row.get(column_for(key) or key), wanted, schema)
+            if value is not None or _valid(None, wanted, schema):
+                answer[key] = value
+        rows.append(answer)
+    return rows
+
+
+def _fitted_word(field: Field, items: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+    """An element of an array as printed; in another form where only that validates."""
+    if _valid(field.value, items, schema):
+        return field.value
+    return form if (form := _fitted(field, items, schema)) is not None else field.value
+
+
+def _valid(value: Any, part: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether the value fits this part, whose references lead into the whole schema."""
+    if not isinstance(part, Mapping):
+        return part is not False
+    return validator(schema).evolve(schema=part).is_valid(value)
+
+
+def _reason(error: ValidationError, found: Mapping[str, Field]) -> str:
+    key = str(error.absolute_path[0]) if error.absolute_path else None
+    if key is None:
+        return f"The answer does not fit the schema: {error.message[:200]}"
+    field = found.get(key)
+    if field is None or (field.value is None and not field.rows):
+        return f"The field '{key[:60]}' is not on the page, and the schema does not allow null."
+    return f"The field '{key[:60]}' does not fit the schema as it stands on the page."

@@ -1,0 +1,1 @@
+"""Values as they are printed: money, dates, telephone numbers; found, and normalised."""

@@ -1,0 +1,77 @@
+"""Values of a type inside a text, as spans: the amounts, dates, phone numbers … that could answer a field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from hunyuanocr.fields.values.dates import find_dates, find_times
+from hunyuanocr.fields.values.money import find_money
+from hunyuanocr.fields.values.span import Span, to_halfwidth
+from hunyuanocr.types import FieldType
+
+PHONE = re.compile(
+    r"(?<![\d.,])(?:\(?\+?\d{1,4}\)?[\s-]?)?\(?\d{2,4}\)?[\s-]?\d{3,4}[\s-]?\d{3,4}(?:\s?(?:转|ext\.?)\s?\d{1,6})?(?![\d.,]\d)"
+)
+_IDENTIFIER = re.compile(
+    r"(?:[A-Za-z]{1,5}[\s-]|(?<![A-Za-z0-9]))[A-Za-z0-9]*[\d*][A-Za-z0-9*]*(?:(?:[-/.]|\s(?=[\dA-Z*]{2,}(?![^\W*])))[A-Za-z0-9*]*[\d*][A-Za-z0-9*]*)*"
+)
+_QUANTITY = re.compile(r"(?<![\d.,])(?:[x×*]\s?)?\d[\d,]*(?:\.\d+)?\s?(?:[^\W\d_]{1,4}(?![^\W_]))?", re.IGNORECASE)
+_PERCENT = re.compile(r"[-−]?(?<!\d)\d+(?:[.,]\d+)?\s?[%％]")
+_MARKS = " \t:：;；,，.。=|-—_#*"
+
+
+def _spans(pattern: re.Pattern[str]) -> Callable[[str], list[Span]]:
+    def find(text: str) -> list[Span]:
+        return [Span(*m.span(), text[m.start() : m.end()]) for m in pattern.finditer(to_halfwidth(text)) if m[0].strip()]
+
+    return find
+
+
+def _identifiers(text: str) -> list[Span]:
+    """Codes that hold a digit and are neither a date nor a time."""
+    taken = [s for s, _ in find_dates(text)] + [s for s, _ in find_times(text) if ":" in to_halfwidth(s.text)]
+    first = min((s.start for s in taken), default=len(text))
+    return [s for s in _spans(_IDENTIFIER)(text[:first]) if s.text.strip()]
+
+
+def trimmed_text(text: str) -> list[Span]:
+    """The whole text without the signs and brackets at its ends."""
+    start = len(text) - len(text.lstrip(_MARKS))
+    inner = text[start:].rstrip(" \t:：;；,，=|")
+    for opening, closing in ("()", "（）", "[]", "【】"):
+        if inner.startswith(opening) and inner.endswith(closing):
+            start, inner = start + 1, inner[1:-1]
+        elif inner.startswith(closing):  # the rest of a bracketed label
+            start, inner = start + 1, inner[1:]
+    start += len(inner) - len(inner.lstrip(_MARKS))
+    inner = inner.strip(_MARKS.replace(".", "").replace("*", "").replace("-", ""))
+    return [Span(start, start + len(inner), inner)] if any(c.isalnum() for c in inner) else []
+
+
+def _moments(text: str) -> list[Span]:
+    """Dates with the time that follows at once; times alone where there is no date."""
+    dates, times = [s for s, _ in find_dates(text)], [s for s, _ in find_times(text)]
+    found = []
+    for day in dates:
+        clock = next((t for t in times if day.end <= t.start and not text[day.end : t.start].strip(" ,，T")), None)
+        end = clock.end if clock else day.end
+        found.append(Span(day.start, end, text[day.start : end]))
+    return found or times
+
+
+_FINDERS: Mapping[FieldType, Callable[[str], list[Span]]] = {
+    FieldType.MONEY: lambda text: [s for s, _ in find_money(text)],
+    FieldType.DATE: lambda text: [s for s, _ in find_dates(text)],
+    FieldType.TIME: lambda text: [s for s, _ in find_times(text)],
+    FieldType.DATETIME: _moments,
+    FieldType.PHONE: _spans(PHONE),
+    FieldType.QUANTITY: _spans(_QUANTITY),
+    FieldType.PERCENT: _spans(_PERCENT),
+    FieldType.IDENTIFIER: _identifiers,
+}
+
+
+def find_values(text: str, type: FieldType) -> list[Span]:
+    """Values of that type in the text, left to right; for words, the whole text."""
+    return _FINDERS.get(type, trimmed_text)(text)

@@ -1,0 +1,142 @@
+"""Values as printed → values that programs can use, and the form in which two values are compared.
+
+What cannot be told is not guessed: `normalize` answers None, or every reading of an ambiguous date.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import time
+from typing import Any
+
+from hunyuanocr.fields.catalogue import normalise_key
+from hunyuanocr.fields.values.dates import find_dates, find_times
+from hunyuanocr.fields.values.money import CONFUSED, decimal, parse_money
+from hunyuanocr.fields.values.span import to_halfwidth
+from hunyuanocr.types import FieldType
+
+_PHONE = re.compile(r"(?<![\d])\(?\+?\(?\d[\d\s()./-]{4,20}\d(?!\d)")
+_EXTENSION = re.compile(r"(?:转|ext\.?|x)\s?(\d{1,6})\s*$", re.IGNORECASE)
+_QUANTITY = re.compile(
+    r"(?:[x×*]\s*)?(?P<number>[-−]?\d[\d,]*(?:\.\d+)?)\s*+(?:[x×*](?!\w))?\s*+(?P<unit>[^\W\d]{1,8}\.?)?", re.IGNORECASE
+)
+_LIKE_DIGIT = re.compile(r"(?<=[\d.,])[OoQDIl|SBZ](?![A-Za-z])|(?<![A-Za-z])[OoQDIl|SBZ](?=[\d.,])")
+_PERCENT = re.compile(r"(?P<number>[-−]?\d+(?:[.,]\d+)?)\s*%?")
+
+
+def _words(value: str) -> str | None:
+    return " ".join(unicodedata.normalize("NFKC", value).split()) or None
+
+
+def _identifier(value: str) -> str | None:
+    return "".join(unicodedata.normalize("NFKC", value).split()).upper().strip(".:,;#") or None
+
+
+def _money(value: str) -> dict[str, str | None] | None:
+    money = parse_money(value)
+    return money.json() if money else None
+
+
+def _date(value: str) -> str | dict[str, list[str]] | None:
+    found = {readings for _, readings in find_dates(value)}
+    if len(found) != 1:
+        return None
+    readings = [d.isoformat() for d in found.pop()]
+    return readings[0] if len(readings) == 1 else {"candidates": readings}
+
+
+def _time_text(value: time) -> str:
+    return value.isoformat(timespec="seconds" if value.second else "minutes")
+
+
+def _time(value: str) -> str | None:
+    found = {t for _, t in find_times(value)}
+    return _time_text(found.pop()) if len(found) == 1 else None
+
+
+def _datetime(value: str) -> str | dict[str, list[str]] | None:
+    day, clock = _date(value), _time(value)
+    if day is None or clock is None:
+        return day
+    if isinstance(day, dict):
+        return {"candidates": [f"{d}T{clock}" for d in day["candidates"]]}
+    return f"{day}T{clock}"
+
+
+def _phone(value: str) -> str | None:
+    plain = to_halfwidth(value)
+    extension = _EXTENSION.search(plain)
+    if extension:
+        plain = plain[: extension.start()]
+    match = _PHONE.search(plain)
+    if not match:
+        return None
+    digits = re.sub(r"\D", "", match[0])
+    number = ("+" if "+" in match[0] else "") + digits
+    if not 5 <= len(digits) <= 15:  # ITU-T E.164 allows 15; short service numbers have 5
+        return None
+    return f"{number};ext={extension[1]}" if extension else number  # RFC 3966
+
+
+def _quantity(value: str) -> dict[str, str | None] | None:
+    match = _QUANTITY.fullmatch(to_halfwidth(value).strip())
+    if not match:
+        return None
+    number = decimal(match["number"].replace("−", "-").lstrip("-"))
+    sign = "-" if match["number"][0] in "-−" else ""
+    return {"number": f"{sign}{number.normalize():f}", "unit": match["unit"]}
+
+
+def _percent(value: str) -> str | None:
+    match = _PERCENT.fullmatch(to_halfwidth(value).strip())
+    return f"{decimal(match['number'].lstrip('-−')).normalize():f}" if match else None
+
+
+_NORMALIZERS: Mapping[FieldType, Callable[[str], Any]] = {
+    FieldType.TEXT: _words, FieldType.NAME: _words, FieldType.ADDRESS: _words, FieldType.IDENTIFIER: _identifier,
+    FieldType.MONEY: _money, FieldType.DATE: _date, FieldType.TIME: _time, FieldType.DATETIME: _datetime,
+    FieldType.PHONE: _phone, FieldType.QUANTITY: _quantity, FieldType.PERCENT: _percent,
+}  # fmt: skip
+
+
+def normalize(value: str, type: FieldType) -> Any | None:
+    """A printed value as JSON, or None if it cannot be told.
+
+    Money → {"amount": "36.80", "currency": "CNY" or None}; date → ISO 8601, or {"candidates": [day first, month first]};
+    time → "20:13" or "20:13:39"; phone → digits with + and ;ext= (RFC 3966); quantity → {"number": "2.5", "unit": "kg" or None};
+    per cent → "6"; identifiers without spaces, upper case; words in NFKC with single spaces.
+    """
+    normalizer = _NORMALIZERS.get(type)
+    return normalizer(value) if normalizer else None
+
+
+def _number_key(value: str) -> str:
+    """Digits that a reader took for letters count as digits here: 9.O0 and 9.00 compare equal."""
+    money = parse_money(_LIKE_DIGIT.sub(_as_digit, value)) or parse_money(value)
+    return f"{money.amount.normalize():f}" if money else normalise_key(value)
+
+
+def _as_digit(match: re.Match[str]) -> str:
+    return match[0].translate(CONFUSED)
+
+
+def comparable(value: str, type: FieldType) -> str:
+    """The form in which evaluation compares two values for an exact match.
+
+    Names, addresses, words, identifiers: NFKC, lower case, letters and digits only (spaces and punctuation dropped). Money: the
+    amount as a plain decimal without trailing zeros, currency left out, letters inside a number that look like digits read as
+    digits (O → 0). Dates: the calendar date; both readings, joined by "|", where day and month cannot be told. Times, phones,
+    quantities, per cents: their normalised form. What does not parse compares as words do.
+    """
+    if type is FieldType.MONEY:
+        return _number_key(value)
+    if type in (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS, FieldType.IDENTIFIER, FieldType.ROWS):
+        return normalise_key(value)
+    normal = normalize(value, type)
+    if normal is None:
+        return normalise_key(value)
+    if isinstance(normal, dict):
+        return "|".join(normal["candidates"]) if "candidates" in normal else str(normal["number"])
+    return str(normal)

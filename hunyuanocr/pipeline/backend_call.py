@@ -1,0 +1,34 @@
+"""One reading by a backend, within the deadline."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from hunyuanocr.backends.base import Backend
+from hunyuanocr.errors import BackendFailed, HunyuanOcrError
+from hunyuanocr.pipeline.deadline import Deadline
+from hunyuanocr.types import Page, Progress, Reading, Task, TextDelta
+
+
+async def read_within_deadline(
+    backend: Backend, pages: Sequence[Page], task: Task, deadline: Deadline
+) -> AsyncGenerator[TextDelta | Progress | Reading, None]:
+    """The backend's parts, each awaited within the deadline; a failure that is not of our family becomes ReaderFailed.
+
+    Leave it through `contextlib.aclosing`, which cancels the work.
+    """
+    parts = backend.read(pages, task)
+    try:
+        while True:
+            try:
+                part = await deadline.within(anext(parts))
+            except StopAsyncIteration:
+                return
+            yield part
+    except (HunyuanOcrError, GeneratorExit):
+        raise
+    except Exception as e:
+        raise BackendFailed(f"The reader broke on this picture ({type(e).__name__}).") from e
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()

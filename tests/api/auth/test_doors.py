@@ -1,0 +1,143 @@
+"""Every door of what is served, the page's too, and everybody before it: who gets in, who does not."""
+
+import time
+
+import pytest
+from starlette.responses import Response
+
+from api.auth.identity import ALL_SCOPES, Scope
+from api.auth.policy import ANONYMOUS, AUTHENTICATED, DEFAULT_POLICY, ROUTE_POLICIES, policy_for
+from tests.api.auth.conftest import AWAY, JWT, token
+from tests.support.route_walker import denied, doors, example, knock
+
+NEEDS = {
+    Scope.READ: {"reader", "admin"}, Scope.SUBMIT: {"kiosk", "admin"}, Scope.ADMIN: {"admin"},
+    AUTHENTICATED: {"reader", "kiosk", "admin"},
+}  # fmt: skip
+GRADIO = ("/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/app_id")  # of the page's, what it uses
+
+
+@pytest.fixture
+async def served(build):
+    house = await build(
+        page=True, **AWAY, security={"jwt": JWT}, network={"auth_failures_per_minute": 0, "requests_per_minute_per_ip": 0}
+    )
+    house.key("reader", [Scope.READ])
+    house.key("kiosk", [Scope.SUBMIT])
+    house.key("admin", ALL_SCOPES)
+    house.key("revoked", ALL_SCOPES, ended="revoked")
+    house.key("expired", ALL_SCOPES, ended="expired")
+    return house
+
+
+def strangers(house):
+    """Each with what he shows."""
+    key = house.keys["admin"]
+    shown = {
+        "wrong key": key[:-1] + ("A" if key[-1] != "A" else "B"), "another's id": key.replace("hyo_", "hyo_0", 1), "empty": "",
+        "revoked": house.keys["revoked"], "expired": house.keys["expired"], "nonsense": "any word",
+        "expired token": token(exp=time.time() - 120), "forged token": token("another secret that is as long as the first one"),
+        "unsigned token": token("", "none"),
+    }  # fmt: skip
+    return {"nobody": {}} | {who: {"Authorization": f"Bearer {text}"} for who, text in shown.items()}
+
+
+def stated(method, path):
+    return method == "OPTIONS" or policy_for(method, path) is not DEFAULT_POLICY
+
+
+async def test_every_door_is_in_the_table(served):
+    found = set(doors(served.app.routes))
+    assert {("POST", "/v1/ocr"), ("WS", "/v1/ws"), ("POST", GRADIO[0]), ("POST", "/page/uploads")} <= found
+    assert ("POST", "/gradio_api/upload") in found, "closed doors are in the table too"
+    assert {("GET", "/docs/assets/{path:path}"), ("GET", "/"), ("GET", "/openapi.json"), ("GET", GRADIO[1])} <= found
+    assert len(found) > 100, "the walk went into the mounts"
+    assert [(method, path) for method, path in sorted(found) if not stated(method, example(path))] == []
+
+
+async def test_every_line_of_the_table_is_a_door(served):
+    found = [(method, example(path)) for method, path in doors(served.app.routes)]
+    for door in ROUTE_POLICIES:
+        assert any(door.fits("GET" if method == "HEAD" else method, path) for method, path in found), door.path
+
+
+async def test_a_new_route_without_a_line_is_found_and_is_for_administrators(served):
+    async def door():
+        return Response("in")
+
+    served.app.add_api_route("/v1/forgotten", door)
+    assert not all(stated(method, example(path)) for method, path in doors(served.app.routes))
+    for name, inside in (("reader", False), ("kiosk", False), ("admin", True)):
+        status, headers = await knock(served.app, "GET", "/v1/forgotten", {"X-API-Key": served.keys[name]})
+        assert denied(status, headers) != inside
+
+
+@pytest.mark.timeout(300)
+async def test_who_gets_through_which_door(served):
+    """The table of route × identity: in each row somebody is let in, and somebody is not."""
+    before = strangers(served)
+    known = {name: {"X-API-Key": served.keys[name]} for name in ("reader", "kiosk", "admin")}
+    wrong = []
+    for method, path in sorted(set(doors(served.app.routes))):
+        if method == "OPTIONS":
+            continue
+        where = example(path)
+        needs = policy_for(method, where).needs
+        everybody = before | known if needs != ANONYMOUS else {"nobody": {}}
+        if path.startswith("/gradio_api/") and path not in GRADIO:
+            everybody = {"nobody": {}, "wrong key": before["wrong key"]} | known  # one line of the table for all of them
+        for who, headers in everybody.items():
+            status, said = await knock(served.app, method, where, headers)
+            inside = needs == ANONYMOUS or who in NEEDS[needs]
+            expected = None if inside else 403 if who in known else 401
+            if expected is None and denied(status, said):
+                wrong.append((method, path, who, status))
+            if method == "WS" and who == "nobody":
+                expected = None  # it is opened, and may say who it is: tests/api/auth/test_sockets.py
+            if expected is not None and not (status == expected and denied(status, said)):
+                wrong.append((method, path, who, status))
+    assert wrong == []
+
+
+SPELLINGS = (
+    "//v1/records", "/v1/records/", "/health/../v1/records", "/v1/%72ecords", "/V1/records", "/health/", "/login/x", "/health\n",
+    "/ready/", "/version/x", "/v1/ocr/../../health", "/v1;/records", "/\u200b/v1/records", "",
+)  # fmt: skip
+
+
+async def test_a_door_by_another_spelling_is_not_open(served):
+    for path in SPELLINGS:
+        status, headers = await knock(served.app, "GET", path)
+        assert denied(status, headers), (path, status)
+    for method in ("get", "HEAD ", "PROPFIND", "CONNECT", "WS", "*"):
+        status, headers = await knock(served.app, method, "/v1/records")
+        assert denied(status, headers), method
+
+
+async def test_the_answer_says_what_is_wanted(served):
+    status, headers = await knock(served.app, "GET", "/v1/records")
+    assert (status, headers["www-authenticate"]) == (401, "Bearer")
+    status, headers = await knock(served.app, "GET", "/v1/records", {"X-API-Key": "x"})
+    assert (status, headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
+    status, headers = await knock(served.app, "GET", "/v1/records", {"X-API-Key": served.keys["kiosk"]})
+    assert (status, headers["www-authenticate"]) == (403, 'Bearer error="insufficient_scope"')
+
+
+async def test_the_reference_says_which_scope_is_wanted(served):
+    paths = served.app.openapi()["paths"]
+    assert paths["/v1/records"]["get"]["security"] == [{"key": ["read"]}, {"bearer": ["read"]}]
+    assert paths["/v1/admin/keys"]["post"]["security"][0] == {"key": ["admin"]}
+    assert "security" not in paths["/health"]["get"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            if "security" in operation:
+                assert {"401", "403"} <= set(operation["responses"]) or "4XX" in operation["responses"], (method, path)
+
+
+async def test_a_person_is_led_to_the_login(served):
+    html = {"Accept": "text/html,*/*"}
+    for path in ("/", "/docs"):
+        status, headers = await knock(served.app, "GET", path, html)
+        assert (status, headers["location"]) == (303, f"/login?next={path}")
+    assert (await knock(served.app, "GET", "/v1/records", html))[0] == 401, "programs and scripts get their answer"
+    assert (await knock(served.app, "GET", "/", html | {"X-API-Key": "wrong"}))[0] == 401

@@ -1,0 +1,213 @@
+"""Sockets of a real server: keys in headers, in the first message, tickets, and what ends one."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import httpx
+import pytest
+import uvicorn
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from api.auth import websocket
+from api.auth.identity import ALL_SCOPES, Scope
+from api.uvicorn_config import uvicorn_options
+from hunyuanocr.clock import utc_now
+from hunyuanocr.store import keys
+from tests.api.auth.conftest import JWT, token
+from tests.support.fake_backend import wait_until
+
+connect = partial(connect, open_timeout=60)
+PATHS = ("/v1/ws", "/ws/ocr")
+
+
+@asynccontextmanager
+async def listening(house):
+    """The app behind uvicorn, in this loop; its address without the scheme."""
+    server = uvicorn.Server(uvicorn.Config(
+        house.app, host="127.0.0.1", port=0, lifespan="off", log_level="warning", **uvicorn_options(house.app.state.settings),
+    ))  # fmt: skip
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def at(build):
+    """A house that asks for keys, and where it listens."""
+    house = await build(security={"require_auth_on_loopback": True, "jwt": JWT}, network={"auth_failures_per_minute": 0})
+    house.key("camera", [Scope.SUBMIT])
+    house.key("reader", [Scope.READ])
+    house.key("admin", ALL_SCOPES)
+    house.key("revoked", ALL_SCOPES, ended="revoked")
+    house.key("expired", ALL_SCOPES, ended="expired")
+    async with listening(house) as place:
+        yield house, place
+
+
+async def pong(socket):
+    await socket.send(json.dumps({"type": "ping"}))
+    return json.loads(await asyncio.wait_for(socket.recv(), 60))["type"] == "pong"
+
+
+async def refused(url, **options):
+    """The status with which the handshake is refused."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with connect(url, **options):
+            pass
+    return caught.value.response.status_code
+
+
+async def ticket(house, place, key="camera"):
+    async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
+        answer = await client.post("/v1/tickets", headers={"X-API-Key": house.keys[key]})
+    assert answer.json()["expires_in"] == 30
+    return answer.json()["ticket"]
+
+
+async def test_a_key_in_the_handshake(at):
+    house, place = at
+    for path in PATHS:
+        for header in ({"X-API-Key": house.keys["camera"]}, {"Authorization": f"Bearer {house.keys['camera']}"},
+                       {"Authorization": f"Bearer {token()}"}):  # fmt: skip
+            async with connect(f"ws://{place}{path}", additional_headers=header) as socket:
+                assert await pong(socket)
+        for bad in (house.keys["revoked"], house.keys["expired"], "wrong", token(exp=1), token("", "none")):
+            assert await refused(f"ws://{place}{path}", additional_headers={"X-API-Key": bad}) == 401
+        assert await refused(f"ws://{place}{path}", additional_headers={"X-API-Key": house.keys["reader"]}) == 403
+    key = house.keys["camera"]
+    for lasting in ("key", "token", "api_key", "ticket"):
+        if lasting == "ticket":
+            assert await refused(f"ws://{place}/v1/ws?ticket={key}") == 401
+            continue
+        async with connect(f"ws://{place}/v1/ws?{lasting}={key}") as socket:
+            await socket.send(json.dumps({"type": "ping"}))
+            assert json.loads(await socket.recv())["error"]["code"] == "unauthorized", "no lasting key in an address"
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_key_in_the_first_message(at, path):
+    house, place = at
+    for key in (house.keys["camera"], token()):
+        async with connect(f"ws://{place}{path}") as socket:
+            await socket.send(json.dumps({"type": "auth", "key": key}))
+            assert json.loads(await socket.recv())["type"] == "authenticated"
+            assert await pong(socket)
+    async with connect(f"ws://{place}{path}") as socket:
+        await socket.send(json.dumps({"type": "auth", "ticket": await ticket(house, place)}))
+        assert json.loads(await socket.recv()) == {"type": "authenticated", "owner": "camera"}
+
+
+async def test_first_messages_that_say_nothing_good(at):
+    house, place = at
+    revoked, reader = house.keys["revoked"], house.keys["reader"]
+    for said, code, close in (
+        ({"type": "auth", "key": "wrong"}, "bad_key", 3000), ({"type": "auth", "key": revoked}, "bad_key", 3000),
+        ({"type": "auth", "key": token(exp=1)}, "bad_key", 3000), ({"type": "auth"}, "bad_key", 3000),
+        ({"type": "auth", "key": 7}, "bad_key", 3000), ({"type": "auth", "key": reader}, "missing_scope", 3003),
+        ({"type": "frame", "frame_id": 1, "image": "aaaa"}, "unauthorized", 3000), ([], "unauthorized", 3000),
+        ("[" * 5000, "unauthorized", 3000), (b"\x00\x01", "unauthorized", 3000), ("", "unauthorized", 3000),
+        ({"type": "auth", "key": "x" * 20_000}, "unauthorized", 3000),
+    ):  # fmt: skip
+        async with connect(f"ws://{place}/v1/ws") as socket:
+            await socket.send(said if isinstance(said, (str, bytes)) else json.dumps(said))
+            assert json.loads(await socket.recv())["error"]["code"] == code, said
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+            assert closed.value.rcvd.code == close
+    assert not house.gate.pending_sockets
+
+
+async def test_who_says_nothing_is_not_waited_for(at, monkeypatch):
+    house, place = at
+    monkeypatch.setattr(websocket, "_AUTH_TIMEOUT_S", 0.3)
+    async with connect(f"ws://{place}/v1/ws") as socket:
+        assert json.loads(await socket.recv())["error"]["code"] == "unauthorized"
+    while house.gate.pending_sockets:  # the server hears of the end a moment later than we
+        await asyncio.sleep(0.01)
+    monkeypatch.setattr(websocket, "_MAX_PENDING", 1)
+    monkeypatch.setattr(websocket, "_AUTH_TIMEOUT_S", 60.0)
+    async with connect(f"ws://{place}/v1/ws") as silent, connect(f"ws://{place}/v1/ws") as more:
+        assert json.loads(await more.recv())["error"]["code"] == "queue_full"
+        await silent.send(json.dumps({"type": "auth", "key": house.keys["camera"]}))
+        assert json.loads(await silent.recv())["type"] == "authenticated"
+
+
+async def test_one_address_cannot_take_the_places_of_all_who_say_nothing(at):
+    house, place = at
+    async with AsyncExitStack() as stack:
+        for _ in range(websocket._MAX_PENDING_PER_CLIENT):
+            await stack.enter_async_context(connect(f"ws://{place}/v1/ws"))
+        await wait_until(lambda: house.gate.pending_sockets.total() == websocket._MAX_PENDING_PER_CLIENT)
+        async with connect(f"ws://{place}/v1/ws") as more:
+            assert json.loads(await more.recv())["error"]["code"] == "queue_full"
+        async with connect(f"ws://{place}/v1/ws", local_addr=("127.0.0.2", 0)) as other:
+            await other.send(json.dumps({"type": "auth", "key": house.keys["camera"]}))
+            assert json.loads(await other.recv())["type"] == "authenticated"
+    await wait_until(lambda: not house.gate.pending_sockets)
+
+
+async def test_a_ticket_is_good_once_and_for_a_while(at):
+    house, place = at
+    once = await ticket(house, place)
+    async with connect(f"ws://{place}/v1/ws?ticket={once}&instruction=all") as socket:
+        assert json.loads(await socket.recv())["type"] == "configured"
+        assert await pong(socket)
+    assert await refused(f"ws://{place}/v1/ws?ticket={once}") == 401
+    for path in ("/v1/ws", "/ws/ocr"):
+        assert await refused(f"ws://{place}{path}?ticket=made-up") == 401
+    late = await ticket(house, place)
+    house.gate.tickets._ticks = lambda: 1e12
+    assert await refused(f"ws://{place}/v1/ws?ticket={late}") == 401
+    async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
+        assert (await client.post("/v1/tickets", headers={"X-API-Key": house.keys["reader"]})).status_code == 403
+        assert (await client.post("/v1/tickets")).status_code == 401
+
+
+async def test_a_ticket_of_a_key_that_was_revoked_since_is_no_good(at):
+    house, place = at
+    since = await ticket(house, place)
+    revoke(house, "camera")
+    assert await refused(f"ws://{place}/v1/ws?ticket={since}") == 401
+
+
+def revoke(house, name):
+    with house.gate.database.transaction() as session:
+        assert keys.revoke(session, house.keys[name].split("_")[1], utc_now())
+    house.gate.keyring.invalidate()
+
+
+async def test_an_open_socket_ends_with_its_key(at):
+    house, place = at
+    async with connect(f"ws://{place}/v1/ws", additional_headers={"X-API-Key": house.keys["camera"]}) as socket:
+        assert await pong(socket)
+        revoke(house, "camera")
+        await socket.send(json.dumps({"type": "ping"}))
+        assert json.loads(await socket.recv())["error"]["code"] == "bad_key"
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+        assert closed.value.rcvd.code == 3000
+
+
+async def test_another_website_may_not_open_a_socket_by_somebodys_session(at):
+    house, place = at
+    async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
+        await client.post("/login", data={"key": house.keys["admin"]})
+        cookie = {"Cookie": f"hunyuanocr_session={client.cookies['hunyuanocr_session']}"}
+    async with connect(f"ws://{place}/v1/ws", additional_headers=cookie, origin=f"http://{place}") as socket:
+        assert await pong(socket)
+    assert await refused(f"ws://{place}/v1/ws", additional_headers=cookie, origin="http://evil.com") == 403
+
+
+async def test_where_nobody_is_asked_no_website_may_open_a_socket(build):
+    house = await build()
+    async with listening(house) as place:
+        async with connect(f"ws://{place}/v1/ws") as socket:
+            assert await pong(socket)
+        assert await refused(f"ws://{place}/v1/ws", origin="http://evil.com") == 403
+        assert await refused(f"ws://{place}/v1/ws", additional_headers={"X-Forwarded-For": "10.0.0.9", "X-API-Key": "any"}) == 401

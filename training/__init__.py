@@ -1,1 +1,0 @@
-"""Made-up receipts and prescriptions with their truth, for tests, evaluation and training (`python -m training.render`)."""
