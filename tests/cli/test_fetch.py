@@ -310,7 +310,8 @@ def test_an_address_that_is_none(hub: str, monkeypatch, tmp_path: Path):
 def test_the_owner_may_forbid_it_and_our_own_switches_do_not(hub: str, state: HubState, tmp_path: Path, given, status: int):
     """The whole program, started from one that has set the switches of privacy, as the server does."""
     child = [sys.executable, "-c", "from hunyuanocr.cli import main; main()", "fetch", "--model-path", str(tmp_path / "model")]
-    code = f"import subprocess; from hunyuanocr.telemetry import disable_telemetry; disable_telemetry(); exit(subprocess.call({child!r}))"
+    start = f"exit(subprocess.call({child!r}))"
+    code = f"import subprocess; from hunyuanocr.telemetry import disable_telemetry; disable_telemetry(); {start}"
     clean = {
         name: value for name, value in os.environ.items() if name not in {*TELEMETRY_ENV, SET_BY_US}
     }  # another test may have set them
