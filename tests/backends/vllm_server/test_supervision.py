@@ -228,7 +228,7 @@ def _without_confidence(answer: dict) -> list[float]:
 
 
 def test_killed_under_load_it_serves_again_and_its_own_end_takes_the_engine_along(served):
-    kills(served, 3)
+    kills(served, 1)
 
 
 @pytest.mark.long
