@@ -1,1 +1,1 @@
-"""The HTTP face of the appliance: `api.app.create_app(settings, pipeline=None)`."""
+"""The HTTP API of the appliance: `api.app.create_app(settings, pipeline=None)`."""

@@ -1,4 +1,4 @@
-"""One camera's connection: what comes in, what goes out."""
+"""One camera connection: handles incoming messages and queues outgoing ones."""
 
 from __future__ import annotations
 
@@ -32,159 +32,166 @@ from hunyuanocr.services.camera import CameraConnection, CameraService, FrameDel
 from hunyuanocr.services.camera.messages import FrameId
 from hunyuanocr.types import Task
 
-_POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013  # RFC 6455 and the IANA registry of close codes
-_MAX_QUEUED = 256  # messages for a client that does not read; then it is not read from either
-_LONG = 256 * 1024  # characters: parsing more of them in the event loop would be felt by other connections
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # RFC 6455 and the IANA registry of close codes
+MAX_QUEUED = 256  # messages for a client that does not read; beyond it, the server stops reading from the client
+_MIN_THREAD_LENGTH = 256 * 1024  # longer messages (characters or bytes) are parsed in a thread, to keep the event loop free
 
 
 class OutgoingQueue:
-    """Messages to the client, in order. An idle connection has no task for them: it lives while some wait."""
+    """Sends messages to the client in order. A task exists only while messages are queued, so an idle connection has none."""
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
-        self._waiting: deque[FrameReply | dict[str, Any]] = deque()
-        self._sending: asyncio.Task[None] | None = None
-        self._gone = False
+        self._queue: deque[FrameReply | dict[str, Any]] = deque()
+        self._send_task: asyncio.Task[None] | None = None
+        self._disconnected = False
 
     def put(self, reply: FrameReply | dict[str, Any]) -> None:
-        """Send it soon. Pieces of text that a slow client has not taken yet become one."""
-        if self._gone:
+        """Queue a message. Unsent text deltas of one frame are merged."""
+        if self._disconnected:
             return
-        last = self._waiting[-1] if self._waiting else None
+        last = self._queue[-1] if self._queue else None
         if isinstance(reply, FrameDelta) and isinstance(last, FrameDelta) and last.frame == reply.frame:
-            self._waiting[-1] = FrameDelta(reply.frame, last.text + reply.text)
+            self._queue[-1] = FrameDelta(reply.frame, last.text + reply.text)
         else:
-            self._waiting.append(reply)
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
+            self._queue.append(reply)
+        if self._send_task is None:
+            self._send_task = asyncio.create_task(self._send())
 
     async def _send(self) -> None:
         try:
-            while self._waiting:
-                await self._socket.send_text(encode_reply(self._waiting.popleft()))
-        except (WebSocketDisconnect, RuntimeError):  # Starlette raises the latter once the client has said goodbye
-            self._gone = True
-            self._waiting.clear()
+            while self._queue:
+                await self._socket.send_text(encode_reply(self._queue.popleft()))
+        except (WebSocketDisconnect, RuntimeError):  # Starlette raises RuntimeError after the client has closed
+            self._disconnected = True
+            self._queue.clear()
         finally:
-            self._sending = None
+            self._send_task = None
 
-    async def room(self) -> None:
-        """Wait while too many messages wait: a client that does not read is not read from."""
-        if len(self._waiting) >= _MAX_QUEUED:
-            await self.flushed()
+    async def wait_for_capacity(self) -> None:
+        """Wait until the queue has capacity, so that the caller stops reading from a client that does not read."""
+        if len(self._queue) >= MAX_QUEUED:
+            await self.wait_until_sent()
 
-    async def flushed(self) -> None:
-        """Wait until everything has been sent, or the client is gone."""
-        if self._sending is not None:
-            await asyncio.wait((self._sending,))
+    async def wait_until_sent(self) -> None:
+        """Wait until all messages are sent or the client has disconnected."""
+        if self._send_task is not None:
+            await asyncio.wait((self._send_task,))
 
     async def close(self) -> None:
-        """The connection is over: what waits is dropped."""
-        self._gone = True
-        self._waiting.clear()
-        if self._sending is not None:
-            self._sending.cancel()
-            await self.flushed()
+        """Drop the queued messages, after the connection has ended."""
+        self._disconnected = True
+        self._queue.clear()
+        if self._send_task is not None:
+            self._send_task.cancel()
+            await self.wait_until_sent()
 
-    async def end(self, code: int) -> None:
-        """Hang up."""
-        if not self._gone:
+    async def hang_up(self, code: int) -> None:
+        """Close the connection with a WebSocket close code."""
+        if not self._disconnected:
             await self._socket.close(code)
 
 
 class CameraSocket:
-    """A camera's messages, one after the other; whatever is wrong with one is answered, and the next is served."""
+    """Handles the messages of one camera in order. An invalid message gets an error response; the connection stays open."""
 
-    def __init__(self, cameras: CameraService, line: OutgoingQueue, owner: str, client: str) -> None:
+    def __init__(self, cameras: CameraService, outgoing: OutgoingQueue, owner: str, client: str) -> None:
         self._cameras = cameras
-        self._line = line
+        self._outgoing = outgoing
         self._owner = owner
         self._client = client
         self._camera: CameraConnection | None = None
         self._device: str | None = None
         self._partial = True
-        self._fresh = True  # no frame has come yet
-        self._asked: dict[str, Any] = {}
+        self._no_frame_yet = True  # no frame received yet
+        self._task_values: dict[str, Any] = {}
 
-    async def begin(self, socket: WebSocket) -> None:
-        """Do what the address says. Raises TooManyCameras and what `configure` raises."""
+    async def open(self, socket: WebSocket) -> None:
+        """Open the camera with the options of the query string.
+
+        Raises TooManyCameras, RequestValidationError and the errors of `parse_instruction`.
+        """
         query = dict(socket.query_params)
         options = parse_options(query)
         self._device = device_from(socket, options)
-        self._camera = self._open(options.session)
+        self._camera = self._open_camera(options.session)
         if query:
             try:
                 await self._configure(query, options)
             except BaseException:
-                await self.end()
+                await self.close()
                 raise
 
-    def _open(self, session: str | None) -> CameraConnection:
-        return self._cameras.open(self._owner, session, self._tell, self._device, client=self._client)
+    def _open_camera(self, session: str | None) -> CameraConnection:
+        return self._cameras.open(self._owner, session, self._send_reply, self._device, client=self._client)
 
-    async def end(self) -> None:
-        """The connection has ended."""
+    async def close(self) -> None:
+        """Close the camera, after the connection has ended."""
         if self._camera is not None:
             await self._camera.close()
             self._camera = None
 
-    async def take(self, message: str | bytes) -> None:
-        """Serve one message. Never raises for what is in it."""
+    async def handle_message(self, message: str | bytes) -> None:
+        """Handle one message. Errors in it are reported to the client, not raised."""
         frame_id: FrameId | None = None
         try:
-            values = decode_message(message) if len(message) < _LONG else await asyncio.to_thread(decode_message, message)
-            kind = message_type(values)
-            if kind is ClientMessageType.PING:
-                self._line.put({"type": ServerMessageType.PONG} | {key: values[key] for key in ("timestamp",) if key in values})
-            elif kind is ClientMessageType.CONFIGURE:
+            values = (
+                decode_message(message) if len(message) < _MIN_THREAD_LENGTH else await asyncio.to_thread(decode_message, message)
+            )
+            type_ = message_type(values)
+            if type_ is ClientMessageType.PING:
+                self._outgoing.put(
+                    {"type": ServerMessageType.PONG} | {key: values[key] for key in ("timestamp",) if key in values}
+                )
+            elif type_ is ClientMessageType.CONFIGURE:
                 await self._configure(values, parse_options(values))
             else:
                 frame_id = parse_frame_id(values)
-                await self._frame(values)
-        except Exception as e:  # noqa: BLE001 -- told to the client, and to the log if it is ours
-            self._line.put(FrameFailed(frame_id, _ours(e)))
+                await self._submit_frame(values)
+        except Exception as e:  # noqa: BLE001 -- reported to the client, and logged if unexpected
+            self._outgoing.put(FrameFailed(frame_id, to_reported_error(e)))
 
-    async def _frame(self, values: dict[str, Any]) -> None:
-        if not TASK_KEYS.isdisjoint(values):  # a frame may say what is asked of it and of those that follow
-            await self._ask(values, parse_options(values))
+    async def _submit_frame(self, values: dict[str, Any]) -> None:
+        if not TASK_KEYS.isdisjoint(values):  # a frame may change the task, also for the frames after it
+            await self._set_task(values, parse_options(values))
         frame = parse_frame(values, self._cameras.settings.max_bytes)
-        self._fresh = False
-        self._at().submit(frame)
+        self._no_frame_yet = False
+        self._require_camera().submit(frame)
 
     async def _configure(self, values: dict[str, Any], options: CameraOptions) -> None:
-        camera = self._at()
+        camera = self._require_camera()
         if options.session is not None and options.session != camera.session.id:
-            if not self._fresh:
-                raise InvalidValue("The session cannot be changed after the first frame.", hint="Open another connection.")
-            await self.end()
-            camera = self._camera = self._open(options.session)
-        await self._ask(values, options)
+            if not self._no_frame_yet:
+                raise InvalidValue("The session cannot be changed after the first frame.", hint="Open a new connection.")
+            await self.close()
+            camera = self._camera = self._open_camera(options.session)
+        await self._set_task(values, options)
         camera.configure(rate=options.rate)
         self._partial = self._partial if options.partial is None else options.partial
-        self._line.put(_configured(camera))
+        self._outgoing.put(_configured_message(camera))
 
-    async def _ask(self, values: dict[str, Any], options: CameraOptions) -> None:
-        asked = {key: values[key] for key in TASK_KEYS if key in values}
-        if not asked or asked == self._asked:
+    async def _set_task(self, values: dict[str, Any], options: CameraOptions) -> None:
+        task_values = {key: values[key] for key in TASK_KEYS if key in values}
+        if not task_values or task_values == self._task_values:
             return
         task: Task = await asyncio.to_thread(
             parse_instruction, options.instruction or "", task=options.task, fields=options.fields, schema=options.json_schema,
             language=options.language, evidence=options.evidence,
         )  # fmt: skip
-        self._at().configure(task)
-        self._asked = asked
+        self._require_camera().configure(task)
+        self._task_values = task_values
 
-    def _at(self) -> CameraConnection:
+    def _require_camera(self) -> CameraConnection:
         if self._camera is None:
-            raise HunyuanOcrError("The camera is closed.")
+            raise HunyuanOcrError("The camera connection is closed.")
         return self._camera
 
-    def _tell(self, reply: FrameReply) -> None:
+    def _send_reply(self, reply: FrameReply) -> None:
         if self._partial or not isinstance(reply, FrameDelta):
-            self._line.put(reply)
+            self._outgoing.put(reply)
 
 
-def _configured(camera: CameraConnection) -> dict[str, Any]:
+def _configured_message(camera: CameraConnection) -> dict[str, Any]:
     session = camera.session
     last = None if session.last is None else OcrResponse.of(session.last).model_dump(mode="json")
     return {
@@ -193,5 +200,6 @@ def _configured(camera: CameraConnection) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _ours(error: Exception) -> HunyuanOcrError:
+def to_reported_error(error: Exception) -> HunyuanOcrError:
+    """Return the error to report to the client: InvalidValue for invalid options, a generic error if unexpected."""
     return to_invalid_value(error) if isinstance(error, RequestValidationError) else to_client_error(error)

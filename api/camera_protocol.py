@@ -1,4 +1,4 @@
-"""The wire of cameras: messages in, as JSON or as a header and a picture; messages out, as JSON. See docs/streaming.md."""
+"""Decode and encode the messages of camera connections. See docs/streaming.md for the protocol."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from hunyuanocr.errors import BadRequest, EmptyInput, HunyuanOcrError, ImageTooL
 from hunyuanocr.services.camera import Frame, FrameDelta, FrameFailed, FrameReply, FrameResult, FrameSkipped
 from hunyuanocr.services.camera.messages import FrameId
 
-_FORM = 'Send {"frame_id": 1, "timestamp": 0.0, "image": "<base64>"}.'
-_HEADER_BYTES = 4
-_MAX_HEADER_LENGTH = 64 * 1024
+_FRAME_HINT = 'Send {"frame_id": 1, "timestamp": 0.0, "image": "<base64>"}.'
+_LENGTH_BYTES = 4
+_MAX_HEADER_BYTES = 64 * 1024
 TASK_KEYS = frozenset(["instruction", "prompt", "task", "fields", "schema", "language", "evidence"])
 _OPTIONS = TASK_KEYS | {"rate", "session", "partial", "device"}
 
 
 class ClientMessageType(StrEnum):
-    """`type` of a client's message. It may be left out: one with a picture is a frame, one with a wish configures."""
+    """`type` of a client message. Without it, a message with an image is a frame, and one with options is `configure`."""
 
     FRAME = "frame"
     CONFIGURE = "configure"
@@ -36,7 +36,7 @@ class ClientMessageType(StrEnum):
 
 
 class ServerMessageType(StrEnum):
-    """`type` of a message of ours."""
+    """`type` of a server message."""
 
     ANSWER = "answer"
     PARTIAL = "partial"
@@ -46,7 +46,7 @@ class ServerMessageType(StrEnum):
 
 
 class Status(StrEnum):
-    """`status` of an answer."""
+    """`status` of a frame's response."""
 
     SUCCESS = "success"
     SKIPPED = "skipped"
@@ -54,7 +54,7 @@ class Status(StrEnum):
 
 
 def parse_options(values: Mapping[str, Any]) -> CameraOptions:
-    """Raises RequestValidationError."""
+    """Return the options of a message or query string. Raises RequestValidationError."""
     try:
         return CameraOptions.model_validate({key: value for key, value in values.items() if key in _OPTIONS})
     except ValidationError as e:
@@ -62,93 +62,98 @@ def parse_options(values: Mapping[str, Any]) -> CameraOptions:
 
 
 def decode_message(message: str | bytes) -> dict[str, Any]:
-    """A message as an object; the picture of a binary one is in `image`, as bytes. Raises BadRequest."""
+    """Return a message as an object; `image` of a binary message holds bytes. Raises BadRequest."""
     if isinstance(message, str):
-        return parse_json_object(message, "message", _FORM)
-    length = int.from_bytes(message[:_HEADER_BYTES], "big")
-    end = _HEADER_BYTES + length
-    if len(message) < end or length > _MAX_HEADER_LENGTH:
+        return parse_json_object(message, "message", _FRAME_HINT)
+    length = int.from_bytes(message[:_LENGTH_BYTES], "big")
+    end = _LENGTH_BYTES + length
+    if len(message) < end or length > _MAX_HEADER_BYTES:
         raise BadRequest(
-            "The binary message does not begin with a header.",
-            hint="Send 4 bytes (big-endian) with the length of a JSON header, the header, and the picture.",
+            "The binary message has no valid header.",
+            hint="Send the length of a JSON header in 4 bytes (big-endian), the header, and the image.",
         )
-    return parse_json_object(message[_HEADER_BYTES:end], "message", _FORM) | {"image": message[end:]}
+    return parse_json_object(message[_LENGTH_BYTES:end], "message", _FRAME_HINT) | {"image": message[end:]}
 
 
 def message_type(values: Mapping[str, Any]) -> ClientMessageType:
-    """What a message is. Raises BadRequest."""
-    given = values.get("type")
-    if given is None:
+    """Return the type of a message. Raises BadRequest for an unknown type."""
+    value = values.get("type")
+    if value is None:
         if any(key in values for key in FILE_KEYS) or "frame_id" in values:
             return ClientMessageType.FRAME
         if any(key in values for key in _OPTIONS):
             return ClientMessageType.CONFIGURE
     try:
-        return ClientMessageType(str(given))
+        return ClientMessageType(str(value))
     except ValueError:
-        raise BadRequest("The message is of no known type.", hint=f"The types are: {', '.join(ClientMessageType)}.") from None
+        raise BadRequest("Unknown message type.", hint=f"Valid types: {', '.join(ClientMessageType)}.") from None
 
 
 def parse_frame_id(values: Mapping[str, Any]) -> FrameId:
-    """A string, an integer or a number. Raises InvalidValue."""
-    given = values.get("frame_id")
-    if isinstance(given, bool) or not isinstance(given, (str, int, float)) or len(str(given)[:201]) > 200:
-        raise InvalidValue("The frame has no frame_id.", hint="Give every frame a number or a short string; its answer has it.")
-    return given
+    """Return `frame_id`: a number, or a string of at most 200 characters. Raises InvalidValue."""
+    value = values.get("frame_id")
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or len(str(value)[:201]) > 200:
+        raise InvalidValue(
+            "The frame has no valid frame_id.", hint="Send a number or a short string with each frame; the response repeats it."
+        )
+    return value
 
 
 def parse_frame(values: Mapping[str, Any], max_bytes: int) -> Frame:
-    """The frame of a message; its picture is decoded later. Raises InvalidValue, EmptyInput, InvalidBase64, ImageTooLarge."""
-    number = parse_frame_id(values)
-    picture = next((values[key] for key in FILE_KEYS if values.get(key) not in (None, "", b"")), None)
-    if picture is None:
-        raise EmptyInput("The frame has no picture.", hint="Put base64 of it into 'image', or send a binary message.")
-    if not isinstance(picture, (str, bytes)):
-        raise InvalidBase64("The picture is not a string.")
-    if len(picture) > (max_bytes if isinstance(picture, bytes) else max_bytes * 4 // 3 + 1024):
-        raise ImageTooLarge(f"The frame has more than {max_bytes} bytes.")
-    load = partial(decode_base64, picture) if isinstance(picture, str) else partial(bytes, picture)
-    return Frame(number, _seconds(values.get("timestamp")), load, len(picture))
+    """Return the frame of a message, without decoding its image.
+
+    Raises InvalidValue, EmptyInput, InvalidBase64, ImageTooLarge.
+    """
+    frame_id = parse_frame_id(values)
+    image = next((values[key] for key in FILE_KEYS if values.get(key) not in (None, "", b"")), None)
+    if image is None:
+        raise EmptyInput("The frame has no image.", hint="Send base64 in 'image', or a binary message.")
+    if not isinstance(image, (str, bytes)):
+        raise InvalidBase64("The image is not a string.")
+    if len(image) > (max_bytes if isinstance(image, bytes) else max_bytes * 4 // 3 + 1024):
+        raise ImageTooLarge(f"The frame exceeds {max_bytes} bytes.")
+    load = partial(decode_base64, image) if isinstance(image, str) else partial(bytes, image)
+    return Frame(frame_id, _parse_timestamp(values.get("timestamp")), load, len(image))
 
 
-def _seconds(given: Any) -> float | None:
-    if given is None:
+def _parse_timestamp(value: Any) -> float | None:
+    if value is None:
         return None
     try:
-        seconds = math.nan if isinstance(given, (bool, str)) else float(given)
+        seconds = math.nan if isinstance(value, (bool, str)) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise InvalidValue("The timestamp is no number.", hint="Send seconds of the camera's clock, or leave it out.")
+        raise InvalidValue("The timestamp is not a number.", hint="Send seconds of the camera's clock, or omit it.")
     return seconds
 
 
 def encode_reply(reply: FrameReply | dict[str, Any]) -> str:
-    """A message of ours."""
+    """Return a server message as JSON."""
     if isinstance(reply, dict):
         return json.dumps(reply)
     if isinstance(reply, FrameDelta):
         return json.dumps({"type": ServerMessageType.PARTIAL, "frame_id": reply.frame, "text": reply.text})
     if isinstance(reply, FrameSkipped):
-        return _answer(reply.frame, Status.SKIPPED, {"skipped": True, "reason": reply.reason})
+        return _encode_response(reply.frame, Status.SKIPPED, {"skipped": True, "reason": reply.reason})
     if isinstance(reply, FrameFailed):
-        told = error_payload(reply.error, reply.request_id).model_dump(exclude_none=True)
-        return _answer(reply.frame, Status.FAILED, {"error": told})
+        payload = error_payload(reply.error, reply.request_id).model_dump(exclude_none=True)
+        return _encode_response(reply.frame, Status.FAILED, {"error": payload})
     more = {"unchanged": reply.unchanged} | ({} if reply.raw is None else {"raw": reply.raw})
-    return f'{_answer(reply.frame, Status.SUCCESS, more)[:-1]}, "result": {encode_result(reply)}}}'
+    return f'{_encode_response(reply.frame, Status.SUCCESS, more)[:-1]}, "result": {encode_result(reply)}}}'
 
 
 def encode_result(reply: FrameResult) -> str:
-    """The Result as `/v1/ocr` answers it, in JSON."""
+    """Return the result as JSON, in the format of `/v1/ocr`."""
     return OcrResponse.of(reply.result).model_dump_json()
 
 
-def _answer(frame: FrameId | None, status: Status, more: dict[str, Any]) -> str:
-    kind = ServerMessageType.ERROR if frame is None else ServerMessageType.ANSWER
-    return json.dumps({"type": kind, "frame_id": frame, "status": status} | more)
+def _encode_response(frame: FrameId | None, status: Status, more: dict[str, Any]) -> str:
+    type_ = ServerMessageType.ERROR if frame is None else ServerMessageType.ANSWER
+    return json.dumps({"type": type_, "frame_id": frame, "status": status} | more)
 
 
 def to_invalid_value(error: RequestValidationError) -> HunyuanOcrError:
-    """What is wrong with a message's values, as one of our errors."""
-    where = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in validation_errors(list(error.errors())))
-    return InvalidValue(f"The message has values that cannot be used: {where}.")
+    """Convert validation errors to InvalidValue, which names each location."""
+    locations = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in validation_errors(list(error.errors())))
+    return InvalidValue(f"Invalid message parameters: {locations}.")

@@ -1,4 +1,4 @@
-"""The wire of OpenAI's chat completions: messages → pictures and a Task, a Result → a message."""
+"""Convert OpenAI's chat requests to images and a Task, and a Result to a chat completion."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from hunyuanocr.errors import EmptyInput, InvalidValue, RemoteImageRefused
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.types import Result, Task, TaskKind
 
-_NOTHING = t.Usage()
-_ADDRESS = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]{0,20}://")
+_NO_USAGE = t.Usage()
+_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]{0,20}://")
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
-_SEND_ONE = "This is a reader of pictures. Send a picture together with what you want of it."
-_SEND_ONE_ZH = "这里是图片阅读服务。请把图片和您的要求一起发来。"
+_REPLY_EN = "This service recognises images. Send an image together with your instruction."
+_REPLY_ZH = "我只能识别图片里的内容。请把图片和要求一起发给我。"
 LIVE = frozenset({TaskKind.READ, TaskKind.FREE, TaskKind.TRANSLATE, TaskKind.SUBTITLES, TaskKind.PARSE, TaskKind.TABLE})
 
 
 @dataclass(frozen=True)
 class ChatTask:
-    """What a conversation asks for."""
+    """Images and task of a conversation."""
 
     images: tuple[bytes, ...]
     instruction: str
@@ -34,82 +34,81 @@ class ChatTask:
 
 
 def parse_chat_request(request: ChatRequest) -> ChatTask:
-    """The pictures of the latest message that has some, and what the user's latest words ask of them (a system message's, where
-    the user says nothing). Blocking. Raises EmptyInput, RemotePicture, InvalidBase64, InvalidValue, and what `parse_instruction`
-    does.
+    """Return the images of the latest message that has any, and the task of the user's latest text.
+
+    Without a user text, the text of the system message is the instruction. Blocking. Raises EmptyInput, RemoteImageRefused,
+    InvalidBase64, InvalidValue, and the errors of `parse_instruction`.
     """
     if request.n not in (None, 1) or request.tools:
-        raise InvalidValue("Only one answer is made, and no tools are called.", hint="Leave 'n' and 'tools' out.")
-    pictures = next((found for message in reversed(request.messages) if (found := message.images())), [])
-    if not pictures:
-        raise EmptyInput("No message has a picture.", hint="Send a part of type image_url whose url is a data URI.")
-    words = _instruction(request.messages)
-    task = parse_instruction(words, schema=_schema(request.response_format))
-    bounds = [n for n in (request.max_tokens, request.max_completion_tokens) if n is not None]
-    return ChatTask(tuple(map(_decoded, pictures)), words, replace(task, max_tokens=min(bounds, default=None)))
+        raise InvalidValue("'n' must be 1, and 'tools' is not supported.", hint="Omit 'n' and 'tools'.")
+    images = next((urls for message in reversed(request.messages) if (urls := message.images())), [])
+    if not images:
+        raise EmptyInput("No message has an image.", hint="Send a part of type image_url whose url is a data URI.")
+    instruction = _instruction(request.messages)
+    task = parse_instruction(instruction, schema=_schema(request.response_format))
+    limits = [n for n in (request.max_tokens, request.max_completion_tokens) if n is not None]
+    return ChatTask(tuple(map(_decode_image, images)), instruction, replace(task, max_tokens=min(limits, default=None)))
 
 
 def reply_without_image(request: ChatRequest) -> str | None:
-    """The reply to a conversation without any picture, in its language; None where there is one, or where JSON is wanted.
+    """Return a fixed reply to a conversation without images, in its language; None if it has images or requests JSON.
 
-    Programs send such words to see whether somebody answers (Dify's and LangChain's connection tests), and want a message.
+    Connection tests (of Dify and LangChain, for example) send text only and expect a message.
     """
     if request.wants_json or request.n not in (None, 1) or request.tools or any(message.images() for message in request.messages):
         return None
-    return _SEND_ONE_ZH if _CHINESE.search(_instruction(request.messages)) else _SEND_ONE
+    return _REPLY_ZH if _CHINESE.search(_instruction(request.messages)) else _REPLY_EN
 
 
 def _instruction(messages: Sequence[Message]) -> str:
     latest = next((m.text() for m in reversed(messages) if m.role == "user"), "")
-    return latest or next((words for m in messages if m.role in ("system", "developer") and (words := m.text())), "")
+    return latest or next((text for m in messages if m.role in ("system", "developer") and (text := m.text())), "")
 
 
 def _schema(form: ResponseFormat | None) -> dict[str, Any] | None:
     if form is None or form.type != "json_schema":
         return None
     if form.json_schema is None or form.json_schema.json_schema is None:
-        raise InvalidValue("'response_format' is json_schema, but has no schema.", hint="Send it in json_schema.schema.")
+        raise InvalidValue("'response_format' of type json_schema has no schema.", hint="Send the schema in json_schema.schema.")
     return form.json_schema.json_schema
 
 
-def _decoded(url: str) -> bytes:
-    if _ADDRESS.match(url[:64]):
-        raise RemoteImageRefused("The picture is an address, and this machine fetches nothing.")
+def _decode_image(url: str) -> bytes:
+    if _URL.match(url[:64]):
+        raise RemoteImageRefused("The image is a URL. The server does not download images.")
     return decode_base64(url)
 
 
 def message_content(result: Result, *, as_json: bool) -> str:
-    """What a person would want to see of the answer: the text, or the fields as JSON; lines with their boxes where these were
-    asked for.
-    """
+    """Return the content of the message: the text, the extracted fields as JSON, or for `spot` the lines with their boxes."""
     if result.task is TaskKind.EXTRACT:
-        return _compact(fields_object(result))
+        return _to_json(fields_object(result))
     if result.task is TaskKind.SPOT:
-        return _compact({"lines": [{"text": n.text, "box": n.box, "page": n.page} for n in result.lines]})
-    return _compact({"text": result.text}) if as_json else result.text
+        return _to_json({"lines": [{"text": n.text, "box": n.box, "page": n.page} for n in result.lines]})
+    return _to_json({"text": result.text}) if as_json else result.text
 
 
-def _compact(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
 def to_completion(result: Result, created: int, *, as_json: bool) -> ChatCompletion:
-    """The whole answer at once."""
-    words = message_content(result, as_json=as_json)
-    return text_completion(words, result.id, created, result.model, usage=result.usage, finish=_finish(result))
+    """Return the result as a completion; `created` is Unix time in seconds."""
+    content = message_content(result, as_json=as_json)
+    return text_completion(content, result.id, created, result.model, usage=result.usage, finish=_finish_reason(result))
 
 
 def text_completion(
-    content: str, id: str, created: int, model: str, *, usage: t.Usage = _NOTHING, finish: Literal["stop", "length"] = "stop"
+    content: str, id: str, created: int, model: str, *, usage: t.Usage = _NO_USAGE, finish: Literal["stop", "length"] = "stop"
 ) -> ChatCompletion:
-    """A completion of these words."""
+    """Return a completion with this content."""
     choice = Choice(message=ChatMessage(content=content), finish_reason=finish)
     return ChatCompletion(id=f"chatcmpl-{id}", created=created, model=model, choices=[choice], usage=Usage.of(usage))
 
 
 @dataclass
 class ChunkBuilder:
-    """The pieces of one streamed answer. With `live` they are told while they are written, else at the end."""
+    """Build the chunks of one streamed response. `live`: send text while it is generated, instead of at the end."""
 
     id: str
     created: int
@@ -117,31 +116,31 @@ class ChunkBuilder:
     live: bool
     as_json: bool
     with_usage: bool
-    told: str = ""
-    begun: bool = False
+    sent: str = ""
+    started: bool = False
 
     def delta(self, text: str) -> Iterator[dict[str, Any]]:
-        """A delta of the reader; nothing, where its raw text is not the answer's."""
+        """Yield a chunk for generated text, if `live`. Otherwise the raw text differs from the content of the response."""
         if self.live and text:
-            self.told += text
+            self.sent += text
             yield self._chunk({"content": text})
 
     def finish(self, result: Result) -> Iterator[dict[str, Any]]:
-        """What has not been told yet, how it ended, what it took."""
-        return self.finish_text(message_content(result, as_json=self.as_json), result.usage, _finish(result))
+        """Yield the rest of the content, the finish reason and the token counts."""
+        return self.finish_text(message_content(result, as_json=self.as_json), result.usage, _finish_reason(result))
 
-    def finish_text(self, content: str, usage: t.Usage = _NOTHING, finish: str = "stop") -> Iterator[dict[str, Any]]:
-        """The same for a whole answer in words."""
-        if content.startswith(self.told) and len(content) > len(self.told):
-            yield self._chunk({"content": content[len(self.told) :]})
+    def finish_text(self, content: str, usage: t.Usage = _NO_USAGE, finish: str = "stop") -> Iterator[dict[str, Any]]:
+        """Yield the same chunks for content that is complete."""
+        if content.startswith(self.sent) and len(content) > len(self.sent):
+            yield self._chunk({"content": content[len(self.sent) :]})
         yield self._chunk({}, finish)
         if self.with_usage:
             yield self._frame([]) | {"usage": Usage.of(usage).model_dump()}
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        if not self.begun:
+        if not self.started:
             delta = {"role": "assistant"} | delta
-            self.begun = True
+            self.started = True
         return self._frame([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}])
 
     def _frame(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -149,5 +148,5 @@ class ChunkBuilder:
         return head | {"choices": choices} | ({"usage": None} if self.with_usage else {})
 
 
-def _finish(result: Result) -> Literal["stop", "length"]:
+def _finish_reason(result: Result) -> Literal["stop", "length"]:
     return "length" if result.truncated else "stop"

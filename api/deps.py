@@ -1,4 +1,4 @@
-"""What routes are given: the pipeline, the settings, who asks; and a wait that ends when the client goes away."""
+"""FastAPI dependencies of the routes, and cancellation when the client disconnects."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def _services(request: HTTPConnection) -> Services:
 
 
 def _identity(request: HTTPConnection) -> Identity:
-    """Whom the guard has let in. Without the guard nobody is served: there is nothing to take instead."""
+    """Return the identity that `AuthMiddleware` has stored. Raises KeyError without the middleware: there is no default."""
     identity: Identity = request.scope["state"]["identity"]
     return identity
 
 
 def _owner(request: HTTPConnection) -> str:
-    """Whose things are seen."""
+    """Return the owner whose data the request may access."""
     return _identity(request).owner
 
 
 def fair_key_of(request: HTTPConnection) -> str:
-    """Among whose requests this one is counted where turns are shared out."""
+    """Return the key under which fair scheduling counts this request."""
     return _identity(request).fair_key(request.client.host if request.client else "")
 
 
@@ -57,31 +57,31 @@ OwnerDep = Annotated[str, Depends(_owner)]
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; when the client goes away first, the work is cancelled and ClientDisconnect raised.
+    """Return the result of `work`. If the client disconnects first, cancel `work` and raise ClientDisconnect.
 
-    Call it after the body has been read: from then on `receive` has nothing to say but that the client is gone.
+    Call it after the request body has been read: from then on `receive` returns only the disconnect message.
     """
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_disconnected(request))
+    work_task = asyncio.create_task(work)
+    disconnect_task = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        await asyncio.wait((work_task, disconnect_task), return_when=asyncio.FIRST_COMPLETED)
+        if not work_task.done():
             raise ClientDisconnect
-        return working.result()
+        return work_task.result()
     finally:
-        for task in (working, leaving):
+        for task in (work_task, disconnect_task):
             task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        await asyncio.gather(work_task, disconnect_task, return_exceptions=True)
 
 
-async def _disconnected(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def _authenticator(request: HTTPConnection) -> Authenticator:
-    gate: Authenticator = request.app.state.gate
-    return gate
+    authenticator: Authenticator = request.app.state.gate
+    return authenticator
 
 
 AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]

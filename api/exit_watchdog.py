@@ -1,4 +1,4 @@
-"""Ends the process some time after SIGTERM or SIGINT, also where its event loop is blocked and cannot end it."""
+"""End the process some time after SIGTERM or SIGINT, even if its event loop is blocked."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-MARGIN_S = 15.0  # after the grace period: for what is still answered, the engine and the database
-_REPEATED_S = 5.0  # from the second signal on
+MARGIN_S = 15.0  # after the grace period: for the last responses, the engine and the database
+_SECOND_SIGNAL_S = 5.0  # time to exit after a second signal
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class ExitWatchdog:
-    """Calls `on_signal` in the main thread for each SIGTERM and SIGINT, and ends the process when that did not help.
+    """Calls `on_signal` in the main thread for each SIGTERM and SIGINT, and ends the process if it does not exit in time.
 
-    A signal is noticed in two ways, since a blocked main thread runs no handler of Python's. C code that checks for signals (a
-    regular expression, an interrupted read) runs the handler. For other code that releases the interpreter's lock a thread reads
-    the signal's number, which the C-level handler writes to a socket (`signal.set_wakeup_fd`). Both start the timer of
-    `faulthandler`, which needs no lock: it writes where every thread stands to stderr and ends the process with status 1.
-    C code that holds the lock and never checks for signals is ended by the supervisor's SIGKILL alone.
+    Signals are detected in two ways, because a blocked main thread runs no Python signal handler. C code that checks for signals
+    (a regular expression, an interrupted read) runs the handler. For other code that releases the interpreter's lock, a thread
+    reads the signal number, which the C-level handler writes to a socket (`signal.set_wakeup_fd`). Both start the timer of
+    `faulthandler`, which needs no lock: it writes the stack of every thread to stderr and ends the process with status 1.
+    Only SIGKILL, from the supervisor, ends C code that holds the lock and never checks for signals.
     """
 
     def __init__(self, grace_s: float, on_signal: Callable[[], object]) -> None:
@@ -35,7 +35,7 @@ class ExitWatchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Handle signals within; in the main thread. A timer that runs goes on afterwards: the process is ending."""
+        """Handle signals inside the context, in the main thread. A timer that has started stays active: the process is ending."""
         reader, writer = socket.socketpair()
         writer.setblocking(False)
         thread = threading.Thread(target=self._read, args=(reader,), name="exit-watchdog", daemon=True)
@@ -60,11 +60,11 @@ class ExitWatchdog:
         repeated = False
         while numbers := reader.recv(1):
             if numbers[0] in _SIGNALS:
-                self._end_within(_REPEATED_S if repeated else self._grace_s + MARGIN_S)
+                self._end_within(_SECOND_SIGNAL_S if repeated else self._grace_s + MARGIN_S)
                 repeated = True
 
     def _end_within(self, seconds: float) -> None:
-        """Set the timer, unless it ends the process earlier anyway."""
+        """Start the timer, unless an earlier one is running."""
         with self._lock:
             ends_at = time.monotonic() + seconds
             if ends_at < self._ends_at:

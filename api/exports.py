@@ -1,4 +1,4 @@
-"""Records as files: CSV, XLSX, JSON Lines. Read page by page, so that a hundred thousand of them need no memory."""
+"""Export records as CSV, XLSX or JSON Lines. Records are read in pages, so memory use does not grow with their number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from xlsxwriter import Workbook
 
-from api.schemas.records import Place, RecordDetail
+from api.schemas.records import PageEnd, RecordDetail
 from hunyuanocr.errors import StoreUnavailable
 from hunyuanocr.services.csv_safety import escape_cell
 from hunyuanocr.store import records
@@ -23,51 +23,51 @@ from hunyuanocr.store.records import Packed, Record
 from hunyuanocr.store.search import RecordQuery
 from hunyuanocr.store.workdir import EXPORT, workdir
 
-MAX_COLUMNS = 500  # of fields
-_PAGE = 500
-_BEFORE = ("id", "time", "device", "source", "task", "instruction")
-_AFTER = ("confidence", "warnings", "text")
-_MAX_ROWS = 1_048_576  # of a sheet
-_MAX_CELL = 32_767  # characters
-_BLOCK = 256 * 1024
+MAX_COLUMNS = 500  # columns for fields
+_PAGE_SIZE = 500  # records
+_LEADING_COLUMNS = ("id", "time", "device", "source", "task", "instruction")
+_TRAILING_COLUMNS = ("confidence", "warnings", "text")
+_MAX_ROWS = 1_048_576  # of a worksheet, as Excel limits it
+_MAX_CELL_LENGTH = 32_767  # characters, as Excel limits it
+_BLOCK_SIZE = 256 * 1024
 
 Rows = AsyncGenerator[list[str], None]
 
 
 async def iter_rows(database: Database, query: RecordQuery) -> Rows:
-    """The heading, then a row a record, the newest first. A column a field, in alphabetical order."""
+    """Yield the header row, then one row for each record, newest first. Each field has a column, in alphabetical order."""
     keys = await database.read(records.keys, query, MAX_COLUMNS)
-    yield [*_BEFORE, *keys, *_AFTER]
-    after: Place | None = None
-    while page := await database.read(records.search, query, _PAGE, after):
+    yield [*_LEADING_COLUMNS, *keys, *_TRAILING_COLUMNS]
+    after: PageEnd | None = None
+    while page := await database.read(records.search, query, _PAGE_SIZE, after):
         for record in page:
             yield _row(record, keys)
         after = page[-1].created_at, page[-1].id
 
 
 def _row(record: Record, keys: Sequence[str]) -> list[str]:
-    time = record.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")  # the machine's own: people read this
+    time = record.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")  # local time: the file is for people
     before = [record.id, time, record.device, record.source, record.task, record.instruction]
     warnings = " ".join(dict.fromkeys(w["code"] for w in record.warnings))
     confidence = "" if record.confidence is None else f"{record.confidence:.4f}"
-    return [_text(value) for value in (*before, *(record.fields.get(key) for key in keys), confidence, warnings, record.text)]
+    return [_to_text(value) for value in (*before, *(record.fields.get(key) for key in keys), confidence, warnings, record.text)]
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-async def stream_csv(lines: Rows) -> AsyncIterator[bytes]:
-    """UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has them, nothing that a spreadsheet would compute."""
+async def stream_csv(rows: Rows) -> AsyncIterator[bytes]:
+    """Yield CSV in UTF-8 with a byte order mark, for Excel; line ends as in RFC 4180, formulas escaped."""
     buffer = io.StringIO()
     buffer.write("\ufeff")
     writer = csv.writer(buffer)
-    async with aclosing(lines):
-        async for line in lines:
-            writer.writerow([escape_cell(value) for value in line])
-            if buffer.tell() > _BLOCK:
+    async with aclosing(rows):
+        async for row in rows:
+            writer.writerow([escape_cell(value) for value in row])
+            if buffer.tell() > _BLOCK_SIZE:
                 yield buffer.getvalue().encode()
                 buffer.seek(0)
                 buffer.truncate()
@@ -75,36 +75,36 @@ async def stream_csv(lines: Rows) -> AsyncIterator[bytes]:
 
 
 async def stream_jsonl(database: Database, query: RecordQuery) -> AsyncIterator[bytes]:
-    """A record a line, whole."""
-    after: Place | None = None
-    while page := await database.read(records.search_results, query, _PAGE // 5, after):
+    """Yield JSON Lines: one whole record per line."""
+    after: PageEnd | None = None
+    while page := await database.read(records.search_results, query, _PAGE_SIZE // 5, after):
         yield await to_thread(_json_lines, page)
         after = page[-1][0].created_at, page[-1][0].id
 
 
 def _json_lines(page: Sequence[tuple[Record, Packed]]) -> bytes:
-    lines = (RecordDetail.whole(record, packed).model_dump(mode="json") for record, packed in page)
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+    rows = (RecordDetail.from_stored(record, encoded).model_dump(mode="json") for record, encoded in page)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-async def write_xlsx(lines: Rows, data_folder: Path) -> IO[bytes]:
-    """Return a finished workbook, at its beginning, in a file without a name. All cells are text.
+async def write_xlsx(rows: Rows, data_folder: Path) -> IO[bytes]:
+    """Return a workbook in an unnamed temporary file, positioned at the start. All cells are text. Raises StoreUnavailable.
 
-    The library keeps rows in named files until the book is closed: they lie in a folder of the data folder, which the next start
-    deletes where this process is killed.
+    The library writes rows to named temporary files until the workbook is closed. They are in a work folder inside the data
+    folder, which the next start deletes if this process is killed.
     """
-    file = tempfile.TemporaryFile()  # noqa: SIM115 -- whoever sends it closes it
+    file = tempfile.TemporaryFile()  # noqa: SIM115 -- the caller closes it
     try:
         with workdir(data_folder, EXPORT) as folder:
             options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "tmpdir": str(folder)}
             book = Workbook(file, options)
-            async with aclosing(lines):
-                await _fill(book, lines)
+            async with aclosing(rows):
+                await _fill(book, rows)
             await to_thread(book.close)
     except OSError as e:
         file.close()
         hint = "Check free disk space and write permission of the data folder."
-        raise StoreUnavailable(f"The workbook cannot be written: {e.strerror or e}.", hint=hint) from e
+        raise StoreUnavailable(f"Cannot write the workbook: {e.strerror or e}.", hint=hint) from e
     except BaseException:
         file.close()
         raise
@@ -112,27 +112,27 @@ async def write_xlsx(lines: Rows, data_folder: Path) -> IO[bytes]:
     return file
 
 
-async def _fill(book: Workbook, lines: Rows) -> None:
-    head: list[str] = []
+async def _fill(book: Workbook, rows: Rows) -> None:
+    header: list[str] = []
     sheet: Any = None
-    n = _MAX_ROWS
-    async for line in lines:
-        head = head or line
-        if n == _MAX_ROWS:
+    row_number = _MAX_ROWS
+    async for row in rows:
+        header = header or row
+        if row_number == _MAX_ROWS:
             sheet = book.add_worksheet()
-            sheet.write_row(0, 0, head)
-            n = 1
-            if line is head:
+            sheet.write_row(0, 0, header)
+            row_number = 1
+            if row is header:
                 continue
-        for column, value in enumerate(line):
-            sheet.write_string(n, column, value[:_MAX_CELL])
-        n += 1
+        for column, value in enumerate(row):
+            sheet.write_string(row_number, column, value[:_MAX_CELL_LENGTH])
+        row_number += 1
 
 
 async def iter_file(file: IO[bytes]) -> AsyncIterator[bytes]:
-    """What is in a file, which is closed after it."""
+    """Yield the contents of `file` in blocks, then close it."""
     try:
-        while block := await to_thread(file.read, _BLOCK):
+        while block := await to_thread(file.read, _BLOCK_SIZE):
             yield block
     finally:
         file.close()

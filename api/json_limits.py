@@ -1,8 +1,8 @@
-"""Parse JSON from clients within bounds of time and memory.
+"""Parse JSON from clients with limits on time and memory.
 
-`json.loads` holds the interpreter's lock until it is done, and builds what takes far more memory than the text: 10 MB of
-`[],[],…` stop all other requests for seconds. So the text is scanned first. Long strings (pictures in base64) are taken out of
-it, and what is left has to be small, flat and of few values before it is parsed.
+`json.loads` holds the interpreter's lock until it returns, and its result may take far more memory than the text: 10 MB of
+`[],[],…` block all other requests for seconds. Therefore the text is scanned first. Long strings (base64 images) are removed,
+and the rest must be small, flat and have few values before it is parsed.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Any
 
 from hunyuanocr.errors import BadRequest
 
-MAX_DEPTH = 100  # of objects and lists; a client's schema may have 40
+MAX_DEPTH = 100  # nesting of objects and lists; a client's schema may have 40
 MAX_VALUES = 20_000  # a schema of 50,000 characters has fewer
-MAX_TEXT_BYTES = 1024 * 1024  # of everything but long strings
-_LONG_BYTES = 64 * 1024  # a string that is longer is not parsed with the rest
-_CHUNK_BYTES = 4 * 1024 * 1024  # that are searched in one call, which holds the lock
-_FREE_ESCAPES, _BYTES_AN_ESCAPE = 64 * 1024, 16  # some encoders escape `/` and `+`, each one in 64 characters of base64
-_MAX_QUOTES = 200_000  # each costs a step: two of each string, and those within strings
+MAX_TEXT_BYTES = 1024 * 1024  # everything except long strings
+_LONG_STRING_BYTES = 64 * 1024  # longer strings are parsed separately
+_CHUNK_BYTES = 4 * 1024 * 1024  # searched per call, which holds the lock
+_MIN_ESCAPES, _BYTES_PER_ESCAPE = 64 * 1024, 16  # some encoders escape `/` and `+`, which are 1 in 32 base64 characters
+_MAX_QUOTES = 200_000  # each takes one step: two per string, and escaped ones
 _QUOTE, _BACKSLASH = b'"', b"\\"
 _STRUCTURE = re.compile(rb"[\[\]{},:]")
-_HINT = f"Send JSON of at most {MAX_VALUES} values, nested at most {MAX_DEPTH} deep, and {MAX_TEXT_BYTES} bytes without pictures."
+_HINT = f"Send JSON of at most {MAX_VALUES} values, nested at most {MAX_DEPTH} deep, and {MAX_TEXT_BYTES} bytes without images."
 
 
 def parse_json(data: bytes) -> Any:
-    """Return the value that the JSON text (RFC 8259, UTF-8) holds.
+    """Parse a JSON text (RFC 8259, UTF-8).
 
-    Blocking: up to a second for the largest hostile text, in steps of which none holds the interpreter's lock for more than some
-    50 ms. Raises BadRequest for what exceeds the bounds, ValueError for what is not JSON (NaN and Infinity are not).
+    Blocking: up to one second for the largest malicious text; no step holds the interpreter's lock for more than about 50 ms.
+    Raises BadRequest if the text exceeds the limits, ValueError if it is not JSON (NaN and Infinity are rejected).
     """
     _check_escapes(data)
     scan = _Scan(data.removeprefix(b"\xef\xbb\xbf"))
@@ -40,16 +40,16 @@ def parse_json(data: bytes) -> Any:
 
 
 class _Scan:
-    """The text without its long strings, which stand in `long_strings` under the words that take their places."""
+    """Replaces long strings of the text with placeholders; `long_strings` maps the placeholders to the strings."""
 
     def __init__(self, data: bytes) -> None:
         self.long_strings: dict[str, bytes] = {}
         self._data = data
-        self._word = secrets.token_hex(8)  # a client cannot guess it
+        self._placeholder_prefix = secrets.token_hex(8)  # random, so that a client cannot send a placeholder
         self._size = self._values = self._depth = self._quotes = 0
 
     def text(self) -> bytes:
-        """Raises BadRequest and ValueError."""
+        """Return the text with placeholders. Raises BadRequest and ValueError."""
         return b"".join(self._parts())
 
     def _parts(self) -> Iterator[bytes]:
@@ -57,17 +57,17 @@ class _Scan:
         while (begin := data.find(_QUOTE, at)) >= 0:
             yield self._structure(at, begin)
             at = self._string_end(begin + 1) + 1
-            if at - begin > _LONG_BYTES:
-                word = f"{self._word}{len(self.long_strings)}"
-                self.long_strings[word] = data[begin + 1 : at - 1]
-                yield b'"%s"' % word.encode()
+            if at - begin > _LONG_STRING_BYTES:
+                placeholder = f"{self._placeholder_prefix}{len(self.long_strings)}"
+                self.long_strings[placeholder] = data[begin + 1 : at - 1]
+                yield b'"%s"' % placeholder.encode()
             else:
                 self._count(at - begin)
                 yield data[begin:at]
         yield self._structure(at, len(data))
 
     def _structure(self, begin: int, end: int) -> bytes:
-        """Count what stands between two strings."""
+        """Count the values and nesting between two strings, and return this part of the text."""
         self._count(end - begin)
         part = self._data[begin:end]
         for sign in _STRUCTURE.finditer(part):
@@ -78,16 +78,16 @@ class _Scan:
             if sign[0] in b"[{":
                 self._depth += 1
             if self._values > MAX_VALUES or self._depth > MAX_DEPTH:
-                raise BadRequest("The JSON has too many values, or is nested too deep.", hint=_HINT)
+                raise BadRequest("The JSON has too many values or is nested too deeply.", hint=_HINT)
         return part
 
     def _count(self, size: int) -> None:
         self._size += size
         if self._size > MAX_TEXT_BYTES:
-            raise BadRequest("The JSON is too large besides its pictures.", hint=_HINT)
+            raise BadRequest("The JSON without its images is too large.", hint=_HINT)
 
     def _string_end(self, start: int) -> int:
-        """The index of the quote that ends the string whose first byte is at `start`."""
+        """Return the index of the closing quote of the string that starts at `start`. Raises BadRequest and ValueError."""
         data, at = self._data, start
         while (at := data.find(_QUOTE, at)) >= 0:
             self._quotes += 1
@@ -99,13 +99,13 @@ class _Scan:
             if (at - before) % 2 == 0:
                 return at
             at += 1
-        raise ValueError("a string does not end")
+        raise ValueError("unterminated string")
 
     def restore(self, value: Any) -> Any:
-        """Put the long strings back in their places."""
+        """Replace the placeholders in a parsed value with the long strings."""
         if isinstance(value, str):
-            found = self.long_strings.get(value)
-            return value if found is None else _decoded(found)
+            long_string = self.long_strings.get(value)
+            return value if long_string is None else _decode_string(long_string)
         if isinstance(value, list):
             return [self.restore(item) for item in value]
         if isinstance(value, dict):
@@ -114,15 +114,15 @@ class _Scan:
 
 
 def _check_escapes(data: bytes) -> None:
-    """Each escape costs a step of its own. Raises BadRequest where they are more than an encoder of base64 makes."""
-    left = _FREE_ESCAPES + len(data) // _BYTES_AN_ESCAPE
+    """Limit the number of escapes, each of which takes one step. Raises BadRequest for more than base64 encoders produce."""
+    remaining = _MIN_ESCAPES + len(data) // _BYTES_PER_ESCAPE
     for begin in range(0, len(data), _CHUNK_BYTES):
-        left -= data.count(_BACKSLASH, begin, begin + _CHUNK_BYTES)
-        if left < 0:
-            raise BadRequest("The JSON has too many escapes.", hint="Send text as UTF-8 and pictures as plain base64.")
+        remaining -= data.count(_BACKSLASH, begin, begin + _CHUNK_BYTES)
+        if remaining < 0:
+            raise BadRequest("The JSON has too many escapes.", hint="Send text as UTF-8 and images as plain base64.")
 
 
-def _decoded(string: bytes) -> str:
+def _decode_string(string: bytes) -> str:
     text: str = json.loads(b'"%s"' % string, strict=False) if _BACKSLASH in string else string.decode()
     return text
 

@@ -1,4 +1,4 @@
-"""How uvicorn is to carry the app: one place for the program, its tests and its benches."""
+"""Configuration of uvicorn, shared by the program, its tests and its benchmarks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hunyuanocr.config import Settings
 from hunyuanocr.config.network import NetworkSettings
 from hunyuanocr.errors import ConfigError
 
-_MAX_FIELDS_BYTES = 1024 * 1024  # bytes of a message beside its picture
+_MAX_FIELDS_BYTES = 1024 * 1024  # bytes of a message in addition to its image
 
 
 def uvicorn_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments of `uvicorn.Config`, for an app of `create_app`.
+    """Return keyword arguments of `uvicorn.Config` for an app of `create_app`.
 
-    Headers of proxies are looked at by `api.network`, not by uvicorn, which believes everybody on this machine. So is TLS, which
-    uvicorn would leave to asyncio. Raises ConfigError where certificate and key cannot be used.
+    `api.network` evaluates proxy headers instead of uvicorn, which trusts every local process, and handles TLS, which uvicorn
+    leaves to asyncio. Raises ConfigError for an unusable certificate or key.
     """
     context = create_ssl_context(settings.network)
     return _websockets(settings) | {
@@ -30,11 +30,12 @@ def uvicorn_options(settings: Settings) -> dict[str, Any]:
 
 
 def _websockets(settings: Settings) -> dict[str, Any]:
-    """`websockets-sansio` unmasks with the C code of the package `websockets`, has no task of its own for a connection, and stops
-    reading from it while a message waits to be taken. (`wsproto` is Python all through; uvicorn's older `websockets` holds tasks
-    and a queue of frames for every connection, on an interface that the package calls legacy.) Frames are compressed already:
-    deflate would cost time and memory for nothing. A message twice as long as the longest picture in base64 ends the
-    connection; those in between get an answer that says so.
+    """Return the WebSocket options.
+
+    `websockets-sansio` unmasks in C code, needs no task per connection, and stops reading while a message is waiting. (`wsproto`
+    is pure Python; uvicorn's older `websockets` has tasks and a frame queue per connection, on a legacy interface.) Images are
+    already compressed, so deflate would only cost time and memory. A message of more than twice the maximum image size in base64
+    closes the connection; a smaller one that is still too large gets an error response.
     """
     return {
         "ws": LimitedWebSocketProtocol,
@@ -46,27 +47,27 @@ def _websockets(settings: Settings) -> dict[str, Any]:
 
 
 def validate_tls(network: NetworkSettings) -> bool:
-    """Whether HTTPS is served. Raises ConfigError where certificate and key cannot be used, so that it is told at start."""
+    """Return whether HTTPS is configured. Raises ConfigError for an unusable certificate or key, so that the start fails."""
     return create_ssl_context(network) is not None
 
 
 def create_ssl_context(network: NetworkSettings) -> ssl.SSLContext | None:
-    """What HTTPS is served with, if it is: TLS 1.2 or later. Raises ConfigError."""
+    """Return the TLS context (TLS 1.2 or later), or None without HTTPS. Raises ConfigError."""
     cert, key = network.tls_cert, network.tls_key
     if cert is None and key is None:
         return None
     if cert is None or key is None:
-        raise ConfigError("HTTPS needs a certificate and its key.", hint="Give both --tls-cert and --tls-key.")
+        raise ConfigError("HTTPS needs a certificate and its key.", hint="Set both --tls-cert and --tls-key.")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(cert, key, password=_no_password)
     except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
         raise ConfigError(
-            f"HTTPS cannot be served with {cert} and {key}: {e}.",
-            hint="Give PEM files that belong together, readable by this user, the key without a password.",
+            f"Cannot use {cert} and {key} for HTTPS: {e}.",
+            hint="Use PEM files that belong together, are readable by this user, and whose key has no password.",
         ) from e
     return context
 
 
 def _no_password() -> str:
-    raise ValueError("the key asks for a password")
+    raise ValueError("the key has a password")

@@ -1,1 +1,1 @@
-"""Who asks, and what he may do: one guard around everything that is served."""
+"""Authentication and authorisation: one middleware around everything that the app serves."""

@@ -1,4 +1,4 @@
-"""Writes the audit log beside the requests: lines that are alike within a second become one, and none holds up an answer."""
+"""Write the audit log in the background. Identical entries within a second are merged; no request waits for the database."""
 
 from __future__ import annotations
 
@@ -15,77 +15,79 @@ from hunyuanocr.store.ids import new_id
 
 log = logging.getLogger(__name__)
 
-_MAX_COUNT = 10_000  # lines that wait for a database that is away
-_EVERY_S = 1.0
+_MAX_PENDING = 10_000  # entries kept in memory while the database is unavailable
+_FLUSH_INTERVAL_S = 1.0
 
 
 class AuditLogWriter:
-    """What happened, on its way into the database. A power cut loses the latest second. Without a database it keeps nothing."""
+    """Collects entries and writes them once a second. A power failure loses the last second. `database` None: discard all."""
 
     def __init__(self, database: Database | None, clock: Clock | None = None) -> None:
         self._database = database
         self._clock = clock or Clock()
-        self._waiting: dict[tuple[object, ...], AuditEntry] = {}
+        self._pending: dict[tuple[object, ...], AuditEntry] = {}
         self._lost = 0
-        self._writing = asyncio.Lock()
+        self._write_lock = asyncio.Lock()
 
     def record(
         self, identity: Identity | None, action: str, what: str, *, status: int = 200, address: str = "", request_id: str = ""
     ) -> None:
-        """Remember a line: who did what to which address, never with a query or a body."""
+        """Queue an entry. `what` is the path of the resource, without the query string."""
         if self._database is None:
             return
-        owner, who = ("", "") if identity is None else (identity.owner, identity.name)
-        entry = AuditEntry(new_id(), owner, self._clock.now(), who, address[:64], action, _plain(what), status, 1, request_id)
+        owner, name = ("", "") if identity is None else (identity.owner, identity.name)
+        entry = AuditEntry(
+            new_id(), owner, self._clock.now(), name, address[:64], action, _printable(what), status, 1, request_id
+        )
         self._add(entry)
 
     def _add(self, entry: AuditEntry) -> None:
-        alike = (entry.owner, entry.who, entry.address, entry.action, entry.what, entry.status)
-        first = self._waiting.get(alike)
+        key = (entry.owner, entry.who, entry.address, entry.action, entry.what, entry.status)
+        first = self._pending.get(key)
         if first is not None:
-            self._waiting[alike] = replace(first, times=first.times + entry.times)
-        elif len(self._waiting) < _MAX_COUNT:
-            self._waiting[alike] = entry
+            self._pending[key] = replace(first, times=first.times + entry.times)
+        elif len(self._pending) < _MAX_PENDING:
+            self._pending[key] = entry
         else:
             self._lost += entry.times
 
     async def flush(self) -> None:
-        """Write what waits. Raises StoreUnavailable, and then it waits on."""
+        """Write the queued entries. Raises StoreUnavailable; the entries then stay queued."""
         if self._database is None:
             return
-        async with self._writing:  # who reads the log after this must see what another is writing now
-            if self._waiting:
+        async with self._write_lock:  # a caller that reads the log next must see entries that another task is writing
+            if self._pending:
                 await self._write(self._database)
 
     async def _write(self, database: Database) -> None:
-        some, self._waiting = self._waiting, {}
+        batch, self._pending = self._pending, {}
         try:
-            await database.write(append, list(some.values()))
+            await database.write(append, list(batch.values()))
         except HunyuanOcrError:
-            later, self._waiting = self._waiting, some
-            for entry in later.values():
+            newer, self._pending = self._pending, batch
+            for entry in newer.values():
                 self._add(entry)
             raise
         if self._lost:
-            log.error("The audit log lacks %d lines: the database was away for too long.", self._lost)
+            log.error("%d audit log entries are lost: the database was unavailable for too long.", self._lost)
             self._lost = 0
 
     async def run(self) -> None:
-        """Write every second, until cancelled."""
-        told = False
+        """Write once a second, until cancelled."""
+        reported = False
         while True:
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(_FLUSH_INTERVAL_S)
             try:
                 await self.flush()
-                told = False
+                reported = False
             except HunyuanOcrError as e:
-                if not told:
-                    log.warning("The audit log waits for the database: %s %s", e.message, e.hint)
-                told = True
-            except Exception:  # the next second may go better
-                log.exception("Lines of the audit log could not be written.")
+                if not reported:
+                    log.warning("Audit log entries wait for the database: %s %s", e.message, e.hint)
+                reported = True
+            except Exception:  # the task must survive; the next attempt may succeed
+                log.exception("Audit log entries could not be written.")
 
 
-def _plain(what: str) -> str:
-    """As the store takes it, in lines that nobody can forge."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in what)[:200]
+def _printable(what: str) -> str:
+    """Replace control characters, which the store rejects and which could forge log lines, and cut to 200 characters."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in what)[:200]

@@ -1,4 +1,4 @@
-"""Who is let in: every way to prove who one is, in one place. The guard asks it, and routes that deal with keys and logins."""
+"""Authentication and authorisation rules, used by `AuthMiddleware` and by the routes for keys and logins."""
 
 from __future__ import annotations
 
@@ -32,170 +32,178 @@ from hunyuanocr.store.database import Database
 log = logging.getLogger(__name__)
 
 TICKET_S = 30.0
-LINK_S = 3600.0  # how long the login link of the first start is good
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+LINK_S = 3600.0  # lifetime of the login link that the first start prints
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Authenticator:
-    """One for the process; the apps on both ports share it.
+    """Authenticates requests. The apps on both ports of the process share one instance.
 
-    Keys and the audit log are in the appliance's database, also where no records are kept. On 127.0.0.1 with nothing configured
-    nobody is asked, and then a database is not needed.
+    API keys and the audit log are in the database, even if records are not stored. On 127.0.0.1 with the default settings no
+    authentication is required, and no database is needed.
     """
 
     def __init__(self, settings: Settings, services: Services) -> None:
         self._settings = settings.security
         self._origins = settings.network.origins
-        self.exposed = not _loopback(settings.server.host)
-        self._asks = (
+        self.exposed = not _is_loopback(settings.server.host)
+        self._auth_required = (
             self.exposed or self._settings.require_auth_on_loopback or self._settings.jwt.used
             or bool(self._settings.devices) or bool(settings.network.trusted_proxies)
         )  # fmt: skip
-        mark = settings.data / "keys-in-use"
+        marker_file = settings.data / "keys-in-use"
         self.database = services.database or Database(settings.database_url)
-        self._own = None if services.database else self.database
-        writes = services.database is not None or self._asks or mark.exists()
+        self._own_database = None if services.database else self.database
+        writes = services.database is not None or self._auth_required or marker_file.exists()
         self.clock = clock = services.recorder.clock
-        self.keyring = ApiKeyCache(self.database, mark, clock)
+        self.keyring = ApiKeyCache(self.database, marker_file, clock)
         self.tokens = JwtVerifier(self._settings.jwt)
         self.tickets, self.links = TicketStore(TICKET_S), TicketStore(LINK_S)
         self.sessions = SessionCookies(self.keyring, settings.data / "session.key", self._settings.session_hours, clock)
         self.audit_log = AuditLogWriter(self.database if writes else None, clock)
         self._devices = NetworkSet(self._settings.devices)
-        self._keeper = Timekeeper(self._own, clock) if self._own and writes else None
-        self._retention = Retention(self._own, services.recorder, settings, self._keeper) if self._own and self._keeper else None
-        self.pending_sockets: Counter[str] = Counter()  # sockets that are open and have not said yet whose they are, by address
+        self._timekeeper = Timekeeper(self._own_database, clock) if self._own_database and writes else None
+        self._retention = (
+            Retention(self._own_database, services.recorder, settings, self._timekeeper)
+            if self._own_database and self._timekeeper
+            else None
+        )
+        self.pending_sockets: Counter[str] = Counter()  # open WebSockets that have not authenticated yet, by client address
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def authenticate(self, asked: HTTPConnection, ticket: str | None = None) -> Identity:
-        """Who asks: by a key, token or ticket, the page's session, or where he is. Raises Unauthorized, StoreUnavailable.
+    async def authenticate(self, connection: HTTPConnection, ticket: str | None = None) -> Identity:
+        """Return the identity by API key, token, ticket, session cookie or client address.
 
-        What is sent on purpose must be good. Where nobody is asked for a key any word will do: many programs insist on one.
+        A key, token or ticket that is sent must be valid. If no authentication is required, any is accepted, because many
+        clients insist on sending one. Raises Unauthorized, InvalidCredential, StoreUnavailable.
         """
-        near = await self._by_place(asked)
-        given = credential_from(asked)
-        known = (
-            await self.identity_from_token(given)
-            if given is not None
+        by_address = await self._by_address(connection)
+        credential = credential_from(connection)
+        identity = (
+            await self.identity_from_token(credential)
+            if credential is not None
             else await self.identity_from_ticket(ticket)
             if ticket is not None
             else None
         )
-        if known is not None:
-            return known
-        sent = given is not None or ticket is not None
+        if identity is not None:
+            return identity
+        sent = credential is not None or ticket is not None
         if not sent:
-            cookie = asked.cookies.get(COOKIE)
+            cookie = connection.cookies.get(COOKIE)
             session = None if cookie is None else await self.sessions.identity(cookie)
             if session is not None:
                 return session
-        if near is not None and (near.method == "local" or not sent):
-            return near
+        if by_address is not None and (by_address.method == "local" or not sent):
+            return by_address
         if sent:
-            raise InvalidCredential("This key, token or ticket is not good here, or not any more.")
-        if COOKIE in asked.cookies and self.sessions.is_forged(asked.cookies[COOKIE]):
-            self.count_failure(asked)
-        raise Unauthorized("Who asks? A key is needed here.")
+            raise InvalidCredential("The key, token or ticket is invalid, expired or revoked.")
+        if COOKIE in connection.cookies and self.sessions.is_forged(connection.cookies[COOKIE]):
+            self.count_failure(connection)
+        raise Unauthorized("Authentication required.")
 
-    def count_failure(self, asked: HTTPConnection) -> None:
-        """Write a failed authentication into the audit log, and have `AddressRates` count it, whatever the answer's status is."""
-        scope = asked.scope
+    def count_failure(self, connection: HTTPConnection) -> None:
+        """Write a failed authentication to the audit log and have `IpRateLimitMiddleware` count it, whatever the status is."""
+        scope = connection.scope
         state = scope.setdefault("state", {})
         state[AUTH_FAILED] = True
-        door = policy_for("WS" if scope["type"] == "websocket" else scope["method"], get_route_path(scope))
+        policy = policy_for("WS" if scope["type"] == "websocket" else scope["method"], get_route_path(scope))
         self.audit_log.record(
-            None, "refused", door.path, status=401, address=client_host(scope), request_id=state.get("request_id", "")
+            None, "refused", policy.path, status=401, address=client_host(scope), request_id=state.get("request_id", "")
         )  # fmt: skip
 
-    async def identity_from_token(self, given: str) -> Identity | None:
-        """Whose key or token it is; None when it is no good."""
-        if given.startswith(PREFIX):
-            key = await self.keyring.lookup(given)
+    async def identity_from_token(self, credential: str) -> Identity | None:
+        """Return the identity of an API key or token; None if it is invalid. Raises StoreUnavailable."""
+        if credential.startswith(PREFIX):
+            key = await self.keyring.lookup(credential)
             return None if key is None else identity_of_key(key)
-        identity = await self.tokens.verify(given)
-        return None if identity is None or self._over(identity) else identity
+        identity = await self.tokens.verify(credential)
+        return None if identity is None or self._is_expired(identity) else identity
 
     async def identity_from_ticket(self, ticket: str) -> Identity | None:
-        """Whose ticket it is, which is used up by that; None when it is no good, or its key is not any more."""
+        """Redeem a ticket and return its identity; None if the ticket or its key is invalid. Raises StoreUnavailable."""
         identity = self.tickets.redeem(ticket)
         return identity if identity is not None and await self.is_valid(identity) else None
 
     async def is_valid(self, identity: Identity) -> bool:
-        """Whether it is still good: its key not revoked, its time not over. Raises StoreUnavailable."""
-        if self._over(identity):
+        """Return whether the identity has not expired and its key is not revoked. Raises StoreUnavailable."""
+        if self._is_expired(identity):
             return False
         return identity.key is None or await self.keyring.by_id(identity.key) is not None
 
-    def _over(self, identity: Identity) -> bool:
-        """Whether its time is over, also where the machine's clock was set back since."""
+    def _is_expired(self, identity: Identity) -> bool:
+        """Return whether the identity has expired. `Clock` does not go back when the system clock is set back."""
         return identity.until is not None and identity.until <= self.clock.now().timestamp()
 
-    async def _by_place(self, asked: HTTPConnection) -> Identity | None:
-        """What the address alone is good for. That of a proxy which is not trusted is none (`api.network.ClientAddress`)."""
-        address = parse_ip(asked.client.host) if asked.client else None
-        here = address is not None and address.is_loopback
+    async def _by_address(self, connection: HTTPConnection) -> Identity | None:
+        """Return the identity that the client address alone grants. Behind an untrusted proxy the address is unknown."""
+        address = parse_ip(connection.client.host) if connection.client else None
+        local = address is not None and address.is_loopback
         if self._settings.allow_anonymous:
-            return LOCAL_ADMIN if here else replace(ANONYMOUS, name=f"visitor:{address}")
-        if here and not self._asks and not await self.keyring.has_keys():
+            return LOCAL_ADMIN if local else replace(ANONYMOUS, name=f"visitor:{address}")
+        if local and not self._auth_required and not await self.keyring.has_keys():
             return LOCAL_ADMIN
         return device_identity(str(address)) if address in self._devices else None
 
-    def authorize(self, asked: HTTPConnection, identity: Identity, door: RoutePolicy) -> None:
-        """Raises MissingScope, and ForeignSite where a browser asks on behalf of another site."""
+    def authorize(self, connection: HTTPConnection, identity: Identity, policy: RoutePolicy) -> None:
+        """Check that the identity may use the route. Raises MissingScope, and CrossOriginRefused for cross-site requests."""
         if identity.ambient:
-            self.check_origin(asked)
-        if identity.method in ("local", "device") and csrf.is_public_host(asked.headers, self._settings.public_hostnames):
-            raise CrossOriginRefused("This machine does not go by that name.")
-        self.require_scope(identity, door)
+            self.check_origin(connection)
+        if identity.method in ("local", "device") and csrf.is_public_host(connection.headers, self._settings.public_hostnames):
+            raise CrossOriginRefused("The host name is not allowed.")
+        self.require_scope(identity, policy)
 
     @staticmethod
-    def require_scope(identity: Identity, door: RoutePolicy) -> None:
-        """Raises MissingScope."""
-        if isinstance(door.needs, Scope) and not identity.has_scope(door.needs):
-            raise MissingScope(f"This needs the scope '{door.needs.value}'.")
+    def require_scope(identity: Identity, policy: RoutePolicy) -> None:
+        """Check the scope of the identity. Raises MissingScope."""
+        if isinstance(policy.needs, Scope) and not identity.has_scope(policy.needs):
+            raise MissingScope(f"The scope '{policy.needs.value}' is required.")
 
-    def check_origin(self, asked: HTTPConnection) -> None:
-        """Raises ForeignSite for what changes something and comes from another website."""
-        unsafe = asked.scope["type"] == "websocket" or asked.scope["method"] not in _SAFE
-        if unsafe and csrf.is_cross_origin(asked.headers, self._origins, asked.scope["scheme"]):
-            raise CrossOriginRefused("Another website may not ask for this.")
+    def check_origin(self, connection: HTTPConnection) -> None:
+        """Check the origin of a request that can change data. Raises CrossOriginRefused for another website."""
+        unsafe = connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS
+        if unsafe and csrf.is_cross_origin(connection.headers, self._origins, connection.scope["scheme"]):
+            raise CrossOriginRefused("Cross-origin request rejected.")
 
     def bootstrap_admin_key(self) -> tuple[str, str] | None:
-        """An administrator's key and a login code, where a key is needed and none was ever made. Raises StoreUnavailable."""
-        wanted = (
+        """Create the first administrator key and a login code; None if no key is required or one exists.
+
+        Raises StoreUnavailable.
+        """
+        required = (
             (self.exposed or self._settings.require_auth_on_loopback)
             and not self._settings.allow_anonymous
             and not self._settings.jwt.used
         )
-        if not wanted:
+        if not required:
             return None
         text, key = create_api_key("admin", "local", ALL_SCOPES)
-        with self.database.transaction() as session:
-            if keys.list_all(session):
+        with self.database.transaction() as conn:
+            if keys.list_all(conn):
                 return None
-            keys.insert(session, key)
+            keys.insert(conn, key)
         self.keyring.invalidate()
         return text, self.links.issue(identity_of_key(key))
 
     async def start(self) -> None:
-        """Begin what runs beside the requests."""
-        work = (self.keyring.preload(), self.audit_log.run(), self._note_use())
-        self._tasks = [asyncio.create_task(each) for each in work]
+        """Start the background tasks."""
+        coroutines = (self.keyring.preload(), self.audit_log.run(), self._flush_last_used())
+        self._tasks = [asyncio.create_task(each) for each in coroutines]
         if self._retention is not None:
             self._tasks.append(asyncio.create_task(self._retention.run()))
-        if self._keeper is not None:
-            self._tasks.append(asyncio.create_task(self._keeper.run()))
+        if self._timekeeper is not None:
+            self._tasks.append(asyncio.create_task(self._timekeeper.run()))
 
-    async def _note_use(self) -> None:
+    async def _flush_last_used(self) -> None:
         while True:
             await asyncio.sleep(1.0)
             try:
                 await self.keyring.flush_last_used()
             except HunyuanOcrError as e:
-                log.debug("The use of keys is not written: %s", e.message)
+                log.debug("The time of last use of the keys cannot be written: %s", e.message)
 
     async def close(self) -> None:
-        """Write what waits, and end; before the services' database is closed."""
+        """Write pending data and stop the tasks. Call before the services close their database."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -203,22 +211,22 @@ class Authenticator:
             try:
                 await write()
             except HunyuanOcrError as e:
-                log.warning("The latest of the audit log is lost: %s %s", e.message, e.hint)
+                log.warning("The last audit log entries or key usage times are lost: %s %s", e.message, e.hint)
         await asyncio.to_thread(self.keyring.close)
-        if self._own is not None:
-            await asyncio.to_thread(self._own.close)
+        if self._own_database is not None:
+            await asyncio.to_thread(self._own_database.close)
 
 
-def credential_from(asked: HTTPConnection) -> str | None:
-    """The key or token that a request carries: `Authorization: Bearer`, or `X-API-Key`. Never in an address."""
-    kind, _, text = asked.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
+def credential_from(connection: HTTPConnection) -> str | None:
+    """Return the key or token of a request: `Authorization: Bearer` or `X-API-Key`. The query string is not accepted."""
+    scheme, _, text = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
         return text.strip()
-    given = asked.headers.get("x-api-key")
-    return None if given is None else given.strip()
+    api_key = connection.headers.get("x-api-key")
+    return None if api_key is None else api_key.strip()
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

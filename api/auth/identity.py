@@ -1,4 +1,4 @@
-"""Who asks: an owner, whose records are seen, and scopes, which say what may be done."""
+"""Identity of a client: the owner of its records, and scopes that define what it may do."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal
 
 
 class Scope(StrEnum):
-    """What a key or token may be good for; `admin` includes the others."""
+    """Permissions of a key or token; `admin` includes the others."""
 
     READ = "read"  # records, jobs, results
-    SUBMIT = "submit"  # have pictures read, delete what is one's own, use the page
-    ADMIN = "admin"  # keys, models, the audit log, the sync
+    SUBMIT = "submit"  # recognise images, delete own data, use the web page
+    ADMIN = "admin"  # keys, models, audit log, synchronisation
 
 
 ALL_SCOPES = frozenset(Scope)
@@ -22,9 +22,10 @@ DEFAULT_SCOPES = frozenset({Scope.READ, Scope.SUBMIT})
 
 @dataclass(frozen=True)
 class Identity:
-    """`name` is for the audit log. `ambient`: a browser sends what proves it by itself, so that its origin must be looked at.
+    """An authenticated client. `name` is for the audit log; `key` is the id of its API key, which may be revoked at any time.
 
-    `key` is the id of an API key, which may be revoked at any moment; `until` is when the identity ends, in seconds since 1970.
+    `until` is the time of expiry (Unix time in seconds). `ambient`: the browser sends the credential by itself, so the origin of
+    the request must be checked.
     """
 
     owner: str
@@ -37,28 +38,31 @@ class Identity:
 
     @property
     def fingerprint(self) -> str:
-        """A word that no other identity has, also none of the same owner: 32 hexadecimal digits."""
+        """Return 32 hexadecimal digits that are unique to this identity, also among identities of the same owner."""
         return hashlib.sha256(repr((self.method, self.owner, self.name, self.key)).encode()).hexdigest()[:32]
 
     def fair_key(self, address: str) -> str:
-        """Among whose requests and jobs one from this address is counted where turns are shared out: the owner's; where nobody is
-        asked for a key, all are one owner, and then it is the address, as a hash, for it is stored with jobs.
+        """Return the key under which fair scheduling counts requests and jobs: the owner, or without authentication the address.
+
+        Without authentication all clients are one owner. The address is hashed, because the key is stored with jobs.
         """
-        from api.network.ip import rate_limit_key  # noqa: PLC0415 -- `api.network` imports routes, and they import this module
+        from api.network.ip import rate_limit_key  # noqa: PLC0415 -- `api.network` imports modules that import this one
 
         if self.method != "local":
             return self.owner
         return "address:" + hashlib.sha256(rate_limit_key(address).encode()).hexdigest()[:32]
 
     def has_scope(self, scope: Scope) -> bool:
-        """Whether it has this scope."""
+        """Return whether the identity has the scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
-LOCAL_ADMIN = Identity("local", "local", ALL_SCOPES, "local", ambient=True)  # at the machine itself, where nothing is configured
-ANONYMOUS = Identity("local", "local", DEFAULT_SCOPES, "local", ambient=True)  # anybody, where the appliance is open
+LOCAL_ADMIN = Identity(
+    "local", "local", ALL_SCOPES, "local", ambient=True
+)  # a client on this computer, with the default settings
+ANONYMOUS = Identity("local", "local", DEFAULT_SCOPES, "local", ambient=True)  # any client, with `security.allow_anonymous`
 
 
 def device_identity(address: str) -> Identity:
-    """One that cannot send a key and is known by its address."""
+    """Return the identity of a device that cannot send a key and is identified by its address."""
     return Identity(f"device:{address}", f"device:{address}", DEFAULT_SCOPES, "device", ambient=True)

@@ -1,6 +1,4 @@
-"""The guard: stands around everything that an app serves, routes, mounts and sockets, and lets nobody through whom the gate does
-not know. Behind it `scope["state"]["identity"]` says who asks.
-"""
+"""Authentication middleware for routes, mounted apps and WebSockets. It stores the identity in `scope["state"]["identity"]`."""
 
 from __future__ import annotations
 
@@ -21,94 +19,94 @@ from hunyuanocr.errors import HunyuanOcrError, InvalidCredential, MissingScope, 
 
 
 class AuthMiddleware:
-    """Pure ASGI: nothing is read of a request that is refused, and streams pass through untouched."""
+    """Pure ASGI middleware: the body of a rejected request is not read, and streams pass through unchanged."""
 
     def __init__(self, app: ASGIApp, gate: Authenticator) -> None:
         self.app = app
-        self.gate = gate
+        self._authenticator = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request or one socket."""
+        """Serve or reject one request or WebSocket connection."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         path = get_route_path(scope)
-        socket = scope["type"] == "websocket"
-        door = policy_for("WS" if socket else scope["method"], path)
+        is_websocket = scope["type"] == "websocket"
+        policy = policy_for("WS" if is_websocket else scope["method"], path)
         scope.setdefault("state", {}).pop("identity", None)
-        if door.needs == ANONYMOUS:
+        if policy.needs == ANONYMOUS:
             await self.app(scope, receive, send)
             return
-        ticket = _take_ticket(scope) if socket else None
-        asked, identity = HTTPConnection(scope), None
+        ticket = _take_ticket(scope) if is_websocket else None
+        connection, identity = HTTPConnection(scope), None
         try:
-            identity = await self.gate.authenticate(asked, ticket)
-            self.gate.authorize(asked, identity, door)
+            identity = await self._authenticator.authenticate(connection, ticket)
+            self._authenticator.authorize(connection, identity, policy)
         except HunyuanOcrError as e:
-            if socket and type(e) is Unauthorized and door is not DEFAULT_POLICY:
-                await self._when_named(door, scope, receive, send)
+            if is_websocket and type(e) is Unauthorized and policy is not DEFAULT_POLICY:
+                await self._serve_first_message_auth(policy, scope, receive, send)
                 return
-            self._refused(e, door, identity, scope)
-            if type(e) is Unauthorized and path in PAGES and scope.get("method") == "GET" and _reads_html(asked):
+            self._audit_rejection(e, policy, identity, scope)
+            if type(e) is Unauthorized and path in PAGES and scope.get("method") == "GET" and _accepts_html(connection):
                 await RedirectResponse(f"/login?next={path}", 303)(scope, receive, send)
                 return
             await reject(scope, receive, send, e)
             return
-        await self._let_in(door, identity, scope, receive, send)
+        await self._serve(policy, identity, scope, receive, send)
 
-    async def _when_named(self, door: RoutePolicy, scope: Scope, receive: Receive, send: Send) -> None:
-        """A socket that brought nothing may say who it is in its first message."""
-        asking = FirstMessageAuth(self.gate, door, client_host(scope), receive, send)
+    async def _serve_first_message_auth(self, policy: RoutePolicy, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket without credentials, which may authenticate in its first message."""
+        auth = FirstMessageAuth(self._authenticator, policy, client_host(scope), receive, send)
         try:
-            identity = await asking.identity()
+            identity = await auth.identity()
         except HunyuanOcrError as e:
-            self._refused(e, door, None, scope)
-            await asking.refuse(e)
+            self._audit_rejection(e, policy, None, scope)
+            await auth.reject(e)
             return
         if identity is not None:
-            await self._let_in(door, identity, scope, asking.receive, asking.send)
+            await self._serve(policy, identity, scope, auth.receive, auth.send)
 
-    async def _let_in(self, door: RoutePolicy, identity: Identity, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, policy: RoutePolicy, identity: Identity, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["identity"] = identity
         if scope["type"] == "websocket":
-            self._note(door, identity, scope, 101)
-            watched = RevocationCheck(self.gate, identity, receive, send)
-            await self.app(scope, watched.receive, watched.send)
+            self._audit(policy, identity, scope, 101)
+            checked = RevocationCheck(self._authenticator, identity, receive, send)
+            await self.app(scope, checked.receive, checked.send)
             return
-        status, place = 0, ""
+        status, location = 0, ""
 
-        async def seen(message: Message) -> None:
-            nonlocal status, place
+        async def observing_send(message: Message) -> None:
+            nonlocal status, location
             if message["type"] == "http.response.start":
                 status = message["status"]
-                place = dict(message.get("headers", [])).get(b"location", b"").decode("latin-1")
+                location = dict(message.get("headers", [])).get(b"location", b"").decode("latin-1")
             await send(message)
 
         try:
-            await self.app(scope, receive, seen)
+            await self.app(scope, receive, observing_send)
         finally:
-            self._note(door, identity, scope, status, place if status in (201, 202) else "")
+            self._audit(policy, identity, scope, status, location if status in (201, 202) else "")
 
-    def _note(self, door: RoutePolicy, identity: Identity, scope: Scope, status: int, place: str = "") -> None:
-        """A line in the audit log, with the address of what was made where there is one."""
-        if door.action is not None:
+    def _audit(self, policy: RoutePolicy, identity: Identity, scope: Scope, status: int, location: str = "") -> None:
+        """Write an audit log entry for the created resource, or for the requested path if nothing was created."""
+        if policy.action is not None:
             state = scope["state"]
-            what = place or state.get("made") or get_route_path(scope)
-            self.gate.audit_log.record(
-                identity, door.action, what, status=status, address=client_host(scope), request_id=state.get("request_id", "")
+            what = location or state.get("created_resource") or get_route_path(scope)
+            self._authenticator.audit_log.record(
+                identity, policy.action, what, status=status, address=client_host(scope), request_id=state.get("request_id", "")
             )
 
-    def _refused(self, error: HunyuanOcrError, door: RoutePolicy, identity: Identity | None, scope: Scope) -> None:
-        """Whoever brings something bad, or wants more than he may, is in the log; whoever merely knocks is not."""
+    def _audit_rejection(self, error: HunyuanOcrError, policy: RoutePolicy, identity: Identity | None, scope: Scope) -> None:
+        """Write an audit log entry for an invalid credential or a missing scope; requests without credentials are not logged."""
         if isinstance(error, (InvalidCredential, MissingScope)):
-            self.gate.audit_log.record(
-                identity, "refused", door.path, status=401 if identity is None else 403, address=client_host(scope),
+            self._authenticator.audit_log.record(
+                identity, "refused", policy.path, status=401 if identity is None else 403, address=client_host(scope),
                 request_id=scope["state"].get("request_id", ""),
             )  # fmt: skip
 
 
 def _take_ticket(scope: Scope) -> str | None:
-    """The ticket of an address, which those behind the guard do not see. Lasting keys have no place there."""
+    """Remove the ticket from the query string and return it. API keys are not accepted in a URL, which may be logged."""
     query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     tickets = [value for name, value in query if name == "ticket"]
     if not tickets:
@@ -117,5 +115,5 @@ def _take_ticket(scope: Scope) -> str | None:
     return tickets[-1] if credential_from(HTTPConnection(scope)) is None else None
 
 
-def _reads_html(asked: HTTPConnection) -> bool:
-    return "text/html" in asked.headers.get("accept", "")
+def _accepts_html(connection: HTTPConnection) -> bool:
+    return "text/html" in connection.headers.get("accept", "")

@@ -1,4 +1,4 @@
-"""What the reference of all routes says about keys: which scope each wants, and how a refusal looks."""
+"""Add authentication to the OpenAPI document: security schemes, the scope of each route, and error responses."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.auth.policy import ANONYMOUS, policy_for
+from api.openapi import TAGS
 
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorResponse"}}}
-_REFUSALS = {
-    "401": "No key where one is asked for, or one that is not good.",
-    "403": "A key without the scope that this wants, or a browser that asks for another website.",
-    "503": "The keys cannot be looked up; come back after `Retry-After` seconds.",
+_ERROR_DESCRIPTIONS = {
+    "401": "Credential missing, invalid, expired or revoked.",
+    "403": "Scope missing, client address not allowed, or cross-origin request.",
+    "503": "Key database unavailable. Retry after `Retry-After` seconds.",
 }
-_WAYS = {
-    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token (JWT) of the identity provider."},
+_SECURITY_SCHEMES = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "API key."},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "API key, or token (JWT) of the identity provider."},
 }
 
 
 def add_security_schemes(app: FastAPI) -> None:
-    """Add it to the app's OpenAPI document."""
-    plain = app.openapi
+    """Add authentication and the descriptions of the tags to the app's OpenAPI document."""
+    generate = app.openapi
 
-    def described() -> dict[str, Any]:
-        document = plain()
-        parts = document.setdefault("components", {})
-        if "securitySchemes" not in parts:
-            parts["securitySchemes"] = _WAYS
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        components = document.setdefault("components", {})
+        if "securitySchemes" not in components:
+            components["securitySchemes"] = _SECURITY_SCHEMES
+            document.setdefault("tags", TAGS)
             for path, methods in document["paths"].items():
                 for method, operation in methods.items():
-                    _describe(method.upper(), path, operation)
+                    _add_security(method.upper(), path, operation)
         return document
 
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _describe(method: str, path: str, operation: dict[str, Any]) -> None:
+def _add_security(method: str, path: str, operation: dict[str, Any]) -> None:
     needs = policy_for(method, path).needs
     if needs == ANONYMOUS:
         return
-    operation["security"] = [{way: [needs.value]} for way in _WAYS]
-    if "4XX" in operation["responses"]:  # said by the route, in a form of its own
+    operation["security"] = [{scheme: [needs.value]} for scheme in _SECURITY_SCHEMES]
+    if "4XX" in operation["responses"]:  # the route documents errors in OpenAI's format
         return
-    for status, words in _REFUSALS.items():
-        operation["responses"].setdefault(status, {"description": words, "content": _ERROR})
+    for status, description in _ERROR_DESCRIPTIONS.items():
+        operation["responses"].setdefault(status, {"description": description, "content": _ERROR})

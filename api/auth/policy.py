@@ -1,7 +1,7 @@
-"""What every door asks for: one table for routes, mounts and sockets, the page's too. What is not in it asks for `admin`.
+"""Required scope of each route, mounted app and WebSocket, including the web page. Other paths require `admin`.
 
-A test walks the application and fails for a door that has no line here. Paths are written as the router has them, and matched
-by its own rules. `WS` stands for a WebSocket, `*` for every other method. The first line that fits counts.
+A test walks the application and fails for a route without an entry. Paths have the router's syntax and match by its rules.
+`WS` stands for a WebSocket, `*` for all HTTP methods. The first matching entry applies.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from api.auth.identity import Scope
 
 
 class Access(StrEnum):
-    """Needs that are no scopes."""
+    """Requirements other than scopes."""
 
-    ANONYMOUS = "open"  # for everybody
-    AUTHENTICATED = "known"  # for whoever has an identity
+    ANONYMOUS = "open"  # no authentication required
+    AUTHENTICATED = "known"  # any identity
 
 
 ANONYMOUS, AUTHENTICATED = Access.ANONYMOUS, Access.AUTHENTICATED
@@ -28,7 +28,7 @@ READ, SUBMIT, ADMIN = Scope.READ, Scope.SUBMIT, Scope.ADMIN
 
 @dataclass(frozen=True)
 class RoutePolicy:
-    """`action` is what the audit log calls it; None is not worth a line there."""
+    """Requirement of a route. `action` is its name in the audit log; None: it is not logged."""
 
     methods: frozenset[str]
     path: str
@@ -36,10 +36,10 @@ class RoutePolicy:
     action: str | None
     pattern: re.Pattern[str]
 
-    def fits(self, method: str, path: str) -> bool:
-        """Whether a request is for this door."""
-        known = method in self.methods or ("*" in self.methods and method != "WS")
-        return known and self.pattern.fullmatch(path) is not None
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether the policy applies to a request."""
+        method_matches = method in self.methods or ("*" in self.methods and method != "WS")
+        return method_matches and self.pattern.fullmatch(path) is not None
 
 
 def _policy(methods: str, path: str, needs: Scope | Access, action: str | None = None) -> RoutePolicy:
@@ -62,7 +62,7 @@ ROUTE_POLICIES = (
     _policy("POST", "/v1/chat/completions", SUBMIT, "create"),
     _policy("WS", "/ws/ocr", SUBMIT, "connect"),
     _policy("WS", "/v1/ws", SUBMIT, "connect"),
-    _policy("GET", "/v1/ws", AUTHENTICATED),  # explains itself
+    _policy("GET", "/v1/ws", AUTHENTICATED),  # responds with instructions
     _policy("POST", "/v1/tickets", SUBMIT),
     _policy("POST", "/v1/jobs", SUBMIT, "create"),
     _policy("GET", "/v1/jobs", READ, "read"),
@@ -82,8 +82,8 @@ ROUTE_POLICIES = (
     _policy("GET", "/v1/admin/keys", ADMIN),
     _policy("GET", "/v1/admin/audit", ADMIN, "read"),
     _policy("*", "/v1/admin/{path:path}", ADMIN, "admin"),
-    # The page. What it is made of is for whoever is known; what makes the reader work is for those who may submit. Gradio's own
-    # login and monitoring are not used.
+    # The web page. Its static files require any identity; requests that start a recognition require `submit`. Gradio's own login
+    # and monitoring are not used.
     _policy("GET", "/", SUBMIT),
     _policy("GET", "/config", SUBMIT),
     _policy("GET", "/config/", SUBMIT),
@@ -102,7 +102,7 @@ ROUTE_POLICIES = (
     _policy("GET", "/gradio_api/queue/data", SUBMIT),
     _policy("GET", "/gradio_api/heartbeat/{page}", SUBMIT),
     _policy("GET", "/gradio_api/app_id", SUBMIT),
-    _policy("*", "/gradio_api/{path:path}", ADMIN),  # `web.session_isolation` serves none of it
+    _policy("*", "/gradio_api/{path:path}", ADMIN),  # `web.session_isolation` blocks these
     _policy("POST", "/login/", ADMIN),
     _policy("GET", "/logout", ADMIN),
     _policy("GET", "/monitoring", ADMIN),
@@ -112,6 +112,6 @@ DEFAULT_POLICY = _policy("*", "{path:path}", ADMIN)
 
 
 def policy_for(method: str, path: str) -> RoutePolicy:
-    """The first door that fits; HEAD is a GET without its body."""
+    """Return the first matching policy. HEAD requests have the policy of GET."""
     method = "GET" if method == "HEAD" else method
-    return next((door for door in ROUTE_POLICIES if door.fits(method, path)), DEFAULT_POLICY)
+    return next((policy for policy in ROUTE_POLICIES if policy.matches(method, path)), DEFAULT_POLICY)

@@ -1,4 +1,4 @@
-"""The page's session: a signed cookie that names an API key, or carries what a token said, and when it ends."""
+"""Sessions of the web page: a signed cookie with an API key id or the claims of a token, and the time of expiry."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ log = logging.getLogger(__name__)
 
 COOKIE = "hunyuanocr_session"
 _SECRET_BYTES = 32
-_MAX_LENGTH = 2048
+_MAX_COOKIE_LENGTH = 2048
 
 
 class SessionCookies:
-    """`secret` is a file in the data folder, made at the first login: a restart logs nobody out, and a copy of the database
-    alone lets nobody in. A session is good as long as its key is, and `hours` at most. Beside it lies who has logged out.
+    """Creates, verifies and revokes session cookies. A session is valid as long as its key is, and for at most `hours`.
+
+    `secret` is the file with the signing key, created at the first login. Sessions survive a restart, and a copy of the database
+    alone gives no access. The revoked sessions are in a file in the same folder.
     """
 
     def __init__(self, keyring: ApiKeyCache, secret: Path, hours: float, clock: Clock | None = None) -> None:
@@ -37,82 +39,84 @@ class SessionCookies:
         self._file = secret
         self._seconds = 3600 * hours
         self._secret: bytes | None = None
-        self._ended_file = secret.with_name(f"{secret.stem}.ended")
-        self._ended: dict[str, float] = {}  # the word of a session, and when it would have been over anyway
-        self._ending = threading.Lock()
+        self._revoked_file = secret.with_name(f"{secret.stem}.ended")
+        self._revoked: dict[str, float] = {}  # id of a revoked session: its time of expiry
+        self._revoke_lock = threading.Lock()
 
     def create(self, identity: Identity) -> tuple[str, int]:
-        """A cookie for whoever logged in, and its seconds."""
+        """Return a new cookie for the identity, and its lifetime in seconds."""
         now = self._clock.now().timestamp()
         until = min(now + self._seconds, identity.until or float("inf"))
-        about = {"k": identity.key} if identity.key else {"o": identity.owner, "n": identity.name, "s": sorted(identity.scopes)}
-        body = _text(json.dumps(about | {"i": secrets.token_hex(8), "x": until}).encode())
-        return f"{body}.{_text(self._sign(body))}", max(0, int(until - now))
+        claims = {"k": identity.key} if identity.key else {"o": identity.owner, "n": identity.name, "s": sorted(identity.scopes)}
+        body = _encode(json.dumps(claims | {"i": secrets.token_hex(8), "x": until}).encode())
+        return f"{body}.{_encode(self._sign(body))}", max(0, int(until - now))
 
     async def identity(self, cookie: str) -> Identity | None:
-        """Whose session it is; None when it is none of ours, or over. Raises StoreUnavailable."""
-        about = self._opened(cookie)
-        if about is None:
+        """Return the identity of a session; None if the cookie is invalid, expired or revoked. Raises StoreUnavailable."""
+        claims = self._verified_claims(cookie)
+        if claims is None:
             return None
-        if "k" in about:
-            key = await self._keyring.by_id(about["k"])
-            return None if key is None else replace(identity_of_key(key), until=about["x"], ambient=True)
-        scopes = frozenset(Scope(scope) for scope in about["s"])
-        return Identity(about["o"], about["n"], scopes, "token", until=about["x"], ambient=True)
+        if "k" in claims:
+            key = await self._keyring.by_id(claims["k"])
+            return None if key is None else replace(identity_of_key(key), until=claims["x"], ambient=True)
+        scopes = frozenset(Scope(scope) for scope in claims["s"])
+        return Identity(claims["o"], claims["n"], scopes, "token", until=claims["x"], ambient=True)
 
     def is_forged(self, cookie: str) -> bool:
-        """Whether it was never one of ours; one that has expired, or was logged out, was."""
-        return len(cookie) > _MAX_LENGTH or not cookie.isascii() or not self._is_signed(cookie)
+        """Return whether the cookie was not issued here. Expired and revoked cookies are not forged."""
+        return len(cookie) > _MAX_COOKIE_LENGTH or not cookie.isascii() or not self._is_signed(cookie)
 
     def revoke(self, cookie: str) -> None:
-        """Log out, for good: also for whoever has copied the cookie, and after a restart. Waits for the disk."""
-        about = self._opened(cookie)
-        if about is None:
+        """Revoke a session permanently, also for copies of the cookie and after a restart. Blocking: writes to the disk."""
+        claims = self._verified_claims(cookie)
+        if claims is None:
             return
-        with self._ending:
-            now = self._clock.trusted()  # a wall clock that jumped ahead forgets no logout: it may be set right again
-            over = 0.0 if now is None else now.timestamp()
-            ended = {word: until for word, until in self._ended.items() if until > over} | {about["i"]: about["x"]}
-            self._ended = ended
+        with self._revoke_lock:
+            now = self._clock.trusted()  # a system clock that jumps ahead for a while must not discard logouts
+            expired_before = 0.0 if now is None else now.timestamp()
+            revoked = {id: until for id, until in self._revoked.items() if until > expired_before} | {claims["i"]: claims["x"]}
+            self._revoked = revoked
             try:
-                _write(self._ended_file, json.dumps(ended).encode())
+                _write(self._revoked_file, json.dumps(revoked).encode())
             except OSError as e:
-                log.warning("A logout holds until a restart only: %s cannot be written (%s).", self._ended_file, e.strerror)
+                log.warning(
+                    "A logout is valid until the next restart only: cannot write %s (%s).", self._revoked_file, e.strerror
+                )
 
-    def _opened(self, cookie: str) -> dict[str, Any] | None:
+    def _verified_claims(self, cookie: str) -> dict[str, Any] | None:
         if self.is_forged(cookie):
             return None
         body = cookie.partition(".")[0]
-        about: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return None if about["x"] <= self._clock.now().timestamp() or about["i"] in self._ended else about
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return None if claims["x"] <= self._clock.now().timestamp() or claims["i"] in self._revoked else claims
 
     def _is_signed(self, cookie: str) -> bool:
         body, _, signature = cookie.partition(".")
-        return hmac.compare_digest(_text(self._sign(body)), signature)
+        return hmac.compare_digest(_encode(self._sign(body)), signature)
 
     def _sign(self, body: str) -> bytes:
         if self._secret is None:
-            self._secret = self._recalled()
+            self._secret = self._load_secret()
         return hmac.digest(self._secret, b"hunyuanocr session " + body.encode(), hashlib.sha256)
 
-    def _recalled(self) -> bytes:
-        """The secret, and who has logged out. Where the latter cannot be told everybody has: the secret is made anew."""
+    def _load_secret(self) -> bytes:
+        """Load the revoked sessions and return the signing key. If the revoked sessions are unreadable, replace the key."""
         try:
-            self._ended = {str(word): float(until) for word, until in json.loads(self._ended_file.read_bytes()).items()}
+            self._revoked = {str(id): float(until) for id, until in json.loads(self._revoked_file.read_bytes()).items()}
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError):
-            log.warning("Everybody is logged out of the page: %s is damaged.", self._ended_file)
-            made = secrets.token_bytes(_SECRET_BYTES)
+            log.warning("All users of the web page are logged out: %s is damaged.", self._revoked_file)
+            secret = secrets.token_bytes(_SECRET_BYTES)
             with suppress(OSError):
-                _write(self._file, made)
-                _write(self._ended_file, b"{}")
-            return made
-        return _kept(self._file)
+                _write(self._file, secret)
+                _write(self._revoked_file, b"{}")
+            return secret
+        return _load_or_create_secret(self._file)
 
 
 def _write(file: Path, data: bytes) -> None:
-    """The whole file or the old one, also after a power cut; for its owner alone."""
+    """Replace a file atomically, also in case of a power failure. Only the owner may read it. Raises OSError."""
     part = file.with_name(f".{file.name}.part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         out.write(data)
@@ -121,27 +125,30 @@ def _write(file: Path, data: bytes) -> None:
     part.replace(file)
 
 
-def _text(data: bytes) -> str:
+def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _kept(file: Path) -> bytes:
-    """The secret, made at the first need, for its owner alone; where it cannot be kept it ends with the process."""
-    made = secrets.token_bytes(_SECRET_BYTES)
+def _load_or_create_secret(file: Path) -> bytes:
+    """Return the signing key, created at the first use; only the owner may read the file.
+
+    If the file cannot be written or is damaged, return a key that is valid for this process only.
+    """
+    secret = secrets.token_bytes(_SECRET_BYTES)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            out.write(made)
+        temporary = file.with_name(f"{file.name}.{os.getpid()}")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(secret)
         try:
-            os.link(unfinished, file)  # whole, and never over another's
+            os.link(temporary, file)  # a link creates the file atomically and never replaces that of another process
         except FileExistsError:
-            made = file.read_bytes()
+            secret = file.read_bytes()
         finally:
-            unfinished.unlink()
+            temporary.unlink()
     except OSError as e:
-        log.warning("Logins end with this process: %s cannot be kept (%s).", file, e.strerror)
-    if len(made) != _SECRET_BYTES:
-        log.warning("Logins end with this process: %s is damaged; delete it.", file)
-        made = secrets.token_bytes(_SECRET_BYTES)
-    return made
+        log.warning("Logins are valid until the next restart only: cannot write %s (%s).", file, e.strerror)
+    if len(secret) != _SECRET_BYTES:
+        log.warning("Logins are valid until the next restart only: %s is damaged. Delete it.", file)
+        secret = secrets.token_bytes(_SECRET_BYTES)
+    return secret

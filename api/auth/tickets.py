@@ -1,4 +1,4 @@
-"""Tickets: short-lived, good for one use; for addresses, where nothing that lasts may stand."""
+"""Tickets: short-lived, single-use credentials for URLs, which must not contain long-lived ones."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _MAX_TICKETS = 10_000
 
 
 class TicketStore:
-    """In memory, by their hash. They end with the process."""
+    """Keeps tickets in memory, by their hash. A restart invalidates them."""
 
     def __init__(self, seconds: float, *, ticks: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
         self._ticks = ticks
-        self._held: dict[bytes, tuple[Identity, float]] = {}
+        self._tickets: dict[bytes, tuple[Identity, float]] = {}
 
     def issue(self, identity: Identity) -> str:
-        """256 random bits that stand for this identity once. Raises QueueFull."""
+        """Return a new ticket of 256 random bits for the identity. Raises QueueFull."""
         now = self._ticks()
-        for old in [ticket for ticket, (_, until) in self._held.items() if until <= now]:
-            del self._held[old]
-        if len(self._held) >= _MAX_TICKETS:
-            raise QueueFull("Too many tickets wait to be used.", retry_after=self.seconds)
+        for expired in [ticket for ticket, (_, until) in self._tickets.items() if until <= now]:
+            del self._tickets[expired]
+        if len(self._tickets) >= _MAX_TICKETS:
+            raise QueueFull("Too many unused tickets.", retry_after=self.seconds)
         text = secrets.token_urlsafe(32)
-        self._held[_hash(text)] = identity, now + self.seconds
+        self._tickets[_hash(text)] = identity, now + self.seconds
         return text
 
     def redeem(self, text: str) -> Identity | None:
-        """Whose ticket it is; it is used up. None for one that is unknown, used, or too old."""
-        identity, until = self._held.pop(_hash(text), (None, 0.0))
+        """Return the identity of a ticket and invalidate it; None if the ticket is unknown, used or expired."""
+        identity, until = self._tickets.pop(_hash(text), (None, 0.0))
         return identity if self._ticks() < until else None
 
 

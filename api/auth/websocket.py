@@ -1,4 +1,4 @@
-"""Sockets and their keys: one that brought none says it in its first message; one whose key is revoked ends."""
+"""Authentication of WebSockets in the first message, and disconnection when a credential is revoked."""
 
 from __future__ import annotations
 
@@ -16,86 +16,84 @@ from api.network.ip import rate_limit_key
 from hunyuanocr.errors import HunyuanOcrError, InvalidCredential, MissingScope, QueueFull, Unauthorized
 from hunyuanocr.services.camera import FrameFailed
 
-UNAUTHORIZED = 3000  # the IANA registry of WebSocket close codes
+UNAUTHORIZED = 3000  # close codes of the IANA registry
 FORBIDDEN = 3003
 _TRY_AGAIN_LATER = 1013
 _AUTH_TIMEOUT_S = 10.0
-_MAX_LENGTH = 16 * 1024  # characters of a message with a key
-_MAX_PENDING, _MAX_PENDING_PER_CLIENT = (
-    128,
-    16,
-)  # sockets that have not said yet who they are: all of them, and those of one address
+_MAX_MESSAGE_LENGTH = 16 * 1024  # characters of the authentication message
+_MAX_PENDING = 128  # WebSockets that have not authenticated yet
+_MAX_PENDING_PER_CLIENT = 16  # of one client address
 
 
 class FirstMessageAuth:
-    """A socket before it is known whose it is. Once it is, `receive` and `send` are the socket for those behind the guard."""
+    """A WebSocket that authenticates in its first message. Afterwards, `receive` and `send` serve the app."""
 
-    def __init__(self, gate: Authenticator, door: RoutePolicy, address: str, receive: Receive, send: Send) -> None:
-        self._gate = gate
-        self._door = door
+    def __init__(self, authenticator: Authenticator, policy: RoutePolicy, address: str, receive: Receive, send: Send) -> None:
+        self._authenticator = authenticator
+        self._policy = policy
         self._address = rate_limit_key(address)
         self._receive = receive
         self._send = send
         self._connected = self._accepted = False
 
     async def identity(self) -> Identity | None:
-        """Open the socket and wait for `{"type": "auth", "key": …}`; None when it goes away meanwhile.
+        """Accept the WebSocket and wait for `{"type": "auth", "key": …}` or `{"type": "auth", "ticket": …}`.
 
-        `ticket` does as well as `key`. Raises Unauthorized, BadKey, MissingScope, QueueFull, StoreUnavailable.
+        Returns None if the client disconnects. Raises Unauthorized, InvalidCredential, MissingScope, QueueFull, StoreUnavailable.
         """
         await self._receive()  # websocket.connect
         await self._send({"type": "websocket.accept"})
-        unnamed = self._gate.pending_sockets
-        if unnamed.total() >= _MAX_PENDING or unnamed[self._address] >= _MAX_PENDING_PER_CLIENT:
-            raise QueueFull("Too many connections have not said yet who they are.")
-        unnamed[self._address] += 1
+        pending = self._authenticator.pending_sockets
+        if pending.total() >= _MAX_PENDING or pending[self._address] >= _MAX_PENDING_PER_CLIENT:
+            raise QueueFull("Too many connections have not authenticated yet.")
+        pending[self._address] += 1
         try:
             async with asyncio.timeout(_AUTH_TIMEOUT_S):
                 message = await self._receive()
         except TimeoutError:
-            raise Unauthorized("No key came in time.") from None
+            raise Unauthorized("No credential was received in time.") from None
         finally:
-            unnamed.subtract((self._address,))
-            unnamed += Counter()  # without those of which there is none any more
+            pending.subtract((self._address,))
+            pending += Counter()  # removes entries that are zero
         if message["type"] == "websocket.disconnect":
             return None
-        identity = await self._named(message.get("text"))
-        self._gate.require_scope(identity, self._door)
+        identity = await self._authenticate(message.get("text"))
+        self._authenticator.require_scope(identity, self._policy)
         await self._send({"type": "websocket.send", "text": json.dumps({"type": "authenticated", "owner": identity.owner})})
         return identity
 
-    async def _named(self, text: str | None) -> Identity:
+    async def _authenticate(self, text: str | None) -> Identity:
         try:
-            values = json.loads(text) if text is not None and len(text) <= _MAX_LENGTH else None
+            values = json.loads(text) if text is not None and len(text) <= _MAX_MESSAGE_LENGTH else None
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict) or values.get("type") != "auth":
             raise Unauthorized(
-                "Who asks? A key is needed here.", hint='Send {"type": "auth", "key": "…"} first, or the header X-API-Key.'
+                "Authentication required.", hint='Send {"type": "auth", "key": "…"} first, or the header X-API-Key.'
             )
         key, ticket = values.get("key"), values.get("ticket")
-        found = None
+        identity = None
         if isinstance(key, str):
-            found = await self._gate.identity_from_token(key)
+            identity = await self._authenticator.identity_from_token(key)
         elif isinstance(ticket, str):
-            found = await self._gate.identity_from_ticket(ticket)
-        if found is None:
-            raise InvalidCredential("This key, token or ticket is not good here, or not any more.")
-        return found
+            identity = await self._authenticator.identity_from_ticket(ticket)
+        if identity is None:
+            raise InvalidCredential("The key, token or ticket is invalid, expired or revoked.")
+        return identity
 
-    async def refuse(self, error: HunyuanOcrError) -> None:
-        """Say why, and hang up."""
-        await _hang_up(self._send, error)
+    async def reject(self, error: HunyuanOcrError) -> None:
+        """Report the error and close the connection."""
+        await _close_with_error(self._send, error)
 
     async def receive(self) -> Message:
-        """As the server's, from the connection on."""
+        """Return the next message; the first one is `websocket.connect`, which the app expects."""
         if not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}
         return await self._receive()
 
     async def send(self, message: Message) -> None:
-        """As the server's; the socket is open already."""
+        """Send a message, except the app's `websocket.accept`: the connection is already open."""
         if message["type"] == "websocket.accept" and not self._accepted:
             self._accepted = True
             return
@@ -103,38 +101,38 @@ class FirstMessageAuth:
 
 
 class RevocationCheck:
-    """An open socket: once its key or token is no good any more, its next message ends it."""
+    """An open WebSocket that is closed at its next message after its key or token has expired or was revoked."""
 
-    def __init__(self, gate: Authenticator, identity: Identity, receive: Receive, send: Send) -> None:
-        self._gate = gate
+    def __init__(self, authenticator: Authenticator, identity: Identity, receive: Receive, send: Send) -> None:
+        self._authenticator = authenticator
         self._identity = identity
         self._receive = receive
         self._send = send
-        self._over = False
+        self._closed = False
 
     async def receive(self) -> Message:
-        """The next message; the end where the identity is over."""
+        """Return the next message, or a disconnect if the identity is no longer valid."""
         message = await self._receive()
         if message["type"] != "websocket.receive":
             return message
         try:
-            if await self._gate.is_valid(self._identity):
+            if await self._authenticator.is_valid(self._identity):
                 return message
-            error: HunyuanOcrError = InvalidCredential("This key or token is not good any more.")
+            error: HunyuanOcrError = InvalidCredential("The key or token has expired or was revoked.")
         except HunyuanOcrError as e:
             error = e
-        await _hang_up(self._send, error)
-        self._over = True
+        await _close_with_error(self._send, error)
+        self._closed = True
         return {"type": "websocket.disconnect", "code": UNAUTHORIZED}
 
     async def send(self, message: Message) -> None:
-        """Nothing more once the socket has been ended."""
-        if self._over:
-            raise OSError("the socket is closed")  # as servers say it; Starlette makes WebSocketDisconnect of it
+        """Send a message. Raises OSError after the connection was closed."""
+        if self._closed:
+            raise OSError("the socket is closed")  # as ASGI servers do; Starlette turns it into WebSocketDisconnect
         await self._send(message)
 
 
-async def _hang_up(send: Send, error: HunyuanOcrError) -> None:
+async def _close_with_error(send: Send, error: HunyuanOcrError) -> None:
     code = UNAUTHORIZED if isinstance(error, Unauthorized) else FORBIDDEN if isinstance(error, MissingScope) else _TRY_AGAIN_LATER
     await send({"type": "websocket.send", "text": encode_reply(FrameFailed(None, error))})
     await send({"type": "websocket.close", "code": code, "reason": error.code})

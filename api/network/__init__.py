@@ -1,9 +1,9 @@
-"""Between the socket and the routes: whose request it is, whether it may come in, and how much of everything it may take.
+"""Network protection: client address, access lists, rate limits, size limits, security headers.
 
-`guard_inside` and `guard_outside` put the layers around an app; what knows keys stands between the two. From the outside:
+`guard_inside` and `guard_outside` add the middleware to an app; authentication is added between the two. From the outside:
 `ProxyHeadersMiddleware`, the request's id and log (`api.middleware`), `SecurityHeadersMiddleware`, `IpFilterMiddleware`, CORS,
-`IpRateLimitMiddleware`, `BodyLimitMiddleware`, the check of keys, `KeyRateLimitMiddleware`. Below all of them, `http_protocol`,
-`websocket_protocol` and `https_protocol` are how uvicorn is made to give up slow clients. For owners: docs/network.md.
+`IpRateLimitMiddleware`, `BodyLimitMiddleware`, authentication, `KeyRateLimitMiddleware`. `http_protocol`, `https_protocol` and
+`websocket_protocol` extend uvicorn's protocols with timeouts and limits. For administrators: docs/network.md.
 """
 
 from __future__ import annotations
@@ -18,22 +18,27 @@ from api.network.security_headers import SecurityHeadersMiddleware
 
 __all__ = ["NetworkLimits", "ProxyHeadersMiddleware", "guard_inside", "guard_outside"]
 
-_READABLE = ("X-Request-Id", "Retry-After", "Location", "Idempotent-Replayed")
+_EXPOSED_HEADERS = ("X-Request-Id", "Retry-After", "Location", "Idempotent-Replayed")
 
 
 def guard_inside(app: FastAPI, network: NetworkLimits) -> None:
-    """What stands behind the check of keys, because it asks who it is."""
+    """Add the middleware that runs after authentication, because it needs the identity."""
     app.add_middleware(KeyRateLimitMiddleware, network=network)
 
 
 def guard_outside(app: FastAPI, network: NetworkLimits) -> None:
-    """What stands before the check of keys. Without origins CORS answers nothing, and Gradio's own, which trusts every
-    website, is never asked: it is silent beside another.
+    """Add the middleware that runs before authentication.
+
+    The CORS middleware is added even without allowed origins: its presence disables Gradio's own, which allows every website.
     """
     app.add_middleware(BodyLimitMiddleware, network=network)
     app.add_middleware(IpRateLimitMiddleware, network=network)
     app.add_middleware(
-        CORSMiddleware, allow_origins=network.settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=_READABLE
+        CORSMiddleware,
+        allow_origins=network.settings.origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED_HEADERS,
     )
     app.add_middleware(IpFilterMiddleware, network=network)
     app.add_middleware(SecurityHeadersMiddleware)

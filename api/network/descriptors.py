@@ -1,8 +1,8 @@
-"""File descriptors: how many connections may use, and what happens to a connection for which there is none.
+"""Limits on the file descriptors that connections use.
 
-Every connection takes one, and so do the database, files and child processes. asyncio, out of descriptors, logs each attempt to
-accept, thousands a second, and serves nobody. So connections are limited to what leaves the others enough, few are accepted in
-one go, and the last descriptors are never given to a connection: it is answered 503 and closed.
+Connections, the database, files and child processes all need descriptors. When they run out, asyncio logs each failed accept,
+thousands per second, and serves no client. Therefore the number of connections leaves enough descriptors for everything else,
+few connections are accepted at a time, and the last descriptors are never used for connections, which get status 503 instead.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-RESERVE = 32  # connections beyond the limit that may ask for /health and /ready
-_MIN_HEADROOM, _MAX_HEADROOM = 80, 256  # descriptors for everything but connections: a third of all, within these bounds
+RESERVE = 32  # connections beyond the limit, for /health and /ready
+_MIN_HEADROOM, _MAX_HEADROOM = 80, 256  # descriptors for everything except connections: a third, within these bounds
 _MIN_CONNECTIONS = 8
-_MARGIN = 16  # the last descriptors: no connection gets one of them
-_AT_ONCE = 8  # connections that are accepted before those accepted are looked at
+_MARGIN = 16  # the last descriptors, which are not used for connections
+_MAX_ACCEPTS = 8  # connections accepted per turn of the event loop
 _PAUSE_S = 0.01
-_OUT = frozenset({errno.EMFILE, errno.ENFILE})
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def connection_limit(setting: int) -> int:
-    """How many connections there may be: as many as the setting says, or as the process has descriptors for."""
+    """Return the maximum number of connections: the setting, or less if the process has too few descriptors."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return setting
@@ -38,7 +38,7 @@ def connection_limit(setting: int) -> int:
 
 
 class Listener(socket.socket):
-    """A listening socket that keeps the last descriptors back. `refusal` is what a connection hears that gets none."""
+    """A listening socket that keeps the last descriptors free. Connections without a descriptor get `refusal` as response."""
 
     def __init__(self, *args: Any, refusal: bytes = b"", **options: Any) -> None:
         super().__init__(*args, **options)
@@ -47,25 +47,27 @@ class Listener(socket.socket):
         self._accepted = 0
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As the socket's. Raises BlockingIOError where there is nobody, or enough for now: asyncio comes again."""
-        if self._accepted >= _AT_ONCE:
-            raise BlockingIOError(errno.EAGAIN, "enough for now")
+        """Accept a connection. Raises BlockingIOError if none is waiting or the limit is reached; asyncio then retries."""
+        if self._accepted >= _MAX_ACCEPTS:
+            raise BlockingIOError(errno.EAGAIN, "limit per turn reached")
         try:
             connection, address = super().accept()
         except OSError as e:
-            if e.errno not in _OUT:
+            if e.errno not in _EXHAUSTED:
                 raise
-            self._refuse_with_spare()
+            self._reject_with_spare()
             raise BlockingIOError(errno.EAGAIN, "out of descriptors") from e
         self._count()
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if limit != resource.RLIM_INFINITY and connection.fileno() >= limit - _MARGIN:  # the system gives the lowest free one
-            self._refuse(connection)
-            raise BlockingIOError(errno.EAGAIN, "the last descriptors are kept back")
+        if (
+            limit != resource.RLIM_INFINITY and connection.fileno() >= limit - _MARGIN
+        ):  # the system assigns the lowest free number
+            self._reject(connection)
+            raise BlockingIOError(errno.EAGAIN, "the last descriptors are reserved")
         return connection, address
 
     def close(self) -> None:
-        """Give both descriptors back."""
+        """Close the socket and the spare descriptor."""
         super().close()
         if self._spare >= 0:
             os.close(self._spare)
@@ -73,32 +75,32 @@ class Listener(socket.socket):
 
     def _count(self) -> None:
         if not self._accepted:
-            with suppress(RuntimeError):  # outside of an event loop nobody comes in bursts
-                asyncio.get_running_loop().call_soon(self._forget)
+            with suppress(RuntimeError):  # without an event loop there are no bursts
+                asyncio.get_running_loop().call_soon(self._reset_count)
                 self._accepted += 1
         else:
             self._accepted += 1
 
-    def _forget(self) -> None:
+    def _reset_count(self) -> None:
         self._accepted = 0
 
-    def _refuse(self, connection: socket.socket) -> None:
+    def _reject(self, connection: socket.socket) -> None:
         with suppress(OSError):
             connection.setblocking(False)
             connection.send(self._refusal)
         connection.close()
-        log.warning("Connections are refused: the process has hardly any file descriptors left.")
+        log.warning("Connections are rejected: the process has almost no file descriptors left.")
 
-    def _refuse_with_spare(self) -> None:
-        """Answer although no descriptor is left: one was reserved for this."""
+    def _reject_with_spare(self) -> None:
+        """Send a response although no descriptor is left, with the spare one."""
         if self._spare >= 0:
             os.close(self._spare)
             self._spare = -1
         try:
             connection, _ = super().accept()
         except OSError:
-            time.sleep(_PAUSE_S)  # another thread was faster; the event loop must not spin
+            time.sleep(_PAUSE_S)  # another thread took the descriptor; the event loop must not spin
         else:
-            self._refuse(connection)
+            self._reject(connection)
         with suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""What all ports of the process count together: requests, connections, bytes."""
+"""Limits that all ports of the process share: requests, connections, upload bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hunyuanocr.errors import TooManyAuthFailures, TooManyRequests
 
 
 class NetworkLimits:
-    """The settings, and the counts that belong to them."""
+    """Network settings and their counters."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings.network
@@ -34,7 +34,7 @@ class NetworkLimits:
 
 
 class RateLimiter:
-    """Requests a minute, in a sliding window: of an address, of a key, and of those that were refused for their key."""
+    """Limits requests per minute (sliding window) by address and by key, and failed authentications by address."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
@@ -42,110 +42,115 @@ class RateLimiter:
         self._key = _per_minute(settings.requests_per_minute_per_key)
         self._failures = _per_minute(settings.auth_failures_per_minute)
 
-    async def check_ip(self, who: str) -> None:
-        """Count a request of an address. Raises TooManyRequests, and TooManyFailures while too many of them failed."""
-        if self._failures and not await self._limiter.test(self._failures, "failure", who):
+    async def check_ip(self, client: str) -> None:
+        """Count a request of an address. Raises TooManyRequests, and TooManyAuthFailures after too many failures."""
+        if self._failures and not await self._limiter.test(self._failures, "failure", client):
             raise TooManyAuthFailures(
-                "Too many requests came with a wrong key.", retry_after=await self._wait(self._failures, "failure", who)
+                "Too many failed authentications.", retry_after=await self._wait(self._failures, "failure", client)
             )
-        if self._address and not await self._limiter.hit(self._address, "address", who):
+        if self._address and not await self._limiter.hit(self._address, "address", client):
             raise TooManyRequests(
-                "This address sends too many requests.", retry_after=await self._wait(self._address, "address", who)
+                "Too many requests from this address.", retry_after=await self._wait(self._address, "address", client)
             )
 
-    async def check_key(self, who: str) -> None:
-        """Count a request under a key. Raises TooManyRequests."""
-        if self._key and not await self._limiter.hit(self._key, "key", who):
-            raise TooManyRequests("This key sends too many requests.", retry_after=await self._wait(self._key, "key", who))
+    async def check_key(self, client: str) -> None:
+        """Count a request of a key. Raises TooManyRequests."""
+        if self._key and not await self._limiter.hit(self._key, "key", client):
+            raise TooManyRequests("Too many requests with this key.", retry_after=await self._wait(self._key, "key", client))
 
-    async def count_auth_failure(self, who: str) -> None:
-        """Count a refused key."""
+    async def count_auth_failure(self, client: str) -> None:
+        """Count a failed authentication."""
         if self._failures:
-            await self._limiter.hit(self._failures, "failure", who)
+            await self._limiter.hit(self._failures, "failure", client)
 
-    async def _wait(self, item: RateLimitItemPerMinute, *who: str) -> float:
-        stats = await self._limiter.get_window_stats(item, *who)
+    async def _wait(self, item: RateLimitItemPerMinute, *client: str) -> float:
+        stats = await self._limiter.get_window_stats(item, *client)
         return min(max(1.0, stats.reset_time - time.time()), 60.0)
 
 
-def _per_minute(times: int) -> RateLimitItemPerMinute | None:
-    return RateLimitItemPerMinute(times) if times else None
+def _per_minute(limit: int) -> RateLimitItemPerMinute | None:
+    return RateLimitItemPerMinute(limit) if limit else None
 
 
 class ByteBudget:
-    """Bytes that may be held at a time: `capacity` of them together, half of it by one. No waiting: who waits holds bytes too."""
+    """Budget of bytes in memory: `capacity` in total, half of it per client.
 
-    def __init__(self, all: int) -> None:
-        self.capacity = all
+    `acquire` does not wait, because a waiting request occupies memory too.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.held = 0
-        self._by: Counter[str] = Counter()
+        self._by_client: Counter[str] = Counter()
 
-    def acquire(self, who: str, count: int) -> bool:
-        """Hold `count` more; False, and nothing is held, where there is no room."""
-        if self.held + count > self.capacity or self._by[who] + count > self.capacity // 2:
-            if not self._by[who]:
-                del self._by[who]
+    def acquire(self, client: str, count: int) -> bool:
+        """Reserve `count` bytes for a client. Returns False, without reserving any, if that exceeds the budget."""
+        if self.held + count > self.capacity or self._by_client[client] + count > self.capacity // 2:
+            if not self._by_client[client]:
+                del self._by_client[client]
             return False
         self.held += count
-        self._by[who] += count
+        self._by_client[client] += count
         return True
 
-    def release(self, who: str, count: int) -> None:
-        """Hold them no more."""
+    def release(self, client: str, count: int) -> None:
+        """Release `count` bytes of a client."""
         self.held -= count
-        self._by[who] -= count
-        if not self._by[who]:
-            del self._by[who]
+        self._by_client[client] -= count
+        if not self._by_client[client]:
+            del self._by_client[client]
 
 
 class Reserved(Protocol):
     """A connection in the reserve."""
 
-    def give_way(self) -> bool:
-        """End, where it has not asked for anything yet; False where it is being served."""
+    def close_if_idle(self) -> bool:
+        """Close the connection if it has not sent a request yet, and return whether it was closed."""
 
 
 class ConnectionLimiter:
-    """Open connections, in all and of each address; and a reserve beyond them for probes, in which the newest one displaces the
-    oldest one that has asked for nothing yet: whoever opens connections and is silent keeps no probe out.
+    """Limits open connections in total and per address, and manages a reserve for probes beyond the limit.
+
+    In a full reserve, a new connection replaces the oldest one that has not sent a request yet, so that silent connections
+    cannot block probes.
     """
 
     def __init__(self, settings: NetworkSettings) -> None:
-        self._most = connection_limit(settings.connections)
-        self._most_each = settings.connections_per_address
+        self._max_connections = connection_limit(settings.connections)
+        self._max_per_address = settings.connections_per_address
         self._regular = 0
-        self._by: Counter[str] = Counter()
+        self._by_client: Counter[str] = Counter()
         self._reserved: dict[Reserved, None] = {}
 
     @property
     def open(self) -> int:
-        """How many there are, with those of the reserve."""
+        """Return the number of open connections, including the reserve."""
         return self._regular + len(self._reserved)
 
     @property
     def full(self) -> bool:
-        """Whether only the reserve is left."""
-        return self._regular >= self._most
+        """Return whether the limit is reached, so that only the reserve is left."""
+        return self._regular >= self._max_connections
 
-    def acquire(self, who: str, *, counted: bool) -> bool:
-        """Count a connection; False, and it is not counted, where there is no room. `counted`: `who` has a limit of his own."""
-        if self.full or (counted and self._by[who] >= self._most_each):
+    def acquire(self, client: str, *, counted: bool) -> bool:
+        """Count a connection. Returns False, without counting it, at the limit. `counted`: the limit per address applies."""
+        if self.full or (counted and self._by_client[client] >= self._max_per_address):
             return False
         self._regular += 1
-        self._by[who] += 1
+        self._by_client[client] += 1
         return True
 
-    def release(self, who: str) -> None:
-        """It is closed."""
+    def release(self, client: str) -> None:
+        """Remove a closed connection."""
         self._regular -= 1
-        self._by[who] -= 1
-        if not self._by[who]:
-            del self._by[who]
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
 
     def reserve(self, connection: Reserved) -> bool:
-        """A place in the reserve; False where all of it is being served."""
+        """Add a connection to the reserve. Returns False if all connections of the reserve are in use."""
         if len(self._reserved) >= RESERVE:
-            oldest = next((other for other in self._reserved if other.give_way()), None)
+            oldest = next((other for other in self._reserved if other.close_if_idle()), None)
             if oldest is None:
                 return False
             self.leave_reserve(oldest)
@@ -153,5 +158,5 @@ class ConnectionLimiter:
         return True
 
     def leave_reserve(self, connection: Reserved) -> None:
-        """It is closed; may be called twice."""
+        """Remove a closed connection from the reserve. May be called twice."""
         self._reserved.pop(connection, None)

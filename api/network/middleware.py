@@ -1,4 +1,4 @@
-"""Who asks, whether that address may come in, and whether it comes too often. HTTP and WebSockets alike."""
+"""Middleware for client addresses, access lists and rate limits, for HTTP and WebSockets."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from api.network.ip import Address, NetworkSet, client_ip_from_forwarded, parse_
 from api.network.limits import NetworkLimits
 from hunyuanocr.errors import HunyuanOcrError, IpNotAllowed, TooManyRequests
 
-UNKNOWN_CLIENT = "unknown"  # in place of an address: no address, so that no rule for one holds
+UNKNOWN_CLIENT = "unknown"  # replaces an unknown address; not a valid address, so that no rule matches it
 PROBE_PATHS = frozenset(["/health", "/ready"])
-_HANDED_ON = ("x-forwarded-for", "forwarded", "x-real-ip")
+_FORWARDING_HEADERS = ("x-forwarded-for", "forwarded", "x-real-ip")
 _SCHEMES = {"http": {"http": "http", "https": "https"}, "websocket": {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}}
-AUTH_FAILED = "auth_failed"  # in the scope's state: this request came with a wrong credential, whatever its answer's status
+AUTH_FAILED = "auth_failed"  # key in the scope's state: authentication failed, whatever the status of the response
 _UNAUTHORIZED = 401
-_CLOSED_FOR_KEY = frozenset([3000, 4401])  # "Unauthorized" in the IANA registry of close codes, and as many programs say it
+_UNAUTHORIZED_CLOSE_CODES = frozenset(
+    [3000, 4401]
+)  # close codes for "unauthorized": the IANA registry's, and a common private one
 
 
 class ProxyHeadersMiddleware:
-    """Puts the client's address, and the scheme that it used, into the scope. Only trusted proxies are believed about them.
+    """Sets the client address and the URL scheme in the scope. Forwarding headers count only if they come from trusted proxies.
 
-    A program on this machine that hands on requests of others, and is not named as trusted, would make them look as if they
-    came from here: whose they are is unknown then.
+    Requests that an untrusted proxy on this computer forwards appear to be local. Their client address is set to unknown.
     """
 
     def __init__(self, app: ASGIApp, network: NetworkLimits) -> None:
@@ -34,7 +35,7 @@ class ProxyHeadersMiddleware:
         self.trusted = network.trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Correct the scope, in place."""
+        """Correct the scope in place and call the app."""
         if scope["type"] in _SCHEMES:
             self._correct(scope)
         await self.app(scope, receive, send)
@@ -44,17 +45,17 @@ class ProxyHeadersMiddleware:
         peer = parse_ip(client[0]) if client else None
         headers = Headers(scope=scope)
         if peer is not None and peer in self.trusted:
-            found = client_ip_from_forwarded(headers.getlist("x-forwarded-for"), peer, self.trusted)
-            elsewhere = found is not None and found.is_loopback and not peer.is_loopback  # on the proxy's machine, not on ours
-            scope["client"] = (UNKNOWN_CLIENT if found is None or elsewhere else str(found), 0)
-            given = headers.get("x-forwarded-proto", "").strip().lower()
-            scope["scheme"] = _SCHEMES[scope["type"]].get(given, scope["scheme"])
-        elif peer is not None and peer.is_loopback and any(name in headers for name in _HANDED_ON):
+            client_ip = client_ip_from_forwarded(headers.getlist("x-forwarded-for"), peer, self.trusted)
+            remote_loopback = client_ip is not None and client_ip.is_loopback and not peer.is_loopback  # loopback of the proxy
+            scope["client"] = (UNKNOWN_CLIENT if client_ip is None or remote_loopback else str(client_ip), 0)
+            scheme = headers.get("x-forwarded-proto", "").strip().lower()
+            scope["scheme"] = _SCHEMES[scope["type"]].get(scheme, scope["scheme"])
+        elif peer is not None and peer.is_loopback and any(name in headers for name in _FORWARDING_HEADERS):
             scope["client"] = (UNKNOWN_CLIENT, 0)
 
 
 class IpFilterMiddleware:
-    """Refuses addresses that may not come in, whatever they ask."""
+    """Rejects client addresses that the access lists do not allow, on all routes."""
 
     def __init__(self, app: ASGIApp, network: NetworkLimits) -> None:
         self.app = app
@@ -62,56 +63,57 @@ class IpFilterMiddleware:
         self.deny = NetworkSet(network.settings.deny)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request."""
-        if scope["type"] in _SCHEMES and self._shut(parse_ip(client_host(scope))):
-            await reject(scope, receive, send, IpNotAllowed("This address may not come in."))
+        """Serve or reject one request."""
+        if scope["type"] in _SCHEMES and self._is_blocked(parse_ip(client_host(scope))):
+            await reject(scope, receive, send, IpNotAllowed("Client address is not allowed."))
             return
         await self.app(scope, receive, send)
 
-    def _shut(self, address: Address | None) -> bool:
+    def _is_blocked(self, address: Address | None) -> bool:
         if (self.allow or self.deny) and address is None:
             return True
         return address in self.deny or (bool(self.allow) and address not in self.allow)
 
 
 class IpRateLimitMiddleware:
-    """Refuses addresses that come too often, or with too many wrong keys. Probes are not counted."""
+    """Rejects addresses with too many requests or failed authentications per minute. Probes are not counted."""
 
     def __init__(self, app: ASGIApp, network: NetworkLimits) -> None:
         self.app = app
         self.rates = network.rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request."""
+        """Serve or reject one request."""
         if scope["type"] not in _SCHEMES or scope["path"] in PROBE_PATHS:
             await self.app(scope, receive, send)
             return
-        who = rate_limit_key(client_host(scope))
+        client = rate_limit_key(client_host(scope))
         try:
-            await self.rates.check_ip(who)
+            await self.rates.check_ip(client)
         except TooManyRequests as e:
             await reject(scope, receive, send, e)
             return
         state = scope.setdefault("state", {})
         state.pop(AUTH_FAILED, None)
-        await self.app(scope, receive, self._noting(who, state, send))
+        await self.app(scope, receive, self._count_failures(client, state, send))
 
-    def _noting(self, who: str, state: dict[str, Any], send: Send) -> Send:
-        async def noted(message: Message) -> None:
-            refused = message.get("status") == _UNAUTHORIZED or (
-                message["type"] == "websocket.close" and message.get("code") in _CLOSED_FOR_KEY
+    def _count_failures(self, client: str, state: dict[str, Any], send: Send) -> Send:
+        async def counting_send(message: Message) -> None:
+            rejected = message.get("status") == _UNAUTHORIZED or (
+                message["type"] == "websocket.close" and message.get("code") in _UNAUTHORIZED_CLOSE_CODES
             )
-            failed = state.pop(AUTH_FAILED, False)  # at the first message only
-            if refused or failed:
-                await self.rates.count_auth_failure(who)
+            failed = state.pop(AUTH_FAILED, False)  # count it once
+            if rejected or failed:
+                await self.rates.count_auth_failure(client)
             await send(message)
 
-        return noted
+        return counting_send
 
 
 class KeyRateLimitMiddleware:
-    """Refuses keys that come too often, whatever the address. Stands where `state.identity` is known. Those who need no key
-    are counted by their addresses alone: they would use up each other's share.
+    """Rejects keys with too many requests per minute, whatever the address. Runs after authentication.
+
+    Clients without a key are limited by address only: they share one identity and would use up each other's limit.
     """
 
     def __init__(self, app: ASGIApp, network: NetworkLimits) -> None:
@@ -119,7 +121,7 @@ class KeyRateLimitMiddleware:
         self.rates = network.rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request."""
+        """Serve or reject one request."""
         identity = scope.get("state", {}).get("identity")
         if identity is not None and identity.method != "local" and scope["path"] not in PROBE_PATHS:
             try:
@@ -131,13 +133,13 @@ class KeyRateLimitMiddleware:
 
 
 def client_host(scope: Scope) -> str:
-    """The client's address as the scope has it by now."""
+    """Return the client address in the scope, or `UNKNOWN_CLIENT`."""
     client = scope.get("client")
     return client[0] if client else UNKNOWN_CLIENT
 
 
 async def reject(scope: Scope, receive: Receive, send: Send, error: HunyuanOcrError) -> None:
-    """Answer with the error; a WebSocket that is not open yet gets the same answer where the server can send one."""
+    """Send the error as response. An unopened WebSocket gets it too, if the server supports it, or is closed otherwise."""
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": error.code})
         return

@@ -1,10 +1,10 @@
-"""WebSockets on a diet. Pings find out who is gone, and beside them:
+"""WebSocket protocol with resource limits, in addition to uvicorn's ping timeout:
 
-- Bytes of messages that are not complete yet count as uploads, and fragments are counted.
-- A client that has not said yet who it is has room for what says so: a longer message ends the connection while it comes.
-- After a mistake that ends the connection, what still comes is thrown away for a while: most clients listen only after they
-  have sent everything, and a connection that is closed with bytes unread is reset, and the reason lost with it.
-- A client that takes nothing of what it was sent is hung up on, and not waited for.
+- Bytes of incomplete messages count against the upload budget, and the number of fragments is limited.
+- Before authentication, only short messages are accepted. A longer one closes the connection while it is being received.
+- After an error that closes the connection, received data is discarded for some time: most clients read only after sending
+  everything, and closing a connection with unread data resets it, so that the close reason is lost.
+- A client that does not read what the server sends is disconnected.
 """
 
 from __future__ import annotations
@@ -20,67 +20,67 @@ from api.network.middleware import client_host
 if TYPE_CHECKING:
     from api.network.limits import ByteBudget
 
-_MAX_FRAGMENTS = 20_000  # of one message; each is an object, however short it is
-_MAX_UNAUTHENTICATED_LENGTH = 32 * 1024  # bytes, twice the longest key or token: up to here a client hears why it is refused
-DRAIN_TIMEOUT_S = 10.0  # for what a client still sends that has its answer
-_QUIET_S = 1.0  # without a byte from it: it has sent everything
-WRITE_STALL_TIMEOUT_S = 30.0  # for a client that takes nothing
-_NOT_UTF8, _TOO_BIG, _TRY_AGAIN_LATER = 1007, 1009, 1013  # RFC 6455, 7.4.1, and the IANA registry of close codes
+_MAX_FRAGMENTS = 20_000  # of one message; each fragment is an object in memory, however short it is
+_MAX_UNAUTHENTICATED_LENGTH = 32 * 1024  # bytes, twice the longest token: up to this size a client receives the exact error
+DRAIN_TIMEOUT_S = 10.0  # for data that a client sends after its response
+_QUIET_PERIOD_S = 1.0  # without received data: the client has sent everything
+WRITE_STALL_TIMEOUT_S = 30.0  # for a client that reads nothing
+_NOT_UTF8, _MESSAGE_TOO_BIG, _TRY_AGAIN_LATER = 1007, 1009, 1013  # RFC 6455, 7.4.1, and the IANA registry of close codes
 
 
 class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """A connection of a camera. `config.app` is an app of `create_app`."""
+    """A WebSocket connection. `config.app` must be an app of `create_app`."""
 
-    counted: str | None = None  # under which name its place among the connections is counted
-    _holder = ""
-    _held = 0  # bytes since the last message was taken
-    _deaf = False  # it has been told why this is the end
-    _heard = False  # something has come since, and was thrown away
+    counted: str | None = None  # key under which the connection is counted
+    _client_key = ""
+    _held_bytes = 0  # bytes received since the last message was delivered
+    _draining = False  # the close reason was sent; received data is discarded
+    _received_data = False  # data was received since the last check
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of frames; the first of all are those of the handshake."""
-        if self._deaf:
-            self._heard = True
+        """Handle received bytes, starting with those of the handshake."""
+        if self._draining:
+            self._received_data = True
             return
-        if not self.close_sent and not self._hold(len(data)):
-            self._give_up(_TRY_AGAIN_LATER, "too many bytes are being uploaded")
+        if not self.close_sent and not self._acquire(len(data)):
+            self._fail(_TRY_AGAIN_LATER, "upload memory limit reached")
             return
         super().data_received(data)
         if len(self.frames) > _MAX_FRAGMENTS:
-            self._give_up(_TRY_AGAIN_LATER, "too many fragments")
-        elif self._held > _MAX_UNAUTHENTICATED_LENGTH and self.queue.empty() and not self._named():
-            self._give_up(_TOO_BIG, "say first who you are")
+            self._fail(_TRY_AGAIN_LATER, "too many fragments")
+        elif self._held_bytes > _MAX_UNAUTHENTICATED_LENGTH and self.queue.empty() and not self._is_authenticated():
+            self._fail(_MESSAGE_TOO_BIG, "authentication required")
 
-    def _hold(self, count: int) -> bool:
+    def _acquire(self, count: int) -> bool:
         scope = getattr(self, "scope", None)
         if scope is None:
             return True
-        if not self._held:  # a proxy's connection has its client's address once the app has looked at it
-            self._holder = rate_limit_key(client_host(scope))
-        if not self._budget().acquire(self._holder, count):
+        if not self._held_bytes:  # not earlier: behind a proxy, the app sets the client address
+            self._client_key = rate_limit_key(client_host(scope))
+        if not self._budget().acquire(self._client_key, count):
             return False
-        self._held += count
+        self._held_bytes += count
         return True
 
     def _budget(self) -> ByteBudget:
         budget: ByteBudget = self.config.app.state.network.budget  # type: ignore[union-attr]
         return budget
 
-    def _named(self) -> bool:
-        """Whether the guard knows by now whose it is."""
+    def _is_authenticated(self) -> bool:
+        """Return whether the connection is authenticated."""
         return "identity" in self.scope["state"]
 
     def send_receive_event_to_app(self) -> None:
-        """A message is complete. Text that is no UTF-8 is the client's mistake, not one of ours that needs a traceback."""
+        """Deliver a complete message. Invalid UTF-8 is a client error, which must not cause a traceback in the log."""
         if self.curr_msg_data_type == "text" and not self.close_sent:
             try:
                 b"".join(self.frames).decode()
             except UnicodeDecodeError:
-                self._give_up(_NOT_UTF8, "text that is not UTF-8")
+                self._fail(_NOT_UTF8, "invalid UTF-8")
                 return
         super().send_receive_event_to_app()
 
-    def _give_up(self, code: int, why: str) -> None:
+    def _fail(self, code: int, why: str) -> None:
         if self.handshake_complete and not self.close_sent:
             self.frames = []
             self.conn.fail(code, why)
@@ -89,67 +89,68 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
 
     def handle_parser_exception(self) -> None:
-        """The client has made a mistake after which its bytes mean nothing: tell it, and wait until it has sent them."""
-        told = self.conn.close_sent
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code if told else 1006})
-        self.close_sent = self._deaf = True
+        """Send the close frame after a protocol error, and discard what the client still sends."""
+        close = self.conn.close_sent
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": close.code if close else 1006})
+        self.close_sent = self._draining = True
         if self.transport.is_closing():
             return
         self.transport.write(b"".join(self.conn.data_to_send()))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._read_on()
-        self._linger(self.loop.time() + DRAIN_TIMEOUT_S)
+        self._resume_reading()
+        self._drain(self.loop.time() + DRAIN_TIMEOUT_S)
 
-    def _linger(self, until: float) -> None:
-        self._heard = False
-        self.close_timer = self.loop.call_later(_QUIET_S, self._still_sending, until)
+    def _drain(self, until: float) -> None:
+        self._received_data = False
+        self.close_timer = self.loop.call_later(_QUIET_PERIOD_S, self._check_drained, until)
 
-    def _still_sending(self, until: float) -> None:
-        if self._heard and self.loop.time() < until:
-            self._linger(until)
+    def _check_drained(self, until: float) -> None:
+        if self._received_data and self.loop.time() < until:
+            self._drain(until)
         else:
             self.transport.close()
             self.loop.call_later(WRITE_STALL_TIMEOUT_S, self.transport.abort)
 
     def keepalive_timeout(self) -> None:
-        """It answers no pings; perhaps it does not read either."""
+        """Close a connection that does not answer pings, and abort it if the client does not read either."""
         super().keepalive_timeout()
         self.loop.call_later(WRITE_STALL_TIMEOUT_S, self.transport.abort)
 
     async def send(self, message: Any) -> None:
-        """As uvicorn's. Raises ClientDisconnected also where the client is still there, and has been told why this is the end."""
-        if self._deaf:
+        """Send a message. Raises ClientDisconnected also while the connection is draining after an error."""
+        if self._draining:
             raise ClientDisconnected
         await super().send(message)
 
     async def receive(self) -> Any:
-        """The next message; its bytes are its receiver's from now on. What follows the first message of a client that is not
-        known yet is not read before it is asked for: it may be a picture, and come in the same breath.
+        """Return the next message and release its bytes from the budget.
+
+        Before authentication, data after the first message is not read until the app calls this method again: it may be an image.
         """
         if self.read_paused and self.queue.empty():
-            self._read_on()
+            self._resume_reading()
         message = await super().receive()
         if self.queue.empty():
-            self._give_back()
-            if message["type"] == "websocket.receive" and not self._named():
+            self._release()
+            if message["type"] == "websocket.receive" and not self._is_authenticated():
                 self.read_paused = True
                 self.transport.pause_reading()
         return message
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         self.read_paused = False
         self.transport.resume_reading()
 
-    def _give_back(self) -> None:
-        if self._held:
-            self._budget().release(self._holder, self._held)
-            self._held = 0
+    def _release(self) -> None:
+        if self._held_bytes:
+            self._budget().release(self._client_key, self._held_bytes)
+            self._held_bytes = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Its place is free."""
+        """Release the connection's slot and its bytes."""
         super().connection_lost(exc)
-        self._give_back()
+        self._release()
         if self.counted is not None:
             self.config.app.state.network.connections.release(self.counted)  # type: ignore[union-attr]
             self.counted = None

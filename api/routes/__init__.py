@@ -1,1 +1,1 @@
-"""One file for each feature; every file offers a `router`."""
+"""One module for each feature; each module defines a `router`."""

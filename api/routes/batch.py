@@ -1,4 +1,4 @@
-"""`/v1/batch`: many pictures, or a ZIP of them, in one request; a job for each."""
+"""`/v1/batch`: submit many images, or ZIP files of images, in one request; each becomes a job."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import csv
 import io
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.background import BackgroundTask
 
 from api.deps import OwnerDep, PipelineDep, ServicesDep, SettingsDep, fair_key_of
 from api.limits import max_request_bytes
 from api.multipart import read_parts
+from api.openapi import operation_id
 from api.request_body import device_from, form_fields, limit_body, validate_model
 from api.routes.jobs import ERROR_RESPONSES, SUBMIT_RESPONSES, Id, idempotency_key, validate_job
 from api.schemas.jobs import BatchResponse, JobRequest, JobResponse
@@ -29,14 +30,16 @@ from hunyuanocr.store import batches
 from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import FINISHED, IdempotencyKey, Job
 
-router = APIRouter(prefix="/v1/batch", tags=["jobs"], responses=ERROR_RESPONSES)
+router = APIRouter(prefix="/v1/batch", tags=["jobs"], responses=ERROR_RESPONSES, generate_unique_id_function=operation_id)
+
+ResultFormat = Annotated[Literal["jsonl", "csv"], Query(description="File format: JSON Lines or CSV.")]
 
 _file_fields = JobRequest.model_json_schema(by_alias=True)["properties"] | {
-    "schema": {"type": "string", "description": "A JSON Schema, as JSON text."},
-    "fields": {"type": "string", "description": "Names between commas, or a JSON list."},
+    "schema": {"type": "string", "description": "JSON Schema, as JSON text."},
+    "fields": {"type": "string", "description": "Field names, separated by commas or as a JSON list."},
 }
 _files = {
-    "type": "array", "items": {"type": "string", "format": "binary"}, "description": "Pictures, PDFs, and ZIPs of them.",
+    "type": "array", "items": {"type": "string", "format": "binary"}, "description": "Images, PDF files, and ZIP files of these.",
 }  # fmt: skip
 _BODY = {
     "required": True,
@@ -48,113 +51,114 @@ _BODY = {
 
 @router.post(
     "", status_code=202, response_model=BatchResponse, responses=SUBMIT_RESPONSES, openapi_extra={"requestBody": _BODY},
-    summary="Have many pictures read later",
+    summary="Submit a batch",
 )  # fmt: skip
-async def submit(
+async def submit_batch(
     request: Request, response: Response, *, pipeline: PipelineDep, services: ServicesDep, settings: SettingsDep, owner: OwnerDep
 ) -> BatchResponse:
-    """A multipart form with many files, or with ZIPs of them, and the parameters of /v1/jobs, which hold for all of them.
+    """Send a multipart form with files, or ZIP files of files, and the parameters of `/v1/jobs`, which apply to all files.
 
-    Accepted as a whole or not at all. A file that cannot be read fails by itself, with its name.
+    The batch is accepted as a whole or rejected as a whole. If a file cannot be processed, only its job fails.
     """
-    desk = services.job_service
     key = idempotency_key(request)
-    uploads, wanted = await _read(request, settings)
-    await validate_job(wanted, pipeline, settings)
+    uploaded_files, params = await _parse_batch(request, settings)
+    await validate_job(params, pipeline, settings)
     limits = UploadLimits(settings.jobs.batch_files, settings.images.max_bytes, int(settings.jobs.batch_mb * 1e6))
-    files = await asyncio.to_thread(expand_uploads, uploads, limits)
+    files = await asyncio.to_thread(expand_uploads, uploaded_files, limits)
     if not files:
-        raise EmptyInput("The batch has no files.", hint="Send files, or a ZIP of files, in the form's field 'file'.")
-    print_ = (
-        None if key is None else IdempotencyKey(key, await asyncio.to_thread(wanted.fingerprint, *(data for _, data in uploads)))
+        raise EmptyInput("The batch has no files.", hint="Send files, or a ZIP of files, in the form field 'file'.")
+    stored_key = (
+        None
+        if key is None
+        else IdempotencyKey(key, await asyncio.to_thread(params.fingerprint, *(data for _, data in uploaded_files)))
     )
     batch_id = new_id()
-    like = Job("", owner, desk.now(), wanted.to_params(), 0, priority=wanted.priority, batch_id=batch_id,
-               device=device_from(request, wanted), webhook=wanted.webhook, fair_key=fair_key_of(request))  # fmt: skip
-    ids = sorted(new_id() for _ in files)  # their order is that of the files
-    jobs = [(_job(file, replace(like, id=id)), file.data) for id, file in zip(ids, files, strict=True)]
-    accepted, new = await desk.submit_batch(owner, batch_id, jobs, print_)
+    template = Job("", owner, services.job_service.now(), params.to_params(), 0, priority=params.priority, batch_id=batch_id,
+                   device=device_from(request, params), webhook=params.webhook, fair_key=fair_key_of(request))  # fmt: skip
+    ids = sorted(new_id() for _ in files)  # results are sorted by id: this keeps the order of the files
+    jobs = [(_job(file, replace(template, id=id)), file.data) for id, file in zip(ids, files, strict=True)]
+    accepted, new = await services.job_service.submit_batch(owner, batch_id, jobs, stored_key)
     response.headers["Location"] = f"/v1/batch/{accepted}"
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
     return await get_batch(accepted, services, owner)
 
 
-async def _read(request: Request, settings: Settings) -> tuple[list[tuple[str, bytes]], JobRequest]:
-    kind = request.headers.get("content-type", "")
-    if kind.split(";")[0].strip().lower() != "multipart/form-data":
-        raise UnsupportedMedia("A batch is multipart/form-data.", hint="Send a form with files, or with a ZIP of files.")
+async def _parse_batch(request: Request, settings: Settings) -> tuple[list[tuple[str, bytes]], JobRequest]:
+    content_type = request.headers.get("content-type", "")
+    if content_type.split(";")[0].strip().lower() != "multipart/form-data":
+        raise UnsupportedMedia("A batch must be multipart/form-data.", hint="Send a form with files, or with a ZIP of files.")
     body = limit_body(request, max_request_bytes(settings))
-    parts = await read_parts(kind, body.stream(), settings.jobs.batch_files + 64)
-    uploads = [(part.filename, bytes(part.data)) for part in parts if part.is_file and (part.data or part.filename)]
-    return uploads, validate_model(JobRequest, form_fields(part for part in parts if not part.is_file))
+    parts = await read_parts(content_type, body.stream(), settings.jobs.batch_files + 64)
+    uploaded_files = [(part.filename, bytes(part.data)) for part in parts if part.is_file and (part.data or part.filename)]
+    return uploaded_files, validate_model(JobRequest, form_fields(part for part in parts if not part.is_file))
 
 
-def _job(file: UploadedFile, like: Job) -> Job:
+def _job(file: UploadedFile, template: Job) -> Job:
     e = file.failure
     error = None if e is None else {"code": e.code, "detail": e.message, "hint": e.hint}
-    return replace(like, name=file.name, size=len(file.data or b""), error=error)
+    return replace(template, name=file.name, size=len(file.data or b""), error=error)
 
 
-@router.get("/{id}", summary="How a batch stands")
+@router.get("/{id}", summary="Get the status of a batch")
 async def get_batch(id: Id, services: ServicesDep, owner: OwnerDep) -> BatchResponse:
-    """How many of its jobs are in which state."""
+    """Return the number of jobs by status."""
     counts = await services.store.read(batches.counts, owner, id)
     if not counts:
-        raise NotFound("There is no such batch.")
+        raise NotFound("Batch not found.")
     return BatchResponse.of(id, counts)
 
 
-@router.delete("/{id}", summary="Cancel what is left of a batch")
-async def cancel(id: Id, services: ServicesDep, owner: OwnerDep) -> BatchResponse:
-    """What is done stays done."""
+@router.delete("/{id}", summary="Cancel a batch")
+async def cancel_batch(id: Id, services: ServicesDep, owner: OwnerDep) -> BatchResponse:
+    """Cancel the queued and running jobs. Finished jobs keep their results."""
     await services.job_service.cancel_batch(owner, id)
     return await get_batch(id, services, owner)
 
 
-@router.get("/{id}/results", summary="The results of a batch as JSON Lines or CSV", response_class=Response)
-async def results(id: Id, services: ServicesDep, owner: OwnerDep, format: Literal["jsonl", "csv"] = "jsonl") -> Response:
-    """In the order in which the files were sent. JSON Lines: a job a line, as /v1/jobs answers it. CSV: a row a file.
+@router.get("/{id}/results", summary="Download the results of a batch", response_class=Response)
+async def get_batch_results(id: Id, services: ServicesDep, owner: OwnerDep, format: ResultFormat = "jsonl") -> Response:
+    """Results are in the order of the files. JSON Lines: one job per line, as in `/v1/jobs`. CSV: one row per file.
 
-    With `store.ephemeral` results can be fetched once.
+    If the setting `store.ephemeral` is on, results can be downloaded once.
     """
     await get_batch(id, services, owner)
-    told: list[str] = []
-    form = _json_lines if format == "jsonl" else _csv
-    lines = form(lambda: _noted(services.job_service.results_of(owner, id), told))
+    finished: list[str] = []
+    encode = _json_lines if format == "jsonl" else _csv
+    lines = encode(lambda: _collect_finished(services.job_service.results_of(owner, id), finished))
     media = "application/jsonl" if format == "jsonl" else "text/csv; charset=utf-8"
     headers = {"Content-Disposition": f'attachment; filename="{id}.{format}"'}
-    afterwards = None if services.ephemeral is None else BackgroundTask(services.ephemeral.fetched, owner, told)
-    return StreamingResponse(lines, media_type=media, headers=headers, background=afterwards)
+    cleanup = None if services.ephemeral is None else BackgroundTask(services.ephemeral.fetched, owner, finished)
+    return StreamingResponse(lines, media_type=media, headers=headers, background=cleanup)
 
 
-async def _noted(found: AsyncIterator[JobView], told: list[str]) -> AsyncIterator[JobView]:
-    """The same; `told` gets the ids of those that are over."""
-    async for seen in found:
-        if seen.job.status in FINISHED:
-            told.append(seen.job.id)
-        yield seen
+async def _collect_finished(views: AsyncIterator[JobView], ids: list[str]) -> AsyncIterator[JobView]:
+    """Yield the views unchanged, and append the ids of finished jobs to `ids`."""
+    async for view in views:
+        if view.job.status in FINISHED:
+            ids.append(view.job.id)
+        yield view
 
 
 async def _json_lines(results: Callable[[], AsyncIterator[JobView]]) -> AsyncIterator[bytes]:
-    async for seen in results():
-        answer = await asyncio.to_thread(JobResponse.of, seen)
+    async for view in results():
+        answer = await asyncio.to_thread(JobResponse.of, view)
         yield answer.model_dump_json().encode() + b"\n"
 
 
 async def _csv(results: Callable[[], AsyncIterator[JobView]]) -> AsyncIterator[bytes]:
-    """Twice through the batch: the columns are the fields of all of its results."""
+    """Yield CSV. Reads the results twice: the first pass collects the columns, which are the fields of all results."""
     keys: dict[str, None] = {}
-    async for seen in results():
-        if seen.result is not None:
-            keys |= dict.fromkeys(field.key for field in seen.result.fields)
+    async for view in results():
+        if view.result is not None:
+            keys |= dict.fromkeys(field.key for field in view.result.fields)
     yield "\ufeff".encode() + _row(["file", "job", "status", *(keys or ["text"]), "error"])
-    async for seen in results():
-        values: dict[str, Any] = {"text": "" if seen.result is None else seen.result.text}
-        if seen.result is not None and keys:
-            values = fields_object(seen.result)
-        error = "" if seen.job.error is None else seen.job.error["code"]
-        yield _row([seen.job.name, seen.job.id, seen.job.status, *(values.get(key) for key in keys or ["text"]), error])
+    async for view in results():
+        values: dict[str, Any] = {"text": "" if view.result is None else view.result.text}
+        if view.result is not None and keys:
+            values = fields_object(view.result)
+        error = "" if view.job.error is None else view.job.error["code"]
+        yield _row([view.job.name, view.job.id, view.job.status, *(values.get(key) for key in keys or ["text"]), error])
 
 
 def _row(values: list[Any]) -> bytes:

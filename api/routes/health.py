@@ -1,4 +1,4 @@
-"""Whether the appliance lives, whether it can read, what it is."""
+"""Health, readiness, version and models."""
 
 from __future__ import annotations
 
@@ -7,63 +7,75 @@ import time
 from fastapi import APIRouter, HTTPException
 
 from api.deps import PipelineDep, ServicesDep
+from api.openapi import operation_id
 from api.schemas.common import ErrorResponse, HealthResponse, Model, ModelList, ReadyResponse, VersionResponse
 from hunyuanocr import __version__
 from hunyuanocr.errors import BackendUnavailable, RendererUnavailable
 
-router = APIRouter(tags=["status"])
-_STARTED = int(time.time())
+router = APIRouter(tags=["status"], generate_unique_id_function=operation_id)
+_STARTED_AT = int(time.time())
 
 
-@router.get("/health")
-async def health() -> HealthResponse:
-    """Alive: for a watchdog that restarts what hangs."""
+@router.get("/health", summary="Check that the process is running")
+async def get_health() -> HealthResponse:
+    """Liveness probe, for a watchdog that restarts a server that does not respond."""
     return HealthResponse()
 
 
-@router.get("/ready", responses={503: {"model": ErrorResponse, "description": "Loading, failed to start, or at rest."}})
-async def ready(pipeline: PipelineDep, services: ServicesDep) -> ReadyResponse:
-    """The reader is loaded and can answer, and PDFs can be drawn: for a balancer that chooses where to send requests.
+@router.get(
+    "/ready", summary="Check that the server accepts requests",
+    responses={
+        503: {"model": ErrorResponse, "description": "The backend is loading, failed to start, or is disabled after errors."}
+    },
+)  # fmt: skip
+async def get_ready(pipeline: PipelineDep, services: ServicesDep) -> ReadyResponse:
+    """Readiness probe, for a load balancer: the backend is loaded, and PDF files can be rendered.
 
-    A database that is away does not change that, but is told: answers are not recorded then.
+    A database failure does not change the status. `store` reports it: results are then not stored.
     """
-    found = await pipeline.health()
-    if not found.ready:
-        raise BackendUnavailable(found.detail)
+    state = await pipeline.health()
+    if not state.ready:
+        raise BackendUnavailable(state.detail)
     if (problem := await pipeline.decoding.problem()) is not None:
         raise RendererUnavailable(problem)
     store = "off" if services.database is None else services.database.trouble or services.recorder.last_error or "ok"
     return ReadyResponse(
-        detail=pipeline.reason or found.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model, store=store
+        detail=pipeline.reason or state.detail, backend=pipeline.backend.name.value, model=pipeline.backend.model, store=store
     )
 
 
-@router.get("/version")
-async def version(pipeline: PipelineDep) -> VersionResponse:
-    """What runs here."""
+@router.get("/version", summary="Get the version")
+async def get_version(pipeline: PipelineDep) -> VersionResponse:
+    """Return the version of the server, and the active backend and model."""
     backend = pipeline.backend
     return VersionResponse(name="hunyuanocr-edge", version=__version__, backend=backend.name.value, model=backend.model)
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", summary="List the models")
 async def list_models(pipeline: PipelineDep) -> ModelList:
-    """The reader that serves and the tasks it can do."""
-    backend, found = pipeline.backend, await pipeline.health()
-    reader = Model(
-        id=backend.model, created=_STARTED, backend=backend.name.value, tasks=sorted(backend.tasks), ready=found.ready,
-        detail=pipeline.reason or found.detail,
+    """Return the active model and the tasks that it supports."""
+    backend, state = pipeline.backend, await pipeline.health()
+    model = Model(
+        id=backend.model, created=_STARTED_AT, backend=backend.name.value, tasks=sorted(backend.tasks), ready=state.ready,
+        detail=pipeline.reason or state.detail,
     )  # fmt: skip
-    return ModelList(data=[reader])
+    return ModelList(data=[model])
 
 
-@router.get("/v1/models/{model:path}", responses={404: {"model": ErrorResponse, "description": "Another reader serves."}})
+@router.get(
+    "/v1/models/{model:path}", summary="Get a model",
+    responses={
+        404: {"model": ErrorResponse, "description": "The model is not active."},
+        422: {"model": ErrorResponse, "description": "Invalid parameter."},
+    },
+)  # fmt: skip
 async def get_model(model: str, pipeline: PipelineDep) -> Model:
-    """One reader, by its name."""
-    (reader,) = (await list_models(pipeline)).data
-    if model != reader.id:
-        raise HTTPException(404, f"The reader that serves is called '{reader.id}'.")
-    return reader
+    """Return the active model, if it has this name."""
+    (active,) = (await list_models(pipeline)).data
+    if model != active.id:
+        raise HTTPException(404, f"Model not found. The active model is '{active.id}'.")
+    return active
 
 
-for path, probe in (("/health", health), ("/ready", ready)):  # some watchdogs look at the head alone
+for path, probe in (("/health", get_health), ("/ready", get_ready)):  # some watchdogs send HEAD requests
     router.add_api_route(path, probe, methods=["HEAD"], include_in_schema=False)

@@ -1,4 +1,4 @@
-"""`/v1/admin/keys` and `/v1/admin/audit`: who may use this machine, and who did what."""
+"""`/v1/admin/keys` and `/v1/admin/audit`: manage API keys and read the audit log. Requires the scope `admin`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.auth.api_keys import create_api_key
 from api.auth.identity import DEFAULT_SCOPES, Scope
 from api.deps import AuthenticatorDep
+from api.openapi import operation_id
 from api.schemas.common import ErrorResponse
 from hunyuanocr.errors import NotFound
 from hunyuanocr.store import audit
@@ -18,32 +19,32 @@ from hunyuanocr.store import keys as store
 from hunyuanocr.store.keys import ApiKeyRow
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    403: {"model": ErrorResponse, "description": "No key with the scope admin."},
-    404: {"model": ErrorResponse, "description": "No such key."},
-    422: {"model": ErrorResponse, "description": "A value that cannot be used."},
-    503: {"model": ErrorResponse, "description": "The database does not answer; come back after `Retry-After` seconds."},
+    403: {"model": ErrorResponse, "description": "The scope `admin` is required."},
+    404: {"model": ErrorResponse, "description": "API key not found."},
+    422: {"model": ErrorResponse, "description": "Invalid parameter."},
+    503: {"model": ErrorResponse, "description": "Database unavailable. Retry after `Retry-After` seconds."},
 }
-router = APIRouter(prefix="/v1/admin", tags=["admin"], responses=ERROR_RESPONSES)
+router = APIRouter(prefix="/v1/admin", tags=["admin"], responses=ERROR_RESPONSES, generate_unique_id_function=operation_id)
 
 Id = Annotated[str, Path(max_length=64, pattern=r"^[0-9a-f]+$")]
 
 
 class CreateKeyRequest(BaseModel):
-    """A key for one device or program."""
+    """A new API key for one device or program."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(max_length=100, examples=["kiosk-1"], description="Which device or program has it.")
+    name: str = Field(max_length=100, examples=["kiosk-1"], description="Name of the device or program that uses the key.")
     owner: str | None = Field(
         None, max_length=100, examples=["local"],
-        description="Whose records it sees: keys of one owner share them. Left out: the name, and it sees its own alone.",
+        description="Owner of the records that the key can access; keys of one owner share them. Default: `name`.",
     )  # fmt: skip
-    scopes: list[Scope] = Field(sorted(DEFAULT_SCOPES), min_length=1, max_length=3)
-    days: float | None = Field(None, gt=0, le=36500, description="Days after which it ends; left out: when it is revoked.")
+    scopes: list[Scope] = Field(sorted(DEFAULT_SCOPES), min_length=1, max_length=3, description="`admin` includes the others.")
+    days: float | None = Field(None, gt=0, le=36500, description="Lifetime in days. Default: valid until revoked.")
 
 
 class ApiKey(BaseModel):
-    """What is known of a key; the key itself is not."""
+    """An API key, without its secret."""
 
     id: str
     name: str
@@ -51,83 +52,92 @@ class ApiKey(BaseModel):
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None
-    seen_at: datetime | None = Field(description="When it was used last, to the minute.")
+    seen_at: datetime | None = Field(description="Time of the last use, to the minute.")
     revoked_at: datetime | None
 
     @classmethod
     def of(cls, key: ApiKeyRow) -> ApiKey:
-        """From the store's Key."""
+        """Convert a key of the store."""
         return cls(**{name: getattr(key, name) for name in ApiKey.model_fields})
 
 
 class CreatedApiKey(ApiKey):
-    """A key that was just made."""
+    """A new API key with its secret."""
 
-    key: str = Field(description="Told now, and never again.")
+    key: str = Field(description="The secret. It is not stored and cannot be shown again.")
 
 
 class ApiKeyList(BaseModel):
-    """All keys there ever were, the newest first."""
+    """All API keys, newest first, including revoked ones."""
 
     data: list[ApiKey]
 
 
 class AuditEntry(BaseModel):
-    """Who did what, when."""
+    """One entry of the audit log."""
 
     id: str
     at: datetime
-    owner: str = Field(description="Whose things; empty where nobody was known.")
-    who: str
-    address: str
-    action: str = Field(description="read, create, delete, export, send, connect, login, logout, admin, or refused.")
-    what: str
-    status: int
-    times: int = Field(description="So often within a second.")
+    owner: str = Field(description="Owner of the data; empty if the client was not authenticated.")
+    who: str = Field(description="Name of the key, token or device.")
+    address: str = Field(description="Client address.")
+    action: str = Field(
+        description="`read`, `create`, `delete`, `export`, `send`, `connect`, `login`, `logout`, `admin` or `refused`."
+    )
+    what: str = Field(description="Path of the resource.")
+    status: int = Field(description="HTTP status code.")
+    times: int = Field(description="Number of identical events within a second.")
     request_id: str
 
 
 class AuditPage(BaseModel):
-    """One page of the audit log, the newest first."""
+    """One page of the audit log, newest first."""
 
     data: list[AuditEntry]
-    next: str | None = Field(description="The `before` of the next page; null at the end.")
+    next: str | None = Field(description="Value of `before` for the next page; null on the last page.")
 
 
-@router.get("/keys", summary="All keys")
-async def list_keys(gate: AuthenticatorDep) -> ApiKeyList:
-    """Revoked ones too: the audit log names them."""
-    return ApiKeyList(data=[ApiKey.of(key) for key in await gate.database.read(store.list_all)])
+@router.get("/keys", summary="List API keys")
+async def list_keys(authenticator: AuthenticatorDep) -> ApiKeyList:
+    """Return all API keys, including revoked ones, which the audit log may refer to."""
+    return ApiKeyList(data=[ApiKey.of(key) for key in await authenticator.database.read(store.list_all)])
 
 
-@router.post("/keys", status_code=201, summary="Make a key")
-async def create_key(request: Request, key_request: CreateKeyRequest, gate: AuthenticatorDep) -> CreatedApiKey:
-    """The first key of a machine that asked nobody for one makes it ask everybody."""
-    ends = None if key_request.days is None else gate.clock.now() + timedelta(days=key_request.days)
-    text, key = create_api_key(key_request.name, key_request.owner or key_request.name, key_request.scopes, expires_at=ends)
-    await gate.database.write(store.insert, key)
-    gate.keyring.invalidate()
-    request.state.made = f"/v1/admin/keys/{key.id}"  # for the audit log
-    return CreatedApiKey(**ApiKey.of(key).model_dump(), key=text)
+@router.post("/keys", status_code=201, summary="Create an API key")
+async def create_key(request: Request, key_request: CreateKeyRequest, authenticator: AuthenticatorDep) -> CreatedApiKey:
+    """The first API key switches authentication on: from then on, every client needs a key."""
+    expires_at = None if key_request.days is None else authenticator.clock.now() + timedelta(days=key_request.days)
+    secret, key = create_api_key(
+        key_request.name, key_request.owner or key_request.name, key_request.scopes, expires_at=expires_at
+    )
+    await authenticator.database.write(store.insert, key)
+    authenticator.keyring.invalidate()
+    request.state.created_resource = f"/v1/admin/keys/{key.id}"  # for the audit log
+    return CreatedApiKey(**ApiKey.of(key).model_dump(), key=secret)
 
 
-@router.delete("/keys/{id}", status_code=204, summary="Revoke a key")
-async def revoke_key(id: Id, gate: AuthenticatorDep) -> None:
-    """For good, and from the next second on."""
-    if not await gate.database.write(store.revoke, id, gate.clock.now()):
-        raise NotFound("There is no such key that still holds.")
-    gate.keyring.invalidate()
+@router.delete("/keys/{id}", status_code=204, summary="Revoke an API key")
+async def revoke_key(id: Id, authenticator: AuthenticatorDep) -> None:
+    """Revoke the key permanently. It stops working within a second."""
+    if not await authenticator.database.write(store.revoke, id, authenticator.clock.now()):
+        raise NotFound("No active API key with this id.")
+    authenticator.keyring.invalidate()
 
 
-@router.get("/audit", summary="Who did what")
+@router.get("/audit", summary="Read the audit log")
 async def list_audit(
-    gate: AuthenticatorDep, *, limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    owner: Annotated[str | None, Query(max_length=200)] = None, action: Annotated[str | None, Query(max_length=20)] = None,
-    what: Annotated[str | None, Query(max_length=200, description="The end of an address: a record's id.")] = None,
-    before: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9a-f]+$")] = None,
+    authenticator: AuthenticatorDep, *,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of entries on a page.")] = 100,
+    owner: Annotated[str | None, Query(max_length=200, description="Only entries of this owner.")] = None,
+    action: Annotated[str | None, Query(max_length=20, description="Only entries with this action.")] = None,
+    what: Annotated[str | None, Query(max_length=200, description="End of the resource path, for example a record id.")] = None,
+    before: Annotated[
+        str | None, Query(max_length=64, pattern=r"^[0-9a-f]+$", description="`next` of the previous page.")
+    ] = None,
 ) -> AuditPage:  # fmt: skip
-    """Names, addresses and ids; never what was on a picture."""
-    await gate.audit_log.flush()
-    plain = {name: value.replace("\x00", "") for name, value in (("owner", owner), ("action", action), ("what", what)) if value}
-    found = await gate.database.read(audit.list_latest, limit, before=before, **plain)
-    return AuditPage(data=[AuditEntry(**vars(line)) for line in found], next=found[-1].id if len(found) == limit else None)
+    """Return names, client addresses and ids. The audit log never contains recognised text."""
+    await authenticator.audit_log.flush()
+    filters = {name: value.replace("\x00", "") for name, value in (("owner", owner), ("action", action), ("what", what)) if value}
+    entries = await authenticator.database.read(audit.list_latest, limit, before=before, **filters)
+    next_page = entries[-1].id if len(entries) == limit else None
+    return AuditPage(data=[AuditEntry(**vars(entry)) for entry in entries], next=next_page)

@@ -1,4 +1,4 @@
-"""`POST /v1/ocr`, and `/ocr`, which programs in shops have used for years."""
+"""`POST /v1/ocr`, and its alias `/ocr` for existing clients."""
 
 from __future__ import annotations
 
@@ -16,91 +16,90 @@ from fastapi.responses import Response
 from api import errors, sse
 from api.deps import OwnerDep, PipelineDep, ServicesDep, SettingsDep, cancel_on_disconnect, fair_key_of
 from api.errors import error_payload
-from api.openapi import ERROR_RESPONSES, openapi_request_body
+from api.openapi import ERROR_RESPONSES, openapi_request_body, operation_id
 from api.request_body import device_from, parse_upload
 from api.schemas.common import ErrorResponse
 from api.schemas.ocr import FieldsResponse, OcrRequest, OcrResponse, fields_object
 from hunyuanocr.instructions import parse_instruction
-from hunyuanocr.pipeline import Request as Reading
+from hunyuanocr.pipeline import Request as PipelineRequest
 from hunyuanocr.types import Progress, Result, Task, TextDelta
 
 _EVENTS: dict[str, Any] = {
-    "text/event-stream": {  # of no type: some programs take it for the stream, a string, others for one event, an object
-        "schema": {"description": "With `stream=true`: events `delta`, `result`, `error`."},
+    "text/event-stream": {  # without a type: clients disagree whether it is the stream (a string) or one event (an object)
+        "schema": {"description": "With `stream=true`: events `delta`, `progress`, `result`, `error`."},
         "example": 'event: delta\ndata: {"text":"TOTAL 36.80"}\n\nevent: result\ndata: {"id":"…","success":true}\n\n',
     }
 }
-
-
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    s: {"model": ErrorResponse, "description": words} for s, words in ERROR_RESPONSES.items()
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": text} for status, text in ERROR_RESPONSES.items()
 }
-_ANSWERS[200] = {"content": _EVENTS}
+_RESPONSES[200] = {"content": _EVENTS}
 
-
-router = APIRouter(tags=["ocr"])
+router = APIRouter(tags=["ocr"], generate_unique_id_function=operation_id)
 
 
 @router.post(
     "/v1/ocr", response_model=OcrResponse | FieldsResponse, openapi_extra={"requestBody": openapi_request_body(OcrRequest)},
-    responses=_ANSWERS,
-    summary="Read one picture or document",
+    responses=_RESPONSES,
+    summary="Recognise one image or document",
 )  # fmt: skip
-async def ocr(request: Request, pipeline: PipelineDep, services: ServicesDep, settings: SettingsDep, owner: OwnerDep) -> Response:
-    """Send a picture and say what is wanted; get text, fields with the place each stands at, and lines with boxes.
+async def recognize(
+    request: Request, pipeline: PipelineDep, services: ServicesDep, settings: SettingsDep, owner: OwnerDep
+) -> Response:
+    """Send an image and an instruction; receive the text, the fields with their positions, and the lines with their boxes.
 
-    Multipart with `file` (or `image`, `image_file`), or JSON with base64 in `image` (or `file`).
-    `response=fields` answers the fields object alone. With `stream=true` the answer is server-sent events: `delta` with a piece
-    of text as it is written (none by a reader that writes all at once) and `progress` after each page of several, then one
-    `result` with the answer, or one `error` with the body that every error has.
+    Send multipart with `file` (or `image`, `image_file`), or JSON with base64 in `image` (or `file`, `image_file`).
+    `response=fields` returns the fields object only. `stream=true` returns server-sent events: `delta` with text while it is
+    generated (if the backend generates it step by step), `progress` after each page of a document, then one `result` with the
+    response, or one `error` with the usual error body.
     """
     upload = await parse_upload(request, settings.images.max_bytes, OcrRequest)
-    wanted = upload.params
-    reading = Reading(upload.data, await _task(wanted), owner=owner, client=fair_key_of(request))
-    request.state.made = f"/v1/records/{reading.id}"
+    params = upload.params
+    work = PipelineRequest(upload.data, await _parse_task(params), owner=owner, client=fair_key_of(request))
+    request.state.created_resource = f"/v1/records/{work.id}"
     record = partial(
-        services.recorder.record, owner=owner, source="ocr", instruction=wanted.instruction or "",
-        device=device_from(request, wanted), image=upload.data,
+        services.recorder.record, owner=owner, source="ocr", instruction=params.instruction or "",
+        device=device_from(request, params), image=upload.data,
     )  # fmt: skip
-    if wanted.stream:
-        return await sse.start_stream(_events(pipeline.stream(reading), record, wanted, request.state.request_id))
-    result = await record(await cancel_on_disconnect(request, pipeline.run(reading)))
-    return Response(_answer(result, wanted), media_type="application/json")
+    if params.stream:
+        return await sse.start_stream(_events(pipeline.stream(work), record, params, request.state.request_id))
+    result = await record(await cancel_on_disconnect(request, pipeline.run(work)))
+    return Response(_response_body(result, params), media_type="application/json")
 
 
-def _answer(result: Result, wanted: OcrRequest) -> str:
-    if wanted.response == "fields":
+def _response_body(result: Result, params: OcrRequest) -> str:
+    if params.response == "fields":
         return json.dumps(fields_object(result), ensure_ascii=False)
     return OcrResponse.of(result).model_dump_json()
 
 
 async def _events(
-    parts: AsyncGenerator[TextDelta | Progress | Result, None], record: Callable[[Result], Awaitable[Result]], wanted: OcrRequest,
+    parts: AsyncGenerator[TextDelta | Progress | Result, None], record: Callable[[Result], Awaitable[Result]], params: OcrRequest,
     request_id: str,
 ) -> AsyncGenerator[bytes, None]:  # fmt: skip
-    begun = False
+    started = False
     try:
-        async with aclosing(sse.with_keepalive(parts)) as paced:
-            async for part in paced:
+        async with aclosing(sse.with_keepalive(parts)) as timed_parts:
+            async for part in timed_parts:
                 if isinstance(part, Result):
-                    yield sse.format_event(_answer(await record(part), wanted), "result")
+                    yield sse.format_event(_response_body(await record(part), params), "result")
                 elif isinstance(part, TextDelta):
                     yield sse.format_event({"text": part.text}, "delta")
                 else:
-                    yield sse.KEPT_ALIVE if part is None else sse.format_event(asdict(part), "progress")
-                begun = True
+                    yield sse.KEEPALIVE_EVENT if part is None else sse.format_event(asdict(part), "progress")
+                started = True
     except Exception as e:
-        if not begun:
-            raise  # there is still a status to tell it with
+        if not started:
+            raise  # the status line is not sent yet: the error gets its status
         yield sse.format_event(error_payload(errors.to_client_error(e), request_id).model_dump(exclude_none=True), "error")
 
 
-async def _task(wanted: OcrRequest) -> Task:
-    """In a thread: a long sentence or schema takes milliseconds that other requests should not wait for."""
+async def _parse_task(params: OcrRequest) -> Task:
+    """Parse the instruction in a thread: a long instruction or schema takes milliseconds, which would block other requests."""
     return await asyncio.to_thread(
-        parse_instruction, wanted.instruction or "", task=wanted.task, fields=wanted.fields, schema=wanted.json_schema,
-        language=wanted.language, evidence=wanted.evidence,
+        parse_instruction, params.instruction or "", task=params.task, fields=params.fields, schema=params.json_schema,
+        language=params.language, evidence=params.evidence,
     )  # fmt: skip
 
 
-router.add_api_route("/ocr", ocr, methods=["POST"], include_in_schema=False)
+router.add_api_route("/ocr", recognize, methods=["POST"], include_in_schema=False)

@@ -1,4 +1,4 @@
-"""`/v1/records`: what was read, to look up, to take away as a file, and to delete."""
+"""`/v1/records`: search, export and delete stored results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic import Field
 
 from api import exports
 from api.deps import OwnerDep, ServicesDep, cancel_on_disconnect
+from api.openapi import operation_id
 from api.schemas.common import ErrorResponse
 from api.schemas.records import Record, RecordDetail, RecordFilter, RecordList, RecordPageQuery, next_cursor
 from hunyuanocr.errors import NotFound
@@ -21,55 +23,62 @@ from hunyuanocr.services.retention import delete_records
 from hunyuanocr.store import records
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorResponse, "description": "No such record of yours, or nothing is kept here."},
-    422: {"model": ErrorResponse, "description": "A value that cannot be used."},
-    503: {"model": ErrorResponse, "description": "The database does not answer; come back after `Retry-After` seconds."},
+    404: {"model": ErrorResponse, "description": "Not found, or the store is disabled."},
+    422: {"model": ErrorResponse, "description": "Invalid parameter."},
+    503: {"model": ErrorResponse, "description": "Database unavailable. Retry after `Retry-After` seconds."},
 }
-router = APIRouter(prefix="/v1/records", tags=["records"], responses=ERROR_RESPONSES)
+router = APIRouter(prefix="/v1/records", tags=["records"], responses=ERROR_RESPONSES, generate_unique_id_function=operation_id)
 
-_MEDIA = {
+_IMAGE_MEDIA_TYPES = {
     "JPEG": "image/jpeg", "PNG": "image/png", "BMP": "image/bmp", "GIF": "image/gif", "WebP": "image/webp", "TIFF": "image/tiff",
     "HEIC": "image/heic", "PDF": "application/pdf",
 }  # fmt: skip
-_FILES = {
+_EXPORT_MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }  # fmt: skip
 
 
 class ExportQuery(RecordFilter):
-    """A search and the form of its file."""
+    """Search conditions and file format."""
 
-    format: Literal["csv", "xlsx", "jsonl"] = "csv"
-
-
-@router.get("", summary="Search records, the newest first")
-async def list_records(asked: Annotated[RecordPageQuery, Query()], services: ServicesDep, owner: OwnerDep) -> RecordList:
-    """By text, field and value, time, device, source, task. `next` leads to the page after."""
-    found = await services.store.read(records.search, asked.search(owner), asked.limit + 1, asked.after())
-    page = found[: asked.limit]
-    more = next_cursor(page[-1]) if len(found) > asked.limit else None
-    return RecordList(data=[Record.of(record) for record in page], next=more)
+    format: Literal["csv", "xlsx", "jsonl"] = Field("csv", description="File format.")
 
 
-@router.get("/export", summary="Records as CSV, XLSX or JSON Lines", response_class=Response)
-async def export(request: Request, asked: Annotated[ExportQuery, Query()], services: ServicesDep, owner: OwnerDep) -> Response:
-    """The same search as a file with a column a field. JSON Lines hold the whole answers."""
-    database, wanted = services.store, asked.search(owner)
-    name = f"records-{datetime.now().astimezone():%Y%m%d-%H%M%S}.{asked.format}"
+@router.get("", summary="Search records")
+async def list_records(query: Annotated[RecordPageQuery, Query()], services: ServicesDep, owner: OwnerDep) -> RecordList:
+    """Search by text, field, value, time, device, source or task. Returns records newest first."""
+    found = await services.store.read(records.search, query.search(owner), query.limit + 1, query.after())
+    page = found[: query.limit]
+    cursor = next_cursor(page[-1]) if len(found) > query.limit else None
+    return RecordList(data=[Record.of(record) for record in page], next=cursor)
+
+
+@router.get("/export", summary="Export records", response_class=Response)
+async def export_records(
+    request: Request, query: Annotated[ExportQuery, Query()], services: ServicesDep, owner: OwnerDep
+) -> Response:
+    """Download the records of a search as CSV, XLSX or JSON Lines. CSV and XLSX have a column for each field; JSON Lines contain
+    the whole results.
+    """
+    database, conditions = services.store, query.search(owner)
+    name = f"records-{datetime.now().astimezone():%Y%m%d-%H%M%S}.{query.format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    if asked.format == "xlsx":  # its table of contents is written last: it is sent when it is whole
-        file = await cancel_on_disconnect(request, exports.write_xlsx(exports.iter_rows(database, wanted), services.data))
+    if query.format == "xlsx":  # the directory of the ZIP container is written last, so the file is sent when it is complete
+        file = await cancel_on_disconnect(request, exports.write_xlsx(exports.iter_rows(database, conditions), services.data))
         headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
         file.seek(0)
-        return StreamingResponse(exports.iter_file(file), headers=headers, media_type=_FILES["xlsx"])
-    whole = asked.format == "jsonl"
-    body = exports.stream_jsonl(database, wanted) if whole else exports.stream_csv(exports.iter_rows(database, wanted))
-    return StreamingResponse(await _started(body), headers=headers, media_type=_FILES[asked.format])
+        return StreamingResponse(exports.iter_file(file), headers=headers, media_type=_EXPORT_MEDIA_TYPES["xlsx"])
+    body = (
+        exports.stream_jsonl(database, conditions)
+        if query.format == "jsonl"
+        else exports.stream_csv(exports.iter_rows(database, conditions))
+    )
+    return StreamingResponse(await _prefetch(body), headers=headers, media_type=_EXPORT_MEDIA_TYPES[query.format])
 
 
-async def _started(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """With its first part made already: a database that is away is told with its status, not in the middle."""
+async def _prefetch(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Produce the first part before the response starts, so that a database failure gets its status code."""
     first = await anext(body, b"")
 
     async def rest() -> AsyncIterator[bytes]:
@@ -80,47 +89,54 @@ async def _started(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return rest()
 
 
-@router.get("/{id}", summary="One record, with the whole answer")
+@router.get("/{id}", summary="Get a record with the whole result")
 async def get_record(id: str, services: ServicesDep, owner: OwnerDep) -> RecordDetail:
-    """404 also for another owner's."""
-    found = await services.store.read(records.get, owner, _sane(id))
+    """Records of other owners return 404."""
+    found = await services.store.read(records.get, owner, _validate_id(id))
     if found is None:
-        raise _none()
-    return await asyncio.to_thread(RecordDetail.whole, *found)
+        raise _not_found()
+    return await asyncio.to_thread(RecordDetail.from_stored, *found)
 
 
-@router.get("/{id}/image", summary="The picture of a record, if pictures are kept", response_class=Response)
+@router.get("/{id}/image", summary="Get the image of a record", response_class=Response)
 async def get_record_image(id: str, services: ServicesDep, owner: OwnerDep) -> Response:
-    """As it was sent."""
-    found = await services.store.read(records.get, owner, _sane(id))
+    """Return the image as it was sent, if the setting `store.keep_images` is on."""
+    found = await services.store.read(records.get, owner, _validate_id(id))
     if found is None:
-        raise _none()
+        raise _not_found()
     name = found[0].image
     path = services.recorder.pictures.path(name) if name else None
     try:
         data = await asyncio.to_thread(path.read_bytes) if path else None
-    except FileNotFoundError:  # kept by another machine at the same database, or gone a moment ago
+    except FileNotFoundError:  # stored by another server that shares the database, or just deleted
         data = None
     if data is None:
-        raise NotFound("The picture of this record is not kept.", hint="Pictures are kept where 'store.keep_images' says so.")
-    media = _MEDIA.get(sniff(data) or "", "application/octet-stream")
-    return Response(data, media_type=media, headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"})
+        raise NotFound(
+            "The image of this record is not stored.", hint="Images are stored only if the setting 'store.keep_images' is on."
+        )
+    media_type = _IMAGE_MEDIA_TYPES.get(sniff(data) or "", "application/octet-stream")
+    return Response(
+        data, media_type=media_type, headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
+    )
 
 
-@router.delete("/{id}", status_code=204, summary="Delete a record and its picture")
+@router.delete("/{id}", status_code=204, summary="Delete a record and its image")
 async def delete_record(id: str, services: ServicesDep, owner: OwnerDep) -> None:
-    """For good: rows, picture, the words of its job and what waited to be sent. What HQ has got already stays there."""
-    if not await services.store.write(delete_records, services.recorder.pictures, owner, [_sane(id)]):
-        raise _none()
-    services.pipeline.cache.forget(owner)  # the answer would come back with the same picture
+    """Delete the record permanently: the result, the image, the text of its job, and data queued for HQ.
+
+    Data that HQ has already received stays there.
+    """
+    if not await services.store.write(delete_records, services.recorder.pictures, owner, [_validate_id(id)]):
+        raise _not_found()
+    services.pipeline.cache.forget(owner)  # the cache must not return the deleted result for the same image
     await asyncio.to_thread(services.store.truncate_wal)
 
 
-def _sane(id: str) -> str:
-    if "\x00" in id:  # PostgreSQL would complain
-        raise _none()
+def _validate_id(id: str) -> str:
+    if "\x00" in id:  # PostgreSQL rejects NUL
+        raise _not_found()
     return id
 
 
-def _none() -> NotFound:
-    return NotFound("There is no such record.")
+def _not_found() -> NotFound:
+    return NotFound("Record not found.")

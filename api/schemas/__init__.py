@@ -1,1 +1,1 @@
-"""What the API takes and answers, as pydantic models."""
+"""Pydantic models of requests and responses."""

@@ -1,4 +1,4 @@
-"""The options of a camera's connection."""
+"""Options of a camera connection."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from api.schemas.ocr import OcrRequest, Text
 
 
 class CameraOptions(OcrRequest):
-    """What a camera may say of itself, in the address or in a message."""
+    """Options in the query string or in a `configure` message."""
 
-    rate: float | None = Field(None, gt=0, allow_inf_nan=False)
-    session: Annotated[Text, Field(min_length=8, max_length=100)] | None = None
-    partial: bool | None = None
+    rate: float | None = Field(None, gt=0, allow_inf_nan=False, description="Maximum number of frames per second.")
+    session: Annotated[Text, Field(min_length=8, max_length=100, description="Session id, to resume a session.")] | None = None
+    partial: bool | None = Field(None, description="Send partial text while a frame is being recognised.")

@@ -1,4 +1,4 @@
-"""What /v1/chat/completions takes and answers."""
+"""Request and response of `/v1/chat/completions`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _MAX_PARTS = 100
 
 
 class _Lenient(BaseModel):
-    """What clients send; keys that are not known are left alone, for they send many."""
+    """Part of a request. Unknown keys are ignored: clients send many that have no effect here."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
 
 class ImageUrl(_Lenient):
-    """A picture as OpenAI's clients send it."""
+    """Image in OpenAI's format."""
 
-    url: str = Field(description="A data URI: `data:image/jpeg;base64,…`. Addresses are refused: nothing is fetched.")
+    url: str = Field(description="Data URI: `data:image/jpeg;base64,…`. URLs are rejected: the server downloads nothing.")
 
 
 class FilePart(_Lenient):
-    """A PDF, for instance."""
+    """File in OpenAI's format, for example a PDF."""
 
-    file_data: str = Field(description="A data URI.")
+    file_data: str = Field(description="Data URI.")
 
 
 class ContentPart(_Lenient):
-    """A piece of a message: words, a picture, a document."""
+    """Part of a message: text, an image or a document."""
 
     type: Annotated[Text, Field(max_length=40, examples=["text", "image_url", "file"])]
     text: Text | None = None
@@ -47,77 +47,75 @@ class Message(_Lenient):
     content: Text | Annotated[list[ContentPart], Field(max_length=_MAX_PARTS)] | None = None
 
     def text(self) -> str:
-        """Its text parts, one a line."""
+        """Return the text parts, one per line."""
         if not isinstance(self.content, list):
             return (self.content or "").strip()
         return "\n".join(part.text.strip() for part in self.content if part.text).strip()
 
     def images(self) -> list[str]:
-        """Its pictures and documents, as they were sent. Raises InvalidValue for what is neither."""
-        return [found for part in self.content if (found := _picture(part))] if isinstance(self.content, list) else []
+        """Return the data URIs of images and documents. Raises InvalidValue for a part of another type."""
+        return [url for part in self.content if (url := _image_url(part))] if isinstance(self.content, list) else []
 
 
 class JsonSchemaFormat(_Lenient):
-    """A JSON Schema, by name."""
+    """JSON Schema of the response."""
 
     json_schema: Schema | None = Field(None, validation_alias="schema", serialization_alias="schema")
 
 
 class ResponseFormat(_Lenient):
-    """The form of the answer."""
+    """Format of the response."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchemaFormat | None = None
 
 
 class StreamOptions(_Lenient):
-    """What a stream tells besides the text."""
+    """Options of a streamed response."""
 
     include_usage: bool | None = False
 
 
 class ChatRequest(_Lenient):
-    """A request in OpenAI's form."""
+    """Chat completion request in OpenAI's format."""
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=_MAX_MESSAGES)]
-    model: str | None = Field(None, max_length=200, description="Any name: the reader that serves is the one in `/v1/models`.")
+    model: str | None = Field(None, max_length=200, description="Ignored: the active model of `/v1/models` answers.")
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = Field(
         None,
-        description="`json_object` answers JSON; `json_schema` extracts the properties of its schema, and the answer fits it.",
+        description="`json_object`: JSON content. `json_schema`: extract the properties of the schema; the content matches it.",
     )
-    max_tokens: int | None = Field(None, ge=1, description="Most tokens that a language model writes.")
-    max_completion_tokens: int | None = Field(None, ge=1, description="The newer name of `max_tokens`.")
-    temperature: float | None = Field(
-        None, description="Accepted and without effect, like `top_p` and `seed`: decoding is greedy."
-    )
-    n: int | None = Field(1, description="Only 1: decoding is greedy, so that others would be the same.")
-    tools: list[Any] | None = Field(None, description="Not served: a request with tools is refused.")
+    max_tokens: int | None = Field(None, ge=1, description="Maximum number of tokens that a language model generates.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="Newer name of `max_tokens`.")
+    temperature: float | None = Field(None, description="Accepted without effect, like `top_p` and `seed`: decoding is greedy.")
+    n: int | None = Field(1, description="Must be 1: decoding is greedy, so more choices would be identical.")
+    tools: list[Any] | None = Field(None, description="Not supported: requests with tools are rejected.")
 
     @property
     def wants_json(self) -> bool:
-        """Whether the answer must be JSON."""
+        """Return whether the content must be JSON."""
         return self.response_format is not None and self.response_format.type != "text"
 
     @property
     def wants_usage(self) -> bool:
-        """Whether the stream ends with the usage."""
+        """Return whether the stream ends with the token counts."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-def _picture(part: ContentPart) -> str | None:
+def _image_url(part: ContentPart) -> str | None:
     if part.type == "image_url" and part.image_url is not None:
         return part.image_url.url
     if part.type == "file" and part.file is not None:
         return part.file.file_data
     if part.type == "text":
         return None
-    raise InvalidValue(f"A part of type '{part.type}' cannot be read here.", hint="Send parts of type text, image_url or file.")
+    raise InvalidValue(f"Part type '{part.type}' is not supported.", hint="Send parts of type text, image_url or file.")
 
 
 class ChatMessage(BaseModel):
-    """The reader's message."""
+    """Message of the assistant."""
 
     role: Literal["assistant"] = "assistant"
     content: str
@@ -125,7 +123,7 @@ class ChatMessage(BaseModel):
 
 
 class Choice(BaseModel):
-    """The one answer."""
+    """The only choice."""
 
     index: int = 0
     message: ChatMessage
@@ -134,7 +132,7 @@ class Choice(BaseModel):
 
 
 class ChatCompletion(BaseModel):
-    """A chat completion."""
+    """Chat completion in OpenAI's format."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -142,3 +140,18 @@ class ChatCompletion(BaseModel):
     model: str
     choices: list[Choice]
     usage: Usage
+
+
+class OpenAIError(BaseModel):
+    """Error in OpenAI's format."""
+
+    message: str = Field(description="What went wrong, how to fix it, and the request id.")
+    type: str = Field(description="OpenAI's error type, for example `invalid_request_error`.")
+    param: str | None = Field(None, description="The invalid parameter, if there is one.")
+    code: str = Field(description="Stable error code, for programs.")
+
+
+class OpenAIErrorResponse(BaseModel):
+    """Body of every error response of this route."""
+
+    error: OpenAIError

@@ -1,4 +1,4 @@
-"""The wire: what a client gets back (pydantic at the edge, dataclasses inside). What it may send is in `api.schemas.ocr`."""
+"""Responses that several routes share."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from hunyuanocr import types as t
 
 
 class ErrorResponse(BaseModel):
-    """Every error: what went wrong, a stable code, what to do about it, and the id to tell the operator."""
+    """Body of every error response."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{
         "detail": "The JPEG cannot be decoded.", "code": "unreadable_image",
-        "hint": "The file is damaged or incomplete; take or save the picture again.",
+        "hint": "The file is damaged or incomplete. Take or export the image again.",
         "request_id": "8f14e45fceea467f9b5c3c5ed3b2a1f0"}]})  # fmt: skip
 
-    detail: str
-    code: str
-    hint: str
-    request_id: str
-    errors: list[dict[str, Any]] | None = Field(None, description="Of a 422: loc, msg and type of each mistake.")
+    detail: str = Field(description="What went wrong, for people. The wording may change.")
+    code: str = Field(description="Stable error code, for programs.")
+    hint: str = Field(description="How to fix the problem.")
+    request_id: str = Field(description="Id of the request, as in the server log. Quote it when you report a problem.")
+    errors: list[dict[str, Any]] | None = Field(
+        None, description="Status 422 only: `loc`, `msg` and `type` of each invalid value."
+    )
 
 
 class HealthResponse(BaseModel):
-    """The process is alive."""
+    """The process is running."""
 
     status: Literal["ok"] = "ok"
 
 
 class ReadyResponse(BaseModel):
-    """The reader can answer."""
+    """The server accepts requests."""
 
     ready: Literal[True] = True
-    detail: str
-    backend: str
-    model: str
-    store: str = Field(description="`ok`, `off`, or why answers are not recorded now.")
+    detail: str = Field(description="State of the backend.")
+    backend: str = Field(description="Active recognition backend.")
+    model: str = Field(description="Active model.")
+    store: str = Field(description="`ok`, `off`, or the reason why results are not stored at the moment.")
 
 
 class VersionResponse(BaseModel):
-    """What runs here."""
+    """Version of the server, and the active backend and model."""
 
     name: str
     version: str
@@ -50,20 +52,20 @@ class VersionResponse(BaseModel):
 
 
 class Model(BaseModel):
-    """A reader, in the form of OpenAI's model list, with what it can do."""
+    """A model, in the format of OpenAI's model list, with the tasks that it supports."""
 
-    id: str
+    id: str = Field(description="Name of the model.")
     object: Literal["model"] = "model"
-    created: int
+    created: int = Field(description="Start time of the server, Unix time in seconds.")
     owned_by: str = "local"
-    backend: str
-    tasks: list[t.TaskKind]
-    ready: bool
-    detail: str
+    backend: str = Field(description="Recognition backend that runs the model.")
+    tasks: list[t.TaskKind] = Field(description="Tasks that the backend supports.")
+    ready: bool = Field(description="True if the backend accepts requests.")
+    detail: str = Field(description="State of the backend.")
 
 
 class ModelList(BaseModel):
-    """The readers that serve."""
+    """List of the active models; it has one entry."""
 
     object: Literal["list"] = "list"
     data: list[Model]

@@ -1,4 +1,4 @@
-"""The wire of jobs and batches: what may be asked, and what a job looks like to its owner."""
+"""Requests and responses of jobs and batches."""
 
 from __future__ import annotations
 
@@ -19,109 +19,112 @@ Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class JobRequest(OcrRequest):
-    """What may stand beside the picture of a job: all that /v1/ocr takes, and these."""
+    """Parameters of a job: those of `/v1/ocr`, a priority and a webhook."""
 
-    priority: int = Field(0, ge=-9, le=9, description="Of your jobs, those with a higher number are read first.")
+    priority: int = Field(0, ge=-9, le=9, description="Among your own jobs, those with a higher priority run first.")
     webhook: Annotated[str, BeforeValidator(sanitize_json)] | None = Field(
-        None, max_length=2000, description="Address that is told the end of the job; its host must be named in the settings."
+        None, max_length=2000, description="URL that is called when the job ends. The settings must allow its host."
     )
 
     def to_params(self) -> dict[str, Any]:
-        """What is needed to read the picture later."""
-        kept: dict[str, Any] = sanitize_json(self.model_dump(by_alias=True, exclude={"stream", "priority", "webhook", "device"}))
-        return kept
+        """Return the parameters to store with the job."""
+        params: dict[str, Any] = sanitize_json(
+            self.model_dump(by_alias=True, exclude={"stream", "priority", "webhook", "device"})
+        )
+        return params
 
-    def fingerprint(self, *pictures: bytes) -> str:
-        """The same for the same request. Blocking: it hashes the pictures."""
+    def fingerprint(self, *images: bytes) -> str:
+        """Return a SHA-256 digest, in hexadecimal, of the parameters and images. Blocking."""
         digest = hashlib.sha256(json.dumps(self.model_dump(by_alias=True), sort_keys=True).encode())
-        for picture in pictures:
-            digest.update(hashlib.sha256(picture).digest())
+        for image in images:
+            digest.update(hashlib.sha256(image).digest())
         return digest.hexdigest()
 
 
 class JobError(BaseModel):
-    """Why a job failed."""
+    """Reason why a job failed."""
 
-    code: str
-    detail: str
-    hint: str
+    code: str = Field(description="Stable error code, for programs.")
+    detail: str = Field(description="What went wrong, for people.")
+    hint: str = Field(description="How to fix the problem.")
 
 
 class JobProgress(BaseModel):
-    """Pages of the document; how many there are is known when its reading has begun."""
+    """Progress of a job."""
 
-    pages: int | None
-    pages_done: int
+    pages: int | None = Field(description="Number of pages; null until the job has started.")
+    pages_done: int = Field(description="Number of finished pages.")
 
     @classmethod
     def of(cls, view: JobView) -> JobProgress:
-        """Told by the reader while it reads several pages, by the job's row after that."""
+        """Return the progress reported by the worker, or that of the stored job if the worker reports none."""
         if view.progress is not None:
             return cls(pages=view.progress.pages, pages_done=view.progress.done)
         return cls(pages=view.job.pages, pages_done=view.job.pages or 0)
 
 
 class WebhookStatus(BaseModel):
-    """How telling the end of a job stands."""
+    """Delivery status of a job's webhook."""
 
     url: str
     status: Literal["waiting", "pending", "delivered", "given_up"] = Field(
-        description="`waiting` for the end of the job, `pending` until the other side has taken it."
+        description="`waiting`: the job has not ended. `pending`: not yet delivered. `given_up`: all attempts failed."
     )
-    id: str | None = Field(None, description="The `webhook-id` of the message, the same for each attempt.")
-    attempts: int = 0
-    next_at: datetime | None = None
-    delivered_at: datetime | None = None
-    trouble: str | None = Field(None, description="What went wrong with the latest attempt.")
+    id: str | None = Field(None, description="`webhook-id` of the message, the same for each attempt.")
+    attempts: int = Field(0, description="Number of delivery attempts.")
+    next_at: datetime | None = Field(None, description="Time of the next attempt.")
+    delivered_at: datetime | None = Field(None, description="Time of delivery.")
+    trouble: str | None = Field(None, description="Error of the latest attempt.")
 
     @classmethod
     def of(cls, view: JobView) -> WebhookStatus | None:
-        """None when the job asked for none."""
-        d = view.delivery
+        """Return the delivery status; None for a job without a webhook."""
+        delivery = view.delivery
         if view.job.webhook is None:
             return None
-        if d is None:
+        if delivery is None:
             return cls(url=view.job.webhook, status="waiting")
-        status: Any = d.status
+        status: Any = delivery.status
         return cls(
-            url=d.url, status=status, id=d.id, attempts=d.attempts, next_at=d.due_at if status == "pending" else None,
-            delivered_at=d.delivered_at, trouble=d.trouble,
+            url=delivery.url, status=status, id=delivery.id, attempts=delivery.attempts,
+            next_at=delivery.due_at if status == "pending" else None, delivered_at=delivery.delivered_at,
+            trouble=delivery.trouble,
         )  # fmt: skip
 
 
 _EXAMPLE: dict[str, Any] = {
     "id": "019aa2f0c1f07d4f8a7c1b2e3d4f5a6b", "status": "queued", "ahead": 3, "priority": 0, "file": None, "batch_id": None,
-    "device": "till-2", "created_at": "2026-11-21T08:30:00Z", "started_at": None, "finished_at": None, "attempts": 0,
+    "device": "checkout-2", "created_at": "2026-11-21T08:30:00Z", "started_at": None, "finished_at": None, "attempts": 0,
     "progress": {"pages": None, "pages_done": 0}, "webhook": None, "error": None, "result": None,
 }  # fmt: skip
 
 
 class JobResponse(BaseModel):
-    """One job."""
+    """State of a job."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    id: str = Field(description="Also the id of its result and of its record.")
+    id: str = Field(description="Id of the job, of its result and of its record.")
     status: Status
-    ahead: int | None = Field(None, description="How many jobs come before it, while it is queued.")
+    ahead: int | None = Field(None, description="Number of jobs that run before this one; null unless it is queued.")
     priority: int
-    file: str | None = Field(None, description="Name of the file in its batch.")
-    batch_id: str | None = None
-    device: str | None = None
+    file: str | None = Field(None, description="File name in the batch.")
+    batch_id: str | None = Field(None, description="Id of the batch; null for a single job.")
+    device: str | None = Field(None, description="Name of the sending device.")
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    attempts: int = Field(description="How often its reading has begun.")
+    attempts: int = Field(description="Number of times that the job was started.")
     progress: JobProgress
     webhook: WebhookStatus | None = None
     error: JobError | None = None
     result: OcrResponse | dict[str, Any] | None = Field(
-        None, description="What /v1/ocr would have answered; null until it is done, and when its record was deleted."
+        None, description="Result as `/v1/ocr` returns it; null until the job is done, and after its record was deleted."
     )
 
     @classmethod
     def of(cls, view: JobView) -> JobResponse:
-        """As its owner sees it."""
+        """Convert a job of the job service."""
         job = view.job
         status: Any = job.status
         return cls(
@@ -129,27 +132,27 @@ class JobResponse(BaseModel):
             device=job.device, created_at=job.created_at, started_at=job.started_at, finished_at=job.finished_at,
             attempts=job.attempts, progress=JobProgress.of(view),
             webhook=WebhookStatus.of(view), error=None if job.error is None else JobError(**job.error),
-            result=None if view.result is None else _result(view.result, job.wanted.get("response")),
+            result=None if view.result is None else _response_body(view.result, job.wanted.get("response")),
         )  # fmt: skip
 
 
-def _result(result: Result, response: Any) -> OcrResponse | dict[str, Any]:
+def _response_body(result: Result, response: Any) -> OcrResponse | dict[str, Any]:
     return fields_object(result) if response == "fields" else OcrResponse.of(result)
 
 
 class JobList(BaseModel):
-    """Jobs, the newest first, without their results."""
+    """One page of jobs, newest first, without their results."""
 
     data: list[JobResponse]
-    next: str | None = Field(None, description="Send it as `cursor` for the page after; null on the last page.")
+    next: str | None = Field(None, description="Value of `cursor` for the next page; null on the last page.")
 
 
 class BatchResponse(BaseModel):
-    """A batch as a whole."""
+    """State of a batch: the number of its jobs by status."""
 
     id: str
-    status: Literal["running", "done"] = Field(description="`done` when no job of it waits or is being read.")
-    total: int
+    status: Literal["running", "done"] = Field(description="`done` if no job of the batch is queued or running.")
+    total: int = Field(description="Number of jobs in the batch.")
     queued: int = 0
     running: int = 0
     done: int = 0
@@ -158,12 +161,12 @@ class BatchResponse(BaseModel):
 
     @classmethod
     def of(cls, id: str, counts: dict[str, int]) -> BatchResponse:
-        """From how many jobs are in which state."""
-        still = counts.get("queued", 0) + counts.get("running", 0)
-        return cls(id=id, status="running" if still else "done", total=sum(counts.values()), **counts)
+        """Create the response from the number of jobs by status."""
+        unfinished = counts.get("queued", 0) + counts.get("running", 0)
+        return cls(id=id, status="running" if unfinished else "done", total=sum(counts.values()), **counts)
 
 
 SERIALIZERS = Serializers(
     answer=lambda result: OcrResponse.of(result).model_dump(mode="json"),
-    job=lambda seen: JobResponse.of(seen).model_dump(mode="json", exclude={"webhook"}),
+    job=lambda view: JobResponse.of(view).model_dump(mode="json", exclude={"webhook"}),
 )

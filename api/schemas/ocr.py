@@ -1,4 +1,4 @@
-"""The wire: what a client may send beside its picture, as form fields or as JSON keys."""
+"""Parameters and response of `/v1/ocr`. Parameters are form fields or JSON keys next to the image."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from api.json_limits import parse_json
 from hunyuanocr import types as t
 from hunyuanocr.errors import BadRequest
 
-_MAX_LETTERS = 50_000  # of a schema
-_MAX_DEPTH = 40
+_MAX_SCHEMA_LENGTH = 50_000  # characters of JSON
+_MAX_SCHEMA_DEPTH = 40
 
 
-def _names(value: Any) -> Any:
-    """A list as it is; a string as JSON list or as names between commas (, ， 、)."""
+def _split_names(value: Any) -> Any:
+    """Return the list of names in a string: a JSON list, or names separated by `,`, `，` or `、`. Other values are unchanged."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
-        return _json(value)
+        return _parse_json_text(value)
     names = value.replace("，", ",").replace("、", ",").split(",")
     return [name.strip() for name in names if name.strip()] or None
 
 
-def _json(value: Any) -> Any:
-    """Forms carry JSON as text."""
+def _parse_json_text(value: Any) -> Any:
+    """Parse a string as JSON: form fields carry JSON as text. Other values are unchanged. Raises ValueError."""
     if not isinstance(value, str):
         return value
     try:
@@ -34,153 +34,158 @@ def _json(value: Any) -> Any:
     except BadRequest as e:
         raise ValueError(e.message) from None
     except (ValueError, RecursionError):
-        raise ValueError("this is not JSON") from None
+        raise ValueError("not valid JSON") from None
 
 
-def _blank(value: Any) -> bool:
+def _is_blank(value: Any) -> bool:
     return isinstance(value, str) and not value.strip()
 
 
-def _encodable(value: Any) -> Any:
-    """Half a surrogate pair cannot be written as UTF-8, and keys and words of the request come back in the answer."""
+def _require_unicode(value: Any) -> Any:
+    """Return `value`. Raises ValueError for unpaired surrogates: the response repeats keys and texts, and must be UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError("this is not Unicode text") from None
+        raise ValueError("not valid Unicode text") from None
     except (RecursionError, TypeError):
-        raise ValueError("this is not a plain value") from None
+        raise ValueError("not a JSON value") from None
     return value
 
 
-def _modest(value: Any, depth: int = 0) -> Any:
-    """Checking a schema takes time and stack by its size; no honest one comes near these bounds."""
-    if depth == 0 and len(json.dumps(value)) > _MAX_LETTERS:
-        raise ValueError(f"longer than {_MAX_LETTERS} characters")
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"nested deeper than {_MAX_DEPTH}")
+def _limit_schema(value: Any, depth: int = 0) -> Any:
+    """Return `value`. Raises ValueError for a large or deep schema: validating it takes time and stack by its size."""
+    if depth == 0 and len(json.dumps(value)) > _MAX_SCHEMA_LENGTH:
+        raise ValueError(f"longer than {_MAX_SCHEMA_LENGTH} characters")
+    if depth > _MAX_SCHEMA_DEPTH:
+        raise ValueError(f"nested deeper than {_MAX_SCHEMA_DEPTH} levels")
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _modest(part, depth + 1)
+        _limit_schema(part, depth + 1)
     return value
 
 
-Word = Annotated[Annotated[str, Field(max_length=4000)] | None, BeforeValidator(_encodable)]
-Text = Annotated[str, BeforeValidator(_encodable)]
-Name = Annotated[Annotated[str, Field(max_length=200)], BeforeValidator(_encodable)]
-Schema = Annotated[dict[str, Any], BeforeValidator(_modest), BeforeValidator(_encodable)]
+Word = Annotated[Annotated[str, Field(max_length=4000)] | None, BeforeValidator(_require_unicode)]
+Text = Annotated[str, BeforeValidator(_require_unicode)]
+Name = Annotated[Annotated[str, Field(max_length=200)], BeforeValidator(_require_unicode)]
+Schema = Annotated[dict[str, Any], BeforeValidator(_limit_schema), BeforeValidator(_require_unicode)]
 Names = Annotated[list[Name], Field(max_length=100)]
 
 
 class OcrRequest(BaseModel):
-    """What may stand beside the picture. Unknown keys are ignored, so that older programs need no change."""
+    """Parameters next to the image. Unknown keys are ignored: existing clients send keys of other services."""
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True, protected_namespaces=())
 
     @model_validator(mode="before")
     @classmethod
-    def _left_out(cls, values: Any) -> Any:
-        """Programs send '' or null for what they leave out: the default holds, and an alias is not hidden by it."""
+    def _drop_empty(cls, values: Any) -> Any:
+        """Drop empty and null values: many clients send them for parameters that they do not set."""
         if not isinstance(values, dict):
             return values
-        return {key: value for key, value in values.items() if value is not None and not _blank(value)}
+        return {key: value for key, value in values.items() if value is not None and not _is_blank(value)}
 
     instruction: Annotated[
         Word,
         Field(
             validation_alias=AliasChoices("instruction", "prompt"),
             examples=["提取总金额和日期"],
-            description="What is wanted, in free words, Chinese or English. Alias: `prompt`. Left out: all text.",
+            description="What to extract, in free text, Chinese or English. Alias: `prompt`. Default: all text.",
         ),
     ] = None
     task: Annotated[
         Word,
         Field(
             examples=["extract"],
-            description="Instead of being understood from the instruction: " + ", ".join(t.TaskKind) + ".",
+            description="Task, instead of deriving it from the instruction. One of: " + ", ".join(t.TaskKind) + ".",
             json_schema_extra={"enum": [*t.TaskKind]},
         ),
     ] = None
     fields: Annotated[
         Names | None,
-        BeforeValidator(_names),
+        BeforeValidator(_split_names),
         Field(
             examples=[["total_amount", "date"]],
-            description="Fields to extract; they are the keys of the answer, letter for letter. In a form: separated by commas.",
+            description="Names of the fields to extract, used as keys in the response. In a form: separated by commas.",
         ),
     ] = None
     json_schema: Annotated[
         Schema | None,
-        BeforeValidator(_json),
+        BeforeValidator(_parse_json_text),
         Field(
             validation_alias="schema",
             serialization_alias="schema",
-            description="JSON Schema of the answer's `fields` (type object); their values are then normalised and fit it. "
-            "Patterns run in RE2: no look-around, no back-references.",
+            description="JSON Schema (type `object`) of `fields` in the response. The values are normalised to match it. "
+            "Patterns use RE2 syntax, which has neither lookaround assertions nor backreferences.",
             examples=[{"type": "object", "properties": {"total_amount": {"type": ["number", "null"]}}}],
         ),
     ] = None
-    language: Annotated[Word, Field(examples=["en"], description="Target of a translation.")] = None
+    language: Annotated[Word, Field(examples=["en"], description="Target language of a translation.")] = None
     evidence: Annotated[
         str,
-        BeforeValidator(_encodable),
+        BeforeValidator(_require_unicode),
         Field(
             max_length=40,
-            description="How a language model's values are proved: `fast` has the CPU reader look at the page beside it, "
-            "`full` has the model find all text itself, `none` looks nothing up.",
+            description="How values of a language model are located on the page: `fast` uses the CPU backend in parallel, "
+            "`full` runs the model's own text spotting, `none` locates nothing.",
             json_schema_extra={"enum": [*t.EvidenceMode]},
         ),
     ] = "fast"
     device: Annotated[
         Annotated[str, Field(max_length=200)] | None,
-        BeforeValidator(_encodable),
-        Field(examples=["收银台1"], description="Who sends it, so that its records are found. Or the header `X-Device`."),
+        BeforeValidator(_require_unicode),
+        Field(
+            examples=["收银台1"],
+            description="Name of the sending device, for searching records. Alternative: the header `X-Device`.",
+        ),
     ] = None
-    response: Literal["full", "fields"] = Field("full", description="`fields` answers the fields object alone.")
-    stream: bool = Field(False, description="Server-sent events: pieces of text as they are written, then the answer.")
+    response: Literal["full", "fields"] = Field("full", description="`full`: the whole result. `fields`: only the fields object.")
+    stream: bool = Field(
+        False, description="Stream the result as server-sent events: text while it is generated, then the result."
+    )
 
 
 Box = list[tuple[float, float]]
 
 
 class FieldDetail(BaseModel):
-    """One field: its value as printed, normalised, and where it stands."""
+    """One extracted field: its printed value, its normalised value and its position."""
 
-    value: str | None
+    value: str | None = Field(description="Value as printed; null if the field was not found.")
     type: t.FieldType
-    normalized: Any = None
-    box: Box | None = None
-    page: int | None = None
-    confidence: float | None = None
-    grounded: bool = Field(description="False when the value was not found on the page.")
+    normalized: Any = Field(None, description="Normalised value, for example amount and currency.")
+    box: Box | None = Field(None, description="Corners in pixels of the upright original page, clockwise from top-left.")
+    page: int | None = Field(None, description="Page number, from 0.")
+    confidence: float | None = Field(None, description="From 0 to 1.")
+    grounded: bool = Field(description="True if the value was located on the page.")
 
     @classmethod
     def of(cls, field: t.Field) -> FieldDetail:
-        """From the pipeline's Field."""
+        """Convert a Field of the pipeline."""
         return cls(
-            value=field.value, type=field.type, normalized=field.normalized, box=_box(field.box), page=field.page,
-            confidence=_score(field.confidence), grounded=field.grounded,
+            value=field.value, type=field.type, normalized=field.normalized, box=_to_box(field.box), page=field.page,
+            confidence=_round_confidence(field.confidence), grounded=field.grounded,
         )  # fmt: skip
 
 
 class Line(BaseModel):
-    """A line of text; the box is in pixels of the original upright page, clockwise from top-left."""
+    """A line of text."""
 
     text: str
-    box: Box
-    confidence: float | None
+    box: Box = Field(description="Corners in pixels of the upright original page, clockwise from top-left.")
+    confidence: float | None = Field(description="From 0 to 1; null if unknown.")
     type: t.FieldType
-    page: int
+    page: int = Field(description="Page number, from 0.")
 
 
 class Warning(BaseModel):
-    """Something to know about the answer, or to do better next time."""
+    """A problem that may affect the result, for example a blurred image."""
 
-    code: str
-    message: str
-    page: int | None = None
+    code: str = Field(description="Stable warning code, for programs.")
+    message: str = Field(description="The problem, for people.")
+    page: int | None = Field(None, description="Page number, from 0; null for the whole document.")
 
 
 class Usage(BaseModel):
-    """Tokens of the language model; zeros where there is none."""
+    """Token counts of the language model; 0 for other backends."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -188,9 +193,9 @@ class Usage(BaseModel):
 
     @classmethod
     def of(cls, usage: t.Usage) -> Usage:
-        """With the sum."""
-        both = usage.prompt_tokens + usage.completion_tokens
-        return cls(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens, total_tokens=both)
+        """Convert the token counts of the pipeline and add their sum."""
+        total = usage.prompt_tokens + usage.completion_tokens
+        return cls(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens, total_tokens=total)
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -208,37 +213,39 @@ _EXAMPLE: dict[str, Any] = {
 
 
 class OcrResponse(BaseModel):
-    """The answer to one request."""
+    """Recognition result of one request."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    id: str
+    id: str = Field(description="Id of the result and of its record.")
     success: Literal[True] = True
     task: t.TaskKind
-    text: str = Field(description="All text, in reading order; empty when there is none.")
-    fields: dict[str, Any] = Field(description="Exactly the fields asked for, as printed; null when not on the page.")
-    details: dict[str, FieldDetail | list[dict[str, FieldDetail]]]
-    lines: list[Line]
-    markdown: str | None = None
-    width: int = Field(description="Of the first page, pixels, upright.")
-    height: int
-    page_sizes: list[tuple[int, int]]
-    pages: int
+    text: str = Field(description="All text in reading order; empty if the page has none.")
+    fields: dict[str, Any] = Field(description="The requested fields as printed; null for a field that is not on the page.")
+    details: dict[str, FieldDetail | list[dict[str, FieldDetail]]] = Field(
+        description="Details of each field; for a table, one object for each row."
+    )
+    lines: list[Line] = Field(description="Lines of text with their positions.")
+    markdown: str | None = Field(None, description="The page as Markdown, for tasks that produce it.")
+    width: int = Field(description="Width of the first page, upright, in pixels.")
+    height: int = Field(description="Height of the first page, upright, in pixels.")
+    page_sizes: list[tuple[int, int]] = Field(description="Width and height of each page, in pixels.")
+    pages: int = Field(description="Number of pages.")
     warnings: list[Warning]
-    truncated: bool = Field(description="True when the text ended early.")
+    truncated: bool = Field(description="True if the output was cut off.")
     usage: Usage
-    backend: str
-    model: str
-    elapsed_ms: float
+    backend: str = Field(description="Backend that produced the result.")
+    model: str = Field(description="Model that produced the result.")
+    elapsed_ms: float = Field(description="Processing time, in milliseconds.")
 
     @classmethod
     def of(cls, result: t.Result) -> OcrResponse:
-        """The pipeline's Result in the wire format of DESIGN.md §2."""
+        """Convert a Result of the pipeline."""
         width, height = result.page_sizes[0]
         return cls(
             id=result.id, task=result.task, text=result.text, markdown=result.markdown,
-            fields=fields_object(result), details={f.key: _details(f) for f in result.fields},
-            lines=[Line(text=n.text, box=list(n.box), confidence=_score(n.confidence), type=n.type, page=n.page)
+            fields=fields_object(result), details={f.key: _field_details(f) for f in result.fields},
+            lines=[Line(text=n.text, box=list(n.box), confidence=_round_confidence(n.confidence), type=n.type, page=n.page)
                    for n in result.lines],
             width=width, height=height, page_sizes=list(result.page_sizes), pages=len(result.page_sizes),
             warnings=[Warning(code=w.code, message=w.message, page=w.page) for w in result.notices],
@@ -249,29 +256,31 @@ class OcrResponse(BaseModel):
 
 
 class FieldsResponse(RootModel[dict[str, Any]]):
-    """What `response=fields` answers: what was asked for, by name. An OcrAnswer is none."""
+    """Response for `response=fields`: the requested fields by name."""
+
+    # `not` keeps the two members of the union apart: without it, a whole OcrResponse would match this schema too.
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["success", "elapsed_ms"]}})
 
 
 def fields_object(result: t.Result) -> dict[str, Any]:
-    """The fields object: normalised values when a schema was given, else values as printed."""
-    return dict(result.answer) if result.answer is not None else {f.key: _printed(f) for f in result.fields}
+    """Return the fields object: normalised values if the request has a schema, else printed values."""
+    return dict(result.answer) if result.answer is not None else {f.key: _printed_value(f) for f in result.fields}
 
 
-def _printed(field: t.Field) -> Any:
+def _printed_value(field: t.Field) -> Any:
     return field.value if field.rows is None else [{k: v.value for k, v in row.items()} for row in field.rows]
 
 
-def _details(field: t.Field) -> FieldDetail | list[dict[str, FieldDetail]]:
+def _field_details(field: t.Field) -> FieldDetail | list[dict[str, FieldDetail]]:
     if field.rows is None:
         return FieldDetail.of(field)
     return [{k: FieldDetail.of(v) for k, v in row.items()} for row in field.rows]
 
 
-def _box(quad: t.Quad | None) -> Box | None:
+def _to_box(quad: t.Quad | None) -> Box | None:
     return None if quad is None else list(quad)
 
 
-def _score(confidence: float | None) -> float | None:
+def _round_confidence(confidence: float | None) -> float | None:
     return None if confidence is None else round(confidence, 4)

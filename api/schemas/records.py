@@ -1,4 +1,4 @@
-"""The wire of records: what may be searched for, and what a record looks like to a client."""
+"""Requests and responses of stored records."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from hunyuanocr.store.records import Record as StoredRecord
 from hunyuanocr.store.result_codec import decode_result, sanitize_json
 from hunyuanocr.store.search import RecordQuery
 
-Place = tuple[datetime, str]  # the time and id of a page's last record
-_SPACE_FOR_PLUS = re.compile(r"(?<=:\d\d) (?=\d\d:?\d\d$)")  # '+' in an address means a space
+PageEnd = tuple[datetime, str]  # time and id of the last record of a page
+_SPACE_FOR_PLUS = re.compile(r"(?<=:\d\d) (?=\d\d:?\d\d$)")  # a '+' that is not escaped in a query string means a space
 
 
-def _moment(text: Any, *, end: bool) -> Any:
-    """ISO 8601; without a zone it is the machine's own time. A day alone is its first moment, and as an end its last."""
+def _parse_time(text: Any, *, end: bool) -> Any:
+    """Parse a date or time in ISO 8601. Without a time zone it is local time. A date is the start of the day; `end`: its end.
+
+    Raises ValueError.
+    """
     if not isinstance(text, str):
         return text
     try:
-        moment = datetime.fromisoformat(_SPACE_FOR_PLUS.sub("+", text.strip()))
+        time = datetime.fromisoformat(_SPACE_FOR_PLUS.sub("+", text.strip()))
         if end and _is_day(text.strip()):
-            moment += timedelta(days=1)
-        return moment.astimezone()
+            time += timedelta(days=1)
+        return time.astimezone()
     except (ValueError, OverflowError, OSError):
-        raise ValueError("write a day as 2026-11-20, or a moment as 2026-11-20T08:30") from None
+        raise ValueError("write a date as 2026-11-20 or a time as 2026-11-20T08:30") from None
 
 
 def _is_day(text: str) -> bool:
@@ -41,101 +44,103 @@ def _is_day(text: str) -> bool:
     return True
 
 
-Words = Annotated[str, BeforeValidator(sanitize_json)]  # as in the store: PostgreSQL takes no NUL
+CleanText = Annotated[str, BeforeValidator(sanitize_json)]  # cleaned like stored text: PostgreSQL rejects NUL
 
 
 class RecordFilter(BaseModel):
-    """What is searched for; all that is given must hold. An unknown name is refused: a slip must not find everything."""
+    """Search conditions, combined with AND. Unknown names are rejected: a misspelt one must not match all records."""
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Words | None = Field(None, max_length=1000, description="Part of the text on the page, in any language.")
-    field: Words | None = Field(None, max_length=400, description="A field's name; `items.amount` for a cell of rows.")
-    value: Words | None = Field(None, max_length=1000, description="Part of a value as printed, or a whole normalised value.")
-    since: Annotated[datetime | None, BeforeValidator(lambda v: _moment(v, end=False))] = Field(
-        None, description="A day, or a moment in ISO 8601; without a zone it is the machine's own time."
+    text: CleanText | None = Field(None, max_length=1000, description="Substring of the text on the page, in any language.")
+    field: CleanText | None = Field(None, max_length=400, description="Field name; `items.amount` for a column of a table.")
+    value: CleanText | None = Field(
+        None, max_length=1000, description="Substring of a printed value, or a whole normalised value."
     )
-    until: Annotated[datetime | None, BeforeValidator(lambda v: _moment(v, end=True))] = Field(
-        None, description="A day, which is included, or a moment, which is not."
+    since: Annotated[datetime | None, BeforeValidator(lambda v: _parse_time(v, end=False))] = Field(
+        None, description="Earliest time: a date or time in ISO 8601; local time without a time zone."
     )
-    device: Words | None = Field(None, max_length=200)
-    source: Words | None = Field(None, max_length=20, description="ocr, chat, job, page, watch or ws.")
-    task: Words | None = Field(None, max_length=20)
+    until: Annotated[datetime | None, BeforeValidator(lambda v: _parse_time(v, end=True))] = Field(
+        None, description="Latest time: a date (inclusive) or a time (exclusive)."
+    )
+    device: CleanText | None = Field(None, max_length=200, description="Name of the sending device.")
+    source: CleanText | None = Field(None, max_length=20, description="`ocr`, `chat`, `job`, `page`, `watch` or `ws`.")
+    task: CleanText | None = Field(None, max_length=20, description="Task, for example `extract`.")
 
     def search(self, owner: str) -> RecordQuery:
-        """For the store."""
+        """Return the query for the store, limited to the records of `owner`."""
         return RecordQuery(owner, **{name: getattr(self, name) for name in RecordFilter.model_fields})
 
 
 class RecordPageQuery(RecordFilter):
-    """A search and which page of it."""
+    """Search conditions and page."""
 
-    limit: int = Field(50, ge=1, le=200)
-    cursor: str | None = Field(None, max_length=400, description="`next` of the page before.")
+    limit: int = Field(50, ge=1, le=200, description="Maximum number of records on a page.")
+    cursor: str | None = Field(None, max_length=400, description="`next` of the previous page.")
 
-    def after(self) -> Place | None:
-        """Where the page before ended; raises InvalidValue for a cursor that we did not make."""
+    def after(self) -> PageEnd | None:
+        """Return the end of the previous page, which the cursor encodes. Raises InvalidValue for an invalid cursor."""
         if self.cursor is None:
             return None
         try:
-            time, _, id = base64.urlsafe_b64decode(self.cursor).decode().partition("|")
-            moment = datetime.fromisoformat(time)
-            if moment.tzinfo is None or "\x00" in id:
-                raise ValueError(time)
-            moment = moment.astimezone(UTC)
+            text, _, id = base64.urlsafe_b64decode(self.cursor).decode().partition("|")
+            time = datetime.fromisoformat(text)
+            if time.tzinfo is None or "\x00" in id:
+                raise ValueError(text)
+            time = time.astimezone(UTC)
         except (ValueError, OverflowError) as e:
-            raise InvalidValue("The 'cursor' is not one of ours.", hint="Use 'next' of the page before as it is.") from e
-        return moment, id
+            raise InvalidValue("Invalid 'cursor'.", hint="Send the value of 'next' of the previous page unchanged.") from e
+        return time, id
 
 
 def next_cursor(last: StoredRecord) -> str:
-    """For the page after this record."""
+    """Return the cursor of the page after this record."""
     return base64.urlsafe_b64encode(f"{last.created_at.isoformat()}|{last.id}".encode()).decode()
 
 
 class Record(BaseModel):
-    """One answer that was kept."""
+    """Stored result, without positions."""
 
-    id: str = Field(description="The answer's own id.")
+    id: str = Field(description="Id of the result.")
     created_at: datetime
-    device: str | None
-    source: str
+    device: str | None = Field(description="Name of the sending device.")
+    source: str = Field(description="`ocr`, `chat`, `job`, `page`, `watch` or `ws`.")
     task: str
     instruction: str
     text: str
-    fields: dict[str, Any] = Field(description="As printed.")
-    pages: int
-    confidence: float | None = Field(description="Mean of the lines'.")
-    confidence_min: float | None
+    fields: dict[str, Any] = Field(description="Fields as printed.")
+    pages: int = Field(description="Number of pages.")
+    confidence: float | None = Field(description="Mean confidence of the lines, from 0 to 1.")
+    confidence_min: float | None = Field(description="Lowest confidence of the lines, from 0 to 1.")
     warnings: list[Warning]
     backend: str
     model: str
-    image: bool = Field(description="Whether the picture is kept: `/v1/records/{id}/image`.")
+    image: bool = Field(description="True if the image is stored: `/v1/records/{id}/image`.")
 
     @classmethod
     def of(cls, record: StoredRecord) -> Record:
-        """From the store's Record."""
-        return cls(**cls._about(record))
+        """Convert a record of the store."""
+        return cls(**cls._values(record))
 
     @staticmethod
-    def _about(record: StoredRecord) -> dict[str, Any]:
+    def _values(record: StoredRecord) -> dict[str, Any]:
         names = set(Record.model_fields) - {"image"}
         return {name: getattr(record, name) for name in names} | {"image": record.image is not None}
 
 
 class RecordDetail(Record):
-    """One answer that was kept, whole."""
+    """Stored result with the whole response."""
 
     result: OcrResponse
 
     @classmethod
-    def whole(cls, record: StoredRecord, packed: Packed) -> RecordDetail:
-        """With the answer as the client got it."""
-        return cls(**cls._about(record), result=OcrResponse.of(decode_result(packed)))
+    def from_stored(cls, record: StoredRecord, encoded: Packed) -> RecordDetail:
+        """Convert a record and its encoded result."""
+        return cls(**cls._values(record), result=OcrResponse.of(decode_result(encoded)))
 
 
 class RecordList(BaseModel):
-    """One page of a search, the newest first."""
+    """One page of records, newest first."""
 
     data: list[Record]
-    next: str | None = Field(description="The `cursor` of the next page; null at the end.")
+    next: str | None = Field(description="Value of `cursor` for the next page; null on the last page.")

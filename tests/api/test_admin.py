@@ -37,7 +37,7 @@ def client(app: FastAPI, host: str = "127.0.0.1") -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(host, 999)), base_url="http://test", timeout=120)
 
 
-async def test_a_model_is_exchanged_and_everybody_is_told(models: tuple[Path, Path], tmp_path: Path) -> None:
+async def test_a_model_is_replaced_and_reported(models: tuple[Path, Path], tmp_path: Path) -> None:
     async with opened(models[0]) as app, client(app) as here:
         answer = await here.post("/v1/admin/model", json={"model_path": str(models[1])})
         assert (answer.status_code, answer.json()["id"]) == (200, "second"), answer.text
@@ -55,7 +55,7 @@ async def test_a_model_is_exchanged_and_everybody_is_told(models: tuple[Path, Pa
         assert (await here.get("/version")).json()["model"] == "second"
 
 
-async def test_only_from_the_machine_itself_and_one_at_a_time(models: tuple[Path, Path]) -> None:
+async def test_swapping_is_local_and_one_at_a_time(models: tuple[Path, Path]) -> None:
     async with opened(models[0]) as app:
         for host in ("192.168.1.20", "8.8.8.8", "fe80::1", "testclient"):
             async with client(app, host) as away:
@@ -67,7 +67,7 @@ async def test_only_from_the_machine_itself_and_one_at_a_time(models: tuple[Path
             assert (refused.status_code, refused.json()["code"]) == (409, "model_busy")
 
 
-def test_room_for_two_is_judged_by_the_memory_that_is_there(models: tuple[Path, Path], tmp_path: Path) -> None:
+def test_concurrent_loading_depends_on_free_memory(models: tuple[Path, Path], tmp_path: Path) -> None:
     settings, meminfo = Settings(backend="torch", model_path=models[0], device="cpu"), tmp_path / "meminfo"
     for available, wanted in ((8 << 20, True), (1 << 19, False)):
         meminfo.write_text(f"MemTotal: 9 kB\nMemAvailable: {available} kB\n")

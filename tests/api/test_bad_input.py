@@ -169,7 +169,7 @@ async def test_one_pixel_is_a_picture(client):
     assert (r.status_code, r.json()["width"], r.json()["height"]) == (200, 1, 1)
 
 
-async def test_a_refused_value_says_where_and_never_repeats_it(client):
+async def test_a_validation_error_names_the_location_without_the_value(client):
     r = await client.post("/ocr", json={"image": B64, "fields": {"secret-word": 1}, "response": "secret-word"})
     assert r.status_code == 422
     assert {tuple(e["loc"]) for e in r.json()["errors"]} == {("fields",), ("response",)}
@@ -181,13 +181,13 @@ async def test_a_refused_value_says_where_and_never_repeats_it(client):
     ("PUT", "/v1/ocr", 405, "method_not_allowed"),
     ("POST", "/health", 405, "method_not_allowed"),
 ])  # fmt: skip
-async def test_wrong_addresses_have_the_same_body(client, method, path, status, code):
+async def test_unknown_paths_have_the_error_body(client, method, path, status, code):
     r = await client.request(method, path)
     assert (r.status_code, r.json()["code"]) == (status, code)
     check_body(r)
 
 
-async def test_a_broken_reader_is_a_500_without_its_insides(client, reader, caplog):
+async def test_a_failed_backend_is_a_500_without_internals(client, reader, caplog):
     def fault() -> Exception:
         return RuntimeError("password=hunter2 in /srv/secret")
 
@@ -200,7 +200,7 @@ async def test_a_broken_reader_is_a_500_without_its_insides(client, reader, capl
     assert "hunter2" in caplog.text  # the log has the whole story
 
 
-async def test_what_nobody_expected_is_a_500_too(reader, monkeypatch, caplog, make_client):
+async def test_an_unexpected_exception_is_a_500(reader, monkeypatch, caplog, make_client):
     client = await make_client()
     app = client._transport.app
 
@@ -215,7 +215,7 @@ async def test_what_nobody_expected_is_a_500_too(reader, monkeypatch, caplog, ma
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_reader_at_rest_is_a_503_with_a_time(make_client, reader):
+async def test_an_open_circuit_breaker_is_a_503_with_retry_after(make_client, reader):
     client = await make_client(breaker_failures=1, breaker_reset_s=30)
     reader.fault = lambda: BackendFailed("broken")
     assert (await client.post("/ocr", files={"file": IMAGE})).status_code == 500
@@ -235,7 +235,7 @@ async def test_a_deadline_is_a_504_and_the_work_is_cancelled(make_client, reader
 
 
 @pytest.mark.parametrize("form", ["multipart", "json"])
-def test_a_60_mb_upload_is_refused_and_not_kept(form):
+def test_a_60_mb_upload_is_rejected_and_not_buffered(form):
     """Over a real socket: the client hears the 413 although it sends everything first, and the server does not grow by it."""
     import psutil
 

@@ -139,7 +139,7 @@ async def test_bad_batches_are_refused(shop, files, status, code):
     assert (r.status_code, r.json()["code"]) == (status, code), r.text
 
 
-async def test_another_form_is_refused(shop):
+async def test_other_content_types_are_rejected(shop):
     client = await shop()
     assert (await client.post("/v1/batch", json={"image": "x"})).status_code == 415
     assert (await send(client, ("a.png", picture()), task="chart")).status_code == 422
@@ -166,7 +166,7 @@ def test_names_are_labels_only(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bomb_does_not_go_off():
+def test_zip_bombs_are_rejected():
     bomb = packed(**{"a.png": b"\0" * 50_000_000})
     assert len(bomb) < 100_000
     (found,) = expand_uploads([("x", bomb)], LIMITS)
@@ -176,7 +176,7 @@ def test_a_bomb_does_not_go_off():
         expand_uploads([("x", many)], LIMITS)
 
 
-def test_an_entry_that_lies_about_its_size_is_refused():
+def test_an_entry_with_a_false_size_is_rejected():
     data = packed(**{"a.png": picture() + b"\0" * 10_000})
     at = data.index(b"PK\x01\x02")
     lying = data[:24].replace(data[22:26], b"") + data[24:]  # a shorter local header: everything after is shifted
@@ -189,7 +189,7 @@ def test_an_entry_that_lies_about_its_size_is_refused():
         assert all(f.data is None or len(f.data) <= LIMITS.each for f in found)
 
 
-def test_a_locked_zip_says_so():
+def test_an_encrypted_zip_is_rejected():
     data = bytearray(packed(**{"a.png": picture()}))
     data[6] |= 1  # the flag of the local header, then of the directory
     data[data.index(b"PK\x01\x02") + 8] |= 1

@@ -62,7 +62,7 @@ def pipeline(reader) -> Pipeline:
 
 
 @pytest.fixture
-def house(reader, pipeline) -> Iterator[str]:
+def base_url(reader, pipeline) -> Iterator[str]:
     with served(create_app(pipeline.settings, pipeline)) as base:
         wait_ready(base)
         yield base
@@ -70,8 +70,8 @@ def house(reader, pipeline) -> Iterator[str]:
 
 
 @pytest.fixture
-def client(house) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{house}/v1", api_key="any word", max_retries=0, timeout=60) as client:
+def client(base_url) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{base_url}/v1", api_key="any word", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -89,7 +89,7 @@ def ask(client: openai.OpenAI, *messages: dict, **more):
     return client.chat.completions.create(model="any", messages=list(messages), **more)
 
 
-def test_a_question_is_answered_in_words(client, reader):
+def test_a_question_gets_a_text_answer(client, reader):
     answer = ask(client, user("What is on the back of this?", picture()), temperature=0.7, top_p=0.9, seed=3, max_tokens=50)
     assert (answer.object, answer.model, answer.id[:9]) == ("chat.completion", "test-reader", "chatcmpl-")
     (choice,) = answer.choices
@@ -99,8 +99,8 @@ def test_a_question_is_answered_in_words(client, reader):
     assert reader.asked.max_tokens == 50
 
 
-@pytest.mark.parametrize(("words", "said"), [("ping", "Send a picture"), ("你好", "请把图片")])
-def test_words_without_a_picture_are_answered_by_words(client, reader, words, said):
+@pytest.mark.parametrize(("words", "said"), [("ping", "Send an image"), ("你好", "请把图片")])
+def test_text_without_an_image_gets_a_fixed_reply(client, reader, words, said):
     answer = ask(client, {"role": "user", "content": words}, max_tokens=5)
     assert said in answer.choices[0].message.content
     assert (answer.choices[0].finish_reason, answer.usage.total_tokens) == ("stop", 0)
@@ -110,12 +110,12 @@ def test_words_without_a_picture_are_answered_by_words(client, reader, words, sa
     assert reader.asked is None
 
 
-def test_text_that_was_cut_off_says_length(client, reader):
+def test_truncated_text_has_finish_reason_length(client, reader):
     reader.finish = "length"
     assert ask(client, user("read", picture())).choices[0].finish_reason == "length"
 
 
-def test_fields_are_asked_in_a_sentence_and_answered_as_json(client, reader):
+def test_fields_in_an_instruction_are_returned_as_json(client, reader):
     reader.values = {"total_amount": "36.80", "date": None}
     answer = ask(client, user("提取总金额和日期", picture()))
     assert json.loads(answer.choices[0].message.content) == {"total_amount": "36.80", "date": None}
@@ -140,7 +140,7 @@ def test_a_schema_is_filled_or_the_request_fails(client, reader):
     assert failed.value.code == "schema_not_satisfied"
 
 
-def test_pieces_come_while_they_are_written(client, reader):
+def test_deltas_are_streamed(client, reader):
     reader.gate_shut.set()
     stream = ask(client, user("What is this?", picture()), stream=True, stream_options={"include_usage": True})
     pieces = [next(stream).choices[0].delta for _ in range(3)]
@@ -152,14 +152,14 @@ def test_pieces_come_while_they_are_written(client, reader):
     assert (usage.choices, usage.usage.total_tokens, usage.id) == ([], 103, last.id)
 
 
-def test_a_stream_of_fields_tells_the_fields_and_not_the_raw_text(client, reader):
+def test_a_stream_of_fields_has_no_raw_text(client, reader):
     reader.values = {"total_amount": "36.80"}
     chunks = list(ask(client, user("total amount", picture()), stream=True))
     assert [c.choices[0].delta.content for c in chunks] == ['{"total_amount": "36.80"}', None]
     assert all(c.usage is None for c in chunks)
 
 
-def test_a_client_that_leaves_a_stream_ends_the_work(client, reader):
+def test_a_disconnect_from_a_stream_cancels_the_work(client, reader):
     reader.gate_shut.set()
     stream = ask(client, user("What is this?", picture()), stream=True)
     next(stream)
@@ -223,7 +223,7 @@ def schema_of(schema: dict | None) -> dict:
     (user("read", picture()), {"max_tokens": 0}, 422, "invalid_value", "max_tokens"),
 ])  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_cannot_be_served_is_an_error_of_openais_form(client, message, more, status, code, param, stream):
+def test_invalid_requests_have_openais_error_format(client, message, more, status, code, param, stream):
     with pytest.raises(openai.APIStatusError) as failed:
         ask(client, message, stream=stream, **more)
     error = failed.value
@@ -232,13 +232,13 @@ def test_what_cannot_be_served_is_an_error_of_openais_form(client, message, more
     assert error.response.headers["x-request-id"] in error.body["message"]
 
 
-def test_other_failures_have_that_form_as_well(client, house, reader, monkeypatch):
+def test_other_errors_have_openais_format(client, base_url, reader, monkeypatch):
     reader.fault = lambda: ValueError("x")
     with pytest.raises(openai.InternalServerError) as failed:
         ask(client, user("read", picture()))
     assert (failed.value.code, failed.value.type) == ("reader_failed", "server_error")
-    assert httpx.get(f"{house}/v1/chat/completions", timeout=60).json()["error"]["code"] == "method_not_allowed"
-    broken = httpx.post(f"{house}/v1/chat/completions", content=b"{", headers={"content-type": "application/json"}, timeout=60)
+    assert httpx.get(f"{base_url}/v1/chat/completions", timeout=60).json()["error"]["code"] == "method_not_allowed"
+    broken = httpx.post(f"{base_url}/v1/chat/completions", content=b"{", headers={"content-type": "application/json"}, timeout=60)
     assert (broken.status_code, broken.json()["error"]["code"]) == (400, "bad_request")
     monkeypatch.setattr("api.routes.chat.parse_chat_request", lambda wanted: 1 / 0)
     with pytest.raises(openai.InternalServerError) as failed:
@@ -263,7 +263,7 @@ def test_a_full_queue_is_a_rate_limit(client, pipeline, reader):
         list(stream)
 
 
-def test_models_are_listed_and_looked_up(client):
+def test_models_are_listed_and_fetched(client):
     (model,) = client.models.list().data
     assert (model.id, model.object) == ("test-reader", "model")
     assert client.models.retrieve("test-reader").id == "test-reader"
@@ -271,8 +271,8 @@ def test_models_are_listed_and_looked_up(client):
         client.models.retrieve("gpt-5")
 
 
-def test_openapi_has_no_loose_references(house):
-    reference = httpx.get(f"{house}/openapi.json", timeout=60).json()
+def test_openapi_has_no_loose_references(base_url):
+    reference = httpx.get(f"{base_url}/openapi.json", timeout=60).json()
     known = {f"#/components/schemas/{name}" for name in reference["components"]["schemas"]}
 
     def references(part) -> Iterator[str]:
@@ -284,7 +284,7 @@ def test_openapi_has_no_loose_references(house):
     assert set(references(reference["paths"])) <= known
 
 
-def test_the_cpu_reader_serves_it_too(real):
+def test_the_cpu_backend_serves_chat(real):
     image = Image.new("RGB", (480, 300), "white")
     for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
         ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))

@@ -38,7 +38,7 @@ async def test_the_answer_has_exactly_the_keys_of_the_contract(client, reader):
     assert body["truncated"] is False
 
 
-def test_the_wire_carries_every_part_of_a_result():
+def test_the_response_has_every_part_of_a_result():
     box = ((0.0, 0.0), (9.0, 0.0), (9.0, 4.0), (0.0, 4.0))
     money = Field("总", FieldType.MONEY, "¥36.80", {"amount": "36.80", "currency": "CNY"}, box, 0, 0.98765, True)
     row = {"name": Field("name", FieldType.NAME, "tea"), "amount": Field("amount", FieldType.MONEY)}
@@ -139,7 +139,7 @@ async def test_no_text_is_success(client, reader):
     assert (body["success"], body["text"], body["lines"]) == (True, "", [])
 
 
-async def test_empty_parameters_are_left_out_ones(client):
+async def test_empty_parameters_are_ignored(client):
     names = ("instruction", "task", "fields", "schema", "language", "evidence", "stream", "response")
     form = await client.post("/ocr", files={"file": IMAGE}, data=dict.fromkeys(names, ""))
     as_json = [await client.post("/ocr", json={"image": B64} | dict.fromkeys(names, empty)) for empty in ("", None)]

@@ -33,7 +33,7 @@ class GateReader(FakeBackend):
 
 
 @pytest.fixture
-def house() -> Iterator[tuple[str, GateReader, Pipeline]]:
+def served_app() -> Iterator[tuple[str, GateReader, Pipeline]]:
     reader = GateReader()
     settings = quick_settings(queue_size=1)
     pipeline = Pipeline(reader, settings)
@@ -44,9 +44,9 @@ def house() -> Iterator[tuple[str, GateReader, Pipeline]]:
 
 
 @pytest.fixture
-def send(house) -> Iterator[Callable[..., socket.socket]]:
+def send(served_app) -> Iterator[Callable[..., socket.socket]]:
     """`send(n)` posts picture n; the test holds the wire."""
-    base = house[0]
+    base = served_app[0]
     wires: list[socket.socket] = []
 
     def post(n: int, whole: bool = True) -> socket.socket:
@@ -78,8 +78,8 @@ def wait(condition) -> None:
         threading.Event().wait(0.005)
 
 
-def test_a_client_that_leaves_while_it_is_read_frees_its_place(house, send):
-    base, reader, pipeline = house
+def test_a_disconnect_during_recognition_frees_the_slot(served_app, send):
+    base, reader, pipeline = served_app
     gone = send(1)
     wait(lambda: reader.now == 1)
     waiting = send(2)
@@ -94,8 +94,8 @@ def test_a_client_that_leaves_while_it_is_read_frees_its_place(house, send):
     assert answer(third)["text"] == "#032030"
 
 
-def test_a_client_that_leaves_while_it_waits_frees_its_place(house, send, caplog):
-    _, reader, pipeline = house
+def test_a_disconnect_in_the_queue_frees_the_slot(served_app, send, caplog):
+    _, reader, pipeline = served_app
     read = send(1)
     wait(lambda: reader.now == 1)
     with caplog.at_level(logging.INFO, "hunyuanocr.access"):
@@ -112,8 +112,8 @@ def test_a_client_that_leaves_while_it_waits_frees_its_place(house, send, caplog
     assert reader.begun == 2  # the one that left was never read
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_upload_is_forgotten(house, send, caplog):
-    base, reader, pipeline = house
+def test_a_disconnect_during_the_upload_leaves_nothing(served_app, send, caplog):
+    base, reader, pipeline = served_app
     with caplog.at_level(logging.INFO, "hunyuanocr.access"):
         send(1, whole=False).close()
         wait(lambda: "POST /ocr 499" in caplog.text)
@@ -124,8 +124,8 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_is_forgotten(house, se
     assert httpx.post(f"{base}/ocr", files={"file": picture(3)}, timeout=60).status_code == 200
 
 
-def test_a_full_queue_says_when_to_come_back(house, send):
-    base, reader, pipeline = house
+def test_a_full_queue_has_retry_after(served_app, send):
+    base, reader, pipeline = served_app
     wires = [send(1)]
     wait(lambda: reader.now == 1)
     wires.append(send(2))

@@ -36,7 +36,7 @@ async def batch(client) -> str:
     return job["id"]
 
 
-async def test_the_words_of_a_job_go_with_its_record(shop, tmp_path):
+async def test_deleting_a_record_deletes_the_text_of_its_job(shop, tmp_path):
     def kept():
         files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
         return {word for word in WORDS if any(word in path.read_bytes() for path in files)}
@@ -51,7 +51,7 @@ async def test_the_words_of_a_job_go_with_its_record(shop, tmp_path):
     assert results.status_code == 200
 
 
-async def test_another_record_keeps_its_job(shop):
+async def test_other_jobs_are_kept(shop):
     id = await batch(shop)
     other = (await shop.post("/v1/ocr", files={"file": picture(1)})).json()["id"]
     assert (await shop.delete(f"/v1/records/{other}")).status_code == 204
@@ -65,7 +65,7 @@ async def asked(client) -> dict[str, object]:
     return dict(await store.read(lambda s: s.execute(select(jobs.c.status, jobs.c.wanted)).all()))
 
 
-async def test_what_was_asked_is_no_longer_in_a_job_that_is_over(shop, reader):
+async def test_the_instruction_is_removed_from_a_finished_job(shop, reader):
     reader.gate = asyncio.Event()
     send = {"files": {"file": picture()}, "data": {"instruction": "instruction-4711 total", "response": "fields"}}
     first, second = [(await shop.post("/v1/jobs", **send)).json()["id"] for _ in range(2)]
@@ -78,7 +78,7 @@ async def test_what_was_asked_is_no_longer_in_a_job_that_is_over(shop, reader):
     assert await asked(shop) == {"done": {"response": "fields"}, "cancelled": {}}
 
 
-async def test_an_answer_in_memory_goes_with_its_record(shop, reader):
+async def test_deleting_a_record_clears_the_cache(shop, reader):
     async def read() -> str:
         return (await shop.post("/v1/ocr", files={"file": picture()})).json()["id"]
 
@@ -89,7 +89,7 @@ async def test_an_answer_in_memory_goes_with_its_record(shop, reader):
     assert (reader.begun, first != again) == (2, True)
 
 
-async def test_the_audit_log_says_which_key_was_made_and_revoked(shop):
+async def test_the_audit_log_names_created_and_revoked_keys(shop):
     made = (await shop.post("/v1/admin/keys", json={"name": "office", "scopes": ["admin"]})).json()
     shop.headers["X-API-Key"] = made["key"]
     other = (await shop.post("/v1/admin/keys", json={"name": "till"})).json()["id"]

@@ -83,7 +83,7 @@ async def test_the_pages_of_a_document_are_counted_while_it_is_read(shop, reader
     assert client.services.job_service.progress == {}
 
 
-async def test_its_answer_is_what_ocr_answers(shop, reader):
+async def test_a_job_result_equals_the_ocr_response(shop, reader):
     reader.text = "Total: 36.80"
     client = await shop()
     asked = {"instruction": "总金额", "response": "fields"}
@@ -144,7 +144,7 @@ async def test_a_wait_ends_without_the_job(shop, reader):
     assert not services_of(client).job_service._waiting, "nobody is kept in mind"
 
 
-async def test_a_failure_is_told(shop, reader):
+async def test_a_failure_is_reported(shop, reader):
     client = await shop()
     r = await client.post("/v1/jobs", files={"file": picture()[:60]})
     job = await done(client, r.json()["id"])
@@ -152,14 +152,14 @@ async def test_a_failure_is_told(shop, reader):
     assert job["error"]["hint"]
 
 
-async def test_a_broken_reader_is_tried_three_times(shop, reader):
+async def test_a_failing_backend_is_tried_three_times(shop, reader):
     client = await shop()
     reader.fault = lambda: BackendFailed("a bad moment")
     job = await done(client, (await send(client)).json()["id"])
     assert (job["status"], job["error"]["code"], job["attempts"], reader.begun) == ("failed", "reader_failed", 3, 3)
 
 
-async def test_a_fault_of_ours_is_no_detail_for_clients(shop, reader, caplog):
+async def test_internal_errors_are_hidden_from_clients(shop, reader, caplog):
     client = await shop()
 
     async def broken(*_):
@@ -173,7 +173,7 @@ async def test_a_fault_of_ours_is_no_detail_for_clients(shop, reader, caplog):
     assert "a secret" in caplog.text
 
 
-async def test_a_fault_in_writing_the_end_leaves_no_job_half_way(shop, caplog):
+async def test_a_failure_while_finishing_leaves_no_unfinished_job(shop, caplog):
     client = await shop()
 
     def broken(*_, **__):
@@ -186,7 +186,7 @@ async def test_a_fault_in_writing_the_end_leaves_no_job_half_way(shop, caplog):
     assert caplog.text.count("a bug") >= 3
 
 
-async def test_a_lease_that_nobody_renews_runs_out(database):
+async def test_an_abandoned_lease_expires(database):
     """A worker died, or a claim was lost on the way: the job is read again by whoever lives, three times at most."""
     from hunyuanocr.clock import Clock, utc_now
     from hunyuanocr.services.jobs.leases import LeaseWatch
@@ -219,7 +219,7 @@ async def test_a_lease_that_nobody_renews_runs_out(database):
     assert (found.status, found.error["code"]) == ("failed", "reader_crashed")
 
 
-async def test_cancelled_while_it_waits(shop, reader):
+async def test_cancel_a_queued_job(shop, reader):
     client = await shop()
     reader.gate = asyncio.Event()
     first, second = [(await send(client, n)).json()["id"] for n in (1, 2)]
@@ -232,7 +232,7 @@ async def test_cancelled_while_it_waits(shop, reader):
     assert reader.begun == 1
 
 
-async def test_cancelled_in_the_middle(shop, reader):
+async def test_cancel_a_running_job(shop, reader):
     client = await shop()
     reader.gate = asyncio.Event()
     id = (await send(client)).json()["id"]
@@ -247,7 +247,7 @@ async def test_cancelled_in_the_middle(shop, reader):
     assert (await done(client, (await send(client, 2)).json()["id"]))["status"] == "done", "the hands read on"
 
 
-async def test_what_is_over_cannot_be_cancelled(shop):
+async def test_a_finished_job_cannot_be_cancelled(shop):
     client = await shop()
     id = (await send(client)).json()["id"]
     await done(client, id)
@@ -256,7 +256,7 @@ async def test_what_is_over_cannot_be_cancelled(shop):
     assert (await done(client, id))["result"]["text"] == "#012030"
 
 
-async def test_the_picture_is_gone_when_the_job_is_over(shop, database):
+async def test_the_image_is_deleted_when_the_job_ends(shop, database):
     from sqlalchemy import func, select
 
     from hunyuanocr.store.tables import inputs
@@ -320,14 +320,14 @@ async def test_a_queue_full_of_bytes(shop, reader):
         ({"schema": "{"}, 422, "invalid_value"),
     ],
 )
-async def test_what_could_never_be_answered_is_refused_now(shop, beside, status, code):
+async def test_hopeless_jobs_are_rejected(shop, beside, status, code):
     client = await shop()
     r = await send(client, **beside)
     assert (r.status_code, r.json()["code"]) == (status, code)
     assert (await client.get("/v1/jobs")).json()["data"] == []
 
 
-async def test_no_picture_is_refused_now(shop):
+async def test_a_job_without_an_image_is_rejected(shop):
     client = await shop()
     r = await client.post("/v1/jobs", files={"file": b"no picture"})
     assert (r.status_code, r.json()["code"]) == (415, "unsupported_media_type")
@@ -350,7 +350,7 @@ async def test_jobs_are_listed_in_pages(shop):
     assert (await client.get("/v1/jobs?status=lost")).status_code == 422
 
 
-async def test_another_owners_job_is_not_there(shop):
+async def test_jobs_of_other_owners_are_404(shop):
     from api.deps import _owner
 
     client = await shop()
@@ -366,7 +366,7 @@ async def test_another_owners_job_is_not_there(shop):
     assert (await client.get("/v1/jobs/no%00id")).status_code == 422
 
 
-async def test_without_a_store_there_are_no_jobs(shop):
+async def test_no_jobs_without_a_store(shop):
     client = await shop(store=False)
     for r in (
         await send(client),
@@ -377,7 +377,7 @@ async def test_without_a_store_there_are_no_jobs(shop):
         assert (r.status_code, r.json()["code"]) == (404, "store_off")
 
 
-async def test_requests_at_the_counter_are_not_starved(shop, reader):
+async def test_synchronous_requests_are_not_starved(shop, reader):
     """With forty jobs in the queue, a request waits for the one that is being read and for no other."""
     client = await shop()
     read, order = reader.read, []

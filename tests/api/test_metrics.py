@@ -83,7 +83,7 @@ async def test_failures_are_counted_as_failures(client, reader):
     assert now.total("hunyuanocr_stage_seconds_count", stage="total") == 0
 
 
-async def test_a_storm_of_odd_requests_makes_no_series(client):
+async def test_random_paths_create_no_metric_series(client):
     await client.get("/nothing/here")
     before = await scrape(client)
     for n in range(60):
@@ -100,7 +100,7 @@ async def test_a_storm_of_odd_requests_makes_no_series(client):
     assert "提取" not in str(after)
 
 
-async def test_who_waits_and_who_is_read(make_client, reader):
+async def test_queue_gauges(make_client, reader):
     client = await make_client()
     reader.gate = asyncio.Event()
     asked = [asyncio.create_task(client.post("/ocr", files={"file": picture(n)})) for n in range(3)]
@@ -171,7 +171,7 @@ async def test_jobs_by_state(client, reader):
     reader.gate.set()
 
 
-async def test_a_database_that_is_away_is_told(client):
+async def test_database_failures_are_reported(client):
     before = await scrape(client)
     client._transport.app.state.services.database.close()
     now = await scrape(client)
@@ -189,7 +189,7 @@ async def test_two_appliances_in_one_process_do_not_count_together(tmp_path):
         assert (await scrape(other)).total("hunyuanocr_readings_total") == 0
 
 
-async def test_the_form_that_is_asked_for(client):
+async def test_content_negotiation(client):
     answer = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
@@ -214,7 +214,7 @@ def test_cameras_and_the_second_port():
     assert other.state.services.metrics is app.state.services.metrics, "either port shows all"
 
 
-async def test_what_an_engine_takes_in_a_process_of_its_own(client):
+async def test_memory_of_an_engine_process(client):
     async def taken(what: str) -> float:
         return (await scrape(client)).total(f"hunyuanocr_children_{what}")
 
@@ -229,7 +229,7 @@ async def test_what_an_engine_takes_in_a_process_of_its_own(client):
     assert abs(await taken("resident_memory_bytes") - before) < 100e6, "it has ended"
 
 
-def test_without_a_gpu_there_are_no_figures_of_it(monkeypatch):
+def test_no_gpu_metrics_without_a_gpu(monkeypatch):
     def none() -> None:
         raise gpu.pynvml.NVMLError(gpu.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
@@ -238,7 +238,7 @@ def test_without_a_gpu_there_are_no_figures_of_it(monkeypatch):
     assert list(gpu.collect()) == []
 
 
-def test_a_gpu_has_memory_and_perhaps_no_use_of_its_own(monkeypatch):
+def test_gpu_metrics_without_utilization(monkeypatch):
     whole = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
     part = gpu.Gpu(1, "MIG 1g.10gb", 10_000, 1_000, None, None)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (whole, part)))
@@ -249,7 +249,7 @@ def test_a_gpu_has_memory_and_perhaps_no_use_of_its_own(monkeypatch):
 
 
 @pytest.mark.parametrize("status", [200, 404])
-async def test_probes_leave_no_lines(client, caplog, status):
+async def test_metrics_requests_are_not_logged(client, caplog, status):
     caplog.set_level("INFO", "hunyuanocr")
     await client.get("/metrics" if status == 200 else "/metric")
     assert ("/metric" in caplog.text) == (status == 404)

@@ -81,7 +81,7 @@ def mutated(rng: random.Random) -> bytes:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.long)])
-def test_mutated_pictures_break_nothing(base, count):
+def test_mutated_images_cause_no_server_error(base, count):
     rng = random.Random(count)
     seen: dict[int, int] = {}
     sizes = []
@@ -103,7 +103,7 @@ def test_mutated_pictures_break_nothing(base, count):
 
 @pytest.mark.receipts
 @pytest.mark.skipif(not (SHARED / "data/sroie-dev").is_dir(), reason="no shared receipts in ../shared/data/sroie-dev")
-def test_programs_that_shops_already_have_are_served(base):
+def test_existing_programs_are_served(base):
     """The PDA and the micro-service of contracts/seed_clients.py; the camera's socket is another room's."""
     stem = SHARED / "data/sroie-dev/000"
     command = [sys.executable, str(SHARED / "contracts/seed_clients.py"), base, f"{stem}.jpg", "--truth", str(stem)]
@@ -121,7 +121,7 @@ async def test_pictures_without_text_are_answered(base):
             assert (r.json()["text"], r.json()["lines"], [r.json()["width"], r.json()["height"]]) == ("", [], list(size))
 
 
-def test_asked_for_in_words_over_the_whole_house(base):
+def test_fields_by_instruction_end_to_end(base):
     """A drawn receipt, an instruction in Chinese, fields with their places."""
     image = Image.new("RGB", (420, 300), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(26)

@@ -63,7 +63,7 @@ async def shop(open_shop, database):
     return await open_shop(database)
 
 
-async def test_an_answer_becomes_a_record(shop):
+async def test_a_result_is_stored_as_a_record(shop):
     r = await shop.client.post("/ocr", files={"file": picture()}, data={"instruction": "提取文字", "device": "收银台1"})
     answer = r.json()
     (record,) = (await shop.get()).json()["data"]
@@ -74,13 +74,13 @@ async def test_an_answer_becomes_a_record(shop):
 
 
 @pytest.mark.parametrize("header", ["scanner-2", "收银台2"])
-async def test_a_device_may_be_named_in_a_header(shop, header):
+async def test_the_device_can_be_set_in_a_header(shop, header):
     await shop.client.post("/v1/ocr", files={"file": picture()}, headers={"X-Device": header.encode()})
     assert len(await shop.found(device=header)) == 1
     assert await shop.found(device="other") == []
 
 
-async def test_a_failed_reading_leaves_no_record(shop):
+async def test_a_failed_request_leaves_no_record(shop):
     assert (await shop.client.post("/ocr", files={"file": b"no picture"})).status_code == 415
     assert await shop.found() == []
 
@@ -129,13 +129,13 @@ async def test_pages(shop):
     {"cursor": "MjAyNi0xMS0yMFQxMjowMDowMHx4"},
     {"cursor": "MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OXx4"}, {"since": "0001-01-01"}, {"text": "x" * 1001},
 ])  # fmt: skip
-async def test_what_cannot_be_searched_for_is_refused(shop, query):
+async def test_invalid_search_parameters_are_rejected(shop, query):
     r = await shop.get(**query)
     assert (r.status_code, r.json()["code"]) == (422, "invalid_value")
 
 
 @pytest.mark.parametrize("odd", ["\x00", "%", "_", "'", '"', "\\", "a\x00b"])
-async def test_odd_signs_are_searched_for_like_others(shop, odd):
+async def test_special_characters_can_be_searched(shop, odd):
     (id,) = await shop.keep(kept(f"a{odd}b"))
     await shop.keep(kept("plain"))
     for name in ("text", "value", "field", "device"):
@@ -143,12 +143,12 @@ async def test_odd_signs_are_searched_for_like_others(shop, odd):
 
 
 @pytest.mark.parametrize("id", ["none", "%00", "..%2f..%2fx", "a" * 500])
-async def test_what_there_is_not(shop, id):
+async def test_unknown_records_are_404(shop, id):
     for answer in (await shop.get(f"/{id}"), await shop.get(f"/{id}/image"), await shop.client.delete(f"/v1/records/{id}")):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-async def test_another_owners_record_is_not_there(shop):
+async def test_records_of_other_owners_are_404(shop):
     (id,) = await shop.keep(kept("secret", owner="somebody else"))
     assert (await shop.get(f"/{id}")).status_code == 404
     assert (await shop.get(f"/{id}/image")).status_code == 404
@@ -158,7 +158,7 @@ async def test_another_owners_record_is_not_there(shop):
         assert b"secret" not in (await shop.get("/export", format=form)).content
 
 
-async def test_a_picture_is_kept_served_and_deleted(open_shop, tmp_path):
+async def test_an_image_is_stored_served_and_deleted(open_shop, tmp_path):
     shop = await open_shop(keep_images=True)
     sent = picture(form="WEBP")
     id = (await shop.client.post("/ocr", files={"file": sent})).json()["id"]
@@ -171,14 +171,14 @@ async def test_a_picture_is_kept_served_and_deleted(open_shop, tmp_path):
     assert [p for p in (tmp_path / "data" / "images").rglob("*") if p.is_file()] == []
 
 
-async def test_no_picture_unless_the_owner_says_so(open_shop, tmp_path):
+async def test_images_are_not_stored_by_default(open_shop, tmp_path):
     shop = await open_shop()
     id = (await shop.client.post("/ocr", files={"file": picture()})).json()["id"]
     assert (await shop.get(f"/{id}/image")).json()["code"] == "not_found"
     assert not (tmp_path / "data" / "images").exists()
 
 
-async def test_deleted_words_leave_the_files(open_shop, tmp_path):
+async def test_deleted_text_is_removed_from_the_database_files(open_shop, tmp_path):
     shop = await open_shop()
     (id,) = await shop.keep(kept("diagnosis-4711", fields=(Field("illness", FieldType.TEXT, "diagnosis-4711"),)))
 
@@ -226,7 +226,7 @@ async def test_xlsx(shop):
     assert b"<f>" not in zipfile.ZipFile(io.BytesIO(r.content)).read("xl/worksheets/sheet1.xml")
 
 
-async def test_a_sheet_that_is_full_is_followed_by_another(shop, monkeypatch):
+async def test_a_full_worksheet_is_followed_by_another(shop, monkeypatch):
     monkeypatch.setattr("api.exports._MAX_ROWS", 4)
     await shop.keep(*(kept(f"row {n}", minutes=n) for n in range(7)))
     book = openpyxl.load_workbook(io.BytesIO((await shop.get("/export", format="xlsx")).content))
@@ -236,22 +236,22 @@ async def test_a_sheet_that_is_full_is_followed_by_another(shop, monkeypatch):
     assert sorted(row[-1] for some in rows for row in some[1:]) == [f"row {n}" for n in range(7)]
 
 
-async def test_json_lines_hold_the_whole_answers(shop, monkeypatch):
-    monkeypatch.setattr("api.exports._PAGE", 10)
+async def test_json_lines_contain_whole_results(shop, monkeypatch):
+    monkeypatch.setattr("api.exports._PAGE_SIZE", 10)
     made = await shop.keep(*(kept(str(n), minutes=n) for n in range(7)))
     lines = (await shop.get("/export", format="jsonl")).text.splitlines()
     assert [json.loads(line)["id"] for line in lines] == made[::-1]
     assert json.loads(lines[0]) == (await shop.get(f"/{made[-1]}")).json()
 
 
-async def test_an_export_of_nothing(shop):
+async def test_an_empty_export(shop):
     assert (await shop.get("/export")).content.decode("utf-8-sig").startswith("id,time,")
     assert (await shop.get("/export", format="jsonl")).content == b""
     assert (await shop.get("/export", format="xlsx")).content.startswith(b"PK")
     assert (await shop.get("/export", format="pdf")).status_code == 422
 
 
-async def test_columns_are_bounded(open_shop):
+async def test_the_number_of_columns_is_limited(open_shop):
     shop = await open_shop()
     await shop.keep(kept(fields=tuple(money(f"f{n:04}", "1", "1") for n in range(MAX_COLUMNS + 20))))
     head = next(csv.reader(io.StringIO((await shop.get("/export")).content.decode("utf-8-sig"))))
@@ -264,7 +264,7 @@ def warned(answer):
     return [w["code"] for w in answer.json()["warnings"] if w["code"] != "low_resolution"]
 
 
-async def test_the_sync_tells_how_far_it_is(open_shop, tmp_path):
+async def test_sync_status(open_shop, tmp_path):
     shop = await open_shop()
     off = (await shop.client.get("/v1/sync")).json()
     assert (off["enabled"], off["waiting"], off["next_run"], off["last_error"]) == (False, 0, None, None)
@@ -279,7 +279,7 @@ async def test_the_sync_tells_how_far_it_is(open_shop, tmp_path):
     assert datetime.fromisoformat(body["next_run"]).day == 29
 
 
-async def test_switched_off(open_shop, tmp_path):
+async def test_a_disabled_store(open_shop, tmp_path):
     shop = await open_shop(enabled=False)
     answer = await shop.client.post("/ocr", files={"file": picture()})
     assert warned(answer) == []
@@ -290,7 +290,7 @@ async def test_switched_off(open_shop, tmp_path):
     assert (await shop.client.get("/ready")).json()["store"] == "off"
 
 
-async def test_with_the_store_away_answers_go_out_and_everything_says_so(open_shop, tmp_path):
+async def test_requests_succeed_while_the_store_is_unavailable(open_shop, tmp_path):
     (tmp_path / "data").write_text("a file where the folder should be")
     shop = await open_shop()
     answer = await shop.client.post("/ocr", files={"file": picture()})
@@ -312,9 +312,9 @@ async def test_with_the_store_away_answers_go_out_and_everything_says_so(open_sh
     assert (await shop.client.get("/ready")).json()["store"] == "ok"
 
 
-async def test_a_database_that_goes_away_in_an_export_ends_it(shop, monkeypatch):
+async def test_a_database_failure_ends_an_export(shop, monkeypatch):
     """No file that looks whole and is not."""
-    monkeypatch.setattr("api.exports._PAGE", 5)
+    monkeypatch.setattr("api.exports._PAGE_SIZE", 5)
     await shop.keep(*(kept(str(n), minutes=n) for n in range(4)))
     query = shop.services.store.read
     asked = []

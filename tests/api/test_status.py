@@ -23,13 +23,13 @@ from tests.support.fake_backend import FakeBackend, picture
 CHROMIUM = shutil.which("chromium")
 
 
-async def test_ready_is_green_when_the_reader_is_loaded(client):
+async def test_ready_after_loading(client):
     assert (await client.get("/health")).json() == {"status": "ok"}
     r = await client.get("/ready")
     assert (r.status_code, r.json()["ready"], r.json()["model"]) == (200, True, "test-reader")
 
 
-async def test_health_answers_while_the_reader_loads():
+async def test_health_while_loading():
     class Slow(FakeBackend):
         async def start(self) -> None:
             await loaded.wait()
@@ -78,7 +78,7 @@ async def test_version_and_models(client):
     assert model["tasks"] == ["extract", "read", "spot"]
 
 
-async def test_docs_load_nothing_from_elsewhere(client):
+async def test_docs_load_no_external_resources(client):
     page = await client.get("/docs")
     assert page.status_code == 200
     sources = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text) + re.findall(r"url: '([^']+)'", page.text)
@@ -110,7 +110,7 @@ def test_docs_work_in_a_browser_without_internet():
         page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
         page.goto(f"{base}/docs")
         page.get_by_text("/v1/ocr", exact=True).first.click()
-        page.get_by_text("Send a picture and say what is wanted").wait_for()
+        page.get_by_text("Send an image and an instruction").wait_for()
         browser.close()
     assert asked
     assert [u for u in asked if not u.startswith((base, "data:", "blob:"))] == []
@@ -133,7 +133,7 @@ async def test_openapi_shows_requests_examples_and_errors(client):
     jsonschema.validate(parts["ErrorResponse"]["examples"][0], {**parts["ErrorResponse"]})
 
 
-async def test_an_answer_fits_the_published_schema(client, reader):
+async def test_a_response_matches_the_published_schema(client, reader):
     reader.text = "Total 12.00"
     spec = (await client.get("/openapi.json")).json()
     body = (await client.post("/v1/ocr", files={"file": picture()}, data={"fields": "total,items"})).json()
@@ -147,7 +147,7 @@ async def test_an_answer_fits_the_published_schema(client, reader):
     assert [part["$ref"].rsplit("/")[-1] for part in published] == ["OcrResponse", "FieldsResponse"]
 
 
-async def test_probes_make_no_noise_in_the_log(client, caplog):
+async def test_probes_are_not_logged(client, caplog):
     caplog.set_level("WARNING", "httpx")
     caplog.set_level("INFO", "hunyuanocr")
     await client.get("/health")
@@ -159,14 +159,14 @@ async def test_probes_make_no_noise_in_the_log(client, caplog):
     assert r.headers["x-request-id"] in caplog.text
 
 
-def test_the_api_without_page_is_light():
+def test_the_api_does_not_import_gradio():
     heavy = ("gradio", "torch", "onnxruntime", "openvino", "cv2", "rapidocr")
     code = f"import sys, api.app; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert out.stdout.strip() == "[]"
 
 
-async def test_probes_may_ask_for_the_head_alone(client):
+async def test_probes_accept_head_requests(client):
     for path in ("/health", "/ready"):
         r = await client.head(path)
         assert (r.status_code, r.content) == (200, b"")

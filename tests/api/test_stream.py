@@ -45,7 +45,7 @@ class Writer(FakeBackend):
 
 
 @pytest.fixture
-def house() -> Iterator[tuple[str, Writer, Pipeline]]:
+def served_app() -> Iterator[tuple[str, Writer, Pipeline]]:
     writer = Writer()
     settings = quick_settings(queue_size=1)
     pipeline = Pipeline(writer, settings)
@@ -72,8 +72,8 @@ def events(answer: httpx.Response) -> Iterator[tuple[str, dict]]:
             yield "", {"comment": value}
 
 
-def test_text_comes_while_it_is_written_and_then_the_answer(house):
-    base, writer, _ = house
+def test_deltas_precede_the_result(served_app):
+    base, writer, _ = served_app
     with post(base) as answer:
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
         assert answer.headers["x-request-id"]
@@ -87,8 +87,8 @@ def test_text_comes_while_it_is_written_and_then_the_answer(house):
         assert list(told) == []
 
 
-def test_the_last_event_is_the_answer_without_a_stream(house):
-    base, writer, _ = house
+def test_the_last_event_is_the_unstreamed_response(served_app):
+    base, writer, _ = served_app
     writer.go_on.set()
     with post(base, instruction="total") as answer:
         _, result = list(events(answer))[-1]
@@ -100,8 +100,8 @@ def test_the_last_event_is_the_answer_without_a_stream(house):
         assert list(events(answer))[-1] == ("result", {"total_amount": None})
 
 
-def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(house):
-    base, writer, _ = house
+def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(served_app):
+    base, writer, _ = served_app
     writer.breaks = BackendFailed("The reader broke on this picture.")
     with post(base) as answer:
         told = events(answer)
@@ -114,8 +114,8 @@ def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(house):
                     "request_id": answer.headers["x-request-id"]}  # fmt: skip
 
 
-def test_what_nobody_expected_is_told_without_its_words(house, caplog):
-    base, writer, pipeline = house
+def test_unexpected_errors_are_reported_without_internals(served_app, caplog):
+    base, writer, pipeline = served_app
     with post(base) as answer:
         told = events(answer)
         next(told)
@@ -134,14 +134,14 @@ def test_what_nobody_expected_is_told_without_its_words(house, caplog):
         ({"task": "translate"}, 422, "task_not_supported"),
     ],
 )
-def test_what_is_refused_at_once_has_a_status(house, wanted, status, code):
-    with post(house[0], **wanted) as answer:
+def test_early_errors_have_a_status(served_app, wanted, status, code):
+    with post(served_app[0], **wanted) as answer:
         body = json.loads(answer.read())
     assert (answer.status_code, body["code"]) == (status, code)
 
 
-def test_a_full_queue_has_a_status_and_says_when_to_come_back(house):
-    base, writer, pipeline = house
+def test_a_full_queue_has_a_status_and_retry_after(served_app):
+    base, writer, pipeline = served_app
     writer.silent = True
     with post(base) as read, post(base) as waiting:
         while pipeline.admission.waiting != 1:
@@ -153,8 +153,8 @@ def test_a_full_queue_has_a_status_and_says_when_to_come_back(house):
         assert [list(events(a))[-1][0] for a in (read, waiting)] == ["result", "result"]
 
 
-def test_a_silent_reader_is_kept_alive_by_comments(house, monkeypatch):
-    base, writer, _ = house
+def test_keepalive_comments(served_app, monkeypatch):
+    base, writer, _ = served_app
     writer.silent = True
     monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.02)
     with post(base) as answer:
@@ -165,8 +165,8 @@ def test_a_silent_reader_is_kept_alive_by_comments(house, monkeypatch):
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_a_client_that_leaves_ends_the_work(house, silent):
-    base, writer, pipeline = house
+def test_a_disconnect_cancels_the_work(served_app, silent):
+    base, writer, pipeline = served_app
     writer.silent = silent
     with post(base) as answer:
         next(events(answer))

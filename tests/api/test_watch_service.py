@@ -15,7 +15,7 @@ from tests.api.conftest import open_client
 from tests.support.fake_backend import picture, wait_until
 
 
-async def test_a_picture_in_the_folder_becomes_an_answer_and_a_record(reader, tmp_path):
+async def test_an_image_in_the_folder_becomes_a_result_and_a_record(reader, tmp_path):
     folder = tmp_path / "scans"
     folder.mkdir()
     watch = WatchSettings(folder=folder, interval_s=0.02)
@@ -29,7 +29,7 @@ async def test_a_picture_in_the_folder_becomes_an_answer_and_a_record(reader, tm
         assert (record["source"], record["text"]) == ("watch", "#012030")
 
 
-def test_a_file_in_place_of_the_folder_is_told_at_the_start(reader, tmp_path):
+def test_a_file_instead_of_the_folder_fails_at_start(reader, tmp_path):
     (tmp_path / "a").touch()
     settings = Settings(watch=WatchSettings(folder=tmp_path / "a"))
     with pytest.raises(ConfigError, match="no folder"):

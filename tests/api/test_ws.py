@@ -18,7 +18,7 @@ import websockets
 from PIL import Image, ImageDraw, ImageFont
 
 from api.app import create_app
-from api.camera_connection import _MAX_QUEUED, OutgoingQueue
+from api.camera_connection import MAX_QUEUED, OutgoingQueue
 from api.camera_protocol import TASK_KEYS, ClientMessageType, ServerMessageType, Status
 from hunyuanocr.config import CameraSettings
 from hunyuanocr.pipeline import Pipeline
@@ -59,7 +59,7 @@ def reader() -> Reader:
 
 
 @pytest.fixture
-def house(reader) -> Iterator[str]:
+def base_url(reader) -> Iterator[str]:
     settings = quick_settings().model_copy(update={"camera": CameraSettings(max_bytes=100_000, connections=3)})
     with served(create_app(settings, Pipeline(reader, settings))) as base:
         wait_ready(base)
@@ -94,15 +94,15 @@ class Client:
 
 
 @asynccontextmanager
-async def camera(house: str, query: str = "", path: str = "/v1/ws"):
-    async with websockets.connect(f"{house}{path}{query}", max_size=None, open_timeout=60) as socket:
+async def camera(base_url: str, query: str = "", path: str = "/v1/ws"):
+    async with websockets.connect(f"{base_url}{path}{query}", max_size=None, open_timeout=60) as socket:
         yield Client(socket)
 
 
 @pytest.mark.parametrize("path", ["/v1/ws", "/ws/ocr"])
-async def test_a_frame_is_answered_with_a_result_and_text_comes_before(house, reader, path):
+async def test_a_frame_is_answered_with_a_result_and_text_comes_before(base_url, reader, path):
     reader.opened.clear()
-    async with camera(house, path=path) as client:
+    async with camera(base_url, path=path) as client:
         await client.frame(7)
         assert await client.next() == {"type": "partial", "frame_id": 7, "text": "one "}
         reader.opened.set()
@@ -118,15 +118,15 @@ async def test_a_frame_is_answered_with_a_result_and_text_comes_before(house, re
         }  # fmt: skip
 
 
-async def test_a_binary_frame_is_a_header_and_a_picture(house):
-    async with camera(house) as client:
+async def test_a_binary_frame_is_a_header_and_a_picture(base_url):
+    async with camera(base_url) as client:
         await client.binary({"frame_id": "a", "timestamp": 1.5}, card(1))
         answer = await client.answer()
         assert (answer["frame_id"], answer["status"]) == ("a", "success")
 
 
-async def test_the_question_is_in_the_address_or_in_a_message_and_may_change(house, reader):
-    async with camera(house, "?instruction=%E6%8F%90%E5%8F%96%E6%80%BB%E9%87%91%E9%A2%9D&rate=5") as client:
+async def test_the_task_can_be_set_and_changed(base_url, reader):
+    async with camera(base_url, "?instruction=%E6%8F%90%E5%8F%96%E6%80%BB%E9%87%91%E9%A2%9D&rate=5") as client:
         configured = await client.next()
         assert (configured["type"], configured["task"], configured["fields"]) == ("configured", "extract", ["total_amount"])
         assert (configured["rate"], configured["session"], configured["resumed"]) == (5.0, None, False)
@@ -148,8 +148,8 @@ async def test_the_question_is_in_the_address_or_in_a_message_and_may_change(hou
     assert reader.begun == 4
 
 
-async def test_a_ping_is_answered(house):
-    async with camera(house) as client:
+async def test_a_ping_is_answered(base_url):
+    async with camera(base_url) as client:
         await client.send(type="ping", timestamp=12.5)
         assert await client.next() == {"type": "pong", "timestamp": 12.5}
         await (await client.socket.ping())
@@ -195,8 +195,8 @@ IMAGE = base64.b64encode(card(1)).decode()
     (b"\0\0\0\x0e{\"frame_id\":1}", 1, "empty_input"),
     (b"\0\0\0\x0e{\"frame_id\":1}" + bytes(100_001), 1, "image_too_large"),
 ])  # fmt: skip
-async def test_bad_messages_get_an_error_and_the_connection_lives(house, message, frame_id, code):
-    async with camera(house) as client:
+async def test_bad_messages_get_an_error_and_the_connection_lives(base_url, message, frame_id, code):
+    async with camera(base_url) as client:
         await client.socket.send(message)
         failed = await client.next()
         assert (failed["status"], failed["frame_id"], failed["error"]["code"]) == ("failed", frame_id, code)
@@ -207,8 +207,8 @@ async def test_bad_messages_get_an_error_and_the_connection_lives(house, message
         assert (answer["frame_id"], answer["status"]) == (99, "success")
 
 
-async def test_a_message_beyond_all_bounds_ends_the_connection(house):
-    async with camera(house) as client:
+async def test_an_oversized_message_closes_the_connection(base_url):
+    async with camera(base_url) as client:
         with suppress(websockets.ConnectionClosedError):  # it may hear of it while it sends
             await client.socket.send("x" * 2_000_000)
         with pytest.raises(websockets.ConnectionClosedError) as closed:
@@ -216,38 +216,38 @@ async def test_a_message_beyond_all_bounds_ends_the_connection(house):
         assert closed.value.rcvd.code == 1009
 
 
-async def test_an_address_that_cannot_be_is_told_and_closed(house):
-    async with camera(house, "?task=nonsense") as client:
+async def test_invalid_query_options_close_the_connection(base_url):
+    async with camera(base_url, "?task=nonsense") as client:
         assert (await client.next())["error"]["code"] == "unknown_task"
         with pytest.raises(websockets.ConnectionClosedError) as closed:
             await client.next()
         assert closed.value.rcvd.code == 1008
 
 
-async def test_one_camera_too_many_is_told_to_come_again(house):
-    async with camera(house), camera(house), camera(house) as third:
+async def test_too_many_cameras_get_try_again_later(base_url):
+    async with camera(base_url), camera(base_url), camera(base_url) as third:
         await third.send(type="ping")
         await third.next()
-        async with camera(house) as fourth:
+        async with camera(base_url) as fourth:
             assert (await fourth.next())["error"]["code"] == "too_many_cameras"
             with pytest.raises(websockets.ConnectionClosedError) as closed:
                 await fourth.next()
             assert closed.value.rcvd.code == 1013
     async with asyncio.timeout(60):
         while True:  # the server hears of the end of the three a moment later than they
-            async with camera(house) as fifth:
+            async with camera(base_url) as fifth:
                 await fifth.frame(1)
                 if (answer := await fifth.answer())["type"] == "answer":
                     break
     assert answer["status"] == "success"
 
 
-async def test_a_camera_that_lost_its_connection_goes_on_where_it_was(house, reader):
-    async with camera(house, "?session=till-4711&instruction=total") as client:
+async def test_a_session_is_resumed(base_url, reader):
+    async with camera(base_url, "?session=till-4711&instruction=total") as client:
         await client.next("configured")
         await client.frame(1)
         first = await client.answer()
-    async with camera(house, "?session=till-4711") as client:
+    async with camera(base_url, "?session=till-4711") as client:
         configured = await client.next("configured")
         assert (configured["resumed"], configured["fields"]) == (True, ["total_amount"])
         assert configured["last"] == first["result"]
@@ -255,15 +255,15 @@ async def test_a_camera_that_lost_its_connection_goes_on_where_it_was(house, rea
         assert (await client.answer())["unchanged"]
         await client.send(type="configure", session="till-4712")
         assert (await client.next())["error"]["code"] == "invalid_value"
-    async with camera(house) as client:
+    async with camera(base_url) as client:
         await client.send(type="configure", session="till-4711")
         assert (await client.next("configured"))["resumed"]
     assert reader.begun == 1
 
 
-async def test_a_camera_that_goes_away_ends_the_reading(house, reader):
+async def test_a_disconnect_cancels_recognition(base_url, reader):
     reader.opened.clear()
-    async with camera(house) as client:
+    async with camera(base_url) as client:
         await client.frame(1)
         await client.next("partial")
     while not reader.cancelled:
@@ -288,19 +288,19 @@ async def test_a_client_that_does_not_read_is_not_read_from():
     line = OutgoingQueue(slow)
     for word in ("a", "b", "c"):
         line.put(FrameDelta(1, word))
-    for number in range(_MAX_QUEUED):
+    for number in range(MAX_QUEUED):
         line.put(FrameSkipped(number, SkipReason.SAMPLED))
-    room = asyncio.create_task(line.room())
+    room = asyncio.create_task(line.wait_for_capacity())
     done, _ = await asyncio.wait((room,), timeout=0.05)
     assert not done
     slow.reads.set()
     await room
     assert [m.get("text") for m in slow.sent if m["type"] == "partial"] == ["abc"]
-    assert [m["frame_id"] for m in slow.sent if m["type"] == "answer"] == list(range(_MAX_QUEUED))
-    await line.room()
+    assert [m["frame_id"] for m in slow.sent if m["type"] == "answer"] == list(range(MAX_QUEUED))
+    await line.wait_for_capacity()
 
 
-def test_the_protocols_page_has_every_word_of_the_code():
+def test_the_documentation_covers_every_message_type():
     """The tables of messages in docs/streaming.md, against the enumerations that the code speaks with."""
     page = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text(encoding="utf-8")
     sends = page.split("### What a camera may send")[1].split("###")[0]
@@ -322,8 +322,8 @@ def test_the_protocols_page_has_every_word_of_the_code():
         assert f"({getattr(settings, name):g})" == value
 
 
-def test_a_request_without_a_socket_is_told_what_to_do(house):
-    base = house.replace("ws://", "http://")
+def test_plain_http_gets_upgrade_required(base_url):
+    base = base_url.replace("ws://", "http://")
     answer = httpx.get(f"{base}/v1/ws", timeout=60)
     assert (answer.status_code, answer.json()["code"], answer.headers["upgrade"]) == (426, "upgrade_required", "websocket")
     described = httpx.get(f"{base}/openapi.json", timeout=60).json()["paths"]["/v1/ws"]["get"]["description"]
@@ -332,7 +332,7 @@ def test_a_request_without_a_socket_is_told_what_to_do(house):
 
 
 @pytest.mark.skipif(not SEED.exists(), reason="the clients are not in this checkout")
-def test_the_clients_of_the_shops_are_served(real, tmp_path):
+def test_existing_clients_are_served(real, tmp_path):
     image = Image.new("RGB", (480, 300), "white")
     for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
         ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))

@@ -15,7 +15,7 @@ WRONG = "hyo_000000000000_" + "A" * 43
 
 
 @pytest.fixture
-async def house(build):
+async def running_app(build):
     made = await build(
         page=True,
         **AWAY,
@@ -34,17 +34,17 @@ async def house(build):
     return made
 
 
-async def refusals(house):
+async def refusals(running_app):
     """How many refused credentials the audit log has."""
-    await house.gate.audit_log.flush()
-    with house.gate.database.read_transaction() as session:
+    await running_app.gate.audit_log.flush()
+    with running_app.gate.database.read_transaction() as session:
         lines = audit.list_latest(session, 1000)
     return sum(line.times for line in lines if line.status == 401)
 
 
-def carried(house, how):
+def carried(running_app, how):
     """Headers with a right and with a wrong credential."""
-    key, cookie = house.keys["admin"], house.right_session
+    key, cookie = running_app.keys["admin"], running_app.right_session
     forged = cookie[:-2] + ("AA" if cookie[-2:] != "AA" else "BB")
     return {
         "key": ({"X-API-Key": key}, {"X-API-Key": WRONG}),
@@ -54,20 +54,20 @@ def carried(house, how):
 
 
 @pytest.mark.parametrize("how", ["key", "bearer", "cookie"])
-async def test_every_route_that_answers_otherwise_to_a_wrong_credential_counts_it(house, how):
-    async with house.client() as browser:
-        await browser.post("/login", data={"key": house.keys["admin"]})
-        house.right_session = browser.cookies[COOKIE]
+async def test_every_route_that_answers_otherwise_to_a_wrong_credential_counts_it(running_app, how):
+    async with running_app.client() as browser:
+        await browser.post("/login", data={"key": running_app.keys["admin"]})
+        running_app.right_session = browser.cookies[COOKIE]
     html, told = {"Accept": "text/html"}, set()
-    for method, path in sorted(set(doors(house.app.routes))):
-        right, wrong = carried(house, how)
-        before, noted = len(house.failures), await refusals(house)
-        bad = await knock(house.app, method, example(path), wrong | html)
-        counted, written = len(house.failures) - before, await refusals(house) - noted
+    for method, path in sorted(set(doors(running_app.app.routes))):
+        right, wrong = carried(running_app, how)
+        before, noted = len(running_app.failures), await refusals(running_app)
+        bad = await knock(running_app.app, method, example(path), wrong | html)
+        counted, written = len(running_app.failures) - before, await refusals(running_app) - noted
         if (method, path) == ("POST", "/logout"):
             assert counted == (how == "cookie")  # the right cookie would end the session
             continue
-        good = await knock(house.app, method, example(path), right | html)
+        good = await knock(running_app.app, method, example(path), right | html)
         if (good[0], good[1].get("location")) != (bad[0], bad[1].get("location")):
             told.add(path)
             assert counted == 1, (method, path)
@@ -77,45 +77,48 @@ async def test_every_route_that_answers_otherwise_to_a_wrong_credential_counts_i
     assert how == "cookie" or "/login" in told
 
 
-async def test_a_wrong_key_at_the_login_page_is_refused_as_anywhere(house):
+async def test_a_wrong_key_at_the_login_page_is_refused_as_anywhere(running_app):
     for headers in ({"X-API-Key": WRONG}, {"Authorization": f"Bearer {WRONG}"}):
-        async with house.client(headers=headers) as guesser:
+        async with running_app.client(headers=headers) as guesser:
             assert code(await guesser.get("/login")) == code(await guesser.get("/v1/records")) == (401, "bad_key")
-    assert len(house.failures) == 4
-    assert await refusals(house) == 4
+    assert len(running_app.failures) == 4
+    assert await refusals(running_app) == 4
 
 
 async def test_guesses_at_the_login_page_use_up_the_failures_of_an_address(build):
-    house = await build(**AWAY, network={"requests_per_minute_per_ip": 0, "auth_failures_per_minute": 5})
-    house.key("admin", ALL_SCOPES)
-    async with house.client(headers={"X-API-Key": WRONG}) as guesser, house.client("admin", address="192.168.1.21") as other:
+    running_app = await build(**AWAY, network={"requests_per_minute_per_ip": 0, "auth_failures_per_minute": 5})
+    running_app.key("admin", ALL_SCOPES)
+    async with (
+        running_app.client(headers={"X-API-Key": WRONG}) as guesser,
+        running_app.client("admin", address="192.168.1.21") as other,
+    ):
         answers = [await guesser.get("/login") for _ in range(7)]
         assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
         assert (await other.get("/v1/records")).status_code == 200
 
 
-async def test_a_forged_cookie_counts_and_an_expired_one_does_not(house, monkeypatch):
-    async with house.client() as browser:
-        await browser.post("/login", data={"key": house.keys["admin"]})
-        house.gate.sessions.revoke(browser.cookies[COOKIE])
+async def test_a_forged_cookie_counts_and_an_expired_one_does_not(running_app, monkeypatch):
+    async with running_app.client() as browser:
+        await browser.post("/login", data={"key": running_app.keys["admin"]})
+        running_app.gate.sessions.revoke(browser.cookies[COOKIE])
         page = await browser.get("/login")
-        assert (page.status_code, len(house.failures)) == (200, 0)
+        assert (page.status_code, len(running_app.failures)) == (200, 0)
         assert "password" in page.text
-    async with house.client(cookies={COOKIE: "a.b"}, headers={"Accept": "text/html"}) as forger:
+    async with running_app.client(cookies={COOKIE: "a.b"}, headers={"Accept": "text/html"}) as forger:
         assert (await forger.get("/login")).status_code == 200
         assert (await forger.get("/")).headers["location"] == "/login?next=/"
-    assert (len(house.failures), await refusals(house)) == (2, 2)
+    assert (len(running_app.failures), await refusals(running_app)) == (2, 2)
 
 
 @pytest.mark.parametrize("form", [{"key": WRONG}, {"code": "A" * 43}, {"key": ""}, {"key": "any word"}])
-async def test_a_wrong_form_counts(house, form):
-    async with house.client() as guesser:
+async def test_a_wrong_form_counts(running_app, form):
+    async with running_app.client() as guesser:
         assert (await guesser.post("/login", data=form)).status_code == 401
-    assert (len(house.failures), await refusals(house)) == (1, 1)
+    assert (len(running_app.failures), await refusals(running_app)) == (1, 1)
 
 
-async def test_without_a_credential_the_login_page_opens_and_a_right_key_is_led_on(house):
-    async with house.client() as somebody, house.client("admin") as known:
+async def test_without_a_credential_the_login_page_opens_and_a_right_key_is_led_on(running_app):
+    async with running_app.client() as somebody, running_app.client("admin") as known:
         assert (await somebody.get("/login")).status_code == 200
         assert (await known.get("/login")).status_code == 303
-    assert house.failures == []
+    assert running_app.failures == []

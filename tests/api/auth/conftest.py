@@ -31,7 +31,7 @@ AWAY = {"server": {"host": "0.0.0.0"}}
 
 
 @dataclass
-class House:
+class RunningApp:
     """An app and its keys by name."""
 
     app: FastAPI
@@ -73,11 +73,11 @@ def _patient_with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def build() -> AsyncIterator[Build]:
-    """`await build(security={…}, server={…})` → a House, running. Another one on the same data folder is a restart."""
+    """`await build(security={…}, server={…})` → a RunningApp, running. Another one on the same data folder is a restart."""
     running: dict[Path, AsyncExitStack] = {}
     async with AsyncExitStack() as stack:
 
-        async def built(page: bool = False, **settings: Any) -> House:
+        async def built(page: bool = False, **settings: Any) -> RunningApp:
             given = Settings(**{"pipeline": {"cache_mb": 0}} | settings)
             pipeline = Pipeline(FakeBackend(), given)
             app = create_app(given, pipeline)
@@ -90,13 +90,13 @@ async def build() -> AsyncIterator[Build]:
             running[given.data] = life = await stack.enter_async_context(AsyncExitStack())
             await life.enter_async_context(app.router.lifespan_context(app))
             await wait_until(lambda: pipeline._state.ready)
-            return House(app)
+            return RunningApp(app)
 
         yield built
 
 
 @pytest.fixture
-async def house(build: Build) -> House:
+async def running_app(build: Build) -> RunningApp:
     """On the network, with a key of each kind."""
     made = await build(**AWAY, security={"jwt": JWT})
     made.key("admin", ALL_SCOPES, "local")

@@ -17,23 +17,32 @@ from tests.support.fake_backend import picture
 READ = {"files": {"file": ("a.png", picture(), "image/png")}}
 
 
-async def test_nobody_and_everybody_with_a_bad_key_is_refused_everywhere(house):
-    async with house.client() as nobody:
+async def test_missing_and_invalid_keys_are_rejected_on_every_route(running_app):
+    async with running_app.client() as nobody:
         assert code(await nobody.get("/v1/records")) == (401, "unauthorized")
         assert (await nobody.get("/health")).status_code == 200
-        for bad in ("hyo_0_0", "hyo_", "", "é", "\x00", "x" * 5000, house.keys["admin"] + "x", house.keys["admin"][:-1]):
+        for bad in (
+            "hyo_0_0",
+            "hyo_",
+            "",
+            "é",
+            "\x00",
+            "x" * 5000,
+            running_app.keys["admin"] + "x",
+            running_app.keys["admin"][:-1],
+        ):
             for header in ({"X-API-Key": bad.encode()}, {"Authorization": b"Bearer " + bad.encode()}):
                 answer = await nobody.get("/v1/records", headers=header)
                 assert code(answer) == (401, "bad_key"), bad
                 assert bad not in answer.text or not bad, "it is not sent back"
         assert code(await nobody.get("/v1/records", headers={"Authorization": "Basic YTpi"})) == (401, "unauthorized")
         for lasting in ("key", "api_key", "token", "access_token", "ticket"):
-            answer = await nobody.get("/v1/records", params={lasting: house.keys["admin"]})
+            answer = await nobody.get("/v1/records", params={lasting: running_app.keys["admin"]})
             assert code(answer) == (401, "unauthorized"), "no key in an address"
 
 
-async def test_each_tenant_sees_its_own(house):
-    async with house.client("clinic") as clinic, house.client("shop") as shop, house.client("reader") as reader:
+async def test_each_owner_sees_its_own_data(running_app):
+    async with running_app.client("clinic") as clinic, running_app.client("shop") as shop, running_app.client("reader") as reader:
         id = (await clinic.post("/ocr", **READ)).json()["id"]
         job = (await clinic.post("/v1/jobs", **READ)).json()["id"]
         batch = (await clinic.post("/v1/batch", **READ)).headers["location"]
@@ -51,23 +60,23 @@ async def test_each_tenant_sees_its_own(house):
         assert (await clinic.delete(f"/v1/records/{id}")).status_code == 204
 
 
-async def test_keys_of_one_owner_share(house):
-    house.key("till 1", DEFAULT_SCOPES, owner="market")
-    house.key("till 2", DEFAULT_SCOPES, owner="market")
-    async with house.client("till 1") as one, house.client("till 2") as two:
+async def test_keys_of_one_owner_share_records(running_app):
+    running_app.key("till 1", DEFAULT_SCOPES, owner="market")
+    running_app.key("till 2", DEFAULT_SCOPES, owner="market")
+    async with running_app.client("till 1") as one, running_app.client("till 2") as two:
         id = (await one.post("/ocr", **READ)).json()["id"]
         assert (await two.get(f"/v1/records/{id}")).status_code == 200
 
 
-async def test_keys_are_made_used_listed_and_revoked(house):
-    async with house.client("admin") as admin:
+async def test_keys_are_made_used_listed_and_revoked(running_app):
+    async with running_app.client("admin") as admin:
         made = (await admin.post("/v1/admin/keys", json={"name": "pda", "scopes": ["submit"], "days": 1})).json()
         assert (made["owner"], made["scopes"], made["seen_at"]) == ("pda", ["submit"], None)
-        async with house.client(made["key"]) as pda:
+        async with running_app.client(made["key"]) as pda:
             assert (await pda.post("/ocr", **READ)).status_code == 200
             assert code(await pda.get("/v1/records")) == (403, "missing_scope")
             assert code(await pda.post("/v1/admin/keys", json={"name": "mine", "scopes": ["admin"]})) == (403, "missing_scope")
-            await house.gate.keyring.flush_last_used()
+            await running_app.gate.keyring.flush_last_used()
             listed = (await admin.get("/v1/admin/keys")).json()["data"]
             (pda_listed,) = [key for key in listed if key["id"] == made["id"]]
             assert pda_listed["seen_at"] is not None
@@ -80,30 +89,30 @@ async def test_keys_are_made_used_listed_and_revoked(house):
             assert code(await admin.post("/v1/admin/keys", json={"name": "x"} | wrong)) == (422, "invalid_value"), wrong
 
 
-async def test_a_key_that_another_process_revokes_is_refused_within_a_second(house):
-    async with house.client("shop") as shop:
+async def test_a_key_that_another_process_revokes_is_refused_within_a_second(running_app):
+    async with running_app.client("shop") as shop:
         assert (await shop.get("/v1/records")).status_code == 200
-        with house.gate.database.transaction() as session:  # as `hunyuanocr keys revoke` does
-            assert keys.revoke(session, house.keys["shop"].split("_")[1], utc_now())
+        with running_app.gate.database.transaction() as session:  # as `hunyuanocr keys revoke` does
+            assert keys.revoke(session, running_app.keys["shop"].split("_")[1], utc_now())
         revoked = time.monotonic()
         while (await shop.get("/v1/records")).status_code == 200:
             assert time.monotonic() - revoked < 60, "never"
 
 
-async def test_keys_hold_for_a_while_when_the_database_is_away_but_not_for_ever(house, monkeypatch):
+async def test_cached_keys_expire_while_the_database_is_unavailable(running_app, monkeypatch):
     def away(*_):
         raise StoreUnavailable("gone")
 
-    async with house.client("shop") as shop:
+    async with running_app.client("shop") as shop:
         assert (await shop.get("/v1/models")).status_code == 200
-        monkeypatch.setattr(house.gate.keyring, "_read", away)
-        house.gate.keyring.invalidate()
+        monkeypatch.setattr(running_app.gate.keyring, "_read", away)
+        running_app.gate.keyring.invalidate()
         assert (await shop.get("/v1/models")).status_code == 200
-        house.gate.keyring._at -= 400
+        running_app.gate.keyring._at -= 400
         assert code(await shop.get("/v1/models")) == (503, "store_unavailable")
 
 
-def test_what_is_kept_of_a_key_does_not_give_it_away():
+def test_stored_keys_are_hashed():
     text, key = create_api_key("till", "shop", DEFAULT_SCOPES)
     assert text.split("_", 2)[2] not in str(key)
     assert len(text.split("_", 2)[2]) == 43, "256 bits"
@@ -112,7 +121,7 @@ def test_what_is_kept_of_a_key_does_not_give_it_away():
         create_api_key("till", "shop", DEFAULT_SCOPES, expires_at=utc_now() - timedelta(seconds=1))
 
 
-async def test_how_long_a_refusal_takes_tells_nothing_of_the_key(house, monkeypatch):
+async def test_key_comparison_takes_constant_time(running_app, monkeypatch):
     """A clock would be at the mercy of the machine: instead, whatever key comes, digests of one length are compared once, in
     constant time, also where there is no such key.
     """
@@ -122,11 +131,11 @@ async def test_how_long_a_refusal_takes_tells_nothing_of_the_key(house, monkeypa
         compared.append((len(one), len(other)))
         return compare(one, other)
 
-    good = house.keys["clinic"]
+    good = running_app.keys["clinic"]
     wrong_at_once = "_".join([*good.split("_")[:2], "A" * 43])
     wrong_at_the_end = good[:-1] + ("A" if good[-1] != "A" else "B")
     monkeypatch.setattr(hmac, "compare_digest", seen)
-    async with house.client() as anybody:
+    async with running_app.client() as anybody:
         for key, status in ((good, 200), (wrong_at_once, 401), (wrong_at_the_end, 401), ("hyo_000000000000_" + "A" * 43, 401)):
             compared.clear()
             answer = await anybody.get("/v1/records", headers={"X-API-Key": key})
@@ -136,66 +145,70 @@ async def test_how_long_a_refusal_takes_tells_nothing_of_the_key(house, monkeypa
 # Where nobody is asked.
 
 
-async def test_on_this_machine_alone_nobody_is_asked(build):
-    house = await build()
-    async with house.client("any word", address="127.0.0.1", base="http://127.0.0.1:8000") as here:
+async def test_loopback_needs_no_authentication_by_default(build):
+    running_app = await build()
+    async with running_app.client("any word", address="127.0.0.1", base="http://127.0.0.1:8000") as here:
         assert (await here.post("/ocr", **READ)).status_code == 200
         assert (await here.get("/v1/admin/keys")).status_code == 200
         forwarded = await here.get("/v1/records", headers={"X-Forwarded-For": "192.168.1.7"})
         assert code(forwarded) == (401, "bad_key"), "a proxy on this machine that nobody named hands on other people's requests"
-    async with house.client(address="192.168.1.20") as away:
+    async with running_app.client(address="192.168.1.20") as away:
         assert code(await away.get("/v1/records")) == (401, "unauthorized")
 
 
-async def test_the_first_key_closes_the_door_and_the_last_ones_end_does_not_open_it(build):
-    house = await build()
-    async with house.client(address="127.0.0.1") as here:
+async def test_the_first_key_enables_authentication_permanently(build):
+    running_app = await build()
+    async with running_app.client(address="127.0.0.1") as here:
         made = (await here.post("/v1/admin/keys", json={"name": "a", "scopes": ["admin"]})).json()
         assert code(await here.get("/v1/records")) == (401, "unauthorized")
-        async with house.client(made["key"], address="127.0.0.1") as admin:
+        async with running_app.client(made["key"], address="127.0.0.1") as admin:
             assert (await admin.delete(f"/v1/admin/keys/{made['id']}")).status_code == 204
         assert code(await here.get("/v1/records")) == (401, "unauthorized")
-    assert house.gate.keyring._marker_file.exists()
+    assert running_app.gate.keyring._marker_file.exists()
 
 
-async def test_a_database_that_is_away_opens_no_door_where_there_were_keys(build, tmp_path):
+async def test_authentication_stays_enabled_while_the_database_is_unavailable(build, tmp_path):
     nowhere = {"url": f"sqlite:///{tmp_path / 'file' / 'x.db'}"}
     (tmp_path / "file").write_text("no folder")
-    house = await build(store=nowhere, data=tmp_path)
-    async with house.client(address="127.0.0.1") as here:
+    running_app = await build(store=nowhere, data=tmp_path)
+    async with running_app.client(address="127.0.0.1") as here:
         assert (await here.get("/v1/models")).status_code == 200, "never any keys: nothing to protect"
     (tmp_path / "keys-in-use").touch()
-    house = await build(store=nowhere, data=tmp_path)
-    async with house.client(address="127.0.0.1") as here:
+    running_app = await build(store=nowhere, data=tmp_path)
+    async with running_app.client(address="127.0.0.1") as here:
         assert code(await here.get("/v1/models")) == (401, "unauthorized")
         key, _ = create_api_key("a", "a", DEFAULT_SCOPES)
         assert code(await here.get("/v1/models", headers={"X-API-Key": key})) == (503, "store_unavailable")
 
 
-async def test_open_lets_everybody_in_but_not_administer(build):
-    house = await build(**AWAY, security={"allow_anonymous": True})
-    async with house.client("any word") as visitor, house.client(address="127.0.0.1") as here:
+async def test_anonymous_access_excludes_administration(build):
+    running_app = await build(**AWAY, security={"allow_anonymous": True})
+    async with running_app.client("any word") as visitor, running_app.client(address="127.0.0.1") as here:
         assert (await visitor.post("/ocr", **READ)).status_code == 200
         assert (await visitor.get("/v1/records")).status_code == 200
         assert code(await visitor.get("/v1/admin/keys")) == (403, "missing_scope")
         assert (await here.get("/v1/admin/keys")).status_code == 200
-    house.key("admin", ALL_SCOPES)
-    async with house.client("admin") as admin:
+    running_app.key("admin", ALL_SCOPES)
+    async with running_app.client("admin") as admin:
         assert (await admin.get("/v1/admin/keys")).status_code == 200
 
 
-async def test_a_proxys_own_machine_is_not_this_one(build):
-    house = await build(
+async def test_loopback_of_a_proxy_is_not_local(build):
+    running_app = await build(
         server={"host": "0.0.0.0"}, security={"allow_anonymous": True}, network={"trusted_proxies": ["192.168.1.9", "127.0.0.1"]}
     )
     for proxy, administers in (("192.168.1.9", 403), ("127.0.0.1", 200)):
-        async with house.client(address=proxy, headers={"X-Forwarded-For": "127.0.0.1"}) as client:
+        async with running_app.client(address=proxy, headers={"X-Forwarded-For": "127.0.0.1"}) as client:
             assert (await client.get("/v1/admin/keys")).status_code == administers, proxy
 
 
-async def test_devices_are_known_by_their_address(build):
-    house = await build(**AWAY, security={"devices": ["192.168.1.20", "10.1.0.0/16"]})
-    async with house.client() as scanner, house.client(address="10.1.2.3") as other, house.client(address="10.2.0.1") as stranger:
+async def test_devices_are_identified_by_address(build):
+    running_app = await build(**AWAY, security={"devices": ["192.168.1.20", "10.1.0.0/16"]})
+    async with (
+        running_app.client() as scanner,
+        running_app.client(address="10.1.2.3") as other,
+        running_app.client(address="10.2.0.1") as stranger,
+    ):
         id = (await scanner.post("/ocr", **READ)).json()["id"]
         assert (await scanner.get(f"/v1/records/{id}")).status_code == 200
         assert code(await other.get(f"/v1/records/{id}")) == (404, "not_found")
@@ -212,11 +225,11 @@ async def test_devices_are_known_by_their_address(build):
     ({"server": {"host": "localhost"}}, False), ({"server": {"host": "shop-pc"}}, True),
     (AWAY | {"store": {"enabled": False}}, True),
 ])  # fmt: skip
-async def test_the_first_start_makes_a_key_where_one_is_needed(build, settings, asks):
-    house = await build(**settings)
-    given = house.gate.bootstrap_admin_key()
+async def test_the_first_start_creates_an_administrator_key(build, settings, asks):
+    running_app = await build(**settings)
+    given = running_app.gate.bootstrap_admin_key()
     assert (given is not None) == asks
     if given is not None:
-        assert house.gate.bootstrap_admin_key() is None, "once"
-        async with house.client(given[0]) as admin:
+        assert running_app.gate.bootstrap_admin_key() is None, "once"
+        async with running_app.client(given[0]) as admin:
             assert [key["name"] for key in (await admin.get("/v1/admin/keys")).json()["data"]] == ["admin"]

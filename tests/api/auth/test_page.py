@@ -50,24 +50,24 @@ def came(events):
 @pytest.fixture
 async def shop(build):
     """An appliance with its page, and pages of two people that say the same word."""
-    house = await build(
+    running_app = await build(
         page=True,
         **AWAY,
         images={"max_bytes": 60_000},
         network={"requests_per_minute_per_ip": 0, "requests_per_minute_per_key": 0},
     )
     for name in ("clinic", "shop", "third"):
-        house.key(name)
-    house.key("admin", ALL_SCOPES, "local")
-    house.key("nurse", owner="clinic")
-    house.app.state.pipeline.backend.text = "合计 ¥36.80"
-    clients = {name: house.client(name) for name in house.keys}
-    yield house, {name: OpenPage(client) for name, client in clients.items()}
+        running_app.key(name)
+    running_app.key("admin", ALL_SCOPES, "local")
+    running_app.key("nurse", owner="clinic")
+    running_app.app.state.pipeline.backend.text = "合计 ¥36.80"
+    clients = {name: running_app.client(name) for name in running_app.keys}
+    yield running_app, {name: OpenPage(client) for name, client in clients.items()}
     for client in clients.values():
         await client.aclose()
 
 
-async def test_a_picture_is_read_through_the_page_and_never_touches_the_disk(shop, monkeypatch, tmp_path):
+async def test_the_page_recognises_an_image_without_writing_it_to_disk(shop, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     _, pages = shop
     token = (await pages["clinic"].upload()).json()["token"]
@@ -77,14 +77,14 @@ async def test_a_picture_is_read_through_the_page_and_never_touches_the_disk(sho
     assert [path for path in Path(tmp_path).rglob("*") if not path.is_dir()] == []
 
 
-async def test_no_cache_keeps_what_is_the_pages(shop):
+async def test_page_responses_are_not_cached(shop):
     _, pages = shop
     answers = [await pages["shop"].upload(), await pages["shop"].client.get("/gradio_api/app_id")]
     assert [answer.headers["cache-control"] for answer in answers] == ["no-store"] * 2
 
 
 @pytest.mark.parametrize("who", ["shop", "nurse", "admin"])  # nurse: another key of the same owner
-async def test_another_identity_gets_nothing_of_somebodys_page_by_its_word(shop, who):
+async def test_a_page_session_cannot_be_used_by_another_identity(shop, who):
     _, pages = shop
     mine, thief = pages["clinic"], pages[who]
     token = (await mine.upload()).json()["token"]
@@ -100,15 +100,15 @@ async def test_another_identity_gets_nothing_of_somebodys_page_by_its_word(shop,
     assert "¥36.80" in await mine.does("input", [None, "en"])
 
 
-async def test_the_same_identity_is_the_same_by_key_and_by_login(shop):
-    house, pages = shop
+async def test_key_and_login_have_the_same_identity(shop):
+    running_app, pages = shop
     token = (await pages["clinic"].upload()).json()["token"]
-    async with house.client() as browser:
-        assert (await browser.post("/login", data={"key": house.keys["clinic"]})).status_code == 303
+    async with running_app.client() as browser:
+        assert (await browser.post("/login", data={"key": running_app.keys["clinic"]})).status_code == 303
         assert "<img" in await OpenPage(browser).does("picked", [None, "en"], token=token)
 
 
-async def test_one_person_cannot_fill_the_memory_and_others_still_send(shop):
+async def test_one_identity_cannot_use_the_whole_upload_memory(shop):
     _, pages = shop
     large = bytes(60_000)
     answers = [await pages["shop"].upload(large) for _ in range(3)]
@@ -123,7 +123,7 @@ async def test_one_person_cannot_fill_the_memory_and_others_still_send(shop):
     assert code(await pages["third"].upload()) == (429, "uploads_full"), "all of them together have a bound too"
 
 
-async def test_what_is_no_upload_is_refused(shop):
+async def test_invalid_uploads_are_rejected(shop):
     _, pages = shop
     assert code(await pages["clinic"].upload(bytes(60_001))) == (413, "image_too_large")
     assert code(await pages["clinic"].upload(b"")) == (400, "empty_input")
@@ -131,7 +131,7 @@ async def test_what_is_no_upload_is_refused(shop):
         assert "empty_input" in await pages["clinic"].does("picked", [None, "en"], token=token), token
 
 
-async def test_events_that_no_browser_sends_are_refused(shop):
+async def test_forged_gradio_events_are_rejected(shop):
     _, pages = shop
     client, join, events = pages["clinic"].client, "/gradio_api/queue/join", "/gradio_api/queue/data"
     for word in (None, "", 1, "a" * 65, "../x", "a.b", ["a"], "é"):
@@ -154,7 +154,7 @@ CLOSED = (
 )  # fmt: skip
 
 
-async def test_what_the_page_does_not_use_of_gradio_is_served_to_nobody(shop):
+async def test_unused_gradio_routes_are_blocked(shop):
     _, pages = shop
     for method, path in CLOSED:
         files = {"files": PICTURE} if method == "POST" else None
@@ -164,7 +164,7 @@ async def test_what_the_page_does_not_use_of_gradio_is_served_to_nobody(shop):
     assert (await pages["clinic"].client.get("/gradio_api/app_id")).status_code == 200
 
 
-async def test_what_somebody_typed_is_not_printed_when_it_breaks_an_event(shop, capfd, caplog):
+async def test_user_input_is_not_logged_when_an_event_fails(shop, capfd, caplog):
     _, pages = shop
     told = await pages["clinic"].does("click", [None, "a note about Mrs Canary", "no language: Canary"])
     assert "¥" not in told

@@ -42,7 +42,7 @@ def by_hand(header, claims, signature=b""):
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
-async def test_a_good_token_says_who_and_what():
+async def test_a_valid_token_has_an_identity_and_scopes():
     identity = await JwtVerifier(settings(secret=SECRET)).verify(token())
     assert (identity.owner, identity.name, identity.scopes, identity.method) == ("nurse", "nurse", DEFAULT_SCOPES, "token")
     by_claim = JwtVerifier(settings(secret=SECRET, owner_claim="tenant", scope_claim="roles"))
@@ -50,7 +50,7 @@ async def test_a_good_token_says_who_and_what():
     assert (identity.owner, identity.name, identity.scopes) == ("clinic", "nurse", {"admin"})
 
 
-async def test_a_token_for_ever():
+async def test_a_token_with_a_huge_expiry():
     identity = await JwtVerifier(settings(secret=SECRET)).verify(token(exp=10**400))
     assert identity.owner == "nurse"
     assert identity.until > time.time() + 1e9
@@ -61,7 +61,7 @@ async def test_a_token_for_ever():
     {"aud": "other"}, {"aud": None}, {"aud": ["other", "more"]}, {"nbf": time.time() + 1e7}, {"iat": time.time() + 1e7},
     {"sub": None}, {"sub": ""}, {"sub": 7}, {"sub": "a\nb"}, {"sub": "x" * 201},
 ])  # fmt: skip
-async def test_claims_that_do_not_count(claims):
+async def test_invalid_claims_are_rejected(claims):
     usual = {"sub": claims["sub"]} if isinstance(claims.get("sub"), str) else {}
     try:
         made = token(**claims)
@@ -88,7 +88,7 @@ async def test_forgeries():
 
 
 @pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256")])
-async def test_a_public_key_is_no_secret(tmp_path, key, algorithm):
+async def test_a_public_key_is_not_accepted_as_a_secret(tmp_path, key, algorithm):
     """With the public key as the secret of HS256, everybody could make tokens."""
     file = tmp_path / "key.pem"
     file.write_bytes(pem(key))
@@ -105,13 +105,13 @@ async def test_a_public_key_is_no_secret(tmp_path, key, algorithm):
     assert await checked.verify(inside) is None, "a token does not bring its own key"
 
 
-def test_keys_that_cannot_be_used(tmp_path):
+def test_unusable_keys_are_rejected(tmp_path):
     private = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     for content in (b"no key", pem(rsa.generate_private_key(65537, 1024)), pem(ec.generate_private_key(ec.SECP384R1())), private):
         (tmp_path / "key.pem").write_bytes(content)
         with pytest.raises(ConfigError, match="key_file"):
             JwtVerifier(settings(key_file=tmp_path / "key.pem"))
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="Cannot read"):
         JwtVerifier(settings(key_file=tmp_path / "none.pem"))
     for wrong in (
         {"secret": "short"},
@@ -153,8 +153,8 @@ def provider():
         thread.join(10)
 
 
-async def test_keys_behind_an_address(provider, monkeypatch):
-    monkeypatch.setattr(jwt_verifier, "_REST_S", 1e6)
+async def test_keys_from_a_jwks_url(provider, monkeypatch):
+    monkeypatch.setattr(jwt_verifier, "_MIN_FETCH_INTERVAL_S", 1e6)
     checked = JwtVerifier(settings(jwks_url=provider.url))
     assert (await checked.verify(token(RSA, "RS256", {"kid": "one"}))).owner == "nurse"
     assert (await checked.verify(token(EC, "ES256", {"kid": "two"}))).owner == "nurse"
@@ -167,15 +167,15 @@ async def test_keys_behind_an_address(provider, monkeypatch):
         assert await checked.verify(token(RSA, "RS256", {"kid": f"made up {n}"})) is None
     assert provider.asked == 1, "strangers do not make us ask"
     provider.published = {"keys": [jwk(OTHER_RSA, "three")]}
-    monkeypatch.setattr(jwt_verifier, "_REST_S", 0.0)
-    monkeypatch.setattr(jwt_verifier, "_OLD_S", 0.0)
+    monkeypatch.setattr(jwt_verifier, "_MIN_FETCH_INTERVAL_S", 0.0)
+    monkeypatch.setattr(jwt_verifier, "_REFRESH_INTERVAL_S", 0.0)
     assert (await checked.verify(token(RSA, "RS256", {"kid": "one"}))).owner == "nurse", "the old set is renewed meanwhile"
-    await checked._set._renewing
+    await checked._jwks._refresh_task
     assert (await checked.verify(token(OTHER_RSA, "RS256", {"kid": "three"}))).owner == "nurse", "a new key is found"
     assert await checked.verify(token(RSA, "RS256", {"kid": "one"})) is None, "a withdrawn one is gone"
 
 
-async def test_a_set_with_secrets_a_redirect_and_an_address_that_is_away(provider):
+async def test_jwks_with_secrets_redirects_and_failures(provider):
     secret = {"kty": "oct", "k": base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("="), "kid": "s"}
     provider.published = {"keys": [secret, jwk(RSA, "enc", use="enc"), jwk(OTHER_RSA, "384", alg="RS384")]}
     checked = JwtVerifier(settings(jwks_url=provider.url))
@@ -187,11 +187,11 @@ async def test_a_set_with_secrets_a_redirect_and_an_address_that_is_away(provide
     assert await JwtVerifier(settings(jwks_url="http://127.0.0.1:9/keys")).verify(token(RSA, "RS256", {"kid": "one"})) is None
 
 
-async def test_through_the_door(build):
-    house = await build(**AWAY, security={"jwt": JWT})
+async def test_a_token_authenticates_a_request(build):
+    running_app = await build(**AWAY, security={"jwt": JWT})
     for shown, expected in ((token(), 200), (token(scope="submit"), 403), (token(exp=1), 401), (token("", "none"), 401)):
-        async with house.client(shown) as client:
+        async with running_app.client(shown) as client:
             assert (await client.get("/v1/records")).status_code == expected
-    async with house.client(token(scope=None)) as client:
+    async with running_app.client(token(scope=None)) as client:
         assert code(await client.get("/v1/records")) == (403, "missing_scope")
         assert (await client.get("/v1/models")).status_code == 200

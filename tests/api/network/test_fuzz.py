@@ -61,7 +61,7 @@ def rss() -> int:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.long)])
-def test_damaged_pictures_are_read_or_refused(count):
+def test_damaged_images_are_read_or_rejected(count):
     rng, made = random.Random(5), seeds()
     opened, refused, grown = 0, 0, []
     with ImageDecoder(LIMITS) as decoder:
@@ -173,7 +173,7 @@ async def said(port: int, shake: bytes, frames: bytes) -> tuple[bytes, bytes]:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.long)])
-async def test_damaged_wire(shop, count, caplog):
+async def test_damaged_websocket_frames(shop, count, caplog):
     """Bytes below the messages: handshakes and frames cut, flipped and repeated, each on a connection of its own. Each is
     answered or hung up on in time, and nothing of it stays behind.
     """

@@ -25,7 +25,7 @@ async def test_headers_of_every_answer(come):
 
 
 @pytest.mark.parametrize("allowed", [[], ["https://till.shop.lan"]])
-async def test_scripts_of_other_websites_learn_nothing(come, allowed):
+async def test_cors_blocks_other_websites(come, allowed):
     visit = await come(origins=allowed)
     async with visit("127.0.0.1") as client:
         for r in (
@@ -39,7 +39,7 @@ async def test_scripts_of_other_websites_learn_nothing(come, allowed):
 
 
 @pytest.mark.usefixtures("half_past")
-async def test_a_website_that_is_named_may(come):
+async def test_cors_allows_configured_origins(come):
     visit = await come(origins=["https://till.shop.lan"], requests_per_minute_per_ip=2)
     till = {"origin": "https://till.shop.lan"}
     async with visit("127.0.0.1") as client:

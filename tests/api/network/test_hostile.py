@@ -209,7 +209,7 @@ def test_uploads_of_the_size_limit_at_the_same_time(running, count):
     assert psutil.pid_exists(running.process.pid)
 
 
-def test_one_address_cannot_take_it_all(running):
+def test_one_address_cannot_use_the_whole_budget(running):
     """As much as it may hold, held; then a picture from the same address, and one from another."""
     size = 10 << 20
     head = f"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size + 100}\r\n\r\n".encode()

@@ -110,7 +110,7 @@ def test_requests_and_refusals(shop):
 @pytest.mark.parametrize(
     "forged", [{}, {"x-forwarded-for": "127.0.0.1"}, {"x-real-ip": "127.0.0.1", "forwarded": "for=127.0.0.1"}]
 )
-def test_who_is_denied_is_denied_behind_the_proxy_too(shop, forged):
+def test_denied_addresses_are_denied_behind_the_proxy(shop, forged):
     address, trust, _, _ = shop
     with httpx.Client(transport=httpx.HTTPTransport(verify=trust, local_address=STRANGER), timeout=60) as client:
         r = client.get(f"{address}/version", headers=forged)
@@ -128,6 +128,6 @@ def test_sockets_go_through(shop):
     assert refused.value.response.status_code == 403
 
 
-def test_the_certificate_is_really_looked_at(shop):
+def test_the_certificate_is_verified(shop):
     with pytest.raises(httpx.ConnectError, match="certificate"):
         httpx.get(f"{shop[0]}/version", verify=ssl.create_default_context())

@@ -46,7 +46,7 @@ def document(tmp_path_factory):
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.parametrize("examples", [5, pytest.param(150, marks=pytest.mark.long)])
-def test_no_answer_that_the_document_does_not_know(document, examples):
+def test_every_response_matches_the_openapi_document(document, examples):
     seen: Counter[int] = Counter()
     broken = []
     for found in document.get_all_operations():

@@ -23,14 +23,14 @@ from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served
 from tests.api.network.certificates import certificate
-from tests.api.network.test_patience import hung_up
+from tests.api.network.test_timeouts import hung_up
 from tests.support.appliance import appliance
 from tests.support.fake_backend import FakeBackend
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 
-def test_two_flags_and_it_speaks_https(tmp_path):
+def test_two_flags_enable_https(tmp_path):
     trust = certificate(tmp_path / "a.crt", tmp_path / "a.key")
     with appliance("--no-page", "--tls-cert", str(tmp_path / "a.crt"), "--tls-key", str(tmp_path / "a.key")) as running:
         assert running.page.startswith("https://127.0.0.1:")
@@ -53,7 +53,7 @@ def test_two_flags_and_it_speaks_https(tmp_path):
             assert closed.value.rcvd.code == 1007
 
 
-def test_mistakes_are_told_at_start(tmp_path):
+def test_invalid_tls_settings_fail_at_start(tmp_path):
     cert, key, other = tmp_path / "a.crt", tmp_path / "a.key", tmp_path / "b.key"
     certificate(tmp_path / "b.crt", other)
     certificate(cert, key)
@@ -113,7 +113,7 @@ HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
 @pytest.mark.parametrize("shop", [2], indirect=True)
 @pytest.mark.parametrize("first", [b"", HALF_A_HELLO])
-def test_handshakes_that_do_not_end_are_given_up(shop, first):
+def test_unfinished_handshakes_time_out(shop, first):
     connections, port, trust = shop
     with ExitStack() as stack:
         held = [stack.enter_context(knock(port)) for _ in range(20)]
@@ -152,7 +152,7 @@ def test_all_of_them_together_have_a_limit(shop):
     assert asked(port, trust) == 200
 
 
-def test_what_is_no_handshake_leaves_nothing_behind(shop):
+def test_invalid_handshakes_leave_nothing(shop):
     connections, port, trust = shop
     for wrong in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(100), HALF_A_HELLO + b"\xff" * 600):
         with knock(port) as client:
@@ -164,7 +164,7 @@ def test_what_is_no_handshake_leaves_nothing_behind(shop):
     assert asked(port, trust) == 200
 
 
-def test_a_request_in_one_breath_with_the_end_of_the_handshake(shop):
+def test_a_request_in_the_last_packet_of_the_handshake(shop):
     """A client that sends both in one packet, as the fast ones do."""
     _, port, trust = shop
     theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -188,7 +188,7 @@ def test_a_request_in_one_breath_with_the_end_of_the_handshake(shop):
     assert said == b"HTTP/1.1 200 OK"
 
 
-def test_who_only_knocks_costs_little(tmp_path):
+def test_idle_tls_connections_use_little_memory(tmp_path):
     """asyncio's own buffers would be 100 MB for so many."""
     certificate(tmp_path / "a.crt", tmp_path / "a.key")
     settings = Settings(
@@ -206,7 +206,7 @@ def test_who_only_knocks_costs_little(tmp_path):
         assert psutil.Process().memory_info().rss - before < 64_000_000
 
 
-def test_a_handshake_under_way_does_not_keep_the_server(tmp_path):
+def test_an_unfinished_handshake_does_not_block_shutdown(tmp_path):
     """It would have ten minutes; the server goes at once."""
     certificate(tmp_path / "a.crt", tmp_path / "a.key")
     settings = Settings(network=NetworkSettings(tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", header_timeout_s=600))

@@ -104,7 +104,7 @@ def read(base: str) -> int:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("count", [500, pytest.param(1500, marks=pytest.mark.long)])
-def test_slow_heads_stop_nobody_and_are_given_up(hurried, count):
+def test_slow_headers_time_out(hurried, count):
     running, before = hurried, hurried.rss
     with opened(running.port, HALF_A_HEAD, count) as slow:
         held = running.connections()
@@ -124,7 +124,7 @@ def test_slow_heads_stop_nobody_and_are_given_up(hurried, count):
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
-def test_slow_bodies_stop_nobody_and_are_given_up(hurried, count):
+def test_slow_bodies_time_out(hurried, count):
     """After the grace of 20 seconds, which the ordinary test does not wait for."""
     running, before = hurried, hurried.rss
     with opened(running.port, HALF_A_BODY, count) as slow:
@@ -145,9 +145,9 @@ def test_slow_bodies_stop_nobody_and_are_given_up(hurried, count):
     assert grown < 20 + count / 10, "MB"
 
 
-def test_clocks_of_bodies_and_sockets(monkeypatch):
+def test_timeouts_of_bodies_and_sockets(monkeypatch):
     """With less grace than there is: a body that dribbles ends, one that comes in pieces is read, and a socket stays open."""
-    monkeypatch.setattr(http_protocol, "_GRACE_S", 1.0)
+    monkeypatch.setattr(http_protocol, "_GRACE_PERIOD_S", 1.0)
     settings = Settings(network=NetworkSettings(header_timeout_s=1))
     body = json.dumps({"image": base64.b64encode(picture()).decode(), "instruction": " " * 60_000}).encode()
     with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
@@ -174,7 +174,7 @@ def test_idle_connections_are_closed(hurried):
         assert hung_up(served)
 
 
-def test_handshakes_that_the_library_gives_up_are_closed(hurried):
+def test_rejected_websocket_handshakes_are_closed(hurried):
     """HTTP allows what WebSocket libraries do not: 200 headers. They say nothing then, and would wait for ever."""
     many = b"".join(b"X-%d: x\r\n" % n for n in range(200))
     shake = (
@@ -187,7 +187,7 @@ def test_handshakes_that_the_library_gives_up_are_closed(hurried):
         assert camera.recv(65536).startswith(b"HTTP/1.1 101")
 
 
-def test_one_address_has_a_limit_of_its_own(tmp_path):
+def test_connections_are_limited_per_address(tmp_path):
     with child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS="20") as running:
         with opened(running.port, HALF_A_HEAD, 20, "127.0.0.9"):
             with opened(running.port, b"", 1, "127.0.0.9") as (late,):
@@ -202,7 +202,7 @@ def test_one_address_has_a_limit_of_its_own(tmp_path):
                 time.sleep(0.1)
 
 
-def test_probes_are_answered_when_there_is_no_room(tmp_path):
+def test_probes_are_served_at_the_connection_limit(tmp_path):
     with (
         child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS="30", HUNYUANOCR_NETWORK__HEADER_TIMEOUT_S="600") as running,
         opened(running.port, HALF_A_HEAD, 30),
@@ -219,7 +219,7 @@ def test_probes_are_answered_when_there_is_no_room(tmp_path):
                 assert time.monotonic() < end, "beyond the reserve they are closed at once"
 
 
-def test_who_does_not_listen_while_he_sends_still_hears_a_refusal(plain):
+def test_a_client_that_sends_first_receives_the_rejection(plain):
     """A refusal does not wait for the body, and the rest of it is thrown away for a while."""
     size = 8_000_000
     head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
@@ -242,7 +242,7 @@ def chunks(body: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[n : n + size] for n in range(0, len(body), size)))
 
 
-def test_a_body_in_crumbs_is_refused(plain):
+def test_a_body_in_tiny_chunks_is_rejected(plain):
     """Chunks of one byte, by many at a time; the same body in lines is read, and so is a short one in chunks of one byte, and
     one in packets of one byte.
     """
@@ -278,7 +278,7 @@ def test_a_body_with_two_lengths_is_refused(plain, again):
     assert said.count(b"HTTP/1.1 ") == 1, "what follows is not answered"
 
 
-def test_nonsense_is_no_error_of_ours(caplog):
+def test_malformed_requests_are_client_errors(caplog):
     """At once; in the middle of a body that is being read; and after a refusal, when nothing more is said."""
     settings = Settings()
     with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:

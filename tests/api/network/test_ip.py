@@ -30,7 +30,7 @@ TRUSTED = NetworkSet([ip_network("10.0.0.0/24"), ip_network("127.0.0.1"), ip_net
     (["203.0.113.9, <script>"], None),
     ([", ".join(["10.0.0.2"] * 5000)], "10.0.0.2"),
 ])  # fmt: skip
-def test_the_rightmost_address_that_is_no_proxy(headers, client):
+def test_client_ip_is_the_rightmost_untrusted_address(headers, client):
     found = client_ip_from_forwarded(headers, ip_address("10.0.0.1"), TRUSTED)
     assert (None if found is None else str(found)) == client
 
@@ -45,7 +45,7 @@ def test_networks_of_both_kinds(text, inside):
     assert (parse_ip(text) in networks) is inside
 
 
-def test_one_machine_is_counted_once():
+def test_rate_limit_key():
     assert rate_limit_key("2001:db8:1:2::3") == rate_limit_key("2001:db8:1:2:ffff::9")
     assert rate_limit_key("2001:db8:1:2::3") != rate_limit_key("2001:db8:1:3::3")
     assert rate_limit_key("::ffff:192.0.2.7") == rate_limit_key("192.0.2.7") != rate_limit_key("192.0.2.8")

@@ -22,7 +22,7 @@ PATHS = ["/health", "/version", "/v1/models", "/docs", "/openapi.json", "/docs/a
     ({"allow": ["192.0.2.0/24", "2001:db8::/32"]}, ["192.0.2.7", "2001:db8::1"], ["198.51.100.1", "127.0.0.1", "::1", "me"]),
     ({"allow": ["192.0.2.0/24"], "deny": ["192.0.2.7"]}, ["192.0.2.8"], ["192.0.2.7", "192.0.3.8"]),
 ])  # fmt: skip
-async def test_lists(come, lists, let_in, sent_away):
+async def test_access_lists(come, lists, let_in, sent_away):
     visit = await come(**lists)
     for address in let_in:
         async with visit(address) as client:
@@ -38,7 +38,7 @@ async def test_lists(come, lists, let_in, sent_away):
             assert (await client.options("/ocr", headers=asked)).status_code == 403
 
 
-async def test_a_forged_header_opens_and_closes_nothing(come):
+async def test_forged_forwarding_headers_are_ignored(come):
     visit = await come(allow=["192.0.2.7", "10.0.0.0/8"], trusted_proxies=["10.0.0.1"])
     forged = {"x-forwarded-for": "192.0.2.7", "x-real-ip": "192.0.2.7", "forwarded": "for=192.0.2.7"}
     async with visit("198.51.100.1", **forged) as stranger:
@@ -53,7 +53,7 @@ async def test_a_forged_header_opens_and_closes_nothing(come):
         assert (await friend_behind_the_proxy.get("/version")).status_code == 200
 
 
-async def test_what_comes_through_an_unnamed_proxy_on_this_machine_is_not_from_here(come):
+async def test_an_untrusted_local_proxy_is_not_local(come):
     visit = await come()
     wanted = {"backend": "ppocr", "model_path": "/none"}
     for headers in ({"x-forwarded-for": "127.0.0.1"}, {"x-real-ip": "127.0.0.1"}, {"forwarded": "for=127.0.0.1"}):
@@ -65,7 +65,7 @@ async def test_what_comes_through_an_unnamed_proxy_on_this_machine_is_not_from_h
         assert (await client.post("/v1/admin/model", json=wanted)).status_code in (401, 403)
 
 
-def test_sockets_have_the_same_doors():
+def test_access_lists_apply_to_sockets():
     settings = Settings(network=NetworkSettings(deny=["127.0.0.2"]))
     with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
         wait_ready(base)
@@ -84,7 +84,7 @@ def test_sockets_have_the_same_doors():
 
 
 @pytest.mark.parametrize("wrong", ["192.168.1.5/24", "192.168.1", "shop", "192.168.1.0/33"])
-def test_a_wrong_address_is_told_at_start(wrong):
+def test_an_invalid_network_fails_at_start(wrong):
     for name in ("allow", "deny", "trusted_proxies"):
         with pytest.raises(ConfigError, match=f"network.{name}"):
             load_settings(network={name: [wrong]})

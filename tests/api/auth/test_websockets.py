@@ -24,10 +24,11 @@ PATHS = ("/v1/ws", "/ws/ocr")
 
 
 @asynccontextmanager
-async def listening(house):
+async def listening(running_app):
     """The app behind uvicorn, in this loop; its address without the scheme."""
     server = uvicorn.Server(uvicorn.Config(
-        house.app, host="127.0.0.1", port=0, lifespan="off", log_level="warning", **uvicorn_options(house.app.state.settings),
+        running_app.app, host="127.0.0.1", port=0, lifespan="off", log_level="warning",
+        **uvicorn_options(running_app.app.state.settings),
     ))  # fmt: skip
     serving = asyncio.create_task(server.serve())
     while not server.started:
@@ -39,15 +40,15 @@ async def listening(house):
 
 @pytest.fixture
 async def at(build):
-    """A house that asks for keys, and where it listens."""
-    house = await build(security={"require_auth_on_loopback": True, "jwt": JWT}, network={"auth_failures_per_minute": 0})
-    house.key("camera", [Scope.SUBMIT])
-    house.key("reader", [Scope.READ])
-    house.key("admin", ALL_SCOPES)
-    house.key("revoked", ALL_SCOPES, ended="revoked")
-    house.key("expired", ALL_SCOPES, ended="expired")
-    async with listening(house) as place:
-        yield house, place
+    """A running_app that asks for keys, and where it listens."""
+    running_app = await build(security={"require_auth_on_loopback": True, "jwt": JWT}, network={"auth_failures_per_minute": 0})
+    running_app.key("camera", [Scope.SUBMIT])
+    running_app.key("reader", [Scope.READ])
+    running_app.key("admin", ALL_SCOPES)
+    running_app.key("revoked", ALL_SCOPES, ended="revoked")
+    running_app.key("expired", ALL_SCOPES, ended="expired")
+    async with listening(running_app) as place:
+        yield running_app, place
 
 
 async def pong(socket):
@@ -63,24 +64,24 @@ async def refused(url, **options):
     return caught.value.response.status_code
 
 
-async def ticket(house, place, key="camera"):
+async def ticket(running_app, place, key="camera"):
     async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
-        answer = await client.post("/v1/tickets", headers={"X-API-Key": house.keys[key]})
+        answer = await client.post("/v1/tickets", headers={"X-API-Key": running_app.keys[key]})
     assert answer.json()["expires_in"] == 30
     return answer.json()["ticket"]
 
 
 async def test_a_key_in_the_handshake(at):
-    house, place = at
+    running_app, place = at
     for path in PATHS:
-        for header in ({"X-API-Key": house.keys["camera"]}, {"Authorization": f"Bearer {house.keys['camera']}"},
+        for header in ({"X-API-Key": running_app.keys["camera"]}, {"Authorization": f"Bearer {running_app.keys['camera']}"},
                        {"Authorization": f"Bearer {token()}"}):  # fmt: skip
             async with connect(f"ws://{place}{path}", additional_headers=header) as socket:
                 assert await pong(socket)
-        for bad in (house.keys["revoked"], house.keys["expired"], "wrong", token(exp=1), token("", "none")):
+        for bad in (running_app.keys["revoked"], running_app.keys["expired"], "wrong", token(exp=1), token("", "none")):
             assert await refused(f"ws://{place}{path}", additional_headers={"X-API-Key": bad}) == 401
-        assert await refused(f"ws://{place}{path}", additional_headers={"X-API-Key": house.keys["reader"]}) == 403
-    key = house.keys["camera"]
+        assert await refused(f"ws://{place}{path}", additional_headers={"X-API-Key": running_app.keys["reader"]}) == 403
+    key = running_app.keys["camera"]
     for lasting in ("key", "token", "api_key", "ticket"):
         if lasting == "ticket":
             assert await refused(f"ws://{place}/v1/ws?ticket={key}") == 401
@@ -92,20 +93,20 @@ async def test_a_key_in_the_handshake(at):
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_key_in_the_first_message(at, path):
-    house, place = at
-    for key in (house.keys["camera"], token()):
+    running_app, place = at
+    for key in (running_app.keys["camera"], token()):
         async with connect(f"ws://{place}{path}") as socket:
             await socket.send(json.dumps({"type": "auth", "key": key}))
             assert json.loads(await socket.recv())["type"] == "authenticated"
             assert await pong(socket)
     async with connect(f"ws://{place}{path}") as socket:
-        await socket.send(json.dumps({"type": "auth", "ticket": await ticket(house, place)}))
+        await socket.send(json.dumps({"type": "auth", "ticket": await ticket(running_app, place)}))
         assert json.loads(await socket.recv()) == {"type": "authenticated", "owner": "camera"}
 
 
-async def test_first_messages_that_say_nothing_good(at):
-    house, place = at
-    revoked, reader = house.keys["revoked"], house.keys["reader"]
+async def test_invalid_first_messages(at):
+    running_app, place = at
+    revoked, reader = running_app.keys["revoked"], running_app.keys["reader"]
     for said, code, close in (
         ({"type": "auth", "key": "wrong"}, "bad_key", 3000), ({"type": "auth", "key": revoked}, "bad_key", 3000),
         ({"type": "auth", "key": token(exp=1)}, "bad_key", 3000), ({"type": "auth"}, "bad_key", 3000),
@@ -120,73 +121,73 @@ async def test_first_messages_that_say_nothing_good(at):
             with pytest.raises(ConnectionClosed) as closed:
                 await socket.recv()
             assert closed.value.rcvd.code == close
-    assert not house.gate.pending_sockets
+    assert not running_app.gate.pending_sockets
 
 
-async def test_who_says_nothing_is_not_waited_for(at, monkeypatch):
-    house, place = at
+async def test_authentication_times_out(at, monkeypatch):
+    running_app, place = at
     monkeypatch.setattr(websocket, "_AUTH_TIMEOUT_S", 0.3)
     async with connect(f"ws://{place}/v1/ws") as socket:
         assert json.loads(await socket.recv())["error"]["code"] == "unauthorized"
-    while house.gate.pending_sockets:  # the server hears of the end a moment later than we
+    while running_app.gate.pending_sockets:  # the server hears of the end a moment later than we
         await asyncio.sleep(0.01)
     monkeypatch.setattr(websocket, "_MAX_PENDING", 1)
     monkeypatch.setattr(websocket, "_AUTH_TIMEOUT_S", 60.0)
     async with connect(f"ws://{place}/v1/ws") as silent, connect(f"ws://{place}/v1/ws") as more:
         assert json.loads(await more.recv())["error"]["code"] == "queue_full"
-        await silent.send(json.dumps({"type": "auth", "key": house.keys["camera"]}))
+        await silent.send(json.dumps({"type": "auth", "key": running_app.keys["camera"]}))
         assert json.loads(await silent.recv())["type"] == "authenticated"
 
 
-async def test_one_address_cannot_take_the_places_of_all_who_say_nothing(at):
-    house, place = at
+async def test_pending_connections_are_limited_per_address(at):
+    running_app, place = at
     async with AsyncExitStack() as stack:
         for _ in range(websocket._MAX_PENDING_PER_CLIENT):
             await stack.enter_async_context(connect(f"ws://{place}/v1/ws"))
-        await wait_until(lambda: house.gate.pending_sockets.total() == websocket._MAX_PENDING_PER_CLIENT)
+        await wait_until(lambda: running_app.gate.pending_sockets.total() == websocket._MAX_PENDING_PER_CLIENT)
         async with connect(f"ws://{place}/v1/ws") as more:
             assert json.loads(await more.recv())["error"]["code"] == "queue_full"
         async with connect(f"ws://{place}/v1/ws", local_addr=("127.0.0.2", 0)) as other:
-            await other.send(json.dumps({"type": "auth", "key": house.keys["camera"]}))
+            await other.send(json.dumps({"type": "auth", "key": running_app.keys["camera"]}))
             assert json.loads(await other.recv())["type"] == "authenticated"
-    await wait_until(lambda: not house.gate.pending_sockets)
+    await wait_until(lambda: not running_app.gate.pending_sockets)
 
 
-async def test_a_ticket_is_good_once_and_for_a_while(at):
-    house, place = at
-    once = await ticket(house, place)
+async def test_a_ticket_is_valid_once_and_expires(at):
+    running_app, place = at
+    once = await ticket(running_app, place)
     async with connect(f"ws://{place}/v1/ws?ticket={once}&instruction=all") as socket:
         assert json.loads(await socket.recv())["type"] == "configured"
         assert await pong(socket)
     assert await refused(f"ws://{place}/v1/ws?ticket={once}") == 401
     for path in ("/v1/ws", "/ws/ocr"):
         assert await refused(f"ws://{place}{path}?ticket=made-up") == 401
-    late = await ticket(house, place)
-    house.gate.tickets._ticks = lambda: 1e12
+    late = await ticket(running_app, place)
+    running_app.gate.tickets._ticks = lambda: 1e12
     assert await refused(f"ws://{place}/v1/ws?ticket={late}") == 401
     async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
-        assert (await client.post("/v1/tickets", headers={"X-API-Key": house.keys["reader"]})).status_code == 403
+        assert (await client.post("/v1/tickets", headers={"X-API-Key": running_app.keys["reader"]})).status_code == 403
         assert (await client.post("/v1/tickets")).status_code == 401
 
 
-async def test_a_ticket_of_a_key_that_was_revoked_since_is_no_good(at):
-    house, place = at
-    since = await ticket(house, place)
-    revoke(house, "camera")
+async def test_a_ticket_of_a_revoked_key_is_invalid(at):
+    running_app, place = at
+    since = await ticket(running_app, place)
+    revoke(running_app, "camera")
     assert await refused(f"ws://{place}/v1/ws?ticket={since}") == 401
 
 
-def revoke(house, name):
-    with house.gate.database.transaction() as session:
-        assert keys.revoke(session, house.keys[name].split("_")[1], utc_now())
-    house.gate.keyring.invalidate()
+def revoke(running_app, name):
+    with running_app.gate.database.transaction() as session:
+        assert keys.revoke(session, running_app.keys[name].split("_")[1], utc_now())
+    running_app.gate.keyring.invalidate()
 
 
-async def test_an_open_socket_ends_with_its_key(at):
-    house, place = at
-    async with connect(f"ws://{place}/v1/ws", additional_headers={"X-API-Key": house.keys["camera"]}) as socket:
+async def test_revoking_a_key_closes_its_sockets(at):
+    running_app, place = at
+    async with connect(f"ws://{place}/v1/ws", additional_headers={"X-API-Key": running_app.keys["camera"]}) as socket:
         assert await pong(socket)
-        revoke(house, "camera")
+        revoke(running_app, "camera")
         await socket.send(json.dumps({"type": "ping"}))
         assert json.loads(await socket.recv())["error"]["code"] == "bad_key"
         with pytest.raises(ConnectionClosed) as closed:
@@ -194,19 +195,19 @@ async def test_an_open_socket_ends_with_its_key(at):
         assert closed.value.rcvd.code == 3000
 
 
-async def test_another_website_may_not_open_a_socket_by_somebodys_session(at):
-    house, place = at
+async def test_cross_origin_sockets_with_a_session_are_rejected(at):
+    running_app, place = at
     async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
-        await client.post("/login", data={"key": house.keys["admin"]})
+        await client.post("/login", data={"key": running_app.keys["admin"]})
         cookie = {"Cookie": f"hunyuanocr_session={client.cookies['hunyuanocr_session']}"}
     async with connect(f"ws://{place}/v1/ws", additional_headers=cookie, origin=f"http://{place}") as socket:
         assert await pong(socket)
     assert await refused(f"ws://{place}/v1/ws", additional_headers=cookie, origin="http://evil.com") == 403
 
 
-async def test_where_nobody_is_asked_no_website_may_open_a_socket(build):
-    house = await build()
-    async with listening(house) as place:
+async def test_cross_origin_sockets_without_authentication_are_rejected(build):
+    running_app = await build()
+    async with listening(running_app) as place:
         async with connect(f"ws://{place}/v1/ws") as socket:
             assert await pong(socket)
         assert await refused(f"ws://{place}/v1/ws", origin="http://evil.com") == 403

@@ -22,7 +22,7 @@ from api.auth.identity import Scope
 from api.network import websocket_protocol as network_sockets
 from hunyuanocr.config import NetworkSettings, PipelineSettings, SecuritySettings, Settings
 from hunyuanocr.pipeline import Pipeline
-from tests.api.auth.conftest import House
+from tests.api.auth.conftest import RunningApp
 from tests.api.conftest import served, wait_ready
 from tests.api.network.test_fuzz import SHAKE
 from tests.support.fake_backend import FakeBackend, picture
@@ -43,7 +43,7 @@ def shop(tmp_path_factory):
     app = create_app(settings, Pipeline(FakeBackend(), settings))
     with served(app) as base:
         wait_ready(base)
-        yield app, base.replace("http", "ws") + "/v1/ws", House(app).key("camera", [Scope.SUBMIT])
+        yield app, base.replace("http", "ws") + "/v1/ws", RunningApp(app).key("camera", [Scope.SUBMIT])
 
 
 def closed(camera) -> int:
@@ -78,7 +78,7 @@ def test_a_large_message_before_the_key_ends_the_connection(shop, message):
         time.sleep(0.01)
 
 
-def test_it_is_ended_while_it_comes(shop):
+def test_an_oversized_message_is_stopped_early(shop):
     """The head of a frame of 8 MB, and then a piece now and then: each hears why, and nobody waits for the rest or keeps it."""
     app, url, _ = shop
     port = int(url.split(":")[2].split("/")[0])
@@ -114,16 +114,16 @@ def raw(shop):
         yield camera
 
 
-def test_who_listens_only_after_sending_hears_why(raw):
+def test_a_client_that_reads_last_receives_the_error(raw):
     """More than the buffers of both systems hold, so that a server that closed at once would reset the line while it sends."""
     raw.sendall(b"\x81\xff" + (16_000_000).to_bytes(8, "big") + bytes(4) + bytes(16_000_000))
     assert TOO_BIG.to_bytes(2, "big") in raw.recv(4096)
     assert raw.recv(1) == b"", "and that is the end"
 
 
-def test_who_never_stops_sending_is_hung_up_on(raw, monkeypatch):
+def test_endless_sending_is_disconnected(raw, monkeypatch):
     monkeypatch.setattr(network_sockets, "DRAIN_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(network_sockets, "_QUIET_S", 0.2)
+    monkeypatch.setattr(network_sockets, "_QUIET_PERIOD_S", 0.2)
     raw.sendall(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4))
     began = time.monotonic()
     with suppress(BrokenPipeError, ConnectionResetError):
@@ -132,7 +132,7 @@ def test_who_never_stops_sending_is_hung_up_on(raw, monkeypatch):
     assert 0.5 < time.monotonic() - began < 15
 
 
-def test_a_picture_in_the_same_breath_as_the_key(shop):
+def test_an_image_directly_after_the_key(shop):
     """A client that does not wait for the answer to its key is served: both arrive in one packet, as far as that goes."""
     _, url, key = shop
     auth, frame = (Frame(Opcode.TEXT, text.encode()) for text in (json.dumps({"type": "auth", "key": key}), FRAME))
@@ -142,7 +142,7 @@ def test_a_picture_in_the_same_breath_as_the_key(shop):
         assert answered(camera)["status"] == "success"
 
 
-def test_who_has_a_key_may_send_pictures(shop):
+def test_authenticated_clients_can_send_images(shop):
     """In a header, with a large first message; in the first message, which comes in fragments; and after a ping."""
     _, url, key = shop
     with connect(url, open_timeout=60, max_size=None, additional_headers={"X-API-Key": key}) as camera:
@@ -156,7 +156,7 @@ def test_who_has_a_key_may_send_pictures(shop):
         assert answered(camera)["status"] == "success"
 
 
-def test_text_that_is_no_utf8_is_no_error_of_ours(shop, caplog):
+def test_invalid_utf8_is_a_client_error(shop, caplog):
     _, url, _ = shop
     with connect(url, open_timeout=60) as camera:
         camera.socket.sendall(Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=True))

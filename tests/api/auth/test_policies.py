@@ -19,23 +19,23 @@ GRADIO = ("/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/app_i
 
 @pytest.fixture
 async def served(build):
-    house = await build(
+    running_app = await build(
         page=True, **AWAY, security={"jwt": JWT}, network={"auth_failures_per_minute": 0, "requests_per_minute_per_ip": 0}
     )
-    house.key("reader", [Scope.READ])
-    house.key("kiosk", [Scope.SUBMIT])
-    house.key("admin", ALL_SCOPES)
-    house.key("revoked", ALL_SCOPES, ended="revoked")
-    house.key("expired", ALL_SCOPES, ended="expired")
-    return house
+    running_app.key("reader", [Scope.READ])
+    running_app.key("kiosk", [Scope.SUBMIT])
+    running_app.key("admin", ALL_SCOPES)
+    running_app.key("revoked", ALL_SCOPES, ended="revoked")
+    running_app.key("expired", ALL_SCOPES, ended="expired")
+    return running_app
 
 
-def strangers(house):
+def strangers(running_app):
     """Each with what he shows."""
-    key = house.keys["admin"]
+    key = running_app.keys["admin"]
     shown = {
         "wrong key": key[:-1] + ("A" if key[-1] != "A" else "B"), "another's id": key.replace("hyo_", "hyo_0", 1), "empty": "",
-        "revoked": house.keys["revoked"], "expired": house.keys["expired"], "nonsense": "any word",
+        "revoked": running_app.keys["revoked"], "expired": running_app.keys["expired"], "nonsense": "any word",
         "expired token": token(exp=time.time() - 120), "forged token": token("another secret that is as long as the first one"),
         "unsigned token": token("", "none"),
     }  # fmt: skip
@@ -46,7 +46,7 @@ def stated(method, path):
     return method == "OPTIONS" or policy_for(method, path) is not DEFAULT_POLICY
 
 
-async def test_every_door_is_in_the_table(served):
+async def test_every_route_has_a_policy(served):
     found = set(doors(served.app.routes))
     assert {("POST", "/v1/ocr"), ("WS", "/v1/ws"), ("POST", GRADIO[0]), ("POST", "/page/uploads")} <= found
     assert ("POST", "/gradio_api/upload") in found, "closed doors are in the table too"
@@ -55,13 +55,13 @@ async def test_every_door_is_in_the_table(served):
     assert [(method, path) for method, path in sorted(found) if not stated(method, example(path))] == []
 
 
-async def test_every_line_of_the_table_is_a_door(served):
+async def test_every_policy_has_a_route(served):
     found = [(method, example(path)) for method, path in doors(served.app.routes)]
     for door in ROUTE_POLICIES:
-        assert any(door.fits("GET" if method == "HEAD" else method, path) for method, path in found), door.path
+        assert any(door.matches("GET" if method == "HEAD" else method, path) for method, path in found), door.path
 
 
-async def test_a_new_route_without_a_line_is_found_and_is_for_administrators(served):
+async def test_a_route_without_a_policy_requires_admin(served):
     async def door():
         return Response("in")
 
@@ -73,7 +73,7 @@ async def test_a_new_route_without_a_line_is_found_and_is_for_administrators(ser
 
 
 @pytest.mark.timeout(300)
-async def test_who_gets_through_which_door(served):
+async def test_required_scopes_of_every_route(served):
     """The table of route × identity: in each row somebody is let in, and somebody is not."""
     before = strangers(served)
     known = {name: {"X-API-Key": served.keys[name]} for name in ("reader", "kiosk", "admin")}
@@ -93,7 +93,7 @@ async def test_who_gets_through_which_door(served):
             if expected is None and denied(status, said):
                 wrong.append((method, path, who, status))
             if method == "WS" and who == "nobody":
-                expected = None  # it is opened, and may say who it is: tests/api/auth/test_sockets.py
+                expected = None  # it is opened, and may say who it is: tests/api/auth/test_websockets.py
             if expected is not None and not (status == expected and denied(status, said)):
                 wrong.append((method, path, who, status))
     assert wrong == []
@@ -105,7 +105,7 @@ SPELLINGS = (
 )  # fmt: skip
 
 
-async def test_a_door_by_another_spelling_is_not_open(served):
+async def test_other_spellings_of_a_path_are_not_open(served):
     for path in SPELLINGS:
         status, headers = await knock(served.app, "GET", path)
         assert denied(status, headers), (path, status)
@@ -114,7 +114,7 @@ async def test_a_door_by_another_spelling_is_not_open(served):
         assert denied(status, headers), method
 
 
-async def test_the_answer_says_what_is_wanted(served):
+async def test_www_authenticate(served):
     status, headers = await knock(served.app, "GET", "/v1/records")
     assert (status, headers["www-authenticate"]) == (401, "Bearer")
     status, headers = await knock(served.app, "GET", "/v1/records", {"X-API-Key": "x"})
@@ -123,7 +123,7 @@ async def test_the_answer_says_what_is_wanted(served):
     assert (status, headers["www-authenticate"]) == (403, 'Bearer error="insufficient_scope"')
 
 
-async def test_the_reference_says_which_scope_is_wanted(served):
+async def test_openapi_documents_the_required_scope(served):
     paths = served.app.openapi()["paths"]
     assert paths["/v1/records"]["get"]["security"] == [{"key": ["read"]}, {"bearer": ["read"]}]
     assert paths["/v1/admin/keys"]["post"]["security"][0] == {"key": ["admin"]}
@@ -134,7 +134,7 @@ async def test_the_reference_says_which_scope_is_wanted(served):
                 assert {"401", "403"} <= set(operation["responses"]) or "4XX" in operation["responses"], (method, path)
 
 
-async def test_a_person_is_led_to_the_login(served):
+async def test_browsers_are_redirected_to_the_login(served):
     html = {"Accept": "text/html,*/*"}
     for path in ("/", "/docs"):
         status, headers = await knock(served.app, "GET", path, html)

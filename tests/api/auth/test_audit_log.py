@@ -20,16 +20,16 @@ from tests.support.fake_backend import picture
 READ = {"files": {"file": ("a.png", picture(), "image/png")}, "data": {"instruction": "the words of the person"}}
 
 
-async def lines(house, **wanted):
-    await house.gate.audit_log.flush()
+async def lines(running_app, **wanted):
+    await running_app.gate.audit_log.flush()
     return [
         (line.who, line.action, line.what, line.status)
-        for line in reversed(await house.gate.database.read(audit.list_latest, 500, **wanted))
+        for line in reversed(await running_app.gate.database.read(audit.list_latest, 500, **wanted))
     ]
 
 
-async def test_who_did_what(house):
-    async with house.client("clinic") as clinic, house.client("shop") as shop, house.client("admin") as admin:
+async def test_audit_entries_of_requests(running_app):
+    async with running_app.client("clinic") as clinic, running_app.client("shop") as shop, running_app.client("admin") as admin:
         id = (await clinic.post("/ocr", **READ)).json()["id"]
         job = (await clinic.post("/v1/jobs", **READ)).json()["id"]
         await clinic.get("/v1/records", params={"text": "the words that were looked for"})
@@ -39,7 +39,7 @@ async def test_who_did_what(house):
         await clinic.delete(f"/v1/records/{id}")
         key = (await admin.post("/v1/admin/keys", json={"name": "new"})).json()["id"]
         await clinic.get("/v1/models")
-        assert await lines(house) == [
+        assert await lines(running_app) == [
             ("clinic", "create", f"/v1/records/{id}", 200), ("clinic", "create", f"/v1/jobs/{job}", 202),
             ("clinic", "read", "/v1/records", 200), ("clinic", "read", f"/v1/records/{id}", 200),
             ("clinic", "export", "/v1/records/export", 200), ("shop", "read", f"/v1/records/{id}", 404),
@@ -54,8 +54,8 @@ async def test_who_did_what(house):
         assert code(await clinic.get("/v1/admin/audit")) == (403, "missing_scope")
 
 
-async def test_the_log_in_pages(house):
-    async with house.client("admin") as admin:
+async def test_the_audit_log_has_pages(running_app):
+    async with running_app.client("admin") as admin:
         for n in range(5):
             await admin.get(f"/v1/records/{n}")
         first = (await admin.get("/v1/admin/audit", params={"limit": 3, "action": "read", "owner": "local"})).json()
@@ -64,64 +64,64 @@ async def test_the_log_in_pages(house):
         assert rest["next"] is None
 
 
-async def test_failed_logins_and_refusals_are_there_without_what_was_tried(house):
+async def test_failures_are_logged_without_the_credential(running_app):
     tried = "hyo_000000000000_a-key-that-somebody-tried"
-    async with house.client() as somebody, house.client(tried) as guesser, house.client("kiosk") as kiosk:
+    async with running_app.client() as somebody, running_app.client(tried) as guesser, running_app.client("kiosk") as kiosk:
         await somebody.post("/login", data={"key": tried})
         for _ in range(30):
             await guesser.get("/v1/records/something-of-his-own-words")
         await somebody.get("/v1/records")  # merely knocked
         await kiosk.get("/v1/records")
-        await somebody.post("/login", data={"key": house.keys["clinic"]})
+        await somebody.post("/login", data={"key": running_app.keys["clinic"]})
         await somebody.post("/logout")
-    assert await lines(house) == [
+    assert await lines(running_app) == [
         ("", "login", "/login", 401), ("", "refused", "/v1/records/{id}", 401), ("kiosk", "refused", "/v1/records", 403),
         ("clinic", "login", "/login", 200), ("clinic", "logout", "/logout", 200),
     ]  # fmt: skip
-    with house.gate.database.read_transaction() as session:
+    with running_app.gate.database.read_transaction() as session:
         found = audit.list_latest(session, 100)
     assert {line.times for line in found if line.status == 401 and line.action == "refused"} == {30}, "one line, counted"
     assert tried not in str(found)
 
 
-async def test_lines_cannot_be_forged(house):
-    async with house.client("clinic") as clinic:
+async def test_entries_cannot_be_forged(running_app):
+    async with running_app.client("clinic") as clinic:
         await clinic.get("/v1/records/a%0a2026%09admin%09delete%00%e2%80%ae")
-    ((_, _, what, _),) = await lines(house)
+    ((_, _, what, _),) = await lines(running_app)
     assert what.isprintable()
     assert what.startswith("/v1/records/a")
 
 
-async def test_lines_wait_for_a_database_that_is_away(house, monkeypatch):
-    whole = house.gate.database.write
+async def test_entries_are_kept_while_the_database_is_unavailable(running_app, monkeypatch):
+    whole = running_app.gate.database.write
 
     async def away(*_, **__):
         raise StoreUnavailable("gone")
 
-    async with house.client("clinic") as clinic:
-        monkeypatch.setattr(house.gate.database, "write", away)
+    async with running_app.client("clinic") as clinic:
+        monkeypatch.setattr(running_app.gate.database, "write", away)
         for _ in range(3):
             await clinic.get("/v1/records")
             with pytest.raises(StoreUnavailable):
-                await house.gate.audit_log.flush()
-        monkeypatch.setattr(house.gate.database, "write", whole)
-    assert await lines(house) == [("clinic", "read", "/v1/records", 200)]
-    with house.gate.database.read_transaction() as session:
+                await running_app.gate.audit_log.flush()
+        monkeypatch.setattr(running_app.gate.database, "write", whole)
+    assert await lines(running_app) == [("clinic", "read", "/v1/records", 200)]
+    with running_app.gate.database.read_transaction() as session:
         assert audit.list_latest(session, 1)[0].times == 3
 
 
-async def test_a_look_waits_for_lines_that_are_just_being_written(house, monkeypatch):
-    trail, go_on, run = house.gate.audit_log, asyncio.Event(), house.gate.database.write
+async def test_reading_waits_for_entries_being_written(running_app, monkeypatch):
+    trail, go_on, run = running_app.gate.audit_log, asyncio.Event(), running_app.gate.database.write
 
     async def slow(*work):
         await go_on.wait()
         return await run(*work)
 
-    monkeypatch.setattr(house.gate.database, "write", slow)
+    monkeypatch.setattr(running_app.gate.database, "write", slow)
     trail.record(None, "read", "/v1/records/1")
     writing = asyncio.create_task(trail.flush())
     await asyncio.sleep(0.01)
-    looking = asyncio.create_task(lines(house))
+    looking = asyncio.create_task(lines(running_app))
     await asyncio.sleep(0.05)
     assert not looking.done()
     go_on.set()
@@ -129,7 +129,7 @@ async def test_a_look_waits_for_lines_that_are_just_being_written(house, monkeyp
     await writing
 
 
-async def test_old_lines_are_deleted_with_the_other_retention(database, tmp_path):
+async def test_old_entries_are_deleted_by_retention(database, tmp_path):
     settings = Settings(data=tmp_path, security={"audit_days": 30})
     now = utc_now()
     with database.transaction() as session:
@@ -142,10 +142,10 @@ async def test_old_lines_are_deleted_with_the_other_retention(database, tmp_path
         assert sorted(line.what for line in audit.list_latest(session, 9)) == ["/1", "/29"]
 
 
-async def test_the_end_writes_what_waits(build):
-    house = await build()
-    async with house.client(address="127.0.0.1") as here:
+async def test_closing_writes_pending_entries(build):
+    running_app = await build()
+    async with running_app.client(address="127.0.0.1") as here:
         await here.get("/v1/records")
-    await house.gate.close()
-    with house.gate.database.read_transaction() as session:
+    await running_app.gate.close()
+    with running_app.gate.database.read_transaction() as session:
         assert [(line.who, line.action) for line in audit.list_latest(session, 9)] == [("local", "read")]

@@ -25,7 +25,7 @@ async def statuses(client, count, path="/version", **more):
     return [(await client.get(path, **more)).status_code for _ in range(count)]
 
 
-async def test_an_address_that_comes_too_often(come):
+async def test_rate_limit_by_address(come):
     visit = await come(requests_per_minute_per_ip=5)
     async with visit("192.0.2.7") as till, visit("192.0.2.8") as other, visit("2001:db8::1") as six, visit("2001:db8::2") as same:
         assert await statuses(till, 7) == [200] * 5 + [429] * 2
@@ -72,7 +72,7 @@ def client_of(app, address, key=""):
     return httpx.AsyncClient(transport=transport, base_url="http://x", headers={"x-api-key": key})
 
 
-async def test_a_key_that_comes_too_often_from_wherever():
+async def test_rate_limit_by_key():
     app = guarded(
         NetworkLimits(Settings(network=NetworkSettings(requests_per_minute_per_key=4))),
         {"a": "shop", "b": "shop", "nobody": "local"},
@@ -87,7 +87,7 @@ async def test_a_key_that_comes_too_often_from_wherever():
         assert await statuses(client, 9) == [200] * 9, "who needs no key shares no limit of a key"
 
 
-async def test_an_address_that_guesses_keys():
+async def test_rate_limit_of_failed_authentication():
     app = guarded(NetworkLimits(Settings(network=NetworkSettings(auth_failures_per_minute=3))), {"a": "shop"})
     async with client_of(app, "192.0.2.7", "wrong") as guesser, client_of(app, "192.0.2.7", "a") as late:
         assert await statuses(guesser, 5) == [401] * 3 + [429] * 2
