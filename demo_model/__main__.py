@@ -36,7 +36,7 @@ def build(  # noqa: PLR0917  typer reads the options from the signature
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ours.stopped.set())
     with (run / "train.log").open("a", encoding="utf-8", buffering=1) as log:
-        ours.run(minutes=minutes, told=lambda line: print(line, file=log))
+        ours.run(minutes=minutes, on_progress=lambda line: print(line, file=log))
     console.print(f"state in {run}")
 
 

@@ -1,4 +1,4 @@
-"""One archive with everything that the appliance needs on a machine without any network; `install.py` installs it there."""
+"""An archive with everything the appliance needs on a machine without a network; `install.py` installs it there."""
 
 from hunyuanocr.bundle.archive import BundleFailed, check_archive
 from hunyuanocr.bundle.build import BundleInfo, BundleSpec, build

@@ -1,4 +1,4 @@
-"""Puts a bundle together: what goes in, its manifest and checksums, and what an update may leave out."""
+"""Build a bundle: its contents, manifest and checksums, and the files that an update can leave out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from hunyuanocr.bundle.sources import project_files
 from hunyuanocr.weights import verify
 
 _INSTALLERS = {"install.sh": "scripts/install.sh", "install.py": "hunyuanocr/bundle/install.py"}
-_ALWAYS = f"{APP}/scripts/bootstrap.sh"  # the installer needs it, in an update too
+_ALWAYS = f"{APP}/scripts/bootstrap.sh"  # the installer needs it, even in an update
 
 
 @dataclass(frozen=True)
 class BundleSpec:
-    """What a bundle is to hold: extras of pyproject.toml, folders of weights, a settings file; `base` makes it an update."""
+    """Contents of a bundle: extras of pyproject.toml, folders of weights, a settings file; `base` makes it an update."""
 
     extras: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()
@@ -37,7 +37,7 @@ class BundleSpec:
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """A bundle that was made: its size in bytes, how many files it carries of how many, and the driver that it asks for."""
+    """A finished bundle: size in bytes, number of included and of all files, CUDA version and minimum NVIDIA driver."""
 
     path: Path
     bytes: int
@@ -48,59 +48,59 @@ class BundleInfo:
 
 
 def build(out: Path, root: Path, spec: BundleSpec) -> BundleInfo:
-    """Make the bundle of the project in `root`, for the Python and the kind of machine that run this. Raises BundleFailed.
+    """Build the bundle of the project in `root`, for this Python version and machine type. Raises BundleFailed.
 
-    Weights are verified first (WeightsMissing, WeightsBroken). Beside the archive lies its checksum, as OUT.sha256.
+    Weights are verified first (WeightsMissing, WeightsInvalid). The checksum of the archive is written to OUT.sha256.
     """
     if not out.name.endswith(ENDINGS):
-        raise BundleFailed(f"{out.name} has none of the endings {', '.join(ENDINGS)}.", hint="Name the archive so.")
+        raise BundleFailed(f"{out.name} does not end with {', '.join(ENDINGS)}.", hint="Use a file name with such an ending.")
     if not out.absolute().parent.is_dir():
-        raise BundleFailed(f"There is no folder {out.absolute().parent}.", hint="Make it first, or name another.")
+        raise BundleFailed(f"Folder {out.absolute().parent} not found.", hint="Create it first, or use another one.")
     before = None if spec.base is None else read_manifest(spec.base)
     files = _own_files(root, spec)
-    with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".bundle-") as place:
-        brought = wheels.download_wheels(root, spec.extras, Path(place))
-        files |= {f"{WHEELS}/{wheel.name}": wheel for wheel in brought}
+    with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".bundle-") as folder:
+        downloaded = wheels.download_wheels(root, spec.extras, Path(folder))
+        files |= {f"{WHEELS}/{wheel.name}": wheel for wheel in downloaded}
         listed = {name: [path.stat().st_size, sha256_of(path)] for name, path in sorted(files.items())}
-        manifest = _manifest(root, spec, brought, listed)
+        manifest = _manifest(root, spec, downloaded, listed)
         carried = {name: files[name] for name in listed if _is_new(name, listed, before)}
-        contents = _contents(root, manifest, _sbom(brought, manifest["version"], listed), carried)
+        contents = _contents(root, manifest, _sbom(downloaded, manifest["version"], listed), carried)
         write(out, f"{manifest['name']}-{manifest['version']}{'-update' if before else ''}", contents)
-        check_archive(out)  # a file that changed meanwhile is found here, not in the shop
+        check_archive(out)  # detects files that changed during the build
     out.with_name(f"{out.name}.sha256").write_text(f"{sha256_of(out)}  {out.name}\n", encoding="utf-8")
     return BundleInfo(out, out.stat().st_size, len(carried), len(listed), manifest["cuda"], manifest["driver"])
 
 
-def _own_files(root: Path, wanted: BundleSpec) -> dict[str, Path]:
+def _own_files(root: Path, spec: BundleSpec) -> dict[str, Path]:
     files = {f"{APP}/{name}": root / name for name in project_files(root)}
-    for given in wanted.weights:
-        folder = verify(given).folder.resolve()
+    for weights in spec.weights:
+        folder = verify(weights).folder.resolve()
         inner = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
         files |= {f"{APP}/models/{folder.name}/{path.relative_to(folder).as_posix()}": path for path in inner}
-    if wanted.config is not None:
-        _check_config(wanted.config)
-        files[f"{APP}/{CONFIG}"] = wanted.config
+    if spec.config is not None:
+        _check_config(spec.config)
+        files[f"{APP}/{CONFIG}"] = spec.config
     return files
 
 
 def _check_config(file: Path) -> None:
-    """A file with a mistake would stop the appliance where nobody can mend it."""
-    from hunyuanocr.config import Settings  # noqa: PLC0415 -- only where one was given
+    """Raise BundleFailed for an invalid settings file, which would prevent the start after the installation."""
+    from hunyuanocr.config import Settings  # noqa: PLC0415 -- only needed with a settings file
 
     try:
         Settings.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as e:
-        raise BundleFailed(f"The settings file {file} cannot be used: {e}.") from e
+        raise BundleFailed(f"Cannot use the settings file {file}: {e}.") from e
 
 
-def _manifest(root: Path, wanted: BundleSpec, brought: list[Path], listed: Mapping[str, list[Any]]) -> dict[str, Any]:
+def _manifest(root: Path, spec: BundleSpec, downloaded: list[Path], listed: Mapping[str, list[Any]]) -> dict[str, Any]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    cuda = wheels.cuda_of(brought)
+    cuda = wheels.cuda_of(downloaded)
     return {
-        "format": 1, "name": project["name"], "version": project["version"], "extras": list(wanted.extras),
+        "format": 1, "name": project["name"], "version": project["version"], "extras": list(spec.extras),
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}", "machine": platform.machine(),
-        "glibc": wheels.glibc_of(brought), "cuda": cuda, "driver": None if cuda is None else wheels.driver_for(cuda),
-        "update": wanted.base is not None, "files": dict(listed),
+        "glibc": wheels.glibc_of(downloaded), "cuda": cuda, "driver": None if cuda is None else wheels.driver_for(cuda),
+        "update": spec.base is not None, "files": dict(listed),
     }  # fmt: skip
 
 
@@ -108,17 +108,18 @@ def _is_new(name: str, listed: Mapping[str, list[Any]], before: Mapping[str, Any
     return before is None or name == _ALWAYS or before["files"].get(name) != listed[name]
 
 
-def _sbom(brought: list[Path], version: str, listed: Mapping[str, list[Any]]) -> bytes:
-    sums: dict[str, str] = {canonicalize_name(parse_wheel_filename(w.name)[0]): listed[f"{WHEELS}/{w.name}"][1] for w in brought}
-    return sbom.build_sbom([wheels.wheel_metadata(wheel) for wheel in brought], version, sums)
+def _sbom(downloaded: list[Path], version: str, listed: Mapping[str, list[Any]]) -> bytes:
+    names = {wheel: canonicalize_name(parse_wheel_filename(wheel.name)[0]) for wheel in downloaded}
+    sums: dict[str, str] = {name: listed[f"{WHEELS}/{wheel.name}"][1] for wheel, name in names.items()}
+    return sbom.build_sbom([wheels.wheel_metadata(wheel) for wheel in downloaded], version, sums)
 
 
-def _contents(root: Path, manifest: dict[str, Any], bill: bytes, carried: Mapping[str, Path]) -> dict[str, Content]:
-    """The manifest first, so that an update finds it quickly; then the checksums of everything else."""
-    described = (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
+def _contents(root: Path, manifest: dict[str, Any], bom: bytes, carried: Mapping[str, Path]) -> dict[str, Content]:
+    """Return the files in order: the manifest first, so that an update finds it quickly; then checksums; then the rest."""
+    encoded = (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
     own = {name: root / source for name, source in _INSTALLERS.items()}
-    sums = {name: hashlib.sha256(raw).hexdigest() for name, raw in ((MANIFEST, described), (SBOM, bill))}
+    sums = {name: hashlib.sha256(raw).hexdigest() for name, raw in ((MANIFEST, encoded), (SBOM, bom))}
     sums |= {name: sha256_of(path) for name, path in own.items()}
     sums |= {name: manifest["files"][name][1] for name in carried}
     lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
-    return {MANIFEST: described, SUMS: lines.encode(), SBOM: bill, **own, **carried}
+    return {MANIFEST: encoded, SUMS: lines.encode(), SBOM: bom, **own, **carried}

@@ -1,8 +1,8 @@
-"""Installs an unpacked bundle. A copy of this file lies in every bundle and runs there by itself: standard library only.
+"""Install an unpacked bundle. Every bundle contains a copy of this file, which runs as a script: standard library only.
 
     python install.py BUNDLE FOLDER|--check
 
-Nothing is written before every file of the bundle has the right checksum, and a second run goes on where a first was cut off.
+Nothing is written before all checksums are verified. A second run resumes an interrupted one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 MANIFEST, SUMS, SBOM = "bundle.json", "SHA256SUMS", "sbom.cdx.json"
-APP, WHEELS = "app", "wheels"  # folders of a bundle; what is in `app` comes to the folder of the appliance itself
-CONFIG = "config.toml"  # the owner's: never replaced by an update
+APP, WHEELS = "app", "wheels"  # folders of a bundle; `app` is copied to the folder of the appliance
+CONFIG = "config.toml"  # settings of the owner: never replaced by an update
 _BLOCK = 1 << 20
 
 
 class CannotInstall(Exception):
-    """What is in the way, and what to do about it."""
+    """The reason why the bundle cannot be installed, and a hint."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class CannotInstall(Exception):
 
 
 def sha256_of(file: Path) -> str:
-    """The checksum of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     digest = hashlib.sha256()
     with file.open("rb") as f:
         while block := f.read(_BLOCK):
@@ -42,19 +42,19 @@ def sha256_of(file: Path) -> str:
 
 
 def parse_sums(text: str) -> dict[str, str]:
-    """Path → checksum of a SHA256SUMS. Raises ValueError for a line that is none, and for a path that leads out of the bundle."""
-    found = {}
+    """Return path → checksum of a SHA256SUMS. Raises ValueError for an invalid line or a path outside the bundle."""
+    sums = {}
     for line in text.splitlines():
         digest, _, name = line.partition("  ")
         path = PurePosixPath(name)
         if len(digest) != 64 or not name or path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"no checksum: {line[:100]}")
-        found[name] = digest
-    return found
+            raise ValueError(f"invalid checksum line: {line[:100]}")
+        sums[name] = digest
+    return sums
 
 
 def damaged(bundle: Path) -> list[str]:
-    """Files of an unpacked bundle that are missing or not as they were when it was made."""
+    """Return the files of an unpacked bundle that are missing or have a wrong checksum."""
     try:
         sums = parse_sums((bundle / SUMS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -64,37 +64,37 @@ def damaged(bundle: Path) -> list[str]:
 
 
 def destination(name: str) -> str | None:
-    """Where a file of the bundle comes to, from the appliance's folder; None for the installer's own files."""
+    """Return the path of a bundled file in the appliance's folder; None for the installer's own files."""
     if name.startswith(f"{APP}/"):
         return name.removeprefix(f"{APP}/")
     return name if name.startswith(f"{WHEELS}/") else None
 
 
 def check(bundle: Path) -> dict[str, Any]:
-    """The bundle's manifest. Raises CannotInstall for a damaged bundle."""
+    """Return the bundle's manifest. Raises CannotInstall if the bundle is damaged."""
     if wrong := damaged(bundle):
         listed = ", ".join(sorted(wrong)[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise CannotInstall(
-            f"The bundle is damaged: {listed} is not as it was when the bundle was made. Nothing was installed.",
-            "Copy the archive again, compare its own checksum (sha256sum -c), and unpack it again.",
+            f"The bundle is damaged: wrong checksum or missing file: {listed}. Nothing was installed.",
+            "Copy the archive again, compare its checksum (sha256sum -c), and unpack it again.",
         )
-    found: dict[str, Any] = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
-    return found
+    manifest: dict[str, Any] = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
 
 
 def fits(manifest: dict[str, Any], *, version: str, machine: str, libc: tuple[str, str]) -> None:
-    """Raises CannotInstall where this machine cannot use the bundle's wheels."""
+    """Raise CannotInstall if this machine cannot use the bundle's wheels."""
     here = f"Python {version} on {machine}"
     if (version, machine) != (manifest["python"], manifest["machine"]):
         raise CannotInstall(
-            f"The bundle is for Python {manifest['python']} on {manifest['machine']}; here is {here}.",
-            "Name a Python that fits (HUNYUANOCR_PYTHON=/path/to/python ./install.sh), or have a bundle made for this one.",
+            f"The bundle is for Python {manifest['python']} on {manifest['machine']}; this machine has {here}.",
+            "Use a matching Python (HUNYUANOCR_PYTHON=/path/to/python ./install.sh), or create a bundle for this machine.",
         )
-    wanted = manifest["glibc"]
-    if libc[0] != "glibc" or _numbers(libc[1]) < _numbers(wanted):
+    required = manifest["glibc"]
+    if libc[0] != "glibc" or _numbers(libc[1]) < _numbers(required):
         raise CannotInstall(
-            f"The bundle wants glibc {wanted} or newer; here is {' '.join(libc).strip() or 'another C library'}.",
-            "Use a newer system: Debian 12, Ubuntu 22.04 or a later one.",
+            f"The bundle needs glibc {required} or newer; this machine has {' '.join(libc).strip() or 'another C library'}.",
+            "Use a newer system: Debian 12, Ubuntu 22.04 or later.",
         )
 
 
@@ -103,21 +103,21 @@ def _numbers(version: str) -> list[int]:
 
 
 def incomplete(bundle: Path, manifest: dict[str, Any], folder: Path) -> list[str]:
-    """Files that neither the bundle nor the folder has as the manifest wants them: of an update, those of the version before."""
+    """Return the files that neither the bundle nor the folder has; an update needs files of the previous version."""
     carried = parse_sums((bundle / SUMS).read_text(encoding="utf-8"))
-    lost = []
+    missing = []
     for name, (_, digest) in manifest["files"].items():
         goal = destination(name)
         if name in carried or goal is None or goal == CONFIG:
             continue
-        there = folder / goal
-        if not there.is_file() or sha256_of(there) != digest:
-            lost.append(goal)
-    return lost
+        target = folder / goal
+        if not target.is_file() or sha256_of(target) != digest:
+            missing.append(goal)
+    return missing
 
 
 def copy(bundle: Path, manifest: dict[str, Any], folder: Path) -> int:
-    """Bring the files to the folder, each whole or not at all; returns how many changed. What the older version had more goes."""
+    """Copy the files, each atomically; delete files that only the older version had. Return the number of changes."""
     changed = 0
     for name, (_, digest) in manifest["files"].items():
         goal, source = destination(name), bundle / name
@@ -131,7 +131,7 @@ def copy(bundle: Path, manifest: dict[str, Any], folder: Path) -> int:
         shutil.copy2(source, part)
         part.replace(target)
         changed += 1
-    for goal in _of_before(folder) - {destination(name) for name in manifest["files"]} - {CONFIG}:
+    for goal in _previous_files(folder) - {destination(name) for name in manifest["files"]} - {CONFIG}:
         (folder / goal).unlink(missing_ok=True)
         changed += 1
     for name in (MANIFEST, SBOM):
@@ -139,8 +139,8 @@ def copy(bundle: Path, manifest: dict[str, Any], folder: Path) -> int:
     return changed
 
 
-def _of_before(folder: Path) -> set[str]:
-    """The files that an earlier bundle brought to the folder."""
+def _previous_files(folder: Path) -> set[str]:
+    """Return the files that an earlier bundle has installed in the folder."""
     try:
         names: Iterable[str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError):
@@ -150,42 +150,43 @@ def _of_before(folder: Path) -> set[str]:
 
 
 def driver_warning(manifest: dict[str, Any]) -> str | None:
-    """A sentence where the bundle's PyTorch wants another NVIDIA driver than is here; None where all is well."""
-    if not (wanted := manifest.get("driver")):
+    """Return a warning if the bundle's PyTorch needs a newer NVIDIA driver than this machine has, else None."""
+    if not (required := manifest.get("driver")):
         return None
-    what = f"PyTorch in this bundle is built for CUDA {manifest['cuda']}, which wants the NVIDIA driver {wanted} or newer"
+    need = f"PyTorch in this bundle is built for CUDA {manifest['cuda']} and needs the NVIDIA driver {required} or newer"
     if not (program := shutil.which("nvidia-smi")):
-        return f"{what}; no driver was found here. Until it is installed, the CPU reader serves."
-    asked = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 -- a fixed question
-    found = done.stdout.split()
-    if found and _numbers(found[0]) >= _numbers(wanted):
+        return f"{need}; no driver was found. Until it is installed, the CPU reader is used."
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 -- fixed arguments
+    versions = done.stdout.split()
+    if versions and _numbers(versions[0]) >= _numbers(required):
         return None
-    return f"{what}; here is {found[0] if found else 'none that answers'}. Until it is renewed, the CPU reader serves."
+    present = f"the installed version is {versions[0]}" if versions else "the installed one does not respond"
+    return f"{need}; {present}. Until it is updated, the CPU reader is used."
 
 
 def set_up(folder: Path, extras: list[str]) -> int:
-    """Make the folder's .venv of its wheels alone, as the launcher would; the exit status."""
+    """Create the folder's .venv from its wheels, as the launcher would; return the exit status."""
     script = 'ROOT=$1; shift; source "$ROOT/scripts/bootstrap.sh"; bootstrap "$@"'
     command = ["bash", "-euo", "pipefail", "-c", script, "install.sh", str(folder), *extras]
     return subprocess.run(command, check=False).returncode  # noqa: S603 -- the bundle's own script
 
 
 def install(bundle: Path, folder: Path) -> int:
-    """All of it; the exit status."""
+    """Check the bundle, copy its files and create the environment; return the exit status."""
     say = sys.stdout.write
     manifest = check(bundle)
     if folder.resolve() == bundle.resolve():
         raise CannotInstall(
-            "The bundle cannot be installed in its own folder.", "Name another folder: ./install.sh /opt/hunyuanocr"
+            "The bundle cannot be installed in its own folder.", "Choose another folder: ./install.sh /opt/hunyuanocr"
         )
     fits(manifest, version=f"{sys.version_info[0]}.{sys.version_info[1]}", machine=platform.machine(), libc=platform.libc_ver())
-    if lost := incomplete(bundle, manifest, folder):
+    if missing := incomplete(bundle, manifest, folder):
         raise CannotInstall(
-            f"This update does not fit what is in {folder}: {len(lost)} files of the version before are not there ({lost[0]} …).",
-            "Name the folder of the version that it was made for, or install a whole bundle.",
+            f"The update does not match the version in {folder}: {len(missing)} files are missing ({missing[0]} …).",
+            "Choose the folder of the version that the update is for, or install a full bundle.",
         )
-    say(f"The bundle is whole. Installing hunyuanocr {manifest['version']} in {folder} …\n")
+    say(f"All checksums are correct. Installing hunyuanocr {manifest['version']} in {folder} …\n")
     sys.stdout.flush()
     changed = copy(bundle, manifest, folder)
     if status := set_up(folder, manifest["extras"]):
@@ -198,18 +199,18 @@ def install(bundle: Path, folder: Path) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """`BUNDLE FOLDER` or `BUNDLE --check`; the exit status."""
+    """Run with `BUNDLE FOLDER` or `BUNDLE --check`; return the exit status."""
     bundle, folder = Path(arguments[0]), arguments[1]
     try:
         if folder == "--check":
-            sys.stdout.write(f"The bundle is whole: {len(check(bundle)['files'])} files.\n")
+            sys.stdout.write(f"All {len(check(bundle)['files'])} checksums are correct.\n")
             return 0
         return install(bundle, Path(folder).expanduser().absolute())
     except CannotInstall as e:
         sys.stderr.write(f"Error: {e}\n  {e.hint}\n")
     except OSError as e:
-        where = e.filename or folder
-        sys.stderr.write(f"Error: {where} cannot be written: {e.strerror or e}.\n  Free space or rights, then again.\n")
+        path = e.filename or folder
+        sys.stderr.write(f"Error: Cannot write {path}: {e.strerror or e}.\n  Check free disk space and write permission.\n")
     return 2
 
 

@@ -1,8 +1,9 @@
-"""What pip must bring for the appliance and the extras named: dependencies, and what builds the project.
+"""Requirements of the appliance and its extras for pip, including the build requirements of the project.
 
-Images and bundles bring the packages before the project's code, or without it. Runs by itself: standard library only.
+Container images and bundles install packages before the project's code, or without it. Standard library only, so that it can
+run as a script:
 
-    python requirements.py ROOT EXTRA…      prints the lines
+    python requirements.py ROOT EXTRA…      prints one requirement per line
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from typing import Any
 
 
 def requirements(root: Path, extras: Iterable[str] = ()) -> list[str]:
-    """The lines of the project's pyproject.toml. Raises KeyError for an extra that it does not know."""
-    described = _described(root)
-    project = described["project"]
-    optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
-    return [*project["dependencies"], *optional, *described["build-system"]["requires"]]
+    """Return the requirements of the appliance, these extras and the build. Raises KeyError for an unknown extra."""
+    return [*runtime_requirements(root, extras), *_pyproject(root)["build-system"]["requires"]]
+
+
+def runtime_requirements(root: Path, extras: Iterable[str] = ()) -> list[str]:
+    """Return the requirements of the appliance and these extras alone. Raises KeyError for an unknown extra."""
+    project = _pyproject(root)["project"]
+    return [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
 
 
 def extras(root: Path) -> list[str]:
-    """The extras that belong to the appliance: all but that of its developers."""
-    return [extra for extra in _described(root)["project"]["optional-dependencies"] if extra != "dev"]
+    """Return the extras of the appliance: all except `dev`."""
+    return [extra for extra in _pyproject(root)["project"]["optional-dependencies"] if extra != "dev"]
 
 
-def _described(root: Path) -> dict[str, Any]:
+def _pyproject(root: Path) -> dict[str, Any]:
     return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""Which files of the project go into a bundle: what runs and what explains it; no tests, no data, nothing that git ignores."""
+"""Files of the project that a bundle contains: programs and documentation; no tests, no data, nothing that git ignores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEFT_OUT = re.compile(r"(^|/)(\.[^/]*|__pycache__|[^/]*\.egg-info|build)(/|$)|\
 
 
 def project_files(root: Path) -> Iterator[str]:
-    """Paths relative to the project's folder, sorted within each tree."""
+    """Yield paths relative to the project folder, sorted within each tree."""
     yield from (name for name in FILES if (root / name).is_file())
     for tree in TREES:
         names = sorted(path.relative_to(root).as_posix() for path in (root / tree).rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""The `hunyuanocr` command: read, serve, watch and more. Imports inside each command keep `--help` quick."""
+"""The `hunyuanocr` command: read, serve, watch and more. Each command imports its modules itself, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import typer
 
 from hunyuanocr.cli import backup, bundle, doctor, evaluation, fetch, finetune, hq, keys, read, serve, settings, soak, watch
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="A photo and an instruction in, structured JSON out.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Extract structured JSON from images and PDFs.")
 app.command("read")(read.read)
-_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
-app.command("serve", context_settings=_PASSED_ON, add_help_option=False)(serve.serve)
+_PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
+app.command("serve", context_settings=_PASS_THROUGH, add_help_option=False)(serve.serve)
 app.command("eval")(evaluation.evaluate)
 app.command("finetune")(finetune.finetune)
 app.command("doctor")(doctor.doctor)
@@ -30,7 +30,7 @@ app.command("audit")(keys.audit)
 
 
 def main() -> None:
-    """Entry point; a mistake of the user's is one line and exit status 2, not a traceback."""
+    """Run the command line; an expected error is one line on stderr and exit status 2, without a traceback."""
     from hunyuanocr.cli.common import errors
     from hunyuanocr.errors import HunyuanOcrError
     from hunyuanocr.telemetry import disable_telemetry

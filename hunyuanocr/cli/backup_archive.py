@@ -1,7 +1,7 @@
-"""The archive of `hunyuanocr backup` and `hunyuanocr restore`: a gzipped tar, its list first, every file with its sum.
+"""The archive of `hunyuanocr backup` and `hunyuanocr restore`: a gzipped tar; manifest first; SHA-256 of every file.
 
-`manifest.json` (what is in it), `hunyuanocr.db` (the whole database, as it stood at one moment), `images/…` (kept pictures),
-`keys-in-use` (the mark of an appliance that wants keys), `settings.toml` (without secrets).
+`manifest.json` (list of files), `hunyuanocr.db` (consistent copy of the database), `images/…` (stored images),
+`keys-in-use` (marker file: authentication is required), `settings.toml` (without secrets).
 """
 
 from __future__ import annotations
@@ -30,80 +30,80 @@ from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.store.workdir import BACKUP, workdir
 
-DATABASE, MANIFEST, SETTINGS, MARK = "hunyuanocr.db", "manifest.json", "settings.toml", "keys-in-use"
-_FORM = 1
-_NAMES = re.compile(rf"{re.escape(DATABASE)}|{re.escape(SETTINGS)}|{re.escape(MARK)}|images/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}")
+DATABASE, MANIFEST, SETTINGS, MARKER = "hunyuanocr.db", "manifest.json", "settings.toml", "keys-in-use"
+_FORMAT = 1
+_NAMES = re.compile(rf"{re.escape(DATABASE)}|{re.escape(SETTINGS)}|{re.escape(MARKER)}|images/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}")
 _BUSY_S = 30.0
-_MAX_LIST_LENGTH = 256 << 20
-_NOTHING = "Nothing has been kept yet, or 'data' is another folder."
-_BACKUP = "Make another one with: hunyuanocr backup"
+_MAX_MANIFEST_BYTES = 256 << 20
+_NO_DATA = "No data is stored yet, or the setting 'data' names another folder."
+_NEW_BACKUP = "Create a new backup with: hunyuanocr backup"
 
 
 def write(settings: Settings, file: Path, database: Path) -> dict[str, Any]:
-    """Back up while the server runs; the list of what is in it. The file is whole or not there, and for its owner alone.
+    """Write a backup while the server runs; return its manifest. The file is complete or absent, readable by its owner only.
 
-    Raises ConfigError where something cannot be read or written.
+    Raises ConfigError if something cannot be read or written.
     """
     with (
-        workdir(file.absolute().parent, BACKUP) as place,
-        workdir(_folder_of(settings), BACKUP) as held,
+        workdir(file.absolute().parent, BACKUP) as work,
+        workdir(_data_folder(settings), BACKUP) as links,
     ):
-        copy = place / DATABASE
-        _copy(database, copy)  # first: a picture is written before its record
-        found = {DATABASE: copy, SETTINGS: _settings(settings, place)} | _hold(settings.data, copy, held)
-        listed = {name: _about(path) for name, path in found.items()}
+        copy = work / DATABASE
+        _copy(database, copy)  # first: an image is written before its record
+        files = {DATABASE: copy, SETTINGS: _settings(settings, work)} | _link_files(settings.data, copy, links)
+        listed = {name: _size_and_hash(path) for name, path in files.items()}
         manifest = {
-            "form": _FORM, "version": __version__, "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "form": _FORMAT, "version": __version__, "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "revision": _revision(copy), "records": _count(copy, "records"), "jobs": _count(copy, "jobs"), "files": listed,
         }  # fmt: skip
-        part = place / "archive"
-        _pack(part, manifest, found)
+        part = work / "archive"
+        _pack(part, manifest, files)
         part.replace(file)
     return manifest
 
 
-def _folder_of(settings: Settings) -> Path:
+def _data_folder(settings: Settings) -> Path:
     if not settings.data.is_dir():
-        raise ConfigError(f"There is no database in {settings.data}.", hint=_NOTHING)
+        raise ConfigError(f"No database found in {settings.data}.", hint=_NO_DATA)
     return settings.data
 
 
-def _hold(data: Path, copy: Path, held: Path) -> dict[str, Path]:
-    """The pictures that the copy names, and the mark, as links: what is deleted meanwhile stays until it is packed."""
-    wanted = {f"images/{name[:2]}/{name}": data / "images" / name[:2] / name for name in _pictures(copy)}
-    found = {}
-    for name, source in (wanted | {MARK: data / MARK}).items():
-        link = held / source.name
+def _link_files(data: Path, copy: Path, links: Path) -> dict[str, Path]:
+    """Hard-link the images of the copied records and the marker file, so that a deletion in the meantime does not matter."""
+    sources = {f"images/{name[:2]}/{name}": data / "images" / name[:2] / name for name in _image_names(copy)}
+    linked = {}
+    for name, source in (sources | {MARKER: data / MARKER}).items():
+        link = links / source.name
         try:
             os.link(source, link)
         except FileNotFoundError:
-            continue  # deleted since the copy was made; or there is no mark
-        except OSError:  # a file system without links
+            continue  # deleted since the database was copied, or no marker file
+        except OSError:  # a file system without hard links
             shutil.copyfile(source, link)
-        found[name] = link
-    return found
+        linked[name] = link
+    return linked
 
 
-def _pack(part: Path, manifest: dict[str, Any], found: dict[str, Path]) -> None:
+def _pack(part: Path, manifest: dict[str, Any], files: dict[str, Path]) -> None:
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as raw:
         with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=1) as archive:
             _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
-            for name, path in found.items():
-                archive.add(path, name, recursive=False, filter=_plain)
+            for name, path in files.items():
+                archive.add(path, name, recursive=False, filter=_anonymous)
         raw.flush()
         os.fsync(raw.fileno())
 
 
 def _copy(database: Path, copy: Path) -> None:
-    """As it stands at one moment, whatever is written meanwhile (SQLite's VACUUM INTO), without what was deleted."""
+    """Copy a consistent state during concurrent writes, without deleted content (SQLite's VACUUM INTO)."""
     if not database.is_file():
-        raise ConfigError(f"There is no database {database}.", hint=_NOTHING)
+        raise ConfigError(f"Database {database} not found.", hint=_NO_DATA)
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=_BUSY_S)) as source:
             source.execute("VACUUM INTO ?", (str(copy),))
     except sqlite3.Error as e:
-        raise ConfigError(f"The database {database} cannot be copied: {e}.", hint="hunyuanocr doctor tells more.") from e
+        raise ConfigError(f"Cannot copy the database {database}: {e}.", hint="Run `hunyuanocr doctor` for details.") from e
 
 
 @contextmanager
@@ -119,22 +119,22 @@ def _revision(database: Path) -> str:
 
 def _count(database: Path, table: str) -> int:
     with _open(database) as conn:
-        there = conn.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
-        return int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) if there else 0  # noqa: S608 -- our own names
+        exists = conn.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+        return int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) if exists else 0  # noqa: S608 -- constant names
 
 
-def _pictures(database: Path) -> list[str]:
+def _image_names(database: Path) -> list[str]:
     with _open(database) as conn:
         query = "SELECT DISTINCT image FROM records WHERE image IS NOT NULL ORDER BY image"
         return [name for (name,) in conn.execute(query) if re.fullmatch(r"[0-9a-f]{64}", name)]
 
 
-def _about(path: Path) -> dict[str, Any]:
+def _size_and_hash(path: Path) -> dict[str, Any]:
     with path.open("rb") as f:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
 
 
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.mode, member.uid, member.gid, member.uname, member.gname = 0o600, 0, 0, "", ""
     return member
 
@@ -152,20 +152,20 @@ def _settings(settings: Settings, folder: Path) -> Path:
 
 
 def toml(settings: BaseModel, prefix: str = "") -> str:
-    """The settings as a file, but for secrets, addresses with passwords, and what is not set."""
-    plain: list[str] = []
+    """Return the settings as TOML, without secrets, URLs that contain passwords, and unset values."""
+    values: list[str] = []
     groups: list[str] = []
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, BaseModel):
             groups.append(f"\n[{prefix}{name}]\n{toml(value, f'{prefix}{name}.')}")
-        elif (written := _value(value)) is not None:
-            plain.append(f"{name} = {written}\n")
-    return "".join(plain + groups)
+        elif (text := _value(value)) is not None:
+            values.append(f"{name} = {text}\n")
+    return "".join(values + groups)
 
 
 def _value(value: Any) -> str | None:
-    """JSON's strings, numbers and lists are TOML's as well."""
+    """Return a value as TOML, which shares strings, numbers and lists with JSON; None for what is left out."""
     if value is None or isinstance(value, SecretStr):
         return None
     try:
@@ -181,47 +181,47 @@ def _text(value: Any) -> str:
 
 
 def read(file: Path, folder: Path) -> dict[str, Any]:
-    """Unpack into an empty folder and check everything: sums, names, the database itself. Raises ConfigError."""
+    """Unpack into an empty folder and verify checksums, names and the database. Raises ConfigError."""
     try:
         with gzip.open(file) as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
             manifest = _manifest(archive)
             for member in archive:
                 _unpack(archive, member, manifest["files"], folder)
-            while raw.read(1 << 20):  # to its end, where gzip keeps its own sum
+            while raw.read(1 << 20):  # to the end, where gzip stores its own checksum
                 pass
     except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, KeyError, TypeError) as e:
-        raise ConfigError(f"{file} is no backup, or is damaged ({type(e).__name__}).", hint=_BACKUP) from e
-    if lost := [name for name in manifest["files"] if not (folder / name).is_file()]:
-        raise ConfigError(f"{file} is damaged: {lost[0]} is missing.", hint=_BACKUP)
+        raise ConfigError(f"{file} is not a backup, or is damaged ({type(e).__name__}).", hint=_NEW_BACKUP) from e
+    if missing := [name for name in manifest["files"] if not (folder / name).is_file()]:
+        raise ConfigError(f"{file} is damaged: {missing[0]} is missing.", hint=_NEW_BACKUP)
     _check(folder / DATABASE, file)
     return manifest
 
 
 def _manifest(archive: tarfile.TarFile) -> dict[str, Any]:
     first = archive.next()
-    stream = None if first is None or first.name != MANIFEST or first.size > _MAX_LIST_LENGTH else archive.extractfile(first)
+    stream = None if first is None or first.name != MANIFEST or first.size > _MAX_MANIFEST_BYTES else archive.extractfile(first)
     if stream is None:
-        raise ValueError("no list")
-    found: dict[str, Any] = json.loads(stream.read())
-    if found["form"] != _FORM or DATABASE not in found["files"]:
-        raise ValueError("another form")
-    return found
+        raise ValueError("no manifest")
+    manifest: dict[str, Any] = json.loads(stream.read())
+    if manifest["form"] != _FORMAT or DATABASE not in manifest["files"]:
+        raise ValueError("unknown format")
+    return manifest
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, listed: dict[str, Any], folder: Path) -> None:
     if member.name == MANIFEST:
         return
     stream = archive.extractfile(member) if member.isreg() and _NAMES.fullmatch(member.name) else None
-    wanted = listed.get(member.name)
-    if stream is None or wanted is None or member.size != wanted["bytes"]:
-        raise ValueError("a file that is not in the list")
+    expected = listed.get(member.name)
+    if stream is None or expected is None or member.size != expected["bytes"]:
+        raise ValueError("unexpected file")
     target = folder / member.name
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with target.open("xb") as out:
         shutil.copyfileobj(stream, out, 1 << 20)
     target.chmod(0o600)
-    if _about(target) != wanted:
-        raise ValueError("a sum that does not fit")
+    if _size_and_hash(target) != expected:
+        raise ValueError("wrong checksum")
 
 
 def _check(database: Path, file: Path) -> None:
@@ -229,11 +229,11 @@ def _check(database: Path, file: Path) -> None:
 
     try:
         with _open(database) as conn:
-            whole = conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
+            intact = conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
         revision = _revision(database)
     except (sqlite3.Error, TypeError) as e:
-        raise ConfigError(f"The database in {file} is damaged.", hint=_BACKUP) from e
-    if not whole:
-        raise ConfigError(f"The database in {file} is damaged.", hint=_BACKUP)
+        raise ConfigError(f"The database in {file} is damaged.", hint=_NEW_BACKUP) from e
+    if not intact:
+        raise ConfigError(f"The database in {file} is damaged.", hint=_NEW_BACKUP)
     if not known(revision):
-        raise ConfigError(f"{file} is from a newer version of this program ({revision}).", hint="Update the program first.")
+        raise ConfigError(f"{file} was written by a newer version ({revision}).", hint="Update the program first.")

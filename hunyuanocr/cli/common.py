@@ -1,4 +1,4 @@
-"""What several commands share: settings from flags, a running pipeline, a progress bar on stderr."""
+"""Shared parts of the commands: settings from flags, a running pipeline, a progress bar on stderr."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from hunyuanocr.config import Settings, load_settings
 if TYPE_CHECKING:
     from hunyuanocr.pipeline import Pipeline
 
-# Messages; stdout carries answers only. What is said names files and words of pictures: no markup, no emoji codes, no wrapping.
+# Messages; stdout carries results only. Messages contain file names and text of images: no markup, no emoji codes, no wrapping.
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-BackendOption = Annotated[str | None, typer.Option("--backend", help="torch, vllm, ppocr or auto.", show_default="auto")]
+BackendOption = Annotated[str | None, typer.Option("--backend", help="Backend: torch, vllm, ppocr or auto.", show_default="auto")]
 ModelPathOption = Annotated[Path | None, typer.Option("--model-path", help="Folder of the HunyuanOCR weights.")]
 
 
 def settings_from(backend: str | None, model_path: Path | None) -> Settings:
-    """Settings of a one-off run: no result cache, and only the flags that were given, so that environment and file count."""
-    given = {name: value for name, value in (("backend", backend), ("model_path", model_path)) if value is not None}
-    return load_settings(**given, pipeline={"cache_mb": 0})
+    """Return the settings for a one-off run: no result cache; flags that are not set leave environment and file in effect."""
+    flags = {name: value for name, value in (("backend", backend), ("model_path", model_path)) if value is not None}
+    return load_settings(**flags, pipeline={"cache_mb": 0})
 
 
 @asynccontextmanager
 async def running_pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
-    """A started pipeline; says on stderr which reader serves and why."""
+    """Yield a started pipeline and close it afterwards. Print the active backend and the reason for the choice to stderr."""
     from hunyuanocr.backends import create_backend, create_evidence_backend
     from hunyuanocr.pipeline import Pipeline
 
-    backend, why = create_backend(settings)
-    errors.print(why, style="dim")
+    backend, reason = create_backend(settings)
+    errors.print(reason, style="dim")
     pipeline = Pipeline(backend, settings, create_evidence_backend(settings, backend))
     try:
         await pipeline.start()
@@ -46,8 +46,13 @@ async def running_pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
 
 
 def progress() -> Progress:
-    """A bar on stderr; silent where that is no terminal."""
+    """Return a progress bar on stderr; it is disabled if stderr is not a terminal."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=errors, transient=True, disable=not errors.is_terminal,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
     )

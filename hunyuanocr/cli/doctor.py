@@ -1,4 +1,4 @@
-"""`hunyuanocr doctor`: looks at the machine and says, for each thing, whether it will do and what would mend it."""
+"""`hunyuanocr doctor`: check the machine; each result has a verdict and, if something is wrong, a fix."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from hunyuanocr.cli.checks.result import CheckResult, Language, Verdict, termina
 from hunyuanocr.config import Settings, load_settings
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
-_HEADS = {"zh": ("", "项目", "结果", "怎么办"), "en": ("", "what", "found", "what to do")}
+_HEADS = {"zh": ("", "检查项", "结果", "处理方法"), "en": ("", "Check", "Result", "Fix")}
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
-    language: Annotated[str | None, typer.Option("--language", help="zh or en.", show_default="the terminal's")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Load no reader: all but the reading of a drawn line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    language: Annotated[str | None, typer.Option("--language", help="zh or en.", show_default="locale of the terminal")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the test recognition; no model is loaded.")] = False,
 ) -> None:
-    """Check this machine; each line has a verdict, ok, warn or fail, and a fix. Exit status 1 if something fails."""
+    """Check this machine: each check has a verdict (ok, warn or fail) and a fix. Exit status 1 if a check fails."""
     if language not in (None, "zh", "en"):
-        raise typer.BadParameter("zh or en", param_hint="--language")
-    spoken: Language = terminal_language() if language is None else "zh" if language == "zh" else "en"
-    findings = list(run_checks(load_settings(), quick=quick))
-    worst = worst_status(findings)
+        raise typer.BadParameter("must be zh or en", param_hint="--language")
+    selected: Language = terminal_language() if language is None else "zh" if language == "zh" else "en"
+    results = list(run_checks(load_settings(), quick=quick))
+    worst = worst_status(results)
     if as_json:
-        told = {"verdict": worst, "findings": [f.render(spoken) for f in findings]}
-        sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+        report = {"verdict": worst, "findings": [result.render(selected) for result in results]}
+        sys.stdout.write(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
     else:
-        _show(findings, spoken)
+        _show(results, selected)
     raise typer.Exit(int(worst == "fail"))
 
 
 def run_checks(settings: Settings, *, quick: bool = False) -> Iterator[CheckResult]:
-    """All findings, cheapest first; the last reads a picture with the reader that would serve."""
+    """Yield the result of each check, fastest first; the last one recognises a test image with the configured backend."""
     yield machine.check_python()
     yield machine.check_packages()
     yield machine.check_clock()
@@ -54,15 +54,15 @@ def run_checks(settings: Settings, *, quick: bool = False) -> Iterator[CheckResu
         yield model.check_reading(settings)
 
 
-def worst_status(findings: Sequence[CheckResult]) -> Verdict:
-    """The worst of them."""
-    seen = {f.verdict for f in findings}
-    return "fail" if "fail" in seen else "warn" if "warn" in seen else "ok"
+def worst_status(results: Sequence[CheckResult]) -> Verdict:
+    """Return the worst verdict of all results."""
+    verdicts = {result.verdict for result in results}
+    return "fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "ok"
 
 
-def _show(findings: Sequence[CheckResult], language: Language) -> None:
+def _show(results: Sequence[CheckResult], language: Language) -> None:
     table = Table(*_HEADS[language])
-    for finding in findings:
-        told = finding.render(language)
-        table.add_row(Text(finding.verdict, style=_COLOURS[finding.verdict]), told["what"], told["detail"], told["fix"])
+    for result in results:
+        text = result.render(language)
+        table.add_row(Text(result.verdict, style=_COLOURS[result.verdict]), text["what"], text["detail"], text["fix"])
     Console(highlight=False, markup=False, emoji=False).print(table)

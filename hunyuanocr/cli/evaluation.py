@@ -1,4 +1,4 @@
-"""`hunyuanocr eval DIR`: figures of a reader on a folder of pictures with truth, as a table or JSON."""
+"""`hunyuanocr eval DIR`: measure a backend on a folder of labelled images; print a table or JSON."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from hunyuanocr.cli.common import BackendOption, ModelPathOption, errors, progre
 from hunyuanocr.config import Settings
 from hunyuanocr.types import EvidenceMode
 
-_COLUMNS = 4  # of the table by group: all fields together, then those that are printed most; more do not fit a terminal
+_MAX_COLUMNS = 4  # of the table by group: all fields together, then the most frequent ones; more do not fit a terminal
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Pictures with .csv and .json truth beside them (docs/evaluation.md).")],
+    folder: Annotated[Path, typer.Argument(help="Images with .csv and .json labels next to them (docs/evaluation.md).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Read only the first N documents; 0 reads all.")] = 0,
-    details: Annotated[Path | None, typer.Option(help="Write what was read beside the truth to this JSON Lines file.")] = None,
+    details: Annotated[Path | None, typer.Option(help="Write results and labels of each file to this JSON Lines file.")] = None,
     evidence: Annotated[
-        EvidenceMode, typer.Option(help="Whose lines are measured: fast: the CPU reader's; full: the model's.")
+        EvidenceMode, typer.Option(help="Lines to measure: fast: those of the CPU reader; full: those of the model.")
     ] = (EvidenceMode.FAST),
     backend: BackendOption = None,
     model_path: ModelPathOption = None,
 ) -> None:
-    """Measure speed, detection, transcription, fields and evidence."""
+    """Measure speed, text detection, transcription, field extraction and evidence."""
     if details:
-        _try_to_write(details)
-    figures = asyncio.run(_evaluate(folder, limit, details, evidence, settings_from(backend, model_path)))
+        _check_writable(details)
+    metrics = asyncio.run(_evaluate(folder, limit, details, evidence, settings_from(backend, model_path)))
     if as_json:
-        sys.stdout.write(json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.write(json.dumps(metrics, ensure_ascii=False, indent=2) + "\n")
     else:
-        _print(figures)
-    raise typer.Exit(int(bool(figures["failed"])))
+        _print(metrics)
+    raise typer.Exit(int(bool(metrics["failed"])))
 
 
-def _try_to_write(path: Path) -> None:
-    """Before an hour of reading, not after it."""
+def _check_writable(path: Path) -> None:
+    """Raise BadParameter before a long run, not after it."""
     try:
         path.open("a").close()
     except OSError as e:
-        raise typer.BadParameter(f"{path} cannot be written: {e.strerror}", param_hint="--details") from e
+        raise typer.BadParameter(f"cannot write {path}: {e.strerror}", param_hint="--details") from e
 
 
 async def _evaluate(folder: Path, limit: int, details: Path | None, evidence: EvidenceMode, settings: Settings) -> dict[str, Any]:
-    from hunyuanocr.evaluate import evaluate as outcomes_of
+    from hunyuanocr.evaluate import evaluate as run_documents
     from hunyuanocr.evaluate import load_dataset, summarise
 
     samples = load_dataset(folder)[: limit or None]
@@ -59,54 +59,54 @@ async def _evaluate(folder: Path, limit: int, details: Path | None, evidence: Ev
     async with running_pipeline(settings) as pipeline:
         with progress() as bar:
             step = bar.add_task("evaluating", total=len(samples))
-            async for outcome in outcomes_of(pipeline, samples, evidence):
+            async for outcome in run_documents(pipeline, samples, evidence):
                 outcomes.append(outcome)
                 bar.advance(step)
-        figures = {"backend": pipeline.backend.name, "model": pipeline.backend.model, **summarise(outcomes)}
+        metrics = {"backend": pipeline.backend.name, "model": pipeline.backend.model, **summarise(outcomes)}
     if details:
         text = "".join(json.dumps(o.compared(), ensure_ascii=False) + "\n" for o in outcomes)
         await asyncio.to_thread(details.write_text, text, encoding="utf-8")
-    return figures
+    return metrics
 
 
-def _print(figures: Mapping[str, Any]) -> None:
+def _print(metrics: Mapping[str, Any]) -> None:
     out = Console(highlight=False, markup=False, emoji=False)
-    seconds = figures["seconds"]
+    seconds = metrics["seconds"]
     out.print(
-        f"{figures['documents']} documents by {figures['model']}: p50 {seconds['p50']:.2f} s, p95 {seconds['p95']:.2f} s, "
-        f"peak memory {figures['peak_memory_mb']:.0f} MB"
+        f"{metrics['documents']} documents with {metrics['model']}: p50 {seconds['p50']:.2f} s, p95 {seconds['p95']:.2f} s, "
+        f"peak memory {metrics['peak_memory_mb']:.0f} MB"
     )
-    for path, error in figures["failed"].items():
+    for path, error in metrics["failed"].items():
         errors.print(f"{path}: {error}", style="red")
-    out.print(_totals(figures))
-    out.print(_fields(figures))
-    if figures["groups"]:
-        out.print(_by_group(figures))
+    out.print(_totals(metrics))
+    out.print(_fields(metrics))
+    if metrics["groups"]:
+        out.print(_by_group(metrics))
 
 
-def _totals(figures: Mapping[str, Any]) -> Table:
-    table = Table("measure", "value", title="Lines and evidence", title_justify="left")
-    rows = {**(figures["lines"] or {}), **(figures["evidence"] or {})}
-    if figures["items"]:
-        rows["items_f1"] = figures["items"]["f1"]
+def _totals(metrics: Mapping[str, Any]) -> Table:
+    table = Table("metric", "value", title="Lines and evidence", title_justify="left")
+    rows = {**(metrics["lines"] or {}), **(metrics["evidence"] or {})}
+    if metrics["items"]:
+        rows["items_f1"] = metrics["items"]["f1"]
     for name, value in rows.items():
         table.add_row(name.replace("_", " "), _number(value))
     return table
 
 
-def _fields(figures: Mapping[str, Any]) -> Table:
-    table = Table("field", "precision", "recall", "F1", "printed", "null where absent", title="Fields", title_justify="left")
-    for key, r in figures["fields"].items():
+def _fields(metrics: Mapping[str, Any]) -> Table:
+    table = Table("field", "precision", "recall", "F1", "printed", "null if absent", title="Fields", title_justify="left")
+    for key, r in metrics["fields"].items():
         absent = f"{_number(r['null_accuracy'])} of {r['absent']}" if r["absent"] else "—"
         table.add_row(key, _number(r["precision"]), _number(r["recall"]), _number(r["f1"]), str(r["printed"]), absent)
     return table
 
 
-def _by_group(figures: Mapping[str, Any]) -> Table:
-    fields = figures["fields"]
-    keys = sorted(fields, key=lambda key: -fields[key]["printed"])[:_COLUMNS]
+def _by_group(metrics: Mapping[str, Any]) -> Table:
+    fields = metrics["fields"]
+    keys = sorted(fields, key=lambda key: -fields[key]["printed"])[:_MAX_COLUMNS]
     table = Table(Column("group", no_wrap=True), "docs", "lines", *keys, title="F1 by group", title_justify="left")
-    for name, group in figures["groups"].items():
+    for name, group in metrics["groups"].items():
         accuracy = (group["lines"] or {}).get("line_accuracy")
         f1 = [_number(group["fields"].get(key, {}).get("f1")) for key in keys]
         table.add_row(name, str(group["documents"]), _number(accuracy), *f1)

@@ -1,4 +1,4 @@
-"""`hunyuanocr fetch`: gets the weights from a hub, when a person says so. Nothing else in this program downloads anything."""
+"""`hunyuanocr fetch`: download the weights from a hub, on request. No other part of this program downloads anything."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from hunyuanocr.weights.hub import Hub, RemoteFile
 
 LICENCE = (
-    "The weights of HunyuanOCR come under the Tencent Hunyuan Community License; it does not extend to the European Union, "
-    "the United Kingdom and South Korea. Whoever downloads them accepts it."
+    "The weights of HunyuanOCR are under the Tencent Hunyuan Community License, which does not extend to the European Union, "
+    "the United Kingdom and South Korea. By downloading them you accept it."
 )
 
 
 class Source(StrEnum):
-    """Where the weights come from; auto tries Hugging Face, then ModelScope."""
+    """Hub of the weights; auto tries Hugging Face, then ModelScope."""
 
     AUTO = "auto"
     HUGGINGFACE = "huggingface"
@@ -36,44 +36,45 @@ class Source(StrEnum):
 
 def fetch(
     model_path: ModelPathOption = None,
-    source: Annotated[Source, typer.Option(help="Hub; auto takes ModelScope where Hugging Face fails.")] = Source.AUTO,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.", show_default="the newest")] = None,
-    draft: Annotated[bool, typer.Option("--draft", help="Also the draft model for speculative decoding (dflash).")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Download again what is already there.")] = False,
+    source: Annotated[Source, typer.Option(help="Hub; auto uses ModelScope if Hugging Face fails.")] = Source.AUTO,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.", show_default="latest")] = None,
+    draft: Annotated[bool, typer.Option("--draft", help="Also download the model for speculative decoding (dflash).")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Download files again that are already present.")] = False,
 ) -> None:
-    """Download the HunyuanOCR weights (2 GB) and check them; goes on where an earlier run stopped.
+    """Download the HunyuanOCR weights (2 GB) and verify them; an interrupted download is resumed.
 
-    Honours HF_ENDPOINT and MODELSCOPE_ENDPOINT (mirrors), HF_TOKEN, and proxies. HUNYUANOCR_OFFLINE=1 forbids it.
+    Uses HF_ENDPOINT and MODELSCOPE_ENDPOINT (mirrors), HF_TOKEN, and proxy variables. HUNYUANOCR_OFFLINE=1 disables downloads.
     """
     from hunyuanocr.telemetry import offline_variable
     from hunyuanocr.weights import verify
     from hunyuanocr.weights.download import download, files_to_fetch, unexpected_files
 
     if name := offline_variable():
-        raise ConfigError(f"{name} is set: this machine stays offline.", hint="Unset it to download, or copy the folder here.")
-    given = {} if model_path is None else {"model_path": model_path}
-    folder = load_settings(**given).model_path.expanduser()
+        raise ConfigError(f"{name} is set: downloads are disabled.", hint="Unset it to download, or copy the folder here.")
+    flags = {} if model_path is None else {"model_path": model_path}
+    folder = load_settings(**flags).model_path.expanduser()
     errors.print(LICENCE, style="yellow")
     with _client() as client:
         hub, files = _choose(client, source, revision, draft=draft)
         if others := unexpected_files(files, folder):
             raise ConfigError(
-                f"{folder} holds weight files of another release: {', '.join(others)}.",
-                hint="Remove them, or name another folder with --model-path.",
+                f"{folder} contains weight files of another release: {', '.join(others)}.",
+                hint="Remove them, or choose another folder with --model-path.",
             )
-        wanted = files_to_fetch(files, folder, force=force)
-        errors.print(f"{len(wanted)} of {len(files)} files come from {hub.title} ({hub.endpoint}) into {folder}.")
-        if wanted:
+        pending = files_to_fetch(files, folder, force=force)
+        errors.print(f"Downloading {len(pending)} of {len(files)} files from {hub.title} ({hub.endpoint}) to {folder}.")
+        if pending:
             with _progress() as bar:
-                task = bar.add_task("weights", total=sum(f.size or 0 for f in wanted) or None)
-                download(client, wanted, folder, lambda n: bar.advance(task, n))
-    found = verify(folder)
-    _write_sums(folder, files)
-    errors.print(f"Whole: {found.parameters / 1e6:,.0f} M parameters, {found.dtype}, {found.bytes / 1e9:.2f} GB.", style="green")
+                task = bar.add_task("weights", total=sum(f.size or 0 for f in pending) or None)
+                download(client, pending, folder, lambda n: bar.advance(task, n))
+    weights = verify(folder)
+    _write_checksums(folder, files)
+    size = f"{weights.parameters / 1e6:,.0f} M parameters, {weights.dtype}, {weights.bytes / 1e9:.2f} GB"
+    errors.print(f"Verified: {size}.", style="green")
 
 
-def _write_sums(folder: Path, files: Sequence[RemoteFile]) -> None:
-    """The hub's checksums, for `hunyuanocr doctor`: all were compared when they came, and may change on the disk later."""
+def _write_checksums(folder: Path, files: Sequence[RemoteFile]) -> None:
+    """Write the hub's checksums for `hunyuanocr doctor`, which detects files that have changed since the download."""
     from hunyuanocr.cli.checks.model import SUMS
 
     lines = [f"{file.sha256}  {file.name}\n" for file in files if file.sha256 is not None and (folder / file.name).is_file()]
@@ -93,18 +94,18 @@ def _client() -> httpx.Client:
 
 
 def _choose(client: httpx.Client, source: Source, revision: str | None, *, draft: bool) -> tuple[Hub, list[RemoteFile]]:
-    """The first hub that answers, and its files; with one source, that or its error."""
+    """Return the first hub that answers and its files. Raises FetchFailed: for one source its own error, for auto all of them."""
     from hunyuanocr.weights.hub import FetchFailed, huggingface, modelscope
 
-    makers = {Source.HUGGINGFACE: huggingface, Source.MODELSCOPE: modelscope}
+    hubs = {Source.HUGGINGFACE: huggingface, Source.MODELSCOPE: modelscope}
     reasons = []
-    for name, make in makers.items():
+    for name, create_hub in hubs.items():
         if source not in {name, Source.AUTO}:
             continue
-        hub = make(os.environ, revision)
+        hub = create_hub(os.environ, revision)
         client.headers.pop("Authorization", None)
         if name is Source.HUGGINGFACE and (token := os.environ.get("HF_TOKEN")):
-            client.headers["Authorization"] = f"Bearer {token}"  # httpx drops it when a redirect leads to another host
+            client.headers["Authorization"] = f"Bearer {token}"  # httpx removes it on a redirect to another host
         try:
             return hub, hub.files(client, draft=draft)
         except FetchFailed as e:
@@ -112,11 +113,11 @@ def _choose(client: httpx.Client, source: Source, revision: str | None, *, draft
                 raise
             errors.print(e.message, style="dim")
             reasons.append(e.message)
-    raise FetchFailed(" ".join(reasons), hint="Look at the network, or set HF_ENDPOINT to a mirror that can be reached.")
+    raise FetchFailed(" ".join(reasons), hint="Check the network, or set HF_ENDPOINT to a mirror that is reachable.")
 
 
 def _progress() -> Progress:
-    """Bytes, speed and time left on stderr; silent where that is no terminal."""
+    """Return a bar on stderr with bytes, speed and remaining time; it is disabled if stderr is not a terminal."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,

@@ -1,4 +1,4 @@
-"""`hunyuanocr hq-keys` and `hunyuanocr hq-receiver`: the other end of the sync, for HQ."""
+"""`hunyuanocr hq-keys` and `hunyuanocr hq-receiver`: the receiving side of the sync, for headquarters (HQ)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import typer
 
 from hunyuanocr.cli.common import errors
 
-KeyOption = Annotated[Path, typer.Option("--key", help="File of the private key; it never leaves HQ.")]
+KeyOption = Annotated[Path, typer.Option("--key", help="File of the private key; keep it at HQ only.")]
 
 
 def hq_keys(key: KeyOption = Path("hq.key")) -> None:
-    """Make HQ's pair of keys: the private one into a file for its owner alone, the public one on stdout for 'sync.public_key'."""
+    """Create the key pair of HQ: the private key in a file readable by its owner only, the public key on stdout.
+
+    Put the public key into the setting 'sync.public_key' of each appliance.
+    """
     from hunyuanocr.errors import ConfigError
     from hunyuanocr.services.encryption import generate_keypair
 
@@ -22,23 +25,23 @@ def hq_keys(key: KeyOption = Path("hq.key")) -> None:
     try:
         handle = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as e:
-        raise ConfigError(f"{key} cannot be made: {e.strerror}.", hint="An old key is never overwritten.") from e
+        raise ConfigError(f"Cannot create {key}: {e.strerror}.", hint="An existing key is never overwritten.") from e
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(private + "\n")
-    errors.print(f"The private key is in {key}; keep a copy: without it nothing that was sent can be read. The public key:")
+    errors.print(f"Private key written to {key}. Keep a copy: without it, received data cannot be decrypted. Public key:")
     typer.echo(public)
 
 
 def hq_receiver(
     key: KeyOption = Path("hq.key"),
-    database: Annotated[Path, typer.Option(help="SQLite file to which records are appended.")] = Path("hq.db"),
+    database: Annotated[Path, typer.Option(help="SQLite file to which received records are added.")] = Path("hq.db"),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 9443,
-    token_file: Annotated[Path | None, typer.Option(help="File with the bearer token that senders must give.")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="PEM file of the server's certificate, for HTTPS.")] = None,
-    certificate_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 uses a free one.")] = 9443,
+    token_file: Annotated[Path | None, typer.Option(help="File with the bearer token that senders must send.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file of the TLS certificate, for HTTPS.")] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="PEM file of the private key of the certificate.")] = None,
 ) -> None:
-    """Receive sealed batches of records, keep each record once. A small reference: its source shows what an HQ has to do."""
+    """Receive encrypted batches of records and store each record once. A reference implementation of the HQ side."""
     import socket
 
     import uvicorn
@@ -52,14 +55,12 @@ def hq_receiver(
     from hunyuanocr.services.encryption import private_key
 
     if (certificate is None) != (certificate_key is None):
-        raise typer.BadParameter("--certificate and --certificate-key belong together")
+        raise typer.BadParameter("--certificate and --certificate-key must be used together")
     token = None if token_file is None else _content(token_file)
     if not token and (token_file is not None or host not in ("127.0.0.1", "::1", "localhost")):
-        raise ConfigError(
-            "Without a token whoever reaches this machine could send.", hint="Give --token-file, with a token in it."
-        )
+        raise ConfigError("A token is required if other machines can connect.", hint="Use --token-file with a non-empty file.")
     settings = Settings(network=NetworkSettings(tls_cert=certificate, tls_key=certificate_key))
-    options = uvicorn_options(settings) | {"ws": "none"}  # slow and many clients are bounded as the appliance bounds them
+    options = uvicorn_options(settings) | {"ws": "none"}  # the same limits for slow and many clients as in the appliance
     app = create_receiver(private_key(_content(key)), database, token)
     app.state.network = NetworkLimits(settings)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -75,4 +76,4 @@ def _content(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except OSError as e:
-        raise ConfigError(f"{file} cannot be read: {e.strerror}.", hint="Make keys with: hunyuanocr hq-keys") from e
+        raise ConfigError(f"Cannot read {file}: {e.strerror}.", hint="Create keys with: hunyuanocr hq-keys") from e

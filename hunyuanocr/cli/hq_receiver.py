@@ -1,4 +1,4 @@
-"""The reference receiver: unseals a batch, keeps every record once by its id, and confirms only what is on the disk."""
+"""Reference receiver: decrypt a batch, store each record once by its id, and confirm only what is on disk."""
 
 from __future__ import annotations
 
@@ -19,47 +19,50 @@ from nacl.public import PrivateKey
 from hunyuanocr.errors import BadRequest
 from hunyuanocr.services.encryption import decrypt_batch
 
-_MAX_BYTES = 16 * 1024 * 1024
+_MAX_BATCH_BYTES = 16 * 1024 * 1024
 _TABLE = """CREATE TABLE IF NOT EXISTS records (
     site TEXT NOT NULL, id TEXT NOT NULL, batch TEXT NOT NULL, created_at TEXT NOT NULL, received_at TEXT NOT NULL,
     record TEXT NOT NULL, PRIMARY KEY (site, id))"""
 
 
 def create_receiver(key: PrivateKey, database: Path, token: str | None = None) -> FastAPI:
-    """One route, `POST /v1/batches`. Two batches, or one twice, may come at once. 200 with the batch's id says: it is kept."""
+    """Return an app with one route, `POST /v1/batches`. A response 200 with the batch's id confirms that it is stored.
+
+    Concurrent and repeated batches are allowed.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.post("/v1/batches")
     async def receive(request: Request) -> JSONResponse:
-        given = request.headers.get("authorization", "")
-        if token is not None and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            return JSONResponse({"detail": "The token is not the one that is expected here."}, 401)
-        sealed = bytearray()
-        async for part in request.stream():
-            sealed += part
-            if len(sealed) > _MAX_BYTES:
+        authorization = request.headers.get("authorization", "")
+        if token is not None and not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+            return JSONResponse({"detail": "Invalid token."}, 401)
+        encrypted = bytearray()
+        async for chunk in request.stream():
+            encrypted += chunk
+            if len(encrypted) > _MAX_BATCH_BYTES:
                 return JSONResponse({"detail": "The batch is too large."}, 413)
         try:
-            batch, new = await asyncio.to_thread(keep, bytes(sealed), key, database)
+            batch, new = await asyncio.to_thread(store_batch, bytes(encrypted), key, database)
         except BadRequest as e:
             return JSONResponse({"detail": e.message, "hint": e.hint}, 400)
-        except sqlite3.Error as e:  # full, locked: the sender comes again
+        except sqlite3.Error as e:  # full or locked: the sender retries
             return JSONResponse({"detail": str(e)}, 503, {"Retry-After": "60"})
         return JSONResponse({"batch": batch, "new": new})
 
     return app
 
 
-def keep(sealed: bytes, key: PrivateKey, database: Path) -> tuple[str, int]:
-    """Blocking. The batch's id and how many of its records were new. Raises BadRequest, and sqlite3's errors."""
-    batch = decrypt_batch(sealed, key)
+def store_batch(encrypted: bytes, key: PrivateKey, database: Path) -> tuple[str, int]:
+    """Return the batch's id and the number of new records. Blocking. Raises BadRequest and sqlite3.Error."""
+    batch = decrypt_batch(encrypted, key)
     now = datetime.now(UTC).isoformat()
     try:
-        site, name = _word(batch["site"]), _word(batch["batch"])
-        rows = [(site, _word(r["id"]), name, _word(r["created_at"]), now, _word(_json(r))) for r in batch["records"]]
+        site, name = _checked(batch["site"]), _checked(batch["batch"])
+        rows = [(site, _checked(r["id"]), name, _checked(r["created_at"]), now, _checked(_json(r))) for r in batch["records"]]
     except (KeyError, TypeError, UnicodeEncodeError) as e:
-        raise BadRequest("The batch has not the form that is expected here.") from e
-    with suppress(OSError):  # it is there already, or SQLite tells what is wrong
+        raise BadRequest("The batch does not have the expected format.") from e
+    with suppress(OSError):  # the file exists, or SQLite reports the error
         os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         connection.execute("PRAGMA synchronous=FULL")
@@ -70,8 +73,8 @@ def keep(sealed: bytes, key: PrivateKey, database: Path) -> tuple[str, int]:
     return name, new
 
 
-def _word(value: Any) -> str:
-    """Raises TypeError and UnicodeEncodeError for what the table would not take, or would drop without a word."""
+def _checked(value: Any) -> str:
+    """Return a string that SQLite stores unchanged. Raises TypeError and UnicodeEncodeError for anything else."""
     if not isinstance(value, str):
         raise TypeError
     value.encode()

@@ -1,4 +1,4 @@
-"""`hunyuanocr keys` and `hunyuanocr audit`: who may use this machine, and who did what. In the folder where the server runs."""
+"""`hunyuanocr keys` and `hunyuanocr audit`: manage API keys, print the audit log. Run them in the folder of the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hunyuanocr.store.database import Database
 
-app = typer.Typer(no_args_is_help=True, help="Keys of devices and programs: create, list, revoke.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys of devices and programs.")
 
 
 @contextmanager
@@ -31,17 +31,17 @@ def _database() -> Iterator[Database]:
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Which device or program gets it.")],
+    name: Annotated[str, typer.Argument(help="Name of the device or program that uses the key.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="read, submit or admin; may be repeated.", show_default="read, submit")
+        list[str] | None, typer.Option(help="Scope: read, submit or admin; repeatable.", show_default="read, submit")
     ] = None,
     owner: Annotated[
         str | None,
-        typer.Option(help="Whose records it sees: keys of one owner share them.", show_default="the name: its own alone"),
+        typer.Option(help="Owner of the records; keys with the same owner share them.", show_default="name of the key"),
     ] = None,
-    days: Annotated[float | None, typer.Option(min=0.001, help="Days after which it ends.", show_default="never")] = None,
+    days: Annotated[float | None, typer.Option(min=0.001, help="Days until the key expires.", show_default="never")] = None,
 ) -> None:
-    """Make a key and print it, once. The first key of a machine that asked nobody for one makes it ask everybody."""
+    """Create a key and print it once. The first key of an appliance without authentication makes authentication required."""
     from api.auth.api_keys import create_api_key
     from api.auth.identity import DEFAULT_SCOPES, Scope
     from hunyuanocr.cli.common import errors
@@ -51,18 +51,18 @@ def create(
     try:
         scopes = [Scope(each) for each in scope] if scope else sorted(DEFAULT_SCOPES)
     except ValueError as e:
-        raise typer.BadParameter(f"the scopes are {', '.join(Scope)}") from e
-    ends = None if days is None else utc_now() + timedelta(days=days)
-    text, key = create_api_key(name, owner or name, scopes, expires_at=ends)
+        raise typer.BadParameter(f"must be one of {', '.join(Scope)}", param_hint="--scope") from e
+    expires_at = None if days is None else utc_now() + timedelta(days=days)
+    text, key = create_api_key(name, owner or name, scopes, expires_at=expires_at)
     with _database() as database, database.transaction() as conn:
         keys.insert(conn, key)
-        _note(conn, key.id, 201)
-    errors.print(f"Key {key.id} of {key.owner}, told only now:")
+        _write_audit(conn, key.id, 201)
+    errors.print(f"Key {key.id} of {key.owner}; it is not shown again:")
     typer.echo(text)
 
 
-def _note(conn: Connection, id: str, status: int) -> None:
-    """A line in the audit log, as the route of the API leaves one."""
+def _write_audit(conn: Connection, id: str, status: int) -> None:
+    """Append the audit entry that the API route would write."""
     import os
 
     from hunyuanocr.clock import utc_now
@@ -74,23 +74,23 @@ def _note(conn: Connection, id: str, status: int) -> None:
 
 
 @app.command("list")
-def listed() -> None:
-    """All keys, those that have ended too, as lines with tabs between: id, name, owner, scopes, made, ends, used last."""
+def list_keys() -> None:
+    """List all keys, including expired and revoked ones, tab-separated: id, name, owner, scopes, created, expires, last used."""
     from hunyuanocr.clock import utc_now
     from hunyuanocr.store import keys
 
     with _database() as database, database.read_transaction() as conn:
-        found = keys.list_all(conn)
+        rows = keys.list_all(conn)
     now = utc_now()
-    for key in found:
-        ends = "revoked" if key.revoked_at else _moment(key.expires_at) if key.is_active(now) else "ended"
-        cells = (key.id, key.name, key.owner, " ".join(key.scopes), _moment(key.created_at), ends, _moment(key.seen_at))
-        typer.echo("\t".join(cells))
+    for key in rows:
+        expires = "revoked" if key.revoked_at else _format_time(key.expires_at) if key.is_active(now) else "expired"
+        scopes, created = " ".join(key.scopes), _format_time(key.created_at)
+        typer.echo("\t".join((key.id, key.name, key.owner, scopes, created, expires, _format_time(key.seen_at))))
 
 
 @app.command("revoke")
-def revoke(id: Annotated[str, typer.Argument(help="As `keys list` shows it.")]) -> None:
-    """End a key for good; a running server refuses it from the next second on."""
+def revoke(id: Annotated[str, typer.Argument(help="Id of the key; see `keys list`.")]) -> None:
+    """Revoke a key permanently; a running server refuses it within a second."""
     from hunyuanocr.cli.common import errors
     from hunyuanocr.clock import utc_now
     from hunyuanocr.errors import NotFound
@@ -99,29 +99,30 @@ def revoke(id: Annotated[str, typer.Argument(help="As `keys list` shows it.")]) 
     with _database() as database, database.transaction() as conn:
         done = keys.revoke(conn, id, utc_now())
         if done:
-            _note(conn, id, 204)
+            _write_audit(conn, id, 204)
     if not done:
-        raise NotFound("There is no such key that still holds.", hint="See: hunyuanocr keys list")
-    errors.print(f"{id} is revoked.")
+        raise NotFound("No active key with this id.", hint="List the keys: hunyuanocr keys list")
+    errors.print(f"Key {id} revoked.")
 
 
 def audit(
-    most: Annotated[int, typer.Option(min=1, max=100_000, help="How many lines, the latest first.")] = 50,
-    owner: Annotated[str | None, typer.Option(help="Of this owner's things.")] = None,
+    limit: Annotated[int, typer.Option("--most", min=1, max=100_000, help="Maximum number of entries, newest first.")] = 50,
+    owner: Annotated[str | None, typer.Option(help="Only entries about data of this owner.")] = None,
     action: Annotated[
-        str | None, typer.Option(help="read, create, delete, export, connect, login, logout, admin, refused.")
+        str | None,
+        typer.Option(help="Only this action: read, create, delete, export, connect, login, logout, admin or refused."),
     ] = None,
-    what: Annotated[str | None, typer.Option(help="The end of an address: a record's id.")] = None,
+    what: Annotated[str | None, typer.Option(help="Only paths that end with this text, for example a record id.")] = None,
 ) -> None:
-    """Who did what, as lines with tabs between: time, who, address, action, status, what, how often."""
+    """Print the audit log, tab-separated: time, user, client address, action, status, path, count."""
     from hunyuanocr.store import audit as store
 
     with _database() as database, database.read_transaction() as conn:
-        found = store.list_latest(conn, most, owner=owner, action=action, what=what)
-    for line in found:
-        cells = (line.at.astimezone().isoformat(timespec="seconds"), line.who or "?", line.address, line.action)
-        typer.echo("\t".join((*cells, str(line.status), line.what, str(line.times))))
+        entries = store.list_latest(conn, limit, owner=owner, action=action, what=what)
+    for entry in entries:
+        cells = (entry.at.astimezone().isoformat(timespec="seconds"), entry.who or "?", entry.address, entry.action)
+        typer.echo("\t".join((*cells, str(entry.status), entry.what, str(entry.times))))
 
 
-def _moment(at: datetime | None) -> str:
+def _format_time(at: datetime | None) -> str:
     return "-" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"

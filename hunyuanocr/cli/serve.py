@@ -1,4 +1,4 @@
-"""`hunyuanocr serve`: the same as `python app_web.py`, with its flags."""
+"""`hunyuanocr serve`: an alias of `python app_web.py` with the same flags."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typer
 
 
 def serve(context: typer.Context) -> None:
-    """Serve the page and the API; takes the flags of app_web.py, --help too."""
+    """Serve the web page and the API; accepts the flags of app_web.py, including --help."""
     import app_web
 
     raise typer.Exit(app_web.main(context.args))

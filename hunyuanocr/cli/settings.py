@@ -1,4 +1,4 @@
-"""`hunyuanocr settings`: every setting with its environment name, default and sentence, as Markdown (docs/settings.md)."""
+"""`hunyuanocr settings`: print every setting with its environment variable, default and description (docs/settings.md)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hunyuanocr.config import Settings
 
 
 def settings() -> None:
-    """List every setting: name in the file, name in the environment, default, meaning."""
+    """Print all settings as a Markdown table: name in the file, environment variable, default, description."""
     sys.stdout.write(table() + "\n")
 
 
 def table() -> str:
-    """A Markdown table of all settings."""
+    """Return all settings as a Markdown table."""
     rows = (f"| `{name}` | `{_variable(name)}` | `{default}` | {meaning} |" for name, default, meaning in _walk(Settings, ""))
     return "\n".join(["| setting | environment | default | |", "|---|---|---|---|", *rows])
 

@@ -1,4 +1,4 @@
-"""`hunyuanocr watch DIR`: reads what is put into a folder, files the answers, moves the originals."""
+"""`hunyuanocr watch DIR`: read new files in a folder, write the results, move the originals."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from hunyuanocr.config import Settings, WatchSettings
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(help="Folder to watch; done/ and failed/ are made in it.")],
-    instruction: Annotated[str, typer.Option("--instruction", "-i", help='What you want, e.g. "提取总金额".')] = "",
-    results: Annotated[Path | None, typer.Option("--results", help="Folder for the answers instead of done/.")] = None,
-    table: Annotated[bool, typer.Option("--csv", help="Write the fields of each picture as a CSV file too.")] = False,
-    subfolders: Annotated[bool, typer.Option("--subfolders", help="Watch the folders in it as well.")] = False,
-    once: Annotated[bool, typer.Option("--once", help="Read what is there, then end.")] = False,
-    interval: Annotated[float, typer.Option("--interval", min=0.05, help="Seconds between two looks.")] = 2.0,
+    folder: Annotated[Path, typer.Argument(help="Folder to watch; done/ and failed/ are created in it.")],
+    instruction: Annotated[str, typer.Option("--instruction", "-i", help='What to extract, e.g. "提取总金额".')] = "",
+    results: Annotated[Path | None, typer.Option("--results", help="Folder for the results instead of done/.")] = None,
+    table: Annotated[bool, typer.Option("--csv", help="Also write the fields of each file as CSV.")] = False,
+    subfolders: Annotated[bool, typer.Option("--subfolders", help="Also watch subfolders.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Process the current files, then exit.")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=0.05, help="Seconds between two scans of the folder.")] = 2.0,
     backend: BackendOption = None,
     model_path: ModelPathOption = None,
 ) -> None:
-    """Read each new picture in a folder when it is complete: the answer as JSON, the original moved to done/ or failed/.
+    """Read each new file in a folder when it is complete; write the result as JSON; move the original to done/ or failed/.
 
-    With --once the exit status is 1 when a file failed or could not be filed.
+    With --once the exit status is 1 if a file failed or a result could not be written.
     """
-    wanted = WatchSettings(
+    watch_settings = WatchSettings(
         folder=folder, instruction=instruction, results=results, csv=table, subfolders=subfolders, interval_s=interval
     )
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    failed = asyncio.run(_watch(wanted, settings_from(backend, model_path), once=once))
+    failed = asyncio.run(_watch(watch_settings, settings_from(backend, model_path), once=once))
     raise typer.Exit(int(failed))
 
 
-async def _watch(wanted: WatchSettings, settings: Settings, *, once: bool) -> bool:
-    """Until it is told to end (SIGINT, SIGTERM); what is being read then stays in the folder. True if something failed."""
+async def _watch(watch_settings: WatchSettings, settings: Settings, *, once: bool) -> bool:
+    """Watch until SIGINT or SIGTERM; a file that is being read then stays in the folder. True if something failed."""
     from api.schemas.ocr import OcrResponse
     from hunyuanocr.services.background_reader import BackgroundReader
     from hunyuanocr.services.recorder import Recorder
@@ -49,10 +49,11 @@ async def _watch(wanted: WatchSettings, settings: Settings, *, once: bool) -> bo
     try:
         async with running_pipeline(settings) as pipeline:
             watcher = create_watcher(
-                wanted, settings, BackgroundReader(pipeline), lambda result: OcrResponse.of(result).model_dump(mode="json"),
-                recorder=Recorder(database, settings), tell=_told,
+                watch_settings, settings, BackgroundReader(pipeline),
+                lambda result: OcrResponse.of(result).model_dump(mode="json"),
+                recorder=Recorder(database, settings), on_filed=_report,
             )  # fmt: skip
-            errors.print(f"Watching {wanted.folder}.", style="dim")
+            errors.print(f"Watching {watch_settings.folder}.", style="dim")
             watching = asyncio.create_task(watcher.run(once=once))
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, watching.cancel)
@@ -65,7 +66,7 @@ async def _watch(wanted: WatchSettings, settings: Settings, *, once: bool) -> bo
     return once and bool(watcher.counts["failed"] or watcher.pending_errors)
 
 
-def _told(path: Path, code: str | None) -> None:
+def _report(path: Path, code: str | None) -> None:
     shown = str(path).encode("utf-8", "replace").decode()
     if code is None:
         errors.print(f"{shown}: done")

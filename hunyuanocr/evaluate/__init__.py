@@ -1,4 +1,4 @@
-"""How well a reader reads a folder of images whose truth is known: `load_dataset`, `evaluate`, `summarise`."""
+"""Measure a backend on a folder of labelled images: `load_dataset`, `evaluate`, `summarise`."""
 
 from hunyuanocr.evaluate.dataset import LabelledDocument, load_dataset
 from hunyuanocr.evaluate.run import Outcome, evaluate

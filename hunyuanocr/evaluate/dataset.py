@@ -1,8 +1,10 @@
-"""A folder with truth: `NAME.jpg` (or another picture), `NAME.csv` its lines, `NAME.json` its fields; either may be missing.
+"""A folder of labelled images: `NAME.jpg` (or another format), `NAME.csv` with its lines, `NAME.json` with its fields.
 
-CSV, as published for ICDAR 2019 SROIE: `x1,y1,x2,y2,x3,y3,x4,y4,transcript` a line, in pixels of the picture; the transcript
-may hold commas. JSON: field → value as printed, or null for a field that is not printed but is to be asked all the same;
-`items` (or 明细 …) is a list of rows; keys that begin with `_` are about the document (`_meta`), not on it.
+One of the two labels can be missing.
+
+CSV, as published for ICDAR 2019 SROIE: one `x1,y1,x2,y2,x3,y3,x4,y4,transcript` per line, in pixels of the image; the transcript
+may contain commas. JSON: field → value as printed, or null for a field that is not printed but requested anyway; `items` (or
+明细 …) is a list of rows; keys with a leading `_` are metadata (`_meta`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 
 @dataclass(frozen=True)
 class LabelledDocument:
-    """One document and what truly stands on it. `lines` is None when the truth of the lines is not known."""
+    """One document and its labels. `lines` is None if they are not labelled."""
 
     path: Path
     lines: tuple[Line, ...] | None
@@ -32,24 +34,24 @@ class LabelledDocument:
 
 
 def load_dataset(folder: Path) -> list[LabelledDocument]:
-    """All documents of the folder that have truth, by name. Raises InvalidValue, naming the file, for truth that is broken."""
+    """Return all labelled documents of the folder, sorted by name. Raises InvalidValue, with the file, for invalid labels."""
     if not folder.is_dir():
-        raise InvalidValue(f"{folder} is no folder.", hint="Name a folder of pictures with .csv and .json truth beside them.")
-    pictures = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
-    samples = [_sample(p) for p in pictures if p.with_suffix(".csv").exists() or p.with_suffix(".json").exists()]
+        raise InvalidValue(f"{folder} is not a folder.", hint="Use a folder of images with .csv and .json labels next to them.")
+    images = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+    samples = [_sample(p) for p in images if p.with_suffix(".csv").exists() or p.with_suffix(".json").exists()]
     if not samples:
-        raise InvalidValue(f"{folder} holds no picture with truth.", hint="Beside NAME.jpg belongs NAME.csv or NAME.json.")
+        raise InvalidValue(f"{folder} contains no labelled image.", hint="Write NAME.csv or NAME.json next to NAME.jpg.")
     return samples
 
 
-def _sample(picture: Path) -> LabelledDocument:
-    csv, record = picture.with_suffix(".csv"), picture.with_suffix(".json")
+def _sample(image: Path) -> LabelledDocument:
+    csv, record = image.with_suffix(".csv"), image.with_suffix(".json")
     truth = _record(record) if record.exists() else {}
     about = {k: v for k, v in truth.items() if k.startswith("_")}
     printed = {k: v for k, v in truth.items() if k not in about}
     rows = [v for v in printed.values() if isinstance(v, list)]
     return LabelledDocument(
-        path=picture,
+        path=image,
         lines=tuple(_lines(csv)) if csv.exists() else None,
         fields={k: None if v in (None, "") else str(v) for k, v in printed.items() if k != "items" and not isinstance(v, list)},
         items=tuple(_row(row, record) for row in rows[0]) if rows else None,
@@ -63,14 +65,14 @@ def _record(path: Path) -> dict[str, Any]:
     except ValueError as e:
         raise InvalidValue(f"{path} is not JSON in UTF-8: {e}.", hint="Correct the file.") from e
     if not isinstance(truth, dict) or not isinstance(truth.get("_meta") or {}, dict):
-        raise InvalidValue(f"{path} holds no JSON object.", hint='It maps fields to values: {"total_amount": "36.80"}.')
+        raise InvalidValue(f"{path} is not a JSON object.", hint='It maps fields to values: {"total_amount": "36.80"}.')
     return truth
 
 
 def _row(row: Any, record: Path) -> dict[str, str | None]:
-    """A line item with the names of columns that readers answer: 名称 and 金额 are name and amount."""
+    """Return a line item with the column names of results: 名称 and 金额 become name and amount."""
     if not isinstance(row, dict):
-        raise InvalidValue(f"{record}: a line item is no object.", hint='A row is {"name": "tea", "amount": "9.00"}.')
+        raise InvalidValue(f"{record}: a line item is not an object.", hint='A row is {"name": "tea", "amount": "9.00"}.')
     return {column_for(key) or key: None if value in (None, "") else str(value) for key, value in row.items()}
 
 
@@ -78,7 +80,7 @@ def _lines(csv: Path) -> list[Line]:
     try:
         text = csv.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as e:
-        raise InvalidValue(f"{csv} is not UTF-8.", hint="Save it as UTF-8 (a spreadsheet calls it 'CSV UTF-8').") from e
+        raise InvalidValue(f"{csv} is not UTF-8.", hint="Save it as UTF-8 (spreadsheets: 'CSV UTF-8').") from e
     return [_line(row, f"{csv}, line {number}") for number, row in enumerate(text.splitlines(), start=1) if row.strip()]
 
 
@@ -88,4 +90,4 @@ def _line(row: str, where: str) -> Line:
         x1, y1, x2, y2, x3, y3, x4, y4 = (float(cell) for cell in cells[:8])
         return Line(cells[8].strip(), ((x1, y1), (x2, y2), (x3, y3), (x4, y4)))
     except (ValueError, IndexError) as e:
-        raise InvalidValue(f"{where}: not eight numbers and a transcript.", hint="Correct the line.") from e
+        raise InvalidValue(f"{where}: expected eight numbers and a transcript.", hint="Correct the line.") from e

@@ -1,4 +1,4 @@
-"""Read every document of a folder through the pipeline and keep what came out beside the truth."""
+"""Run the pipeline on every document of a folder and keep results with their labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hunyuanocr.types import EvidenceMode, Result
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one document: a result, or the failure in words, and the seconds it took."""
+    """The outcome of one document: a result or an error message, and the seconds it took."""
 
     sample: LabelledDocument
     result: Result | None
@@ -25,15 +25,15 @@ class Outcome:
     error: str | None = None
 
     def compared(self) -> dict[str, Any]:
-        """What was wanted beside what was answered, for looking at mistakes; JSON-able."""
-        answered = {f.key: f for f in self.result.fields} if self.result else {}
+        """Return labels and results side by side, for the analysis of errors; JSON-serializable."""
+        results = {f.key: f for f in self.result.fields} if self.result else {}
         fields = {
             key: {
-                "truth": wanted,
-                "answer": answered[key].value if key in answered else None,
-                "grounded": key in answered and answered[key].grounded,
+                "truth": expected,
+                "answer": results[key].value if key in results else None,
+                "grounded": key in results and results[key].grounded,
             }
-            for key, wanted in self.sample.fields.items()
+            for key, expected in self.sample.fields.items()
         }
         return {
             "file": self.sample.path.name,
@@ -47,9 +47,9 @@ class Outcome:
 async def evaluate(
     pipeline: Pipeline, samples: Sequence[LabelledDocument], evidence: EvidenceMode = EvidenceMode.FAST
 ) -> AsyncIterator[Outcome]:
-    """One document after the other, so that seconds are those of a reader with nothing else to do.
+    """Yield the outcomes one by one, sequentially, so that the seconds are those of an idle machine.
 
-    Lines and boxes are those of `evidence`: of the witness (fast), of the reader's own spotting (full), or there are none.
+    `evidence` selects the lines and boxes: of the evidence backend (fast), of the model's own spotting (full), or none.
     """
     for sample in samples:
         keys = [*sample.fields, *(["items"] if sample.items is not None else [])]

@@ -1,4 +1,4 @@
-"""Outcomes → figures: a JSON-able dict, whole and by group (degradation, labelled or not, kind of document)."""
+"""Summarise outcomes as metrics: a JSON-serializable dict, in total and by group (degradation, labelled, kind of document)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hunyuanocr.types import Field, FieldType, Line
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """All figures of a run. Peak memory is this process's, in MB."""
+    """Return all metrics of a run. Peak memory is that of this process, in MB."""
     groups: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         for name in _groups(outcome.sample):
@@ -28,12 +28,12 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "failed": {str(o.sample.path): o.error for o in outcomes if o.error},
         "seconds": {"p50": _quantile(seconds, 0.5), "p95": _quantile(seconds, 0.95), "mean": round(statistics.fmean(seconds), 4)},
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        **_figures(outcomes),
-        "groups": {name: {"documents": len(some), **_figures(some)} for name, some in sorted(groups.items())},
+        **_metrics(outcomes),
+        "groups": {name: {"documents": len(group), **_metrics(group)} for name, group in sorted(groups.items())},
     }
 
 
-def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _metrics(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"lines": _lines(outcomes), "fields": _fields(outcomes), "items": _items(outcomes), "evidence": _evidence(outcomes)}
 
 
@@ -41,9 +41,9 @@ def _groups(sample: LabelledDocument) -> list[str]:
     meta = sample.meta
     if not meta:
         return []
-    worn = meta.get("degradations") or ["none"]
+    degradations = meta.get("degradations") or ["none"]
     return [
-        *(f"degradation: {d}" for d in worn),
+        *(f"degradation: {d}" for d in degradations),
         f"labelled: {'yes' if meta.get('labelled', True) else 'no'}",
         f"kind: {meta.get('kind', '?')} {meta.get('language', '')}".strip(),
     ]
@@ -68,27 +68,27 @@ def _lines(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
 
 
 def _fields(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Per field and over all of them: exact match after `comparable`; `null_accuracy` where the field is not printed."""
+    """Return metrics by field and in total: exact match after `comparable`; `null_accuracy` for fields that are not printed."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for o in outcomes:
-        answered = {f.key: f for f in o.result.fields} if o.result else {}
-        for key, wanted in o.sample.fields.items():
-            given = answered[key].value if key in answered else None
-            counts[key].update(_verdict(wanted, given, _type_of(key)))
-    every = sum(counts.values(), Counter())
-    return {key: _rates(c) for key, c in [*sorted(counts.items()), ("(all)", every)]} if counts else {}
+        results = {f.key: f for f in o.result.fields} if o.result else {}
+        for key, expected in o.sample.fields.items():
+            value = results[key].value if key in results else None
+            counts[key].update(_verdict(expected, value, _type_of(key)))
+    total = sum(counts.values(), Counter())
+    return {key: _rates(c) for key, c in [*sorted(counts.items()), ("(all)", total)]} if counts else {}
 
 
-def _verdict(wanted: str | None, given: str | None, kind: FieldType) -> list[str]:
-    right = wanted is not None and given is not None and comparable(wanted, kind) == comparable(given, kind)
-    verdict = ["absent" if wanted is None else "present"]
-    verdict += ["answered"] if given is not None else []
+def _verdict(expected: str | None, value: str | None, kind: FieldType) -> list[str]:
+    right = expected is not None and value is not None and comparable(expected, kind) == comparable(value, kind)
+    verdict = ["absent" if expected is None else "present"]
+    verdict += ["answered"] if value is not None else []
     verdict += ["right"] if right else []
-    return verdict + (["null"] if wanted is None and given is None else [])
+    return verdict + (["null"] if expected is None and value is None else [])
 
 
 def _rates(c: Counter[str]) -> dict[str, Any]:
-    """A field that is printed nowhere has neither recall nor F1, one that is never answered no precision: None, not 0."""
+    """Return rates; None instead of 0 for recall and F1 of a field that is never printed, precision of one never answered."""
     precision, recall = _share(c["right"], c["answered"]), _share(c["right"], c["present"])
     return {
         "precision": precision if c["answered"] else None,
@@ -101,20 +101,20 @@ def _rates(c: Counter[str]) -> dict[str, Any]:
 
 
 def _items(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
-    """A row is right when its name and its amount are."""
-    right = wanted = given = 0
-    asked = [o for o in outcomes if o.sample.items is not None]
-    for o in asked:
+    """Return metrics of line items; a row is right if its name and amount are."""
+    right = expected = answered = 0
+    labelled = [o for o in outcomes if o.sample.items is not None]
+    for o in labelled:
         rows = next((f.rows for f in o.result.fields if f.key == "items"), None) if o.result else None
         true = Counter(_row(r.get("name"), r.get("amount")) for r in o.sample.items or ())
         read = Counter(_row(_value(r.get("name")), _value(r.get("amount"))) for r in rows or ())
         right += (true & read).total()
-        wanted += true.total()
-        given += read.total()
-    if not asked:
+        expected += true.total()
+        answered += read.total()
+    if not labelled:
         return None
-    precision, recall = _share(right, given), _share(right, wanted)
-    return {"precision": precision, "recall": recall, "f1": round(f1(precision, recall), 4), "rows": wanted}
+    precision, recall = _share(right, answered), _share(right, expected)
+    return {"precision": precision, "recall": recall, "f1": round(f1(precision, recall), 4), "rows": expected}
 
 
 def _row(name: str | None, amount: str | None) -> tuple[str, str]:
@@ -126,7 +126,7 @@ def _value(cell: Field | None) -> str | None:
 
 
 def _evidence(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
-    """Over all answered values: how many are grounded, how many of those stand in their box, and inventions left unmarked."""
+    """Return over all values: how many are grounded, how many of those are in their box, and grounded inventions."""
     answered = grounded = in_box = unmarked = 0
     judged = [o for o in outcomes if o.sample.lines is not None and o.result]
     for o in judged:

@@ -1,1 +1,1 @@
-"""Training of a HunyuanOCR checkpoint on pictures with questions and answers, on a CPU or a GPU."""
+"""Training of a HunyuanOCR checkpoint on images with prompts and answers, on a CPU or a GPU."""

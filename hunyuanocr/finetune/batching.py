@@ -1,4 +1,4 @@
-"""What a model is trained on: a picture, what is asked about it, and the answers; and batches of them as tensors."""
+"""Training samples (an image, prompts about it, and answers) and batches of them as tensors."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch import Tensor
 from hunyuanocr.backends.torch_local.processor import Processor
 from hunyuanocr.errors import InvalidValue
 
-IGNORED = -100  # a label that no loss is taken of
-BLANK = 0  # of a slot without a character
+IGNORED = -100  # a label without a loss
+BLANK = 0  # class of a slot without a character
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A picture (uint8 RGB [h, w, 3]) and its turns, (words asked, answer) each; none where it only teaches to tell characters.
+    """An image (uint8 RGB [h, w, 3]) and its turns, (prompt, answer) each; without turns it only trains the character head.
 
-    `glyphs` are its characters with their centres in pixels (character, x, y), where they are known: they teach the vision
-    tower to read, see `reading.SlotHead`.
+    `glyphs` are its characters with their centres in pixels (character, x, y), if known; they train the vision encoder, see
+    `char_head.CharacterHead`.
     """
 
     image: NDArray[np.uint8]
@@ -33,19 +33,19 @@ class Sample:
 
 
 class SampleSource(Protocol):
-    """Where samples come from. The same (level, step) must always give the same samples, or resuming is not exact."""
+    """A source of samples. The same (level, step) must always return the same samples, so that resuming is exact."""
 
     def batch(self, level: int, step: int, count: int) -> list[Sample]:
-        """`count` samples of equal picture size; fewer where there are no more of it."""
+        """Return `count` samples with the same image size, or fewer if no more exist."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B samples as tensors; T tokens, the picture's placeholders at `span`.
+    """B samples as tensors; T tokens; the image placeholders are at `span`.
 
-    `patches` [B, h·w, 3·patch²], `ids` and `labels` [B, T], `positions` [axes, B, T], `mask` [B, 1, T, T] (True: may look),
-    `slots` [B, h/2·w/2, slots] classes of `reading.Alphabet` or None. All turns of a sample share the picture in one sequence,
-    and `mask` keeps them from seeing one another.
+    `patches` [B, h·w, 3·patch²], `ids` and `labels` [B, T], `positions` [axes, B, T], `mask` [B, 1, T, T] (True: may attend),
+    `slots` [B, h/2·w/2, slots] classes of the character head or None. All turns of a sample share the image in one sequence; the
+    `mask` isolates them from each other.
     """
 
     patches: Tensor
@@ -58,29 +58,29 @@ class Batch:
     slots: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
+        """Return the batch on a device."""
         moved: dict[str, Any] = {key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved)
 
 
 class Collator:
-    """Samples → batches, with the engine's own processor, so that training sees what serving will see."""
+    """Convert samples to batches with the engine's own processor, so that training and serving use the same input."""
 
     def __init__(self, processor: Processor, alphabet: str = "", slots: int = 5) -> None:
-        """`alphabet` are the characters whose places are taught; empty for none."""
+        """`alphabet`: characters with known positions for the character head; empty for none."""
         self._processor = processor
         self._classes = {char: n + 1 for n, char in enumerate(alphabet)}
         self._slots = slots
         self._eos = int(processor.tokenizer.eos_token_id)
-        self._asked = lru_cache(maxsize=4096)(self._encode_words)
+        self._prompt_ids = lru_cache(maxsize=4096)(self._encode_prompt)
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
-        """Raises InvalidValue for pictures that the processor scales to different sizes."""
+        """Return the batch. Raises InvalidValue if the processor scales the images to different sizes."""
         prefixes = [self._processor([sample.image], "") for sample in samples]
         grid, (start, end) = prefixes[0].grids[0], prefixes[0].spans[0]
         if any(prefix.grids[0] != grid for prefix in prefixes):
-            raise InvalidValue("The pictures of a batch must be of one size.", hint="Group them by their size in patches.")
-        head = prefixes[0].ids[: end + 1]  # up to the picture's end mark
+            raise InvalidValue("The images of a batch must have the same size.", hint="Group them by their size in patches.")
+        head = prefixes[0].ids[: end + 1]  # up to the end token of the image
         rows = [self._row(sample) for sample in samples]
         length = len(head) + max(len(ids) for ids, _, _ in rows)
         axes = prefixes[0].positions.shape[0]
@@ -89,38 +89,38 @@ class Collator:
         parts, positions = np.full(shape, -1, np.int64), np.zeros((axes, *shape), np.int64)
         ids[:, : len(head)], parts[:, : len(head)] = head, 0
         positions[:, :, : len(head)] = prefixes[0].positions[:, None, : len(head)]
-        for n, (tail, wanted, turn) in enumerate(rows):
-            place = slice(len(head), len(head) + len(tail))
-            ids[n, place], labels[n, place], parts[n, place] = tail, wanted, turn
-            positions[:, n, place] = len(head) + _counted(turn)
+        for n, (tail, targets, turn) in enumerate(rows):
+            tokens = slice(len(head), len(head) + len(tail))
+            ids[n, tokens], labels[n, tokens], parts[n, tokens] = tail, targets, turn
+            positions[:, n, tokens] = len(head) + _turn_positions(turn)
         patches = np.stack([prefix.patches[0] for prefix in prefixes])
         return Batch(
             torch.from_numpy(patches), grid, torch.from_numpy(ids), torch.from_numpy(labels), torch.from_numpy(positions),
             _mask(torch.from_numpy(parts)), (start, end), self._slot_labels(samples, grid),
         )  # fmt: skip
 
-    def _encode_words(self, words: str) -> NDArray[np.int64]:
-        """The ids after the picture: the words and the mark that ends the turn."""
-        prompt = self._processor([np.zeros((64, 64, 3), np.uint8)], words)
+    def _encode_prompt(self, text: str) -> NDArray[np.int64]:
+        """Return the ids after the image: the prompt and the token that ends the user turn."""
+        prompt = self._processor([np.zeros((64, 64, 3), np.uint8)], text)
         return prompt.ids[prompt.spans[0][1] + 1 :]
 
     def _row(self, sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """(ids, labels, number of the turn) behind the picture."""
+        """Return (ids, labels, turn number) of the tokens after the image."""
         ids: list[NDArray[np.int64]] = []
         labels, turns = [], []
-        for number, (words, answer) in enumerate(sample.turns, start=1):
-            asked = self._asked(words)
-            told = self._processor.tokenizer.encode(answer, add_special_tokens=False)
-            said = np.array([*told, self._eos], np.int64)
-            ids += [asked, said]
-            labels += [np.full(len(asked), IGNORED, np.int64), said]
-            turns.append(np.full(len(asked) + len(said), number, np.int64))
+        for number, (prompt, answer) in enumerate(sample.turns, start=1):
+            prompt_ids = self._prompt_ids(prompt)
+            encoded = self._processor.tokenizer.encode(answer, add_special_tokens=False)
+            answer_ids = np.array([*encoded, self._eos], np.int64)
+            ids += [prompt_ids, answer_ids]
+            labels += [np.full(len(prompt_ids), IGNORED, np.int64), answer_ids]
+            turns.append(np.full(len(prompt_ids) + len(answer_ids), number, np.int64))
         if not turns:
             return (np.zeros(0, np.int64),) * 3
         return np.concatenate(ids), np.concatenate(labels), np.concatenate(turns)
 
     def _slot_labels(self, samples: Sequence[Sample], grid: tuple[int, int]) -> Tensor | None:
-        """The classes of the characters whose centres lie in each image token, from left to right."""
+        """Return the classes of the characters with their centres in each image token, from left to right."""
         if not self._classes or any(sample.glyphs is None for sample in samples):
             return None
         height, width = grid[0] // 2, grid[1] // 2
@@ -136,14 +136,14 @@ class Collator:
         return torch.from_numpy(slots.reshape(len(samples), height * width, self._slots))
 
 
-def _counted(turns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Position of each token within its turn: every turn begins right behind the picture."""
+def _turn_positions(turns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each token in its turn: every turn starts directly after the image."""
     starts = np.searchsorted(turns, turns)
     return np.arange(len(turns)) - starts
 
 
 def _mask(parts: Tensor) -> Tensor:
-    """Who may look at whom: earlier tokens of the picture's part (0) and of the own turn. Padding (−1) looks at itself."""
+    """Return the attention mask: earlier tokens of the image (part 0) and of the same turn. Padding (−1) attends to itself."""
     length = parts.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool).tril()
     own = (parts[:, None, :] == parts[:, :, None]) | (parts[:, None, :] == 0)

@@ -1,8 +1,8 @@
-"""An auxiliary task that teaches the vision tower to read before the language model learns to copy.
+"""An auxiliary task that trains the vision encoder to distinguish characters before the language model learns to copy.
 
-A small model that learns from answers alone sits on a plateau until its image tokens happen to tell characters apart. Where
-the places of characters are known, every image token is asked directly which characters have their centres in it. It is
-sharper than CTC (no alignment has to be found), and the head is thrown away after training.
+A small model that learns from answers alone stays on a plateau until its image tokens distinguish characters by chance. If the
+positions of characters are known, every image token is trained to predict the characters with their centres in it. The signal is
+more precise than CTC (no alignment is needed), and the head is discarded after training.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_BLANK_WEIGHT = 0.15  # most slots are blank; they teach little
+_BLANK_WEIGHT = 0.15  # most slots are blank and carry little information
 
 
 class CharacterHead(nn.Module):
-    """Scores of the characters in an image token's slots, left to right.
+    """Logits of the characters in an image token's slots, left to right.
 
-    Each slot turns the token into a direction that is compared with the language model's own embeddings of the characters:
-    what the tower learns here is what the language model needs for copying.
+    Each slot projects the token to a vector that is compared with the language model's own embeddings of the characters, so the
+    encoder learns what the language model needs for copying.
     """
 
     def __init__(self, hidden: int, characters: Tensor, slots: int = 5) -> None:
-        """`characters` are the token ids of the alphabet's characters, in its order."""
+        """`characters`: token ids of the alphabet's characters, in its order."""
         super().__init__()
         self.slots = slots
         self.project = nn.Linear(hidden, slots * hidden)
@@ -32,7 +32,7 @@ class CharacterHead(nn.Module):
         self.register_buffer("characters", characters, persistent=False)
 
     def loss(self, tokens: Tensor, embeddings: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """(loss, share of characters told right) of image tokens [B, N, hidden] for classes [B, N, slots], 0 for blank."""
+        """Return (loss, share of correct characters) of image tokens [B, N, hidden] for classes [B, N, slots]; 0 is blank."""
         table = torch.cat([self.blank[None], functional.embedding(self.characters, embeddings)])
         directions = self.project(tokens).view(*tokens.shape[:2], self.slots, -1)
         scores = (directions @ table.t().to(directions.dtype)).float() * self.scale

@@ -1,7 +1,7 @@
-"""A person's own folder of documents with truth (`hunyuanocr.evaluate.dataset`) as something to train on.
+"""A user's folder of labelled documents (`hunyuanocr.evaluate.dataset`) as training data.
 
-About each page is asked what serving asks: its text or its runs with their places, where the lines are known; one field; and
-several, half of the time all of them in the file's order. A field that the truth says is not printed is answered null.
+The prompts about each page are those of serving: its text or its text with coordinates, if the lines are labelled; one field; and
+several fields, half of the time all of them in the order of the file. A field that is labelled null is answered null.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from hunyuanocr.finetune.targets import Turn
 from hunyuanocr.images import open_pages
 from hunyuanocr.types import Line, Page
 
-PLACES = 0.5  # share of spotting among the questions for text: serving asks it wherever it needs boxes
-_STRAY = 0.05  # of the page's sides: how far a place may lie outside the picture
+SPOTTING_SHARE = 0.5  # share of spotting among the prompts for text: serving uses it whenever it needs boxes
+_MAX_OUTSIDE = 0.05  # share of the page's sides by which a coordinate may be outside the image
 
 
 @dataclass(frozen=True)
 class TrainingDocument:
-    """A page and its truth as questions and answers.
+    """A page and its labels as prompts and answers.
 
-    `grid` is the picture's size in patches as the processor scales it; `tokens` are those of the picture and of all turns that
-    may be asked at once, `answers` those of their answers.
+    `grid`: size in patches after the processor has scaled the image; `tokens`: those of the image and of all turns that can be
+    used at the same time; `answers`: those of their answers.
     """
 
     path: Path
     grid: tuple[int, int]
-    reading: tuple[Turn, ...]  # the text, and its runs with their places; neither where the lines are not known
+    reading: tuple[Turn, ...]  # text, and text with coordinates; empty if the lines are not labelled
     fields: Mapping[str, Any]
     tokens: int
     answers: int
     items_left_out: bool
 
     def turns(self, rng: random.Random) -> tuple[Turn, ...]:
-        """What is asked about it this time."""
-        asked = [self.reading[rng.random() < PLACES]] if self.reading else []
+        """Return the turns for one step."""
+        turns = [self.reading[rng.random() < SPOTTING_SHARE]] if self.reading else []
         names = list(self.fields)
         if names:
-            asked.append(self._extraction([rng.choice(names)]))
+            turns.append(self._extraction([rng.choice(names)]))
         if len(names) > 1:
-            asked.append(self._extraction(names if rng.random() < 0.5 else rng.sample(names, rng.randint(2, len(names)))))
-        return tuple(asked)
+            turns.append(self._extraction(names if rng.random() < 0.5 else rng.sample(names, rng.randint(2, len(names)))))
+        return tuple(turns)
 
     def all_turns(self) -> tuple[Turn, ...]:
-        """Everything that is known of it: for looking at a model's losses."""
+        """Return all turns, for the evaluation of a model."""
         return (*self.reading, *([self._extraction(list(self.fields))] if self.fields else []))
 
     def _extraction(self, names: Sequence[str]) -> Turn:
@@ -65,26 +65,26 @@ class TrainingDocument:
 
 
 class DocumentDataset:
-    """Documents as a source of samples (`samples.Source`): every epoch each once, in another order; batches of one size."""
+    """Documents as a sample source (`batching.SampleSource`): each once per epoch, shuffled; batches of one image size."""
 
     def __init__(self, documents: Sequence[TrainingDocument], images: ImageSettings, seed: int = 1) -> None:
         self.documents = tuple(documents)
         self._images, self._seed = images, seed
 
     def batches(self, count: int) -> int:
-        """Batches of an epoch. Sizes of which there are few pictures make small ones."""
+        """Return the batches per epoch. Rare image sizes make small batches."""
         return sum(-(-n // count) for n in Counter(document.grid for document in self.documents).values())
 
     def batch(self, level: int, step: int, count: int) -> list[Sample]:
-        """At most `count` samples of one size; there are no levels."""
+        """Return at most `count` samples of one image size; `level` is ignored."""
         del level
-        epoch, place = divmod(step, self.batches(count))
-        chosen = self._order(epoch, count)[place]
+        epoch, index = divmod(step, self.batches(count))
+        chosen = self._order(epoch, count)[index]
         return [Sample(load_pixels(d.path, self._images), d.turns(random.Random(f"{self._seed}:{step}:{d.path.name}")))  # noqa: S311
                 for d in chosen]  # fmt: skip
 
     def _order(self, epoch: int, count: int) -> list[list[TrainingDocument]]:
-        rng = random.Random(f"{self._seed}:epoch:{epoch}")  # noqa: S311  no secret
+        rng = random.Random(f"{self._seed}:epoch:{epoch}")  # noqa: S311  not a secret
         groups: dict[tuple[int, int], list[TrainingDocument]] = {}
         for document in rng.sample(self.documents, len(self.documents)):
             groups.setdefault(document.grid, []).append(document)
@@ -94,25 +94,26 @@ class DocumentDataset:
 
 
 def load(
-    folder: Path, processor: Processor, images: ImageSettings, *, longest: int, on_progress: Callable[[], None] | None = None
+    folder: Path, processor: Processor, images: ImageSettings, *, max_tokens: int, on_progress: Callable[[], None] | None = None
 ) -> list[TrainingDocument]:
-    """Every document of the folder, looked through; `longest` tokens fit the model. `on_progress` is called after each.
+    """Load and check every document of the folder; `max_tokens` fit the model. `on_progress` is called after each document.
 
-    Raises InvalidValue, naming the file, for truth that is broken, a picture without truth, one that cannot be read, that has
-    several pages, or whose places are not on it, and for more text than fits.
+    Raises InvalidValue, with the file, for invalid labels, an image without labels, an unreadable one, several pages, coordinates
+    outside the image, and more text than fits the model.
     """
     samples = dataset.load_dataset(folder)
-    known = {sample.path for sample in samples}
-    strange = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in dataset.PICTURES and p not in known)
-    if strange:
+    labelled = {sample.path for sample in samples}
+    unlabelled = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in dataset.PICTURES and p not in labelled)
+    if unlabelled:
+        names = f"{', '.join(unlabelled[:5])}{' …' * (len(unlabelled) > 5)}"
         raise InvalidValue(
-            f"{len(strange)} of the pictures in {folder} have no truth: {', '.join(strange[:5])}{' …' * (len(strange) > 5)}.",
-            hint="Write NAME.csv or NAME.json beside them, or move them elsewhere.",
+            f"{len(unlabelled)} images in {folder} have no labels: {names}.",
+            hint="Write NAME.csv or NAME.json next to them, or move them to another folder.",
         )
     documents = []
     for sample in samples:
-        with _telling(sample.path):
-            documents.append(_document(sample, processor, images, longest))
+        with _add_path(sample.path):
+            documents.append(_document(sample, processor, images, max_tokens))
         if on_progress is not None:
             on_progress()
     return documents
@@ -121,45 +122,46 @@ def load(
 def split(
     documents: Sequence[TrainingDocument], share: float, seed: int
 ) -> tuple[list[TrainingDocument], list[TrainingDocument]]:
-    """(to train on, held out): by their names, so that the same are held out whatever the order or number of the others."""
+    """Return (training, held-out) documents, split by name, so that the split does not depend on order or other documents."""
     if not share:
         return list(documents), []
     count = max(1, round(share * len(documents)))
     if count >= len(documents):
         raise InvalidValue(
-            f"Of {len(documents)} documents, {count} are held out: none is left.", hint="Add some, or --hold-out 0."
+            f"{count} of {len(documents)} documents are held out; none is left for training.",
+            hint="Add documents, or use --hold-out 0.",
         )
-    drawn = sorted(documents, key=lambda d: hashlib.sha256(f"{seed}:{d.path.name}".encode()).digest())
-    held = {document.path for document in drawn[:count]}
-    return [d for d in documents if d.path not in held], [d for d in documents if d.path in held]
+    shuffled = sorted(documents, key=lambda d: hashlib.sha256(f"{seed}:{d.path.name}".encode()).digest())
+    held_out = {document.path for document in shuffled[:count]}
+    return [d for d in documents if d.path not in held_out], [d for d in documents if d.path in held_out]
 
 
 def load_pixels(path: Path, images: ImageSettings) -> Any:
-    """The picture (uint8 RGB [h, w, 3]) as serving opens it. Raises InvalidValue where it is gone or has changed."""
-    with _telling(path):
+    """Return the image (uint8 RGB [h, w, 3]) as in serving. Raises InvalidValue if it is missing or has changed."""
+    with _add_path(path):
         return _page(path, images).pixels
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Whatever is wrong with a document is told with its name."""
+def _add_path(path: Path) -> Iterator[None]:
+    """Add the path of the document to error messages."""
     try:
         yield
     except HunyuanOcrError as e:
-        own = isinstance(e, InvalidValue) and e.hint != InvalidValue.hint
-        raise InvalidValue(f"{path}: {e.message}", hint=e.hint if own else "Correct it, or move it elsewhere.") from e
+        specific = isinstance(e, InvalidValue) and e.hint != InvalidValue.hint
+        raise InvalidValue(f"{path}: {e.message}", hint=e.hint if specific else "Correct it, or move it elsewhere.") from e
     except OSError as e:
-        raise InvalidValue(f"{path} cannot be read: {e.strerror}.", hint="Correct it, or move it elsewhere.") from e
+        raise InvalidValue(f"Cannot read {path}: {e.strerror}.", hint="Correct it, or move it elsewhere.") from e
 
 
 def _page(path: Path, images: ImageSettings) -> Page:
     pages = open_pages(path.read_bytes(), images)
     if len(pages) > 1:
-        raise InvalidValue(f"It has {len(pages)} pages; truth does not say on which a line stands.", hint="Save its pages apart.")
+        raise InvalidValue(f"It has {len(pages)} pages; labels are for one page.", hint="Save its pages as separate files.")
     return pages[0]
 
 
-def _document(sample: dataset.LabelledDocument, processor: Processor, images: ImageSettings, longest: int) -> TrainingDocument:
+def _document(sample: dataset.LabelledDocument, processor: Processor, images: ImageSettings, max_tokens: int) -> TrainingDocument:
     page = _page(sample.path, images)
     size = page.pixels.shape[:2]
     grid = processor.scaler.grid(*size)
@@ -167,21 +169,20 @@ def _document(sample: dataset.LabelledDocument, processor: Processor, images: Im
     reading = () if sample.lines is None else _reading(sample.lines, page)
     turns = (*reading, *([targets.extraction_target(fields)] if fields else []))
     if not turns:
-        raise InvalidValue(
-            "Its truth says nothing: neither lines nor fields.", hint="Write what stands on it, or move it elsewhere."
-        )
-    shown = processor.length([size], "")
+        raise InvalidValue("Its labels are empty: neither lines nor fields.", hint="Label it, or move it elsewhere.")
+    image_tokens = processor.length([size], "")
     answers = [len(processor.tokenizer.encode(answer, add_special_tokens=False)) + 1 for _, answer in turns]
-    rest = [processor.length([size], words) - shown + count for (words, _), count in zip(turns, answers, strict=True)]
-    if shown + max(rest) > longest:
-        raise InvalidValue(f"Picture and answer are {shown + max(rest)} tokens; the model takes {longest}.", hint="Cut the page.")
-    return TrainingDocument(sample.path, grid, reading, fields, shown + sum(rest), sum(answers), left_out)
+    lengths = [processor.length([size], text) - image_tokens + count for (text, _), count in zip(turns, answers, strict=True)]
+    if image_tokens + max(lengths) > max_tokens:
+        message = f"Image and answer have {image_tokens + max(lengths)} tokens; the model accepts {max_tokens}."
+        raise InvalidValue(message, hint="Cut the page.")
+    return TrainingDocument(sample.path, grid, reading, fields, image_tokens + sum(lengths), sum(answers), left_out)
 
 
 def _fields(sample: dataset.LabelledDocument) -> tuple[dict[str, Any], bool]:
-    """Fields and line items as they are to be answered, and whether items had to be left out.
+    """Return fields and line items for the answer, and whether the items were left out.
 
-    Serving asks for certain columns; where the truth does not say all of them, what is not known would be taught as not printed.
+    Serving requests fixed columns. If the labels lack some of them, training would teach that they are not printed.
     """
     fields: dict[str, Any] = dict(sample.fields)
     if sample.items is None:
@@ -194,22 +195,22 @@ def _fields(sample: dataset.LabelledDocument) -> tuple[dict[str, Any], bool]:
 
 
 def _reading(lines: Sequence[Line], page: Page) -> tuple[Turn, Turn]:
-    """The text and the spotting of a page, in reading order."""
+    """Return the text and the spotting turn of a page, in reading order."""
     printed = [line for line in lines if line.text]
     for line in printed:
         for x, y in line.box:
-            if not (-_STRAY <= x / page.width <= 1 + _STRAY and -_STRAY <= y / page.height <= 1 + _STRAY):
+            if not (-_MAX_OUTSIDE <= x / page.width <= 1 + _MAX_OUTSIDE and -_MAX_OUTSIDE <= y / page.height <= 1 + _MAX_OUTSIDE):
                 raise InvalidValue(
-                    f"The line {line.text!r} stands at ({x:g}, {y:g}), outside the picture of {page.width} × {page.height}.",
-                    hint="Places are pixels of the upright picture as it is in the file.",
+                    f"Line {line.text!r} at ({x:g}, {y:g}) is outside the image of {page.width} × {page.height} pixels.",
+                    hint="Coordinates are pixels of the upright image in the file.",
                 )
     rows = [[printed[cell.line] for cell in row] for row in Layout(printed).rows]
-    runs = [(line.text, _hull(line)) for row in rows for line in row]
+    runs = [(line.text, _bounding_box(line)) for row in rows for line in row]
     return targets.text_target([line.text for line in row] for row in rows), targets.spotting_target(
         runs, page.width, page.height
     )
 
 
-def _hull(line: Line) -> targets.Box:
+def _bounding_box(line: Line) -> targets.Box:
     xs, ys = [x for x, _ in line.box], [y for _, y in line.box]
     return min(xs), min(ys), max(xs), max(ys)

@@ -1,7 +1,9 @@
-"""LoRA: small matrices beside the language model's projections, trained in their place (Hu et al. 2021, arXiv 2106.09685).
+"""LoRA: low-rank matrices added to the language model's projections and trained instead of them.
 
-The vision tower stays as it is: it has seen far more kinds of print than one folder holds, and would forget them; and passing
-gradients through its 27 layers for the 16,000 patches of a page would cost more memory than all the rest.
+Source: Hu et al. 2021, arXiv 2106.09685.
+
+The vision encoder is frozen: it has seen far more kinds of print than one folder contains and would forget them, and gradients
+through its 27 layers for the 16,000 patches of a page need more memory than everything else.
 """
 
 from __future__ import annotations
@@ -21,31 +23,31 @@ _INSTALL = "Install it with .venv/bin/pip install -e '.[torch,finetune]' -c cons
 
 
 def require_peft() -> None:
-    """Raises MissingDependency where peft is not installed."""
+    """Raise MissingDependency if peft is not installed."""
     if find_spec("peft") is None:
         raise MissingDependency("LoRA needs the package peft, which is not installed.", hint=_INSTALL)
 
 
 def add_adapter(net: Any, adapter: Adapter, seed: int) -> Any:
-    """Put an adapter that changes nothing yet into `net` itself, of which nothing else is trained then; returns peft's model."""
+    """Add an adapter to `net` in place, initially without effect, and freeze all other weights; return peft's model."""
     require_peft()
-    from peft import LoraConfig, get_peft_model  # noqa: PLC0415  an optional package
+    from peft import LoraConfig, get_peft_model  # noqa: PLC0415  optional dependency
 
     torch.manual_seed(seed)
     settings = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=0.0, bias="none", target_modules=TARGETS)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of transformers about what peft asks it
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, about a call by peft
         return get_peft_model(net, settings)
 
 
 def write(adapted: Any, folder: Path) -> None:
-    """The adapter alone, in peft's form; it knows its base by the name, not by where that lies on this machine."""
+    """Write only the adapter, in peft's format; the base model is stored by name, without its local path."""
     settings = adapted.peft_config["default"]
     settings.base_model_name_or_path = Path(settings.base_model_name_or_path or "").name
-    adapted.save_pretrained(folder, save_embedding_layers=False)  # "auto" would ask the hub about the base
-    (folder / "README.md").unlink(missing_ok=True)  # an empty form
+    adapted.save_pretrained(folder, save_embedding_layers=False)  # "auto" would query the hub for the base model
+    (folder / "README.md").unlink(missing_ok=True)  # an empty template
 
 
 def merge_adapter(adapted: Any) -> Any:
-    """The model with the adapter added to its weights; `adapted` is used up."""
+    """Return the model with the adapter merged into its weights; do not use `adapted` afterwards."""
     return adapted.merge_and_unload()

@@ -1,4 +1,4 @@
-"""The curve of a training run as a picture."""
+"""Plot of the losses of a training run."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 WIDTH, HEIGHT, MARGIN = 900, 420, 50
-LOW, HIGH = 0.01, 10.0  # of the loss, drawn by its logarithm
+LOW, HIGH = 0.01, 10.0  # range of the loss axis (logarithmic)
 COLOURS = ((200, 60, 40), (40, 90, 200))  # answers, reading
 
 
 def plot_losses(points: Sequence[tuple[int, int, float, float]], file: Path) -> None:
-    """Losses over samples, (samples, level, answers, reading) each; an upright line where the level rises. Writes a PNG."""
-    picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    pen = ImageDraw.Draw(picture)
+    """Plot losses over samples, (samples, level, answers, characters) each, with a line at each new level. Write a PNG."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    pen = ImageDraw.Draw(image)
     for value in (0.01, 0.03, 0.1, 0.3, 1, 3, 10):
         y = _y(value)
         pen.line((MARGIN, y, WIDTH - 10, y), fill=(225, 225, 225))
         pen.text((8, y - 6), f"{value:g}", fill="black")
     if points:
-        most = max(points[-1][0], 1)
-        xs = [MARGIN + (WIDTH - MARGIN - 10) * samples / most for samples, *_ in points]
+        last = max(points[-1][0], 1)
+        xs = [MARGIN + (WIDTH - MARGIN - 10) * samples / last for samples, *_ in points]
         for x, (before, after) in zip(xs[1:], pairwise(points), strict=False):
             if after[1] != before[1]:
                 pen.line((x, 20, x, HEIGHT - MARGIN), fill=(150, 150, 150))
@@ -33,10 +33,10 @@ def plot_losses(points: Sequence[tuple[int, int, float, float]], file: Path) -> 
             line = [(x, _y(point[2 + part])) for x, point in zip(xs, points, strict=True) if not math.isnan(point[2 + part])]
             if len(line) > 1:
                 pen.line(line, fill=colour, width=2)
-        pen.text((WIDTH // 2, HEIGHT - 30), f"samples (to {most:,})", fill="black")
-    pen.text((MARGIN, HEIGHT - 30), "loss of answers", fill=COLOURS[0])
-    pen.text((MARGIN + 120, HEIGHT - 30), "loss of reading", fill=COLOURS[1])
-    picture.save(file)
+        pen.text((WIDTH // 2, HEIGHT - 30), f"samples (to {last:,})", fill="black")
+    pen.text((MARGIN, HEIGHT - 30), "answer loss", fill=COLOURS[0])
+    pen.text((MARGIN + 120, HEIGHT - 30), "character loss", fill=COLOURS[1])
+    image.save(file)
 
 
 def _y(loss: float) -> float:

@@ -1,4 +1,4 @@
-"""A checkpoint as something to train: loading, one pass with its losses, saving."""
+"""A trainable checkpoint: load, forward pass with losses, save."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from hunyuanocr.finetune.batching import IGNORED, Batch
 from hunyuanocr.finetune.char_head import CharacterHead
 from hunyuanocr.weights.verify import verify
 
-# What belongs to a checkpoint besides its weights, its config and its settings of generation; in both generations of folders.
+# Files of a checkpoint in addition to weights, config and generation config, of both generations of folders.
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
               "processor_config.json", "preprocessor_config.json", "LICENSE", "LICENSE.txt", "NOTICE", "NOTICE.txt")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Of one batch: `answer` over the answers' tokens, `reading` over the image tokens' slots, each None without them.
+    """Losses of one batch: `answer` over answer tokens, `reading` over slots of image tokens; each may be None.
 
-    `right` is the share of answer tokens that would be written right, `exact_match` that of answers without any mistake: a greedy
-    decoder writes exactly those. `read` is the share of characters that the slots tell right.
+    `right`: share of correct answer tokens; `exact_match`: share of answers without an error, which a greedy decoder reproduces
+    exactly; `read`: share of correct characters in the slots.
     """
 
     answer: Tensor | None
@@ -38,20 +38,20 @@ class Losses:
 
 
 def load(folder: Path, device: str = "cpu") -> Any:
-    """The model of a checkpoint folder with float32 weights, to be trained. Raises WeightsMissing or WeightsBroken."""
+    """Return the model of a checkpoint folder with float32 weights for training. Raises WeightsMissing or WeightsInvalid."""
     verify(folder)
     transformers_logging.disable_progress_bar()
     return HunYuanVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).to(device).train()
 
 
 def enable_gradient_checkpointing(model: Any) -> None:
-    """Of every layer only its input is kept for the gradients, and the rest computed anew: the same numbers in less memory."""
-    newer = getattr(model, "activation_checkpointing_enable", None)  # the name that transformers is going over to
+    """Keep only the input of every layer and recompute the rest in the backward pass: same numbers, less memory."""
+    newer = getattr(model, "activation_checkpointing_enable", None)  # new name in transformers
     (newer or model.gradient_checkpointing_enable)()
 
 
 def save(model: Any, source: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write the weights in `dtype` to a folder, with tokenizer, template and picture settings of the `source` folder."""
+    """Write the weights in `dtype` to a folder, with tokenizer, template and image settings of the `source` folder."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().to("cpu", dtype, copy=True) for name, value in model.state_dict().items()}
     if model.config.tie_word_embeddings:
@@ -64,7 +64,7 @@ def save(model: Any, source: Path, folder: Path, dtype: torch.dtype = torch.bflo
 
 
 def encode_images(tower: Any, patches: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Pictures of one size [B, h·w, 3·patch²] → image tokens [B, h/2·(w/2 + 1) + 2, hidden]: all pictures in one product."""
+    """Encode images of one size, [B, h·w, 3·patch²] → [B, h/2·(w/2 + 1) + 2, hidden], in one batch."""
     height, width = grid
     first = tower.embeddings.patch_embedding
     hidden = functional.linear(patches, first.weight.flatten(1), first.bias)
@@ -77,27 +77,27 @@ def encode_images(tower: Any, patches: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def compute_losses(model: Any, batch: Batch, head: CharacterHead | None = None) -> Losses:
-    """One pass forward over a batch."""
+    """Run a forward pass over a batch and return its losses."""
     images = encode_images(model.model.vision_tower, batch.patches, batch.grid)
     reading, read = _reading(model, images, batch, head)
     if not (batch.labels != IGNORED).any():
         return Losses(None, reading, read=read)
     start, end = batch.span
-    words = model.get_input_embeddings()(batch.ids)
-    embedded = torch.cat([words[:, :start], images.to(words.dtype), words[:, end:]], dim=1)
+    text = model.get_input_embeddings()(batch.ids)
+    embedded = torch.cat([text[:, :start], images.to(text.dtype), text[:, end:]], dim=1)
     hidden = model.model.language_model(
         inputs_embeds=embedded, position_ids=batch.positions, attention_mask=batch.mask, use_cache=False
     ).last_hidden_state
-    wanted = batch.labels[:, 1:]
-    told = wanted != IGNORED
-    scores = model.lm_head(hidden[:, :-1][told]).float()
-    answer = functional.cross_entropy(scores, wanted[told])
-    hit = scores.detach().argmax(-1) == wanted[told]
-    return Losses(answer, reading, float(hit.float().mean()), _whole(told, hit), read)
+    targets = batch.labels[:, 1:]
+    labelled = targets != IGNORED
+    logits = model.lm_head(hidden[:, :-1][labelled]).float()
+    answer = functional.cross_entropy(logits, targets[labelled])
+    correct = logits.detach().argmax(-1) == targets[labelled]
+    return Losses(answer, reading, float(correct.float().mean()), _exact_match(labelled, correct), read)
 
 
 def _reading(model: Any, images: Tensor, batch: Batch, head: CharacterHead | None) -> tuple[Tensor | None, float]:
-    """The auxiliary task's loss and share of characters told right, from the image tokens without their line breaks."""
+    """Return the auxiliary loss and the share of correct characters, from the image tokens without line breaks."""
     if head is None or batch.slots is None:
         return None, 0.0
     height, width = batch.grid[0] // 2, batch.grid[1] // 2
@@ -106,11 +106,11 @@ def _reading(model: Any, images: Tensor, batch: Batch, head: CharacterHead | Non
     return loss, float(share)
 
 
-def _whole(told: Tensor, hit: Tensor) -> float:
-    """The share of answers, runs of labelled tokens, of which every token is right."""
-    rows, places = told.nonzero(as_tuple=True)
-    begins = torch.ones_like(rows, dtype=torch.bool)
-    begins[1:] = (rows[1:] != rows[:-1]) | (places[1:] != places[:-1] + 1)
-    answer = begins.cumsum(0) - 1
-    wrong = torch.zeros(int(answer[-1]) + 1, device=rows.device).index_add_(0, answer, (~hit).float())
-    return float((wrong == 0).float().mean())
+def _exact_match(labelled: Tensor, correct: Tensor) -> float:
+    """Return the share of answers, runs of labelled tokens, in which every token is correct."""
+    rows, columns = labelled.nonzero(as_tuple=True)
+    starts = torch.ones_like(rows, dtype=torch.bool)
+    starts[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1] + 1)
+    answer = starts.cumsum(0) - 1
+    errors = torch.zeros(int(answer[-1]) + 1, device=rows.device).index_add_(0, answer, (~correct).float())
+    return float((errors == 0).float().mean())

@@ -1,7 +1,7 @@
-"""The optimizer of a run: Muon on the matrices of hidden layers, AdamW on everything else, as one.
+"""The optimizer of a run: Muon for matrices of hidden layers, AdamW for all other weights, behind one interface.
 
-Muon (orthogonalized momentum) needs about half as many samples as AdamW to teach the demo checkpoint to read. Embeddings,
-gains, biases and LoRA's matrices, which are made of few directions on purpose, stay with AdamW.
+Muon (orthogonalized momentum) needs about half as many samples as AdamW to train the demo checkpoint. Embeddings, norms, biases
+and LoRA matrices, which are low-rank by design, use AdamW.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from hunyuanocr.finetune.config import TrainConfig
 
 
 class Optimizers:
-    """Both optimizers behind one `step`; `pace` is the share of the recipe's rates that applies now (warm-up, decay)."""
+    """Both optimizers behind one `step`; `pace`: current share of the recipe's learning rates (warm-up, decay)."""
 
     def __init__(self, named: list[tuple[str, nn.Parameter]], recipe: TrainConfig) -> None:
-        wanted = [(name, weight) for name, weight in named if weight.requires_grad]
-        hidden = [(name, w) for name, w in wanted if recipe.matrix_rate and _is_hidden_matrix(name, w)]
-        taken = {id(weight) for _, weight in hidden}
-        rest = [(name, weight) for name, weight in wanted if id(weight) not in taken]
+        trainable = [(name, weight) for name, weight in named if weight.requires_grad]
+        hidden = [(name, w) for name, w in trainable if recipe.matrix_rate and _is_hidden_matrix(name, w)]
+        hidden_ids = {id(weight) for _, weight in hidden}
+        rest = [(name, weight) for name, weight in trainable if id(weight) not in hidden_ids]
         decayed = [w for name, w in rest if w.dim() > 1 and "embed" not in name]
         plain = [w for name, w in rest if w.dim() <= 1 or "embed" in name]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -34,7 +34,7 @@ class Optimizers:
             self._parts["muon"] = muon, recipe.matrix_rate
 
     def step(self, pace: float) -> None:
-        """Change the weights by their gradients, and forget the gradients."""
+        """Update the weights and clear the gradients."""
         for part, rate in self._parts.values():
             for group in part.param_groups:
                 group["lr"] = rate * pace
@@ -42,11 +42,11 @@ class Optimizers:
             part.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """State by the name of the part."""
+        """Return the states by optimizer name."""
         return {name: part.state_dict() for name, (part, _) in self._parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take a state over. Raises KeyError where the parts are others than when it was written."""
+        """Load the states. Raises KeyError if the optimizers differ from the saved ones."""
         for name, (part, _) in self._parts.items():
             part.load_state_dict(state[name])
 

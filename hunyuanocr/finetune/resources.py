@@ -1,4 +1,4 @@
-"""What a run will need, told before anything is loaded: memory, disk, numbers that are trained. Estimates, on the safe side."""
+"""Estimate the resources of a run before anything is loaded: memory, disk, trained parameters. Conservative estimates."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hunyuanocr.finetune.dataset import TrainingDocument
 from hunyuanocr.finetune.lora import TARGETS
 from hunyuanocr.weights.architecture import Architecture
 
-# Bytes that a pass keeps for the gradients: counted on the demo checkpoint by autograd's hooks for saved tensors.
-_TOKEN = 15  # a token and a layer of the language model, for each number of its widths
-_PATCH = 6.5  # a patch and a layer of the vision tower, likewise
-_INPUT = 6  # a number that goes into a layer: 32 bits, and 16 of it again
-_SCORE = 14  # an answer's token and a word of the vocabulary
-_ADAM = 12  # a trained number: its gradient and two moments
-_WEIGHT = 6  # a number of the model: 32 bits, and 16 while it multiplies
-_LIBRARIES = 700_000_000  # bytes of PyTorch itself, or of CUDA's context
-_KEPT = 3  # states on the disk: two, and one while it is written
+# Bytes kept for the backward pass, measured on the demo checkpoint with autograd's saved-tensor hooks.
+_TOKEN = 15  # per token and layer of the language model, for each unit of its widths
+_PATCH = 6.5  # per patch and layer of the vision encoder, for each unit of its widths
+_INPUT = 6  # per input value of a layer: 32 bits, and a copy in 16 bits
+_SCORE = 14  # per token of an answer and entry of the vocabulary
+_ADAM = 12  # per trained parameter: its gradient and two moments
+_WEIGHT = 6  # per parameter: 32 bits, and a copy in 16 bits during multiplication
+_LIBRARIES = 700_000_000  # PyTorch itself, or the CUDA context
+_STATES = 3  # on disk: two, and one that is being written
 
 
 @dataclass(frozen=True)
 class ResourceEstimate:
-    """Numbers that are trained; bytes of memory and of disk."""
+    """Number of trained parameters; bytes of memory and of disk."""
 
     trained: int
     memory: int
@@ -35,18 +35,18 @@ class ResourceEstimate:
 def estimate(
     shape: Architecture, *, parameters: int, documents: Sequence[TrainingDocument], recipe: TrainConfig, full: bool
 ) -> ResourceEstimate:
-    """Of training by `recipe`; all weights with `full`, else an adapter. `parameters` are all of the model's."""
+    """Estimate training by `recipe`: all weights with `full`, else an adapter. `parameters`: total number of the model."""
     trained = parameters if full else _adapter_size(shape, recipe.adapter)
     text, vision = shape.text, shape.vision
     token = _TOKEN * (text.hidden + text.heads * text.head + text.inner)
     patch = _PATCH * (2 * vision.hidden + vision.inner) * full
-    if recipe.recompute:  # one layer's at a time, and what went into each
+    if recipe.recompute:  # one layer at a time, and the input of each layer
         token, patch = token + _INPUT * text.layers * text.hidden, patch + _INPUT * vision.layers * vision.hidden * full
     else:
         token, patch = token * text.layers, patch * vision.layers
     page = max(d.tokens * token + d.answers * _SCORE * text.vocabulary + math.prod(d.grid) * patch for d in documents)
     memory = _LIBRARIES + parameters * _WEIGHT + trained * _ADAM + recipe.levels[0].batch * page
-    return ResourceEstimate(trained, round(memory), _KEPT * trained * 12 + 2 * parameters * 2)
+    return ResourceEstimate(trained, round(memory), _STATES * trained * 12 + 2 * parameters * 2)
 
 
 def _adapter_size(shape: Architecture, adapter: Adapter) -> int:

@@ -1,6 +1,6 @@
-"""A checkpoint taught a person's own documents: what is checked, trained, measured and written, in this order.
+"""Fine-tune a checkpoint on a user's documents: check, train, evaluate and write, in this order.
 
-In the folder of the result: the checkpoint itself; `adapter/`, where LoRA was trained; `training/`, from which the run goes on.
+The output folder contains the checkpoint; `adapter/`, if LoRA was trained; `training/`, which is needed to resume.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from hunyuanocr.weights.verify import verify
 
 RUN = "run.json"
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
-_FREE = ("decay_minutes", "decay_steps", "save_minutes", "recompute")  # settings that may change between calls
+_CHANGEABLE = ("decay_minutes", "decay_steps", "save_minutes", "recompute")  # settings that may change when a run is resumed
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What is to be done. `recipe` has one level; `hold_out` is the share of the documents that is not trained on."""
+    """Configuration of a run. `recipe` has one level; `hold_out`: share of the documents used only for evaluation."""
 
     documents: Path
     base: Path
@@ -49,8 +49,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class EvalMetrics:
-    """Of documents that were not trained on: mean loss of the answers' tokens, and the share of answers that a greedy decoder
-    writes without any mistake."""
+    """Metrics on the held-out documents: mean loss per answer token, share of answers that greedy decoding reproduces."""
 
     documents: int
     loss: float
@@ -58,10 +57,13 @@ class EvalMetrics:
 
 
 class FineTuneRun:
-    """One run of one job. Nothing is written before `start`."""
+    """One fine-tuning run. Nothing is written before `start`."""
 
     def __init__(self, run_config: RunConfig, images: ImageSettings, on_progress: Callable[[], None] | None = None) -> None:
-        """Checks all that can be checked. Raises ConfigError, WeightsMissing, WeightsBroken, InvalidValue, MissingDependency."""
+        """Check everything that can be checked early.
+
+        Raises ConfigError, WeightsMissing, WeightsInvalid, InvalidValue and MissingDependency.
+        """
         if run_config.method == "lora":
             lora.require_peft()
         validate_output_dir(run_config)
@@ -71,36 +73,36 @@ class FineTuneRun:
         self.processor = Processor(self.checkpoint.folder)
         config = json.loads((self.checkpoint.folder / "config.json").read_text(encoding="utf-8"))
         self._shape = parse_config(config)
-        longest = int((config.get("text_config") or config).get("max_position_embeddings", 32768))
-        found = dataset.load(run_config.documents, self.processor, images, longest=longest, on_progress=on_progress)
-        self.train, self.held = dataset.split(found, run_config.hold_out, run_config.recipe.seed)
+        max_tokens = int((config.get("text_config") or config).get("max_position_embeddings", 32768))
+        documents = dataset.load(run_config.documents, self.processor, images, max_tokens=max_tokens, on_progress=on_progress)
+        self.train, self.held = dataset.split(documents, run_config.hold_out, run_config.recipe.seed)
         self.source = DocumentDataset(self.train, images, run_config.recipe.seed)
         self.collator = Collator(self.processor)
-        self.before: EvalMetrics | None = None  # of the documents held out, with the weights to begin with
+        self.before: EvalMetrics | None = None  # on the held-out documents, with the original weights
         self._record: dict[str, Any] | None = None
         self._check_run()
 
     @property
     def documents(self) -> list[TrainingDocument]:
-        """All of them."""
+        """All documents."""
         return self.train + self.held
 
     @property
     def batches(self) -> int:
-        """Steps of an epoch."""
+        """Steps per epoch."""
         return self.source.batches(self.run_config.recipe.levels[0].batch)
 
     def estimate(self) -> ResourceEstimate:
-        """What training will take."""
+        """Return the resources that training needs."""
         return estimate(
             self._shape, parameters=self.checkpoint.parameters, documents=self.documents, recipe=self.run_config.recipe,
             full=self.run_config.method == "full",
         )  # fmt: skip
 
     def start(self, *, steps: int | None = None, minutes: float | None = None) -> None:
-        """Load the weights, measure the documents held out (once), and take up the run where it stands.
+        """Load the weights, evaluate them on the held-out documents (once), and resume the run if it was started.
 
-        `steps` or `minutes` are of all calls; over their last fifth the rate falls, unless the recipe says over what.
+        `steps` or `minutes` are totals of all calls; the learning rate decays over their last fifth unless the recipe sets it.
         """
         self.net = model.load(self.checkpoint.folder, str(self.device))
         self._adapted = (
@@ -121,11 +123,11 @@ class FineTuneRun:
         )
 
     def measure(self) -> EvalMetrics | None:
-        """How the model does on the documents held out; None without any."""
+        """Evaluate the model on the held-out documents; None without any."""
         return evaluate(self.net, self.collator, self.held, self._images) if self.held else None
 
     def write(self) -> Path:
-        """Write checkpoint and adapter whole; the model is used up. Returns the folder."""
+        """Write checkpoint and adapter; do not use the model afterwards. Returns the folder."""
         out, part = self.run_config.out, self.run_config.out / "training" / "checkpoint"
         shutil.rmtree(part, ignore_errors=True)
         net = self.net
@@ -133,9 +135,9 @@ class FineTuneRun:
             lora.write(self._adapted, part / "adapter")
             net = lora.merge_adapter(self._adapted)
         model.save(net, self.checkpoint.folder, part, _DTYPES[self.checkpoint.dtype])
-        for file in part.rglob("*.safetensors"):  # which its writer makes for its owner alone
+        for file in part.rglob("*.safetensors"):  # written with mode 600
             file.chmod((part / "config.json").stat().st_mode)
-        (out / "config.json").unlink(missing_ok=True)  # without it a folder is no checkpoint: it comes last
+        (out / "config.json").unlink(missing_ok=True)  # it is written last: without it the folder is not a checkpoint
         shutil.rmtree(out / "adapter", ignore_errors=True)
         for file in sorted(part.iterdir(), key=lambda file: file.name == "config.json"):
             file.replace(out / file.name)
@@ -144,16 +146,16 @@ class FineTuneRun:
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        """What a run may not change half-way."""
-        recipe = {name: value for name, value in asdict(self.run_config.recipe).items() if name not in _FREE}
+        """Settings that must not change when the run is resumed."""
+        recipe = {name: value for name, value in asdict(self.run_config.recipe).items() if name not in _CHANGEABLE}
         return json.loads(json.dumps({  # type: ignore[no-any-return]
             "method": self.run_config.method, "model": _digest(self.checkpoint.files),
-            "documents": _digest(_truths(self.documents)),
+            "documents": _digest(_label_files(self.documents)),
             "hold_out": self.run_config.hold_out, **recipe,
         }))  # fmt: skip
 
     def _check_run(self) -> None:
-        """Read what an earlier call has written. Raises ConfigError where it was about something else."""
+        """Read the record of an earlier call. Raises ConfigError if its settings differ."""
         file = self.run_config.out / "training" / RUN
         if not file.is_file():
             return
@@ -162,12 +164,13 @@ class FineTuneRun:
             settings, before = self._record["settings"], self._record["before"]
             self.before = EvalMetrics(**before) if before else None
         except (ValueError, KeyError, TypeError) as e:
-            raise ConfigError(f"{file} cannot be read: {e}.", hint="Name another --out, or remove this one.") from e
-        if other := sorted(
+            raise ConfigError(f"Cannot read {file}: {e}.", hint="Use another --out, or delete this file.") from e
+        if changed := sorted(
             name for name in self._settings.keys() | settings.keys() if self._settings.get(name) != settings.get(name)
         ):
             raise ConfigError(
-                f"{self.run_config.out} holds a run with another: {', '.join(other)}.", hint="Take the same, or another --out."
+                f"{self.run_config.out} contains a run with different settings: {', '.join(changed)}.",
+                hint="Use the same settings, or another --out.",
             )
 
     def _write_record(self) -> None:
@@ -175,55 +178,57 @@ class FineTuneRun:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise ConfigError(f"{file.parent} cannot be made: {e.strerror}.", hint="Name another folder with --out.") from e
+            raise ConfigError(f"Cannot create {file.parent}: {e.strerror}.", hint="Choose another folder with --out.") from e
         self._record = {"settings": self._settings, "before": asdict(self.before) if self.before else None}
         part = file.with_suffix(".part")
         part.write_text(json.dumps(self._record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         part.replace(file)
 
 
-def validate_output_dir(job: RunConfig) -> None:
-    """The result may go into a new or empty folder, or where an earlier call of a run wrote. Raises ConfigError."""
-    out, base, documents = (path.expanduser().resolve() for path in (job.out, job.base, job.documents))
+def validate_output_dir(run_config: RunConfig) -> None:
+    """Raise ConfigError unless the output folder is new, empty, or contains an earlier run."""
+    folders = (run_config.out, run_config.base, run_config.documents)
+    out, base, documents = (path.expanduser().resolve() for path in folders)
+    hint = "Choose another folder with --out."
     if out == base or out in base.parents or base in out.parents:
-        raise ConfigError(f"{job.out} would write into the checkpoint to begin with.", hint="Name another folder with --out.")
+        raise ConfigError(f"{run_config.out} would overwrite the original checkpoint.", hint=hint)
     if out == documents:
-        raise ConfigError(f"{job.out} holds the documents.", hint="Name another folder with --out.")
-    if job.out.exists() and not job.out.is_dir():
-        raise ConfigError(f"{job.out} is no folder.", hint="Name another folder with --out.")
-    if job.out.is_dir() and any(job.out.iterdir()) and not (job.out / "training" / RUN).is_file():
-        raise ConfigError(f"{job.out} is not empty, and what it holds is of no run.", hint="Name a new folder with --out.")
+        raise ConfigError(f"{run_config.out} contains the documents.", hint=hint)
+    if run_config.out.exists() and not run_config.out.is_dir():
+        raise ConfigError(f"{run_config.out} is not a folder.", hint=hint)
+    if run_config.out.is_dir() and any(run_config.out.iterdir()) and not (run_config.out / "training" / RUN).is_file():
+        raise ConfigError(f"{run_config.out} is not empty and contains no earlier run.", hint=hint)
 
 
 @torch.no_grad()
 def evaluate(net: Any, collator: Collator, documents: Sequence[TrainingDocument], images: ImageSettings) -> EvalMetrics:
-    """Losses over everything that is known of the documents."""
+    """Return the metrics over all turns of the documents."""
     net.eval()
     device = next(net.parameters()).device
-    lost = whole = tokens = answers = 0.0
+    loss = exact = tokens = answers = 0.0
     for document in documents:
         batch = collator([Sample(dataset.load_pixels(document.path, images), document.all_turns())])
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            found = model.compute_losses(net, batch.to(device))
-        if found.answer is None:
+            losses = model.compute_losses(net, batch.to(device))
+        if losses.answer is None:
             raise InvalidValue(f"{document.path} has no answers.")
         count, turns = int((batch.labels != IGNORED).sum()), len(document.all_turns())
-        lost, whole = lost + float(found.answer) * count, whole + found.exact_match * turns
+        loss, exact = loss + float(losses.answer) * count, exact + losses.exact_match * turns
         tokens, answers = tokens + count, answers + turns
     net.train()
-    return EvalMetrics(len(documents), lost / tokens, whole / answers)
+    return EvalMetrics(len(documents), loss / tokens, exact / answers)
 
 
-def _truths(documents: Sequence[TrainingDocument]) -> list[Path]:
-    """The files of all documents, in one order."""
+def _label_files(documents: Sequence[TrainingDocument]) -> list[Path]:
+    """Return images and label files of all documents, sorted."""
     paths = sorted(document.path for document in documents)
     return [file for path in paths for file in (path, path.with_suffix(".csv"), path.with_suffix(".json")) if file.is_file()]
 
 
 def _digest(files: Sequence[Path]) -> str:
-    """Of names and contents."""
-    found = hashlib.sha256()
+    """Return a digest of names and contents."""
+    digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as f:
-            found.update(f"{file.name}:{hashlib.file_digest(f, 'sha256').hexdigest()};".encode())
-    return found.hexdigest()[:16]
+            digest.update(f"{file.name}:{hashlib.file_digest(f, 'sha256').hexdigest()};".encode())
+    return digest.hexdigest()[:16]

@@ -1,1 +1,1 @@
-"""Mixed traffic for minutes or days, and what it does to a server: memory, descriptors, latency, with verdicts and pictures."""
+"""Load test: mixed traffic for minutes or days, measurement of memory, descriptors and latency, and a report with plots."""

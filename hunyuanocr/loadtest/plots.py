@@ -1,4 +1,4 @@
-"""The run as pictures: lines over time, drawn with Pillow, which is here anyway."""
+"""Plots of a run: lines over time, drawn with Pillow, which is a dependency already."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _BINS = 120
 
 @dataclass(frozen=True)
 class Line:
-    """A name and points (seconds, value)."""
+    """A labelled series of points (seconds, value)."""
 
     name: str
     points: Sequence[tuple[float, float]]
 
 
-def draw_all(tally: RunStats, seconds: float, folder: Path) -> list[Path]:
-    """Latency, throughput, memory, descriptors, CPU and, where there is one, GPU. The files that were written."""
-    samples = tally.samples
+def draw_all(stats: RunStats, seconds: float, folder: Path) -> list[Path]:
+    """Plot latency, throughput, memory, descriptors, CPU and GPU (if present); return the written files."""
+    samples = stats.samples
     figures = {
-        "latency": ("95th percentile of the seconds to an answer", _latency(tally, seconds)),
-        "throughput": ("answers a second", _throughput(tally, seconds)),
-        "memory": ("memory of the server, MB", [Line("RSS", [(s.at, s.rss / 1e6) for s in samples])]),
+        "latency": ("95th percentile of the response time, s", _latency(stats, seconds)),
+        "throughput": ("responses per second", _throughput(stats, seconds)),
+        "memory": ("server memory, MB", [Line("RSS", [(s.at, s.rss / 1e6) for s in samples])]),
         "descriptors": ("open file descriptors", [Line("descriptors", [(s.at, s.fds) for s in samples])]),
         "cpu": ("CPU, cores in use", [Line("CPU", [(s.at, s.cpu) for s in samples if s.cpu is not None])]),
-        "gpu": ("GPU, share of the time at work", [Line("GPU", [(s.at, s.gpu) for s in samples if s.gpu is not None])]),
+        "gpu": ("GPU utilization, 0–1", [Line("GPU", [(s.at, s.gpu) for s in samples if s.gpu is not None])]),
         "gpu-memory": (
-            "memory of the GPU, GB", [Line("GPU", [(s.at, s.gpu_memory / 1e9) for s in samples if s.gpu_memory is not None])]
+            "GPU memory, GB", [Line("GPU", [(s.at, s.gpu_memory / 1e9) for s in samples if s.gpu_memory is not None])]
         ),
     }  # fmt: skip
     written = []
@@ -52,19 +52,19 @@ def _bins(seconds: float) -> Any:
     return np.linspace(0.0, seconds, _BINS + 1)
 
 
-def _latency(tally: RunStats, seconds: float) -> list[Line]:
-    at, took, kind = tally.columns()
+def _latency(stats: RunStats, seconds: float) -> list[Line]:
+    at, elapsed, kind = stats.columns()
     edges = _bins(seconds)
-    place = np.digitize(at, edges) - 1
+    bins = np.digitize(at, edges) - 1
     lines = []
     for n, name in enumerate(KINDS):
-        mine = [(float(edges[b]), took[(place == b) & (kind == n)]) for b in range(_BINS)]
-        lines.append(Line(name, [(x, float(np.percentile(values, 95))) for x, values in mine if len(values)]))
+        values_at = [(float(edges[b]), elapsed[(bins == b) & (kind == n)]) for b in range(_BINS)]
+        lines.append(Line(name, [(x, float(np.percentile(values, 95))) for x, values in values_at if len(values)]))
     return lines
 
 
-def _throughput(tally: RunStats, seconds: float) -> list[Line]:
-    at, _, kind = tally.columns()
+def _throughput(stats: RunStats, seconds: float) -> list[Line]:
+    at, _, kind = stats.columns()
     edges = _bins(seconds)
     width = seconds / _BINS
     counts = {name: np.histogram(at[kind == n], edges)[0] / width for n, name in enumerate(KINDS)}
@@ -72,9 +72,9 @@ def _throughput(tally: RunStats, seconds: float) -> list[Line]:
 
 
 def draw(title: str, lines: Sequence[Line], seconds: float, file: Path) -> None:
-    """Write a PNG. The ordinate begins at 0: what looks steep is steep."""
-    picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    """Write a PNG. The y axis starts at 0, so that slopes are comparable."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(13)
     top = _round_up(max((y for line in lines for _, y in line.points), default=1.0))
     pen.text((_LEFT, 12), title, fill="black", font=ImageFont.load_default(16))
     for n in range(5):
@@ -91,7 +91,7 @@ def draw(title: str, lines: Sequence[Line], seconds: float, file: Path) -> None:
             pen.line(path, fill=colour, width=2)
         if len(lines) > 1:
             pen.text((WIDTH - _RIGHT - 90 * (len(lines) - n), 14), line.name, fill=colour, font=font)
-    picture.save(file)
+    image.save(file)
 
 
 def _x(at: float, seconds: float) -> float:
@@ -103,7 +103,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5 times a power of ten, so that the marks are numbers that people read."""
+    """Return the next of 1, 2, 4, 8, 10 times a power of ten, for readable axis labels."""
     if value <= 0:
         return 1.0
     power = 10.0 ** np.floor(np.log10(value))

@@ -1,4 +1,4 @@
-"""One run: traffic and looks side by side until the time is over or a person says so, then the report."""
+"""One run: traffic and measurement until the time is up or Ctrl-C, then the report."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ from hunyuanocr.loadtest.sampler import sample_metrics
 from hunyuanocr.loadtest.stats import RunStats
 from hunyuanocr.loadtest.traffic import Target, Traffic
 
-_SAMPLES = 1500  # of a run, at most
-_TELL_S = 10.0
+_MAX_SAMPLES = 1500  # per run
+_REPORT_INTERVAL_S = 10.0
 
 
-async def run(target: Target, seconds: float, tell: Callable[[str], None]) -> tuple[RunStats, float]:
-    """What happened, and in how many seconds. Ctrl-C ends it early, with what there is."""
-    tally, end, began = RunStats(), asyncio.Event(), time.monotonic()
+async def run(target: Target, seconds: float, on_progress: Callable[[str], None]) -> tuple[RunStats, float]:
+    """Run the load test; return its statistics and its duration in seconds. Ctrl-C ends it early."""
+    stats, end, started_at = RunStats(), asyncio.Event(), time.monotonic()
     loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError, RuntimeError, ValueError):  # not in a thread
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # not available in other threads
         loop.add_signal_handler(signal.SIGINT, end.set)
     timer = loop.call_later(seconds, end.set)
     try:
         await asyncio.gather(
-            Traffic(target, tally).run(end),
-            sample_metrics(target, tally, max(1.0, seconds / _SAMPLES), end),
-            _telling(tally, tell, end),
+            Traffic(target, stats).run(end),
+            sample_metrics(target, stats, max(1.0, seconds / _MAX_SAMPLES), end),
+            _report_progress(stats, on_progress, end),
         )
     finally:
         timer.cancel()
         with suppress(NotImplementedError, RuntimeError, ValueError):
             loop.remove_signal_handler(signal.SIGINT)
-    return tally, time.monotonic() - began
+    return stats, time.monotonic() - started_at
 
 
-async def _telling(tally: RunStats, tell: Callable[[str], None], end: asyncio.Event) -> None:
+async def _report_progress(stats: RunStats, on_progress: Callable[[str], None], end: asyncio.Event) -> None:
     while not end.is_set():
         with suppress(TimeoutError):
-            async with asyncio.timeout(_TELL_S):
+            async with asyncio.timeout(_REPORT_INTERVAL_S):
                 await end.wait()
-        if tally.samples:
-            last = tally.samples[-1]
-            failed = sum(tally.failed.values())
-            took = f"{last.rss / 1e6:.0f} MB, {last.fds:.0f} descriptors"
-            tell(f"{last.at:,.0f} s: {len(tally.at):,} answers, {failed} failed, {took}")
+        if stats.samples:
+            last = stats.samples[-1]
+            failed = sum(stats.failed.values())
+            usage = f"{last.rss / 1e6:.0f} MB, {last.fds:.0f} descriptors"
+            on_progress(f"{last.at:,.0f} s: {len(stats.at):,} responses, {failed} failed, {usage}")
 
 
-def write(tally: RunStats, seconds: float, target: Target, folder: Path) -> dict[str, Any]:
-    """report.json and the pictures into `folder`; the report."""
-    made = {
+def write(stats: RunStats, seconds: float, target: Target, folder: Path) -> dict[str, Any]:
+    """Write report.json and the plots to `folder`; return the report."""
+    content = {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"), "program": __version__, "server": target.url,
-        "serves": _serves(target),
-    } | report(tally, seconds)  # fmt: skip
-    made["pictures"] = [file.name for file in draw_all(tally, seconds, folder)]
-    (folder / "report.json").write_text(json.dumps(made, ensure_ascii=False, indent=1), encoding="utf-8")
-    return made
+        "serves": _version(target),
+    } | report(stats, seconds)  # fmt: skip
+    content["pictures"] = [file.name for file in draw_all(stats, seconds, folder)]
+    (folder / "report.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    return content
 
 
-def _serves(target: Target) -> dict[str, Any] | None:
+def _version(target: Target) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = httpx.get(f"{target.url}/version", headers=target.headers, timeout=30.0).json()
+        version: dict[str, Any] = httpx.get(f"{target.url}/version", headers=target.headers, timeout=30.0).json()
     except (httpx.HTTPError, ValueError):
         return None
-    return found
+    return version

@@ -1,4 +1,4 @@
-"""What is remembered of a run: of every request three numbers, of every look at the server some figures."""
+"""Statistics of a run: three numbers per request, and a Sample per measurement of the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = ("ocr", "job", "frame", "records")
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at /metrics. `at` in seconds since the start, `rss` in bytes, `cpu` in cores; GPU figures where there is one."""
+    """One measurement of /metrics. `at`: seconds since the start; `rss`: bytes; `cpu`: cores; GPU values if there is a GPU."""
 
     at: float
     requests: int
@@ -26,32 +26,32 @@ class Sample:
 
 
 class RunStats:
-    """24 bytes a request: three days of traffic are some tens of megabytes."""
+    """Statistics in memory: 24 bytes per request, some tens of megabytes for three days."""
 
     def __init__(self) -> None:
         self.at, self.seconds, self.kind = array("d"), array("d"), array("b")
-        self.refused: Counter[str] = Counter()  # 429 and 503: told to come later
+        self.refused: Counter[str] = Counter()  # 429 and 503
         self.failed: Counter[str] = Counter()
         self.first_failures: list[str] = []
-        self.right = self.asked = 0  # totals that were read as they stand
+        self.right = self.asked = 0  # totals that were read correctly, and requested
         self.samples: list[Sample] = []
 
     def done(self, kind: str, at: float, seconds: float) -> None:
-        """A request was answered."""
+        """Count a successful request."""
         self.at.append(at)
         self.seconds.append(seconds)
         self.kind.append(KINDS.index(kind))
 
     def failure(self, kind: str, what: str) -> None:
-        """A request was not answered as it should; the first ones are told."""
+        """Count a failed request; the first ones are kept for the report."""
         self.failed[kind] += 1
         if len(self.first_failures) < 20:
             self.first_failures.append(f"{kind}: {what}"[:300])
 
     def columns(self) -> tuple[Any, Any, Any]:
-        """Times, seconds and kinds as arrays."""
+        """Return times, seconds and kinds as arrays."""
         return np.array(self.at), np.array(self.seconds), np.array(self.kind)
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """The samples for the report."""
+        """Return the samples for the report."""
         return [asdict(sample) for sample in self.samples]

@@ -1,1 +1,1 @@
-"""What works by itself beside the requests: the watched folder and the queued jobs."""
+"""Services that run in addition to the requests: watched folder, job queue, camera, records, sync, webhooks."""

@@ -1,6 +1,4 @@
-"""Readings that nobody stands and waits for: queued jobs and files of a watched folder. They go through the same pipeline as
-requests at the counter and leave room for those.
-"""
+"""Run recognition for queued jobs and watched files: the same pipeline as for requests, with capacity left for requests."""
 
 from __future__ import annotations
 
@@ -16,61 +14,61 @@ from hunyuanocr.types import Progress, Result
 
 log = logging.getLogger(__name__)
 
-MAX_WORKERS = 33  # more never help
+MAX_WORKERS = 33  # more workers do not increase throughput
 _WORKERS_POLL_INTERVAL_S = 2.0
-_POLL_INTERVAL_S = 0.2  # whether the reader is ready
-_MAX_WAIT_S = 30.0  # between two tries while the reader loads or rests
+_POLL_INTERVAL_S = 0.2  # whether the backend is ready
+_MAX_WAIT_S = 30.0  # between two attempts while the backend loads or its circuit breaker is open
 
 
 class BackgroundReader:
-    """At most as many of these readings are in the pipeline as it reads at a time, so that its waiting room is left to others:
-    who comes with a request waits for one of these readings at most, never for all that are queued.
+    """Limit background work to the pipeline's concurrency, so that the admission queue stays free for requests.
+
+    A request waits for at most one of these documents, never for all queued ones.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self._size = pipeline.concurrency
         self._slots = asyncio.Semaphore(self._size)
-        self._alone = asyncio.Lock()
+        self._suspect_lock = asyncio.Lock()
 
     def _current_slots(self) -> asyncio.Semaphore:
-        """Another model may read more or fewer at a time; who holds a place of before gives that one back."""
+        """Return the semaphore of the current concurrency, which a model swap can change; old slots return to the old one."""
         if self._size != self.pipeline.concurrency:
             self._size = self.pipeline.concurrency
             self._slots = asyncio.Semaphore(self._size)
         return self._slots
 
     async def wait_until_needed(self, worker: int) -> None:
-        """Wait until this hand (0 … `MAX_WORKERS` - 1) is needed: one more than are read, so that the next picture is here
-        in time.
-        """
-        while worker > self.pipeline.concurrency:  # noqa: ASYNC110 -- a swap of models has no event
+        """Wait until worker number 0 … `MAX_WORKERS` - 1 is needed: one more than the concurrency, for prefetching."""
+        while worker > self.pipeline.concurrency:  # noqa: ASYNC110 -- a model swap has no event
             await asyncio.sleep(_WORKERS_POLL_INTERVAL_S)
 
     @property
     def suspect_running(self) -> bool:
-        """Whether a suspect is being read."""
-        return self._alone.locked()
+        """Whether a crash suspect is being read."""
+        return self._suspect_lock.locked()
 
     @asynccontextmanager
     async def slot(self, *, suspect: bool = False) -> AsyncIterator[None]:
-        """Hold one of the places, the reader being ready; `read` is called inside.
+        """Hold one slot while the backend is ready; call `read` inside.
 
-        A suspect is one that was being read when the process died. Suspects are read one after the other, so that the one that
-        kills the process does not draw the others down with it.
+        A suspect was being read when the process crashed. Suspects are read one at a time, so that the one that crashes the
+        process does not take others down with it.
         """
-        async with self._alone if suspect else nullcontext(), self._current_slots():
+        async with self._suspect_lock if suspect else nullcontext(), self._current_slots():
             await self._ready()
             yield
 
     async def _ready(self) -> None:
-        """Nothing is begun by a process that may still die while it loads the reader."""
-        while not (await self.pipeline.health()).ready:  # noqa: ASYNC110 -- the reader's health has no event
+        """Wait until the backend is ready; nothing starts in a process that may crash while it loads the model."""
+        while not (await self.pipeline.health()).ready:  # noqa: ASYNC110 -- the backend's health has no event
             await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def read(self, request: Request, on_progress: Callable[[Progress], None] = lambda _: None) -> Result:
-        """Read it, however long the reader loads, rests or is busy; raises what else the pipeline raises. `on_progress`
-        hears of each page of a longer document.
+        """Read a document; wait while the backend loads, is busy or its circuit breaker is open.
+
+        `on_progress` is called after each page of a longer document. Raises the other errors of the pipeline.
         """
         request = replace(request, background=True)
         while True:
@@ -81,12 +79,12 @@ class BackgroundReader:
                             return part
                         if isinstance(part, Progress):
                             on_progress(part)
-                raise BackendFailed("The reader ended without an answer.")
+                raise BackendFailed("The backend returned no result.")
             except (QueueFull, BackendUnavailable) as e:
-                log.debug("A reading in the background waits: %s", e.message)
+                log.debug("Background work waits for the backend: %s", e.message)
                 await asyncio.sleep(min(e.retry_after, _MAX_WAIT_S))
             except OSError as e:
                 if not out_of_descriptors(e):
                     raise
-                log.warning("A reading in the background waits: no file descriptor is left.")
+                log.warning("Background work waits: no file descriptors left.")
                 await asyncio.sleep(OutOfDescriptors.retry_after)

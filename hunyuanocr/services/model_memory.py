@@ -1,4 +1,4 @@
-"""Whether there is memory for two models at a time."""
+"""Check whether memory suffices for two models at the same time."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 from hunyuanocr.config import Settings
 
-_TIMES = 3  # of the size of 16-bit weights: float32 on a CPU, and room to work
-_SPARE = 1 << 30  # bytes
+_WEIGHTS_FACTOR = 3  # multiple of the 16-bit weights: float32 on a CPU, and working memory
+_RESERVE_BYTES = 1 << 30
 
 
 def fits_second_model(settings: Settings, meminfo: Path = Path("/proc/meminfo")) -> bool:
-    """Whether another reader fits into memory beside the one that serves.
+    """Return whether another backend fits into memory in addition to the active one.
 
-    Never on a GPU: the engine takes its whole budget there for the KV cache. Elsewhere by the memory that Linux calls available.
+    Never on a GPU, where the engine uses its whole budget for the KV cache. Elsewhere by Linux's MemAvailable.
     """
     if settings.backend == "ppocr":
         return True
     if settings.device != "cpu":
-        from hunyuanocr.backends import has_gpu  # noqa: PLC0415 -- the answer for most: no need to look
+        from hunyuanocr.backends import has_gpu  # noqa: PLC0415 -- not needed in most cases
 
         if has_gpu():
             return False
@@ -28,4 +28,4 @@ def fits_second_model(settings: Settings, meminfo: Path = Path("/proc/meminfo"))
         available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
         return False
-    return available > _TIMES * weights + _SPARE
+    return available > _WEIGHTS_FACTOR * weights + _RESERVE_BYTES

@@ -1,4 +1,4 @@
-"""Deletes what is older than the owner wants it kept, by a clock that does not jump (`hunyuanocr.clock`)."""
+"""Delete data that is older than the retention settings, by a clock that does not jump (`hunyuanocr.clock`)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from hunyuanocr.store.image_store import ImageStore
 
 log = logging.getLogger(__name__)
 
-_EVERY_S = 3600.0
-_AT_ONCE = 200  # records a transaction: others want to write too
+_INTERVAL_S = 3600.0
+_BATCH_SIZE = 200  # records per transaction, so that other writers do not wait
 
 
 def delete_records(conn: Connection, pictures: ImageStore, owner: str, ids: Sequence[str]) -> int:
-    """Delete records of this owner, the pictures that no other record names, and the words of their jobs, inside a writing
-    transaction. How many.
+    """Delete records of this owner, images that no other record references, and text of their jobs; return their number.
+
+    Runs inside a write transaction.
     """
     records.lock_pictures(conn)
-    gone, named = records.remove(conn, owner, ids)
+    deleted, images = records.remove(conn, owner, ids)
     jobs.redact(conn, owner, ids)
-    _drop(conn, pictures, named)
-    return gone
+    _drop(conn, pictures, images)
+    return deleted
 
 
 def _drop(conn: Connection, pictures: ImageStore, names: Sequence[str]) -> None:
@@ -40,8 +41,10 @@ def _drop(conn: Connection, pictures: ImageStore, names: Sequence[str]) -> None:
 
 
 class Retention:
-    """Sweeps every hour. A machine that was off for a week deletes a day later; one whose battery is empty, or whose clock was
-    set to the next century, deletes nothing that a person would miss.
+    """Delete expired data every hour.
+
+    A machine that was off for a week deletes a day later. A machine with an empty battery or a clock set to the next century
+    deletes nothing early.
     """
 
     def __init__(self, database: Database, recorder: Recorder, settings: Settings, keeper: Timekeeper) -> None:
@@ -58,55 +61,55 @@ class Retention:
             try:
                 await self.sweep()
             except HunyuanOcrError as e:
-                log.warning("Nothing was deleted: %s %s", e.message, e.hint)
-            except Exception:  # the next sweep may go better
-                log.exception("A sweep of old records broke.")
-            await asyncio.sleep(_EVERY_S)
+                log.warning("Expired data was not deleted: %s %s", e.message, e.hint)
+            except Exception:  # the next sweep may succeed
+                log.exception("Unexpected error while deleting expired data.")
+            await asyncio.sleep(_INTERVAL_S)
 
     async def sweep(self) -> int:
-        """Delete what is too old; how many records went. Raises StoreUnavailable."""
+        """Delete expired data; return the number of deleted records. Raises StoreUnavailable."""
         now = await self._keeper.trusted()
-        gone = images = 0
+        deleted = images = 0
         if self._keep_days:
-            gone = await self._all(self._old_records, now - timedelta(days=self._keep_days))
+            deleted = await self._all(self._old_records, now - timedelta(days=self._keep_days))
         if self._image_days:
             images = await self._all(self._old_images, now - timedelta(days=self._image_days))
         await self._orphans(now)
         lines = await self._all(self._old_lines, now - timedelta(days=self._audit_days)) if self._audit_days else 0
-        if gone or images or lines:
-            log.info("Deleted by age: %d records, %d pictures, %d lines of the audit log.", gone, images, lines)
-        await asyncio.to_thread(self.database.truncate_wal)  # also after what people deleted
-        return gone
+        if deleted or images or lines:
+            log.info("Deleted by age: %d records, %d images, %d audit log entries.", deleted, images, lines)
+        await asyncio.to_thread(self.database.truncate_wal)  # also after deletions by users
+        return deleted
 
-    async def _all(self, some: Callable[[Connection, datetime], int], before: datetime) -> int:
+    async def _all(self, delete_some: Callable[[Connection, datetime], int], before: datetime) -> int:
         total = 0
-        while count := await self.database.write(some, before):
+        while count := await self.database.write(delete_some, before):
             total += count
         return total
 
     def _old_records(self, conn: Connection, before: datetime) -> int:
-        found = sorted(records.expired(conn, before, _AT_ONCE))
-        for owner, some in groupby(found, key=lambda pair: pair[0]):
-            delete_records(conn, self.recorder.pictures, owner, [id for _, id in some])
-        return len(found)
+        expired = sorted(records.expired(conn, before, _BATCH_SIZE))
+        for owner, group in groupby(expired, key=lambda pair: pair[0]):
+            delete_records(conn, self.recorder.pictures, owner, [id for _, id in group])
+        return len(expired)
 
     def _old_images(self, conn: Connection, before: datetime) -> int:
-        found = records.expired(conn, before, _AT_ONCE, with_image=True)
-        if found:
+        expired = records.expired(conn, before, _BATCH_SIZE, with_image=True)
+        if expired:
             records.lock_pictures(conn)
-            _drop(conn, self.recorder.pictures, records.clear_images(conn, [id for _, id in found]))
-        return len(found)
+            _drop(conn, self.recorder.pictures, records.clear_images(conn, [id for _, id in expired]))
+        return len(expired)
 
     @staticmethod
     def _old_lines(conn: Connection, before: datetime) -> int:
-        return audit.delete_older(conn, before, _AT_ONCE)
+        return audit.delete_older(conn, before, _BATCH_SIZE)
 
     async def _orphans(self, now: datetime) -> None:
-        """Pictures that a crash left behind before their record was written."""
+        """Delete images without a record, which a crash leaves behind."""
         old = self.recorder.pictures.old(now)
-        while some := await asyncio.to_thread(lambda: list(islice(old, _AT_ONCE))):
-            await self.database.write(self._drop_unnamed, some)
+        while names := await asyncio.to_thread(lambda: list(islice(old, _BATCH_SIZE))):
+            await self.database.write(self._drop_unreferenced, names)
 
-    def _drop_unnamed(self, conn: Connection, names: Sequence[str]) -> None:
+    def _drop_unreferenced(self, conn: Connection, names: Sequence[str]) -> None:
         records.lock_pictures(conn)
         _drop(conn, self.recorder.pictures, names)

@@ -1,4 +1,4 @@
-"""How results and jobs look to clients: the API knows, and the services that write files and call webhooks are told."""
+"""JSON serialization of results and jobs: defined by the API, used by services that write files and call webhooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hunyuanocr.types import Result
 
 @dataclass(frozen=True)
 class Serializers:
-    """`answer` makes what /v1/ocr answers of a result, `job` what /v1/jobs answers of a job: plain JSON values."""
+    """`answer` returns the body of /v1/ocr for a result, `job` the body of /v1/jobs for a job: plain JSON values."""
 
     answer: Callable[[Result], dict[str, Any]]
     job: Callable[[JobView], dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Sends records to HQ on a schedule: sealed batches, the oldest first, at least once, under ids by which HQ keeps each once."""
+"""Send records to HQ on a schedule: encrypted batches, oldest first, at least once; HQ removes duplicates by their ids."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from hunyuanocr.store.records import Record
 
 log = logging.getLogger(__name__)
 
-_BATCH_BYTES = 4_000_000  # before packing: memory never holds more of the backlog
-_TIMEOUT_S = 60.0  # without a byte
-_DEADLINE_S = 600.0  # of one batch, sent over a slow line and confirmed: an answer that drips in is none
-_MAX_ANSWER_BYTES = 64 * 1024
-_FIRST_S, _MAX_RETRY_S = 2.0, 900.0  # between two attempts; twice as long each time
-_CLOSE_TIMEOUT_S = 3600.0  # the longest `Retry-After` that is heeded
-_POLL_INTERVAL_S = 60.0  # the wall's clock is looked at so often: it may be set
-_FACT, _FIRST = "sync", "sync_first"  # the latest run, and when the sync was first started
+_MAX_BATCH_BYTES = 4_000_000  # before compression; limits the memory for the backlog
+_TIMEOUT_S = 60.0  # without receiving a byte
+_DEADLINE_S = 600.0  # for sending one batch over a slow line and its confirmation
+_MAX_RESPONSE_BYTES = 64 * 1024
+_FIRST_RETRY_S, _MAX_RETRY_S = 2.0, 900.0  # between two attempts; doubled each time
+_MAX_RETRY_AFTER_S = 3600.0  # longest `Retry-After` that is respected
+_POLL_INTERVAL_S = 60.0  # how often the wall clock is read: it may be changed
+_LATEST_RUN, _FIRST_RUN = "sync", "sync_first"  # keys of the state: latest run, first start of the sync
 
 
 class DeliveryError(Exception):
-    """HQ did not take a batch; `wait` is what it asked us to wait, in seconds."""
+    """HQ did not accept a batch; `wait`: seconds that HQ asked to wait."""
 
-    def __init__(self, why: str, wait: float = 0.0) -> None:
-        super().__init__(why)
+    def __init__(self, message: str, wait: float = 0.0) -> None:
+        super().__init__(message)
         self.wait = wait
 
 
 @dataclass(frozen=True)
 class SyncState:
-    """For those who look after it."""
+    """State of the sync, for operators."""
 
     waiting: int
     oldest: datetime | None
@@ -58,11 +58,12 @@ class SyncState:
 
 
 class Sync:
-    """One sender. `clock` is the wall's; `sleep`, `spread` and `transport` are the tests' to replace.
+    """Sender of records. `clock` is the wall clock; `sleep`, `spread` and `transport` are replaced in tests.
 
-    A run sends until nothing waits. An attempt that fails is made again after 2 s, 4 s … 15 min, each shortened at random by up
-    to a half so that many shops do not come at once, for as long as it takes: weeks. Between attempts nothing of the backlog is
-    in memory. A run that was missed, because the machine was off, is made at the start. Raises ConfigError for wrong settings.
+    A run sends until the backlog is empty. A failed attempt is repeated after 2 s, 4 s … 15 min, each shortened at random by up
+    to a half so that many shops do not send at the same time, for as long as it takes: weeks. Between attempts the backlog is
+    not in memory. A run that was missed while the machine was off starts with the program. Raises ConfigError for invalid
+    settings.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class Sync:
         self._url = _address(settings.url)
         self._key = public_key(settings.public_key or "")
         self._tls = _tls(settings)
-        self._due(clock())  # a wrong schedule is told at the start
+        self._due(clock())  # raises ConfigError for an invalid schedule
         self._since = clock()
         self._sending = False
         self._error: tuple[str, datetime] | None = None
 
     async def run(self) -> None:
-        """Send whenever the schedule says so, until cancelled."""
+        """Send on schedule until cancelled."""
         while True:
             try:
                 await self._recall()
@@ -89,7 +90,7 @@ class Sync:
             except StoreUnavailable:
                 await self._sleep(_POLL_INTERVAL_S)
         while True:
-            self._since = min(self._since, self._clock())  # a clock that was set back does not silence us for a year
+            self._since = min(self._since, self._clock())  # a clock that was set back must not pause the sync for a year
             wait = (self._due(self._since) - self._clock()).total_seconds()
             if wait > 0:
                 await self._sleep(min(wait, _POLL_INTERVAL_S))
@@ -98,20 +99,21 @@ class Sync:
             self._since = self._clock()
 
     async def _recall(self) -> None:
-        known = await self._database.read(facts.get_state, _FACT) or await self._database.read(facts.get_state, _FIRST)
-        if known is None:  # a shop that is switched off every night makes up for its first run too
+        known = await self._database.read(facts.get_state, _LATEST_RUN) or await self._database.read(facts.get_state, _FIRST_RUN)
+        if known is None:  # a shop that is switched off every night also makes up for its first run
             known = self._since.isoformat()
-            await self._database.write(facts.set_state, _FIRST, known)
+            await self._database.write(facts.set_state, _FIRST_RUN, known)
         self._since = datetime.fromisoformat(known)
 
     def _due(self, since: datetime) -> datetime:
         try:
             return next(CronSim(self._settings.schedule, since.astimezone()))
         except (CronSimError, StopIteration) as e:
-            raise ConfigError(f"'sync.schedule' is no schedule: {self._settings.schedule!r}.", hint='E.g. "0 3 * * *".') from e
+            message = f"'sync.schedule' is not a cron expression: {self._settings.schedule!r}."
+            raise ConfigError(message, hint='For example "0 3 * * *".') from e
 
     async def send_all(self) -> None:
-        """Until nothing waits, however long HQ is away."""
+        """Send until the backlog is empty; retry for as long as HQ is unavailable."""
         failures, self._sending = 0, True
         try:
             async with httpx.AsyncClient(
@@ -120,34 +122,34 @@ class Sync:
                 while True:
                     try:
                         if not await self._send_one(client):
-                            await self._database.write(facts.set_state, _FACT, self._clock().isoformat())
+                            await self._database.write(facts.set_state, _LATEST_RUN, self._clock().isoformat())
                             self._error = None
                             return
                         failures = 0
                     except (DeliveryError, StoreUnavailable) as e:
                         failures += 1
-                        await self._rest(failures, e)
-                    except Exception as e:  # a mistake of ours must not end the sync for good
-                        log.exception("Something broke inside while records were sent.")
+                        await self._back_off(failures, e)
+                    except Exception as e:  # a bug must not stop the sync permanently
+                        log.exception("Unexpected error while sending records.")
                         failures += 1
-                        await self._rest(failures, DeliveryError(f"Something broke inside ({type(e).__name__})."))
+                        await self._back_off(failures, DeliveryError(f"Internal error ({type(e).__name__})."))
         finally:
             self._sending = False
 
-    async def _rest(self, failures: int, error: DeliveryError | StoreUnavailable) -> None:
+    async def _back_off(self, failures: int, error: DeliveryError | StoreUnavailable) -> None:
         if failures == 1:
-            log.warning("Records wait: %s", error)
+            log.warning("Records could not be sent; they are kept and sent later: %s", error)
         self._error = str(error), self._clock()
-        rest = min(_MAX_RETRY_S, _FIRST_S * 2 ** min(failures - 1, 20))
-        asked = min(getattr(error, "wait", 0.0), _CLOSE_TIMEOUT_S)
-        await self._sleep(max(self._spread(rest / 2, rest), asked))
+        delay = min(_MAX_RETRY_S, _FIRST_RETRY_S * 2 ** min(failures - 1, 20))
+        requested = min(getattr(error, "wait", 0.0), _MAX_RETRY_AFTER_S)
+        await self._sleep(max(self._spread(delay / 2, delay), requested))
 
     async def _send_one(self, client: httpx.AsyncClient) -> bool:
-        """Send one batch and forget it; False when none waits."""
-        batch = await self._database.write(outbox.next_batch, self._size, _BATCH_BYTES)
+        """Send one batch and remove it from the outbox; return False if the outbox is empty."""
+        batch = await self._database.write(outbox.next_batch, self._size, _MAX_BATCH_BYTES)
         if batch is None:
             return False
-        if batch.records:  # else they were deleted here before they were sent
+        if batch.records:  # empty if they were deleted before they were sent
             await self._deliver(client, batch)
         await self._database.write(self._confirm, batch)
         return True
@@ -165,69 +167,70 @@ class Sync:
         message = {
             "version": 1, "batch": batch.id, "site": self._settings.site, "records": [self._public(r) for r in batch.records],
         }  # fmt: skip
-        sealed = await asyncio.to_thread(encrypt_batch, message, self._key)
+        encrypted = await asyncio.to_thread(encrypt_batch, message, self._key)
         headers = {"Content-Type": "application/octet-stream", "X-Batch-Id": batch.id}
         if self._settings.token is not None:
             headers["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
         try:
             async with (
                 asyncio.timeout(_DEADLINE_S),
-                client.stream("POST", self._url, content=sealed, headers=headers) as answer,
+                client.stream("POST", self._url, content=encrypted, headers=headers) as response,
             ):
-                confirmed = await _confirmed(answer)
+                confirmed = await _confirmed_batch(response)
         except httpx.HTTPError as e:
             raise DeliveryError(f"HQ cannot be reached ({type(e).__name__}: {e}).") from e
         except TimeoutError as e:
             raise DeliveryError(f"HQ did not confirm batch {batch.id} within {_DEADLINE_S:g} seconds.") from e
-        if answer.status_code != 200 or confirmed != batch.id:  # a hotel's log-in page also says 200
-            raise DeliveryError(f"HQ did not confirm batch {batch.id} (status {answer.status_code}).", _asked(answer))
+        if response.status_code != 200 or confirmed != batch.id:  # a captive portal also answers 200
+            wait = _retry_after(response)
+            raise DeliveryError(f"HQ did not confirm batch {batch.id} (status {response.status_code}).", wait)
 
     def _public(self, record: Record) -> dict[str, Any]:
-        """What goes to HQ of a record: what the settings say, and never the picture."""
-        chosen = self._settings.fields
-        fields = {key: value for key, value in record.fields.items() if "*" in chosen or key in chosen}
-        about: dict[str, Any] = {
+        """Return what is sent to HQ of a record: as set in the settings, never the image."""
+        selected = self._settings.fields
+        fields = {key: value for key, value in record.fields.items() if "*" in selected or key in selected}
+        data: dict[str, Any] = {
             "id": record.id, "owner": record.owner, "created_at": record.created_at.isoformat(), "device": record.device,
             "source": record.source, "task": record.task, "pages": record.pages, "confidence": record.confidence,
             "warnings": [w["code"] for w in record.warnings], "fields": fields,
         }  # fmt: skip
-        return about | ({"instruction": record.instruction, "text": record.text} if self._settings.text else {})
+        return data | ({"instruction": record.instruction, "text": record.text} if self._settings.text else {})
 
     def _size(self, record: Record) -> int:
         return len(json.dumps(self._public(record), ensure_ascii=False).encode())
 
     async def state(self) -> SyncState:
-        """How far HQ lags behind, and why. Raises StoreUnavailable."""
-        waiting = await self._database.read(outbox.waiting)
-        known = await self._database.read(facts.get_state, _FACT)
+        """Return the backlog and the latest error. Raises StoreUnavailable."""
+        backlog = await self._database.read(outbox.waiting)
+        known = await self._database.read(facts.get_state, _LATEST_RUN)
         message, at = self._error or (None, None)
         return SyncState(
-            waiting=waiting.records, oldest=waiting.oldest, sending=self._sending, next_run=self._due(self._clock()),
+            waiting=backlog.records, oldest=backlog.oldest, sending=self._sending, next_run=self._due(self._clock()),
             last_success=None if known is None else datetime.fromisoformat(known), last_error=message, last_error_at=at,
         )  # fmt: skip
 
 
 def _address(url: str | None) -> str:
-    """HTTPS, or HTTP to this machine itself: the token must not travel in the open."""
+    """Return the URL. Raises ConfigError unless it is HTTPS, or HTTP to this machine: the token must be encrypted in transit."""
     parsed = httpx.URL(url or "")
     if parsed.scheme == "https" or (parsed.scheme == "http" and parsed.host in {"127.0.0.1", "::1", "localhost"}):
         return str(parsed)
-    raise ConfigError("'sync.url' is no address of an HQ.", hint="Write https://host/path.")
+    raise ConfigError("'sync.url' must be an HTTPS URL.", hint="Use https://host/path.")
 
 
 def _tls(settings: SyncSettings) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=None if settings.ca_file is None else str(settings.ca_file))
     except OSError as e:  # SSLError is one
-        raise ConfigError(f"'sync.ca_file' cannot be used: {e}.", hint="It is a PEM file of the authority's certificate.") from e
+        raise ConfigError(f"Cannot use 'sync.ca_file': {e}.", hint="Use the PEM file of the CA certificate.") from e
 
 
-async def _confirmed(answer: httpx.Response) -> Any:
-    """The batch that the answer names; None where it names none, or is too long to be HQ's."""
+async def _confirmed_batch(response: httpx.Response) -> Any:
+    """Return the batch id in the response; None if it has none or is too long to come from HQ."""
     data = bytearray()
-    async for part in answer.aiter_bytes():
-        data += part
-        if len(data) > _MAX_ANSWER_BYTES:
+    async for chunk in response.aiter_bytes():
+        data += chunk
+        if len(data) > _MAX_RESPONSE_BYTES:
             return None
     try:
         body = json.loads(data)
@@ -236,6 +239,6 @@ async def _confirmed(answer: httpx.Response) -> Any:
     return body.get("batch") if isinstance(body, dict) else None
 
 
-def _asked(answer: httpx.Response) -> float:
-    asked = answer.headers.get("retry-after", "")
-    return float(asked) if asked.isascii() and asked.isdigit() else 0.0
+def _retry_after(response: httpx.Response) -> float:
+    seconds = response.headers.get("retry-after", "")
+    return float(seconds) if seconds.isascii() and seconds.isdigit() else 0.0

@@ -1,4 +1,4 @@
-"""Keeps the clock honest: compares it every minute, and writes down for the next start how late it certainly is."""
+"""Compare the clock every minute, and store for the next start the earliest time it can be."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hunyuanocr.store.database import Database
 
 log = logging.getLogger(__name__)
 
-FACT = "clock"
-_OLD_FACT = "retention"  # versions before this one: the time of the latest sweep alone
+FACT = "clock"  # key of the state
+_OLD_FACT = "retention"  # key in earlier versions: only the time of the latest sweep
 _OBSERVE_S = 60.0
 _RETRY_S = 5.0
-_SAVE_S = 600.0  # an SD card is not written every minute
+_SAVE_S = 600.0  # fewer writes, for SD cards
 
 
 class Timekeeper:
-    """One for a database. `shared`: the clock of the PostgreSQL server counts, so that all at it agree; SQLite has none."""
+    """Keeper of the clock; one per database. `shared`: use the clock of the PostgreSQL server, so that all its clients agree."""
 
     def __init__(self, database: Database, clock: Clock, *, shared: bool = True) -> None:
         self.clock = clock
@@ -38,7 +38,7 @@ class Timekeeper:
     async def trusted(self) -> datetime:
         """Return the time by which ages are computed, after comparing it with the wall clock. Raises StoreUnavailable."""
         async with self._lock:
-            saved, wall, ticks = await self._database.read(self._look)
+            saved, wall, ticks = await self._database.read(self._read_clock)
             if self.clock.trusted() is None:
                 self.clock.begin(saved, wall, ticks)
             self.clock.observe(wall, ticks)
@@ -51,16 +51,16 @@ class Timekeeper:
         await self._database.write(facts.set_state, FACT, self.clock.state())
         self._saved_at, self._saved_doubt = self.clock.ticks(), self.clock.doubtful
 
-    def _look(self, session: Connection) -> tuple[dict[str, Any] | None, datetime, float]:
-        saved = facts.get_state(session, FACT)
-        if saved is None and isinstance(old := facts.get_state(session, _OLD_FACT), str):
+    def _read_clock(self, conn: Connection) -> tuple[dict[str, Any] | None, datetime, float]:
+        saved = facts.get_state(conn, FACT)
+        if saved is None and isinstance(old := facts.get_state(conn, _OLD_FACT), str):
             saved = {"time": old}
         if not self._shared:
             return saved, self.clock.wall(), self.clock.ticks()
-        return saved, session.scalars(select(func.clock_timestamp())).one().astimezone(UTC), self.clock.ticks()
+        return saved, conn.scalars(select(func.clock_timestamp())).one().astimezone(UTC), self.clock.ticks()
 
     async def ready(self) -> None:
-        """Wait until the clock has begun, however long the database is away."""
+        """Wait until the clock has started, however long the database is unavailable."""
         while self.clock.trusted() is None:
             try:
                 await self.trusted()
@@ -69,11 +69,11 @@ class Timekeeper:
                 await asyncio.sleep(_RETRY_S)
 
     async def run(self) -> None:
-        """Observe until cancelled; then write down where the clock stood."""
+        """Observe the clock until cancelled; then save its state."""
         try:
             while True:
                 await self.ready()
-                with suppress(HunyuanOcrError):  # the next minute may go better
+                with suppress(HunyuanOcrError):  # the next minute may succeed
                     await self.trusted()
                 await asyncio.sleep(_OBSERVE_S)
         finally:

@@ -1,8 +1,8 @@
-"""Signs a webhook and sends it, within one deadline for the whole exchange.
+"""Sign webhooks and send them, with one deadline for the whole exchange.
 
-Messages are signed as the Standard Webhooks specification has it (standardwebhooks.com): headers `webhook-id`,
-`webhook-timestamp` (seconds since 1970), and `webhook-signature`, which is `v1,` and the base64 of the HMAC-SHA256 of
-`id.timestamp.body`. Redirects are not followed, and no proxy is asked.
+Signatures follow the Standard Webhooks specification (standardwebhooks.com): headers `webhook-id`, `webhook-timestamp` (seconds
+since 1970), and `webhook-signature`: `v1,` and the base64 of the HMAC-SHA256 of `id.timestamp.body`. Redirects are not followed,
+and no proxy is used.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from hunyuanocr import __version__
 from hunyuanocr.services.webhook_lanes import SLOTS
 
 PORTS = {"http": 80, "https": 443}
-TIMEOUT_S = 15.0  # of the whole exchange: looking up the name, connecting, sending, and the head of the answer
-_MAX_LOOKUPS = 4  # of names at a time, in threads of their own: a name server that is away takes no thread from others
+TIMEOUT_S = 15.0  # for the whole exchange: name lookup, connection, request, and response headers
+_MAX_LOOKUPS = 4  # concurrent name lookups, in separate threads: an unreachable name server blocks no other thread
 
 
 class NotDelivered(Exception):
-    """The other side did not answer. `sent`: whether the message may have reached it."""
+    """The receiver did not respond. `sent`: whether the message may have reached it."""
 
-    def __init__(self, why: str, *, sent: bool) -> None:
-        super().__init__(why)
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
         self.sent = sent
 
 
 def sign(secret: str, id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`. `secret` is `whsec_` and base64, or base64 alone."""
+    """Return the value of `webhook-signature`. `secret` is base64, with or without the prefix `whsec_`."""
     key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     mac = hmac.new(key, f"{id}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(mac.digest()).decode()}"
 
 
 class WebhookClient:
-    """An asynchronous context manager, entered once. `secret` is the key that signs."""
+    """An asynchronous context manager, entered once. `secret` is the signing key."""
 
     def __init__(self, secret: SecretStr | None) -> None:
         self._secret = secret
@@ -65,22 +65,22 @@ class WebhookClient:
         await self._stack.aclose()
 
     async def post(self, url: str, id: str, body: bytes, now: datetime) -> int:
-        """The status that was answered; what else the answer says is not read. Raises NotDelivered."""
+        """Send a message; return the status code and ignore the body of the response. Raises NotDelivered."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await self._look_up(url)
-                async with self._client.stream("POST", url, content=body, headers=self._headers(id, body, now)) as answer:
-                    return answer.status_code
+                async with self._client.stream("POST", url, content=body, headers=self._headers(id, body, now)) as response:
+                    return response.status_code
         except TimeoutError as e:
-            raise NotDelivered(f"It did not answer within {TIMEOUT_S:g} seconds.", sent=True) from e
+            raise NotDelivered(f"No response within {TIMEOUT_S:g} seconds.", sent=True) from e
         except (OSError, UnicodeError) as e:
-            raise NotDelivered(f"Its name cannot be looked up: {e}.", sent=False) from e
+            raise NotDelivered(f"Host name lookup failed: {e}.", sent=False) from e
         except (httpx.HTTPError, httpx.InvalidURL) as e:
-            nowhere = isinstance(e, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL))
-            raise NotDelivered(f"{type(e).__name__}: {e}", sent=not nowhere) from e
+            unsent = isinstance(e, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL))
+            raise NotDelivered(f"{type(e).__name__}: {e}", sent=not unsent) from e
 
     async def _look_up(self, url: str) -> None:
-        """Have the system know the address of a name: httpx asks it again, in the threads that all others use too."""
+        """Resolve the host name first, in a separate thread: httpx resolves it again in the shared threads, from a warm cache."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         if _is_ip(host):
@@ -89,11 +89,11 @@ class WebhookClient:
         await asyncio.get_running_loop().run_in_executor(self._resolver, lookup)
 
     def _headers(self, id: str, body: bytes, now: datetime) -> dict[str, str]:
-        when = int(now.timestamp())
-        signature = "" if self._secret is None else sign(self._secret.get_secret_value(), id, when, body)
+        timestamp = int(now.timestamp())
+        signature = "" if self._secret is None else sign(self._secret.get_secret_value(), id, timestamp, body)
         return {
             "content-type": "application/json", "user-agent": f"hunyuanocr-edge/{__version__}",
-            "webhook-id": id, "webhook-timestamp": str(when), "webhook-signature": signature,
+            "webhook-id": id, "webhook-timestamp": str(timestamp), "webhook-signature": signature,
         }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""Webhooks: the end of a job, told to an address of the client's, at least once, under an id that stays the same.
+"""Webhooks: notify a URL of the client's when a job ends, at least once, with a stable message id.
 
-Only hosts that the owner names are called. Which message is next is decided in `webhook_lanes`, how one is signed and sent in
-`webhook_client`.
+Only hosts in the setting `jobs.webhook_hosts` are called. `webhook_lanes` selects the next message, `webhook_client` signs and
+sends it.
 """
 
 from __future__ import annotations
@@ -28,49 +28,47 @@ from hunyuanocr.store.deliveries import Delivery
 
 log = logging.getLogger(__name__)
 
-_HOLD_S = 60.0  # a message is due again when its sender has died
+_LEASE_S = 60.0  # a message is due again after this time if its sender has crashed
 _FIRST_S, _FACTOR, _MAX_RETRY_S = 5.0, 4.0, 8 * 3600.0  # between two attempts
 _SPREAD = (0.8, 1.2)
-ATTEMPTS = 12  # over 40 hours
-_WINDOW = 64  # messages of one owner that are chosen from
+ATTEMPTS = 12  # within about 40 hours
+_WINDOW = 64  # candidate messages per owner
 _IDLE_S = 30.0
-_GONE = 410  # "do not send me any more", says the specification
-_FORM = "Send http:// or https://, a host and a path."
+_GONE = 410  # the specification: stop sending
+_URL_HINT = "Send http:// or https://, a host and a path."
 
 Body = Callable[[JobView], dict[str, Any]]
 
 
 def validate_webhook_url(url: str, settings: JobSettings) -> None:
-    """Raise WebhookRefused unless the owner's settings allow this address to be called."""
+    """Raise WebhookNotAllowed unless the settings allow this URL."""
     if not settings.webhook_hosts:
-        raise WebhookNotAllowed("No host may be called by webhooks here.")
+        raise WebhookNotAllowed("Webhooks are disabled: no host is allowed.")
     if settings.webhook_secret is None:
-        raise WebhookNotAllowed("Webhooks cannot be signed.", hint="Whoever runs this machine sets 'jobs.webhook_secret'.")
+        raise WebhookNotAllowed("Webhooks cannot be signed.", hint="The operator must set 'jobs.webhook_secret'.")
     try:
         parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme, 0)
     except ValueError:
-        raise WebhookNotAllowed("The webhook's address is no URL.", hint=_FORM) from None
-    if parts.scheme not in PORTS or not parts.hostname or parts.username is not None or not _plain(url):
-        raise WebhookNotAllowed(
-            "The webhook's address is no plain http(s) URL.", hint="Send http:// or https://, a host and a path."
-        )
-    if not any(_is(host, parts, port) for host in settings.webhook_hosts):
-        raise WebhookNotAllowed("This host may not be called by webhooks.")
+        raise WebhookNotAllowed("The webhook URL is invalid.", hint=_URL_HINT) from None
+    if parts.scheme not in PORTS or not parts.hostname or parts.username is not None or not _is_printable(url):
+        raise WebhookNotAllowed("The webhook URL is not a plain http(s) URL.", hint=_URL_HINT)
+    if not any(_matches(host, parts, port) for host in settings.webhook_hosts):
+        raise WebhookNotAllowed("This host is not on the list of webhook hosts.")
 
 
-def _plain(url: str) -> bool:
+def _is_printable(url: str) -> bool:
     return url.isascii() and url.isprintable() and " " not in url and "\\" not in url
 
 
-def _is(allowed: str, parts: SplitResult, port: int) -> bool:
-    """An entry without a port means the scheme's own."""
+def _matches(allowed: str, parts: SplitResult, port: int) -> bool:
+    """Return whether an entry of the list matches; without a port it means the default port of the scheme."""
     entry = urlsplit(f"{parts.scheme}://{allowed}")
     return entry.hostname == parts.hostname and (entry.port or PORTS[parts.scheme]) == port
 
 
 class Webhooks:
-    """Delivers what is due. `body` makes the message of a job; `counts` are the attempts since the start."""
+    """Deliver due messages. `body` serializes a job; `counts` are the attempts since the start."""
 
     def __init__(self, job_service: JobService, settings: JobSettings, worker: str, body: Body) -> None:
         self.job_service = job_service
@@ -78,7 +76,7 @@ class Webhooks:
         self.worker = worker
         self.body = body
         self.counts = {"delivered": 0, "failed": 0}
-        self._flying: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._lanes = Lanes()
 
     async def run(self) -> None:
@@ -89,9 +87,9 @@ class Webhooks:
                     self.job_service.webhook_due.clear()
                     await self._wait(await self._round(client))
             finally:
-                for task in self._flying:
+                for task in self._tasks:
                     task.cancel()
-                await asyncio.gather(*self._flying, return_exceptions=True)
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -99,10 +97,10 @@ class Webhooks:
                 await self.job_service.webhook_due.wait()
 
     async def _round(self, client: WebhookClient) -> float:
-        """Begin to deliver what is due and may begin; seconds until more may be."""
+        """Start due deliveries; return the seconds until the next one is due."""
         database, clock = self.job_service.database, self.job_service.clock
         try:
-            if late := await database.read(deliveries.stuck, clock.timer(), _LATEST):
+            if late := await database.read(deliveries.stuck, clock.timer(), _MAX_DUE_S):
                 await database.write(deliveries.hasten, clock.timer(), late)
             while await self._begin_some(client):
                 pass
@@ -114,43 +112,43 @@ class Webhooks:
         return _IDLE_S if due is None else min((due - now).total_seconds(), _IDLE_S)
 
     async def _begin_some(self, client: WebhookClient) -> bool:
-        """One turn for each owner with messages that are due; False when none could begin."""
+        """Start deliveries for each owner with due messages; return False if none could start."""
         database, now = self.job_service.database, self.job_service.clock.timer()
         owners = self._lanes.turns(await database.read(deliveries.due_owners, now))
-        begun = False
+        started = False
         for n, owner in enumerate(owners):
             share = -(-self._lanes.free // (len(owners) - n))  # rounded up
             if share <= 0:
                 break
-            found = await database.read(deliveries.due_of, owner, now, self._lanes.busy(owner), _WINDOW)
-            chosen = self._lanes.pick(found, share)
+            candidates = await database.read(deliveries.due_of, owner, now, self._lanes.busy(owner), _WINDOW)
+            chosen = self._lanes.pick(candidates, share)
             if chosen:
                 await self._begin(client, chosen, now)
-                begun = True
-        return begun
+                started = True
+        return started
 
     async def _begin(self, client: WebhookClient, chosen: list[Delivery], now: datetime) -> None:
         taken: dict[str, Delivery] = {}
         try:
             ids = [delivery.job_id for delivery in chosen]
-            taken = {d.job_id: d for d in await self.job_service.database.write(deliveries.take, self.worker, now, _HOLD_S, ids)}
+            taken = {d.job_id: d for d in await self.job_service.database.write(deliveries.take, self.worker, now, _LEASE_S, ids)}
         finally:
             for delivery in chosen:
                 if delivery.job_id in taken:
                     self._send(client, taken[delivery.job_id])
-                else:  # another appliance was quicker, or the database is away
+                else:  # another server took it, or the database is unavailable
                     self._lanes.end(delivery, answers=None)
 
     def _send(self, client: WebhookClient, delivery: Delivery) -> None:
-        def ended(task: asyncio.Task[None]) -> None:
-            self._flying.discard(task)
-            self.job_service.webhook_due.set()  # there is room for the next one
+        def on_done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self.job_service.webhook_due.set()  # a slot is free
             if not task.cancelled() and task.exception() is not None:
-                log.error("A webhook broke inside, and is tried again.", exc_info=task.exception())
+                log.error("Unexpected error in a webhook; it will be retried.", exc_info=task.exception())
 
         task = asyncio.create_task(self._in_lane(client, delivery))
-        self._flying.add(task)
-        task.add_done_callback(ended)
+        self._tasks.add(task)
+        task.add_done_callback(on_done)
 
     async def _in_lane(self, client: WebhookClient, delivery: Delivery) -> None:
         answers = None
@@ -160,37 +158,38 @@ class Webhooks:
             self._lanes.end(delivery, answers=answers)
 
     async def _deliver(self, client: WebhookClient, delivery: Delivery) -> bool | None:
-        """Try once and write down how it went. Whether the receiver answered; None where it was not asked."""
-        trouble, status, code = await self._attempt(client, delivery)
+        """Try once and record the outcome. Return whether the receiver responded; None if no request was sent."""
+        error, status, code = await self._attempt(client, delivery)
         now, timer = self.job_service.now(), self.job_service.clock.timer()
-        self.counts["failed" if trouble else "delivered"] += 1
+        self.counts["failed" if error else "delivered"] += 1
         due_at, delivered_at = timer, None
-        if trouble is None:
+        if error is None:
             status, delivered_at = "delivered", now
         elif status == "pending" and delivery.attempts + 1 >= ATTEMPTS:
             status = "given_up"
         elif status == "pending":
             due_at = timer + retry_delay(delivery.attempts + 1)
 
-        def settle(conn: Connection) -> None:
-            deliveries.record_attempt(conn, delivery, status, due_at=due_at, delivered_at=delivered_at, trouble=trouble)
+        def record(conn: Connection) -> None:
+            deliveries.record_attempt(conn, delivery, status, due_at=due_at, delivered_at=delivered_at, trouble=error)
             if code is not None:
                 host, what = urlsplit(delivery.url).hostname or "", f"/v1/jobs/{delivery.job_id}"
-                line = audit.outgoing_entry(delivery.owner, now, "webhook", to=host, what=what, status=code, message=delivery.id)
-                audit.append(conn, [line])
+                entry = audit.outgoing_entry(delivery.owner, now, "webhook", to=host, what=what, status=code, message=delivery.id)
+                audit.append(conn, [entry])
 
-        await self.job_service.database.write(settle)
+        await self.job_service.database.write(record)
         return None if status == "given_up" and not code else bool(code)
 
     async def _attempt(self, client: WebhookClient, delivery: Delivery) -> tuple[str | None, str, int | None]:
-        """What went wrong, or None; what becomes of the message then: `pending` or `given_up`; and the status that was answered,
-        0 where the message went out and nothing came back, None where it did not go out.
+        """Return the error or None; the new status of the message (`delivered`, `pending`, `given_up`); and the HTTP status code.
+
+        The code is 0 if the request was sent without a response, None if it was not sent.
         """
         seen = await self.job_service.database.read(load_job_view, delivery.owner, delivery.job_id)
         if seen is None:
-            return "The job is gone.", "given_up", None
+            return "The job no longer exists.", "given_up", None
         try:
-            validate_webhook_url(delivery.url, self.settings)  # the owner may have changed his mind
+            validate_webhook_url(delivery.url, self.settings)  # the settings may have changed
             code = await client.post(delivery.url, delivery.id, await asyncio.to_thread(self._text, seen), self.job_service.now())
         except HunyuanOcrError as e:
             return f"{e.message} {e.hint}", "given_up", None
@@ -198,7 +197,7 @@ class Webhooks:
             return str(e)[:300], "pending", 0 if e.sent else None
         if 200 <= code < 300:
             return None, "delivered", code
-        return f"It answered {code}.", "given_up" if code == _GONE else "pending", code
+        return f"Response status {code}.", "given_up" if code == _GONE else "pending", code
 
     def _text(self, seen: JobView) -> bytes:
         finished = seen.job.finished_at
@@ -210,13 +209,13 @@ class Webhooks:
 
 
 def retry_delay(attempts: int) -> timedelta:
-    """Longer each time, and never twice the same, so that what failed together does not come back together."""
-    return timedelta(seconds=_rest_s(attempts) * random.uniform(*_SPREAD))  # noqa: S311 -- no secret
+    """Return an exponential backoff with random jitter, so that failed messages are not retried all at once."""
+    return timedelta(seconds=_backoff_s(attempts) * random.uniform(*_SPREAD))  # noqa: S311 -- not a secret
 
 
-def _rest_s(attempts: int) -> float:
+def _backoff_s(attempts: int) -> float:
     return min(_FIRST_S * _FACTOR ** (attempts - 1), _MAX_RETRY_S)
 
 
-# By how much a message may be due ahead of now, by its attempts, in seconds; more is the word of another clock.
-_LATEST = tuple(max(_HOLD_S, _rest_s(n) * _SPREAD[1]) + 1.0 for n in range(ATTEMPTS))
+# Maximum seconds that a message may be due in the future, by its attempts; more means that it was written with another clock.
+_MAX_DUE_S = tuple(max(_LEASE_S, _backoff_s(n) * _SPREAD[1]) + 1.0 for n in range(ATTEMPTS))

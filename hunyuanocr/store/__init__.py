@@ -1,1 +1,1 @@
-"""What the appliance keeps: records, jobs, outbox. SQLite in the data folder, or PostgreSQL by URL."""
+"""Persistent data of the appliance: records, jobs, outbox. SQLite in the data folder, or PostgreSQL by URL."""

@@ -1,4 +1,4 @@
-"""Batches: jobs that were sent together. They are written in parts, so that no transaction is long, and seen when all are in."""
+"""Batches: jobs that were submitted together. Written in chunks to keep transactions short; visible once committed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hunyuanocr.store.tables import jobs, keys
 
 
 def insert_chunk(conn: Connection, part: Sequence[tuple[Job, bytes | None]], limits: QueueLimits) -> None:
-    """Write some jobs of a batch, which nobody sees before `commit_batch`. One without bytes has failed already."""
+    """Write some jobs of a batch, invisible until `commit_batch`. A job without bytes has already failed. Raises QueueFull."""
     if not part:
         return
     lock(conn)
@@ -29,7 +29,7 @@ def insert_chunk(conn: Connection, part: Sequence[tuple[Job, bytes | None]], lim
 def commit_batch(
     conn: Connection, owner: str, batch_id: str, now: datetime, key: IdempotencyKey | None = None
 ) -> tuple[str, bool]:
-    """Accept the batch whose parts have been written; as `add`. The parts are gone when the key was used before."""
+    """Accept a batch whose chunks are written; returns like `jobs.add`. If the key was used before, the chunks are deleted."""
     lock(conn)
     mine = (jobs.c.batch_id == batch_id, jobs.c.owner == owner, jobs.c.status == UPLOADING)
     if key is not None:
@@ -47,12 +47,12 @@ def commit_batch(
 
 
 def drop_batch(conn: Connection, batch_id: str) -> None:
-    """Forget the parts of a batch that was not accepted."""
+    """Delete the chunks of a batch that was not accepted."""
     conn.execute(delete(jobs).where(jobs.c.batch_id == batch_id, jobs.c.status == UPLOADING))
 
 
 def counts(conn: Connection, owner: str, batch_id: str) -> dict[str, int]:
-    """How many jobs of a batch are in which state; empty when there is no such batch of this owner's."""
+    """Return the number of jobs of a batch by status; empty if this owner has no such batch."""
     query = select(jobs.c.status, func.count()).where(
         jobs.c.owner == owner, jobs.c.batch_id == batch_id, jobs.c.status != UPLOADING
     )
@@ -60,5 +60,5 @@ def counts(conn: Connection, owner: str, batch_id: str) -> dict[str, int]:
 
 
 def forget_unfinished_batches(conn: Connection, before: datetime) -> None:
-    """Parts of batches that were never accepted: their client was told nothing, and sends them again."""
+    """Delete chunks of batches that were never accepted; their clients got no response and will send them again."""
     conn.execute(delete(jobs).where(jobs.c.status == UPLOADING, jobs.c.created_at < before))

@@ -1,4 +1,4 @@
-"""Webhooks that are to be delivered: written in the transaction that ends their job, kept until the other side has taken them."""
+"""Webhook deliveries: written in the transaction that finishes the job, kept until the receiver has accepted them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from hunyuanocr.store.tables import Id, Owner, Utc, metadata
 deliveries = Table(
     "job_webhooks", metadata,
     Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("id", Id, nullable=False),  # the other side knows the message by it
+    Column("id", Id, nullable=False),  # id of the message, for the receiver
     Column("owner", Owner, nullable=False),
     Column("url", Text, nullable=False),
     Column("status", String(10), nullable=False),  # pending, delivered, given_up
     Column("attempts", Integer, nullable=False),
     Column("due_at", Utc, nullable=False),
-    Column("worker", String(200)),  # who is delivering it now
+    Column("worker", String(200)),  # that is delivering it now
     Column("delivered_at", Utc),
-    Column("trouble", Text),  # of the latest attempt
+    Column("trouble", Text),  # error of the latest attempt
     Index(None, "status", "due_at"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One message: the end of one job, told to one address."""
+    """One message: the end of a job, for one URL."""
 
     job_id: str
     id: str
@@ -48,7 +48,7 @@ _COLUMNS = [deliveries.c[name] for name in _NAMES]
 
 
 def add(conn: Connection, job: Job, id: str, now: datetime) -> None:
-    """Have the end of a job told, if it asked for that."""
+    """Queue the message about the end of a job, if the job has a webhook."""
     if job.webhook is None:
         return
     conn.execute(deliveries.insert().values(
@@ -57,29 +57,29 @@ def add(conn: Connection, job: Job, id: str, now: datetime) -> None:
 
 
 def by_job(conn: Connection, job_ids: Sequence[str]) -> dict[str, Delivery]:
-    """The messages of these jobs, by job."""
-    found = conn.execute(select(*_COLUMNS).where(deliveries.c.job_id.in_(job_ids)))
-    return {row.job_id: _delivery(row) for row in found}
+    """Return the messages of these jobs, by job id."""
+    rows = conn.execute(select(*_COLUMNS).where(deliveries.c.job_id.in_(job_ids)))
+    return {row.job_id: _delivery(row) for row in rows}
 
 
 def due_owners(conn: Connection, now: datetime) -> list[str]:
-    """Owners of messages that are due, who has waited longest first."""
+    """Return the owners of due messages, longest waiting first."""
     query = select(deliveries.c.owner).where(deliveries.c.status == "pending", deliveries.c.due_at <= now)
     return list(conn.scalars(query.group_by(deliveries.c.owner).order_by(func.min(deliveries.c.due_at), deliveries.c.owner)))
 
 
-def due_of(conn: Connection, owner: str, now: datetime, busy: Collection[str], most: int) -> list[Delivery]:
-    """This owner's messages that are due, the oldest first, but for addresses that begin with one of `busy` (in lower case)."""
+def due_of(conn: Connection, owner: str, now: datetime, busy: Collection[str], limit: int) -> list[Delivery]:
+    """Return up to `limit` due messages of this owner, oldest first, except to the origins in `busy` (lower case)."""
     query = select(*_COLUMNS).where(deliveries.c.status == "pending", deliveries.c.due_at <= now, deliveries.c.owner == owner)
     url = func.lower(deliveries.c.url)
     for origin in busy:
         ends = [url.startswith(origin + end, autoescape=True) for end in "/?#"]
         query = query.where(not_(or_(url == origin, *ends)))
-    return [_delivery(row) for row in conn.execute(query.order_by(deliveries.c.due_at, deliveries.c.job_id).limit(most))]
+    return [_delivery(row) for row in conn.execute(query.order_by(deliveries.c.due_at, deliveries.c.job_id).limit(limit))]
 
 
-def take(conn: Connection, worker: str, now: datetime, hold_s: float, job_ids: Collection[str]) -> list[Delivery]:
-    """Those of these messages that are still due. They are due again after `hold_s`, unless `record_attempt` says how it went."""
+def take(conn: Connection, worker: str, now: datetime, lease_s: float, job_ids: Collection[str]) -> list[Delivery]:
+    """Claim and return those messages that are still due. Without `record_attempt` they are due again after `lease_s` seconds."""
     mine = (deliveries.c.status == "pending", deliveries.c.due_at <= now, deliveries.c.job_id.in_(job_ids))
     due = [_delivery(row) for row in conn.execute(
         select(*_COLUMNS).where(*mine).order_by(deliveries.c.due_at).with_for_update(skip_locked=True)
@@ -87,7 +87,7 @@ def take(conn: Connection, worker: str, now: datetime, hold_s: float, job_ids: C
     ids = [d.job_id for d in due]
     if ids:
         conn.execute(update(deliveries).where(deliveries.c.job_id.in_(ids)).values(
-            due_at=now + timedelta(seconds=hold_s), worker=worker
+            due_at=now + timedelta(seconds=lease_s), worker=worker
         ))  # fmt: skip
     return due
 
@@ -95,36 +95,36 @@ def take(conn: Connection, worker: str, now: datetime, hold_s: float, job_ids: C
 def record_attempt(
     conn: Connection, delivery: Delivery, status: str, *, due_at: datetime, delivered_at: datetime | None, trouble: str | None
 ) -> None:
-    """How an attempt went: `delivered`, `given_up`, or `pending` until `due_at`."""
+    """Record the outcome of an attempt: `delivered`, `given_up`, or `pending` until `due_at`."""
     conn.execute(update(deliveries).where(deliveries.c.job_id == delivery.job_id).values(
         status=status, attempts=delivery.attempts + 1, due_at=due_at, delivered_at=delivered_at, trouble=trouble, worker=None
     ))  # fmt: skip
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:
-    """When the next message is due that is not due yet."""
+    """Return when the next message is due after this time."""
     query = select(deliveries.c.due_at).where(deliveries.c.status == "pending", deliveries.c.due_at > after)
     return conn.scalar(query.order_by(deliveries.c.due_at).limit(1))
 
 
-def stuck(conn: Connection, now: datetime, longest_s: Sequence[float]) -> list[str]:
-    """Jobs whose message is due later than it can be by this clock; `longest_s` by attempts, in seconds: another clock's word."""
+def stuck(conn: Connection, now: datetime, max_due_s: Sequence[float]) -> list[str]:
+    """Return jobs whose message is due later than possible by this clock; `max_due_s`: maximum seconds by attempts."""
     late = [
-        and_(deliveries.c.attempts >= n if n == len(longest_s) - 1 else deliveries.c.attempts == n,
+        and_(deliveries.c.attempts >= n if n == len(max_due_s) - 1 else deliveries.c.attempts == n,
              deliveries.c.due_at > now + timedelta(seconds=seconds))
-        for n, seconds in enumerate(longest_s)
+        for n, seconds in enumerate(max_due_s)
     ]  # fmt: skip
     return list(conn.scalars(select(deliveries.c.job_id).where(deliveries.c.status == "pending", or_(*late)).limit(1000)))
 
 
 def hasten(conn: Connection, now: datetime, job_ids: Collection[str]) -> None:
-    """Have these messages due now."""
+    """Make these messages due now."""
     mine = (deliveries.c.status == "pending", deliveries.c.job_id.in_(job_ids))
     conn.execute(update(deliveries).where(*mine).values(due_at=now))
 
 
 def release_stale(conn: Connection, worker: str, now: datetime) -> None:
-    """After a restart: what this worker was delivering when it died is due now."""
+    """Make the messages due that this worker was delivering when it crashed; called after a restart."""
     mine = (deliveries.c.status == "pending", deliveries.c.worker == worker)
     conn.execute(update(deliveries).where(*mine).values(due_at=now, worker=None))
 

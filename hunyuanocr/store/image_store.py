@@ -1,4 +1,4 @@
-"""Kept pictures: files under the data folder, named by their SHA-256, so that one that came twice is there once."""
+"""Stored images: files in the data folder, named by their SHA-256, so that identical images are stored once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from datetime import datetime
 from pathlib import Path
 
 _NAME = re.compile(r"[0-9a-f]{64}")
-_LOCK_TIMEOUT_S = 3600.0  # a file that no record names may belong to a transaction that is not at its end
+_LOCK_TIMEOUT_S = 3600.0  # younger files without a record may belong to a transaction in progress
 
 
 class ImageStore:
-    """A folder of pictures. Blocking; `keep` and `drop` belong inside a transaction that `store.records.lock_pictures` guards,
-    so that no file is dropped that a record in the making names.
+    """A folder of images. Blocking.
+
+    Call `keep` and `drop` inside a transaction with `store.records.lock_pictures`, so that no image of a record in progress is
+    deleted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,17 +27,17 @@ class ImageStore:
 
     @staticmethod
     def name_of(data: bytes) -> str:
-        """The name that these bytes have here."""
+        """Return the file name of these bytes."""
         return hashlib.sha256(data).hexdigest()
 
     def path(self, name: str) -> Path:
-        """Where a picture lies; raises ValueError for a name that is none."""
+        """Return the path of an image. Raises ValueError for an invalid name."""
         if not _NAME.fullmatch(name):
-            raise ValueError("not the name of a picture")
+            raise ValueError("not the name of an image")
         return self.folder / name[:2] / name
 
     def keep(self, data: bytes) -> str:
-        """Write a picture, whole or not at all, and return its name. Raises OSError, of a full disk for example."""
+        """Write an image atomically and return its name. Raises OSError, for example if the disk is full."""
         name = self.name_of(data)
         path = self.path(name)
         if path.exists():
@@ -53,18 +55,18 @@ class ImageStore:
             raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # so that the name survives a power cut as well
+            os.fsync(folder)  # so that the directory entry survives a power failure
         finally:
             os.close(folder)
         return name
 
     def drop(self, names: Iterable[str]) -> None:
-        """Delete pictures; those that are gone already do not matter."""
+        """Delete images; missing ones are ignored."""
         for name in names:
             self.path(name).unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
-        """Delete what processes that are gone were writing; best effort, at the start of the server."""
+        """Delete unfinished files of processes that no longer run; best effort, at server start."""
         for path in self.folder.glob("??/*.part"):
             pid = path.name.split(".")[-2]
             if not (pid.isdigit() and Path(f"/proc/{pid}").exists()) or int(pid) == os.getpid():
@@ -72,8 +74,9 @@ class ImageStore:
                     path.unlink()
 
     def old(self, now: datetime) -> Iterator[str]:
-        """Names of the pictures that are older than an hour; leftovers of crashes are deleted on the way. `now` is a moment that
-        has certainly come: a clock that jumped makes nothing old.
+        """Yield the names of images older than an hour; delete remains of crashes.
+
+        `now` must not be in the future: a clock that has jumped makes nothing old.
         """
         limit = min(time.time(), now.timestamp()) - _LOCK_TIMEOUT_S
         for path in self.folder.glob("??/*"):

@@ -1,11 +1,11 @@
-"""Jobs: pictures that were accepted and are read later. Each function runs inside a transaction (`Database.run`, `query`).
+"""Jobs: accepted documents that are read later. Each function runs inside a transaction (`Database.write`, `Database.read`).
 
-A picture lies in the database itself, in a table of its own, until its job is over: it is accepted, and deleted, in the same
-transaction as its row, so that a kill can separate them at no instant, and a backup has both. An answer is the record with the
-job's id; deleting the record deletes it.
+The uploaded file is stored in a separate table of the database until its job ends. It is inserted and deleted in the same
+transaction as the job's row, so that a crash cannot separate them and a backup contains both. The result is the record with the
+job's id; deleting the record deletes the result.
 
-A job that is `running` belongs to a worker, a name that is the same after a restart, and by that worker's lease: when a worker
-starts again, or has not renewed its lease for too long (`services.jobs.leases`), its jobs are queued again.
+A `running` job belongs to a worker, whose name is stable across restarts, under a lease. When a worker starts again or has not
+renewed its lease for too long (`services.jobs.leases`), its jobs are queued again.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from hunyuanocr.errors import IdempotencyConflict
 from hunyuanocr.store.jobqueue import QueueLimits, check_capacity, next_turn, take_next
 from hunyuanocr.store.tables import inputs, jobs, keys
 
-_LOCK = 7_240_119  # PostgreSQL's number of the queue's lock
+_LOCK = 7_240_119  # PostgreSQL advisory lock of the queue
 OPEN = ("queued", "running")
 FINISHED = ("done", "failed", "cancelled")
-UPLOADING = "arriving"  # of a batch whose last file is not written yet: nobody sees it
+UPLOADING = "arriving"  # the batch is still being written: invisible to clients
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job. `error` has `code`, `detail` and `hint` when it failed. `fair_key` is among whose jobs its turn is counted; left
-    out, among its owner's.
-    """
+    """One job. `error` has `code`, `detail` and `hint` if it failed. `fair_key` identifies the client; default: the owner."""
 
     id: str
     owner: str
@@ -56,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """A client's idempotency key, and what its request was."""
+    """A client's idempotency key, and a fingerprint of its request."""
 
     key: str
     fingerprint: str
@@ -67,17 +65,17 @@ _COLUMNS = [jobs.c[name] for name in _NAMES]
 
 
 def find_idempotent(conn: Connection, owner: str, key: IdempotencyKey) -> str | None:
-    """The id that was made with this key before. Raises IdempotencyConflict when that was for another request."""
+    """Return the id that was created with this key before. Raises IdempotencyConflict if it belonged to another request."""
     row = conn.execute(select(keys).where(keys.c.owner == owner, keys.c.key == key.key)).one_or_none()
     if row is None:
         return None
     if row.fingerprint != key.fingerprint:
-        raise IdempotencyConflict("This Idempotency-Key came with another request before.")
+        raise IdempotencyConflict("This Idempotency-Key was used for another request.")
     return str(row.target)
 
 
 def add(conn: Connection, job: Job, data: bytes, limits: QueueLimits, key: IdempotencyKey | None = None) -> tuple[str, bool]:
-    """Accept a job: its id and True, or the id of the one that was accepted with the same key, and False.
+    """Accept a job: return its id and True, or False and the id of the job that was accepted with the same key.
 
     Raises QueueFull and IdempotencyConflict.
     """
@@ -103,13 +101,13 @@ def insert(conn: Connection, job: Job, data: bytes | None, turn: int) -> None:
 
 
 def lock(conn: Connection) -> None:
-    """Until the end of this transaction nobody else adds jobs; SQLite's writer is alone anyway."""
+    """Exclude other transactions that add jobs, until the end of this one; SQLite has only one writer anyway."""
     if conn.dialect.name == "postgresql":
         conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
 def get(conn: Connection, owner: str, id: str) -> Job | None:
-    """The job; None when there is none of this owner's."""
+    """Return the job; None if this owner has no such job."""
     row = conn.execute(_visible(owner).where(jobs.c.id == id)).one_or_none()
     return None if row is None else _job(row)
 
@@ -118,7 +116,7 @@ def search(
     conn: Connection, owner: str, limit: int, *, status: str | None = None, batch_id: str | None = None,
     before: str | None = None, after: str | None = None,
 ) -> list[Job]:  # fmt: skip
-    """At most `limit` jobs, the newest first; or, `after` an id ('' for the beginning), the oldest first. Ids sort by time."""
+    """Return up to `limit` jobs, newest first; with `after` (an id, '' for the beginning) oldest first. Ids sort by time."""
     query = _visible(owner).limit(limit)
     if status is not None:
         query = query.where(jobs.c.status == status)
@@ -132,24 +130,24 @@ def search(
 
 
 def count_queued(conn: Connection) -> int:
-    """How many jobs are queued."""
+    """Return the number of queued jobs."""
     return conn.scalar(select(func.count()).where(jobs.c.status == "queued")) or 0
 
 
 def by_status(conn: Connection) -> dict[str, int]:
-    """How many jobs there are in each state, of all owners."""
-    found = conn.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
-    return dict.fromkeys((*OPEN, *FINISHED), 0) | {str(status): int(count) for status, count in found}
+    """Return the number of jobs of all owners by status."""
+    rows = conn.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
+    return dict.fromkeys((*OPEN, *FINISHED), 0) | {str(status): int(count) for status, count in rows}
 
 
 def next_attempt_count(conn: Connection) -> int | None:
-    """How often the next job was begun already; None when no job is queued."""
-    fewest: int | None = conn.scalar(select(func.min(jobs.c.attempts)).where(jobs.c.status == "queued"))
-    return fewest
+    """Return how many attempts the next job already has; None if no job is queued."""
+    attempts: int | None = conn.scalar(select(func.min(jobs.c.attempts)).where(jobs.c.status == "queued"))
+    return attempts
 
 
 def claim(conn: Connection, worker: str, now: datetime, lease_s: float, *, suspects: bool) -> tuple[Job, bytes] | None:
-    """Take the next job, with its picture. Those at which the process died before come last, and only if `suspects`."""
+    """Claim the next job with its file. Crash suspects (jobs with earlier attempts) come last, and only if `suspects`."""
     id = take_next(conn, suspects=suspects)
     if id is None:
         return None
@@ -157,26 +155,27 @@ def claim(conn: Connection, worker: str, now: datetime, lease_s: float, *, suspe
         status="running", attempts=jobs.c.attempts + 1, worker=worker, lease_until=now + timedelta(seconds=lease_s),
         started_at=now,
     ))  # fmt: skip
-    query_ = select(*_COLUMNS, inputs.c.data).join(inputs, inputs.c.job_id == jobs.c.id)
-    row = conn.execute(query_.where(jobs.c.id == id)).one()
+    query = select(*_COLUMNS, inputs.c.data).join(inputs, inputs.c.job_id == jobs.c.id)
+    row = conn.execute(query.where(jobs.c.id == id)).one()
     return _job(row), bytes(row.data)
 
 
 def finish(conn: Connection, job: Job, status: str, now: datetime, *, pages: int | None, error: Any = None) -> bool:
-    """End a job that was claimed, and forget its picture and what was asked, of which the record tells. False when it is not the
-    claimer's any more: then nothing changes.
+    """Finish a claimed job; delete its file and its parameters, which the record contains.
+
+    Return False, without a change, if the job no longer belongs to the claimer.
     """
     mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
-    ended = conn.execute(update(jobs).where(*mine).values(
-        status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None, wanted=_form_of(job.wanted)
+    finished = conn.execute(update(jobs).where(*mine).values(
+        status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None, wanted=_public(job.wanted)
     )).rowcount  # fmt: skip
-    if ended:
+    if finished:
         conn.execute(delete(inputs).where(inputs.c.job_id == job.id))
-    return bool(ended)
+    return bool(finished)
 
 
 def requeue(conn: Connection, job: Job, *, uncounted: bool) -> None:
-    """Queue a claimed job again; `uncounted` when it was not its fault that it did not end."""
+    """Queue a claimed job again; `uncounted`: the attempt does not count, because the job did not cause its end."""
     mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
     conn.execute(update(jobs).where(*mine).values(
         status="queued", attempts=jobs.c.attempts - int(uncounted), worker=None, lease_until=None
@@ -184,36 +183,36 @@ def requeue(conn: Connection, job: Job, *, uncounted: bool) -> None:
 
 
 def cancel(conn: Connection, owner: str, id: str, now: datetime) -> bool:
-    """End a job that waits or is being read. False when there is no such job of this owner's that is not over."""
+    """Cancel a waiting or running job. Return False if this owner has no such unfinished job."""
     mine = (jobs.c.id == id, jobs.c.owner == owner, jobs.c.status.in_(OPEN))
-    ended = conn.execute(update(jobs).where(*mine).values(
+    cancelled = conn.execute(update(jobs).where(*mine).values(
         status="cancelled", finished_at=now, worker=None, lease_until=None, wanted={}
     )).rowcount  # fmt: skip
-    if ended:
+    if cancelled:
         conn.execute(delete(inputs).where(inputs.c.job_id == id))
-    return bool(ended)
+    return bool(cancelled)
 
 
-def _form_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of what was asked that is needed after the end: the form of the answer, which no person has written."""
-    return {"response": wanted["response"]} if "response" in wanted else {}
+def _public(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that are needed after the end: the response format, which contains no user text."""
+    return {"response": params["response"]} if "response" in params else {}
 
 
 def redact(conn: Connection, owner: str, ids: Collection[str]) -> None:
-    """Forget the names of file and device of these jobs of this owner, whose records are deleted, and what was asked."""
+    """Delete file name, device name and parameters of these finished jobs, whose records are deleted."""
     mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(FINISHED))
     conn.execute(update(jobs).where(*mine).values(name=None, device=None, wanted={}))
 
 
 def renew(conn: Connection, worker: str, ids: Collection[str], now: datetime, lease_s: float) -> set[str]:
-    """Extend this worker's lease of these jobs; those that are still its own, so that it learns which ones were cancelled."""
+    """Extend this worker's lease of these jobs. Return the jobs that it still holds; the others were cancelled."""
     mine = (jobs.c.worker == worker, jobs.c.status == "running", jobs.c.id.in_(ids))
     conn.execute(update(jobs).where(*mine).values(lease_until=now + timedelta(seconds=lease_s)))
     return set(conn.scalars(select(jobs.c.id).where(*mine)))
 
 
 def release(conn: Connection, worker: str) -> None:
-    """Queue what this worker has begun: it stops by order."""
+    """Queue the jobs that this worker has started, on a regular shutdown."""
     mine = (jobs.c.worker == worker, jobs.c.status == "running")
     conn.execute(update(jobs).where(*mine).values(
         status="queued", attempts=jobs.c.attempts - 1, worker=None, lease_until=None
@@ -221,28 +220,28 @@ def release(conn: Connection, worker: str) -> None:
 
 
 def forget(conn: Connection, owner: str, ids: Collection[str]) -> list[str]:
-    """Delete those of these jobs of this owner that are over, and what they were asked with; their ids."""
+    """Delete those of these jobs that are finished, with their idempotency keys; return their ids."""
     mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(FINISHED))
-    over = list(conn.scalars(select(jobs.c.id).where(*mine)))
-    conn.execute(delete(jobs).where(jobs.c.owner == owner, jobs.c.id.in_(over)))
-    conn.execute(delete(keys).where(keys.c.owner == owner, keys.c.target.in_(over)))
-    return over
+    finished = list(conn.scalars(select(jobs.c.id).where(*mine)))
+    conn.execute(delete(jobs).where(jobs.c.owner == owner, jobs.c.id.in_(finished)))
+    conn.execute(delete(keys).where(keys.c.owner == owner, keys.c.target.in_(finished)))
+    return finished
 
 
-def finished_before(conn: Connection, before: datetime, most: int) -> list[tuple[str, str]]:
-    """Owners and ids of at most `most` jobs that were over before a moment."""
-    query = select(jobs.c.owner, jobs.c.id).where(jobs.c.finished_at < before).limit(most)
+def finished_before(conn: Connection, before: datetime, limit: int) -> list[tuple[str, str]]:
+    """Return owner and id of up to `limit` jobs that finished before a time."""
+    query = select(jobs.c.owner, jobs.c.id).where(jobs.c.finished_at < before).limit(limit)
     return [(row.owner, row.id) for row in conn.execute(query)]
 
 
 def over_after(conn: Connection, after: datetime) -> list[tuple[str, str]]:
-    """Ids and owners of jobs that were over after a moment, which is one to come: their clock was wrong."""
+    """Return id and owner of jobs with a finish time after `after`, which is in the future: their clock was wrong."""
     query = select(jobs.c.id, jobs.c.owner).where(jobs.c.finished_at > after)
     return [(row.id, row.owner) for row in conn.execute(query)]
 
 
 def delete_expired(conn: Connection, before: datetime) -> int:
-    """Delete jobs that were over before a moment, and keys as old; their records stay. How many jobs."""
+    """Delete jobs that finished before a time, and idempotency keys of that age; keep records. Return the number of jobs."""
     old = conn.execute(delete(jobs).where(jobs.c.finished_at < before)).rowcount
     conn.execute(delete(keys).where(keys.c.created_at < before))
     return old

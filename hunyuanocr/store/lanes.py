@@ -1,4 +1,4 @@
-"""Transactions that line up for the store's threads."""
+"""Queues of transactions for the store's threads."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from contextlib import contextmanager
 
 from hunyuanocr.errors import StoreUnavailable
 
-_REST_S = 1.0  # after a transaction that has waited for a locked file in vain
+_BACKOFF_S = 1.0  # after a transaction that has waited for a locked file in vain
 
 
 class Lane:
-    """Those who line up for the threads: when one has waited for a locked file in vain, the others behind it do not."""
+    """A queue of transactions: when one has waited for a locked file in vain, the ones behind it fail immediately."""
 
     def __init__(self) -> None:
-        self._rest_until = 0.0
-        self._why: StoreUnavailable | None = None
+        self._closed_until = 0.0
+        self._error: StoreUnavailable | None = None
 
     @contextmanager
     def breaking(self) -> Iterator[None]:
-        """Around one transaction. Raises StoreUnavailable at once, shortly after another one of this lane has."""
-        if self._why is not None and time.monotonic() < self._rest_until:
-            raise StoreUnavailable(self._why.message, hint=self._why.hint)
+        """Wrap one transaction. Raises StoreUnavailable immediately, shortly after another one in this queue has failed."""
+        if self._error is not None and time.monotonic() < self._closed_until:
+            raise StoreUnavailable(self._error.message, hint=self._error.hint)
         try:
             yield
         except StoreUnavailable as e:
             if e.waited:
-                self._why, self._rest_until = e, time.monotonic() + _REST_S
+                self._error, self._closed_until = e, time.monotonic() + _BACKOFF_S
             raise
-        self._why = None
+        self._error = None

@@ -1,4 +1,4 @@
-"""Claims on running jobs, as they stand in the database. Each function runs inside a transaction, like those of `store.jobs`."""
+"""Leases of running jobs in the database. Each function runs inside a transaction, like those of `store.jobs`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLUMNS = [jobs.c[name] for name in Job.__dataclass_fields__]
 
 @dataclass(frozen=True)
 class Lease:
-    """The claim on a running job as it stands; each renewal changes `until`."""
+    """The current lease of a running job; each renewal changes `until`."""
 
     id: str
     attempts: int
@@ -24,16 +24,17 @@ class Lease:
 
 
 def leases(conn: Connection) -> list[Lease]:
-    """The claims on all running jobs."""
+    """Return the leases of all running jobs."""
     query = select(jobs.c.id, jobs.c.attempts, jobs.c.lease_until).where(jobs.c.status == "running")
     return [Lease(*row) for row in conn.execute(query)]
 
 
 def find_orphaned(conn: Connection, worker: str | None, expired: Collection[Lease] = ()) -> list[Job]:
-    """Jobs that were being read by a worker that is dead: the one that starts now, by its name, and those of expired leases,
-    unless these have been renewed since.
+    """Return the jobs of a crashed worker: the one with the given name, which is starting now, and those of expired leases.
+
+    Leases that were renewed since then are left out.
     """
-    dead = or_(jobs.c.worker == worker, jobs.c.id.in_([lease.id for lease in expired]))
-    query = select(*_COLUMNS).where(jobs.c.status == "running", dead)
-    found = [Job(*row) for row in conn.execute(query.with_for_update(skip_locked=True))]
-    return [job for job in found if job.worker == worker or Lease(job.id, job.attempts, job.lease_until) in expired]
+    orphaned = or_(jobs.c.worker == worker, jobs.c.id.in_([lease.id for lease in expired]))
+    query = select(*_COLUMNS).where(jobs.c.status == "running", orphaned)
+    candidates = [Job(*row) for row in conn.execute(query.with_for_update(skip_locked=True))]
+    return [job for job in candidates if job.worker == worker or Lease(job.id, job.attempts, job.lease_until) in expired]

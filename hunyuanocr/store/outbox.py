@@ -1,4 +1,4 @@
-"""What HQ has not got yet: the oldest first, in batches that keep their id until HQ has confirmed them."""
+"""Records that HQ has not received: oldest first, in batches with a stable id until HQ has confirmed them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.records import COLUMNS, Record, row_to_record
 from hunyuanocr.store.tables import outbox, records
 
-_MAX_RECORDS = 200  # records a batch
+_MAX_RECORDS = 200  # per batch
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Records that go together, under an id that they keep however often they are sent."""
+    """Records that are sent together, with an id that is the same for every attempt."""
 
     id: str
     records: tuple[Record, ...]
@@ -25,21 +25,21 @@ class Batch:
 
 @dataclass(frozen=True)
 class Backlog:
-    """How much HQ lags behind."""
+    """Number and age of the records that HQ has not received."""
 
     records: int
     oldest: datetime | None
 
 
-def next_batch(conn: Connection, size: Callable[[Record], int], most_bytes: int) -> Batch | None:
-    """The batch that was not confirmed, or a new one of the oldest records: as many as `most_bytes` hold, at least one."""
-    begun = conn.scalar(select(outbox.c.batch_id).where(outbox.c.batch_id.is_not(None)).limit(1))
-    if begun is not None:
-        return Batch(begun, tuple(_records(conn, outbox.c.batch_id == begun)))
+def next_batch(conn: Connection, size: Callable[[Record], int], max_bytes: int) -> Batch | None:
+    """Return the unconfirmed batch, or a new one of the oldest records: up to `max_bytes`, at least one record."""
+    unconfirmed = conn.scalar(select(outbox.c.batch_id).where(outbox.c.batch_id.is_not(None)).limit(1))
+    if unconfirmed is not None:
+        return Batch(unconfirmed, tuple(_records(conn, outbox.c.batch_id == unconfirmed)))
     chosen: list[Record] = []
     for record in _records(conn, outbox.c.batch_id.is_(None)):
-        most_bytes -= size(record)
-        if chosen and most_bytes < 0:
+        max_bytes -= size(record)
+        if chosen and max_bytes < 0:
             break
         chosen.append(record)
     if not chosen:
@@ -58,10 +58,10 @@ def _records(conn: Connection, which: object) -> list[Record]:
 
 
 def confirm(conn: Connection, batch_id: str) -> None:
-    """HQ has it."""
+    """Remove a batch that HQ has confirmed."""
     conn.execute(delete(outbox).where(outbox.c.batch_id == batch_id))
 
 
 def waiting(conn: Connection) -> Backlog:
-    """Of all owners."""
+    """Return the backlog of all owners."""
     return Backlog(*conn.execute(select(func.count(), func.min(outbox.c.queued_at))).one())

@@ -1,4 +1,4 @@
-"""A Result and where it came from → an Entry of the store."""
+"""Convert a Result and its origin to an Entry of the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def build_entry(
     result: Result, *, owner: str, created_at: datetime, source: Source, instruction: str = "", device: str | None = None,
     image: str | None = None,
 ) -> Entry:  # fmt: skip
-    """All that is kept of one answer; `image` is the SHA-256 of a picture that is kept too."""
+    """Return everything that is stored of one result; `image`: SHA-256 of a stored image."""
     packed = encode_result(result)
     scores = [line.confidence for line in result.lines if line.confidence is not None]
     record = Record(
@@ -35,7 +35,7 @@ def build_entry(
 
 
 def printed_fields(result: Result) -> dict[str, Any]:
-    """The fields as printed, by the answer's own keys."""
+    """Return the fields as printed, under the keys of the response."""
     return {f.key: f.value if f.rows is None else [{k: v.value for k, v in row.items()} for row in f.rows] for f in result.fields}
 
 
@@ -49,7 +49,7 @@ def _values(field: Field, key: str, above: str) -> Iterator[FieldValue]:
 
 
 def _normalized(value: Any) -> str | None:
-    """As text that a person may type: the amount of money, the date; JSON for what else there is."""
+    """Return a normalised value as text that a person may search for: the amount, the date; JSON for other values."""
     if isinstance(value, Mapping):
         value = value.get("amount", value)
     if value is None:

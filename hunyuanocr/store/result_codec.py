@@ -1,6 +1,4 @@
-"""A Result as JSON, and back: what records and jobs keep. `api.schemas.ocr.OcrResponse.of(unpack(…))` is the wire format
-again.
-"""
+"""Convert a Result to JSON for records and jobs, and back. `api.schemas.ocr.OcrResponse.of` converts it to the response."""
 
 from __future__ import annotations
 
@@ -20,18 +18,18 @@ def _adapter() -> TypeAdapter[Result]:
 
 
 def encode_result(result: Result) -> dict[str, Any]:
-    """The whole Result in plain JSON values that every database takes (see `sanitize_json`)."""
-    packed: dict[str, Any] = sanitize_json(_adapter().dump_python(result))
-    return packed
+    """Return the whole Result as plain JSON values that every database accepts (see `sanitize_json`)."""
+    encoded: dict[str, Any] = sanitize_json(_adapter().dump_python(result))
+    return encoded
 
 
-def decode_result(packed: dict[str, Any]) -> Result:
-    """The Result again. Keys of newer versions are ignored, and defaults fill what older ones did not have."""
-    return _adapter().validate_python(packed)
+def decode_result(encoded: dict[str, Any]) -> Result:
+    """Return the Result. Keys of newer versions are ignored; defaults replace keys that older versions did not have."""
+    return _adapter().validate_python(encoded)
 
 
 def sanitize_json(value: Any) -> Any:
-    """Plain JSON. PostgreSQL takes no NUL in text, and nobody half a surrogate pair: both become U+FFFD; NaN becomes null."""
+    """Return plain JSON: NUL (refused by PostgreSQL) and unpaired surrogates become U+FFFD, NaN and infinity become null."""
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""What is searched for → SQL conditions.
+"""Convert a record query to SQL conditions.
 
-Texts are found by substring (LIKE; ILIKE on PostgreSQL): every Chinese word is found, of two characters too, which an index of
-trigrams cannot do. `bench/records.py` shows what that costs.
+Text is matched by substring (LIKE; ILIKE on PostgreSQL), which finds every Chinese word, even of two characters; a trigram index
+cannot do this. `bench/records.py` measures the cost.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from hunyuanocr.store.tables import records, values
 
 @dataclass(frozen=True)
 class RecordQuery:
-    """All that is given must hold. `since` is included, `until` is not; text and value match parts, without regard to ASCII case.
+    """All conditions must match. `since` is inclusive, `until` exclusive; text and value match substrings, ignoring ASCII case.
 
-    `field` alone finds records that have a value of it: a key of the answer, or `items.amount` for a cell of rows.
+    `field` alone matches records with a value of it: a key of the response, or `items.amount` for a cell of rows.
     """
 
     owner: str
@@ -33,33 +33,33 @@ class RecordQuery:
 
 
 def where_clauses(conn: Connection, query: RecordQuery) -> list[ColumnElement[bool]]:
-    """For a WHERE over `records`."""
-    found = [records.c.owner == query.owner]
+    """Return the conditions for a WHERE over `records`."""
+    clauses = [records.c.owner == query.owner]
     for name in ("device", "source", "task"):
         if getattr(query, name) is not None:
-            found.append(records.c[name] == getattr(query, name))
+            clauses.append(records.c[name] == getattr(query, name))
     if query.since is not None:
-        found.append(records.c.created_at >= query.since)
+        clauses.append(records.c.created_at >= query.since)
     if query.until is not None:
-        found.append(records.c.created_at < query.until)
+        clauses.append(records.c.created_at < query.until)
     if query.text:
-        found.append(contains(conn, records.c.text, query.text))
+        clauses.append(contains(conn, records.c.text, query.text))
     if query.field or query.value:
-        found.append(_has_value(conn, query))
-    return found
+        clauses.append(_has_value(conn, query))
+    return clauses
 
 
 def _has_value(conn: Connection, query: RecordQuery) -> ColumnElement[bool]:
-    asked = [values.c.record_id == records.c.id, values.c.owner == query.owner]
+    clauses = [values.c.record_id == records.c.id, values.c.owner == query.owner]
     if query.field:
-        asked.append(or_(values.c.name == query.field, values.c.key == query.field))
+        clauses.append(or_(values.c.name == query.field, values.c.key == query.field))
     if query.value:
-        asked.append(or_(contains(conn, values.c.value, query.value), values.c.normalized == query.value))
-    return exists().where(*asked)
+        clauses.append(or_(contains(conn, values.c.value, query.value), values.c.normalized == query.value))
+    return exists().where(*clauses)
 
 
 def contains(conn: Connection, column: ColumnElement[str], part: str) -> ColumnElement[bool]:
-    """SQLite's LIKE disregards ASCII case by itself; `ilike` there would lower every text first."""
+    """Return a substring condition. SQLite's LIKE ignores ASCII case itself; its `ilike` would convert every text first."""
     pattern = "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     if conn.dialect.name == "sqlite":
         return column.like(pattern, escape="\\")

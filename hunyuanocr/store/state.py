@@ -1,4 +1,4 @@
-"""Small facts about the appliance that outlive the process; each is a JSON value under a name."""
+"""State of the appliance that survives restarts: JSON values by name."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from sqlalchemy.exc import IntegrityError
 
 from hunyuanocr.store.tables import state
 
-_OWNER = "appliance"  # nobody's in particular
+_OWNER = "appliance"  # not a client
 
 
 def get_state(conn: Connection, name: str) -> Any:
-    """The fact, or None."""
+    """Return a value, or None."""
     return conn.scalar(select(state.c.value).where(state.c.owner == _OWNER, state.c.name == name))
 
 
 def set_state(conn: Connection, name: str, value: Any) -> None:
-    """Remember a fact instead of what was known before."""
+    """Replace a value."""
     conn.execute(delete(state).where(state.c.owner == _OWNER, state.c.name == name))
     conn.execute(state.insert().values(owner=_OWNER, name=name, value=value))
 
 
 def replace(conn: Connection, name: str, value: Any) -> None:
-    """As `set_state`, where several may do it at once: the last one's stays."""
-    known = (state.c.owner == _OWNER, state.c.name == name)
-    if conn.execute(update(state).where(*known).values(value=value)).rowcount:
+    """Like `set_state`, safe for concurrent writers: the last value stays."""
+    row = (state.c.owner == _OWNER, state.c.name == name)
+    if conn.execute(update(state).where(*row).values(value=value)).rowcount:
         return
-    with suppress(IntegrityError), conn.begin_nested():  # another one was first: its value is as new
+    with suppress(IntegrityError), conn.begin_nested():  # a concurrent writer was first: its value is as recent
         conn.execute(state.insert().values(owner=_OWNER, name=name, value=value))

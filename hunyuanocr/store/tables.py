@@ -1,6 +1,6 @@
-"""The tables. What is written here is also written in a revision under `migrations/versions`; a test compares the two.
+"""The tables. Every change also needs a revision in `migrations/versions`; a test compares the two.
 
-Times are UTC and timezone-aware (`Utc`), ids are text (`ids.new_id`, or the id of a Result), and every row has an owner.
+Times are timezone-aware UTC (`Utc`), ids are text (`ids.new_id`, or the id of a Result), and every row has an owner.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ Owner = String(200)
 
 
 class Utc(TypeDecorator[datetime]):
-    """A moment. Refuses times without a zone; gives UTC back, whatever the database keeps."""
+    """A point in time. Refuses times without a zone; returns UTC, whatever the database stores."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """SQLite's text has no zone: it is UTC by our word, and sorts as the time does."""
+        """Return the value for the database. SQLite stores text without a zone, always UTC, which sorts by time."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a time without a zone")
+            raise ValueError("a time without a time zone")
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Always with its zone."""
+        """Return the value with its time zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -71,11 +71,11 @@ records = Table(
     Column("backend", String(40), nullable=False),
     Column("model", String(200), nullable=False),
     Column("pages", Integer, nullable=False),
-    Column("confidence", Float),  # mean of the lines', 0…1
+    Column("confidence", Float),  # mean of the lines, 0…1
     Column("confidence_min", Float),
-    Column("image", String(64)),  # SHA-256 of the kept picture, or none
+    Column("image", String(64)),  # SHA-256 of the stored image, or null
     Column("warnings", Json, nullable=False),
-    Column("fields", Json, nullable=False),  # as printed, as in the answer
+    Column("fields", Json, nullable=False),  # as printed, as in the response
     Column("text", Text, nullable=False),
     Index(None, "owner", "created_at", "id"),
     Index(None, "owner", "device", "created_at"),
@@ -83,7 +83,7 @@ records = Table(
     Index(None, "created_at"),
 )  # fmt: skip
 
-# The whole answer, apart from what is searched: a scan through texts does not read it.
+# The complete results, separate from the searched columns, so that a scan through texts does not read them.
 results = Table(
     "record_results", metadata,
     Column("record_id", Id, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
@@ -91,32 +91,32 @@ results = Table(
     Column("result", Json, nullable=False),
 )  # fmt: skip
 
-# One row a value, so that values are found by an index; a field of rows (`items`) gives `items.name`, `items.amount` …
+# One row per value, so that an index finds values; a field with rows (`items`) has `items.name`, `items.amount` …
 values = Table(
     "record_values", metadata,
     Column("record_id", Id, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("owner", Owner, nullable=False),
-    Column("key", String(200), nullable=False),  # of the answer: `items`
-    Column("name", String(400), nullable=False),  # `items.amount`; of a plain field the key itself
+    Column("key", String(200), nullable=False),  # as in the response: `items`
+    Column("name", String(400), nullable=False),  # `items.amount`; for a plain field the key itself
     Column("value", Text, nullable=False),  # as printed
     Column("normalized", Text),  # as text: '36.80', '2026-11-20'
     Index(None, "owner", "name", "record_id"),
     Index(None, "owner", "key"),
 )  # fmt: skip
 
-# What HQ has not got yet; written in the record's own transaction, and gone when HQ has it, or with its record.
+# Records that HQ has not received; written in the record's transaction, deleted when HQ confirms it, or with the record.
 outbox = Table(
     "outbox", metadata,
     Column("record_id", Id, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
     Column("owner", Owner, nullable=False),
     Column("queued_at", Utc, nullable=False),
-    Column("batch_id", Id),  # of the batch that it was sent in and that HQ has not confirmed
+    Column("batch_id", Id),  # unconfirmed batch in which it was sent
     Index(None, "queued_at", "record_id"),
     Index(None, "batch_id"),
 )  # fmt: skip
 
-# Small facts that outlive the process: when was swept, when HQ last answered.
+# State that survives restarts, such as the time of the last retention sweep or of the last sync.
 state = Table(
     "state", metadata,
     Column("owner", Owner, primary_key=True),
@@ -132,10 +132,10 @@ jobs = Table(
     Column("created_at", Utc, nullable=False),
     Column("status", String(10), nullable=False),  # arriving, queued, running, done, failed, cancelled
     Column("priority", Integer, nullable=False),
-    Column("wanted", Json, nullable=False),  # what was asked for
+    Column("wanted", Json, nullable=False),  # parameters of the request
     Column("device", String(200)),
-    Column("size", Integer, nullable=False),  # bytes of the picture
-    Column("webhook", Text),  # where its end is told
+    Column("size", Integer, nullable=False),  # bytes of the file
+    Column("webhook", Text),  # URL to notify when the job ends
     Column("attempts", Integer, nullable=False),
     Column("worker", String(200)),
     Column("lease_until", Utc),
@@ -143,7 +143,7 @@ jobs = Table(
     Column("finished_at", Utc),
     Column("pages", Integer),
     Column("error", Json),  # code, detail, hint
-    Column("fair_key", Owner, nullable=False, server_default=""),  # among whose jobs its turn is counted (store.jobqueue)
+    Column("fair_key", Owner, nullable=False, server_default=""),  # identifies the client for fairness (store.jobqueue)
     Column("turn", BigInteger, nullable=False, server_default="0"),
     Index(None, "status", "attempts", "turn", "id"),
     Index(None, "status", "fair_key", "attempts", "priority", "id", "turn", "size"),
@@ -158,7 +158,7 @@ inputs = Table(
     Column("owner", Owner, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )  # fmt: skip
-# Idempotency keys; `target` is the id of the job or batch that was made with the key.
+# Idempotency keys; `target` is the id of the job or batch that was created with the key.
 keys = Table(
     "job_keys", metadata,
     Column("owner", Owner, primary_key=True),

@@ -1,11 +1,11 @@
-"""Notices that the database server does not answer, and ends the waits for it.
+"""Detect that the PostgreSQL server does not respond, and abort waits for it.
 
-A server that is frozen or has lost its network neither answers nor closes its connections; its kernel may even acknowledge what
-it is sent. Neither TCP's time-outs nor the server's own end such a wait. So a thread checks the connections: where a statement
-has been waited for longer than `STALL_S`, it asks for a new connection. Where none comes, the server is away: the waiting
-connections are shut down, which wakes their threads with an error, and until one comes again whatever needs the database is
-refused at once (a circuit breaker). A server that is only slow gets a new connection through and keeps its time: `STATEMENT_S`,
-which it watches itself, and somewhat more for a connection that has died alone.
+A server that is frozen or disconnected neither responds nor closes its connections; its kernel may even acknowledge packets.
+Neither TCP timeouts nor the server's own timeouts end such a wait. Therefore a thread checks the connections: if a statement
+takes longer than `STALL_S`, it opens a new connection. If that fails, the server is unavailable: the waiting connections are
+shut down, which wakes their threads with an error, and until a connection succeeds all database access fails immediately
+(circuit breaker). A server that is only slow accepts the new connection and keeps its time limits: `STATEMENT_S`, which it
+enforces itself, and slightly more for a single connection that is dead.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from hunyuanocr.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-CONNECT_S = 3  # the shortest that libpq takes is 2
-STATEMENT_S = 30  # the server's own time-out of a statement
-LOCK_S = 5  # and of the wait for a lock
-STALL_S = 1.5  # a statement without an answer is no reason for doubt before that
-_LOOK_S = 0.5
-_AGAIN_S = 1.0  # between two questions to a server that is away
+CONNECT_S = 3  # libpq's minimum is 2
+STATEMENT_S = 30  # the server's statement timeout
+LOCK_S = 5  # the server's lock timeout
+STALL_S = 1.5  # a shorter statement is not suspicious
+_POLL_INTERVAL_S = 0.5
+_RETRY_S = 1.0  # between two connection attempts to an unavailable server
 _DEAD_S = STATEMENT_S + 10.0  # the server would have ended the statement by then
 _ACTIVE = 1  # libpq's PQTRANS_ACTIVE: a command is in progress
 
 
 class Watchdog:
-    """Over the connections of an engine of PostgreSQL. `away` says why nothing can be asked now; None while all is well.
+    """Watch the connections of a PostgreSQL engine. `away`: the reason why the database is unavailable, else None.
 
-    `connect` opens and closes a connection to the server, and raises TimeoutError where none comes.
+    `connect` opens and closes a connection to the server, and raises TimeoutError if the server does not respond.
     """
 
     def __init__(self, engine: Engine, connect: Callable[[], None]) -> None:
         self.away: str | None = None
         self._connect = connect
-        self._statements: dict[Any, int] = {}  # connections of the driver, and how many statements each was given
-        self._stalled: dict[Any, tuple[int, float]] = {}  # those that wait: at which statement, and since when
+        self._statements: dict[Any, int] = {}  # driver connections, with the number of statements of each
+        self._stalled: dict[Any, tuple[int, float]] = {}  # waiting connections: number of the statement, start of the wait
         self._unlimited = 0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -60,13 +60,13 @@ class Watchdog:
             raise StoreUnavailable(self.away, hint="Check the network and whether the database server runs.", retry_after=5.0)
 
     def suspect(self) -> None:
-        """A connection could not be opened in time: the server is away until one can."""
+        """Report that a connection timed out: the server counts as unavailable until a connection succeeds."""
         self._go_away()
         self._start()
 
     @contextmanager
     def unlimited(self) -> Iterator[None]:
-        """A statement inside may take any time, as long as the server accepts connections: migrations of large tables."""
+        """Allow statements of any duration, as long as the server accepts connections; for migrations of large tables."""
         self._unlimited += 1
         try:
             yield
@@ -74,7 +74,7 @@ class Watchdog:
             self._unlimited -= 1
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -98,13 +98,13 @@ class Watchdog:
                 self._thread.start()
 
     def _run(self) -> None:
-        while not self._ended.wait(_LOOK_S if self.away is None else _AGAIN_S):
+        while not self._ended.wait(_POLL_INTERVAL_S if self.away is None else _RETRY_S):
             try:
-                self._look()
-            except Exception:  # it must not end: without it a frozen server stops everything
-                log.exception("Something broke inside while the connections to the database were watched.")
+                self._check_connections()
+            except Exception:  # the thread must keep running: without it a frozen server blocks everything
+                log.exception("Unexpected error while checking the database connections.")
 
-    def _look(self) -> None:
+    def _check_connections(self) -> None:
         waits = self._waits()
         longest = max(waits.values(), default=0.0)
         if self.away is None and longest < STALL_S:
@@ -116,13 +116,13 @@ class Watchdog:
             return
         if self.away is not None:
             self.away = None
-            log.warning("The database server answers again.")
+            log.warning("The database server responds again.")
         for connection, seconds in waits.items():
             if seconds > _DEAD_S and not self._unlimited:
                 _shut_down(connection)
 
     def _waits(self) -> dict[Any, float]:
-        """Connections that wait for the server, and for how many seconds."""
+        """Return the connections that wait for the server, with the seconds of each wait."""
         now = time.monotonic()
         waiting = {c: n for c, n in list(self._statements.items()) if not c.closed and c.pgconn.transaction_status == _ACTIVE}
         before = self._stalled
@@ -130,24 +130,24 @@ class Watchdog:
         return {c: now - since for c, (_, since) in self._stalled.items()}
 
     def _answers(self) -> bool:
-        """Whether the server says anything to a newcomer, be it that it is full."""
+        """Return whether the server responds to a new connection, even if it refuses it."""
         try:
             self._connect()
         except TimeoutError:
             return False
-        except Exception as e:  # noqa: BLE001 -- whatever the driver raises, it is no silence
-            log.debug("The database server was asked for a connection: %s", type(e).__name__)
+        except Exception as e:  # noqa: BLE001 -- any other error is a response
+            log.debug("The database server refused a test connection: %s", type(e).__name__)
         return True
 
     def _go_away(self) -> None:
         if self.away is None:
             self.away = "The database server does not answer."
-            log.error("The database server does not answer; what needs it is refused until it does.")
+            log.error("The database server does not answer; database access fails until it does.")
 
 
 def _shut_down(connection: Any) -> None:
-    """End what a thread waits for on this connection: it hears that the server has closed it. The connection stays its own."""
-    with suppress(Exception):  # it was closed meanwhile
+    """Wake the thread that waits on this connection, as if the server had closed it. The descriptor stays open."""
+    with suppress(Exception):  # it was closed in the meantime
         copy = socket.socket(fileno=os.dup(connection.pgconn.socket))
         try:
             copy.shutdown(socket.SHUT_RDWR)
@@ -156,7 +156,7 @@ def _shut_down(connection: Any) -> None:
 
 
 def limit(connection: Any, _: Any) -> None:
-    """PostgreSQL's own time-outs, for statements that are slow and locks that are held."""
+    """Set PostgreSQL's timeouts for slow statements and locks."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET statement_timeout = {1000 * STATEMENT_S}")
         cursor.execute(f"SET lock_timeout = {1000 * LOCK_S}")

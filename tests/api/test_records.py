@@ -306,7 +306,7 @@ async def test_requests_succeed_while_the_store_is_unavailable(open_shop, tmp_pa
     assert ready.status_code == 200, "it reads; a balancer must not take it away"
     assert "folder" in ready.json()["store"]
     (tmp_path / "data").unlink()
-    shop.services.recorder._rested_at = 0.0
+    shop.services.recorder._retry_at = 0.0
     assert warned(await shop.client.post("/ocr", files={"file": picture()})) == []
     assert len(await shop.found()) == 1
     assert (await shop.client.get("/ready")).json()["store"] == "ok"

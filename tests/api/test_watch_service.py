@@ -32,5 +32,5 @@ async def test_an_image_in_the_folder_becomes_a_result_and_a_record(reader, tmp_
 def test_a_file_instead_of_the_folder_fails_at_start(reader, tmp_path):
     (tmp_path / "a").touch()
     settings = Settings(watch=WatchSettings(folder=tmp_path / "a"))
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         create_app(settings, Pipeline(reader, settings))

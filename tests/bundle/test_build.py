@@ -32,13 +32,13 @@ def test_the_checksums_are_those_that_sha256sum_knows(project, tmp_path):
 
 
 def test_what_pip_cannot_bring_is_told_and_leaves_nothing(project, tmp_path):
-    with pytest.raises(BundleFailed, match=r"pip could not bring.*torch==9\.0"):
+    with pytest.raises(BundleFailed, match=r"pip cannot download.*torch==9\.0"):
         build(tmp_path / "a.tar.gz", project, BundleSpec(extras=("heavy",)))
-    with pytest.raises(BundleFailed, match="knows no extra 'nonesuch'"):
+    with pytest.raises(BundleFailed, match="Unknown extra 'nonesuch'"):
         build(tmp_path / "a.tar.gz", project, BundleSpec(extras=("nonesuch",)))
-    with pytest.raises(BundleFailed, match="endings"):
+    with pytest.raises(BundleFailed, match="does not end with"):
         build(tmp_path / "a.zip", project, BundleSpec())
-    with pytest.raises(BundleFailed, match="no folder"):
+    with pytest.raises(BundleFailed, match="not found"):
         build(tmp_path / "none" / "a.tar", project, BundleSpec())
     with pytest.raises(WeightsMissing):
         build(tmp_path / "a.tar.gz", project, BundleSpec(weights=(tmp_path / "none",)))
@@ -54,7 +54,7 @@ def test_settings_with_a_mistake_do_not_travel(project, tmp_path, text, good):
     if good:
         assert build(tmp_path / "a.tar", project, wanted).files == build(tmp_path / "b.tar", project, BundleSpec()).files + 1
     else:
-        with pytest.raises(BundleFailed, match=r"own\.toml cannot be used"):
+        with pytest.raises(BundleFailed, match=r"Cannot use the settings file .*own\.toml"):
             build(tmp_path / "a.tar", project, wanted)
 
 

@@ -18,7 +18,7 @@ def test_an_archive_is_checked(project, tmp_path):
     made = build(tmp_path / "a.tar", project, BundleSpec())
     done = run("bundle", made.path, "--check")
     assert done.exit_code == 0, done.output
-    assert f"is whole: {made.files} files" in done.stderr
+    assert f"all {made.files} files are correct" in done.stderr
     made.path.write_bytes(made.path.read_bytes().replace(b"RINGS = 1", b"RINGS = 7", 1))
     assert isinstance(run("bundle", made.path, "--check").exception, BundleFailed)
     assert isinstance(run("bundle", tmp_path / "none.tar", "--check").exception, BundleFailed)

@@ -75,7 +75,7 @@ def test_an_update_brings_the_new_and_takes_the_old_away_and_leaves_what_is_the_
 def test_an_update_of_another_version_is_refused(shop, tmp_path):
     done = install(unpack(shop["update"].path, tmp_path / "u"), str(tmp_path / "elsewhere"))
     assert done.returncode == 2
-    assert "does not fit what is in" in done.stderr
+    assert "does not match the version in" in done.stderr
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -139,9 +139,9 @@ FITTING = {"python": "3.11", "machine": "x86_64", "glibc": "2.28"}
 
 
 @pytest.mark.parametrize(("here", "said"), [
-    ({"version": "3.12"}, "is for Python 3.11 on x86_64; here is Python 3.12"),
+    ({"version": "3.12"}, "is for Python 3.11 on x86_64; this machine has Python 3.12"),
     ({"machine": "aarch64"}, "on aarch64"),
-    ({"libc": ("glibc", "2.17")}, "wants glibc 2.28 or newer; here is glibc 2.17"),
+    ({"libc": ("glibc", "2.17")}, "needs glibc 2.28 or newer; this machine has glibc 2.17"),
     ({"libc": ("", "")}, "another C library"),
 ])  # fmt: skip
 def test_a_machine_that_does_not_fit_is_told_why(here, said):

@@ -128,10 +128,10 @@ def test_what_a_killed_backup_left_is_swept_up_by_the_next(shop, tmp_path):
 def test_what_is_there_is_not_overwritten_unasked(shop, tmp_path):
     archive = tmp_path / "shop.tar.gz"
     assert run("backup", archive, "--data", tmp_path / "data").exit_code == 0
-    assert "is there already" in refused("backup", archive, "--data", tmp_path / "data").message
+    assert "already exists" in refused("backup", archive, "--data", tmp_path / "data").message
     assert run("backup", archive, "--data", tmp_path / "data", "--force").exit_code == 0
     shop.add(77)
-    assert "is there already" in refused("restore", archive, "--data", tmp_path / "data").message
+    assert "already exists" in refused("restore", archive, "--data", tmp_path / "data").message
     assert "open" in refused("restore", archive, "--data", tmp_path / "data", "--force").message, "the shop is open"
     assert len(shop.all()) == 21
     shop.close()
@@ -202,8 +202,8 @@ def test_a_cut_archive_and_a_file_that_is_none(shop, tmp_path):
     for part in (whole[: len(whole) // 2], whole[:-20], b"", b"no archive", gzip.compress(b"no tar")):
         archive.write_bytes(part)
         assert "damaged" in refused("restore", archive, "--data", tmp_path / "new").message
-    assert "no file" in refused("restore", tmp_path / "none", "--data", tmp_path / "new").message
-    assert "no database" in refused("backup", tmp_path / "x.tar.gz", "--data", tmp_path / "empty").message
+    assert "not found" in refused("restore", tmp_path / "none", "--data", tmp_path / "new").message
+    assert "No database found" in refused("backup", tmp_path / "x.tar.gz", "--data", tmp_path / "empty").message
 
 
 def test_a_backup_of_a_newer_program_is_refused(shop, tmp_path):

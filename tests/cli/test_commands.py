@@ -116,7 +116,7 @@ def test_eval_prints_figures_for_the_users_own_folder(receipts, tmp_path):
     assert run("eval", tmp_path, "--details", tmp_path / "no" / "such.jsonl").exit_code == 2
     table = run("eval", tmp_path)
     assert table.exit_code == 0
-    assert "null where absent" in table.stdout
+    assert "null if absent" in table.stdout
 
 
 def test_settings_lists_every_group():

@@ -118,7 +118,7 @@ def test_auto_takes_modelscope_where_hugging_face_is_cut_off(hub: str, monkeypat
     done = fetch(tmp_path)
     assert done.exit_code == 0, done.output
     assert "cannot be reached" in done.stderr
-    assert "come from ModelScope" in done.stderr
+    assert "from ModelScope" in done.stderr
 
 
 def test_auto_names_every_reason_when_no_hub_answers(hub: str, monkeypatch, tmp_path: Path):
@@ -329,7 +329,7 @@ def test_doctor_tells_of_the_weights(hub: str, state: HubState, tmp_path: Path):
         return check_weights(Settings(model_path=tmp_path / "model"))
 
     absent = finding()
-    assert (absent.verdict, "CPU reader serves" in absent.fix[1], "hunyuanocr fetch" in absent.fix[1]) == ("ok", True, True)
+    assert (absent.verdict, "CPU reader is used" in absent.fix[1], "hunyuanocr fetch" in absent.fix[1]) == ("ok", True, True)
     assert fetch(tmp_path / "model", "--source", "huggingface").exit_code == 0
     whole = finding()
     assert whole.verdict == "ok"

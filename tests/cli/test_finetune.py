@@ -99,11 +99,11 @@ async def test_a_stopped_run_goes_on_and_its_result_is_served(documents: Path, t
         time.sleep(0.02)
     first.send_signal(signal.SIGINT)
     code, _, err = finished(first)
-    assert (code, "and saved; the same command goes on" in err) == (130, True), err
+    assert (code, "and saved; the same command resumes" in err) == (130, True), err
     assert not (out / "config.json").exists(), "no checkpoint half-way"
     code, said, err = finished(child(*wanted))
     assert code == 0, err
-    step = int(err.split("Going on after step ")[1].split(".")[0])
+    step = int(err.split("Resuming after step ")[1].split(".")[0])
     assert 0 < step < STEPS
     before, after = losses(said)
     assert f"loss {before:.4f}" in heard[2]
@@ -164,13 +164,13 @@ def test_the_checkpoint_to_begin_with_is_never_written_to(documents: Path, tmp_p
     stamps = {file: file.stat().st_mtime_ns for file in base.iterdir()}
     for out in (base, link, base / "new", tmp_path):
         said = refused(monkeypatch, capsys, "finetune", str(documents), "--model-path", str(base), "--out", str(out))
-        assert "would write into the checkpoint" in said
+        assert "would overwrite the original checkpoint" in said
     assert stamps == {file: file.stat().st_mtime_ns for file in base.iterdir()}
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text("{}")
     assert "is not empty" in refused(monkeypatch, capsys, *command(documents, other))
-    assert "holds the documents" in refused(monkeypatch, capsys, *command(documents, documents))
+    assert "contains the documents" in refused(monkeypatch, capsys, *command(documents, documents))
 
 
 def test_what_cannot_be_trained_is_told_before_anything_is_written(
@@ -179,7 +179,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
     out, bare = tmp_path / "out", tmp_path / "bare"
     bare.mkdir()
     Image.new("RGB", (64, 64)).save(bare / "a.png")
-    assert "holds no picture with truth" in refused(monkeypatch, capsys, *command(bare, out))
+    assert "contains no labelled image" in refused(monkeypatch, capsys, *command(bare, out))
     some = shutil.copytree(documents, tmp_path / "some")
     (some / "0003.json").write_text("{")
     assert "0003.json is not JSON" in refused(monkeypatch, capsys, *command(some, out))
@@ -189,11 +189,11 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
     said = refused(monkeypatch, capsys, *command(documents, out), "--model-path", str(broken))
     assert "weights_broken" in said
     assert "cut off" in said
-    assert "Give one of" in refused(monkeypatch, capsys, *command(documents, out), "--steps", "3", "--epochs", "1")
+    assert "use only one of" in refused(monkeypatch, capsys, *command(documents, out), "--steps", "3", "--epochs", "1")
     recipe = tmp_path / "r.toml"
     mistakes = {
         "speed = 3": "speed", "rate = 'fast'": "rate = 'fast'", "[[levels]]\nname='a'\nbatch=1": "levels",
-        "adapter = 3": "adapter is no table", "[adapter]\nrank = -1": "rank = -1", "recompute = 1": "true or false",
+        "adapter = 3": "adapter is not a table", "[adapter]\nrank = -1": "rank = -1", "recompute = 1": "boolean",
         "[adapter]\nrank = 0": "rank", "rate = nan": "rate = nan", "save_minutes = inf": "save_minutes = inf",
     }  # fmt: skip
     for text, wrong in mistakes.items():

@@ -59,5 +59,5 @@ def test_a_file_is_no_folder(folder):
     process = start(folder / "a.png", "--backend", "ppocr")
     said, _ = process.communicate(timeout=280)
     assert process.returncode == 2
-    assert "no folder" in said
+    assert "is not a folder" in said
     assert "Traceback" not in said

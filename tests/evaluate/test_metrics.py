@@ -129,7 +129,7 @@ def test_load_reads_truth_and_names_broken_files(tmp_path):
     (tmp_path / "a.csv").write_text("1,2,3\n")
     with pytest.raises(InvalidValue, match=r"a\.csv, line 1"):
         load_dataset(tmp_path)
-    with pytest.raises(InvalidValue, match="no folder"):
+    with pytest.raises(InvalidValue, match="not a folder"):
         load_dataset(tmp_path / "nowhere")
 
 

@@ -42,7 +42,7 @@ def put(folder: Path, name: str, *, size: tuple[int, int] = (200, 100), lines: s
 
 
 def load(folder: Path, processor: Processor, **others: Any) -> list[TrainingDocument]:
-    return folders.load(folder, processor, IMAGES, **({"longest": 4096} | others))
+    return folders.load(folder, processor, IMAGES, **({"max_tokens": 4096} | others))
 
 
 def test_questions_are_those_of_serving(tmp_path: Path, processor: Processor) -> None:
@@ -96,7 +96,7 @@ def test_items_are_taught_where_every_column_is_known(tmp_path: Path, processor:
 
 def test_places_are_of_the_picture_however_it_is_scaled(tmp_path: Path, processor: Processor) -> None:
     put(tmp_path, "a.png", size=(2000, 1000), lines="400,100,900,100,900,300,400,300,Corner Shop\n")
-    (document,) = folders.load(tmp_path, processor, ImageSettings(long_side=256), longest=4096)
+    (document,) = folders.load(tmp_path, processor, ImageSettings(long_side=256), max_tokens=4096)
     assert spotting.parse(document.reading[1][1])[0].box == (200, 100, 450, 300)
     (large,) = load(tmp_path, processor)
     rows, columns = large.grid
@@ -157,9 +157,9 @@ def bad(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("no truth", "no truth: odd.png"), ("two pages", "2 pages"), ("outside", "outside the picture"), ("too many", "at most 64"),
-     ("broken json", "not JSON"), ("broken line", "line 1"), ("a list", "no JSON object"), ("damaged", "no picture"),
-     ("empty file", "empty"), ("nothing", "says nothing")],
+    [("no truth", "no labels: odd.png"), ("two pages", "2 pages"), ("outside", "outside the image"), ("too many", "at most 64"),
+     ("broken json", "not JSON"), ("broken line", "line 1"), ("a list", "not a JSON object"), ("damaged", "no picture"),
+     ("empty file", "empty"), ("nothing", "labels are empty")],
 )  # fmt: skip
 def test_every_mistake_is_told_by_the_files_name(tmp_path: Path, processor: Processor, name: str, said: str) -> None:
     bad(tmp_path, name)
@@ -170,13 +170,13 @@ def test_every_mistake_is_told_by_the_files_name(tmp_path: Path, processor: Proc
 
 
 def test_a_folder_without_documents_and_a_page_that_does_not_fit(tmp_path: Path, processor: Processor) -> None:
-    with pytest.raises(InvalidValue, match="no picture with truth"):
+    with pytest.raises(InvalidValue, match="no labelled image"):
         load(tmp_path, processor)
-    with pytest.raises(InvalidValue, match="is no folder"):
+    with pytest.raises(InvalidValue, match="is not a folder"):
         load(tmp_path / "none", processor)
     put(tmp_path, "a.png")
-    with pytest.raises(InvalidValue, match=r"a\.png: Picture and answer are \d+ tokens; the model takes 60"):
-        load(tmp_path, processor, longest=60)
+    with pytest.raises(InvalidValue, match=r"a\.png: Image and answer have \d+ tokens; the model accepts 60"):
+        load(tmp_path, processor, max_tokens=60)
 
 
 def test_a_picture_that_goes_or_changes_later_is_told_too(tmp_path: Path, processor: Processor) -> None:

@@ -177,10 +177,10 @@ def test_a_run_is_not_gone_on_from_as_another(base: Path, documents: Path, tmp_p
     assert tuning(base, documents, tmp_path, recipe=replace(RECIPE, save_minutes=9.0)).before is not None
     more = shutil.copytree(documents, tmp_path / "more")
     (more / "0.json").write_text('{"total": "8.00", "shade": "0"}', encoding="utf-8")
-    with pytest.raises(ConfigError, match="another: documents"):
+    with pytest.raises(ConfigError, match="different settings: documents"):
         tuning(base, more, tmp_path)
     ours = started(base, documents, tmp_path / "other", method="full")
-    with pytest.raises(WeightsInvalid, match="of other weights"):
+    with pytest.raises(WeightsInvalid, match="has other weights"):
         Trainer(ours.net, ours.source, collator=ours.collator, recipe=RECIPE, folder=tmp_path / "training")
 
 

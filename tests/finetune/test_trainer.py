@@ -59,7 +59,7 @@ def test_the_losses_fall(checkpoint: Path, tmp_path: Path) -> None:
     heard: list[str] = []
     ours.run(steps=1)
     first = (ours.progress.running or 0, ours.progress.reading or 0)
-    ours.run(steps=74, told=heard.append)
+    ours.run(steps=74, on_progress=heard.append)
     assert (ours.progress.running or 9) < 0.6 * first[0]
     assert (ours.progress.reading or 9) < first[1]
     assert len(heard) == 3
@@ -171,7 +171,7 @@ def test_the_state_before_a_broken_one_is_used(tmp_path: Path, damage: Any, capl
     found = state.load_latest(tmp_path)
     assert found is not None
     assert (found[0].step, float(found[1]["model"]["w"][0])) == (2, 2.0)
-    assert f"{newer} cannot be read" in caplog.text
+    assert f"Cannot read {newer}" in caplog.text
     assert [file.name for file in states(tmp_path, 5)] == [older.name, "state-00000005.pt"], "the broken one is gone"
     for file in tmp_path.iterdir():
         file.write_bytes(damage(file.read_bytes()))
@@ -181,7 +181,7 @@ def test_the_state_before_a_broken_one_is_used(tmp_path: Path, damage: Any, capl
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("rate = ", "cannot be used"), ("speed = 1\n[[levels]]\nname='a'\nbatch=1", "speed"), ("rate = 1e-3", "no levels"),
+    [("rate = ", "Cannot use"), ("speed = 1\n[[levels]]\nname='a'\nbatch=1", "speed"), ("rate = 1e-3", "no levels"),
      ("[[levels]]\nname = 'a'", "batch"), ("[[levels]]\nname='a'\nbatch=1\nsize=3", "size")],
 )  # fmt: skip
 def test_a_recipe_with_mistakes_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:

@@ -40,9 +40,9 @@ def answer(result: Result) -> dict[str, Any]:
     return OcrResponse.of(result).model_dump(mode="json")
 
 
-def watcher(folder: Path, pipeline: Pipeline, recorder: Any = None, tell: Any = None, **chosen: Any) -> Watcher:
+def watcher(folder: Path, pipeline: Pipeline, recorder: Any = None, on_filed: Any = None, **chosen: Any) -> Watcher:
     wanted = WatchSettings(**{"folder": folder, "interval_s": 0.02, **chosen})
-    return create_watcher(wanted, pipeline.settings, BackgroundReader(pipeline), answer, recorder=recorder, tell=tell)
+    return create_watcher(wanted, pipeline.settings, BackgroundReader(pipeline), answer, recorder=recorder, on_filed=on_filed)
 
 
 @asynccontextmanager

@@ -110,5 +110,5 @@ def test_settings_that_want_to_keep_are_refused(tmp_path, wants):
     _, public = generate_keypair()
     sync = SyncSettings(enabled="sync" in wants, url="https://hq.example/v1/batches", public_key=public)
     settings = Settings(data=tmp_path, store=StoreSettings(ephemeral=True, **wants.get("store", {})), sync=sync)
-    with pytest.raises(ConfigError, match="keeps nothing"):
+    with pytest.raises(ConfigError, match="exclude each other"):
         Services(settings, Pipeline(FakeBackend(), settings))

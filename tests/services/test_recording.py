@@ -107,7 +107,7 @@ async def test_without_the_database_answers_go_out_and_say_so(recorder, monkeypa
         assert recorder.last_error == "The disk is full. Make room."
     rested = await recorder.record(result(), owner="local", source="ocr")
     assert rested.notices[-1].code == "not_recorded", "it is not tried again at once"
-    monkeypatch.setattr(recorder, "_rested_at", 0.0)
+    monkeypatch.setattr(recorder, "_retry_at", 0.0)
     await recorder.record(answer := result(), owner="local", source="ocr")
     assert recorder.last_error is None
     assert await ids(recorder) == [answer.id]
@@ -182,7 +182,7 @@ async def test_records_and_pictures_go_when_their_time_is_over(recorder, retenti
 
 
 async def test_many_go_in_steps(recorder, retention, clock, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.retention._AT_ONCE", 3)
+    monkeypatch.setattr("hunyuanocr.services.retention._BATCH_SIZE", 3)
     await retention.sweep()
     for n in range(8):
         await made(recorder, bytes([n]))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from hunyuanocr.cli.hq_receiver import create_receiver, keep
+from hunyuanocr.cli.hq_receiver import create_receiver, store_batch
 from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings, StoreSettings, SyncSettings
 from hunyuanocr.errors import BadRequest, ConfigError
@@ -285,7 +285,7 @@ async def test_what_was_deleted_before_it_was_sent_is_not_sent(shop, hq):
 
 
 async def test_long_records_make_small_batches(shop, hq, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.sync._BATCH_BYTES", 10)
+    monkeypatch.setattr("hunyuanocr.services.sync._MAX_BATCH_BYTES", 10)
     ids = await shop.record(3)
     await shop.sync.send_all()
     assert len(hq.seen) == 3
@@ -376,10 +376,10 @@ def test_only_hq_can_read_it(tmp_path):
 @pytest.mark.parametrize("message", [[], {}, {"batch": "b"}, {"batch": "b", "site": "s", "records": [{}]}, {"records": 3}, "x"])
 def test_the_receiver_refuses_what_is_no_batch(tmp_path, message):
     with pytest.raises(BadRequest):
-        keep(encrypt_batch(message, public_key(PUBLIC)), private_key(PRIVATE), tmp_path / "hq.db")
+        store_batch(encrypt_batch(message, public_key(PUBLIC)), private_key(PRIVATE), tmp_path / "hq.db")
 
 
 def test_a_batch_that_would_fill_the_memory_is_refused(monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.encryption._MAX_BYTES", 1000)
+    monkeypatch.setattr("hunyuanocr.services.encryption._MAX_BATCH_BYTES", 1000)
     with pytest.raises(BadRequest, match="too long"):
         decrypt_batch(encrypt_batch("x" * 2000, public_key(PUBLIC)), private_key(PRIVATE))

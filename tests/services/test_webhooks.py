@@ -191,7 +191,7 @@ async def test_it_is_given_up_at_last(shop, monkeypatch):
         id = await over(desk, f"{receiver.address}/done")
         found = await settled(desk, id, webhooks.ATTEMPTS)
         await asyncio.sleep(0.1)
-        assert (found.status, found.trouble) == ("given_up", "It answered 500.")
+        assert (found.status, found.trouble) == ("given_up", "Response status 500.")
         assert len(receiver.heard) == webhooks.ATTEMPTS
 
 
@@ -201,7 +201,7 @@ async def test_redirects_are_not_followed(shop):
         began = desk.now()
         found = await settled(desk, await over(desk, f"{receiver.address}/done"))
         await asyncio.sleep(0.1)
-        assert (found.status, found.trouble) == ("pending", "It answered 307.")
+        assert (found.status, found.trouble) == ("pending", "Response status 307.")
         assert len(receiver.heard) == 1
         assert found.due_at > began + timedelta(seconds=1)
 

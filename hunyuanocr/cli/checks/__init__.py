@@ -1,1 +1,1 @@
-"""What `hunyuanocr doctor` looks at: each check gives findings, with a verdict and what would mend it."""
+"""The checks of `hunyuanocr doctor`: each returns a verdict and, if something is wrong, a fix."""

@@ -1,17 +1,17 @@
-"""Whether the ports are free, and who has them if not."""
+"""Checks whether the ports are free, and which program uses them if not."""
 
 from __future__ import annotations
 
 import errno
 import socket
 
-from hunyuanocr.cli.checks.result import CheckResult, Words, same_text
+from hunyuanocr.cli.checks.result import Bilingual, CheckResult, same_text
 
 _OURS = ("app_web", "hunyuanocr")
 
 
 def check_port(host: str, number: int, flag: str) -> CheckResult:
-    """Free, held by the appliance itself, or taken by a program that is named where this user may know it."""
+    """Check that a port is free or used by the appliance; otherwise name the program, if this user may see it."""
     name, what = f"port{flag.removeprefix('-').replace('-', '_')}", (f"端口 {number}", f"Port {number}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -20,27 +20,27 @@ def check_port(host: str, number: int, flag: str) -> CheckResult:
             s.bind(address)
             s.listen(1)
     except OSError as e:
-        return _refused(name, what, flag, number, e)
-    return CheckResult(name, "ok", what, (f"{host} 上空闲", f"free on {host}"))
+        return _bind_error(name, what, flag, number, e)
+    return CheckResult(name, "ok", what, (f"{host} 上空闲", f"Free on {host}."))
 
 
-def _refused(name: str, what: Words, flag: str, number: int, error: OSError) -> CheckResult:
+def _bind_error(name: str, what: Bilingual, flag: str, number: int, error: OSError) -> CheckResult:
     if error.errno == errno.EADDRINUSE:
-        pid, program, command = _holder(number)
+        pid, program, command = _listening_process(number)
         if any(word in command for word in _OURS):
-            running = (f"本程序正在运行（进程 {pid}）", f"the appliance itself runs there (process {pid})")
+            running = (f"本程序正在运行（进程 {pid}）", f"The appliance is running (process {pid}).")
             return CheckResult(name, "ok", what, running)
-        who = (f"被 {program}（进程 {pid}）占用", f"taken by {program} (process {pid})") if pid else ("被占用", "taken")
-        fix = (f"请停止该程序，或用 {flag} 选择其他端口。", f"Stop that program, or choose another port with {flag}.")
-        return CheckResult(name, "fail", what, who, fix)
-    fix = ("请检查 --host：应为本机的地址。", "Check --host: it must be an address of this machine.")
+        user = (f"被 {program}（进程 {pid}）占用", f"Used by {program} (process {pid}).") if pid else ("被占用", "In use.")
+        fix = (f"请停止该程序，或用 {flag} 换一个端口。", f"Stop that program, or choose another port with {flag}.")
+        return CheckResult(name, "fail", what, user, fix)
+    fix = ("请检查 --host：要填本机的地址。", "Check --host: it must be an address of this machine.")
     if error.errno == errno.EACCES:
-        fix = (f"只有 root 能打开：请用 {flag} 选大于 1023 的端口。", f"Only root may open it: with {flag} choose another.")
+        fix = (f"只有 root 能打开：请用 {flag} 选大于 1023 的端口。", f"Only root can open it: use a port above 1023 ({flag}).")
     return CheckResult(name, "fail", what, same_text(error.strerror or str(error)), fix)
 
 
-def _holder(number: int) -> tuple[int | None, str, str]:
-    """Process, name and command of whoever listens there; None where this user may not know."""
+def _listening_process(number: int) -> tuple[int | None, str, str]:
+    """Return process id, name and command line of the program that listens on the port; None if this user cannot see it."""
     import psutil
 
     try:

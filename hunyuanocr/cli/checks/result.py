@@ -1,4 +1,4 @@
-"""One thing that was looked at, in Chinese and English."""
+"""The result of one check, in Chinese and English."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from typing import Literal
 
 Verdict = Literal["ok", "warn", "fail"]
 Language = Literal["zh", "en"]
-Words = tuple[str, str]  # Chinese, English
-NOTHING: Words = ("", "")
+Bilingual = tuple[str, str]  # Chinese, English
+NOTHING: Bilingual = ("", "")
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """`name` stays the same for programs; `fail`: it does not work so; `warn`: it works, with less or not for long."""
+    """One check. `name` is stable for programs; `fail`: does not work; `warn`: works with restrictions or not for long."""
 
     name: str
     verdict: Verdict
-    what: Words
-    detail: Words
-    fix: Words = NOTHING
+    what: Bilingual
+    detail: Bilingual
+    fix: Bilingual = NOTHING
 
     def render(self, language: Language) -> dict[str, str]:
-        """For JSON and for the table."""
-        n = 0 if language == "zh" else 1
-        return {"name": self.name, "verdict": self.verdict, "what": self.what[n], "detail": self.detail[n], "fix": self.fix[n]}
+        """Return the result in one language, for JSON and for the table."""
+        index = 0 if language == "zh" else 1
+        return {
+            "name": self.name, "verdict": self.verdict, "what": self.what[index], "detail": self.detail[index],
+            "fix": self.fix[index],
+        }  # fmt: skip
 
 
-def same_text(words: str) -> Words:
-    """Names, numbers and versions are the same in all languages."""
-    return words, words
+def same_text(text: str) -> Bilingual:
+    """Return names, numbers and versions for both languages."""
+    return text, text
 
 
 def terminal_language() -> Language:
-    """The language of the terminal, by the variables that POSIX knows, in their order."""
-    named = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
-    return "zh" if named.lower().startswith("zh") else "en"
+    """Return the language of the terminal from the POSIX locale variables, in order of precedence."""
+    locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    return "zh" if locale.lower().startswith("zh") else "en"

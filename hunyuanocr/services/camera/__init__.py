@@ -1,6 +1,6 @@
-"""Frames of many cameras → readings, fairly: sampled, compared with what was read last, read in turn, steadied.
+"""Camera frames → results, fairly shared: rate limit, change detection, recognition in turn, voting over frames.
 
-Nothing here knows how frames come and answers go: `api.routes.camera` carries them.
+Independent of the transport: `api.routes.camera` carries frames and replies.
 """
 
 from hunyuanocr.services.camera.connection import CameraConnection

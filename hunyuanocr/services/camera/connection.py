@@ -1,4 +1,4 @@
-"""One camera: its frames, from their arrival to the answer."""
+"""One camera connection: its frames from arrival to reply."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _ComparedFrame:
-    """A frame that has been looked at: its bytes and strokes, and what is different from the one that was read last."""
+    """A decoded frame, and its difference from the frame that was read last."""
 
     frame: Frame
     data: bytes = b""
@@ -35,50 +35,50 @@ class _ComparedFrame:
 
 
 class CameraConnection:
-    """One connection. A frame that waits gives way to a newer one: at most one waits to be looked at, and one to be read."""
+    """One connection. A newer frame replaces a waiting one: at most one waits for comparison and one for recognition."""
 
     def __init__(
         self,
         cameras: CameraService,
         session: CameraSession,
-        tell: Callable[[FrameReply], None],
+        send: Callable[[FrameReply], None],
         device: str | None,
         fair_key: str,
     ) -> None:
         self.session = session
         self._cameras = cameras
-        self._tell = tell
+        self._send = send
         self._device = device
         self._fair_key = fair_key
-        self._arrived: _ComparedFrame | None = None  # newer than the one that waits
-        self._looking = False  # at one that is newer than the one that waits
-        self._waiting: _ComparedFrame | None = None
-        self._held: set[Frame] = set()  # which have room, and no answer yet
+        self._arrived: _ComparedFrame | None = None  # waits for comparison; newer than `_waiting`
+        self._comparing = False  # a frame that is newer than `_waiting`
+        self._waiting: _ComparedFrame | None = None  # waits for recognition
+        self._unanswered: set[Frame] = set()  # counted in the frame budget
         self._closed = False
 
     def configure(self, task: Task | None = None, rate: float | None = None) -> None:
-        """What is asked of the frames from now on, and how many a second are looked at: at most the setting."""
+        """Set the task for the following frames, and the frame rate per second (limited by the setting)."""
         if task is not None:
             self.session.set_task(task)
         if rate is not None:
             self.session.rate_limiter.rate = min(rate, self._cameras.settings.rate)
 
     def submit(self, frame: Frame) -> None:
-        """A frame has come. It is answered once, by an Answer, a Skipped or a Failed, unless the connection ends first."""
+        """Accept a frame. It gets exactly one FrameResult, FrameSkipped or FrameFailed, unless the connection closes first."""
         if self._cameras.draining:
-            self._tell(FrameFailed(frame.id, BackendUnavailable("The appliance is shutting down.")))
+            self._send(FrameFailed(frame.id, BackendUnavailable("The appliance is shutting down.")))
         elif not self.session.rate_limiter.accept(frame.timestamp, self._cameras.clock()):
-            self._tell(FrameSkipped(frame.id, SkipReason.SAMPLED))
-        elif not self._has_room(frame):
-            self._tell(FrameSkipped(frame.id, SkipReason.NO_ROOM))
-        elif self._waiting is None or self._arrived is not None or self._looking:
+            self._send(FrameSkipped(frame.id, SkipReason.SAMPLED))
+        elif not self._acquire(frame):
+            self._send(FrameSkipped(frame.id, SkipReason.NO_ROOM))
+        elif self._waiting is None or self._arrived is not None or self._comparing:
             self._arrive(_ComparedFrame(frame))
-        else:  # where the reader cannot keep up, a frame is looked at when its turn comes: most of them never are
+        else:  # the backend is slower than the camera: compare a frame in its turn only, since most are superseded before
             self._supersede(self._waiting)
             self._waiting = _ComparedFrame(frame)
 
-    def _has_room(self, frame: Frame) -> bool:
-        """Count its memory. Where there is none left, this camera's older frames give way to it."""
+    def _acquire(self, frame: Frame) -> bool:
+        """Count the frame's memory; if the budget is used up, drop older frames of this camera. False if it does not fit."""
         memory, holder = self._cameras.frame_budget, self._fair_key
         if not memory.acquire(frame, holder):
             self._supersede(self._arrived)
@@ -86,28 +86,28 @@ class CameraConnection:
             self._arrived = self._waiting = None
             if not memory.acquire(frame, holder):
                 return False
-        self._held.add(frame)
+        self._unanswered.add(frame)
         return True
 
     def _end(self, frame: Frame, reply: FrameReply) -> None:
-        """A frame's one answer."""
-        if frame in self._held:  # not those of a connection that has ended
-            self._held.remove(frame)
+        """Send the only reply to a frame."""
+        if frame in self._unanswered:  # not after the connection has closed
+            self._unanswered.remove(frame)
             self._cameras.frame_budget.release([frame], self._fair_key)
-        self._tell(reply)
+        self._send(reply)
 
     async def close(self) -> None:
-        """The connection has ended; what is done for it ends as well."""
+        """Cancel the work for this connection and release its memory."""
         self._closed = True
         await self._cameras.compare_queue.cancel(self._compare)
         await self._cameras.read_queue.cancel(self._read)
         self._arrived = self._waiting = None
-        self._cameras.frame_budget.release(self._held, self._fair_key)
-        self._held.clear()
+        self._cameras.frame_budget.release(self._unanswered, self._fair_key)
+        self._unanswered.clear()
         self._cameras.sessions.leave(self.session)
 
     def _arrive(self, seen: _ComparedFrame) -> None:
-        if self._closed:  # a reading ended while the connection did
+        if self._closed:  # recognition ended during the close
             return
         self._supersede(self._arrived)
         self._arrived = seen
@@ -118,18 +118,18 @@ class CameraConnection:
             self._end(seen.frame, FrameSkipped(seen.frame.id, SkipReason.SUPERSEDED))
 
     async def _compare(self) -> None:
-        """Decode the frame and compare it with the one that was read last: it is answered, or waits to be read."""
+        """Decode the frame and compare it with the one that was read last; reply, or queue it for recognition."""
         seen, self._arrived = self._arrived, None
         if seen is None:
             return
-        self._looking = True
+        self._comparing = True
         try:
             seen = await self._compared(seen)
-        except Exception as e:  # noqa: BLE001 -- told to the camera, and to the log if it is ours
-            self._end(seen.frame, FrameFailed(seen.frame.id, _told(e)))
+        except Exception as e:  # noqa: BLE001 -- reported to the camera, and logged if unexpected
+            self._end(seen.frame, FrameFailed(seen.frame.id, _client_error(e)))
             return
         finally:
-            self._looking = False
+            self._comparing = False
         self._supersede(self._waiting)
         self._waiting = None
         if not self._unchanged(seen):
@@ -137,7 +137,7 @@ class CameraConnection:
             self._cameras.read_queue.enqueue(self._read, self._fair_key)
 
     def _unchanged(self, seen: _ComparedFrame) -> bool:
-        """Whether it shows what was read last, and is answered with that."""
+        """If the frame shows what was read last, reply with that result. Return whether it does."""
         if self.session.last is None or seen.change is None or seen.change:
             return False
         self._end(seen.frame, FrameResult(seen.frame.id, self.session.last, unchanged=True))
@@ -146,13 +146,13 @@ class CameraConnection:
     async def _compared(self, seen: _ComparedFrame) -> _ComparedFrame:
         if not seen.data:
             seen = await self._cameras.thread(partial(self._decoded, seen.frame))
-        while True:  # a reading may end meanwhile
+        while True:  # a recognition may end in the meantime
             before = self.session.scene
             if before is None or seen.scene is None:
                 return replace(seen, change=None)
-            found = await self._cameras.thread(partial(diff, before, seen.scene))
+            change = await self._cameras.thread(partial(diff, before, seen.scene))
             if before is self.session.scene:
-                return replace(seen, change=found)
+                return replace(seen, change=change)
 
     def _decoded(self, frame: Frame) -> _ComparedFrame:
         data = frame.load()
@@ -161,7 +161,7 @@ class CameraConnection:
         return _ComparedFrame(frame, data, None if seen is None else fingerprint(*seen))
 
     async def _read(self) -> None:
-        """Its turn: have the frame read that waits."""
+        """Recognise the waiting frame."""
         seen, self._waiting = self._waiting, None
         if seen is None:
             return
@@ -170,13 +170,13 @@ class CameraConnection:
                 seen = await self._compared(seen)
             if not self._unchanged(seen):
                 self._end(seen.frame, await self._answer(seen, self.session.task))
-        except Exception as e:  # noqa: BLE001 -- told to the camera, and to the log if it is ours
-            self._end(seen.frame, FrameFailed(seen.frame.id, _told(e)))
+        except Exception as e:  # noqa: BLE001 -- reported to the camera, and logged if unexpected
+            self._end(seen.frame, FrameFailed(seen.frame.id, _client_error(e)))
         later, self._waiting = self._waiting, None
         if later is None:
             return
-        if self._arrived is None and not self._looking:
-            self._arrive(later)  # what has been read meanwhile may be what it shows
+        if self._arrived is None and not self._comparing:
+            self._arrive(later)  # compare it with the frame that was just read
         else:
             self._supersede(later)
 
@@ -185,8 +185,8 @@ class CameraConnection:
         raw: dict[str, Any] | None = None
         session = self.session
         if task is session.task:
-            result, raw = await asyncio.to_thread(session.voter.vote, result, task, seen.change)  # a schema is fitted again
-            if task is not session.task:  # asked for something else meanwhile: its votes are not for this
+            result, raw = await asyncio.to_thread(session.voter.vote, result, task, seen.change)  # validates the schema again
+            if task is not session.task:  # the task has changed in the meantime: discard the votes
                 session.voter.forget()
         result = await self._cameras.recorder.record(
             result, owner=session.owner, source="ws", instruction=task.instruction, device=self._device, image=seen.data
@@ -202,8 +202,8 @@ class CameraConnection:
                 if isinstance(part, Result):
                     return part
                 if isinstance(part, TextDelta):
-                    self._tell(FrameDelta(seen.frame.id, part.text))
-        raise BackendFailed("The reader ended without an answer.")
+                    self._send(FrameDelta(seen.frame.id, part.text))
+        raise BackendFailed("The backend returned no result.")
 
 
 def _kind(reply: FrameResult | FrameSkipped | FrameFailed) -> str:
@@ -212,8 +212,8 @@ def _kind(reply: FrameResult | FrameSkipped | FrameFailed) -> str:
     return "skipped" if isinstance(reply, FrameSkipped) else "failed"
 
 
-def _told(error: Exception) -> HunyuanOcrError:
+def _client_error(error: Exception) -> HunyuanOcrError:
     if isinstance(error, HunyuanOcrError):
         return error
-    log.error("A frame could not be served.", exc_info=error)
+    log.error("Unexpected error while a frame was processed.", exc_info=error)
     return from_unexpected(error)

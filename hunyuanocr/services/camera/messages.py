@@ -1,4 +1,4 @@
-"""What comes from a camera and what goes back to it, before either is a message on a wire."""
+"""Messages from and to a camera, independent of the protocol."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ FrameId = str | int | float
 
 
 class SkipReason(StrEnum):
-    """Why a frame was not read."""
+    """Reason why a frame was not read."""
 
-    SAMPLED = "sampled"  # it came sooner after the last one than the rate allows
-    SUPERSEDED = "superseded"  # a newer frame came before its turn
-    NO_ROOM = "no_room"  # all cameras together have sent more than the machine has room for
+    SAMPLED = "sampled"  # exceeds the frame rate
+    SUPERSEDED = "superseded"  # a newer frame arrived before its turn
+    NO_ROOM = "no_room"  # the memory for frames of all cameras is used up
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a camera. `id` is echoed; `timestamp` is in seconds, of the camera's clock; `load` gives the bytes, in a
-    thread and only if they are wanted. `size` is what it takes in memory, in bytes.
+    """One image of a camera.
+
+    `id` is echoed in the reply; `timestamp`: seconds by the camera's clock; `load` returns the bytes, is called in a thread and
+    only if needed; `size`: memory in bytes.
     """
 
     id: FrameId
@@ -36,8 +38,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """A frame was read, or shows what was read last (`unchanged`). `raw` has the fields as they were read, where the answer's
-    are steadied: key → value as printed.
+    """A frame was read, or shows what was read last (`unchanged`).
+
+    `raw` maps keys to values as read from this frame, if voting changed the fields of the result.
     """
 
     frame: FrameId
@@ -65,7 +68,7 @@ class FrameFailed:
 
 @dataclass(frozen=True)
 class FrameDelta:
-    """A piece of text while a frame is read; its answer follows."""
+    """A piece of text while a frame is read; the reply follows."""
 
     frame: FrameId
     text: str

@@ -1,4 +1,4 @@
-"""What outlives a camera's connection for a while: what it asks for, its last answer, its votes."""
+"""State of a camera that survives reconnection: its task, its last result, its votes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hunyuanocr.types import Result, Task, TaskKind
 
 @dataclass(eq=False)
 class CameraSession:
-    """One camera's memory. `scene` is what `last` was read from; both are None until something was read."""
+    """State of one camera. `scene` is the frame of the result `last`; both are None until something was read."""
 
     owner: str
     id: str | None
@@ -29,43 +29,44 @@ class CameraSession:
     expires_at: float = 0.0
 
     def set_task(self, task: Task) -> None:
-        """From now on this is asked of every frame; what was read for something else is forgotten."""
+        """Set the task of the following frames; discard the results of another task."""
         if task != self.task:
             self.task, self.scene, self.last = task, None, None
             self.voter.forget()
 
 
 class CameraSessionStore:
-    """Keeps sessions that have an id for `session_ttl_s` seconds after their connection ended, as many as there may be
-    connections. Clients choose their ids; an id means something to its owner only.
+    """Store sessions with an id for `session_ttl_s` seconds after disconnection, at most as many as the connection limit.
+
+    Clients choose the ids; an id is valid for its owner only.
     """
 
     def __init__(self, settings: CameraSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._kept: dict[tuple[str, str], CameraSession] = {}
+        self._sessions: dict[tuple[str, str], CameraSession] = {}
         self.open = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._sessions)
 
     def enter(self, owner: str, id: str | None) -> CameraSession:
-        """The session of this name as its last connection left it, or a new one; without a name, nobody comes back to it."""
+        """Return the session with this id in its last state, or a new one; a session without an id cannot be resumed."""
         self._purge()
         self.open += 1
-        session = self._kept.get((owner, id)) if id is not None else None
+        session = self._sessions.get((owner, id)) if id is not None else None
         if session is None:
             session = CameraSession(owner, id, FrameRateLimiter(self._settings.rate), FieldVoter(self._settings.vote_window))
             if id is not None:
-                self._kept[owner, id] = session
+                self._sessions[owner, id] = session
         else:
             session.resumed = True
-            session.rate_limiter = FrameRateLimiter(self._settings.rate)  # the camera's clock may have started anew
+            session.rate_limiter = FrameRateLimiter(self._settings.rate)  # the camera's clock may have been reset
         session.connections += 1
         return session
 
     def leave(self, session: CameraSession) -> None:
-        """A connection has ended. An old one may end after the new one has begun."""
+        """Record a disconnection. An old connection may end after a new one has started."""
         self.open -= 1
         session.connections -= 1
         session.expires_at = self._clock() + self._settings.session_ttl_s
@@ -73,8 +74,8 @@ class CameraSessionStore:
 
     def _purge(self) -> None:
         now = self._clock()
-        idle = sorted((s.expires_at, key) for key, s in self._kept.items() if not s.connections)
-        too_many = len(self._kept) - self._settings.connections
-        for n, (until, key) in enumerate(idle):
-            if until <= now or n < too_many:
-                del self._kept[key]
+        idle = sorted((s.expires_at, key) for key, s in self._sessions.items() if not s.connections)
+        excess = len(self._sessions) - self._settings.connections
+        for n, (expires_at, key) in enumerate(idle):
+            if expires_at <= now or n < excess:
+                del self._sessions[key]

@@ -1,7 +1,7 @@
-"""Fields that flicker from reading to reading while the picture under them stands still: the majority speaks.
+"""Majority vote over fields that vary between frames of an unchanged scene.
 
-A value is outvoted only by readings of the same pixels. Where the picture has changed in a field's box, the new value stands at
-once and the votes begin anew: a field that has really changed is never answered with its old value.
+Only results from the same pixels take part in a vote. If the image changes inside a field's box, the new value is used at once
+and the vote restarts, so a field that has really changed never keeps its old value.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from hunyuanocr.fields.schema.client_schema import coerce
 from hunyuanocr.services.camera.change_detection import ChangeMask, any_changed
 from hunyuanocr.types import Field, Quad, Result, Task
 
-_UNSURE = 0.5  # weight of a reading whose reader gives no confidence, or that found nothing
+_DEFAULT_WEIGHT = 0.5  # of a value without confidence, and of a missing value
 
 
 @dataclass
 class _FieldVotes:
-    """Readings of one field on the same pixels, the oldest first."""
+    """Values of one field from the same pixels, oldest first."""
 
     cast: deque[Field]
 
@@ -29,10 +29,10 @@ class _FieldVotes:
         return (f.box for f in self.cast if f.box is not None)
 
     def winner(self) -> Field:
-        """The value with the most weight; of equals the newer. Of its readings the surest."""
+        """Return the value with the largest weight, the newer one on a tie, from the frame with the highest confidence."""
         weights: dict[str | None, float] = {}
         for vote in self.cast:
-            weights[vote.value] = weights.get(vote.value, 0.0) + (vote.confidence or _UNSURE)
+            weights[vote.value] = weights.get(vote.value, 0.0) + (vote.confidence or _DEFAULT_WEIGHT)
         newest = {vote.value: n for n, vote in enumerate(self.cast)}
         value = max(weights, key=lambda v: (round(weights[v], 6), newest[v]))
         return max((f for f in self.cast if f.value == value), key=lambda f: f.confidence or 0.0)
@@ -40,19 +40,19 @@ class _FieldVotes:
 
 @dataclass
 class FieldVoter:
-    """The latest readings of one camera's scene; `votes` of them count."""
+    """The latest values of one camera's scene; at most `votes` per field take part."""
 
     votes: int
     _fields: dict[str, _FieldVotes] = field(default_factory=dict)
 
     def forget(self) -> None:
-        """What is asked for has changed."""
+        """Discard all votes: the task has changed."""
         self._fields.clear()
 
     def vote(self, result: Result, task: Task, change: ChangeMask | None) -> tuple[Result, dict[str, Any] | None]:
-        """The result with its fields voted, and the fields as they were read where the vote changed any, else None.
+        """Return the result with voted fields, and the fields as read if the vote changed any, else None.
 
-        `change` is what is different from the frame that was read before; None where that cannot be told.
+        `change`: difference from the frame that was read before; None if unknown.
         """
         fields = tuple(self._voted(f, change) for f in result.fields)
         self._fields = {f.key: self._fields[f.key] for f in result.fields if f.key in self._fields}
@@ -62,13 +62,13 @@ class FieldVoter:
         if task.schema is not None:
             try:
                 answer = coerce(task.schema, fields)
-            except SchemaNotSatisfied:  # the reading by itself fits: it is the better answer
+            except SchemaNotSatisfied:  # the unvoted result is valid: use it
                 return result, None
         raw = {f.key: f.value for f in result.fields if f.rows is None}
         return replace(result, fields=fields, answer=answer), raw
 
     def _voted(self, read: Field, change: ChangeMask | None) -> Field:
-        """Rows are not voted: which of them belong together in two readings nobody knows."""
+        """Return the field after the vote. Rows are not voted, because rows of two results cannot be matched."""
         if read.rows is not None or self.votes == 1:
             return read
         votes = self._fields.get(read.key)

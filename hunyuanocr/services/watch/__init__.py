@@ -1,4 +1,4 @@
-"""A folder whose new pictures are read: answers are filed in it, originals are moved to done/ or failed/."""
+"""Watch a folder: read new files, write results, move the originals to done/ or failed/."""
 
 from hunyuanocr.services.watch.watcher import Watcher, WatchOptions, create_watcher, validate
 

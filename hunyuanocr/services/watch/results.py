@@ -1,4 +1,4 @@
-"""Where answers and originals go. Nothing is ever overwritten, and every step may be the last one before the power fails."""
+"""Write results and move originals. Nothing is overwritten, and a power failure after any step loses nothing."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from hunyuanocr.files import write_atomic
 from hunyuanocr.services.watch.scanner import ScannedFile
 
 Answer = dict[str, Any]
-_MAX_LENGTH = 200  # bytes of a name; most file systems take 255, and ours get something added
+_MAX_NAME_BYTES = 200  # most file systems allow 255; suffixes are added
 
 
 class ResultFiler:
-    """done/ and failed/ in the watched folder, and the folder for answers: done/ itself unless `results` names another.
+    """The folders done/ and failed/ in the watched folder, and the folder for results: done/ unless `results` is set.
 
-    Methods block, may be called from several threads and raise OSError. An answer is whole under its name or not there at all,
-    and it is there before its original is moved: whenever the power fails, the file is either still to be read or has its
-    answer, which is recognised by its id.
+    Methods block, are thread-safe and raise OSError. A result file is complete or absent, and is written before its original is
+    moved: after a power failure, a file is either read again or has its result, which is recognised by its id.
     """
 
     def __init__(self, root: Path, results: Path | None = None) -> None:
@@ -39,11 +38,11 @@ class ResultFiler:
 
     @property
     def own(self) -> frozenset[Path]:
-        """Folders that are not watched."""
+        """Folders that are not scanned."""
         return frozenset((self.done, self.failed, self.results))
 
     def find_result(self, found: ScannedFile, id: str) -> Answer | None:
-        """The answer, when it was written and only its original was not moved any more."""
+        """Return the result if it was written but its original was not moved."""
         for name in _names(found, id):
             written, filed = os.path.lexists(_json_of(self.results / name)), os.path.lexists(self.done / name)
             if not written and not filed:
@@ -54,91 +53,91 @@ class ResultFiler:
         return None
 
     def file_done(self, found: ScannedFile, answer: Answer, table: str | None) -> Path:
-        """Write the answer (and its table), then move the original to done/; its new path. The answer holds the file's 'id'."""
+        """Write the result (and its table), then move the original to done/; return its new path. `answer` holds the 'id'."""
         return self._file(found, answer, self.results, self.done, table=table)
 
     def file_failed(self, found: ScannedFile, reason: Answer) -> Path:
-        """Move the original to failed/ and the reason beside it."""
+        """Move the original to failed/ and write the reason next to it."""
         return self._file(found, reason, self.failed, self.failed)
 
-    def _file(self, found: ScannedFile, answer: Answer, papers: Path, originals: Path, *, table: str | None = None) -> Path:
+    def _file(self, found: ScannedFile, answer: Answer, results: Path, originals: Path, *, table: str | None = None) -> Path:
         id = answer["id"]
         text = json.dumps(answer, ensure_ascii=False, indent=2) + "\n"
         with self._lock:
-            for folder in {papers, originals}:
-                self._make(folder, found.path.parent)
-            name = next(name for name in _names(found, id) if _is_free(papers / name, originals / name, id))
-            write_atomic(_json_of(papers / name), text.encode())
+            for folder in {results, originals}:
+                self._create(folder, found.path.parent)
+            name = next(name for name in _names(found, id) if _is_free(results / name, originals / name, id))
+            write_atomic(_json_of(results / name), text.encode())
             if table is not None:
-                write_atomic(papers / name.with_name(name.name + ".csv"), table.encode("utf-8-sig"))  # the mark is for Excel
+                write_atomic(results / name.with_name(name.name + ".csv"), table.encode("utf-8-sig"))  # the BOM is for Excel
             move(self.root / found.path, originals / name)
         return originals / name
 
-    def _make(self, folder: Path, below: Path) -> None:
-        """The folder, and in it the same subfolders as in the watched one."""
+    def _create(self, folder: Path, below: Path) -> None:
+        """Create the folder, and in it the same subfolders as in the watched one."""
         if folder.parent == self.root:
             if (folder / below).resolve() != self.root.resolve(strict=True) / folder.name / below:
-                hint = "Put a folder in its place."
-                raise ConfigError(f"In the watched folder, {folder.name}/ is a link that leads elsewhere.", hint=hint)
+                hint = "Replace it with a folder."
+                raise ConfigError(f"{folder.name}/ in the watched folder is a link to another place.", hint=hint)
         else:
-            folder.resolve(strict=True)  # perhaps a disk that is not mounted: nothing must be written in its place
+            folder.resolve(strict=True)  # possibly an unmounted disk: do not create a folder in its place
         (folder / below).mkdir(parents=True, exist_ok=True)
 
     def crash_count(self, id: str) -> int:
-        """How often it was begun to read this file and not ended, because the process died."""
+        """Return how often reading this file was started and not finished, because the process crashed."""
         try:
             return (self.marker_dir / id).stat().st_size
         except FileNotFoundError:
             return 0
 
     def mark_started(self, id: str) -> None:
-        """Note that the file is about to be read."""
+        """Record that reading this file starts."""
         self.marker_dir.mkdir(exist_ok=True)
-        with (self.marker_dir / id).open("ab") as mark:
-            mark.write(b".")
-            mark.flush()
-            os.fsync(mark.fileno())
+        with (self.marker_dir / id).open("ab") as marker:
+            marker.write(b".")
+            marker.flush()
+            os.fsync(marker.fileno())
 
     def clear_mark(self, id: str) -> None:
-        """Forget the note: the process outlived the file."""
+        """Remove the marker: the process survived the file."""
         (self.marker_dir / id).unlink(missing_ok=True)
 
 
 def _names(found: ScannedFile, id: str) -> Iterator[Path]:
-    """Paths under which a file may be filed, the nicest first. The same file, found again, has the same ones."""
+    """Yield the possible target paths, simplest first. They are the same each time for the same file."""
     parent, stem, suffix = found.path.parent, found.path.stem, found.path.suffix[:20]
     when = datetime.fromtimestamp(found.mtime_ns / 1e9).astimezone().strftime("%Y-%m-%d-%H%M%S")
     for added in chain(("", f"-{when}", f"-{when}-{id[:8]}"), (f"-{id}-{n}" for n in count())):
-        room = _MAX_LENGTH - len(os.fsencode(added + suffix))
-        kept = stem
-        while len(os.fsencode(kept)) > room:
-            kept = kept[:-1]
-        yield parent / f"{kept}{added}{suffix}"
+        limit = _MAX_NAME_BYTES - len(os.fsencode(added + suffix))
+        shortened = stem
+        while len(os.fsencode(shortened)) > limit:
+            shortened = shortened[:-1]
+        yield parent / f"{shortened}{added}{suffix}"
 
 
-def _is_free(paper: Path, original: Path, id: str) -> bool:
+def _is_free(result: Path, original: Path, id: str) -> bool:
     if os.path.lexists(original):
         return False
-    written = _json_of(paper)
+    written = _json_of(result)
     if os.path.lexists(written):
         return (_load(written) or {}).get("id") == id
-    return not os.path.lexists(paper.with_name(paper.name + ".csv"))
+    return not os.path.lexists(result.with_name(result.name + ".csv"))
 
 
-def _json_of(paper: Path) -> Path:
-    return paper.with_name(paper.name + ".json")
+def _json_of(result: Path) -> Path:
+    return result.with_name(result.name + ".json")
 
 
 def _load(path: Path) -> Answer | None:
     try:
         answer = json.loads(path.read_bytes())
     except ValueError:
-        return None  # not one of ours
+        return None  # not written by this program
     return answer if isinstance(answer, dict) else None
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename, or copy where `target` lies on another disk. Blocking; raises OSError."""
+    """Rename, or copy and delete if `target` is on another disk. Blocking; raises OSError."""
     try:
         source.rename(target)
     except OSError as e:

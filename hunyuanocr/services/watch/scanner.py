@@ -1,4 +1,4 @@
-"""Which files of a folder are new and complete, told by looking at it twice: network shares have no notification to trust."""
+"""Find new and complete files by scanning a folder repeatedly: notifications are unreliable on network shares."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-_EMPTY_S = 60.0  # an empty file is one that somebody is about to write; after a minute it is taken at its word
-_BEING_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".filepart", ".swp", ".lock", "~")
-_LITTER = {"thumbs.db", "desktop.ini"}  # what Windows leaves in folders; names that begin with a dot are passed over anyway
+_EMPTY_S = 60.0  # an empty file is probably still being written; it is accepted after a minute
+_TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".filepart", ".swp", ".lock", "~")
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # created by Windows; names with a leading dot are ignored anyway
 
 
 @dataclass(frozen=True)
 class ScannedFile:
-    """A file: its path within the folder, and what a change would show in."""
+    """A file: its path in the folder, and the attributes that reveal a change."""
 
     path: Path
     size: int
@@ -27,7 +27,7 @@ class ScannedFile:
 
 
 class FolderScanner:
-    """Looks at a folder again and again; `skip` are folders in it that are ours."""
+    """Scans a folder repeatedly; `skip`: folders inside it that belong to this program."""
 
     def __init__(
         self, root: Path, *, subfolders: bool, skip: frozenset[Path], clock: Callable[[], float] = time.monotonic
@@ -37,13 +37,13 @@ class FolderScanner:
         self._subfolders = subfolders
         self._skip = skip
         self._clock = clock
-        self._seen: dict[Path, tuple[ScannedFile, float]] = {}  # since when it has looked like this
+        self._seen: dict[Path, tuple[ScannedFile, float]] = {}  # with the time since when the file is unchanged
         self._warned: set[Path] = set()
 
     def scan(self) -> list[ScannedFile]:
-        """The files that have not changed since the last look, oldest first; `unstable` counts the others.
+        """Return the files that have not changed since the last scan, oldest first; `unstable` counts the others.
 
-        Blocking. Raises OSError when the folder cannot be listed.
+        Blocking. Raises OSError if the folder cannot be listed.
         """
         now = self._clock()
         seen: dict[Path, tuple[ScannedFile, float]] = {}
@@ -73,7 +73,7 @@ class FolderScanner:
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
-            except OSError:  # gone between the list and the look
+            except OSError:  # deleted since it was listed
                 continue
             if stat.S_ISDIR(status.st_mode):
                 if self._subfolders and self.root / path not in self._skip:
@@ -81,26 +81,25 @@ class FolderScanner:
             elif stat.S_ISREG(status.st_mode):
                 yield ScannedFile(path, status.st_size, status.st_mtime_ns)
             else:
-                self._warn(path, "The watched folder has something that is no file (a link, a pipe); it is never followed.")
+                self._warn(path, "The watched folder contains something that is not a file (a link, a pipe); it is ignored.")
 
     def _warn(self, path: Path, message: str) -> None:
-        """Once for each path, and without it: names of scanned files may name patients."""
+        """Log once per path, without the path: names of scanned files may contain names of patients."""
         if path not in self._warned:
             self._warned.add(path)
             log.warning("%s", message)
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a program that is still writing, or the system, has given a file this name."""
+    """Return whether the name marks a file that is still being written or belongs to the system."""
     low = name.lower()
-    return low.startswith((".", "~$", "~")) or low.endswith(_BEING_WRITTEN) or low in _LITTER
+    return low.startswith((".", "~$", "~")) or low.endswith(_TEMPORARY) or low in _SYSTEM_FILES
 
 
 def read_if_unchanged(root: Path, found: ScannedFile, max_bytes: int) -> bytes | None:
-    """The bytes of a file that was found (one more than `max_bytes` at most, which is one too many), or None when it is not
-    what was found any more.
+    """Return the bytes of a scanned file, at most `max_bytes` + 1 so that excess is visible; None if it has changed.
 
-    Blocking. A link that took the file's place, or a folder's above it, is not followed. Raises OSError.
+    Blocking. Does not follow a link in place of the file or of a folder above it. Raises OSError.
     """
     path = root / found.path
     if path.parent.resolve(strict=True) != root.resolve(strict=True) / found.path.parent:
@@ -115,6 +114,6 @@ def read_if_unchanged(root: Path, found: ScannedFile, max_bytes: int) -> bytes |
 
 
 def has_changed(root: Path, found: ScannedFile) -> bool:
-    """Whether the file is not what was found any more. Blocking; raises OSError when it is gone."""
+    """Return whether the file has changed since the scan. Blocking; raises OSError if it is gone."""
     status = (root / found.path).lstat()
     return (status.st_size, status.st_mtime_ns) != (found.size, found.mtime_ns)

@@ -1,4 +1,4 @@
-"""The life of a watched folder: look, read, file, and wait out whatever keeps it from that."""
+"""The watcher of a folder: scan, read, write results, and retry after errors."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from hunyuanocr.types import Result, Task
 
 log = logging.getLogger(__name__)
 
-_MAX_ATTEMPTS = 3  # of what may go better next time, and of a file at which the process died
-_FIRST_BACKOFF_S = 2.0  # before a file is tried again; twice as long each time
+_MAX_ATTEMPTS = 3  # for transient errors, and for a file that crashed the process
+_FIRST_BACKOFF_S = 2.0  # before a file is tried again; doubled each time
 _MAX_BACKOFF_S = 60.0
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What is done with the files: the task, the form of the answer, and who else is told.
+    """How files are processed: the task, the format of the result, and who is notified.
 
-    `answer` makes of a result what is written as JSON; `keep` stores it as a record; `tell` hears of each file that was filed,
-    by its path in the watched folder and the code of its failure, or None.
+    `answer` converts a result to JSON values; `keep` stores it as a record; `on_filed` is called after each file, with its path
+    in the watched folder and an error code or None.
     """
 
     task: Task
     answer: Callable[[Result], Answer]
     keep: Callable[[Result, bytes], Awaitable[None]] | None = None
-    tell: Callable[[Path, str | None], None] | None = None
+    on_filed: Callable[[Path, str | None], None] | None = None
     table: bool = False
 
 
@@ -63,7 +63,7 @@ class _Backoff:
 
 
 class Watcher:
-    """Reads what is new in `folder`. `counts` are the files that were filed since the start."""
+    """Read new files in `folder`. `counts`: processed files since the start."""
 
     def __init__(
         self, folder: Path, options: WatchOptions, background: BackgroundReader, *, results: Path | None = None,
@@ -78,89 +78,89 @@ class Watcher:
         self.counts = {"done": 0, "failed": 0}
         self._interval_s = interval_s
         self._max_bytes = max_bytes
-        self._queue: asyncio.PriorityQueue[tuple[int, int, ScannedFile]] = asyncio.PriorityQueue()  # suspects last
+        self._queue: asyncio.PriorityQueue[tuple[int, int, ScannedFile]] = asyncio.PriorityQueue()  # crash suspects last
         self._numbers = itertools.count()
         self._taken: set[Path] = set()
         self._backoffs: dict[ScannedFile, _Backoff] = {}
-        self._there: bool | None = None
+        self._available: bool | None = None
 
     async def run(self, *, once: bool = False) -> None:
-        """Watch until cancelled; with `once`, until everything that is there is filed, or cannot be for now."""
+        """Watch until cancelled; with `once`, until all current files are processed or have failed for now."""
         async with asyncio.TaskGroup() as group:
-            hands = [group.create_task(self._work(hand)) for hand in range(MAX_WORKERS)]
+            workers = [group.create_task(self._work(number)) for number in range(MAX_WORKERS)]
             while True:
-                await self._look()
-                if once and self._nothing_left():
+                await self._scan()
+                if once and self._is_finished():
                     break
                 await asyncio.sleep(self._interval_s)
-            for hand in hands:
-                hand.cancel()
+            for worker in workers:
+                worker.cancel()
 
-    def _nothing_left(self) -> bool:
+    def _is_finished(self) -> bool:
         return not self._taken and not self.scanner.unstable and all(t.times >= _MAX_ATTEMPTS for t in self._backoffs.values())
 
     @property
     def pending_errors(self) -> int:
-        """Files that could not be filed so far, because of the disk or the database, and will be tried again."""
+        """Number of files that failed because of the disk or the database, and will be tried again."""
         return len(self._backoffs)
 
-    async def _look(self) -> None:
+    async def _scan(self) -> None:
         try:
             complete = await asyncio.to_thread(self.scanner.scan)
         except OSError as e:
-            if self._there is not False:
-                log.error("The watched folder %s cannot be listed: %s. Waiting for it.", self.folder, e.strerror)
-            self._there, self.scanner.unstable = False, 0
+            if self._available is not False:
+                log.error("Cannot list the watched folder %s: %s. Waiting for it.", self.folder, e.strerror)
+            self._available, self.scanner.unstable = False, 0
             return
-        if self._there is False:
-            log.info("The watched folder %s is back.", self.folder)
-        self._there = True
-        still = set(complete)
-        self._backoffs = {f: t for f, t in self._backoffs.items() if f in still or f.path in self._taken}
+        if self._available is False:
+            log.info("The watched folder %s is available again.", self.folder)
+        self._available = True
+        current = set(complete)
+        self._backoffs = {f: b for f, b in self._backoffs.items() if f in current or f.path in self._taken}
         now = time.monotonic()
         for found in complete:
-            trouble = self._backoffs.get(found)
-            if found.path not in self._taken and (trouble is None or trouble.until <= now):
+            backoff = self._backoffs.get(found)
+            if found.path not in self._taken and (backoff is None or backoff.until <= now):
                 self._taken.add(found.path)
-                self._line_up(found)
+                self._enqueue(found)
 
-    def _line_up(self, found: ScannedFile, deaths: int = 0) -> None:
-        self._queue.put_nowait((deaths, next(self._numbers), found))
+    def _enqueue(self, found: ScannedFile, crashes: int = 0) -> None:
+        self._queue.put_nowait((crashes, next(self._numbers), found))
 
-    async def _work(self, hand: int) -> None:
+    async def _work(self, worker: int) -> None:
         while True:
-            await self.background.wait_until_needed(hand)
+            await self.background.wait_until_needed(worker)
             rank, _, found = await self._queue.get()
-            over = True
+            finished = True
             try:
-                over = await self._take(found, rank)
-            except (OSError, HunyuanOcrError) as e:  # the disk, the share or the database, not the picture
-                self._rest(found, e)
-            except Exception as e:  # a fault of ours must not end the watch
-                log.exception("Something broke inside while a file of the watched folder was read.")
-                self._rest(found, e)
+                finished = await self._process(found, rank)
+            except (OSError, HunyuanOcrError) as e:  # an error of the disk, the share or the database, not of the file
+                self._back_off(found, e)
+            except Exception as e:  # a bug must not stop the watcher
+                log.exception("Unexpected error while a file of the watched folder was processed.")
+                self._back_off(found, e)
             finally:
-                if over:
+                if finished:
                     self._taken.discard(found.path)
 
-    async def _take(self, found: ScannedFile, rank: int = 0) -> bool:
-        """Read and file it; False when it has to line up again, behind files at which the process died less often."""
+    async def _process(self, found: ScannedFile, rank: int = 0) -> bool:
+        """Read a file and write its result; return False if it was queued again, behind files with fewer crashes."""
         data = await asyncio.to_thread(read_if_unchanged, self.folder, found, self._max_bytes)
         if data is None:
-            return True  # it has changed: the next looks will tell when it is complete
+            return True  # it has changed: the next scans find out when it is complete
         id = await asyncio.to_thread(_identity, found, data, self.options.task)
-        deaths = await asyncio.to_thread(self.filer.crash_count, id)
-        if deaths > rank:
-            self._line_up(found, deaths)
+        crashes = await asyncio.to_thread(self.filer.crash_count, id)
+        if crashes > rank:
+            self._enqueue(found, crashes)
             return False
         answer = await asyncio.to_thread(self.filer.find_result, found, id)
         if answer is None:
             try:
-                answer = await self._read(found, id, data, deaths)
+                answer = await self._read(found, id, data, crashes)
             except StoreUnavailable:
                 raise
             except HunyuanOcrError as e:
-                if _passing(e) and self._tries(found) < _MAX_ATTEMPTS:
+                if _is_transient(e) and self._attempt(found) < _MAX_ATTEMPTS:
                     raise
                 if not await self._changed(found):
                     await self._fail(found, id, e)
@@ -171,15 +171,15 @@ class Watcher:
             self._filed(found, None)
         return True
 
-    async def _read(self, found: ScannedFile, id: str, data: bytes, deaths: int) -> Answer | None:
-        """The answer, kept as a record; None when the file has changed meanwhile, so that it is the answer to something else."""
+    async def _read(self, found: ScannedFile, id: str, data: bytes, crashes: int) -> Answer | None:
+        """Return the result and store it as a record; None if the file has changed in the meantime."""
         if len(data) > self._max_bytes:
             raise ImageTooLarge(f"The file has {found.size} bytes; the limit is {self._max_bytes}.")
-        if deaths >= _MAX_ATTEMPTS:
-            await asyncio.to_thread(self.filer.clear_mark, id)  # a person who puts it back means it
-            raise BackendCrashed(f"The process died {deaths} times while this picture was read.")
+        if crashes >= _MAX_ATTEMPTS:
+            await asyncio.to_thread(self.filer.clear_mark, id)  # if a person puts the file back, it is tried again
+            raise BackendCrashed(f"The process crashed {crashes} times while it read this file.")
         request = Request(data, self.options.task, id=id)
-        async with self.background.slot(suspect=deaths > 0):
+        async with self.background.slot(suspect=crashes > 0):
             await asyncio.to_thread(self.filer.mark_started, id)
             try:
                 result = await self.background.read(request)
@@ -204,49 +204,50 @@ class Watcher:
     def _filed(self, found: ScannedFile, code: str | None) -> None:
         self._backoffs.pop(found, None)
         self.counts["failed" if code else "done"] += 1
-        if self.options.tell is not None:
-            self.options.tell(found.path, code)
+        if self.options.on_filed is not None:
+            self.options.on_filed(found.path, code)
 
-    def _tries(self, found: ScannedFile) -> int:
-        trouble = self._backoffs.get(found)
-        return 1 + (trouble.times if trouble else 0)
+    def _attempt(self, found: ScannedFile) -> int:
+        backoff = self._backoffs.get(found)
+        return 1 + (backoff.times if backoff else 0)
 
-    def _rest(self, found: ScannedFile, e: Exception) -> None:
+    def _back_off(self, found: ScannedFile, e: Exception) -> None:
         if isinstance(e, FileNotFoundError) and not os.path.lexists(self.folder / found.path):
-            return  # somebody took it away
-        times = self._tries(found)
-        rest = min(_FIRST_BACKOFF_S * 2 ** (times - 1), _MAX_BACKOFF_S)
-        self._backoffs[found] = _Backoff(times, time.monotonic() + rest)
-        words = e.message if isinstance(e, BackendFailed) else f"{e.message} {e.hint}" if isinstance(e, HunyuanOcrError) else None
-        why = words or getattr(e, "strerror", None) or type(e).__name__  # a reader's hint may repeat what it was sent
-        log.warning("A file of the watched folder stays for now, and is tried again in %.0f s: %s", rest, why)
+            return  # the file was removed
+        times = self._attempt(found)
+        delay = min(_FIRST_BACKOFF_S * 2 ** (times - 1), _MAX_BACKOFF_S)
+        self._backoffs[found] = _Backoff(times, time.monotonic() + delay)
+        reason = getattr(e, "strerror", None) or type(e).__name__
+        if isinstance(e, HunyuanOcrError):  # a backend's hint may repeat text of the image
+            reason = e.message if isinstance(e, BackendFailed) else f"{e.message} {e.hint}"
+        log.warning("A file of the watched folder will be tried again in %.0f s: %s", delay, reason)
 
 
-def validate(chosen: WatchSettings) -> Path:
-    """The folder to watch. Raises ConfigError when none is named, or one that cannot be."""
-    if chosen.folder is None:
-        raise ConfigError("No folder is named to be watched.", hint="Set 'watch.folder'.")
-    if chosen.folder.exists() and not chosen.folder.is_dir():
-        raise ConfigError("What is to be watched is no folder.", hint="Name a folder; it may also come later.")
-    return chosen.folder
+def validate(watch: WatchSettings) -> Path:
+    """Return the folder to watch. Raises ConfigError if it is not set or is not a folder."""
+    if watch.folder is None:
+        raise ConfigError("The watched folder is not set.", hint="Set 'watch.folder'.")
+    if watch.folder.exists() and not watch.folder.is_dir():
+        raise ConfigError("'watch.folder' is not a folder.", hint="Set it to a folder; the folder may be created later.")
+    return watch.folder
 
 
 def create_watcher(
-    chosen: WatchSettings, settings: Settings, background: BackgroundReader, answer: Callable[[Result], Answer], *,
-    recorder: Recorder | None = None, tell: Callable[[Path, str | None], None] | None = None,
+    watch: WatchSettings, settings: Settings, background: BackgroundReader, answer: Callable[[Result], Answer], *,
+    recorder: Recorder | None = None, on_filed: Callable[[Path, str | None], None] | None = None,
 ) -> Watcher:  # fmt: skip
-    """The watcher of `chosen.folder`. Raises ConfigError as `validate` does."""
-    folder = validate(chosen)
-    task = parse_instruction(chosen.instruction)
-    wanted = WatchOptions(task, answer, _keeping(recorder, chosen.instruction), tell, table=chosen.csv)
+    """Return the watcher of `watch.folder`. Raises ConfigError like `validate`."""
+    folder = validate(watch)
+    task = parse_instruction(watch.instruction)
+    options = WatchOptions(task, answer, _record_writer(recorder, watch.instruction), on_filed, table=watch.csv)
     return Watcher(
-        folder, wanted, background, results=chosen.results, subfolders=chosen.subfolders,
-        interval_s=chosen.interval_s, max_bytes=settings.images.max_bytes,
+        folder, options, background, results=watch.results, subfolders=watch.subfolders,
+        interval_s=watch.interval_s, max_bytes=settings.images.max_bytes,
     )  # fmt: skip
 
 
-def _keeping(recorder: Recorder | None, instruction: str) -> Callable[[Result, bytes], Awaitable[None]] | None:
-    """Unlike an answer that somebody waits for, a file stays where it is until its record can be written."""
+def _record_writer(recorder: Recorder | None, instruction: str) -> Callable[[Result, bytes], Awaitable[None]] | None:
+    """Return a function that stores a record or raises: unlike a request, a file waits until its record can be written."""
     if recorder is None or recorder.database is None or recorder.ephemeral:
         return None
     database = recorder.database
@@ -258,13 +259,13 @@ def _keeping(recorder: Recorder | None, instruction: str) -> Callable[[Result, b
     return keep
 
 
-def _passing(e: HunyuanOcrError) -> bool:
-    """Whether the next try may go better. The pipeline's waits are over before: what is left is the reader's bad moment."""
+def _is_transient(e: HunyuanOcrError) -> bool:
+    """Return whether another attempt may succeed. The pipeline has retried already; what is left are errors of the backend."""
     return isinstance(e, (DeadlineExceeded, BackendFailed)) and not isinstance(e, BackendCrashed)
 
 
 def _identity(found: ScannedFile, data: bytes, task: Task) -> str:
-    """32 hexadecimal digits that are the same whenever this file is read in the same way, so that its record is one."""
+    """Return 32 hexadecimal digits, the same whenever this file is read with the same task, so that it has one record."""
     digest = hashlib.sha256(data)
     for part in (os.fsencode(found.path), str(found.mtime_ns).encode(), repr(task).encode()):
         digest.update(b"\0" + part)
@@ -272,12 +273,12 @@ def _identity(found: ScannedFile, data: bytes, task: Task) -> str:
 
 
 def _shown(path: Path) -> str:
-    """A name as text; Linux takes any bytes as a name."""
+    """Return a path as text; Linux allows any bytes in names."""
     return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def _table(answer: dict[str, Any]) -> str:
-    """One row: the file and its fields, or its text when no field was asked for."""
+    """Return a CSV with one row: the file and its fields, or its text if no field was requested."""
     fields: dict[str, Any] = answer.get("fields") or {"text": answer.get("text")}
     out = io.StringIO()
     writer = csv.writer(out)

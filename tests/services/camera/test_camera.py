@@ -193,7 +193,7 @@ async def test_frames_of_all_cameras_together_have_a_bound(house, reader):
     big, cameras = memory.capacity // 4, [house.open() for _ in range(6)]
     for n, (camera, _) in enumerate(cameras[:4]):
         camera.submit(Frame(n, 0.0, partial(card, n + 1), big))
-    assert memory.held == memory.capacity
+    assert memory.used == memory.capacity
     camera, told = cameras[4]
     camera.submit(Frame(4, 0.0, partial(card, 5), big))
     assert [brief(r) for r in told] == [(4, "no_room")]
@@ -204,7 +204,7 @@ async def test_frames_of_all_cameras_together_have_a_bound(house, reader):
     await camera.close()
     reader.gate.set()
     await wait_until(lambda: all(answers(told) for _, told in cameras[:4]))
-    await wait_until(lambda: memory.held == 0)
+    await wait_until(lambda: memory.used == 0)
     camera, told = cameras[4]
     camera.submit(Frame(41, 1.0, partial(card, 5), big))
     await wait_until(lambda: len(answers(told)) == 2)
@@ -217,9 +217,9 @@ async def test_a_camera_that_leaves_gives_its_room_back(house, reader):
     for n in range(3):
         camera.submit(Frame(n, float(n), partial(card, n + 1), 1000))
         await asyncio.sleep(0.05)
-    assert house.cameras.frame_budget.held >= 1000
+    assert house.cameras.frame_budget.used >= 1000
     await camera.close()
-    await wait_until(lambda: house.cameras.frame_budget.held == 0)
+    await wait_until(lambda: house.cameras.frame_budget.used == 0)
 
 
 async def test_damage_and_failures_are_the_frames_own(house, reader):

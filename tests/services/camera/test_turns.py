@@ -29,7 +29,7 @@ async def test_one_camera_of_one_client_has_half_of_the_turns_among_a_hundred_of
     assert 19 <= order.count("one") <= 31, order.count("one")
     for taker in takers.values():
         await turns.cancel(taker)
-    assert not turns._lines
+    assert not turns._queues
     assert not turns._running
 
 
@@ -43,4 +43,4 @@ def test_frames_of_one_client_leave_room_for_anothers():
     assert memory.acquire(small, "light")
     memory.release([small], "light")
     memory.release([big] * 8, "greedy")
-    assert memory.held == 0
+    assert memory.used == 0

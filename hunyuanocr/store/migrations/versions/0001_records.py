@@ -1,4 +1,4 @@
-"""Records, their values, results and outbox."""
+"""Create records, their values, results and the outbox."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ID, _OWNER = sa.String(64), sa.String(200)
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     _records()
     op.create_table(
         "record_results",
@@ -95,6 +95,6 @@ def _to_record(table: str) -> sa.ForeignKeyConstraint:
 
 
 def downgrade() -> None:
-    """Drop them, and what is in them."""
+    """Drop the tables with their content."""
     for table in ("state", "outbox", "record_values", "record_results", "records"):
         op.drop_table(table)

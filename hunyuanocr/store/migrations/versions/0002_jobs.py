@@ -1,4 +1,4 @@
-"""Jobs, their pictures, idempotency keys and webhooks."""
+"""Create jobs, their files, idempotency keys and webhooks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ID, _OWNER = sa.String(64), sa.String(200)
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     _jobs()
     op.create_table(
         "job_inputs",
@@ -87,6 +87,6 @@ def _to_job(table: str) -> sa.ForeignKeyConstraint:
 
 
 def downgrade() -> None:
-    """Drop them, and what waits in them."""
+    """Drop the tables with their content."""
     for table in ("job_webhooks", "job_keys", "job_inputs", "jobs"):
         op.drop_table(table)

@@ -1,4 +1,4 @@
-"""API keys and the audit log."""
+"""Create API keys and the audit log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ID, _OWNER = sa.String(64), sa.String(200)
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "api_keys",
         sa.Column("id", _ID, nullable=False),
@@ -49,6 +49,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them. Whoever goes back to such a version has no keys, and everybody may come in again."""
+    """Drop the tables. The older version has no keys and requires no authentication."""
     op.drop_table("audit")
     op.drop_table("api_keys")
