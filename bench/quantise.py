@@ -20,7 +20,7 @@ import onnx.version_converter
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from hunyuanocr.backends.ppocr import crops
+from hunyuanocr.backends.ppocr.crops import crop_line, crop_widths, initial_rotation, rotate_quads
 from hunyuanocr.backends.ppocr.ocr import INT8_FOLDER, PageReader, weight_file
 from hunyuanocr.config import ImageSettings, PpocrSettings
 from hunyuanocr.images import open_pages
@@ -49,12 +49,12 @@ def samples(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
         if min(page.shape[:2]) >= SIDE and len(windows) < 24:
             windows.append(page[:SIDE, :SIDE])
         quads = reader._detector(page)
-        reading = crops.rotate_quads(quads, crops.initial_rotation(quads))
-        widths = crops.crop_widths(reading, 48)
+        reading = rotate_quads(quads, initial_rotation(quads))
+        widths = crop_widths(reading, 48)
         for i in rng.permutation(len(quads))[:8]:
             width = -(-int(widths[i]) // 32) * 32
             line = np.full((48, width, 3), 127, np.uint8)
-            line[:, : widths[i]] = crops.crop_line(page, reading[i], int(widths[i]), 48)
+            line[:, : widths[i]] = crop_line(page, reading[i], int(widths[i]), 48)
             lines.append(line)
     return windows, lines
 

@@ -40,7 +40,7 @@ def test_both_ports_answer_with_one_reader(bare):
 
 def test_it_says_which_reader_serves_why_and_where(bare):
     words = "".join(bare.printed)
-    assert words.splitlines()[0] == "The CPU reader (PP-OCR) serves because it was asked for."
+    assert words.splitlines()[0] == "PP-OCR runs on the CPU because it was requested."
     assert f"API:          {bare.page}\n" in words
     assert f"API alone:    {bare.api}\n" in words
 

@@ -39,7 +39,7 @@ def ask(served, receipt, **wanted):
 
 
 def test_it_says_which_model_serves_where_and_why(served):
-    why = "HunyuanOCR (tiny-hunyuan) serves on the CPU, where it is slow, because it was asked for."
+    why = "HunyuanOCR (tiny-hunyuan) runs on the CPU (slow) because it was requested."
     assert "".join(served.printed).splitlines()[0] == why
     (model,) = httpx.get(f"{served.api}/v1/models", timeout=60).json()["data"]
     assert (model["id"], model["backend"], model["ready"], model["detail"]) == ("tiny-hunyuan", "torch", True, why)

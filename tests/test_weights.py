@@ -262,33 +262,33 @@ def tokenizer_cut(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("harm", "error", "told"), [
-    (cut, WeightsInvalid, r"cut off: 5,18\d,\d+ of 5,18\d,\d+ bytes"),
-    (cut_in_the_header, WeightsInvalid, "cut off within its first bytes"),
+    (cut, WeightsInvalid, r"truncated: it has 5,18\d,\d+ of 5,18\d,\d+ bytes"),
+    (cut_in_the_header, WeightsInvalid, "header is truncated"),
     (padded, WeightsInvalid, "7 bytes more"),
     (pointer, WeightsInvalid, "Git LFS pointer"),
     (tensor_lost, WeightsInvalid, r"1 of 82 tensors .*language_model\.layers\.1\.mlp\.up_proj\.weight"),
     (tensor_reshaped, WeightsInvalid, r"patch_merger\.mlp\.weight is \[384, 128\] instead of \[128, 384\]"),
-    (tensor_twice, WeightsInvalid, "there twice"),
-    (quantised, WeightsInvalid, "type I8"),
+    (tensor_twice, WeightsInvalid, "occurs twice"),
+    (quantised, WeightsInvalid, "the type I8"),
     (text_config_with(vocab_size=300), WeightsInvalid, r"embed_tokens\.weight is \[279, 128\] instead of \[300, 128\]"),
-    (text_config_with(num_hidden_layers=2), WeightsInvalid, r"does not know: model\.language_model\.layers\.2\."),
+    (text_config_with(num_hidden_layers=2), WeightsInvalid, r"does not define: model\.language_model\.layers\.2\."),
     (text_config_with(num_hidden_layers=4), WeightsInvalid, r"11 of 93 tensors"),
     (text_config_with(num_key_value_heads=4), WeightsInvalid, r"k_proj\.weight is \[64, 128\] instead of \[128, 128\]"),
     (text_config_with(rope_parameters={"mrope_section": [4, 4, 4]}), WeightsInvalid, "mrope_section"),
     (text_config_with(hidden_size=None), WeightsInvalid, "sizes in config.json"),
-    (config_with(text_config=None), WeightsInvalid, "no 'num_attention_heads'"),
+    (config_with(text_config=None), WeightsInvalid, "'num_attention_heads' is missing"),
     (config_with(model_type="qwen2_vl", architectures=["Qwen2VLForConditionalGeneration"]), WeightsInvalid, "qwen2_vl"),
     (no_config, WeightsMissing, "no config.json"),
-    (broken_config, WeightsInvalid, r"config\.json is no JSON"),
-    (only_pickles, WeightsInvalid, "pickled .pytorch_model.bin., and loading a pickle runs"),
+    (broken_config, WeightsInvalid, r"config\.json is not valid JSON"),
+    (only_pickles, WeightsInvalid, "pickle files .pytorch_model.bin.. Loading a pickle file can run"),
     (without("model.safetensors"), WeightsMissing, "no weights in"),
     (shard_lost, WeightsMissing, "1 of 2 weight files .*00002-of-00002"),
-    (shard_cut, WeightsInvalid, "00002-of-00002.safetensors is cut off"),
-    (shard_without_a_tensor, WeightsInvalid, "lacks tensors that the index places there: model"),
+    (shard_cut, WeightsInvalid, "00002-of-00002.safetensors is truncated"),
+    (shard_without_a_tensor, WeightsInvalid, "lacks tensors that the index lists: model"),
     (index_lost, WeightsMissing, "neither model.safetensors nor model.safetensors.index.json"),
-    (index_leads_outside, WeightsInvalid, "no shards of it: ../../x.safetensors"),
+    (index_leads_outside, WeightsInvalid, "invalid file names: ../../x.safetensors"),
     (without("tokenizer.json"), WeightsMissing, "no tokenizer.json"),
-    (tokenizer_cut, WeightsInvalid, "tokenizer.json is no JSON object"),
+    (tokenizer_cut, WeightsInvalid, "tokenizer.json is not a JSON object"),
     (without("processor_config.json"), WeightsMissing, "no processor_config.json or preprocessor_config.json"),
     (without("chat_template.jinja"), WeightsMissing, "no chat template"),
 ], ids=lambda v: getattr(v, "__name__", None))  # fmt: skip
@@ -299,7 +299,7 @@ def test_damage_is_told(folder: Path, harm: Callable[[Path], None], error: type[
         verify(folder)
     assert isinstance(refusal.value, ConfigError)
     assert ".venv/bin/hunyuanocr fetch" in refusal.value.hint
-    assert "Get them" not in refusal.value.hint or f"--model-path '{folder}'" in refusal.value.hint
+    assert "Download the weights" not in refusal.value.hint or f"--model-path '{folder}'" in refusal.value.hint
 
 
 def test_pickles_beside_the_weights_do_no_harm(folder: Path):
@@ -315,12 +315,12 @@ def test_a_tensor_that_the_model_does_not_use_may_be_absent(folder: Path):
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path):
-    with pytest.raises(WeightsMissing, match="no folder"):
+    with pytest.raises(WeightsMissing, match="does not exist"):
         verify(tmp_path / "none")
 
 
 def test_a_folder_one_level_too_high(folder: Path):
-    with pytest.raises(WeightsMissing, match="but in") as refusal:
+    with pytest.raises(WeightsMissing, match="only in") as refusal:
         find(folder.parent)
     assert refusal.value.hint == f"Use --model-path {folder}"
 

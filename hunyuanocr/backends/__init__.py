@@ -1,4 +1,4 @@
-"""The one factory of readers: a closed list of names, each imported only when it is chosen."""
+"""The factory of backends. A backend is imported only when it is selected."""
 
 from __future__ import annotations
 
@@ -14,75 +14,76 @@ from hunyuanocr.weights import verify
 
 log = logging.getLogger(__name__)
 
-_ENGINE = ("torch", "transformers", "safetensors", "xgrammar")  # the extra [torch] of pyproject.toml
-_INSTALL = "Install it with ./launch_web_pt.sh --backend torch, or with .venv/bin/pip install -e '.[torch]'."
-_EVIDENCE_THREADS = 8  # at most, and half of the CPUs: the model's engine and the server need some too
-_READING_THREADS = 4  # one reading gains little from more, so that with more several pages are read at a time
+_TORCH_PACKAGES = ("torch", "transformers", "safetensors", "xgrammar")  # the extra [torch] of pyproject.toml
+_INSTALL_HINT = "Run ./launch_web_pt.sh --backend torch, or .venv/bin/pip install -e '.[torch]'."
+_MAX_EVIDENCE_THREADS = 8  # and at most half of the CPUs: the model's engine and the server need the others
+_THREADS_PER_PAGE = 4  # one page gains little from more; with more threads several pages run concurrently
 
 
 def create_backend(settings: Settings) -> tuple[Backend, str]:
-    """The reader that the settings ask for, and one plain sentence that says which one serves, where, and why.
+    """Create the configured backend, and one sentence that states which backend runs, on which device, and why.
 
-    Nothing is loaded yet, but what cannot work is told now. Raises ConfigError (WeightsMissing and WeightsBroken among them) and
-    MissingDependency; with `auto` the CPU reader serves instead.
+    Nothing is loaded yet, but the configuration is checked. Raises ConfigError (including WeightsMissing and WeightsInvalid) and
+    MissingDependency; with `auto` the CPU backend is used instead.
     """
     name = BackendName(settings.backend)
     if name is BackendName.VLLM:
-        return _on_vllm(settings)
+        return _vllm(settings)
     if name is BackendName.TORCH:
-        return _model(settings, "because it was asked for")
-    why = "because it was asked for" if name is BackendName.PPOCR else model_unavailable_reason(settings)
-    if why is None:
-        return _model(settings, "because its weights and a GPU are here")
+        return _torch(settings, "because it was requested")
+    reason = "because it was requested" if name is BackendName.PPOCR else model_unavailable_reason(settings)
+    if reason is None:
+        return _torch(settings, "because its weights and a GPU are available")
     from hunyuanocr.backends.ppocr import PpocrBackend
 
-    return PpocrBackend(settings.ppocr), f"The CPU reader (PP-OCR) serves {why}."
+    return PpocrBackend(settings.ppocr), f"PP-OCR runs on the CPU {reason}."
 
 
 def create_evidence_backend(settings: Settings, backend: Backend) -> Backend | None:
-    """The CPU reader beside a language model, which tells where on the page the model's values stand; None if it is not wanted.
+    """Create the CPU backend that grounds a language model's values on the page; None if the settings disable it.
 
-    None as well where its packages are missing: then values stay without evidence.
+    Return None as well if its packages are not installed: values stay without evidence.
     """
     if settings.pipeline.evidence_backend == "off" or backend.name is BackendName.PPOCR:
         return None
     if find_spec("rapidocr") is None or not (find_spec("openvino") or find_spec("onnxruntime")):
-        log.warning("The CPU reader is not installed: what the model extracts cannot be looked up on the page.")
+        log.warning("The packages of PP-OCR are not installed: extracted values cannot be verified on the page.")
         return None
     from hunyuanocr.backends.ppocr import PpocrBackend
     from hunyuanocr.cpu_count import usable_cpus
 
-    own = settings.ppocr
-    threads = own.threads or max(1, min(_EVIDENCE_THREADS, usable_cpus() // 2))
-    return PpocrBackend(own.model_copy(update={"threads": threads, "workers": max(own.workers, threads // _READING_THREADS)}))
+    ppocr = settings.ppocr
+    threads = ppocr.threads or max(1, min(_MAX_EVIDENCE_THREADS, usable_cpus() // 2))
+    workers = max(ppocr.workers, threads // _THREADS_PER_PAGE)
+    return PpocrBackend(ppocr.model_copy(update={"threads": threads, "workers": workers}))
 
 
-def _model(settings: Settings, why: str) -> tuple[Backend, str]:
+def _torch(settings: Settings, reason: str) -> tuple[Backend, str]:
     folder = verify(settings.model_path).folder
-    if missing := _missing():
-        raise MissingDependency(f"The backend 'torch' needs what is not installed: {', '.join(missing)}.", hint=_INSTALL)
+    if missing := _missing_packages():
+        raise MissingDependency(f"The backend 'torch' requires packages: {', '.join(missing)}.", hint=_INSTALL_HINT)
     from hunyuanocr.backends.torch_local import TorchGenerator
     from hunyuanocr.backends.torch_local.loader import choose_device
     from hunyuanocr.backends.vlm.backend import VlmBackend
 
     device = choose_device(settings.device)
     backend = VlmBackend(TorchGenerator(settings.model_copy(update={"model_path": folder, "device": str(device)})))
-    place = "the CPU, where it is slow," if device.type == "cpu" else f"the GPU {device}"
-    return backend, f"HunyuanOCR ({backend.model}) serves on {place} {why}."
+    place = "the CPU (slow)" if device.type == "cpu" else f"the GPU {device}"
+    return backend, f"HunyuanOCR ({backend.model}) runs on {place} {reason}."
 
 
-def _on_vllm(settings: Settings) -> tuple[Backend, str]:
+def _vllm(settings: Settings) -> tuple[Backend, str]:
     from hunyuanocr.backends.vllm_server import VllmGenerator
     from hunyuanocr.backends.vlm.backend import VlmBackend
 
     if settings.vllm.url is not None:
-        return VlmBackend(VllmGenerator(settings)), f"HunyuanOCR serves on the vLLM server at {settings.vllm.url}."
+        return VlmBackend(VllmGenerator(settings)), f"HunyuanOCR runs on the vLLM server at {settings.vllm.url}."
     backend = VlmBackend(VllmGenerator(settings, verify(settings.model_path).folder))
-    return backend, f"HunyuanOCR ({backend.model}) serves on vLLM because it was asked for."
+    return backend, f"HunyuanOCR ({backend.model}) runs on vLLM because it was requested."
 
 
 def model_unavailable_reason(settings: Settings) -> str | None:
-    """Why `auto` leaves the model alone ("because …"), or None where it can serve. Cheapest reasons first."""
+    """Return why `auto` does not select the model ("because …"), or None if it can run. Cheap checks come first."""
     try:
         verify(settings.model_path)
     except ConfigError as e:
@@ -92,20 +93,20 @@ def model_unavailable_reason(settings: Settings) -> str | None:
 
 def _gpu_unavailable_reason(device: str) -> str | None:
     if device == "cpu":
-        return "because --device cpu keeps the model off the GPU, and it is quicker on a CPU"
+        return "because --device cpu excludes the GPU, and PP-OCR is faster on a CPU"
     if not has_gpu():
         return "because no NVIDIA GPU was found"
-    if missing := _missing():
-        return f"because the model needs what is not installed: {', '.join(missing)} (./launch_web_pt.sh installs it)"
-    import torch  # seconds; nothing cheaper tells a driver that does not fit, or a build without CUDA
+    if missing := _missing_packages():
+        return f"because the model requires packages: {', '.join(missing)} (./launch_web_pt.sh installs them)"
+    import torch  # takes seconds; the only way to detect an incompatible driver or a build without CUDA
 
-    return None if torch.cuda.is_available() else "because PyTorch cannot use the GPU: its build or the driver does not fit"
+    return None if torch.cuda.is_available() else "because PyTorch cannot use the GPU: its build or the driver is incompatible"
 
 
-def _missing() -> list[str]:
-    return [name for name in _ENGINE if find_spec(name) is None]
+def _missing_packages() -> list[str]:
+    return [name for name in _TORCH_PACKAGES if find_spec(name) is None]
 
 
 def has_gpu(devices: Path = Path("/dev")) -> bool:
-    """Whether an NVIDIA GPU is there for this process, told without any GPU library."""
+    """Return whether this process has an NVIDIA GPU, without loading a GPU library."""
     return any(devices.glob("nvidia[0-9]*")) or (devices / "dxg").exists() or shutil.which("nvidia-smi") is not None

@@ -1,4 +1,4 @@
-"""The two Protocols that carry every reader: Backend reads pages, Generator is a language model's engine. Knows layer 1 only."""
+"""The two protocols of OCR engines: Backend recognises pages, Generator is the inference engine of a language model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hunyuanocr.types import Page, Progress, Reading, Task, TaskKind, TextDelta,
 
 
 class BackendName(StrEnum):
-    """The closed list of readers; `auto` chooses among them."""
+    """The backends; `auto` selects one of them."""
 
     TORCH = "torch"
     VLLM = "vllm"
@@ -24,7 +24,7 @@ class BackendName(StrEnum):
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the reader can answer now, and one plain sentence about it; `restarts` of an engine that is a child of ours."""
+    """Whether a backend is ready, and one sentence about it; `restarts` counts those of an engine in a child process."""
 
     ready: bool
     detail: str
@@ -32,34 +32,35 @@ class Health:
 
 
 class Backend(Protocol):
-    """A reader of pages: what the pipeline knows."""
+    """An OCR backend, as the pipeline uses it."""
 
     name: BackendName
     model: str
     tasks: frozenset[TaskKind]
 
     async def start(self) -> None:
-        """Load and warm up; `/ready` turns green after it. Raises a HunyuanOcrError that says what is missing."""
+        """Load and warm up; `/ready` succeeds afterwards. Raises a HunyuanOcrError that names what is missing."""
 
     def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Progress | Reading]:
-        """Yield deltas (none, for a reader that writes all at once) and, of several pages, how many have been read; then exactly
-        one Reading. Leave by `aclosing` to cancel.
+        """Yield text deltas (if the backend streams) and progress (of several pages), then exactly one Reading.
+
+        Use it with `contextlib.aclosing`, which cancels the work.
         """
 
     async def health(self) -> Health:
-        """Cheap; called by probes."""
+        """Return the state. Cheap; called by probes."""
 
     async def close(self) -> None:
-        """Give memory and threads back. May be called twice."""
+        """Release memory and threads. May be called twice."""
 
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """What an engine is asked to write, greedily: pictures, the user's words, and perhaps the form of the answer.
+    """A request for text, decoded greedily: images, a prompt, and optionally the schema of the answer.
 
-    `images` are uint8 RGB [h, w, 3]. With `schema` (a JSON Schema) the answer is one JSON value of it, without free white
-    space; if `max_tokens` end first the engine closes it, or raises OutputTruncated where it cannot. `repetition_penalty`
-    counts the prompt's tokens as well.
+    `images` are uint8 RGB [h, w, 3]. With `schema` (an answer schema, see `grammar.from_schema`) the answer is one JSON value of
+    it, without white space between tokens; an answer that reaches `max_tokens` is completed by the engine, or raises
+    OutputTruncated. `repetition_penalty` applies to the tokens of the prompt as well.
     """
 
     images: tuple[NDArray[np.uint8], ...]
@@ -71,11 +72,11 @@ class Generation:
 
 @dataclass(frozen=True)
 class Token:
-    """One token that was written; the texts of all of them joined are the answer.
+    """One generated token; the texts of all tokens, joined, are the answer.
 
-    `text` is "" for one that ends within a character of several tokens. `logprob` is the natural logarithm of its probability
-    by the model's raw logits. `forced`: the grammar left no choice, so it tells nothing about how sure the model is. `id` is
-    -1 for the ending that the engine gives to JSON when the budget ran out.
+    `text` is "" for a token that ends within a character of several tokens. `logprob` is the natural logarithm of its probability
+    by the model's raw logits. `forced`: the grammar allowed no other token, so the probability is not a confidence. `id` is -1
+    for the text by which the engine completes JSON that reached `max_tokens`.
     """
 
     id: int
@@ -86,7 +87,7 @@ class Token:
 
 @dataclass(frozen=True)
 class TokenChunk:
-    """Tokens as they come, and the usage so far. The last chunk has a finish reason ("length": `max_tokens` ended first)."""
+    """New tokens, and the usage so far. The last chunk has a finish reason ("length": `max_tokens` was reached)."""
 
     tokens: tuple[Token, ...] = ()
     finish_reason: Literal["stop", "length"] | None = None
@@ -94,19 +95,19 @@ class TokenChunk:
 
 
 class Generator(Protocol):
-    """A language model's engine: pictures and a prompt in, tokens out. Many generations may run at a time."""
+    """The inference engine of a language model: images and a prompt in, tokens out. Generations may run concurrently."""
 
     name: BackendName
     model: str
 
     async def start(self) -> None:
-        """Load and warm up. Raises a HunyuanOcrError that says what is missing."""
+        """Load and warm up. Raises a HunyuanOcrError that names what is missing."""
 
     def generate(self, request: Generation) -> AsyncIterator[TokenChunk]:
-        """Chunks as they are written; leave by `aclosing` to cancel, which frees the engine's memory for the request."""
+        """Yield chunks as they are generated. Use it with `contextlib.aclosing`, which cancels and frees the request's memory."""
 
     async def health(self) -> Health:
-        """Cheap; called by probes."""
+        """Return the state. Cheap; called by probes."""
 
     async def close(self) -> None:
-        """Give memory and threads back. May be called twice."""
+        """Release memory and threads. May be called twice."""

@@ -1,4 +1,4 @@
-"""Fields: what people ask for, where it stands on a page, and what it means."""
+"""Field extraction: which fields a client requests, where they are on a page, and their typed values."""
 
 from hunyuanocr.fields.rules.extractor import extract_fields, ground_values
 

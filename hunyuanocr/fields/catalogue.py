@@ -1,7 +1,7 @@
-"""The known fields: what people call them in Chinese and English, what stands before them on paper, and their types.
+"""The known fields: their names in Chinese and English, their printed labels, and their types.
 
-The words themselves are in `catalogue.toml`, which says what its columns mean. They serve twice: `lookup` finds the field
-a person asks for, and `labels` finds it on a page.
+The words are in `catalogue.toml`, which documents its columns. `lookup` uses them to find the field that a client requests, and
+`rules.labels` to find it on a page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hunyuanocr.types import FieldType
 
 @dataclass(frozen=True)
 class KnownField:
-    """One field: its canonical name, its type and its words (see `catalogue.toml`)."""
+    """A field: its canonical name, its type and its words (see `catalogue.toml`)."""
 
     name: str
     type: FieldType
@@ -30,7 +30,7 @@ class KnownField:
 
     @property
     def printed_labels(self) -> tuple[str, ...]:
-        """Words that stand before the value on paper."""
+        """Words that precede the value on a page."""
         return (*self.zh, *self.en, *self.labels)
 
 
@@ -44,7 +44,7 @@ def _load() -> dict[str, KnownField]:
 
 KNOWN: Mapping[str, KnownField] = MappingProxyType(_load())
 
-# What each kind of document carries, in the order in which people ask for it.
+# The fields of each kind of document, in order of demand.
 DOCUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "receipt": (
@@ -116,7 +116,7 @@ DOCUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def normalise_key(text: str) -> str:
-    """Text without what does not tell words apart: NFKC, lower case, letters and digits only ("Sub-Total：" → "subtotal")."""
+    """Return the text for comparison: NFKC, lower case, letters and digits only ("Sub-Total：" → "subtotal")."""
     return "".join(filter(str.isalnum, (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()))
 
 
@@ -125,7 +125,7 @@ def _singular(key: str) -> str:
 
 
 def _index(fields: Iterable[KnownField]) -> dict[str, KnownField]:
-    """Every word to its field. Names win over printed labels, and earlier fields over later ones where two share a word."""
+    """Map every word to its field. Names precede printed labels, and earlier fields precede later ones."""
     index: dict[str, KnownField] = {}
     ordered = tuple(fields)
     for words in (lambda f: (f.name,), lambda f: f.zh[:1] + f.en[:1], lambda f: f.zh + f.en + f.asked, lambda f: f.labels):
@@ -142,7 +142,7 @@ _INDEX = _index(KNOWN.values())
 
 
 def lookup(words: str) -> KnownField | None:
-    """The known field that these words name, in Chinese or English, or None; case, spaces, underscores, plural do not matter."""
+    """Return the known field of these words in Chinese or English, or None. Ignores case, spaces, underscores and plural."""
     key = normalise_key(words)
     for candidate in (
         key,

@@ -1,6 +1,6 @@
-"""Where a value stands on the pages: a line, the part of it that the value fills, and how sure the reader was of it.
+"""Grounding: find the occurrences of a value on the pages, as parts of lines with a confidence.
 
-A number is found only where the very same number stands: one wrong digit is another amount. Words may differ by a misread letter.
+A number matches only the same number: one different digit is another amount. Words may differ by a misread letter.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from hunyuanocr.fields.values.money import find_money
 from hunyuanocr.fields.values.normalize import normalize
 from hunyuanocr.types import FieldType, Line, Quad
 
-_MIN_SIMILARITY = 88.0  # per cent of letters that words must share with the page; one misread letter in eight
-_MAX_LENGTH = 6  # lines that one value may run over
+_MIN_SIMILARITY = 88.0  # per cent of equal letters: one misread letter in eight
+_MAX_LINES = 6  # of one value
 
 
 @dataclass(frozen=True)
@@ -29,40 +29,40 @@ class Occurrence:
     parts: tuple[tuple[int, int, int], ...]
 
     def box(self, lines: Sequence[Line]) -> Quad:
-        """The part of the line's box that the value fills, or the rectangle around the parts of several lines."""
+        """Return the part of the line's box that the value fills, or the rectangle around the parts of several lines."""
         return union_box([segment_box(lines[n], start, end) for n, start, end in self.parts])
 
     def page(self, lines: Sequence[Line]) -> int:
-        """The page of its first line."""
+        """Return the page of its first line."""
         return lines[self.parts[0][0]].page
 
     def confidence(self, lines: Sequence[Line]) -> float | None:
-        """The least of the lines' confidences; None where the reader gives none."""
+        """Return the lowest confidence of its lines; None if the backend gives none."""
         scores = [lines[n].confidence for n, _, _ in self.parts]
         known = [s for s in scores if s is not None]
         return min(known) if len(known) == len(scores) else None
 
 
 def find_occurrences(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Occurrence]:
-    """Every place where the value stands, in reading order of the lines; exact ones before those with a misread letter."""
+    """Yield every occurrence of the value in reading order; exact ones before those with a misread letter."""
     if type in (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE):
         yield from _typed(value, type, lines)
-    # An amount or a date that parses is settled by what it says; letters are compared only for one that does not.
+    # Amounts and dates are compared by value; their letters are compared only if they cannot be parsed.
     exact = type in (FieldType.DATE, FieldType.DATETIME, FieldType.MONEY)
     if not exact or normalize(value, type) is None:
         yield from _worded(value, lines)
 
 
 def _typed(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Occurrence]:
-    wanted = _meanings(value, type)
+    meanings = _meanings(value, type)
     for number, line in enumerate(lines):
-        for span in find_values(line.text, type) if wanted else ():
-            if wanted & _meanings(span.text, type):
+        for span in find_values(line.text, type) if meanings else ():
+            if meanings & _meanings(span.text, type):
                 yield Occurrence(((number, span.start, span.end),))
 
 
 def _meanings(text: str, type: FieldType) -> set[object]:
-    """What the one amount, date, time or number in the text may mean; nothing if there are several."""
+    """Return the possible values of the amount, date, time or number in the text; none if there are several."""
     if type is FieldType.MONEY:
         amounts = {m.amount for _, m in find_money(text)}
         return set(amounts) if len(amounts) == 1 else set()
@@ -76,7 +76,7 @@ def _meanings(text: str, type: FieldType) -> set[object]:
 
 
 def _letters(text: str) -> tuple[str, list[int]]:
-    """Letters and digits in the form in which words are compared, and where each stands in the text."""
+    """Return the normalised letters and digits, and the index of each in the text."""
     key, at = [], []
     for i, c in enumerate(text):
         for letter in normalise_key(c):
@@ -93,15 +93,15 @@ def _worded(value: str, lines: Sequence[Line]) -> Iterator[Occurrence]:
     for number, (text, at) in enumerate(keys):
         start = text.find(key)
         while start >= 0:
-            if _whole(text, at, lines[number].text, start, start + len(key)):
+            if _is_whole_number(text, at, lines[number].text, start, start + len(key)):
                 yield Occurrence(((number, at[start], at[start + len(key) - 1] + 1),))
             start = text.find(key, start + 1)
-    yield from _over_lines(key, keys)
+    yield from _multi_line(key, keys)
     yield from _misread(key, keys, lines)
 
 
-def _whole(text: str, at: Sequence[int], line: str, start: int, end: int) -> bool:
-    """Whether a found number is not the inside of a longer one: 9.00 does not stand in 19.00, nor 100 in 1000."""
+def _is_whole_number(text: str, at: Sequence[int], line: str, start: int, end: int) -> bool:
+    """Return whether a match is not part of a longer number: 9.00 does not occur in 19.00, nor 100 in 1000."""
 
     def digit(position: int) -> bool:
         return 0 <= position < len(line) and line[position].isdigit()
@@ -112,20 +112,20 @@ def _whole(text: str, at: Sequence[int], line: str, start: int, end: int) -> boo
     return not (text[end - 1].isdigit() and (digit(last + 1) or (line[last + 1 : last + 2] in (".", ",") and digit(last + 2))))
 
 
-def _over_lines(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Occurrence]:
-    """A value that begins in one line and goes on in the next ones."""
+def _multi_line(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Occurrence]:
+    """Yield occurrences of a value that continues on the following lines."""
     for first, (text, at) in enumerate(keys):
         overlap = next((n for n in range(min(len(text), len(key) - 1), 1, -1) if text.endswith(key[:n])), 0)
         if not overlap:
             continue
         parts, rest = [(first, at[len(text) - overlap], at[-1] + 1)], key[overlap:]
-        for number in range(first + 1, min(first + _MAX_LENGTH, len(keys))):
-            following, places_ = keys[number]
+        for number in range(first + 1, min(first + _MAX_LINES, len(keys))):
+            following, indices = keys[number]
             if following and rest.startswith(following):
-                parts.append((number, places_[0], places_[-1] + 1))
+                parts.append((number, indices[0], indices[-1] + 1))
                 rest = rest[len(following) :]
             elif rest and following.startswith(rest):
-                parts.append((number, places_[0], places_[len(rest) - 1] + 1))
+                parts.append((number, indices[0], indices[len(rest) - 1] + 1))
                 rest = ""
             else:
                 break
@@ -135,16 +135,16 @@ def _over_lines(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Occ
 
 
 def _misread(key: str, keys: Sequence[tuple[str, list[int]]], lines: Sequence[Line]) -> Iterator[Occurrence]:
-    """The part of a line that shares nearly all letters with the value, and all its digits in order."""
+    """Yield parts of lines with nearly the same letters as the value, and the same digits in order."""
     digits = [c for c in key if c.isdigit()]
     if len(key) < 4 or len(digits) > len(key) / 2:
         return
     for number, (text, at) in enumerate(keys):
         if len(text) < 0.8 * len(key):
             continue
-        found = fuzz.partial_ratio_alignment(key, text, score_cutoff=_MIN_SIMILARITY)
-        if found is None or found.dest_end - found.dest_start < 0.8 * len(key):
+        match = fuzz.partial_ratio_alignment(key, text, score_cutoff=_MIN_SIMILARITY)
+        if match is None or match.dest_end - match.dest_start < 0.8 * len(key):
             continue
-        part = text[found.dest_start : found.dest_end]
+        part = text[match.dest_start : match.dest_end]
         if [c for c in part if c.isdigit()] == digits and fuzz.ratio(key, part) >= _MIN_SIMILARITY:
-            yield Occurrence(((number, at[found.dest_start], at[found.dest_end - 1] + 1),))
+            yield Occurrence(((number, at[match.dest_start], at[match.dest_end - 1] + 1),))

@@ -1,4 +1,4 @@
-"""Where things stand: pieces of lines with their boxes, and lines grouped to rows on pages that are skew or seen at an angle."""
+"""Page layout: segments of lines with their boxes, and lines grouped into rows on pages with skew or perspective."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hunyuanocr.types import Line, Point, Quad
 
 @dataclass(frozen=True)
 class TextSegment:
-    """Characters `start` … `end` of line number `line`.
+    """Characters `start` … `end` of the line with index `line`.
 
-    `x0`, `x1` are its ends and `y` its middle in pixels after the page's slope is taken out; `h` is the height of its letters.
+    `x0`, `x1` are its left and right end, `y` its centre with the page's slope removed, `h` the height of its letters; in pixels.
     """
 
     line: int
@@ -33,7 +33,7 @@ class TextSegment:
 
 
 def relative_char_width(c: str) -> float:
-    """Share of a line that a character takes, in widths of a Chinese character: printed type is about half as wide in Latin."""
+    """Return the width of a character relative to a Chinese one; Latin letters are about half as wide in print."""
     if ord(c) > 0x2E80:
         return 1.0
     if c.isspace() or c in ".,:;'|!il()[]":
@@ -42,7 +42,7 @@ def relative_char_width(c: str) -> float:
 
 
 def _edges(text: str) -> list[float]:
-    """Where each character begins, and where the last one ends, in widths of a Chinese character, [len + 1]."""
+    """Return the left edge of each character and the right edge of the last one, [len + 1], in Chinese characters."""
     return list(accumulate(map(relative_char_width, text), initial=0.0))
 
 
@@ -51,21 +51,21 @@ def _between(a: Point, b: Point, share: float) -> Point:
 
 
 def segment_box(line: Line, start: int, end: int, edges: Sequence[float] | None = None) -> Quad:
-    """The box of characters `start` … `end` of a line: the part of its box that they fill in proportion to their widths.
+    """Return the box of characters `start` … `end` of a line: a part of its box, in proportion to the characters' widths.
 
-    `edges` are those of all its characters, where the caller has kept them: a long line is asked for often.
+    `edges` are those of all characters, if the caller has cached them.
     """
     if start <= 0 and end >= len(line.text):
         return line.box
     edges = _edges(line.text) if edges is None else edges
-    last_one, total = len(line.text), edges[-1] or 1.0
-    first, last = edges[min(max(start, 0), last_one)] / total, edges[min(max(end, 0), last_one)] / total
+    length, total = len(line.text), edges[-1] or 1.0
+    first, last = edges[min(max(start, 0), length)] / total, edges[min(max(end, 0), length)] / total
     tl, tr, br, bl = line.box
     return _between(tl, tr, first), _between(tl, tr, last), _between(bl, br, last), _between(bl, br, first)
 
 
 def union_box(boxes: Sequence[Quad]) -> Quad:
-    """One box as it is, several as the upright rectangle around them."""
+    """Return a single box unchanged, several boxes as the upright rectangle around them."""
     if len(boxes) == 1:
         return boxes[0]
     xs, ys = [p[0] for b in boxes for p in b], [p[1] for b in boxes for p in b]
@@ -73,16 +73,16 @@ def union_box(boxes: Sequence[Quad]) -> Quad:
 
 
 def _ends(box: Quad) -> tuple[Point, Point, float]:
-    """Middle of the left side, middle of the right side, height."""
+    """Return the centre of the left side, the centre of the right side, and the height."""
     tl, tr, br, bl = box
     left, right = ((tl[0] + bl[0]) / 2, (tl[1] + bl[1]) / 2), ((tr[0] + br[0]) / 2, (tr[1] + br[1]) / 2)
-    return left, right, max((math.dist(tl, bl) + math.dist(tr, br)) / 2, 1.0)  # a reader may give boxes without height
+    return left, right, max((math.dist(tl, bl) + math.dist(tr, br)) / 2, 1.0)  # a backend may return boxes without height
 
 
 def _slopes(boxes: Sequence[Quad]) -> NDArray[np.float64]:
-    """How much the print falls per pixel to the right at each line, [n]: skew, perspective and curled paper alike.
+    """Return the slope of the text at each line, [n], in pixels down per pixel to the right: skew, perspective, curled paper.
 
-    Each line takes the mean of the lines near it, weighed by their widths, because a short line's own slope is mostly noise.
+    It is the mean slope of the lines nearby, weighted by their widths, because the slope of a short line is mostly noise.
     """
     if not boxes:
         return np.zeros(0)
@@ -92,7 +92,7 @@ def _slopes(boxes: Sequence[Quad]) -> NDArray[np.float64]:
     width = np.maximum(right[:, 0] - left[:, 0], 1.0)
     slope = (right[:, 1] - left[:, 1]) / width
     weight = np.where(width > 2 * height, width, 0.0)
-    if weight.any():  # a line read at a wrong angle must not bend the page
+    if weight.any():  # ignore lines whose box has a wrong angle
         weight = np.where(np.abs(slope - np.median(slope[weight > 0])) < 0.1, weight, 0.0)
     if not weight.any():
         return np.zeros(len(boxes))
@@ -105,7 +105,7 @@ def _slopes(boxes: Sequence[Quad]) -> NDArray[np.float64]:
 
 
 class Layout:
-    """The lines of all pages as rows of cells; reading order is page, row, then left to right."""
+    """The lines of all pages as rows of segments; reading order is page, row, then left to right."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.lines = tuple(lines)
@@ -129,7 +129,7 @@ class Layout:
         self.rows = [[self.segment(c.line, 0, c.end) for c in row] for row in grouped]
 
     def segment(self, line: int, start: int, end: int) -> TextSegment:
-        """A part of a line, without the spaces at its ends."""
+        """Return a part of a line, without leading and trailing spaces."""
         of = self.lines[line]
         text = of.text[start:end]
         start += len(text) - len(text.lstrip())
@@ -142,7 +142,7 @@ class Layout:
         )
 
     def wraps(self, upper: TextSegment, lower: TextSegment) -> bool:
-        """Whether the lower line can be the rest of the upper: next to it, in equal letters, its first word without room."""
+        """Return whether the lower line may continue the upper one: adjacent, of equal height, its first word did not fit."""
         near = 0 < lower.y - upper.y < 2.0 * max(upper.h, lower.h) and upper.page == lower.page
         if not near or not 0.8 < upper.h / lower.h < 1.25:
             return False
@@ -152,14 +152,14 @@ class Layout:
         return (upper.x1 - upper.x0) + share * (lower.x1 - lower.x0) > 0.93 * (right - left)
 
     def _group(self, cells: Sequence[TextSegment]) -> list[list[TextSegment]]:
-        """Cells beside each other, chained from left to right: each joins the row whose last cell points at it best."""
+        """Group segments into rows from left to right: each joins the row whose last segment points at it best."""
         rows: list[list[TextSegment]] = []
         for cell in sorted(cells, key=lambda c: c.x0):
             best, distance = None, 0.55
             for row in rows:
                 last = row[-1]
                 overlap = last.x1 - cell.x0
-                far = abs(last.y - cell.y) > 4 * max(last.h, cell.h)  # further than any slope left over would carry it
+                far = abs(last.y - cell.y) > 4 * max(last.h, cell.h)  # more than a remaining slope can explain
                 if far or last.page != cell.page or overlap > 0.4 * min(cell.x1 - cell.x0, last.x1 - last.x0):
                     continue
                 apart = self._apart(last, cell) / min(cell.h, last.h)
@@ -172,13 +172,13 @@ class Layout:
         return sorted(rows, key=lambda row: (row[0].page, sum(c.y for c in row) / len(row)))
 
     def _apart(self, last: TextSegment, cell: TextSegment) -> float:
-        """How far above or below the cell begins from where the line before it points, in pixels."""
+        """Return the vertical distance of the segment from the extension of the previous line, in pixels."""
         right, left = _ends(self.lines[last.line].box)[1], _ends(self.lines[cell.line].box)[0]
         slope = (self._slope[last.line] + self._slope[cell.line]) / 2
         return abs(left[1] - right[1] - slope * (left[0] - right[0]))
 
     def box(self, cell: TextSegment) -> Quad:
-        """Its box in pixels of the original page."""
+        """Return the box of a segment in pixels of the original page."""
         return self._part_box(cell.line, cell.start, cell.end)
 
     def _part_box(self, line: int, start: int, end: int) -> Quad:

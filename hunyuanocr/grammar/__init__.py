@@ -1,1 +1,1 @@
-"""A JSON Schema → rules of what an answer may be written as → a grammar for the engines. No engine and no tokenizer in here."""
+"""The grammar of an answer's JSON Schema, for engines that constrain decoding. Depends on no engine and no tokenizer."""

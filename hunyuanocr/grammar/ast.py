@@ -1,31 +1,27 @@
-"""A grammar as a graph of rules, which `notation` prints for xgrammar and of which `ending` finds the rest of a text.
+"""A grammar as a graph of rules: `ebnf` prints it for xgrammar, `completion` completes a text with it.
 
-Rules are shared by identity and never refer back to themselves, so that whatever follows them ends.
+Rules are compared by identity and shared. The graph has no cycles, so that every text can be completed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hunyuanocr.errors import InvalidSchema
 
-MAX_CHARACTERS = 20_000  # of the shortest answer; a longer one is no answer that a model could write
-_SAMPLES = " 0aA?一"  # what stands for a class of characters when something must, the most harmless first
-_EXPENSIVE = 1000
-_HIGHEST = 0x10FFFF
-_SURROGATES = (0xD800, 0xDFFF)
+MAX_CHARACTERS = 20_000  # of the shortest answer; the token budget of an answer is smaller
+_EXPENSIVE = 1000  # characters of a class
 
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What may be written; `shortest` is the shortest text of it."""
+    """A set of texts; `shortest` is the shortest of them."""
 
     shortest: str
 
     @property
     def is_expensive(self) -> bool:
-        """Whether it is one of very many characters, for each occurrence of which xgrammar tries the whole vocabulary."""
+        """Whether the rule matches one of very many characters: xgrammar tests the whole vocabulary for each occurrence."""
         return False
 
 
@@ -42,8 +38,8 @@ class CharClass(Rule):
 
     @property
     def is_expensive(self) -> bool:
-        """Whether the ranges are of very many characters."""
-        return sum(b - a for a, b in self.ranges) > _EXPENSIVE
+        """Whether the ranges have very many characters."""
+        return sum(last - first for first, last in self.ranges) > _EXPENSIVE
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +57,13 @@ class Alternation(Rule):
 
     @property
     def is_expensive(self) -> bool:
-        """Whether an option is."""
+        """Whether one of the options is expensive."""
         return any(option.is_expensive for option in self.options)
 
 
 @dataclass(frozen=True, eq=False)
 class Repetition(Rule):
-    """The part, `min_count` to `max_count` times (None: without end)."""
+    """The part, `min_count` to `max_count` times (None: unbounded)."""
 
     part: Rule
     min_count: int
@@ -76,80 +72,61 @@ class Repetition(Rule):
 
 @dataclass(frozen=True, eq=False)
 class RepeatUntil(Concat):
-    """`turns` and the tail that ends them: a Series that is printed otherwise, for parts of any character."""
+    """`repeated` and then `tail`: a Concat that `ebnf` prints in another form, for parts that match any character."""
 
-    turns: Repetition
+    repeated: Repetition
     tail: Rule
 
 
 def literal(value: str) -> Literal:
-    """Exactly this text. Raises InvalidSchema for half of a surrogate pair, which is no character."""
+    """Return the rule of exactly this text. Raises InvalidSchema for an unpaired surrogate, which cannot be encoded."""
     try:
         value.encode()
     except UnicodeEncodeError as e:
-        raise InvalidSchema("The schema holds half of a surrogate pair, which is no character.") from e
-    return Literal(_short(value))
+        raise InvalidSchema("The schema contains an unpaired surrogate.") from e
+    return Literal(_limit_length(value))
 
 
-def char_class(ranges: Iterable[tuple[int, int]]) -> CharClass | None:
-    """One character of the ranges, surrogates left out; None if there is none."""
-    kept = _without(sorted(ranges), _SURROGATES)
-    if not kept:
-        return None
-    sample = next((c for c in _SAMPLES if any(a <= ord(c) <= b for a, b in kept)), chr(kept[0][0]))
-    return CharClass(sample, tuple(kept))
+def char_class(shortest: str, *ranges: tuple[int, int]) -> CharClass:
+    """Return the rule of one character of the ranges; `shortest` is the one that completes a text."""
+    return CharClass(shortest, ranges)
 
 
 def digit(first: int, last: int) -> CharClass:
-    """One digit, first…last."""
-    return CharClass(str(first), ((48 + first, 48 + last),))
-
-
-def complement(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """All code points outside of the ranges."""
-    rest = [(0, _HIGHEST)]
-    for taken in ranges:
-        rest = _without(rest, taken)
-    return rest
-
-
-def _without(ranges: Sequence[tuple[int, int]], taken: tuple[int, int]) -> list[tuple[int, int]]:
-    cut = [part for a, b in ranges for part in ((a, min(b, taken[0] - 1)), (max(a, taken[1] + 1), b))]
-    return list(dict.fromkeys((a, b) for a, b in cut if a <= b))
+    """Return the rule of one digit, first…last."""
+    return char_class(str(first), (48 + first, 48 + last))
 
 
 def concat(*parts: Rule) -> Rule:
-    """The parts one after another."""
-    return parts[0] if len(parts) == 1 else Concat(_short("".join(p.shortest for p in parts)), parts)
+    """Return the parts one after another."""
+    return parts[0] if len(parts) == 1 else Concat(_limit_length("".join(p.shortest for p in parts)), parts)
 
 
 def alternation(*options: Rule) -> Rule:
-    """One of at least one options. Its shortest text is `null` where that is one: a value that was not read is not empty."""
+    """Return one of at least one options. Its shortest text is `null` if that is an option: an unread value is not empty."""
     if len(options) == 1:
         return options[0]
     texts = [o.shortest for o in options]
     return Alternation("null" if "null" in texts and "" not in texts else min(texts, key=len), options)
 
 
-def repetition(part: Rule, least: int, most: int | None) -> Repetition:
-    """The part, `min_count` to `max_count` times (None: without end)."""
-    if least * len(part.shortest) > MAX_CHARACTERS:
-        raise InvalidSchema(f"The shortest answer to the schema has more than {MAX_CHARACTERS} characters.")
-    return Repetition(part.shortest * least, part, least, most)
+def repetition(part: Rule, min_count: int, max_count: int | None) -> Repetition:
+    """Return the part, `min_count` to `max_count` times (None: unbounded)."""
+    return Repetition(part.shortest * min_count, part, min_count, max_count)
 
 
-def repeat_until(part: Rule, least: int, most: int | None, tail: Rule) -> Rule:
-    """The part `min_count` to `max_count` times (None: without end) and the tail; for parts of any character."""
-    turns = repetition(part, least, most)
-    return RepeatUntil(_short(turns.shortest + tail.shortest), (turns, tail), turns, tail)
+def repeat_until(part: Rule, max_count: int | None, tail: Rule) -> Rule:
+    """Return the part, at most `max_count` times (None: unbounded), and the tail; for parts that match any character."""
+    repeated = repetition(part, 0, max_count)
+    return RepeatUntil(tail.shortest, (repeated, tail), repeated, tail)
 
 
 def optional(part: Rule) -> Repetition:
-    """The part or nothing."""
+    """Return the part or nothing."""
     return repetition(part, 0, 1)
 
 
-def _short(value: str) -> str:
+def _limit_length(value: str) -> str:
     if len(value) > MAX_CHARACTERS:
         raise InvalidSchema(f"The shortest answer to the schema has more than {MAX_CHARACTERS} characters.")
     return value

@@ -1,4 +1,4 @@
-"""The shortest rest of a text that a grammar's rules began. All ways through the rules are followed at once."""
+"""The shortest completion of a text that follows a grammar. All paths through the rules are followed at the same time."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from hunyuanocr.errors import BackendFailed
 from hunyuanocr.grammar.ast import Alternation, CharClass, Concat, Literal, Repetition, Rule
 
 
-def shortest_completion(root: Rule, begun: str) -> str:
-    """The shortest text that makes `begun` an answer; "" if it is one. Raises ReaderFailed if `begun` begins none."""
-    ends, rest = _Walk(begun).follow(root, frozenset({0}))
-    if len(begun) in ends:
+def shortest_completion(root: Rule, prefix: str) -> str:
+    """Return the shortest text that completes `prefix`; "" if it is complete. Raises BackendFailed if no text completes it."""
+    ends, rest = _Matcher(prefix).follow(root, frozenset({0}))
+    if len(prefix) in ends:
         return ""
     if rest is None:
-        raise BackendFailed("The text so far does not follow the grammar.")
+        raise BackendFailed("The generated text does not follow the grammar.")
     return rest
 
 
-_Places = frozenset[int]  # indices into the text
-_Found = tuple[_Places, str | None]  # where a rule may have ended; the shortest rest of it where the text ends within it
+_Positions = frozenset[int]  # indices into the text
+_Match = tuple[_Positions, str | None]  # where a rule may end; its shortest completion if the text ends within it
 
 
-class _Walk:
-    """One text, followed through the rules. Ways that meet at a place go on as one, which keeps the work near linear."""
+class _Matcher:
+    """One text, matched against the rules. Paths that meet at a position are joined, which keeps the work nearly linear."""
 
-    def __init__(self, begun: str) -> None:
-        self._text = begun
-        self._known: dict[tuple[Rule, _Places], _Found] = {}
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._known: dict[tuple[Rule, _Positions], _Match] = {}
 
-    def follow(self, rule: Rule, starts: _Places) -> _Found:
-        """Where the rule may end when it begins at any of the places."""
+    def follow(self, rule: Rule, starts: _Positions) -> _Match:
+        """Return where the rule may end when it starts at any of the positions."""
         if len(self._text) in starts:
             ends, rest = self.follow(rule, starts - {len(self._text)})
             return (ends, _shorter(rest, rule.shortest)) if rule.shortest else (ends | {len(self._text)}, rest)
@@ -45,43 +45,43 @@ class _Walk:
             self._known[rule, starts] = self._composed(rule, starts)
         return self._known[rule, starts]
 
-    def _literal(self, value: str, starts: _Places) -> _Found:
+    def _literal(self, value: str, starts: _Positions) -> _Match:
         ends = frozenset(start + len(value) for start in starts if self._text.startswith(value, start))
         cut = [len(self._text) - start for start in starts if start > len(self._text) - len(value)]
         return ends, _shorter(*(value[n:] for n in cut if self._text.endswith(value[:n])))
 
-    def _composed(self, rule: Rule, starts: _Places) -> _Found:
+    def _composed(self, rule: Rule, starts: _Positions) -> _Match:
         if isinstance(rule, Concat):
-            return self._series(rule.parts, starts)
+            return self._concat(rule.parts, starts)
         if isinstance(rule, Alternation):
-            found = [self.follow(option, starts) for option in rule.options]
-            return frozenset().union(*(ends for ends, _ in found)), _shorter(*(rest for _, rest in found))
+            matches = [self.follow(option, starts) for option in rule.options]
+            return frozenset().union(*(ends for ends, _ in matches)), _shorter(*(rest for _, rest in matches))
         if isinstance(rule, Repetition):
-            return self._repeat(rule, starts)
-        raise TypeError(f"no rule: {rule!r}")
+            return self._repetition(rule, starts)
+        raise TypeError(f"unknown rule: {rule!r}")
 
-    def _series(self, parts: Sequence[Rule], at: _Places) -> _Found:
+    def _concat(self, parts: Sequence[Rule], positions: _Positions) -> _Match:
         best: str | None = None
         for index, part in enumerate(parts):
-            at, rest = self.follow(part, at)
+            positions, rest = self.follow(part, positions)
             if rest is not None:
                 best = _shorter(best, rest + "".join(p.shortest for p in parts[index + 1 :]))
-            if not at:
+            if not positions:
                 break
-        return at, best
+        return positions, best
 
-    def _repeat(self, rule: Repetition, at: _Places) -> _Found:
+    def _repetition(self, rule: Repetition, positions: _Positions) -> _Match:
         best: str | None = None
-        ends = set(at) if rule.min_count == 0 else set()
+        ends = set(positions) if rule.min_count == 0 else set()
         count = 0
-        while at and (rule.max_count is None or count < rule.max_count):
-            at, rest = self.follow(rule.part, at)
+        while positions and (rule.max_count is None or count < rule.max_count):
+            positions, rest = self.follow(rule.part, positions)
             count += 1
             if rest is not None:
                 best = _shorter(best, rest + rule.part.shortest * max(0, rule.min_count - count))
             if count >= rule.min_count:
-                at -= ends  # reached before by fewer turns: a part that may be empty must not turn for ever
-                ends |= at
+                positions -= ends  # fewer repetitions reached them already
+                ends |= positions
         return frozenset(ends), best
 
 

@@ -1,16 +1,16 @@
-"""How long an engine lets strings become: it counts what a grammar would take a second to compile."""
+"""The longest string of an answer. The engines enforce it: a grammar that counts so many characters compiles too slowly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-_WITHOUT_LIMIT = 256  # characters: a model that repeats itself must not eat the other fields' room
+_DEFAULT_MAX_LENGTH = 256  # characters: a model that repeats itself must not use up the tokens of the other fields
 
 
 def longest_string(schema: Any) -> int:
-    """Most characters of any string of an answer to the schema: its largest `maxLength`, 256 where it has none."""
-    return _largest(schema) or _WITHOUT_LIMIT
+    """Return the largest `maxLength` of the schema in characters; 256 if it has none."""
+    return _largest(schema) or _DEFAULT_MAX_LENGTH
 
 
 def _largest(schema: Any) -> int:

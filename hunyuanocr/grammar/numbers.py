@@ -1,4 +1,4 @@
-"""Numbers within bounds as rules: JSON without exponents, with bounded digits."""
+"""Numbers within bounds as rules: JSON without exponents, with a limited number of digits."""
 
 from __future__ import annotations
 
@@ -7,31 +7,23 @@ from fractions import Fraction
 
 from hunyuanocr.grammar.ast import Rule, alternation, concat, digit, literal, optional, repetition
 
-# Bounded, for a model that reads nothing may write digits without end. The number of a Chinese e-invoice has 20 digits.
-WHOLE_DIGITS = 20
+# Limited, because a model may repeat digits indefinitely. The number of a Chinese e-invoice has 20 digits.
+INTEGER_DIGITS = 20
 FRACTION_DIGITS = 8
 
 
-def number(
-    least: float | None, most: float | None, above: float | None, below: float | None, *, whole: bool
-) -> Rule | None:  # fmt: skip
-    """JSON numbers n with least <= n <= most and above < n < below, whole ones or with 8 decimals; None if there is none."""
-    decimals = 0 if whole else FRACTION_DIGITS
+def number(minimum: float | None, maximum: float | None, *, integer: bool) -> Rule | None:
+    """Return the rule of JSON numbers minimum…maximum, integers or with at most 8 decimals; None if there are none."""
+    decimals = 0 if integer else FRACTION_DIGITS
     unit = 10**decimals
-    highest = 10 ** (WHOLE_DIGITS + decimals) - 1
-    low = max(
-        -highest, -highest if least is None else math.ceil(_exact(least) * unit),
-        -highest if above is None else math.floor(_exact(above) * unit) + 1,
-    )  # fmt: skip
-    high = min(
-        highest, highest if most is None else math.floor(_exact(most) * unit),
-        highest if below is None else math.ceil(_exact(below) * unit) - 1,
-    )  # fmt: skip
+    largest = 10 ** (INTEGER_DIGITS + decimals) - 1
+    low = -largest if minimum is None else max(-largest, math.ceil(_exact(minimum) * unit))
+    high = largest if maximum is None else min(largest, math.floor(_exact(maximum) * unit))
     options = []
     if high >= 0 and low <= high:
-        options += _lengths(max(low, 0), high, decimals)
+        options += _by_length(max(low, 0), high, decimals)
     if low < 0 and low <= high:
-        options.append(concat(literal("-"), alternation(*_lengths(max(-high, 0), -low, decimals))))
+        options.append(concat(literal("-"), alternation(*_by_length(max(-high, 0), -low, decimals))))
     return alternation(*options) if options else None
 
 
@@ -39,11 +31,11 @@ def _exact(value: float) -> Fraction:
     return Fraction(value) if isinstance(value, int) else Fraction(str(value))
 
 
-def _lengths(low: int, high: int, decimals: int) -> list[Rule]:
-    """Numbers of low…high units of the last decimal, by how many digits stand before the point."""
+def _by_length(low: int, high: int, decimals: int) -> list[Rule]:
+    """Return the rules of low…high units of the last decimal, one for each number of digits before the point."""
     options: list[Rule] = []
-    free: list[int] = []  # how many digits follow the first one, where the bounds do not matter
-    for length in range(1, WHOLE_DIGITS + 1):
+    free: list[int] = []  # digits after the first one, for lengths that the bounds do not restrict
+    for length in range(1, INTEGER_DIGITS + 1):
         first, last = (0 if length == 1 else 10 ** (length - 1 + decimals)), 10 ** (length + decimals) - 1
         if max(low, first) > min(high, last):
             continue
@@ -62,15 +54,15 @@ def _fraction(decimals: int) -> Rule:
 
 
 def _digits(low: str, high: str, decimals: int) -> Rule:
-    """Numbers between two of equally many digits, the last `decimals` of them after the point; trailing zeros may be left out."""
+    """Return the rule of the numbers low…high, which have the same length; trailing zeros of the `decimals` are optional."""
 
     def rest(low: str | None, high: str | None, left: int) -> Rule:
-        """What follows when `left` digits are left; a bound is None once the digits before it have settled it."""
+        """Return the rule of the last `left` digits; a bound is None if the digits before it satisfy it already."""
         low = low if low and low.strip("0") else None
         high = high if high and high.strip("9") else None
         stop = left <= decimals and low is None
-        if low is None and high is None and left < everything:
-            return _loose(left, decimals)
+        if low is None and high is None and left < total:
+            return _unbounded_digits(left, decimals)
         options: list[Rule] = [literal("")] if stop else []
         if left:
             follow = following(low, high, left)
@@ -89,16 +81,16 @@ def _digits(low: str, high: str, decimals: int) -> Rule:
             options.append(concat(digit(b, b), rest(None, high[1:], left - 1)))
             b -= 1
         if a <= b:
-            options.append(concat(digit(a, b), _loose(left - 1, decimals)))
+            options.append(concat(digit(a, b), _unbounded_digits(left - 1, decimals)))
         return alternation(*options)
 
-    everything = len(low)
-    return rest(low, high, everything)
+    total = len(low)
+    return rest(low, high, total)
 
 
-def _loose(left: int, decimals: int) -> Rule:
-    """Any `left` digits, those after the point as far as one likes."""
+def _unbounded_digits(left: int, decimals: int) -> Rule:
+    """Return the rule of any `left` digits; those after the point are optional."""
     if left < decimals:
         return repetition(digit(0, 9), 0, left) if left else literal("")
-    whole = left - decimals
-    return concat(repetition(digit(0, 9), whole, whole), _fraction(decimals)) if whole else _fraction(decimals)
+    before = left - decimals  # digits before the point
+    return concat(repetition(digit(0, 9), before, before), _fraction(decimals)) if before else _fraction(decimals)

@@ -1,1 +1,1 @@
-"""What a language model wrote → lines, values, Markdown, confidences: small pure functions; none fails on what is written."""
+"""Parsing of a language model's output: lines, values, Markdown, confidences. Pure functions that accept any text."""

@@ -1,4 +1,4 @@
-"""JSON as a model wrote it → its values, and where each one stands in what was written."""
+"""Values of generated JSON, and their positions in the text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from hunyuanocr.output.markdown import strip_code_fence
 
-Path = tuple[str | int, ...]  # keys and positions from the whole down to a value
+Path = tuple[str | int, ...]  # keys and indices from the root to a value
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A string, number, boolean or null in what was written: characters `start` … `end`, of a string without its quotes."""
+    """A string, number, boolean or null: characters `start` … `end` of the text; of a string without its quotes."""
 
     path: Path
     start: int
@@ -25,16 +25,16 @@ class Leaf:
 
 
 class InvalidJson(ValueError):
-    """What was written is no JSON object; most often it was cut off."""
+    """The text is not a JSON object; usually it is truncated."""
 
 
-def parse_object(written: str) -> dict[str, Any]:
-    """The object that was written, with or without a code fence around it. Raises NotJson.
+def parse_object(text: str) -> dict[str, Any]:
+    """Parse an object, with or without a code fence. Raises InvalidJson.
 
-    Control characters within strings are taken as they are: the grammar of some engines lets tabs through.
+    Control characters in strings are accepted: the grammars of some engines allow tabs.
     """
     try:
-        value = json.loads(strip_code_fence(written), strict=False)
+        value = json.loads(strip_code_fence(text), strict=False)
     except (ValueError, RecursionError) as e:
         raise InvalidJson(str(e)) from e
     if not isinstance(value, dict):
@@ -44,32 +44,32 @@ def parse_object(written: str) -> dict[str, Any]:
 
 @dataclass
 class _Container:
-    """An object or array that is being read: where it hangs, and the key or position of its next value."""
+    """An open object or array: its path, and the key or index of its next value."""
 
     path: Path
-    position: str | int | None  # None: an object that waits for a key
+    position: str | int | None  # None: an object before its next key
     array: bool = field(default=False)
 
 
-def iter_leaves(written: str) -> Iterator[Leaf]:
-    """Every value that is no object and no array, in the order in which they were written; for text that `parse_object` took."""
-    inside: list[_Container] = []
-    start = written.find("{")
-    for token in _TOKEN.finditer(written, max(start, 0)):
-        sign, here = token[0], inside[-1] if inside else None
-        if sign in "{[":
-            path = (*here.path, here.position) if here and here.position is not None else ()
-            inside.append(_Container(path, 0 if sign == "[" else None, sign == "["))
-        elif sign in "}]":
-            if len(inside) < 2:
+def iter_leaves(text: str) -> Iterator[Leaf]:
+    """Yield every scalar value in order; for text that `parse_object` accepts."""
+    containers: list[_Container] = []
+    start = text.find("{")
+    for token in _TOKEN.finditer(text, max(start, 0)):
+        symbol, container = token[0], containers[-1] if containers else None
+        if symbol in "{[":
+            path = (*container.path, container.position) if container and container.position is not None else ()
+            containers.append(_Container(path, 0 if symbol == "[" else None, symbol == "["))
+        elif symbol in "}]":
+            if len(containers) < 2:
                 return
-            inside.pop()
-        elif here is None or sign == ":":
+            containers.pop()
+        elif container is None or symbol == ":":
             continue
-        elif sign == ",":
-            here.position = here.position + 1 if here.array and isinstance(here.position, int) else None
-        elif here.position is None:
-            here.position = json.loads(sign, strict=False) if sign.startswith('"') else sign
+        elif symbol == ",":
+            container.position = container.position + 1 if container.array and isinstance(container.position, int) else None
+        elif container.position is None:
+            container.position = json.loads(symbol, strict=False) if symbol.startswith('"') else symbol
         else:
-            quote = int(sign.startswith('"'))
-            yield Leaf((*here.path, here.position), token.start() + quote, token.end() - quote, sign == "null")
+            quote = int(symbol.startswith('"'))
+            yield Leaf((*container.path, container.position), token.start() + quote, token.end() - quote, symbol == "null")

@@ -1,4 +1,4 @@
-"""Markdown and HTML as a model wrote them → without what it put around them, and closed where it was cut off."""
+"""Cleaning of generated Markdown and HTML: removes wrappers, and closes truncated tables."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ _COORDINATES = re.compile(
     r"^(?:[ \t]*\n)?[ \t]*\([0-9]{1,4}, ?[0-9]{1,4}\),? ?\([0-9]{1,4}, ?[0-9]{1,4}\)[ \t]*$\n?", re.MULTILINE
 )
 _TAG = re.compile(r"<(/?)(table|thead|tbody|tr|td|th)\b[^<>]*>", re.IGNORECASE)
-_HALF_TAG = re.compile(r"</?\w*[^<>]*$")
+_INCOMPLETE_TAG = re.compile(r"</?\w*[^<>]*$")
 _FORMULA = (("$$", "$$"), (r"\[", r"\]"), (r"\(", r"\)"), ("$", "$"))
 
 
 def strip_code_fence(text: str) -> str:
-    """The answer without a code fence around the whole of it; fences inside, and of other languages (Mermaid), stay."""
+    """Remove a code fence around the whole text; keep fences within it, and of other languages (Mermaid)."""
     stripped = text.strip()
     match = _FENCED.fullmatch(stripped)
     return match[1].strip() if match and "```" not in match[1] else stripped
 
 
 def strip_coordinates(markdown: str) -> str:
-    """Without lines that are nothing but the place of a figure: `(156,68),(783,758)`."""
+    """Remove lines that contain only the coordinates of a figure: `(156,68),(783,758)`."""
     return _COORDINATES.sub("", markdown).strip()
 
 
 def close_tables(html: str) -> str:
-    """Tables that were cut off, closed; a half tag at the end goes."""
+    """Close truncated tables; remove an incomplete tag at the end."""
     open_tags: list[str] = []
     for tag in _TAG.finditer(html):
         name = tag[2].lower()
@@ -37,11 +37,11 @@ def close_tables(html: str) -> str:
                 continue
     if not open_tags:
         return html
-    return _HALF_TAG.sub("", html) + "".join(f"</{name}>" for name in reversed(open_tags))
+    return _INCOMPLETE_TAG.sub("", html) + "".join(f"</{name}>" for name in reversed(open_tags))
 
 
 def strip_math_delimiters(text: str) -> str:
-    r"""LaTeX without the signs around the whole of it ($$…$$, \[…\], \(…\), $…$)."""
+    r"""Remove the delimiters around a LaTeX formula ($$…$$, \[…\], \(…\), $…$)."""
     stripped = strip_code_fence(text)
     for opening, closing in _FORMULA:
         inner = stripped[len(opening) : -len(closing)]

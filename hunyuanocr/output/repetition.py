@@ -1,39 +1,39 @@
-"""Loops at the end of an answer: a model that decodes greedily may write one unit again and again until its tokens run out.
+"""Repetition at the end of an answer: with greedy decoding a model may repeat one unit until it reaches its maximum length.
 
-The rule is HunyuanOCR's own (inference/utils of its repository): a unit of 1 … 256 characters, not only white space, that
-stands at least 8 times at the end of the text.
+The rule is that of HunyuanOCR (inference/utils of its repository): a unit of 1 … 256 characters, not only white space, that
+occurs at least 8 times at the end of the text.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_MAX_LENGTH = 256  # characters of a unit
-_TIMES = 8
-_SEEN = 8000  # characters from the end in which a loop is looked for
+_MAX_UNIT = 256  # characters
+_MIN_REPEATS = 8
+_WINDOW = 8000  # characters at the end that are searched
 
 
 @dataclass(frozen=True)
 class Loop:
-    """The text repeats itself with a period of `unit` characters from character `start` to its end."""
+    """The text is periodic with `unit` characters from character `start` to its end."""
 
     start: int
     unit: int
 
 
 def find_loop(text: str) -> Loop | None:
-    """The loop at the end of the text with the shortest unit, or None."""
-    tail = text[-_SEEN:]
-    for unit in range(1, min(_MAX_LENGTH, len(tail) // _TIMES) + 1):
-        if tail[-unit * (_TIMES - 1) :] == tail[-unit * _TIMES : -unit] and tail[-unit:].strip():
+    """Return the loop with the shortest unit at the end of the text, or None."""
+    tail = text[-_WINDOW:]
+    for unit in range(1, min(_MAX_UNIT, len(tail) // _MIN_REPEATS) + 1):
+        if tail[-unit * (_MIN_REPEATS - 1) :] == tail[-unit * _MIN_REPEATS : -unit] and tail[-unit:].strip():
             return Loop(_start(text, unit), unit)
     return None
 
 
 def find_tail_repetition(text: str) -> int | None:
-    """How many characters are left when the loop at the text's end is cut to one unit; None where there is no loop.
+    """Return the length of the text with its final loop cut to one unit; None if there is no loop.
 
-    A unit with line breaks is cut at the end of a line, so that no half line is left.
+    A unit with line breaks is cut at the end of a line, so that no incomplete line remains.
     """
     loop = find_loop(text)
     if loop is None:
@@ -43,8 +43,8 @@ def find_tail_repetition(text: str) -> int | None:
 
 
 def _start(text: str, unit: int) -> int:
-    """Where the period begins; earlier than the last characters looked at, if need be."""
-    start = len(text) - unit * _TIMES
+    """Return the start of the loop, which may be before the searched window."""
+    start = len(text) - unit * _MIN_REPEATS
     while start >= unit and text[start - unit : start] == text[start : start + unit]:
         start -= unit
     while start and text[start - 1] == text[start - 1 + unit]:

@@ -1,4 +1,4 @@
-"""Everything that reads goes through here: bytes and a task in, a typed and grounded Result out."""
+"""The OCR pipeline: bytes and a task in, a typed and grounded Result out."""
 
 from hunyuanocr.pipeline.pipeline import Pipeline
 from hunyuanocr.pipeline.request import Request

@@ -1,4 +1,4 @@
-"""A reader in service, with what belongs to it alone; and how one takes another's place while requests come in."""
+"""The backend that serves requests, its queue and circuit breaker, and the gate that holds requests during a model swap."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from hunyuanocr.pipeline.fairness import FairQueue, Waiter
 
 log = logging.getLogger(__name__)
 
-_VLLM_CONCURRENCY = 8  # at a time; that server batches them
-_POLL_INTERVAL_S = 0.05  # at whether the last request has left
-_LOAD_S = 10.0  # told to those whom a swap of models turns away
+_VLLM_CONCURRENCY = 8  # requests; the server batches them
+_POLL_INTERVAL_S = 0.05  # between checks whether the backend is idle
+_RETRY_AFTER_S = 10.0  # for requests that are refused during a swap
 
 
 class ActiveBackend:
-    """A backend, its optional witness, its places and its breaker. `settings` are those that it was made of; `reason` says in one
-    sentence which reader this is.
+    """A backend, its optional evidence backend, its admission queue and its circuit breaker.
+
+    `settings` are those it was created from; `reason` states in one sentence which backend this is, and why.
     """
 
     def __init__(self, backend: Backend, evidence_backend: Backend | None, settings: Settings, reason: str = "") -> None:
@@ -40,7 +41,7 @@ class ActiveBackend:
         self.breaker = CircuitBreaker(limits.breaker_failures, limits.breaker_reset_s)
 
     async def start(self) -> None:
-        """Load both readers. A witness that does not start is done without, unless a setting is wrong: that is said now."""
+        """Load both backends; continue without an evidence backend that fails. Raises ConfigError for a wrong setting."""
         await self.backend.start()
         if self.evidence_backend is None:
             return
@@ -49,41 +50,39 @@ class ActiveBackend:
         except ConfigError:
             raise
         except Exception as e:
-            log.warning("The second reader did not start; values will not be looked up on the page: %s", e, exc_info=e)
+            log.warning("The evidence backend did not start; extracted values are not verified: %s", e, exc_info=e)
             await self.evidence_backend.close()
             self.evidence_backend = None
 
     async def wait_idle(self) -> None:
-        """Wait until nobody reads or waits here; it must have been put out of the newcomers' way before."""
-        while self.admission.running or self.admission.waiting:  # noqa: ASYNC110 -- two counts, and nobody hurries
+        """Wait until no request runs or waits. New requests must already go elsewhere."""
+        while self.admission.running or self.admission.waiting:  # noqa: ASYNC110 -- depends on two counters
             await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def close(self) -> None:
-        """Give the readers' memory back."""
-        for reader in (self.backend, self.evidence_backend):
-            if reader is not None:
-                await reader.close()
+        """Release the memory of both backends."""
+        for backend in (self.backend, self.evidence_backend):
+            if backend is not None:
+                await backend.close()
 
 
 class SwapGate:
-    """Open, but while a reader is exchanged and there is memory for one only; at most `capacity` wait before it, shared
-    fairly.
-    """
+    """Holds requests while the backend is swapped and memory suffices for one only. At most `capacity` wait, in fair order."""
 
     def __init__(self, capacity: int) -> None:
         self._queue = FairQueue(capacity)
-        self._nobody: Counter[str] = Counter()  # is in service meanwhile
+        self._running: Counter[str] = Counter()  # stays empty: nothing runs while the gate is closed
         self._open = asyncio.Event()
         self._open.set()
 
     @property
     def waiting(self) -> int:
-        """How many requests wait before it."""
+        """Number of requests that wait for the gate to open."""
         return len(self._queue)
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
-        """Let nobody in while the block runs."""
+        """Hold all requests while the block runs."""
         self._open.clear()
         try:
             yield
@@ -94,16 +93,16 @@ class SwapGate:
                     waiter.turn.set_result(None)
 
     async def wait_open(self, deadline: Deadline, key: str = "", *, background: bool = False) -> bool:
-        """Come in; True where it had to be waited for. Raises QueueFull and DeadlineExceeded."""
+        """Wait until the gate is open; return whether it was closed. Raises QueueFull, DeadlineExceeded."""
         if self._open.is_set():
             return False
-        while not self._open.is_set():  # it may be shut again before this one gets its turn
-            if not background and self._queue.full_for(key, self._nobody):
-                raise _loading()
+        while not self._open.is_set():  # another swap may close it before this request continues
+            if not background and self._queue.full_for(key, self._running):
+                raise _swap_in_progress()
             waiter = Waiter(key, background)
-            displaced = self._queue.join(waiter, self._nobody)
+            displaced = self._queue.join(waiter, self._running)
             if displaced is not None and not displaced.turn.done():
-                displaced.turn.set_exception(_loading())
+                displaced.turn.set_exception(_swap_in_progress())
             try:
                 await deadline.within(waiter.turn)
             finally:
@@ -111,18 +110,18 @@ class SwapGate:
         return True
 
 
-def _loading() -> QueueFull:
-    return QueueFull("Another model is being loaded, and the queue is full.", retry_after=_LOAD_S)
+def _swap_in_progress() -> QueueFull:
+    return QueueFull("A model is being loaded, and the queue is full.", retry_after=_RETRY_AFTER_S)
 
 
 def create_active_backend(settings: Settings) -> ActiveBackend:
-    """The reader that the settings ask for, with its witness; nothing is loaded yet. Raises what `create_backend` raises."""
-    backend, why = create_backend(settings)
-    return ActiveBackend(backend, create_evidence_backend(settings, backend), settings, why)
+    """Create the configured backend and its evidence backend, without loading them. Raises the errors of `create_backend`."""
+    backend, reason = create_backend(settings)
+    return ActiveBackend(backend, create_evidence_backend(settings, backend), settings, reason)
 
 
-async def started(new: ActiveBackend) -> None:
-    """Load it, or give back what it took."""
+async def start_or_close(new: ActiveBackend) -> None:
+    """Load the backend; release its resources if that fails."""
     try:
         await new.start()
     except BaseException:
@@ -131,5 +130,5 @@ async def started(new: ActiveBackend) -> None:
 
 
 def _concurrency(backend: Backend, settings: Settings) -> int:
-    own = {BackendName.PPOCR: settings.ppocr.workers, BackendName.TORCH: settings.torch.max_num_seqs}
-    return own.get(backend.name, _VLLM_CONCURRENCY)
+    configured = {BackendName.PPOCR: settings.ppocr.workers, BackendName.TORCH: settings.torch.max_num_seqs}
+    return configured.get(backend.name, _VLLM_CONCURRENCY)

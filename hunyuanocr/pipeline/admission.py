@@ -1,4 +1,4 @@
-"""Who may read now, who waits, and who is told to come back later."""
+"""Admission control: which requests run now, which wait, and which are refused."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from hunyuanocr.errors import BackendUnavailable, HunyuanOcrError, QueueFull
 from hunyuanocr.pipeline.deadline import Deadline
 from hunyuanocr.pipeline.fairness import FairQueue, RoundRobin, Waiter
 
-_NEWEST = 0.2  # weight of the latest reading in the running mean of service times
+_LATEST_WEIGHT = 0.2  # of the latest request in the moving average of service times
 
 
 class AdmissionQueue:
-    """`concurrency` at a time, at most `queue_capacity` waiting, shared fairly by the keys of those who ask
-    (`pipeline.fairness`).
+    """Runs `concurrency` requests at a time; at most `queue_capacity` wait, in the fair order of `pipeline.fairness`.
 
-    Among the requests of one key: first come, first served. When all places are taken, a newcomer whose key holds fewer takes
-    the place of the newest request of the key that holds most, which hears QueueFull.
+    Requests of one key are served in order of arrival. If the queue is full, a request of a key with fewer requests replaces
+    the newest request of the key with most, which fails with QueueFull.
     """
 
     def __init__(self, concurrency: int, queue_capacity: int) -> None:
@@ -34,38 +33,36 @@ class AdmissionQueue:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """Number of requests that wait."""
         return len(self._queue)
 
     @property
     def running(self) -> int:
-        """How many are being read."""
+        """Number of requests that run."""
         return self._turns.running.total()
 
     def retry_after(self, key: str = "") -> float:
-        """Seconds until this key's requests and those that come before them will have been read, judged by the latest readings;
-        at least 1.
-        """
+        """Return the estimated seconds until this key's queued requests and those ahead of them are done; at least 1."""
         mean = 1.0 if self._mean_s is None else self._mean_s
         return max(1.0, mean * (self._queue.before(key) + self.running) / self.concurrency)
 
     @asynccontextmanager
     async def slot(self, deadline: Deadline, key: str = "", *, background: bool = False) -> AsyncIterator[None]:
-        """Hold one of the readings. Raises QueueFull, DeadlineExceeded, ReaderUnavailable (closed).
+        """Hold one slot while the block runs. Raises QueueFull, DeadlineExceeded, BackendUnavailable (closed).
 
-        `key` is the fairness key. `background`: nobody stands and waits for it, so that it comes after the others.
+        `key` is the fairness key. `background` requests come after interactive ones.
         """
         await self._enter(deadline, key, background=background)
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
             yield
-            self._learn(time.perf_counter() - began)  # only whole readings: a cancelled one would make the estimate rosy
+            self._record_duration(time.perf_counter() - start)  # completed requests only: cancelled ones are too short
         finally:
             self._leave(key)
 
     async def _enter(self, deadline: Deadline, key: str, *, background: bool) -> None:
         if self._closed:
-            raise _closing()
+            raise _shutting_down()
         if not self._queue and self.running < self.concurrency:
             self._start(key)
             return
@@ -79,12 +76,12 @@ class AdmissionQueue:
             await deadline.within(waiter.turn)
         except BaseException:
             self._queue.leave(waiter)
-            if waiter.served:  # its turn and its cancellation came together
+            if waiter.served:  # the slot was granted at the moment of the cancellation
                 self._leave(key)
             raise
 
     def _full(self, key: str) -> QueueFull:
-        return QueueFull(f"{self.waiting} requests are waiting already.", retry_after=self.retry_after(key))
+        return QueueFull(f"The queue is full: {self.waiting} requests are waiting.", retry_after=self.retry_after(key))
 
     def _start(self, key: str) -> None:
         self._turns.start(key)
@@ -101,26 +98,26 @@ class AdmissionQueue:
         if not self.running:
             self._idle.set()
 
-    def _learn(self, seconds: float) -> None:
+    def _record_duration(self, seconds: float) -> None:
         old = self._mean_s
-        self._mean_s = seconds if old is None else (1.0 - _NEWEST) * old + _NEWEST * seconds
+        self._mean_s = seconds if old is None else (1.0 - _LATEST_WEIGHT) * old + _LATEST_WEIGHT * seconds
 
     async def close(self, grace_s: float) -> None:
-        """Refuse newcomers and those who wait; give those being read `grace_s` seconds to end."""
+        """Refuse new and waiting requests; wait up to `grace_s` seconds for running ones."""
         self._closed = True
         for waiter in self._queue.clear():
-            _refuse(waiter, _closing())
+            _refuse(waiter, _shutting_down())
         try:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         except TimeoutError:
-            return  # the reader's own close() ends what still runs
+            return  # the backend's close() stops what still runs
 
 
-def _closing() -> BackendUnavailable:
-    return BackendUnavailable("The reader is shutting down.")
+def _shutting_down() -> BackendUnavailable:
+    return BackendUnavailable("The OCR backend is shutting down.")
 
 
 def _refuse(waiter: Waiter, error: HunyuanOcrError) -> None:
-    if not waiter.turn.done():  # else it is being cancelled
+    if not waiter.turn.done():  # otherwise it is being cancelled
         waiter.turn.set_exception(error)

@@ -1,4 +1,4 @@
-"""One reading by a backend, within the deadline."""
+"""One call of a backend, limited by the deadline."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hunyuanocr.types import Page, Progress, Reading, Task, TextDelta
 async def read_within_deadline(
     backend: Backend, pages: Sequence[Page], task: Task, deadline: Deadline
 ) -> AsyncGenerator[TextDelta | Progress | Reading, None]:
-    """The backend's parts, each awaited within the deadline; a failure that is not of our family becomes ReaderFailed.
+    """Yield the backend's parts, each awaited within the deadline. Raises BackendFailed for an unexpected exception.
 
-    Leave it through `contextlib.aclosing`, which cancels the work.
+    Use it with `contextlib.aclosing`, which cancels the work.
     """
     parts = backend.read(pages, task)
     try:
@@ -28,7 +28,7 @@ async def read_within_deadline(
     except (HunyuanOcrError, GeneratorExit):
         raise
     except Exception as e:
-        raise BackendFailed(f"The reader broke on this picture ({type(e).__name__}).") from e
+        raise BackendFailed(f"The OCR backend failed on this image ({type(e).__name__}).") from e
     finally:
         if isinstance(parts, AsyncGenerator):
             await parts.aclose()

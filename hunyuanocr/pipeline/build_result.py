@@ -1,4 +1,4 @@
-"""A Reading and what was asked → the Result: lines tagged, fields typed and grounded, the schema satisfied."""
+"""Build the Result from a Reading and its task: classify lines, type and ground fields, satisfy the schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hunyuanocr.fields.schema.client_schema import coerce
 from hunyuanocr.pipeline.rotation import to_original, to_upright
 from hunyuanocr.types import Field, FieldType, Line, Page, Reading, Result, Task
 
-_TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first that is found names the line
+_TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first match decides
     (
         FieldType.DATE,
         re.compile(
@@ -43,43 +43,43 @@ _TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first that is fo
 
 
 def classify_line(text: str) -> FieldType:
-    """What kind of value stands on a line, told by its looks alone: a hint for clients that colour or filter lines."""
+    """Return the kind of value on a line, judged by its format: a hint for clients that colour or filter lines."""
     return next((kind for kind, pattern in _TAGS if pattern.search(text)), FieldType.TEXT)
 
 
 def classify_lines(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """The lines with their type, where the reader did not tell one."""
+    """Return the lines with their type, which is inferred where the backend gave none."""
     return tuple(replace(n, type=classify_line(n.text)) if n.type is FieldType.TEXT else n for n in lines)
 
 
 def resolve_fields(task: Task, reading: Reading, lines: Sequence[Line], sizes: Sequence[tuple[int, int]]) -> tuple[Field, ...]:
-    """One Field for each one asked for: found on the lines, or as a language model wrote it and then looked for on the lines."""
+    """Return one Field for each requested one: extracted from the lines, or a language model's value grounded on the lines."""
     if not task.fields:
         return ()
-    lines, seen, turns = to_upright(lines, sizes)
+    lines, upright_sizes, rotations = to_upright(lines, sizes)
     if reading.values is None:
-        fields = extract_fields(lines, task.fields, seen)
+        fields = extract_fields(lines, task.fields, upright_sizes)
     else:
         fields = ground_values(reading.values, task.fields, lines, reading.confidences)
-    return to_original(fields, seen, turns)
+    return to_original(fields, upright_sizes, rotations)
 
 
 def build_result(
     task: Task, pages: Sequence[Page], reading: Reading, evidence: Reading | None = None, *, id: str, backend: str, model: str
 ) -> Result:
-    """The whole answer but for its time. Raises SchemaNotSatisfied when a schema was given and the page does not fit it.
+    """Return the complete Result except for its elapsed time. Raises SchemaNotSatisfied if the page does not fit the schema.
 
-    A language model that writes fields gives no lines. Then lines and text are the witness's, with the witness's confidences:
-    what proves the values is shown beside them.
+    A language model that extracts fields returns no lines. In that case lines, text and line confidences are those of the
+    evidence reading, which the values are grounded on.
     """
     sizes = tuple((p.width, p.height) for p in pages)
-    other = evidence if evidence is not None and not reading.lines else reading
-    fields = resolve_fields(task, reading, other.lines, sizes)
+    source = evidence if evidence is not None and not reading.lines else reading
+    fields = resolve_fields(task, reading, source.lines, sizes)
     return Result(
         id=id,
         task=task.kind,
-        text=reading.text or other.text,
-        lines=classify_lines(other.lines),
+        text=reading.text or source.text,
+        lines=classify_lines(source.lines),
         fields=fields,
         markdown=reading.markdown,
         page_sizes=sizes,

@@ -1,6 +1,6 @@
-"""A reader that keeps failing is given a rest, so that clients hear "later" at once instead of waiting for the next failure.
+"""The circuit breaker: a backend that fails repeatedly is not called for a while, and requests are refused immediately.
 
-The pattern is the circuit breaker of M. Nygard, "Release It!": closed → open after failures in a row → one probe → closed.
+Source: M. Nygard, "Release It!": closed → open after consecutive failures → half-open with one probe → closed.
 """
 
 from __future__ import annotations
@@ -11,46 +11,47 @@ from contextlib import contextmanager
 
 from hunyuanocr.errors import BackendFailed, BackendUnavailable
 
-_PROBE_S = 1.0  # what is told to those who come while the probe reads
+_PROBE_RETRY_AFTER_S = 1.0  # for requests that arrive during the probe
 
 
 class CircuitBreaker:
-    """Counts the reader's own failures in a row; a bad picture, a cancellation or a deadline is neither failure nor success."""
+    """Counts consecutive failures of the backend. A bad image, a cancellation or a deadline does not change the count."""
 
     def __init__(self, failures: int, reset_timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = failures
         self._reset_timeout_s = reset_timeout_s
         self._clock = clock
-        self._failed = 0
+        self._failures = 0
         self._until = 0.0
         self._probing = False
 
     @property
     def open(self) -> bool:
-        """True from the failure that was one too many until a reading succeeds again."""
-        return self._failed >= self._limit
+        """Whether the limit of consecutive failures is reached; a success resets it."""
+        return self._failures >= self._limit
 
     def check(self) -> None:
-        """Raise ReaderUnavailable while the reader rests or its probe is being read."""
+        """Raise BackendUnavailable while the circuit is open or its probe runs."""
         if not self.open:
             return
         left = self._until - self._clock()
         if left > 0 or self._probing:
             raise BackendUnavailable(
-                f"The reader failed {self._failed} times in a row and is given a rest.", retry_after=max(left, _PROBE_S)
+                f"The OCR backend failed {self._failures} times in a row and is paused.",
+                retry_after=max(left, _PROBE_RETRY_AFTER_S),
             )
 
     @contextmanager
     def protect(self) -> Iterator[None]:
-        """Around one reading. After a rest the first to come is the probe; the others are refused until it has ended."""
+        """Guard one call. After the pause the first request is the probe; others are refused until it has ended."""
         self.check()
         probe = self.open
         self._probing = self._probing or probe
         try:
             yield
-            self._failed = 0
+            self._failures = 0
         except (BackendFailed, BackendUnavailable):
-            self._failed += 1
+            self._failures += 1
             self._until = self._clock() + self._reset_timeout_s
             raise
         finally:

@@ -1,4 +1,4 @@
-"""Slots for work that takes long, shared fairly between clients."""
+"""Slots for long work, shared fairly between clients."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hunyuanocr.errors import DecodingBusy
 from hunyuanocr.pipeline.deadline import Deadline
 from hunyuanocr.pipeline.fairness import RoundRobin
 
-_RETRY_S = 10.0
+_RETRY_AFTER_S = 10.0
 
 
 class ClientSlots:
-    """At most `capacity` slots are held at a time; one client holds at most `capacity` - 1, so that it cannot hold all of them.
+    """At most `capacity` slots are held at a time, by one client at most `capacity` - 1, so that others can proceed.
 
     Clients take turns. At most `max_waiting` requests wait, of one client at most half of that. For one event loop.
     """
@@ -39,7 +39,7 @@ class ClientSlots:
 
     @asynccontextmanager
     async def slot(self, client: str, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold a slot. Raises DecodingBusy where too many wait, and DeadlineExceeded."""
+        """Hold a slot while the block runs. Raises DecodingBusy if too many requests wait, and DeadlineExceeded."""
         turn = self._join(client)
         try:
             await deadline.within(turn)
@@ -56,7 +56,7 @@ class ClientSlots:
 
     def _join(self, client: str) -> asyncio.Future[None]:
         if self.waiting >= self._max_waiting or len(self._waiting.get(client, ())) >= max(1, self._max_waiting // 2):
-            raise DecodingBusy(f"{self.waiting} documents are waiting already.", retry_after=_RETRY_S)
+            raise DecodingBusy(f"The queue is full: {self.waiting} documents are waiting.", retry_after=_RETRY_AFTER_S)
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(turn)
         self._grant()
@@ -67,7 +67,7 @@ class ClientSlots:
         self._grant()
 
     def _remove(self, client: str, turn: asyncio.Future[None]) -> None:
-        """Stop waiting. May be called for one that has been removed."""
+        """Stop waiting. Has no effect on a request that was removed."""
         turns = self._waiting.get(client, deque())
         if turn in turns:
             turns.remove(turn)
@@ -82,6 +82,6 @@ class ClientSlots:
             client = self._turns.choose(eligible)
             turn = self._waiting[client][0]
             self._remove(client, turn)
-            if not turn.done():  # else its request is being cancelled
+            if not turn.done():  # otherwise its request is being cancelled
                 self._turns.start(client)
                 turn.set_result(None)

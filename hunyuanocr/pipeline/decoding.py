@@ -1,7 +1,7 @@
-"""Opening pictures and documents without anybody else having to wait for it: the async front of `ImageDecoder`.
+"""The asynchronous interface of `ImageDecoder`: opens images and documents without blocking other requests.
 
-Pictures have threads of their own. Documents (PDF, TIFF), which may take a minute, come in turn by client, and wait in the event
-loop, where they hold no thread. Work that nobody waits for any more is stopped, with the process that does it.
+Images are decoded in a separate thread pool. Documents (PDF, TIFF), which may take a minute, take turns by client and wait in the
+event loop, where they occupy no thread. A cancelled request stops its decoding and the process that does it.
 """
 
 from __future__ import annotations
@@ -22,50 +22,52 @@ from hunyuanocr.pipeline.request import Request
 from hunyuanocr.pipeline.timing import Timing
 from hunyuanocr.types import Page
 
-_MAX_WAITING = 32  # documents to be opened
-_PREVIEWS = 2  # threads for pictures that are only shown
-_ENDING = 2  # threads more than documents: one that was stopped needs a moment to end
-_PROBE_S = 1.0  # that /ready waits for a child to start
-_READING_BYTES = 150_000_000  # that the CPU reader with `small_memory` takes while it reads
+_MAX_WAITING = 32  # documents that wait to be opened
+_PREVIEW_THREADS = 2  # for images that are shown, not recognised
+_SPARE_THREADS = 2  # for documents that were cancelled and have not ended yet
+_PROBE_TIMEOUT_S = 1.0  # for which /ready waits for a child process to start
+_OCR_BYTES = 150_000_000  # memory of the CPU backend with `small_memory` during OCR
 
 
 class Decoding:
-    """One for the process. `readings` is how many pictures are read at a time."""
+    """Decodes the files of all requests of the process. `concurrency` is the number of requests that run at a time."""
 
-    def __init__(self, settings: Settings, readings: int) -> None:
+    def __init__(self, settings: Settings, concurrency: int) -> None:
         self.decoder = ImageDecoder(settings.images, small_memory=settings.ppocr.small_memory)
-        self._reading = min(_READING_BYTES, self.decoder.memory.limit) if settings.ppocr.small_memory else 0
+        self._ocr_bytes = min(_OCR_BYTES, self.decoder.memory.limit) if settings.ppocr.small_memory else 0
         self._deadline_s = settings.pipeline.deadline_s
-        self._opening = ClientSlots(SIZE, _MAX_WAITING)  # to open a document
-        places = 1 if self._reading else SIZE
-        self._open = ClientSlots(places, settings.pipeline.queue_size)  # for documents that are open and wait for the reader
-        # One thread more than readings: a decoder whose request was cancelled must not hold up the next one.
-        self._pictures = ThreadPoolExecutor(readings + 1 + _PREVIEWS, thread_name_prefix="pictures")
-        self._documents = ThreadPoolExecutor(SIZE + _ENDING, thread_name_prefix="documents")
+        self._opening = ClientSlots(SIZE, _MAX_WAITING)  # for documents that are being opened
+        capacity = 1 if self._ocr_bytes else SIZE
+        self._open = ClientSlots(capacity, settings.pipeline.queue_size)  # for documents that are open and wait for the backend
+        # One spare thread: decoding whose request was cancelled must not delay the next request.
+        self._images = ThreadPoolExecutor(concurrency + 1 + _PREVIEW_THREADS, thread_name_prefix="images")
+        self._documents = ThreadPoolExecutor(SIZE + _SPARE_THREADS, thread_name_prefix="documents")
 
     @property
     def busy(self) -> bool:
-        """Whether documents are being opened, or wait for it, on their way to the reader."""
+        """Whether documents are being opened or wait to be opened."""
         return bool(self._open.running or self._open.waiting)
 
     async def open(self, files: Sequence[bytes], client: str, deadline: Deadline) -> tuple[Page, ...]:
-        """The pages of all files, as `ImageDecoder.open_all` gives them; raises what it raises, DecodingBusy, DeadlineExceeded.
+        """Return the pages of all files. Raises the errors of `ImageDecoder.open_all`, DecodingBusy and DeadlineExceeded.
 
-        `client` is whose turn it is where documents wait. Cancelling the caller stops the work.
+        `client` is the fairness key for documents. Cancelling the caller stops the work.
         """
         if not any(is_document(data) for data in files):
-            return await self._run(self._pictures, files, deadline)
+            return await self._run(self._images, files, deadline)
         async with self._opening.slot(client, deadline):
             return await self._run(self._documents, files, deadline)
 
     async def preview(self, data: bytes, client: str) -> tuple[Page, ...]:
-        """The pages of a file that is shown and not read, within the deadline of a request. Raises what `open` raises."""
+        """Return the pages of a file for display, within the deadline of a request. Raises the errors of `open`."""
         return await self.open((data,), client, Deadline(self._deadline_s))
 
     @asynccontextmanager
     async def document(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncIterator[tuple[Page, ...]]:
-        """The pages of a document, opened before it has a place at the reader, which goes on with others meanwhile; none of a
-        picture. The block waits for that place: at most two documents are open and wait.
+        """Yield the pages of a document; no pages for an image. The block waits for a slot of the backend.
+
+        A document is opened before it has a slot, so that the backend serves other requests in the meantime. At most two
+        documents are open and wait.
         """
         files = (request.data, *request.more)
         if not any(is_document(data) for data in files):
@@ -79,18 +81,18 @@ class Decoding:
             yield pages
 
     async def picture(self, request: Request, deadline: Deadline, timing: Timing) -> tuple[Page, ...]:
-        """The pages of what is no document, decoded by who has a place at the reader."""
+        """Return the pages of images. Call it while a slot of the backend is held."""
         with timing.stage("decode"):
             return await self.open((request.data, *request.more), request.fair_key, deadline)
 
     @asynccontextmanager
     async def reading(self, deadline: Deadline) -> AsyncIterator[None]:
-        """While the block reads: where memory is short, what the reader takes is not there for decoding large pictures."""
-        if not self._reading:
+        """Reserve the backend's memory while the block runs (small_memory): large images are not decoded at the same time."""
+        if not self._ocr_bytes:
             yield
             return
         memory, cancellation = self.decoder.memory, Cancellation()
-        acquiring = self._pictures.submit(memory.acquire, self._reading, cancellation)
+        acquiring = self._images.submit(memory.acquire, self._ocr_bytes, cancellation)
         try:
             await deadline.within(asyncio.wrap_future(acquiring))
         except BaseException:
@@ -100,26 +102,26 @@ class Decoding:
         try:
             yield
         finally:
-            trim_memory()  # what the reader has freed is not there for a picture before it has gone back; some milliseconds
-            memory.release(self._reading)
+            trim_memory()  # takes milliseconds; without it freed memory is not available for the next image
+            memory.release(self._ocr_bytes)
 
     def _release_late(self, acquiring: Future[None]) -> None:
-        """It was granted when nobody waited for it any more."""
+        """Release memory that was granted after the request had been cancelled."""
         if not acquiring.cancelled() and acquiring.exception() is None:
-            self.decoder.memory.release(self._reading)
+            self.decoder.memory.release(self._ocr_bytes)
 
     async def problem(self) -> str | None:
-        """Why no PDF can be drawn now; None where they can. Starts the first child to find out, and one after a failure."""
+        """Return why PDF files cannot be rendered, or None. Starts a child process to test it, once and after each failure."""
         pool = self.decoder.pdf
         if pool.probe_due:
             probing = asyncio.get_running_loop().run_in_executor(self._documents, pool.probe)
-            await asyncio.wait([probing], timeout=_PROBE_S)
+            await asyncio.wait([probing], timeout=_PROBE_TIMEOUT_S)
         return pool.problem()
 
     def close(self) -> None:
-        """Stop what is being opened and end the children. May be called twice."""
+        """Cancel all decoding and stop the child processes. May be called twice."""
         self.decoder.close()
-        for threads in (self._pictures, self._documents):
+        for threads in (self._images, self._documents):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, threads: ThreadPoolExecutor, files: Sequence[bytes], deadline: Deadline) -> tuple[Page, ...]:

@@ -1,6 +1,6 @@
-"""The witness: a second reader that looks at the pages while a language model writes, so that its values are found on them.
+"""The evidence backend: a second OCR engine that reads the pages while a language model extracts fields, to ground its values.
 
-A language model says what stands on a page, not where, and may say what stands nowhere. The witness's lines have boxes.
+A language model returns values without positions, and may return values that are not on the page. Lines of OCR have boxes.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvidenceReading:
-    """What the witness read; None and a notice where it could not."""
+    """The evidence backend's reading; None and a warning if it failed."""
 
     reading: Reading | None = None
     notices: tuple[ResultWarning, ...] = ()
 
 
 def needs_evidence(task: Task, backend: Backend) -> bool:
-    """Whether the answer needs a witness: fields by a language model, which is not asked to look for them itself."""
+    """Return whether the answer needs evidence: fields by a language model that does not return lines itself."""
     return backend.name is not BackendName.PPOCR and task.kind is TaskKind.EXTRACT and task.evidence is EvidenceMode.FAST
 
 
 async def read_evidence(backend: Backend | None, pages: Sequence[Page], deadline: Deadline) -> EvidenceReading:
-    """Have the witness read the pages. Its failure is a notice, never an error: the answer stands, its proof is missing."""
+    """Read the pages with the evidence backend. A failure is a warning, never an error: the values stay, without evidence."""
     if backend is None:
-        return _silent("there is no second reader here.")
+        return _missing("the evidence backend is not available.")
     try:
         async with aclosing(read_within_deadline(backend, pages, Task(TaskKind.SPOT), deadline.minus_reserve())) as parts:
-            found = [part async for part in parts if isinstance(part, Reading)]
+            readings = [part async for part in parts if isinstance(part, Reading)]
     except HunyuanOcrError as e:
-        log.warning("The witness failed: %s", e, exc_info=e)
-        return _silent("the second reader failed.")
-    return EvidenceReading(found[-1]) if found else _silent("the second reader gave no answer.")
+        log.warning("The evidence backend failed: %s", e, exc_info=e)
+        return _missing("the evidence backend failed.")
+    return EvidenceReading(readings[-1]) if readings else _missing("the evidence backend returned no result.")
 
 
 def lacks_evidence(notices: Sequence[ResultWarning]) -> bool:
-    """Whether an answer lacks the proof that was wanted."""
+    """Return whether an answer lacks the evidence that its task requires."""
     return any(n.code == "no_evidence" for n in notices)
 
 
-def _silent(why: str) -> EvidenceReading:
-    return EvidenceReading(notices=(ResultWarning("no_evidence", f"The values were not looked up on the page: {why}"),))
+def _missing(reason: str) -> EvidenceReading:
+    return EvidenceReading(notices=(ResultWarning("no_evidence", f"The values were not verified on the page: {reason}"),))

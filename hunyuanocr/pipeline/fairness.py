@@ -1,8 +1,8 @@
-"""Fair queueing: whose turn it is, and who gives way when the queue is full.
+"""Fair queueing: which client is served next, and whose request is dropped when the queue is full.
 
-A client is named by its fairness key (`pipeline.requests.Request.fair_key`): its owner, or its address where all are one owner.
-Round robin over the keys (J. Nagle, RFC 970, 1985): of those that wait, the key with the fewest in service is next; among equals,
-the one that was served longest ago.
+A client is identified by its fairness key (`pipeline.request.Request.fair_key`): its owner, or its address if all clients share
+one owner. Round robin over the keys (J. Nagle, RFC 970, 1985): of the waiting keys, the one with the fewest running requests is
+next; among equals, the one that was served longest ago.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-MAX_PASSED = 8  # requests that may pass one of the background before it is next
+MAX_PASSED = 8  # requests that may overtake a background request before it is next
 
 
 class RoundRobin:
-    """Chooses among keys. `running` is how many of each are in service; what is neither waiting nor running is forgotten."""
+    """Chooses among keys. `running` counts the running requests of each key; keys without requests are dropped."""
 
     def __init__(self) -> None:
         self.running: Counter[str] = Counter()
@@ -24,19 +24,19 @@ class RoundRobin:
         self._turn = 0
 
     def choose(self, waiting: Iterable[str]) -> str:
-        """The key whose turn it is, of at least one."""
+        """Return the key that is next, of at least one."""
         keys = list(waiting)
         self._served = {key: self._served[key] for key in {*keys, *self.running} if key in self._served}
         return min(keys, key=lambda key: (self.running[key], self._served.get(key, 0)))
 
     def start(self, key: str) -> None:
-        """One more of this key is in service."""
+        """Count a request of this key as running."""
         self._turn += 1
         self._served[key] = self._turn
         self.running[key] += 1
 
     def end(self, key: str) -> None:
-        """One fewer."""
+        """Count a request of this key as finished."""
         self.running[key] -= 1
         if not self.running[key]:
             del self.running[key]
@@ -44,8 +44,9 @@ class RoundRobin:
 
 @dataclass(eq=False)
 class Waiter:
-    """A request in the queue. `turn` is done when it is served, or raises why it is not; `passed` counts those that are served
-    while it waits, where it is one of the background.
+    """A request in the queue. `turn` completes when the request is served, or raises the reason why it is refused.
+
+    `passed` counts the requests that overtook a background request.
     """
 
     key: str
@@ -56,8 +57,10 @@ class Waiter:
 
 
 class FairQueue:
-    """Waiting requests, the oldest of each key first. Those of the background (jobs) come after the others, yet not last for
-    long: when `MAX_PASSED` have passed one, it is next. They are few (`services.background`) and count for no capacity.
+    """Waiting requests, the oldest of each key first. Background requests (jobs) come after interactive ones.
+
+    A background request that `MAX_PASSED` others have overtaken is next. Background requests are few
+    (`services.background_reader`) and do not count towards the capacity.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -72,39 +75,39 @@ class FairQueue:
         return sum(map(len, self._waiting.values()))
 
     def full_for(self, key: str, running: Counter[str]) -> bool:
-        """Whether a newcomer of this key has to be refused: there is no capacity left, and nobody has two more than it has."""
-        return self._foreground() >= self._capacity and self._greediest(key, running) is None
+        """Return whether a new request of this key must be refused: the queue is full, and no key has two requests more."""
+        return self._foreground() >= self._capacity and self._largest_key(key, running) is None
 
-    def _greediest(self, key: str, running: Counter[str]) -> str | None:
-        """Who has to give way to a newcomer of this key: who holds most, if that is still more than the newcomer will hold."""
-        held = {other: len(waiters) + running[other] for other, waiters in self._waiting.items()}
-        most = max(held, key=lambda other: held[other], default=None)
+    def _largest_key(self, key: str, running: Counter[str]) -> str | None:
+        """Return the key that loses a request to this key: the one with most, if it then still has as many as this key."""
+        counts = {other: len(waiters) + running[other] for other, waiters in self._waiting.items()}
+        largest = max(counts, key=lambda other: counts[other], default=None)
         own = len(self._waiting.get(key, ())) + running[key]
-        return most if most is not None and held[most] > own + 1 else None
+        return largest if largest is not None and counts[largest] > own + 1 else None
 
     def join(self, waiter: Waiter, running: Counter[str]) -> Waiter | None:
-        """Wait. The request that gives way to it, the newest of the key that holds most, or None; not to be called when full."""
+        """Add a waiter; return the request that it replaces, if any. Not to be called if `full_for` its key."""
         if waiter.background:
             self._background.append(waiter)
             return None
         displaced = None
-        if self._foreground() >= self._capacity and (greediest := self._greediest(waiter.key, running)) is not None:
-            displaced = self._waiting[greediest][-1]
+        if self._foreground() >= self._capacity and (largest := self._largest_key(waiter.key, running)) is not None:
+            displaced = self._waiting[largest][-1]
             self.leave(displaced)
         self._waiting.setdefault(waiter.key, deque()).append(waiter)
         return displaced
 
     def leave(self, waiter: Waiter) -> None:
-        """Wait no more. May be called for one that has left."""
-        lane = self._background if waiter.background else self._waiting.get(waiter.key)
-        if lane is None or waiter not in lane:
+        """Remove a waiter. Has no effect on one that was removed."""
+        queue = self._background if waiter.background else self._waiting.get(waiter.key)
+        if queue is None or waiter not in queue:
             return
-        lane.remove(waiter)
-        if not lane and not waiter.background:
+        queue.remove(waiter)
+        if not queue and not waiter.background:
             del self._waiting[waiter.key]
 
     def pop(self, turns: RoundRobin) -> Waiter:
-        """The next one, of at least one."""
+        """Remove and return the next waiter, of at least one."""
         if self._background and (not self._waiting or self._background[0].passed >= MAX_PASSED):
             return self._background.popleft()
         for waiter in self._background:
@@ -114,13 +117,13 @@ class FairQueue:
         return waiter
 
     def before(self, key: str) -> int:
-        """How many are served before a newcomer of this key, as round robin has it."""
+        """Return how many waiting requests are served before a new request of this key."""
         own = len(self._waiting.get(key, ()))
         return sum(min(len(waiters), own + (other != key)) for other, waiters in self._waiting.items())
 
     def clear(self) -> list[Waiter]:
-        """All that waited; nobody waits any more."""
-        everyone = [*self._background, *(waiter for waiters in self._waiting.values() for waiter in waiters)]
+        """Remove and return all waiters."""
+        removed = [*self._background, *(waiter for waiters in self._waiting.values() for waiter in waiters)]
         self._background.clear()
         self._waiting.clear()
-        return everyone
+        return removed

@@ -1,7 +1,7 @@
-"""The sentence of the house as one async class: bytes → pages → the backend reads → fields → Result.
+"""The OCR pipeline as one asynchronous class: bytes → pages → recognition by the backend → fields → Result.
 
-An async front over blocking work. Every accepted request ends in a Result or in one of the errors of `hunyuanocr.errors`;
-leaving early (a deadline, a client that is gone) cancels the work and frees its place at once.
+Every accepted request ends in a Result or in an error of `hunyuanocr.errors`. A deadline or a disconnected client cancels the
+work and releases its slot immediately.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hunyuanocr.aio import run_alongside
 from hunyuanocr.backends.base import Backend, Health
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import BackendFailed, BackendUnavailable, HunyuanOcrError, TaskNotSupported
-from hunyuanocr.pipeline.active_backend import ActiveBackend, SwapGate, create_active_backend, started
+from hunyuanocr.pipeline.active_backend import ActiveBackend, SwapGate, create_active_backend, start_or_close
 from hunyuanocr.pipeline.admission import AdmissionQueue
 from hunyuanocr.pipeline.backend_call import read_within_deadline
 from hunyuanocr.pipeline.build_result import build_result
@@ -36,13 +36,13 @@ T = TypeVar("T")
 Part: TypeAlias = TextDelta | Progress | Result
 log = logging.getLogger(__name__)
 
-_GRACE_PERIOD_S = 5.0  # for readings that run while the pipeline closes
+_GRACE_PERIOD_S = 5.0  # for requests that run while the pipeline closes
 
 
 class Pipeline:
-    """Holds a backend and an optional witness (a second reader whose lines prove a language model's values).
+    """Runs requests on a backend and an optional evidence backend, whose lines ground a language model's values.
 
-    `timings` keeps the latest 256 requests' stages. Another reader can take the backend's place while requests come (`swap`).
+    `timings` keeps the stages of the latest 256 requests. `swap` replaces the backend while requests arrive.
     """
 
     def __init__(self, backend: Backend, settings: Settings, evidence_backend: Backend | None = None, reason: str = "") -> None:
@@ -50,80 +50,80 @@ class Pipeline:
         self.settings = settings
         self.cache = ResultCache(0 if settings.store.ephemeral else limits.cache_mb, limits.cache_age_s)
         self.timings: deque[Timing] = deque(maxlen=256)
-        self.on_request_end: list[Callable[[Timing], None]] = []  # told of each request that has ended; must not raise
+        self.on_request_end: list[Callable[[Timing], None]] = []  # called after each request; must not raise
         self._active = ActiveBackend(backend, evidence_backend, settings, reason)
-        self._state = Health(False, "The reader has not been started.")
+        self._state = Health(False, "The OCR backend has not been start_or_close.")
         self._loading = asyncio.Lock()
         self._gate = SwapGate(limits.queue_size)
         self.decoding = Decoding(settings, self.concurrency)
-        # One thread more than readings: work whose request was cancelled must not hold up the next one's.
+        # One spare thread: work whose request was cancelled must not delay the next request.
         self._threads = ThreadPoolExecutor(self.concurrency + 1, thread_name_prefix="pipeline")
 
     @property
     def backend(self) -> Backend:
-        """The reader that serves."""
+        """The active backend."""
         return self._active.backend
 
     @property
     def evidence_backend(self) -> Backend | None:
-        """The second reader beside it."""
+        """The evidence backend, if any."""
         return self._active.evidence_backend
 
     @property
     def admission(self) -> AdmissionQueue:
-        """Who reads and who waits."""
+        """The running and waiting requests."""
         return self._active.admission
 
     @property
     def concurrency(self) -> int:
-        """How many requests are read at the same time."""
+        """Number of requests that run at the same time."""
         return self._active.concurrency
 
     @property
     def busy(self) -> bool:
-        """Whether requests are read or wait for it."""
+        """Whether requests run or wait."""
         return bool(self.admission.running or self.admission.waiting or self.decoding.busy)
 
     @property
     def reason(self) -> str:
-        """Which reader serves, where, and why, in one sentence; empty where nobody said."""
+        """Which backend is active, on which device, and why, in one sentence; may be empty."""
         return self._active.reason
 
     async def start(self) -> None:
-        """Load the readers, once. Raises what they raise; `health()` tells it afterwards as well."""
-        async with self._loading:  # two apps, on two ports, may hold one pipeline
+        """Load the backends, once. Raises their errors, which `health()` reports afterwards as well."""
+        async with self._loading:  # two applications, on two ports, may share one pipeline
             if self._state.ready:
                 return
-            self._state = Health(False, "The reader is loading.")
+            self._state = Health(False, "The OCR backend is loading.")
             try:
                 await self._active.start()
             except Exception as e:
                 hint = e.hint if isinstance(e, HunyuanOcrError) else ""
-                self._state = Health(False, f"The reader did not start: {e} {hint}".strip())
+                self._state = Health(False, f"The OCR backend did not start: {e} {hint}".strip())
                 raise
             self._state = Health(True, "ready")
 
     @property
     def active_settings(self) -> Settings:
-        """The settings that the reader in service was made of."""
+        """The settings of the active backend."""
         return self._active.settings
 
     @property
     def is_swapping(self) -> bool:
-        """Whether a reader is being loaded, at the start or in another's place."""
+        """Whether a backend is being loaded, at the start or by `swap`."""
         return self._loading.locked()
 
     async def swap(self, settings: Settings, *, concurrently: bool) -> None:
-        """Serve with the reader that `settings` ask for. When it does not load, the old one serves on and the error is raised.
+        """Replace the backend with the one that `settings` configure. If it does not load, keep the old one and raise the error.
 
-        `beside`: it is loaded while the old one serves, and takes over in an instant; there must be memory for both. Else
-        requests wait, as many as may queue and as long as their deadlines allow, while one goes and the other comes.
+        `concurrently`: load it while the old one serves; memory must suffice for both. Otherwise requests wait, within the
+        queue's capacity and their deadlines, while the old one is closed and the new one is loaded.
         """
         new = create_active_backend(settings)
         async with self._loading:
             old = self._active
             if concurrently:
-                await started(new)
+                await start_or_close(new)
                 self._serve(new)
                 await old.wait_idle()
                 await old.close()
@@ -131,27 +131,27 @@ class Pipeline:
             async with self._gate.closed():
                 await old.wait_idle()
                 await old.close()
-                await self._start_or_go_back(new, old.settings)
+                await self._start_or_restore(new, old.settings)
 
-    async def _start_or_go_back(self, new: ActiveBackend, before: Settings) -> None:
+    async def _start_or_restore(self, new: ActiveBackend, old_settings: Settings) -> None:
         try:
-            await started(new)
+            await start_or_close(new)
         except BaseException:
-            log.exception("The new reader did not start; the one before it is loaded again.")
-            again = create_active_backend(before)
-            await started(again)
-            self._serve(again)
+            log.exception("The new backend did not start; loading the previous one again.")
+            restored = create_active_backend(old_settings)
+            await start_or_close(restored)
+            self._serve(restored)
             raise
         self._serve(new)
 
     def _serve(self, new: ActiveBackend) -> None:
         self._active = new
-        self.cache.clear()  # another model may have the same name
+        self.cache.clear()  # the new model may have the same name
         self._state = Health(True, "ready")
 
     async def close(self) -> None:
-        """Refuse what waits, let what runs end within five seconds, give everything back. May be called twice."""
-        self._state = Health(False, "The reader is shutting down.")
+        """Refuse waiting requests, wait up to five seconds for running ones, and release all resources. May be called twice."""
+        self._state = Health(False, "The OCR backend is shutting down.")
         await self.admission.close(_GRACE_PERIOD_S)
         await self._active.close()
         self.decoding.close()
@@ -159,7 +159,7 @@ class Pipeline:
         self.cache.clear()
 
     async def health(self) -> Health:
-        """Whether a request sent now would be read, and one sentence about it. Cheap."""
+        """Return whether requests are accepted now, and one sentence about it. Cheap."""
         if not self._state.ready:
             return self._state
         try:
@@ -169,15 +169,15 @@ class Pipeline:
         return await self.backend.health()
 
     async def run(self, request: Request) -> Result:
-        """Read one request. Raises the errors of `hunyuanocr.errors`; cancelling the caller cancels the work."""
+        """Run one request. Raises the errors of `hunyuanocr.errors`; cancelling the caller cancels the work."""
         async with aclosing(self._stream(request)) as parts:
             async for part in parts:
                 if isinstance(part, Result):
                     return part
-        raise BackendFailed("The reader ended without an answer.")
+        raise BackendFailed("The OCR backend returned no result.")
 
     def stream(self, request: Request) -> AsyncGenerator[Part, None]:
-        """Text as it is written, pages that were read, then one Result. Leave by `contextlib.aclosing`: it cancels the work."""
+        """Yield text and progress, then one Result. Use it with `contextlib.aclosing`, which cancels the work."""
         return self._stream(request)
 
     async def _stream(self, request: Request) -> AsyncGenerator[Part, None]:
@@ -200,7 +200,7 @@ class Pipeline:
             self._record_timing(timing)
 
     async def _cached(self, request: Request, timing: Timing) -> AsyncGenerator[Part, None]:
-        """The kept result of the same request, or a new one, kept."""
+        """Yield the cached result of the same request, or a new one, and cache it."""
         self._check_acceptable(request.task)
         key: CacheKey | None = None
         if self.cache.enabled:
@@ -208,61 +208,64 @@ class Pipeline:
             key = await asyncio.to_thread(
                 cache_key, request.owner, request.data, request.task, backend.name.value, backend.model, more=request.more
             )
-            if (kept := self.cache.get(key)) is not None:
+            if (cached := self.cache.get(key)) is not None:
                 timing.cached = True
-                yield kept
+                yield cached
                 return
         self._active.breaker.check()
         deadline = Deadline(request.deadline_s or self.settings.pipeline.deadline_s)
         async with aclosing(self._admitted(request, deadline, timing)) as parts:
             async for part in parts:
-                if isinstance(part, Result) and key is not None and self._worth_keeping(part, key):
+                if isinstance(part, Result) and key is not None and self._is_cacheable(part, key):
                     self.cache.put(key, part)
                 yield part
 
-    def _worth_keeping(self, result: Result, key: CacheKey) -> bool:
-        """Not one whose proof failed: the next try may have it; nor one of a model that came while it waited."""
+    def _is_cacheable(self, result: Result, key: CacheKey) -> bool:
+        """Return False for a result whose evidence is missing, and for one of a backend that was swapped in meanwhile."""
         return key[3:] == (result.backend, result.model) and (self.evidence_backend is None or not lacks_evidence(result.notices))
 
     def _check_acceptable(self, task: Task) -> None:
-        """What cannot be answered now, whatever the picture."""
+        """Raise the error of a request that cannot be served, regardless of its image."""
         if not self._state.ready:
             raise BackendUnavailable(self._state.detail)
         if task.kind not in self.backend.tasks:
             raise TaskNotSupported(
-                f"The reader '{self.backend.name.value}' cannot do the task '{task.kind.value}'.", hint=_who_can(task.kind)
+                f"The backend '{self.backend.name.value}' does not support the task '{task.kind.value}'.",
+                hint=_suggested_backend(task.kind),
             )
 
     async def _acquire(self, stack: AsyncExitStack, request: Request, deadline: Deadline) -> ActiveBackend:
-        """A place at the reader that serves, held until the stack is left.
+        """Acquire a slot of the active backend, held until the stack is closed.
 
-        Between the look at who serves and the entry nothing else runs, so that a reader that goes sees who is still coming.
+        Nothing else runs between reading `_active` and joining its queue, so that a backend that is replaced sees all its
+        requests.
         """
         key, background = request.fair_key, request.background
         if await self._gate.wait_open(deadline, key, background=background):
             self._check_acceptable(request.task)
-        reader = self._active
-        await stack.enter_async_context(reader.admission.slot(deadline, key, background=background))
-        return reader
+        active = self._active
+        await stack.enter_async_context(active.admission.slot(deadline, key, background=background))
+        return active
 
     async def _admitted(self, request: Request, deadline: Deadline, timing: Timing) -> AsyncGenerator[Part, None]:
-        """Wait for a place, then decode, read and compose within the deadline."""
+        """Wait for a slot, then decode, recognise and build the result within the deadline."""
         async with AsyncExitStack() as stack:
             async with self.decoding.document(request, deadline, timing) as opened:
                 with timing.stage("wait"):
-                    reader = await self._acquire(stack, request, deadline)
+                    active = await self._acquire(stack, request, deadline)
             pages = opened or await self.decoding.picture(request, deadline, timing)
             with timing.stage("wait"):
                 await stack.enter_async_context(self.decoding.reading(deadline))
-            backend = reader.backend
+            backend = active.backend
             timing.pages = len(pages)
             if len(pages) > 1:
                 yield Progress(0, len(pages))
-            looking: asyncio.Task[EvidenceReading] | None = None
+            evidence_task: asyncio.Task[EvidenceReading] | None = None
             if needs_evidence(request.task, backend):
-                looking = await stack.enter_async_context(run_alongside(read_evidence(reader.evidence_backend, pages, deadline)))
+                reading_evidence = read_evidence(active.evidence_backend, pages, deadline)
+                evidence_task = await stack.enter_async_context(run_alongside(reading_evidence))
             reading: Reading | None = None
-            with timing.stage("read"), reader.breaker.protect():
+            with timing.stage("read"), active.breaker.protect():
                 async with aclosing(read_within_deadline(backend, pages, request.task, deadline)) as parts:
                     async for part in parts:
                         if isinstance(part, Reading):
@@ -271,33 +274,33 @@ class Pipeline:
                             timing.first_token(part)
                             yield part
                 if reading is None:
-                    raise BackendFailed("The reader ended without a reading.")
+                    raise BackendFailed("The OCR backend returned no result.")
             timing.usage = reading.usage
-            testimony = EvidenceReading()
-            if looking is not None and not reading.lines:  # one that gives lines needs no witness
+            evidence = EvidenceReading()
+            if evidence_task is not None and not reading.lines:  # lines of the backend itself are evidence
                 with timing.stage("evidence"):
-                    testimony = await looking
+                    evidence = await evidence_task
             with timing.stage("fields"):
-                reading = replace(reading, notices=(*reading.notices, *testimony.notices))
+                reading = replace(reading, notices=(*reading.notices, *evidence.notices))
                 work = partial(
-                    build_result, request.task, pages, reading, testimony.reading,
+                    build_result, request.task, pages, reading, evidence.reading,
                     id=request.id, backend=backend.name.value, model=backend.model,
                 )  # fmt: skip
                 result = await self._thread(deadline, work)
-        yield result  # the place is free already: a slow client does not hold it
+        yield result  # after the slot was released: a slow client does not hold it
 
     async def _thread(self, deadline: Deadline, work: Callable[[], T]) -> T:
-        """Blocking work in one of our threads. A cancelled one runs out there and its result is dropped."""
+        """Run blocking work in a thread of the pool. Cancelled work continues there, and its result is dropped."""
         return await deadline.within(asyncio.get_running_loop().run_in_executor(self._threads, work))
 
     def _record_timing(self, timing: Timing) -> None:
         self.timings.append(timing)
-        for tell in self.on_request_end:
-            tell(timing)
+        for notify in self.on_request_end:
+            notify(timing)
         log.info("%s", timing, extra={"fields": timing.log_fields()})
 
 
-def _who_can(kind: TaskKind) -> str:
+def _suggested_backend(kind: TaskKind) -> str:
     if kind in (TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT):
-        return "Start the server with another reader: --backend ppocr or torch."
-    return f"'{kind.value}' needs the HunyuanOCR model: start the server with --backend torch."
+        return "Start the server with another backend: --backend ppocr or --backend torch."
+    return f"The task '{kind.value}' requires the HunyuanOCR model: start the server with --backend torch."

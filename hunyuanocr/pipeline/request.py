@@ -1,39 +1,36 @@
-"""What goes into the pipeline, how long it may take, and how long each of its stages took."""
+"""The request of the pipeline."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
 from uuid import uuid4
 
 from hunyuanocr.types import Task
 
-T = TypeVar("T")
-
 
 def random_id() -> str:
-    """32 hexadecimal digits that nobody can guess."""
+    """Return 32 random hexadecimal digits (UUID version 4)."""
     return uuid4().hex
 
 
 @dataclass(frozen=True)
 class Request:
-    """One picture or document and what is to be done with it. `owner` separates cached results of different clients.
+    """One image or document and its task. `owner` separates the cached results of different clients.
 
-    `more` are further pictures; their pages follow those of `data`, as if all were one document. `client` separates clients that
-    share an owner where turns are shared out fairly. `background`: nobody stands and waits for it.
+    `more` are further images; their pages follow those of `data`, as in one document. `client` separates clients that share an
+    owner in fair queueing. `background` requests (jobs) come after interactive ones.
     """
 
     data: bytes
     task: Task
     owner: str = "local"
     id: str = field(default_factory=random_id)
-    deadline_s: float | None = None  # None takes the setting
+    deadline_s: float | None = None  # None: the configured deadline
     more: tuple[bytes, ...] = ()
     client: str = ""
     background: bool = False
 
     @property
     def fair_key(self) -> str:
-        """Among whose requests its turn is counted."""
+        """The key of fair queueing."""
         return self.client or self.owner

@@ -1,6 +1,6 @@
-"""Results of late, so that the same picture asked the same way is not read twice.
+"""A cache of recent results, so that the same image with the same task is not recognised twice.
 
-Keys hold the owner: nobody is answered from another's picture, not even faster.
+Keys contain the owner: a client never receives the result of another client's request, and cannot detect it by its speed.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ CacheKey = tuple[str, str, str, str, str]  # owner, bytes, task, backend, model
 
 
 def cache_key(owner: str, data: bytes, task: Task, backend: str, model: str, *, more: Sequence[bytes] = ()) -> CacheKey:
-    """Blocking (hashes the bytes). Equal tasks print equally, so their text stands for them."""
-    pictures = " ".join(hashlib.sha256(picture).hexdigest() for picture in (data, *more))
-    return owner, pictures, hashlib.sha256(repr(task).encode()).hexdigest(), backend, model
+    """Return the key of a request. Blocking (hashes the bytes). Equal tasks have equal texts, which identify them."""
+    images = " ".join(hashlib.sha256(image).hexdigest() for image in (data, *more))
+    return owner, images, hashlib.sha256(repr(task).encode()).hexdigest(), backend, model
 
 
-def deep_size(thing: Any) -> int:
-    """Bytes of memory that a result holds, shared constants counted anew: an upper bound."""
-    size = sys.getsizeof(thing)
-    if dataclasses.is_dataclass(thing):
-        return size + sum(deep_size(getattr(thing, f.name)) for f in dataclasses.fields(thing))
-    if isinstance(thing, Mapping):
-        return size + sum(deep_size(k) + deep_size(v) for k, v in thing.items())
-    if isinstance(thing, (tuple, list)):
-        return size + sum(deep_size(v) for v in thing)
+def deep_size(value: Any) -> int:
+    """Return the memory of a value in bytes: an upper bound, because shared objects are counted each time."""
+    size = sys.getsizeof(value)
+    if dataclasses.is_dataclass(value):
+        return size + sum(deep_size(getattr(value, f.name)) for f in dataclasses.fields(value))
+    if isinstance(value, Mapping):
+        return size + sum(deep_size(k) + deep_size(v) for k, v in value.items())
+    if isinstance(value, (tuple, list)):
+        return size + sum(deep_size(v) for v in value)
     return size
 
 
 class ResultCache:
-    """Least recently used out first; at most `megabytes` (0 keeps nothing), none older than `age_s` seconds."""
+    """An LRU cache of at most `megabytes` (0 disables it); entries expire after `age_s` seconds."""
 
     def __init__(self, megabytes: float, age_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._capacity = int(megabytes * 1e6)
@@ -48,14 +48,14 @@ class ResultCache:
 
     @property
     def enabled(self) -> bool:
-        """False when the settings switch it off."""
+        """Whether the settings enable the cache."""
         return self._capacity > 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: CacheKey) -> Result | None:
-        """The result, if it is kept and young enough."""
+        """Return the result, or None if it is not cached or has expired."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -66,7 +66,7 @@ class ResultCache:
         return entry[2]
 
     def put(self, key: CacheKey, result: Result) -> None:
-        """Keep a result, and let go of old ones for it; one larger than the whole cache is not kept."""
+        """Store a result and evict the least recently used ones. A result larger than the cache is not stored."""
         size = deep_size(result)
         if size > self._capacity:
             return
@@ -77,12 +77,12 @@ class ResultCache:
             self._drop(next(iter(self._entries)))
 
     def forget(self, owner: str) -> None:
-        """Forget what was read for this owner."""
+        """Remove the results of this owner."""
         for key in [key for key in self._entries if key[0] == owner]:
             self._drop(key)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all results."""
         self._entries.clear()
         self.used = 0
 

@@ -1,5 +1,7 @@
-"""Pages that were photographed sideways or upside down: a reader reads them all the same and answers boxes of the picture as it
-lies, but "right of" and "below" are those of the person who reads. Fields are looked for in that person's view.
+"""Pages that were photographed sideways or upside down.
+
+A backend recognises them and returns boxes in the coordinates of the image, but field extraction needs "right of" and "below" in
+reading direction. `to_upright` rotates the boxes before extraction, `to_original` rotates those of the fields back.
 """
 
 from __future__ import annotations
@@ -11,49 +13,50 @@ from dataclasses import replace
 from hunyuanocr.types import Field, Line, Quad
 
 Size = tuple[int, int]  # width and height in pixels
-_MIN_LINES = 4  # lines of a page from which their order tells how it lies
-_SURE = 0.6  # correlation of the order with the place
+_MIN_LINES = 4  # of a page, to judge its rotation by their order
+_MIN_CORRELATION = 0.6  # of the lines' order with their position
 
 
 def detect_rotation(lines: Sequence[Line]) -> int:
-    """How one page lies, by the order in which its lines were read: 0 upright, 1 its text runs upwards, 2 upside down, 3 its
-    text runs downwards.
+    """Return the rotation of one page, judged by the order of its lines, in quarter turns to the right that bring it upright.
+
+    0: upright; 1: text runs upwards; 2: upside down; 3: text runs downwards.
     """
-    told = [n for n in lines if len(n.text) > 2]
-    if len(told) < _MIN_LINES:
+    usable = [n for n in lines if len(n.text) > 2]
+    if len(usable) < _MIN_LINES:
         return 0
-    upward = statistics.median(_height(n.box) - _width(n.box) for n in told) > 0
-    places = [statistics.fmean(p[0 if upward else 1] for p in n.box) for n in told]
-    if max(places) - min(places) < 1:
+    sideways = statistics.median(_height(n.box) - _width(n.box) for n in usable) > 0
+    positions = [statistics.fmean(p[0 if sideways else 1] for p in n.box) for n in usable]
+    if max(positions) - min(positions) < 1:
         return 0
-    order = statistics.correlation(list(range(len(places))), places)
-    if upward:
-        return 1 if order > _SURE else 3 if order < -_SURE else 0
-    return 2 if order < -_SURE else 0
+    order = statistics.correlation(list(range(len(positions))), positions)
+    if sideways:
+        return 1 if order > _MIN_CORRELATION else 3 if order < -_MIN_CORRELATION else 0
+    return 2 if order < -_MIN_CORRELATION else 0
 
 
 def to_upright(lines: Sequence[Line], sizes: Sequence[Size]) -> tuple[tuple[Line, ...], tuple[Size, ...], tuple[int, ...]]:
-    """Lines and page sizes in the view of the person who reads, and the turn of each page, for `to_original`."""
+    """Return lines and page sizes of the upright pages, and the quarter turns of each page, for `to_original`."""
     turns = tuple(detect_rotation([n for n in lines if n.page == page]) for page in range(len(sizes)))
-    seen = tuple(replace(n, box=_turned(n.box, turns[n.page], sizes[n.page])) if turns[n.page] else n for n in lines)
-    return seen, tuple((h, w) if turn % 2 else (w, h) for (w, h), turn in zip(sizes, turns, strict=True)), turns
+    upright = tuple(replace(n, box=_rotated(n.box, turns[n.page], sizes[n.page])) if turns[n.page] else n for n in lines)
+    return upright, tuple((h, w) if turn % 2 else (w, h) for (w, h), turn in zip(sizes, turns, strict=True)), turns
 
 
 def to_original(fields: Sequence[Field], sizes: Sequence[Size], turns: Sequence[int]) -> tuple[Field, ...]:
-    """The fields with their boxes back on the picture; `sizes` are those of `to_upright`."""
-    return tuple(_back(f, sizes, turns) for f in fields)
+    """Return the fields with their boxes in image coordinates; `sizes` and `turns` are those of `to_upright`."""
+    return tuple(_rotated_back(f, sizes, turns) for f in fields)
 
 
-def _back(field: Field, sizes: Sequence[Size], turns: Sequence[int]) -> Field:
-    rows = field.rows and tuple({k: _back(v, sizes, turns) for k, v in row.items()} for row in field.rows)
+def _rotated_back(field: Field, sizes: Sequence[Size], turns: Sequence[int]) -> Field:
+    rows = field.rows and tuple({k: _rotated_back(v, sizes, turns) for k, v in row.items()} for row in field.rows)
     if field.box is None or not turns[field.page or 0]:
         return replace(field, rows=rows)
     page = field.page or 0
-    return replace(field, rows=rows, box=_turned(field.box, 4 - turns[page], sizes[page]))
+    return replace(field, rows=rows, box=_rotated(field.box, 4 - turns[page], sizes[page]))
 
 
-def _turned(box: Quad, turn: int, size: Size) -> Quad:
-    """The box after a quarter turn to the right for each one in `turn`, of a page of this size; top-left corner first."""
+def _rotated(box: Quad, turn: int, size: Size) -> Quad:
+    """Return the box after `turn` quarter turns of its page to the right, from the top-left corner; `size` is the page's."""
     width, height = size
     points = list(box)
     for _ in range(turn):

@@ -12,10 +12,10 @@ from hunyuanocr.types import TextDelta, Usage
 
 @dataclass
 class Timing:
-    """Seconds of each stage of one request and how it ended: 'ok' or an error's code.
+    """The seconds of each stage of one request, and its outcome: 'ok' or the code of an error.
 
-    The stages are `wait`, `decode`, `read`, `log_fields`; and `evidence`, for how much longer than the reading its proof took.
-    `first_s` is how long a reader that writes took until its first text, of the seconds of `read`.
+    The stages are `wait`, `decode`, `read`, `fields`, and `evidence`: the time to wait for evidence after `read`. `first_s` is
+    the time to the first text within `read`, for a backend that streams.
     """
 
     id: str
@@ -27,34 +27,34 @@ class Timing:
     first_s: float | None = None
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
-    _began: float = field(default_factory=time.perf_counter, repr=False)  # the stage that runs
+    _stage_start: float = field(default_factory=time.perf_counter, repr=False)  # of the current stage
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what runs inside."""
-        began = self._began = time.perf_counter()
+        """Time the block."""
+        start = self._stage_start = time.perf_counter()
         try:
             yield
         finally:
-            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - began
+            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - start
 
     def first_token(self, part: object) -> None:
-        """Something has come within the stage `read`; the first text counts."""
+        """Record the time to the first text; call it with each part of the stage `read`."""
         if self.first_s is None and isinstance(part, TextDelta):
-            self.first_s = time.perf_counter() - self._began
+            self.first_s = time.perf_counter() - self._stage_start
 
     def log_fields(self) -> dict[str, object]:
-        """For logs that programs read."""
+        """Return the values for structured logs."""
         stages = {f"{name}_ms": round(1000 * seconds) for name, seconds in self.stages.items()}
-        about = {"reading": self.id, "task": self.task, "outcome": self.outcome, "pages": self.pages, "cached": self.cached}
-        return about | stages
+        request = {"reading": self.id, "task": self.task, "outcome": self.outcome, "pages": self.pages, "cached": self.cached}
+        return request | stages
 
     def __str__(self) -> str:
-        """One line for a log."""
+        """Return one line for the log."""
         stages = "".join(f" {name}={1000 * seconds:.0f}ms" for name, seconds in self.stages.items())
         return f"request {self.id} task={self.task} outcome={self.outcome} pages={self.pages} cached={self.cached}{stages}"
 
     @property
     def elapsed_ms(self) -> float:
-        """Milliseconds since the request came."""
+        """Milliseconds since the request arrived."""
         return (time.perf_counter() - self.started) * 1000.0

@@ -1,4 +1,4 @@
-"""Model folders: found, verified by their headers within milliseconds, fetched by `hunyuanocr fetch` only. Needs no torch."""
+"""Model folders: find, verify and download. Verification reads headers only; only `hunyuanocr fetch` downloads."""
 
 from hunyuanocr.errors import WeightsInvalid, WeightsMissing
 from hunyuanocr.weights.verify import Checkpoint, find, verify

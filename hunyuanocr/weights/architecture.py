@@ -1,8 +1,8 @@
-"""Which tensors a HunyuanOCR checkpoint must hold, by its config.json; both generations of configs and of tensor names.
+"""The tensors of a HunyuanOCR checkpoint by its config.json, for both generations of configs and tensor names.
 
-Releases of 2025 write a flat config (`pad_id`, `attention_head_dim`, `rope_scaling` with `xdrope_section`) and names such as
-`vit.…` and `model.layers.…`; transformers nests `text_config` and says `model.vision_tower.…`, `model.language_model.…`
-(`HunYuanVLConfig` and `conversion_mapping.py` in transformers).
+Releases of 2025 have a flat config (`pad_id`, `attention_head_dim`, `rope_scaling` with `xdrope_section`) and names such as
+`vit.…` and `model.layers.…`; transformers has a nested `text_config` and names such as `model.vision_tower.…` and
+`model.language_model.…` (`HunYuanVLConfig` and `conversion_mapping.py` in transformers).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from hunyuanocr.errors import WeightsInvalid
 
 NAME = "HunYuanVLForConditionalGeneration"
-UNUSED = frozenset({"model.vision_tower.patch_merger.image_sep"})  # in the published files, read by no forward pass
+UNUSED = frozenset({"model.vision_tower.patch_merger.image_sep"})  # published, but not used by the forward pass
 Shape = tuple[int, ...]
 
-# Old spelling → new, in this order; as transformers renames them when it loads.
+# Old name → new name, in order, as transformers renames them when it loads.
 _RENAMES = (
     (re.compile(r"^(model\.)?vit\."), "model.vision_tower."),
     (re.compile(r"^model\.(?!language_model\.|vision_tower\.)"), "model.language_model."),
@@ -33,7 +33,7 @@ _RENAMES = (
 
 
 def canonical_name(name: str) -> str:
-    """A tensor's name as transformers calls it in memory."""
+    """Return the name of a tensor in transformers."""
     for old, new in _RENAMES:
         name = old.sub(new, name)
     return name
@@ -41,7 +41,7 @@ def canonical_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Sizes of the language model."""
+    """The sizes of the language model."""
 
     vocabulary: int
     hidden: int
@@ -57,7 +57,7 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Sizes of the vision tower; the defaults are those of transformers' HunYuanVLVisionConfig."""
+    """The sizes of the vision tower; the defaults are those of HunYuanVLVisionConfig in transformers."""
 
     hidden: int = 1152
     inner: int = 4304
@@ -70,35 +70,35 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The two parts, as config.json describes them."""
+    """The sizes of both parts of the model."""
 
     text: TextConfig
     vision: VisionConfig
 
     def layers_of(self, name: str) -> int | None:
-        """How many layers the config gives to the part that a tensor of a layer belongs to; None for other tensors."""
+        """Return the number of layers of the part that a layer's tensor belongs to; None for other tensors."""
         part = re.match(r"model\.(language_model|vision_tower)\.layers\.\d+\.", name)
         return None if part is None else (self.text if part[1] == "language_model" else self.vision).layers
 
     def tensors(self) -> dict[str, Shape]:
-        """Every tensor that must be there, with its shape."""
+        """Return the required tensors and their shapes."""
         return dict([*_text(self.text), *_tower(self.vision), *_merger(self.vision, self.text.hidden)])
 
 
 def parse_config(config: Mapping[str, Any]) -> Architecture:
-    """The sizes in a config.json. Raises WeightsBroken for another model's, and for one that lacks or contradicts a size."""
+    """Parse a config.json. Raises WeightsInvalid if it belongs to another model, or a size is missing or inconsistent."""
     kind, classes = config.get("model_type"), config.get("architectures") or []
     if kind != "hunyuan_vl" and NAME not in classes:
-        raise WeightsInvalid(f"This is a model of type {kind!r} ({', '.join(classes) or 'no architecture'}), not HunyuanOCR.")
+        raise WeightsInvalid(f"The model has the type {kind!r} ({', '.join(classes) or 'no architecture'}), not HunyuanOCR.")
     nested = config.get("text_config")
     text = nested if isinstance(nested, dict) else config
-    # As transformers decides: either part may tie the head to the embeddings, and a flat config always does.
+    # As in transformers: either part may tie the head to the embeddings, and a flat config always does.
     tied = text is config or any(part.get("tie_word_embeddings", True) for part in (config, text))
     try:
         return Architecture(_read_text(text, tied), _read_vision(config))
     except (KeyError, TypeError, ValueError) as e:
-        said = f"no {e}" if isinstance(e, KeyError) else str(e)
-        raise WeightsInvalid(f"The sizes in config.json cannot be used: {said}.") from e
+        reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
+        raise WeightsInvalid(f"The sizes in config.json are invalid: {reason}.") from e
 
 
 def _read_text(config: Mapping[str, Any], tied: bool) -> TextConfig:
@@ -119,13 +119,13 @@ def _read_text(config: Mapping[str, Any], tied: bool) -> TextConfig:
 
 
 def _read_vision(config: Mapping[str, Any]) -> VisionConfig:
-    given = config["vision_config"]
+    vision = config["vision_config"]
     names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_channels", "patch_size", "spatial_merge_size",
              "max_image_size")  # fmt: skip
     defaults = VisionConfig()
     sizes = zip(names, (defaults.hidden, defaults.inner, defaults.layers, defaults.channels, defaults.patch, defaults.merge,
                         defaults.side), strict=True)  # fmt: skip
-    return VisionConfig(*(int(given.get(name, default)) for name, default in sizes))
+    return VisionConfig(*(int(vision.get(name, default)) for name, default in sizes))
 
 
 def _either(config: Mapping[str, Any], new: str, old: str) -> Any:

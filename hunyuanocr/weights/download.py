@@ -1,4 +1,4 @@
-"""Files of a hub → a folder: resumed where it stopped, compared with the hub's checksums, moved in at the end."""
+"""Download the files of a hub: resume interrupted downloads, compare checksums, and move complete files into the folder."""
 
 from __future__ import annotations
 
@@ -13,29 +13,35 @@ import httpx
 
 from hunyuanocr.weights.hub import FetchFailed, RemoteFile, http_error
 
-STAGING = ".fetch"  # within the folder, so that moving out of it is a rename
-ATTEMPTS = 6  # without one new byte
-SPARE = 100_000_000  # bytes that stay free on the disk
-_BLOCK = 1 << 20
-Advance = Callable[[int], None]  # bytes more, or less when a file begins anew
+STAGING = ".fetch"  # in the same folder, so that files can be renamed
+MAX_ATTEMPTS = 6  # without progress
+RESERVED_BYTES = 100_000_000  # of disk space
+_BLOCK_BYTES = 1 << 20
+_WRITE_HINT = "Check free disk space and write permission."
+OnProgress = Callable[[int], None]  # receives the number of new bytes; negative if a file starts again
 
 
 class RetryableError(Exception):
-    """This attempt failed, the next may not."""
+    """An error after which the download is tried again."""
 
 
 def files_to_fetch(files: Iterable[RemoteFile], folder: Path, *, force: bool = False) -> list[RemoteFile]:
-    """The files that are not yet in the folder as the hub has them; with `force`, all."""
-    return [file for file in files if force or not _whole(folder / file.name, file)]
+    """Return the files that are missing in the folder or differ from the hub's; with `force`, all."""
+    return [file for file in files if force or not _is_complete(folder / file.name, file)]
 
 
 def download(
-    client: httpx.Client, files: Sequence[RemoteFile], folder: Path, advance: Advance = lambda _: None, *, pause: float = 1.0
+    client: httpx.Client,
+    files: Sequence[RemoteFile],
+    folder: Path,
+    on_progress: OnProgress = lambda _: None,
+    *,
+    backoff_s: float = 1.0,
 ) -> None:
-    """Bring `files` into `folder`; nothing in it changes before all of them are here and right.
+    """Download `files` to `folder`, which does not change before all files are complete and verified.
 
-    `pause` is the first wait in seconds after a broken connection; it doubles. Raises FetchFailed; what has come stays and the
-    next call goes on from there.
+    `backoff_s` is the first delay in seconds after a lost connection; it doubles. Raises FetchFailed; the next call continues
+    from the data that was received.
     """
     staging = folder / STAGING
     try:
@@ -43,68 +49,67 @@ def download(
             (staging / file.name).parent.mkdir(parents=True, exist_ok=True)
         _check_space(files, staging)
         for file in files:
-            _fetch(client, file, staging / file.name, advance, pause)
-        # The config last: a folder without it counts as missing, should the power fail between two renames.
+            _fetch(client, file, staging / file.name, on_progress, backoff_s)
+        # The config comes last: without it the folder counts as missing, if the power fails between two renames.
         for file in sorted(files, key=lambda f: f.name == "config.json"):
             (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
             (staging / file.name).replace(folder / file.name)
         shutil.rmtree(staging)
     except OSError as e:
-        raise FetchFailed(f"{e.filename or folder} cannot be written: {e.strerror or e}.", hint="Free space or rights.") from e
+        raise FetchFailed(f"{e.filename or folder} cannot be written: {e.strerror or e}.", hint=_WRITE_HINT) from e
 
 
 def unexpected_files(files: Iterable[RemoteFile], folder: Path) -> list[str]:
-    """Weight files in the folder that are not on the hub's list: of another release, and one might be loaded for the other."""
+    """Return weight files of the folder that the hub does not list: those of another release could be loaded by mistake."""
     listed = {file.name for file in files}
-    here = [*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")]
-    return sorted(path.name for path in here if path.name not in listed)
+    present = [*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")]
+    return sorted(path.name for path in present if path.name not in listed)
 
 
 def _check_space(files: Iterable[RemoteFile], staging: Path) -> None:
     needed = sum(max(0, (file.size or 0) - _size(staging / file.name) - _size(_part(staging / file.name))) for file in files)
     free = shutil.disk_usage(staging).free
-    if needed + SPARE > free:
+    if needed + RESERVED_BYTES > free:
         raise FetchFailed(
-            f"The disk is too full: {needed / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free in {staging.parent}.",
-            hint="Free some space, or name a folder on another disk with --model-path.",
+            f"Not enough disk space in {staging.parent}: {needed / 1e9:.2f} GB required, {free / 1e9:.2f} GB free.",
+            hint="Free disk space, or use a folder on another disk with --model-path.",
         )
 
 
-def _fetch(client: httpx.Client, file: RemoteFile, target: Path, advance: Advance, pause: float) -> None:
-    """One file, whole and checked, to `target`."""
-    if _whole(target, file):  # of an earlier call
-        advance(_size(target))
+def _fetch(client: httpx.Client, file: RemoteFile, target: Path, on_progress: OnProgress, backoff_s: float) -> None:
+    """Download one file to `target` and verify it."""
+    if _is_complete(target, file):  # from an earlier call
+        on_progress(_size(target))
         return
     part = _part(target)
-    advance(_size(part))
+    on_progress(_size(part))
     best, failures = _size(part), 0
     while True:
         try:
-            _attempt(client, file, part, advance)
+            _attempt(client, file, part, on_progress)
             break
         except (httpx.TransportError, RetryableError) as e:
             failures, best = (0, _size(part)) if _size(part) > best else (failures + 1, best)
-            if failures >= ATTEMPTS:
-                raise FetchFailed(f"{file.name} does not come: {e or type(e).__name__} ({ATTEMPTS} attempts).") from e
-            time.sleep(min(60.0, pause * 2**failures))
-    wrong = _difference(part, file)
-    if wrong:
-        _forget(part)
+            if failures >= MAX_ATTEMPTS:
+                raise FetchFailed(f"{file.name} cannot be downloaded: {e or type(e).__name__} ({MAX_ATTEMPTS} attempts).") from e
+            time.sleep(min(60.0, backoff_s * 2**failures))
+    if difference := _difference(part, file):
+        _remove(part)
         raise FetchFailed(
-            f"{file.name} arrived {wrong}. It was thrown away.",
-            hint="Run it again; if it happens again, the hub or something on the way to it changes files: use another --source.",
+            f"{file.name} was received {difference} and deleted.",
+            hint="Run the command again. If it fails again, the hub or a proxy alters files: use another --source.",
         )
     part.replace(target)
-    _forget(part)
+    _remove(part)
 
 
-def _attempt(client: httpx.Client, file: RemoteFile, part: Path, advance: Advance) -> None:
-    """Take what is still to come. Raises Again or httpx.TransportError for what another attempt may mend."""
+def _attempt(client: httpx.Client, file: RemoteFile, part: Path, on_progress: OnProgress) -> None:
+    """Download the missing bytes. Raises RetryableError or httpx.TransportError if another attempt may succeed."""
     have, tag = _size(part), _tag(part).read_text() if _tag(part).is_file() else ""
     if file.size is not None and have == file.size:
         return
     if have and ((file.size is not None and have > file.size) or not (tag or file.sha256 or file.git)):
-        have = 0  # nothing would tell whether the rest belongs to it
+        have = 0  # without a checksum or tag the parts may belong to different versions
     headers = {"Range": f"bytes={have}-"} if have else {}
     if have and tag:
         headers["If-Range"] = tag
@@ -113,58 +118,58 @@ def _attempt(client: httpx.Client, file: RemoteFile, part: Path, advance: Advanc
             if response.status_code == 404 and url != file.urls[-1]:
                 continue
             if response.status_code == 416:
-                advance(-_size(part))
-                _forget(part)
-                raise RetryableError("the hub has no such rest of the file")
+                on_progress(-_size(part))
+                _remove(part)
+                raise RetryableError("the hub refused the byte range")
             if response.status_code == 429 or response.status_code >= 500:
-                raise RetryableError(f"the hub answers {response.status_code}")
+                raise RetryableError(f"the hub returned HTTP {response.status_code}")
             if not response.is_success:
                 raise http_error(response, url)
-            _take(response, file, part, have, advance)
+            _receive(response, file, part, have, on_progress)
             return
 
 
-def _take(response: httpx.Response, file: RemoteFile, part: Path, have: int, advance: Advance) -> None:
-    """Write the body where it belongs: behind what is there, or from the start when the hub sends all."""
+def _receive(response: httpx.Response, file: RemoteFile, part: Path, have: int, on_progress: OnProgress) -> None:
+    """Write the body: after the existing bytes, or from the start if the hub sends the whole file."""
     start = _start(response, have, file.size)
     length = response.headers.get("content-length") if "content-encoding" not in response.headers else None
     size = start + int(length) if length is not None else file.size
     if file.size is not None and size != file.size:
-        raise FetchFailed(f"The hub lists {file.name} with {file.size:,} bytes and sends {size:,}.")
-    advance(start - _size(part))
+        raise FetchFailed(f"The hub lists {file.name} with {file.size:,} bytes, but sends {size:,}.")
+    on_progress(start - _size(part))
     tag = response.headers.get("etag", "")
-    _tag(part).write_text("" if tag.startswith("W/") else tag)  # a weak one does not promise the same bytes
+    _tag(part).write_text("" if tag.startswith("W/") else tag)  # a weak tag does not guarantee the same bytes
     with part.open("r+b" if start else "wb") as f:
         f.seek(start)
         f.truncate()
-        for chunk in response.iter_bytes():  # as they come: larger blocks would be lost with the connection
+        for chunk in response.iter_bytes():  # without buffering, which would lose data with the connection
             if size is not None and f.tell() + len(chunk) > size:
-                raise FetchFailed(f"The hub sends more of {file.name} than the {size:,} bytes it announced.")
+                raise FetchFailed(f"The hub sends more than the {size:,} bytes of {file.name} that it announced.")
             f.write(chunk)
-            advance(len(chunk))
+            on_progress(len(chunk))
     if size is not None and _size(part) < size:
-        raise RetryableError("the connection ended early")
+        raise RetryableError("the connection was closed early")
 
 
 def _start(response: httpx.Response, have: int, size: int | None) -> int:
-    """Byte at which the body begins. An older route of ModelScope sends the rest with status 200 (and its length)."""
+    """Return the offset of the body. An older ModelScope route sends the remaining bytes with status 200."""
     found = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
     if found:
         if int(found[1]) != have:
-            raise RetryableError("the hub sends another part of the file than it was asked for")
+            raise RetryableError("the hub sent another byte range than requested")
         return have
     if response.status_code == 206:
-        raise RetryableError("the hub does not say which part of the file it sends")
+        raise RetryableError("the hub did not state the byte range")
     rest = size is not None and have > 0 and response.headers.get("content-length") == str(size - have)
     return have if rest else 0
 
 
-def _whole(path: Path, file: RemoteFile) -> bool:
+def _is_complete(path: Path, file: RemoteFile) -> bool:
     return path.is_file() and _difference(path, file) == ""
 
 
 def _difference(path: Path, file: RemoteFile) -> str:
-    """What distinguishes a file from the hub's; "" if nothing does."""
+    """Return how a file differs from the hub's; "" if it does not."""
     size = _size(path)
     if file.size is not None and size != file.size:
         return f"with {size:,} instead of {file.size:,} bytes"
@@ -173,8 +178,8 @@ def _difference(path: Path, file: RemoteFile) -> str:
     with path.open("rb") as f:
         if file.sha256 is not None:
             return "" if hashlib.file_digest(f, "sha256").hexdigest() == file.sha256 else "with a wrong SHA-256 checksum"
-        blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)  # how git names the contents of a file
-        while block := f.read(_BLOCK):
+        blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)  # the format of a git object
+        while block := f.read(_BLOCK_BYTES):
             blob.update(block)
     return "" if blob.hexdigest() == file.git else "with a wrong git checksum"
 
@@ -187,7 +192,7 @@ def _tag(part: Path) -> Path:
     return part.with_name(part.name + ".etag")
 
 
-def _forget(part: Path) -> None:
+def _remove(part: Path) -> None:
     for path in (part, _tag(part)):
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What a model hub offers: the files of HunyuanOCR with sizes and checksums. Used by `hunyuanocr fetch` only.
+"""The files of HunyuanOCR on a model hub, with sizes and checksums. Used by `hunyuanocr fetch` only.
 
 Hugging Face: https://huggingface.co/docs/hub/api; ModelScope: the routes of its own client (modelscope/hub/api.py).
 """
@@ -25,15 +25,15 @@ DRAFT = "dflash"  # folder of the draft model for speculative decoding
 
 
 class FetchFailed(HunyuanOcrError):
-    """The weights could not be fetched."""
+    """The weights could not be downloaded."""
 
     code = "fetch_failed"
-    hint = "Look at the network and run it again: it goes on where it stopped."
+    hint = "Check the network and run the command again: it resumes the download."
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the hub. `git` is the SHA-1 of its git blob. The first of `urls` that exists is taken."""
+    """A file on the hub. `git` is the SHA-1 of its git blob. The first existing URL is used."""
 
     name: str
     urls: tuple[str, ...]
@@ -44,7 +44,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Hub:
-    """A place with the model."""
+    """A model hub."""
 
     title: str
     endpoint: str
@@ -53,67 +53,67 @@ class Hub:
     read: Callable[[Hub, httpx.Client], Iterable[RemoteFile]]
 
     def files(self, client: httpx.Client, *, draft: bool = False) -> list[RemoteFile]:
-        """The files that the engines need. Raises FetchFailed, also for a listing that names a path outside its folder."""
+        """Return the files that the engines need. Raises FetchFailed, also for a file name outside the folder."""
         found = list(self.read(self, client))
         for file in found:
             _check_name(file.name, self)
         where, folders = f"{self.repository} ({self.revision}) on {self.title}", {"", DRAFT} if draft else {""}
-        wanted = [f for f in found if f.name.rpartition("/")[0] in folders and NEEDED.fullmatch(f.name.rpartition("/")[2])]
-        if not any(f.name.endswith(".safetensors") and "/" not in f.name for f in wanted):
-            raise FetchFailed(f"{where} has no weights.", hint="Correct --revision.")
-        if draft and not any(f.name.startswith(DRAFT + "/") for f in wanted):
-            raise FetchFailed(f"{where} has no draft model.", hint="Leave --draft out.")
-        return wanted
+        needed = [f for f in found if f.name.rpartition("/")[0] in folders and NEEDED.fullmatch(f.name.rpartition("/")[2])]
+        if not any(f.name.endswith(".safetensors") and "/" not in f.name for f in needed):
+            raise FetchFailed(f"{where} has no weights.", hint="Check --revision.")
+        if draft and not any(f.name.startswith(DRAFT + "/") for f in needed):
+            raise FetchFailed(f"{where} has no draft model.", hint="Omit --draft.")
+        return needed
 
 
 def huggingface(environment: Mapping[str, str], revision: str | None) -> Hub:
-    """Hugging Face or a mirror of it (HF_ENDPOINT)."""
+    """Return Hugging Face, or its mirror HF_ENDPOINT."""
     endpoint = environment.get("HF_ENDPOINT") or "https://huggingface.co"
     return Hub("Hugging Face", _endpoint(endpoint, "HF_ENDPOINT"), "tencent/HunyuanOCR", revision or "main", _read_huggingface)
 
 
 def modelscope(environment: Mapping[str, str], revision: str | None) -> Hub:
-    """ModelScope or a mirror of it (MODELSCOPE_ENDPOINT)."""
+    """Return ModelScope, or its mirror MODELSCOPE_ENDPOINT."""
     endpoint = environment.get("MODELSCOPE_ENDPOINT") or "https://www.modelscope.cn"
     where = _endpoint(endpoint, "MODELSCOPE_ENDPOINT")
     return Hub("ModelScope", where, "Tencent-Hunyuan/HunyuanOCR", revision or "master", _read_modelscope)
 
 
 def http_error(response: httpx.Response, what: str) -> FetchFailed:
-    """The error for a status that trying again will not change."""
-    status, said = response.status_code, response.headers.get("x-error-message", "")
+    """Return the error for a status that another attempt would not change."""
+    status, detail = response.status_code, response.headers.get("x-error-message", "")
     if status in {401, 403}:
         return FetchFailed(
-            f"{what} asks for a login ({status}{': ' + said if said else ''}).",
-            hint="Accept the licence on the model's page with an account of yours and set HF_TOKEN to its token; "
-            "or try --source modelscope.",
+            f"{what} requires a login ({status}{': ' + detail if detail else ''}).",
+            hint="Accept the licence on the model's page and set HF_TOKEN to a token of your account, "
+            "or use --source modelscope.",
         )
     if status == 404:
-        return FetchFailed(f"{what} does not exist ({status}).", hint="Correct --revision or the endpoint.")
-    return FetchFailed(f"{what} answered {status} {response.reason_phrase}.")
+        return FetchFailed(f"{what} does not exist ({status}).", hint="Check --revision and the endpoint.")
+    return FetchFailed(f"{what} returned HTTP {status} {response.reason_phrase}.")
 
 
 def _endpoint(url: str, name: str) -> str:
     if not re.match(r"https?://[^/\s]+", url):
-        raise FetchFailed(f"{name} is no web address: {url}", hint="It looks like https://hf-mirror.com")
+        raise FetchFailed(f"{name} is not a valid URL: {url}", hint="Example: https://hf-mirror.com")
     return url.rstrip("/")
 
 
 def _check_name(name: str, hub: Hub) -> None:
-    """File names come from the network and become paths: only plain ones, below the folder."""
+    """Reject a file name that leads outside the folder: names come from the network and become paths."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or re.search(r"[\\:\x00-\x1f]", name):
         raise FetchFailed(
-            f"{hub.title} at {hub.endpoint} lists a file that would lie outside the folder: {name!r}.",
+            f"{hub.title} at {hub.endpoint} lists a file outside the folder: {name!r}.",
             hint="Do not trust this hub; nothing was downloaded.",
         )
 
 
 def _read_huggingface(hub: Hub, client: httpx.Client) -> Iterable[RemoteFile]:
     revision = quote(hub.revision, safe="")
-    answer = _json(client, f"{hub.endpoint}/api/models/{hub.repository}/revision/{revision}?blobs=true", hub)
-    commit = quote(str(answer.get("sha") or hub.revision), safe="")  # all files of one commit, should someone push meanwhile
-    for entry in answer["siblings"]:
+    listing = _json(client, f"{hub.endpoint}/api/models/{hub.repository}/revision/{revision}?blobs=true", hub)
+    commit = quote(str(listing.get("sha") or hub.revision), safe="")  # all files of one commit, even if the branch changes
+    for entry in listing["siblings"]:
         name, lfs = str(entry["rfilename"]), entry.get("lfs") or {}
         yield RemoteFile(
             name, (f"{hub.endpoint}/{hub.repository}/resolve/{commit}/{quote(name)}",), lfs.get("size") or entry.get("size"),
@@ -123,8 +123,8 @@ def _read_huggingface(hub: Hub, client: httpx.Client) -> Iterable[RemoteFile]:
 
 def _read_modelscope(hub: Hub, client: httpx.Client) -> Iterable[RemoteFile]:
     revision, api = quote(hub.revision, safe=""), f"{hub.endpoint}/api/v1/models/{hub.repository}/repo"
-    answer = _json(client, f"{api}/files?Revision={revision}&Recursive=true", hub)
-    for entry in answer["Data"]["Files"]:
+    listing = _json(client, f"{api}/files?Revision={revision}&Recursive=true", hub)
+    for entry in listing["Data"]["Files"]:
         if entry.get("Type") == "tree":
             continue
         name = str(entry["Path"])
@@ -144,8 +144,8 @@ def _json(client: httpx.Client, url: str, hub: Hub) -> dict[str, Any]:
     if response.status_code != 200:
         raise http_error(response, f"{hub.repository} ({hub.revision}) on {what}")
     try:
-        answer = response.json()
-        _ = answer["siblings"] if "siblings" in answer else answer["Data"]["Files"]
+        listing = response.json()
+        _ = listing["siblings"] if "siblings" in listing else listing["Data"]["Files"]
     except (ValueError, KeyError, TypeError) as e:
-        raise FetchFailed(f"{what} did not answer with a list of files; perhaps a login page of the network did.") from e
-    return dict(answer)
+        raise FetchFailed(f"{what} did not return a list of files; a login page of the network may have answered.") from e
+    return dict(listing)

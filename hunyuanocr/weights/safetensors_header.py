@@ -1,4 +1,4 @@
-"""The header of a safetensors file, read by hand: 8 bytes little-endian length n, n bytes of JSON, then the numbers.
+"""The header of a safetensors file: its length n in 8 bytes, little-endian, then n bytes of JSON, then the data.
 
 Format: https://huggingface.co/docs/safetensors#format
 """
@@ -13,33 +13,33 @@ from typing import Any
 
 from hunyuanocr.errors import WeightsInvalid
 
-WIDTHS = {"F32": 4, "F16": 2, "BF16": 2}  # bytes a number, of the types that the engines load
-MAX_HEADER_LENGTH = 100_000_000  # bytes; the limit of the format's own reader
+BYTES_PER_ELEMENT = {"F32": 4, "F16": 2, "BF16": 2}  # of the types that the engines load
+MAX_HEADER_LENGTH = 100_000_000  # bytes; the limit of the safetensors library
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """What the header says of one tensor."""
+    """The entry of one tensor in the header."""
 
     shape: tuple[int, ...]
     dtype: str
 
     @property
     def numbers(self) -> int:
-        """How many numbers it holds."""
+        """The number of its elements."""
         return math.prod(self.shape)
 
 
 def read_header(file: Path) -> dict[str, Tensor]:
-    """Tensors of one file by name. Raises WeightsBroken when it is cut off, padded, no safetensors file, or of other types."""
+    """Return the tensors of a file by name. Raises WeightsInvalid if it is truncated, padded, invalid, or has other types."""
     size = file.stat().st_size
     with file.open("rb") as f:
         start = f.read(8)
         length = int.from_bytes(start, "little")
         if start == b"version ":
-            raise WeightsInvalid(f"{file} is a Git LFS pointer, not the weights: they were cloned without git-lfs.")
+            raise WeightsInvalid(f"{file} is a Git LFS pointer, not a weight file: the repository was cloned without git-lfs.")
         if len(start) < 8 or length > min(size - 8, MAX_HEADER_LENGTH):
-            raise WeightsInvalid(f"{file} is no safetensors file, or cut off within its first bytes ({size:,} bytes).")
+            raise WeightsInvalid(f"{file} is not a safetensors file, or its header is truncated ({size:,} bytes).")
         raw = f.read(length)
     try:
         entries = json.loads(raw)
@@ -49,20 +49,22 @@ def read_header(file: Path) -> dict[str, Tensor]:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:
         raise WeightsInvalid(f"The header of {file} cannot be read: {type(e).__name__}: {e}.") from e
     if size < end:
-        raise WeightsInvalid(f"{file} is cut off: {size:,} of {end:,} bytes are there.")
+        raise WeightsInvalid(f"{file} is truncated: it has {size:,} of {end:,} bytes.")
     if size > end:
-        raise WeightsInvalid(f"{file} has {size - end:,} bytes more than its header says: it was not saved whole.")
+        raise WeightsInvalid(f"{file} has {size - end:,} bytes more than its header states: it was not saved correctly.")
     return tensors
 
 
 def _tensor(name: str, entry: dict[str, Any], file: Path) -> Tensor:
     tensor = Tensor(tuple(int(n) for n in entry["shape"]), str(entry["dtype"]))
-    if tensor.dtype not in WIDTHS:
+    if tensor.dtype not in BYTES_PER_ELEMENT:
         raise WeightsInvalid(
-            f"{name} in {file} is of type {tensor.dtype}; the engines load {', '.join(WIDTHS)}.",
-            hint="Take the checkpoint as Tencent publishes it, not a quantised one: .venv/bin/hunyuanocr fetch",
+            f"{name} in {file} has the type {tensor.dtype}; supported types are {', '.join(BYTES_PER_ELEMENT)}.",
+            hint="Use the original checkpoint, not a quantised one: .venv/bin/hunyuanocr fetch",
         )
     begin, end = entry["data_offsets"]
-    if end - begin != tensor.numbers * WIDTHS[tensor.dtype]:
-        raise WeightsInvalid(f"The header of {file} contradicts itself: {name} has {end - begin:,} bytes, shape {tensor.shape}.")
+    if end - begin != tensor.numbers * BYTES_PER_ELEMENT[tensor.dtype]:
+        raise WeightsInvalid(
+            f"The header of {file} is inconsistent: {name} has {end - begin:,} bytes and the shape {tensor.shape}."
+        )
     return tensor

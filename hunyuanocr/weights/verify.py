@@ -1,4 +1,4 @@
-"""Is this folder a whole HunyuanOCR checkpoint? Only headers are read: milliseconds for the 2 GB of the model."""
+"""Verify that a folder is a complete HunyuanOCR checkpoint. Only headers are read, which takes milliseconds."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that was verified. `dtype` is that of most numbers, as safetensors spells it (BF16); `parameters` counts them;
-    `bytes` those of its weight files; `axes` is the number of M-RoPE axes."""
+    """A verified folder. `dtype` is that of most parameters in the notation of safetensors (BF16); `parameters` is their number;
+    `bytes` is the size of the weight files; `axes` is the number of M-RoPE axes.
+    """
 
     folder: Path
     name: str
@@ -35,23 +36,23 @@ class Checkpoint:
 
 
 def find(model_path: Path) -> Path:
-    """The folder with the checkpoint's config.json. Raises WeightsMissing, naming a place where one was seen instead."""
+    """Return the folder with the checkpoint's config.json. Raises WeightsMissing, with a subfolder that has one, if any."""
     folder = model_path.expanduser()
     if (folder / "config.json").is_file():
         return folder
     if not folder.is_dir():
-        raise WeightsMissing(f"There is no folder {folder}.", hint=_get(folder))
+        raise WeightsMissing(f"The model folder {folder} does not exist.", hint=_fetch_hint(folder))
     inner = sorted(file.parent for file in folder.glob("*/config.json") if file.parent.name != "dflash")
     if inner:
-        raise WeightsMissing(f"There is no config.json in {folder}, but in {inner[0]}.", hint=f"Use --model-path {inner[0]}")
-    raise WeightsMissing(f"There is no config.json in {folder}.", hint=_get(folder))
+        raise WeightsMissing(f"There is no config.json in {folder}, only in {inner[0]}.", hint=f"Use --model-path {inner[0]}")
+    raise WeightsMissing(f"There is no config.json in {folder}.", hint=_fetch_hint(folder))
 
 
 def verify(model_path: Path) -> Checkpoint:
-    """Check config, tokenizer, processor files and the header of every weight file against each other.
+    """Verify that config, tokenizer, processor files and the headers of all weight files are present and consistent.
 
-    Raises WeightsMissing for what is not there and WeightsBroken for what does not fit; the message names it, the hint is the
-    command that gets it. Numbers are not read: a bit that flipped is found by `fetch`, which compares checksums.
+    Raises WeightsMissing for a missing file and WeightsInvalid for an inconsistent one; the hint is the command that downloads
+    it. Parameters are not read: `fetch` compares checksums.
     """
     folder = find(model_path)
     try:
@@ -62,45 +63,45 @@ def verify(model_path: Path) -> Checkpoint:
         tensors = _tensors(files)
         _compare(shape, tensors)
     except (WeightsMissing, WeightsInvalid) as e:
-        own = e.hint != type(e).hint  # a remedy of its own
-        raise type(e)(e.message, hint=e.hint if own else _get(folder, again=isinstance(e, WeightsInvalid))) from e
+        specific = e.hint != type(e).hint
+        raise type(e)(e.message, hint=e.hint if specific else _fetch_hint(folder, again=isinstance(e, WeightsInvalid))) from e
     except OSError as e:
-        raise WeightsInvalid(f"{e.filename} cannot be read: {e.strerror}.", hint="Correct the file's rights.") from e
-    numbers = Counter[str]()
+        raise WeightsInvalid(f"{e.filename} cannot be read: {e.strerror}.", hint="Check the read permission of the file.") from e
+    parameters = Counter[str]()
     for tensor in tensors.values():
-        numbers[tensor.dtype] += tensor.numbers
+        parameters[tensor.dtype] += tensor.numbers
     return Checkpoint(
-        folder=folder, name=folder.resolve().name, architecture=architecture.NAME, dtype=numbers.most_common(1)[0][0],
-        parameters=numbers.total(), bytes=sum(file.stat().st_size for file in files), files=files,
+        folder=folder, name=folder.resolve().name, architecture=architecture.NAME, dtype=parameters.most_common(1)[0][0],
+        parameters=parameters.total(), bytes=sum(file.stat().st_size for file in files), files=files,
         axes=len(shape.text.sections), has_dflash=(folder / "dflash" / "config.json").is_file(),
     )  # fmt: skip
 
 
-def _get(folder: Path, *, again: bool = False) -> str:
-    words = "Get them again with" if again else "Get them with"
-    return f"{words}: .venv/bin/hunyuanocr fetch --model-path {shlex.quote(str(folder))}"
+def _fetch_hint(folder: Path, *, again: bool = False) -> str:
+    action = "Download the weights again" if again else "Download the weights"
+    return f"{action}: .venv/bin/hunyuanocr fetch --model-path {shlex.quote(str(folder))}"
 
 
 def _object(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_bytes())
     except ValueError as e:
-        raise WeightsInvalid(f"{file} is no JSON, perhaps cut off: {e}.") from e
+        raise WeightsInvalid(f"{file} is not valid JSON, possibly truncated: {e}.") from e
     if not isinstance(found, dict):
-        raise WeightsInvalid(f"{file} holds no JSON object.")
+        raise WeightsInvalid(f"{file} is not a JSON object.")
     return found
 
 
 def _companions(folder: Path) -> None:
-    """Tokenizer, chat template and image settings are there and whole."""
+    """Verify that tokenizer, chat template and image settings are present and complete."""
     for names in (("tokenizer.json",), ("processor_config.json", "preprocessor_config.json")):
         if not any((folder / name).is_file() for name in names):
             raise WeightsMissing(f"There is no {' or '.join(names)} in {folder}.")
-    with (folder / "tokenizer.json").open("rb") as f:  # 10 MB that the reader parses later; a cut or a pointer shows at the ends
+    with (folder / "tokenizer.json").open("rb") as f:  # 10 MB; truncation or a pointer is visible at its ends
         first = f.read(1)
         f.seek(-min(64, (folder / "tokenizer.json").stat().st_size), 2)
         if first != b"{" or not f.read().rstrip().endswith(b"}"):
-            raise WeightsInvalid(f"{folder / 'tokenizer.json'} is no JSON object, perhaps cut off or a Git LFS pointer.")
+            raise WeightsInvalid(f"{folder / 'tokenizer.json'} is not a JSON object, possibly truncated or a Git LFS pointer.")
     for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json", "generation_config.json"):
         if (folder / name).is_file():
             _object(folder / name)
@@ -108,11 +109,11 @@ def _companions(folder: Path) -> None:
         return
     settings = folder / "tokenizer_config.json"
     if not settings.is_file() or not _object(settings).get("chat_template"):
-        raise WeightsMissing(f"There is no chat template in {folder} (chat_template.jinja, or within tokenizer_config.json).")
+        raise WeightsMissing(f"There is no chat template in {folder} (chat_template.jinja or tokenizer_config.json).")
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
-    """The files that will be loaded, as transformers chooses them: one file, else the shards of the index."""
+    """Return the weight files, as transformers selects them: a single file, or the shards of the index."""
     if (folder / SINGLE).is_file():
         return (folder / SINGLE,)
     if (folder / INDEX).is_file():
@@ -122,57 +123,59 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     pickled = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
     if pickled:
         raise WeightsInvalid(
-            f"The weights in {folder} are pickled ({_some(pickled)}), and loading a pickle runs whatever program is "
-            "hidden in it: only safetensors files are loaded.",
-            hint=_get(folder),
+            f"The weights in {folder} are pickle files ({_first_names(pickled)}). Loading a pickle file can run arbitrary code, "
+            "so only safetensors files are supported.",
+            hint=_fetch_hint(folder),
         )
     raise WeightsMissing(f"There are no weights in {folder}: neither {SINGLE} nor {INDEX}.")
 
 
 def _shards(folder: Path) -> tuple[Path, ...]:
-    """The shards of the index, all there, each with the tensors that the index places in it."""
-    places = _object(folder / INDEX).get("weight_map")
-    if not isinstance(places, dict) or not places:
+    """Return the shards of the index. Verify that they exist and have the tensors that the index lists."""
+    shard_of = _object(folder / INDEX).get("weight_map")
+    if not isinstance(shard_of, dict) or not shard_of:
         raise WeightsInvalid(f"{folder / INDEX} has no weight_map.")
-    names = sorted({str(name) for name in places.values()})
+    names = sorted({str(name) for name in shard_of.values()})
     if odd := [name for name in names if name != Path(name).name or not name.endswith(".safetensors")]:
-        raise WeightsInvalid(f"{folder / INDEX} names files that are no shards of it: {_some(odd)}.")
+        raise WeightsInvalid(f"{folder / INDEX} lists invalid file names: {_first_names(odd)}.")
     if absent := [name for name in names if not (folder / name).is_file()]:
-        raise WeightsMissing(f"{len(absent)} of {len(names)} weight files are not in {folder}: {_some(absent)}.")
+        raise WeightsMissing(f"{len(absent)} of {len(names)} weight files are missing in {folder}: {_first_names(absent)}.")
     for shard in names:
-        held = read_header(folder / shard)
-        if lost := [tensor for tensor, name in places.items() if name == shard and tensor not in held]:
-            raise WeightsInvalid(f"{folder / shard} lacks tensors that the index places there: {_some(lost)}.")
+        tensors = read_header(folder / shard)
+        if missing := [tensor for tensor, name in shard_of.items() if name == shard and tensor not in tensors]:
+            raise WeightsInvalid(f"{folder / shard} lacks tensors that the index lists: {_first_names(missing)}.")
     return tuple(folder / name for name in names)
 
 
 def _tensors(files: Iterable[Path]) -> dict[str, Tensor]:
-    """All tensors under their modern names."""
-    found: dict[str, Tensor] = {}
+    """Return the tensors of all files by their canonical names."""
+    tensors: dict[str, Tensor] = {}
     for file in files:
         for name, tensor in read_header(file).items():
-            if (modern := architecture.canonical_name(name)) in found:
-                raise WeightsInvalid(f"{modern} is there twice, the second time as {name} in {file}.")
-            found[modern] = tensor
-    return found
+            if (canonical := architecture.canonical_name(name)) in tensors:
+                raise WeightsInvalid(f"The tensor {canonical} occurs twice, the second time as {name} in {file}.")
+            tensors[canonical] = tensor
+    return tensors
 
 
 def _compare(shape: architecture.Architecture, tensors: dict[str, Tensor]) -> None:
-    """Every tensor of the architecture is there, as large as config.json says, and no more layers than it says."""
+    """Verify that the tensors are those of the architecture, with the shapes and number of layers of config.json."""
     expected = shape.tensors()
-    if lost := [name for name in expected if name not in tensors and name not in architecture.UNUSED]:
-        raise WeightsInvalid(f"{len(lost)} of {len(expected)} tensors are not in the weight files: {_some(lost)}.")
-    expected.setdefault("lm_head.weight", (shape.text.vocabulary, shape.text.hidden))  # some files hold the tied head as well
+    if missing := [name for name in expected if name not in tensors and name not in architecture.UNUSED]:
+        raise WeightsInvalid(
+            f"{len(missing)} of {len(expected)} tensors are missing in the weight files: {_first_names(missing)}."
+        )
+    expected.setdefault("lm_head.weight", (shape.text.vocabulary, shape.text.hidden))  # some files contain the tied head
     wrong = [
         f"{name} is {list(tensors[name].shape)} instead of {list(size)}"
         for name, size in expected.items() if name in tensors and tensors[name].shape != size
     ]  # fmt: skip
     if wrong:
-        raise WeightsInvalid(f"The weights do not fit config.json: {_some(wrong)}.")
-    if beyond := [name for name in tensors if name not in expected and shape.layers_of(name) is not None]:
-        raise WeightsInvalid(f"The weights have layers or parts of layers that config.json does not know: {_some(beyond)}.")
+        raise WeightsInvalid(f"The weights do not match config.json: {_first_names(wrong)}.")
+    if unexpected := [name for name in tensors if name not in expected and shape.layers_of(name) is not None]:
+        raise WeightsInvalid(f"The weights have layers that config.json does not define: {_first_names(unexpected)}.")
 
 
-def _some(names: list[str]) -> str:
-    """The first few of a list, and how many more there are."""
+def _first_names(names: list[str]) -> str:
+    """Return the first three names, and the number of the others."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -18,7 +18,6 @@ from hunyuanocr.client_regex import MAX_LENGTH, ClientRegex, UnsupportedPattern
 from hunyuanocr.errors import HunyuanOcrError, InvalidSchema, SchemaNotSatisfied
 from hunyuanocr.fields import extract_fields
 from hunyuanocr.fields.schema.client_schema import coerce, field_specs
-from hunyuanocr.grammar.from_schema import grammar_from_schema
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.types import Field, FieldType, Line
 from tests.api.conftest import open_client, quick_settings
@@ -75,7 +74,7 @@ def test_a_clients_pattern_cannot_stop_the_process():
 ])  # fmt: skip
 def test_what_the_engine_does_not_take_is_refused_by_name(pattern, why):
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
-    for ask in (field_specs, grammar_from_schema, lambda s: coerce(s, [])):
+    for ask in (field_specs, lambda s: coerce(s, [])):
         with pytest.raises(InvalidSchema, match=why) as caught:
             ask(schema)
         assert pattern[:20] in caught.value.message

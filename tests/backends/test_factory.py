@@ -25,7 +25,7 @@ from tests.support.checkpoints import random_checkpoint
 def test_asked_for() -> None:
     backend, why = create_backend(Settings(backend="ppocr"))
     assert backend.name is BackendName.PPOCR
-    assert "asked for" in why
+    assert "requested" in why
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,13 @@ def test_the_model_is_made_without_loading_it(weights: Path) -> None:
     backend, why = create_backend(Settings(backend="torch", model_path=weights, device="cpu"))
     assert (backend.name, backend.model) == (BackendName.TORCH, "tiny-hunyuan")
     assert TaskKind.TRANSLATE in backend.tasks
-    assert why == "HunyuanOCR (tiny-hunyuan) serves on the CPU, where it is slow, because it was asked for."
+    assert why == "HunyuanOCR (tiny-hunyuan) runs on the CPU (slow) because it was requested."
     assert not asyncio.run(backend.health()).ready
     asyncio.run(backend.close())
 
 
 def test_a_model_without_weights_is_told_at_once(tmp_path: Path, weights: Path) -> None:
-    with pytest.raises(WeightsMissing, match="no folder") as missing:
+    with pytest.raises(WeightsMissing, match="does not exist") as missing:
         create_backend(Settings(backend="torch", model_path=tmp_path / "none"))
     assert "hunyuanocr fetch" in missing.value.hint
     cut = Path(shutil.copytree(weights, tmp_path / "cut"))
@@ -51,7 +51,7 @@ def test_a_model_without_weights_is_told_at_once(tmp_path: Path, weights: Path) 
         f.truncate(100_000)
     with pytest.raises(WeightsInvalid):
         create_backend(Settings(backend="torch", model_path=cut))
-    assert "CPU reader" in create_backend(Settings(model_path=cut))[1], "auto goes on without"
+    assert "PP-OCR" in create_backend(Settings(model_path=cut))[1], "auto goes on without"
 
 
 def test_packages_that_are_not_installed_are_named_with_the_install_line(
@@ -63,7 +63,7 @@ def test_packages_that_are_not_installed_are_named_with_the_install_line(
         create_backend(Settings(backend="torch", model_path=weights))
     assert "./launch_web_pt.sh --backend torch" in missing.value.hint
     assert ".venv/bin/pip install -e '.[torch]'" in missing.value.hint
-    assert "not installed: xgrammar" in create_backend(Settings(model_path=weights))[1]
+    assert "requires packages: xgrammar" in create_backend(Settings(model_path=weights))[1]
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "cuda:7"])
@@ -84,11 +84,11 @@ def test_vllm_needs_its_environment_or_an_address(weights: Path, tmp_path: Path,
     with pytest.raises(MissingDependency, match="vLLM is not installed") as missing:
         create_backend(Settings(backend="vllm", model_path=weights))
     assert "./launch_vllm.sh" in missing.value.hint
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(ConfigError, match="does not exist"):
         create_backend(Settings(backend="vllm", model_path=tmp_path / "none"))
     backend, why = create_backend(load_settings(backend="vllm", vllm={"url": "http://127.0.0.1:9"}))
     assert backend.name == "vllm"
-    assert why == "HunyuanOCR serves on the vLLM server at http://127.0.0.1:9."
+    assert why == "HunyuanOCR runs on the vLLM server at http://127.0.0.1:9."
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", ""])
@@ -99,7 +99,7 @@ def test_an_address_that_cannot_be_is_refused_by_the_settings(url: str) -> None:
 
 def test_auto_says_what_is_missing(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, why = create_backend(Settings(model_path=tmp_path / "none"))
-    assert why.startswith("The CPU reader (PP-OCR) serves because the model's weights cannot be used: There is no folder")
+    assert why.startswith("PP-OCR runs on the CPU because the model's weights cannot be used: ")
     monkeypatch.setattr(backends, "has_gpu", lambda: False)
     for device in ("auto", "cuda:0"):
         assert "no NVIDIA GPU" in create_backend(Settings(model_path=weights, device=device))[1]
@@ -113,7 +113,7 @@ def test_auto_takes_the_model_where_pytorch_can_use_the_gpu(weights: Path, monke
     backend, why = create_backend(Settings(model_path=weights))
     if torch.cuda.is_available():
         assert backend.name is BackendName.TORCH
-        assert "on the GPU cuda:0 because its weights and a GPU are here" in why
+        assert "on the GPU cuda:0 because its weights and a GPU are available" in why
     else:  # a driver that does not fit, or a build without CUDA
         assert backend.name is BackendName.PPOCR
         assert "PyTorch cannot use the GPU" in why

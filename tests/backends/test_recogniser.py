@@ -173,7 +173,7 @@ def test_a_network_of_another_kind_is_refused(tmp_path: Path, runtime: str) -> N
     for shape in (["n", 8], ["n", 5, 48, "w"]):
         graph = helper.make_graph([relu], "g", [value("x", 1, shape)], [value("y", 1, shape)])
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9), tmp_path / "odd.onnx")
-        with pytest.raises(ConfigError, match="pictures"):
+        with pytest.raises(ConfigError, match="expected"):
             load_network(tmp_path / "odd.onnx", runtime, EngineOptions(1))
     graph = helper.make_graph([relu], "g", [value("x", 1, ["n", 3, 48, "w"])], [value("y", 1, ["n", 3, 48, "w"])])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9), tmp_path / "maps.onnx")

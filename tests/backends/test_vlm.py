@@ -213,7 +213,7 @@ async def test_broken_json_is_an_error_that_says_so(finish, error):
 
 
 async def test_an_engine_that_ends_without_a_word_has_failed():
-    with pytest.raises(BackendFailed, match="complete"):
+    with pytest.raises(BackendFailed, match="finish reason"):
         await run(Player(Play("x", finish=None)))
 
 

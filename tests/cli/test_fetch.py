@@ -72,7 +72,7 @@ def bring(hub: str, source: str, folder: Path) -> None:
     variable, make = HUBS[source]
     with httpx.Client(follow_redirects=True, timeout=60) as client:
         files = make({variable: hub}, None).files(client)
-        download(client, files_to_fetch(files, folder), folder, pause=0)
+        download(client, files_to_fetch(files, folder), folder, backoff_s=0)
 
 
 @pytest.mark.parametrize("source", HUBS)
@@ -169,7 +169,7 @@ def test_the_next_run_goes_on_where_one_gave_up(hub: str, state: HubState, tmp_p
     with httpx.Client(timeout=60) as client:
         files = huggingface({"HF_ENDPOINT": hub}, None).files(client)
         with pytest.raises(KeyboardInterrupt):
-            download(client, [f for f in files if f.name == WEIGHTS], tmp_path, switched_off, pause=0)
+            download(client, [f for f in files if f.name == WEIGHTS], tmp_path, switched_off, backoff_s=0)
     assert not (tmp_path / WEIGHTS).exists(), "half a file is never seen under its name"
     bring(hub, "huggingface", tmp_path)
     verify(tmp_path)
@@ -179,9 +179,9 @@ def test_the_next_run_goes_on_where_one_gave_up(hub: str, state: HubState, tmp_p
 
 def test_a_hub_that_stays_away_is_given_up(hub: str, state: HubState, tmp_path: Path):
     state.failures[WEIGHTS] = 1000
-    with pytest.raises(FetchFailed, match=r"model\.safetensors does not come: the hub answers 503") as refusal:
+    with pytest.raises(FetchFailed, match=r"model\.safetensors cannot be downloaded: the hub returned HTTP 503") as refusal:
         bring(hub, "huggingface", tmp_path)
-    assert "goes on where it stopped" in refusal.value.hint
+    assert "resumes the download" in refusal.value.hint
     assert 1000 - state.failures[WEIGHTS] == 6
 
 
@@ -218,7 +218,7 @@ def test_a_wrong_checksum_is_refused_and_the_old_files_stay(hub: str, state: Hub
         {"Sha256": digest} if source == "modelscope" else {"lfs": {"sha256": digest, "size": len(truth)}}
         if name == WEIGHTS else {"blobId": digest[:40]}
     )  # fmt: skip
-    with pytest.raises(FetchFailed, match=f"{name} arrived with a wrong {told}") as refusal:
+    with pytest.raises(FetchFailed, match=f"{name} was received with a wrong {told}") as refusal:
         bring(hub, source, tmp_path)
     assert "--source" in refusal.value.hint
     assert not (tmp_path / ".fetch" / f"{name}.part").exists()
@@ -227,7 +227,7 @@ def test_a_wrong_checksum_is_refused_and_the_old_files_stay(hub: str, state: Hub
 
 def test_a_hub_that_sends_another_size_than_it_lists(hub: str, state: HubState, tmp_path: Path):
     state.listed[WEIGHTS] = {"Size": 1000}
-    with pytest.raises(FetchFailed, match=r"lists model\.safetensors with 1,000 bytes and sends"):
+    with pytest.raises(FetchFailed, match=r"lists model\.safetensors with 1,000 bytes, but sends"):
         bring(hub, "modelscope", tmp_path)
 
 
@@ -243,7 +243,7 @@ def test_there_is_no_such_model(hub: str, state: HubState, tmp_path: Path):
 def test_a_gated_model_says_how_to_get_in(hub: str, state: HubState, tmp_path: Path, status: int):
     state.status = status
     error = refused(fetch(tmp_path, "--source", "huggingface"))
-    assert "asks for a login" in error.message
+    assert "requires a login" in error.message
     assert "Access to model is restricted." in error.message
     assert "HF_TOKEN" in error.hint
 
@@ -276,7 +276,7 @@ def test_a_name_that_leads_outside_is_refused(hub: str, state: HubState, tmp_pat
 def test_a_full_disk_is_told_before_anything_comes(hub: str, state: HubState, tmp_path: Path):
     state.listed[WEIGHTS] = {"Size": 10**18}
     error = refused(fetch(tmp_path, "--source", "modelscope"))
-    assert "disk is too full" in error.message
+    assert "Not enough disk space" in error.message
     assert "--model-path" in error.hint
     assert state.downloads() == []
 
@@ -284,7 +284,7 @@ def test_a_full_disk_is_told_before_anything_comes(hub: str, state: HubState, tm
 def test_a_login_page_is_not_a_listing(hub: str, state: HubState, tmp_path: Path):
     state.portal = True
     for source in HUBS:
-        assert "did not answer with a list of files" in refused(fetch(tmp_path, "--source", source)).message
+        assert "did not return a list of files" in refused(fetch(tmp_path, "--source", source)).message
 
 
 def test_releases_are_not_mixed(hub: str, tmp_path: Path):
@@ -301,7 +301,7 @@ def test_what_came_is_verified(hub: str, state: HubState, tmp_path: Path):
 
 def test_an_address_that_is_none(hub: str, monkeypatch, tmp_path: Path):
     monkeypatch.setenv("HF_ENDPOINT", "hf-mirror.com")
-    assert "HF_ENDPOINT is no web address" in refused(fetch(tmp_path)).message
+    assert "HF_ENDPOINT is not a valid URL" in refused(fetch(tmp_path)).message
 
 
 @pytest.mark.parametrize(("given", "status"), [

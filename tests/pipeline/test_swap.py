@@ -84,7 +84,7 @@ async def test_requests_are_answered_through_a_swap_and_the_old_reader_ends_what
         assert during.model == ("first" if beside else "second"), "one waits for the other only where there is room for one"
         assert (after.model, pipeline.reason) == (
             "second",
-            "HunyuanOCR (second) serves on the CPU, where it is slow, because it was asked for.",
+            "HunyuanOCR (second) runs on the CPU (slow) because it was requested.",
         )
         assert (await pipeline.health()).ready
         assert (await pipeline.run(request(0))).model == "second", "the old model's answer is not given for the new one's"

@@ -1,4 +1,4 @@
-"""Cutting text lines out of a page, upright, at the recogniser's height; and cutting long ones at their gaps."""
+"""Upright crops of text lines at the recogniser's height; long ones are split at their gaps."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from hunyuanocr.backends.ppocr.detector import Quads
 
 Crop = NDArray[np.uint8]  # [height, width, 3]
 
-_MARGIN = 0.1  # of the height: paper that the detector leaves around the ink, for the recogniser's sake
-_TALL = 1.5  # a box this much higher than wide is a line that runs down or up, not one letter
+_MARGIN = 0.1  # of the height: the space that the detector leaves around the text for the recogniser
+_TALL_RATIO = 1.5  # height : width from which a box is a vertical line, not one letter
 
 
 def quad_sizes(quads: Quads) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Widths and heights [n] of quads in their own corner order."""
+    """Return widths and heights [n], each in pixels, by the corner order of each quad."""
     edges = np.linalg.norm(quads - np.roll(quads, -1, axis=1), axis=2)
     return np.maximum(edges[:, 0], edges[:, 2]), np.maximum(edges[:, 1], edges[:, 3])
 
 
 def initial_rotation(quads: Quads) -> NDArray[np.intp]:
-    """Quarter turns [n] that probably bring each line upright: 0, or 1 for lines that run downwards.
+    """Return the quarter turns [n] that probably bring each line upright: 0, or 1 for lines that run downwards.
 
-    On a page of horizontal lines a narrow box of about line height is a single upright letter; on a sideways page the
-    same goes for flat boxes. The page's own direction decides.
+    On a page of horizontal lines a narrow box of about line height is a single upright letter; on a sideways page a flat box is.
+    The direction of most lines decides.
     """
     wide, high = quad_sizes(quads)
-    flat, tall = wide >= _TALL * high, high >= _TALL * wide
+    flat, tall = wide >= _TALL_RATIO * high, high >= _TALL_RATIO * wide
     sideways = high[tall].sum() > wide[flat].sum()
     across, clear = (wide, tall) if sideways else (high, flat)
     if not clear.any():
@@ -38,13 +38,13 @@ def initial_rotation(quads: Quads) -> NDArray[np.intp]:
 
 
 def rotate_quads(quads: Quads, turns: NDArray[np.intp]) -> Quads:
-    """Corners in the order in which the text reads: the first is where the text's own top-left stands."""
+    """Return the quads with their corners in reading order: the first is the top-left corner of the upright text."""
     order = (np.arange(4)[None] + turns[:, None]) % 4
     return np.take_along_axis(quads, order[..., None], axis=1)
 
 
 def shrink_to_text(quad: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The quadrilateral [4, 2] without its margin of paper: what a person would draw around the ink (docs/evaluation.md)."""
+    """Return the quadrilateral [4, 2] without its margin, as a person would annotate it (docs/evaluation.md)."""
     wide, high = (float(side[0]) for side in quad_sizes(quad[None]))
     by = _MARGIN * min(wide, high)
     if by <= 0:
@@ -56,15 +56,15 @@ def shrink_to_text(quad: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def crop_widths(quads: Quads, height: int) -> NDArray[np.intp]:
-    """Width [n] in pixels of each crop at `height`, its proportions kept."""
+    """Return the width [n] in pixels of each crop at `height`, with its aspect ratio."""
     wide, high = quad_sizes(quads)
     return np.maximum(np.ceil(wide * height / np.maximum(high, 1)), 4).astype(np.intp)
 
 
 def crop_line(page: NDArray[np.uint8], quad: NDArray[np.float32], width: int, height: int) -> Crop:
-    """The quadrilateral (in reading order) of a page [h, w, 3] as an upright crop [height, width, 3]."""
+    """Return the quadrilateral (in reading order) of a page [h, w, 3] as an upright crop [height, width, 3]."""
     high = float(np.linalg.norm(quad[0] - quad[3]))
-    factor = max(1, int(high / height))  # large print is averaged down, not sampled
+    factor = max(1, int(high / height))  # large text is averaged, not sampled
     size = (width * factor, height * factor)
     target = np.array([[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]], np.float32)
     across = cv2.getPerspectiveTransform(quad, target)
@@ -73,9 +73,9 @@ def crop_line(page: NDArray[np.uint8], quad: NDArray[np.float32], width: int, he
 
 
 def split_at_gaps(crop: Crop, widest: int) -> list[tuple[Crop, bool]]:
-    """Cut a crop wider than `widest` at its clearest gaps into pieces of at most that width.
+    """Split a crop wider than `widest` pixels at its clearest gaps into pieces of at most that width.
 
-    With each piece: whether a space stands before it (the gap is as wide as one between words).
+    Each piece comes with whether a space precedes it (the gap is as wide as one between words).
     """
     pieces, spaced = [], False
     while crop.shape[1] > widest:
@@ -86,7 +86,7 @@ def split_at_gaps(crop: Crop, widest: int) -> list[tuple[Crop, bool]]:
 
 
 def _gap(crop: Crop, widest: int) -> tuple[int, int]:
-    """Middle and width of the widest inkless run in the right half of the first `widest` columns; else the palest column."""
+    """Return middle and width of the widest gap in the right half of the first `widest` columns; else the lightest column."""
     grey = crop[:, :widest].astype(np.float32).mean(2)
     ink = grey.max(0) - grey.min(0)
     start = widest // 2

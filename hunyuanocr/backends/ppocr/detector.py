@@ -1,6 +1,6 @@
-"""Where text stands: the DB detector (Liao et al., "Real-time Scene Text Detection with Differentiable Binarization", AAAI 2020).
+"""The DB text detector (Liao et al., "Real-time Scene Text Detection with Differentiable Binarization", AAAI 2020).
 
-The network gives a probability map of shrunken text lines; each blob becomes a rectangle, grown back by the method's own rule.
+The network returns a probability map of shrunken text lines; each component becomes a rectangle, expanded by the method's rule.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from hunyuanocr.backends.ppocr.network import Network
 
 Quads = NDArray[np.float32]  # [n, 4, 2], clockwise from the top-left corner, pixels of the page
 
-_STEP = 64  # sizes of the network's input: a multiple of its stride 32, coarse so that few sizes are met
-_MIN_SIDE = 3  # of a blob, in pixels of the map
-_MAX_BLOBS = 3000
+_STEP = 64  # of the input's sides: a multiple of the stride 32, coarse so that few sizes occur
+_MIN_SIDE = 3  # of a component, in pixels of the map
+_MAX_COMPONENTS = 3000
 
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """`long_side` and `pixels` cap the network's input, `short_side` is what small pictures are enlarged to (at most `enlarge`
-    times).
+    """`long_side` and `pixels` limit the network's input; small images are enlarged to `short_side`, at most `enlarge` times.
 
-    `threshold` cuts the map, `box_threshold` is the least mean probability of a box, `grow` DB's unclip ratio.
+    `threshold` binarises the map, `box_threshold` is the minimum mean probability of a box, `unclip_ratio` DB's expansion.
     """
 
     long_side: int = 2048
@@ -34,68 +33,68 @@ class DetectorOptions:
     enlarge: float = 2.0
     threshold: float = 0.3
     box_threshold: float = 0.5
-    grow: float = 1.6
+    unclip_ratio: float = 1.6
 
 
 class Detector:
-    """Page → text line quadrilaterals."""
+    """Detects the text lines of a page."""
 
     def __init__(self, network: Network, options: DetectorOptions) -> None:
         self._network = network
         self._options = options
 
     def __call__(self, page: NDArray[np.uint8]) -> Quads:
-        """`page` is uint8 [h, w, 3], blue-green-red. Returns quads in no particular order."""
+        """Return the quads of a page (uint8 BGR [h, w, 3]) in page pixels, in no particular order."""
         rows, columns = page.shape[:2]
         width, height = self.input_size(columns, rows)
-        shrinks = width * height < columns * rows
-        picture = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        for output in self._network.run([picture[None]]):
+        reduced = width * height < columns * rows
+        image = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA if reduced else cv2.INTER_LINEAR)
+        for output in self._network.run([image[None]]):
             quads = self._boxes(output[0, 0])
         quads *= np.array([columns / width, rows / height], np.float32)
         return np.clip(quads, 0, np.array([columns, rows], np.float32))
 
     def input_size(self, columns: int, rows: int) -> tuple[int, int]:
-        """Width and height of the network's input for a page of this size."""
-        wanted = self._options
-        scale = min(max(1.0, wanted.short_side / min(columns, rows)), wanted.enlarge, wanted.long_side / max(columns, rows))
-        scale = min(scale, (wanted.pixels / (columns * rows)) ** 0.5)
-        most = wanted.long_side // _STEP * _STEP
-        width, height = (min(most, max(_STEP, round(side * scale / _STEP) * _STEP)) for side in (columns, rows))
+        """Return width and height of the network's input for a page of this size, in pixels."""
+        limits = self._options
+        scale = min(max(1.0, limits.short_side / min(columns, rows)), limits.enlarge, limits.long_side / max(columns, rows))
+        scale = min(scale, (limits.pixels / (columns * rows)) ** 0.5)
+        max_side = limits.long_side // _STEP * _STEP
+        width, height = (min(max_side, max(_STEP, round(side * scale / _STEP) * _STEP)) for side in (columns, rows))
         return width, height
 
-    def _boxes(self, chances: NDArray[np.float32]) -> Quads:
-        mask = (chances > self._options.threshold).astype(np.uint8)
-        mask = cv2.dilate(mask, np.ones((2, 2), np.uint8))  # mends lines that the cut broke
-        blobs, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)  # also what stands inside a round seal
-        outer = [blob for blob, (_, _, _, parent) in zip(blobs, tree[0] if blobs else (), strict=True) if parent < 0]
-        found = [self._box(chances, blob) for blob in outer[:_MAX_BLOBS]]
-        quads = [quad for quad in found if quad is not None]
+    def _boxes(self, probabilities: NDArray[np.float32]) -> Quads:
+        mask = (probabilities > self._options.threshold).astype(np.uint8)
+        mask = cv2.dilate(mask, np.ones((2, 2), np.uint8))  # reconnects lines that the threshold broke
+        contours, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)  # includes text inside a round seal
+        outer = [c for c, (_, _, _, parent) in zip(contours, tree[0] if contours else (), strict=True) if parent < 0]
+        boxes = [self._box(probabilities, contour) for contour in outer[:_MAX_COMPONENTS]]
+        quads = [quad for quad in boxes if quad is not None]
         return np.stack(quads) if quads else np.zeros((0, 4, 2), np.float32)
 
-    def _box(self, chances: NDArray[np.float32], blob: NDArray[np.int32]) -> NDArray[np.float32] | None:
-        middle, (wide, high), angle = cv2.minAreaRect(blob)
+    def _box(self, probabilities: NDArray[np.float32], contour: NDArray[np.int32]) -> NDArray[np.float32] | None:
+        middle, (wide, high), angle = cv2.minAreaRect(contour)
         if min(wide, high) < _MIN_SIDE:
             return None
         corners = cv2.boxPoints((middle, (wide, high), angle))
-        if _mean_inside(chances, corners) < self._options.box_threshold:
+        if _mean_inside(probabilities, corners) < self._options.box_threshold:
             return None
-        # Offsetting a rectangle by a distance and taking the least rectangle around it just adds the distance on every side.
-        by = wide * high * self._options.grow / (wide + high)
-        return clockwise(cv2.boxPoints((middle, (wide + by, high + by), angle)))
+        # DB offsets the rectangle by area · ratio / perimeter. The bounding rectangle of that is larger by twice the offset.
+        growth = wide * high * self._options.unclip_ratio / (wide + high)
+        return clockwise(cv2.boxPoints((middle, (wide + growth, high + growth), angle)))
 
 
-def _mean_inside(chances: NDArray[np.float32], corners: NDArray[np.float32]) -> float:
+def _mean_inside(probabilities: NDArray[np.float32], corners: NDArray[np.float32]) -> float:
     left, top = np.floor(corners.min(0)).astype(int).clip(0)
     right, bottom = np.ceil(corners.max(0)).astype(int) + 1
-    window = chances[top:bottom, left:right]
+    window = probabilities[top:bottom, left:right]
     inside = np.zeros(window.shape, np.uint8)
     cv2.fillConvexPoly(inside, np.rint(corners - [left, top]).astype(np.int32), 1)
     return float(cv2.mean(window, inside)[0])
 
 
 def clockwise(corners: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Four corners of a rectangle [4, 2] → clockwise from the top-left one: of the two left ones the upper is the first."""
+    """Return the corners of a rectangle [4, 2] clockwise from the top-left one: the upper of the two left ones."""
     by_x = corners[np.argsort(corners[:, 0], kind="stable")]
     left, right = (pair[np.argsort(pair[:, 1], kind="stable")] for pair in (by_x[:2], by_x[2:]))
     return np.stack([left[0], right[0], right[1], left[1]]).astype(np.float32)

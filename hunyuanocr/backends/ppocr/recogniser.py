@@ -1,4 +1,4 @@
-"""What a line says: a CTC recogniser (Graves et al., "Connectionist Temporal Classification", ICML 2006), in batches."""
+"""The text recogniser, a CTC network (Graves et al., "Connectionist Temporal Classification", ICML 2006), in batches."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hunyuanocr.backends.ppocr.crops import Crop, split_at_gaps
-from hunyuanocr.backends.ppocr.network import Network, Output, Pictures
+from hunyuanocr.backends.ppocr.network import Images, Network, Output
 from hunyuanocr.errors import ConfigError
 
-_STEP = 16  # widths of batches: a multiple of this, so that few sizes are met and little is padded
-_HEIGHT = 48  # of PP-OCR's recognisers, and of any whose file leaves it open
-_PAPER = 127  # padding: 0 after normalisation, as in training
+_STEP = 16  # of the widths of batches, so that few sizes occur and padding is small
+_HEIGHT = 48  # of PP-OCR's recognisers, and of a recogniser with dynamic height
+_PADDING = 127  # 0 after normalisation, as in training
 
 
 @dataclass(frozen=True)
 class RecognisedText:
-    """What was read, and the mean probability of its characters in 0…1 (0 when nothing was read)."""
+    """A text, and the mean probability of its characters, 0…1 (0 for an empty text)."""
 
     text: str
     confidence: float
@@ -29,16 +29,16 @@ class RecognisedText:
 
 @dataclass(frozen=True)
 class _Piece:
-    line: int  # which crop it was cut from
+    line: int  # index of its crop
     pixels: Crop
-    spaced: bool  # a space stands before it
+    spaced: bool  # whether a space precedes it
 
 
 class Recogniser:
-    """Crops → texts. `height` is the pixel height at which crops are wanted."""
+    """Recognises crops of `height` pixels."""
 
     def __init__(self, network: Network, characters: Sequence[str], *, batch: int, widest: int = 1600) -> None:
-        """`characters` without the blank; `batch` crops at most go into one call, each at most `widest` pixels wide."""
+        """`characters` are those without the blank; a batch has at most `batch` crops of at most `widest` pixels."""
         number, channels, height, width = network.shape
         self._network = network
         self._characters = np.array(["", *characters], dtype=object)
@@ -50,13 +50,11 @@ class Recogniser:
 
     @property
     def classes(self) -> int:
-        """Classes that the dictionary speaks of, the blank counted."""
+        """Number of classes, including the blank."""
         return len(self._characters)
 
     def read(self, crops: Sequence[Crop], check_cancelled: Callable[[], None] = lambda: None) -> list[RecognisedText]:
-        """One Text for each crop [height, w, 3], in order. `check_cancelled` is called before each batch and may raise to
-        stop.
-        """
+        """Return one text for each crop [height, w, 3], in order. `check_cancelled` is called before each batch and may raise."""
         pieces = [
             _Piece(number, pixels, spaced)
             for number, crop in enumerate(crops)
@@ -64,10 +62,10 @@ class Recogniser:
         ]
         groups = self._groups(np.array([p.pixels.shape[1] for p in pieces], dtype=np.intp))
 
-        def batches() -> Iterator[Pictures]:
+        def batches() -> Iterator[Images]:
             for group in groups:
                 check_cancelled()
-                yield self._picture([pieces[i].pixels for i in group])
+                yield self._padded_batch([pieces[i].pixels for i in group])
 
         read: list[tuple[str, NDArray[np.float32]]] = [("", np.zeros(0, np.float32))] * len(pieces)
         for group, output in zip(groups, self._network.run(batches()), strict=True):
@@ -76,9 +74,9 @@ class Recogniser:
         return self._join(len(crops), pieces, read)
 
     def _groups(self, widths: NDArray[np.intp]) -> list[list[int]]:
-        """Indices by batch: full batches of one width bucket, the rest alone, the widest first so that no long one ends alone.
+        """Return indices by batch: full batches of one width bucket, the others in batches of one, the widest first.
 
-        An engine keeps kernels for every input size that it has met: with batches of many sizes its memory grows for hours.
+        Runtimes cache a kernel for every input size: with batches of many sizes their memory would grow for hours.
         """
         if self._fixed_number:
             order = np.argsort(-widths, kind="stable").tolist()
@@ -87,53 +85,53 @@ class Recogniser:
         groups: list[list[int]] = []
         for width in np.unique(buckets)[::-1]:
             same = np.flatnonzero(buckets == width).tolist()
-            room = max(1, min(self._batch, self._batch * 320 // int(width)))  # what a batch takes in memory stays even
-            full = len(same) // room * room
-            groups += [same[i : i + room] for i in range(0, full, room)]
+            size = max(1, min(self._batch, self._batch * 320 // int(width)))  # limits the memory of a batch
+            full = len(same) // size * size
+            groups += [same[i : i + size] for i in range(0, full, size)]
             groups += [[i] for i in same[full:]]
         return groups
 
-    def _picture(self, crops: Sequence[Crop]) -> Pictures:
+    def _padded_batch(self, crops: Sequence[Crop]) -> Images:
         widest = max(crop.shape[1] for crop in crops)
         width = self._fixed_width or -(-widest // _STEP) * _STEP
         number = self._fixed_number or len(crops)
-        batch = np.full((number, self.height, width, 1 if self._grey else 3), _PAPER, np.uint8)
-        for place, crop in zip(batch, crops, strict=False):
-            place[:, : crop.shape[1]] = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)[..., None] if self._grey else crop
+        batch = np.full((number, self.height, width, 1 if self._grey else 3), _PADDING, np.uint8)
+        for target, crop in zip(batch, crops, strict=False):
+            target[:, : crop.shape[1]] = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)[..., None] if self._grey else crop
         return batch
 
     def _decode(self, output: Output) -> list[tuple[str, NDArray[np.float32]]]:
-        """Best path of [n, steps, classes]: the most probable class of each step, repeats merged, blanks dropped."""
+        """Decode [n, steps, classes] by the best path: the most probable class of each step, repeats merged, blanks dropped."""
         best = output.argmax(2)
-        chances = np.take_along_axis(output, best[..., None], 2)[..., 0]
+        probabilities = np.take_along_axis(output, best[..., None], 2)[..., 0]
         if not self._sums_to_one(output):
-            chances = 1 / np.exp(output - chances[..., None]).sum(2)
+            probabilities = 1 / np.exp(output - probabilities[..., None]).sum(2)
         kept = best != 0
         kept[:, 1:] &= best[:, 1:] != best[:, :-1]
-        return [("".join(self._characters[b[k]]), c[k]) for b, k, c in zip(best, kept, chances, strict=True)]
+        return [("".join(self._characters[b[k]]), c[k]) for b, k, c in zip(best, kept, probabilities, strict=True)]
 
     @staticmethod
     def _sums_to_one(output: Output) -> bool:
-        """Whether these are probabilities (the graph ends in a softmax) or logits."""
+        """Return whether the output holds probabilities (the graph ends in a softmax) or logits."""
         first = output[0, 0]
         return bool(first.min() >= 0 and abs(float(first.sum()) - 1) < 0.02)
 
     @staticmethod
     def _join(lines: int, pieces: Sequence[_Piece], read: Sequence[tuple[str, NDArray[np.float32]]]) -> list[RecognisedText]:
         texts = [""] * lines
-        chances: list[list[NDArray[np.float32]]] = [[] for _ in range(lines)]
-        for piece, (text, chance) in zip(pieces, read, strict=True):
+        probabilities: list[list[NDArray[np.float32]]] = [[] for _ in range(lines)]
+        for piece, (text, probability) in zip(pieces, read, strict=True):
             gap = " " if piece.spaced and texts[piece.line] and text else ""
             texts[piece.line] += gap + text
-            chances[piece.line].append(chance)
-        means = [np.concatenate(c) if c else np.zeros(0, np.float32) for c in chances]
+            probabilities[piece.line].append(probability)
+        means = [np.concatenate(c) if c else np.zeros(0, np.float32) for c in probabilities]
         return [RecognisedText(t.strip(), float(m.mean()) if len(m) else 0.0) for t, m in zip(texts, means, strict=True)]
 
 
 def load_charset(network: Network, path: Path | None, classes: int) -> list[str]:
-    """The characters of a recogniser with `classes` classes: from `path` (one a line), else from the network's own metadata.
+    """Return the characters of a recogniser with `classes` classes: from `path` (one per line), else from its metadata.
 
-    PP-OCR's dictionaries leave the space out, which is then the last class. Raises ConfigError when the numbers do not meet.
+    PP-OCR's dictionaries omit the space, which is the last class. Raises ConfigError if the number of classes does not match.
     """
     if path is not None:
         try:
@@ -144,14 +142,16 @@ def load_charset(network: Network, path: Path | None, classes: int) -> list[str]
     elif "character" in network.metadata:
         characters = network.metadata["character"].split("\n")
     else:
-        raise ConfigError("The recogniser's file names no characters.", hint="Set ppocr.dictionary: one character a line.")
+        raise ConfigError(
+            "The recogniser's file has no list of characters.", hint="Set ppocr.dictionary: a file with one character per line."
+        )
     if characters and characters[-1] == "":
         characters.pop()
     if classes == len(characters) + 2:
         characters.append(" ")
     if classes != len(characters) + 1:
         raise ConfigError(
-            f"The dictionary has {len(characters)} characters, but the recogniser has {classes} classes, the blank among them.",
-            hint="Give the dictionary that the recogniser was trained with, one character a line, without the blank.",
+            f"The dictionary has {len(characters)} characters, but the recogniser has {classes} classes including the blank.",
+            hint="Use the dictionary of the recogniser's training: one character per line, without the blank.",
         )
     return characters

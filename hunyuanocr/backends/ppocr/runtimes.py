@@ -1,4 +1,4 @@
-"""Which runtime carries a network."""
+"""The choice of the runtime, and loading of networks."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 def choose_runtime(setting: str, *, small: bool = False) -> str:
-    """`auto` → OpenVINO on x86-64 where it is installed, else onnxruntime, which also takes the least memory (`small`).
+    """Return the runtime. `auto`: OpenVINO on x86-64 if installed; else, and with `small`, onnxruntime, which needs less memory.
 
     Raises MissingDependency.
     """
-    here = {name for name in ("openvino", "onnxruntime") if find_spec(name) is not None}
+    installed = {name for name in ("openvino", "onnxruntime") if find_spec(name) is not None}
     if setting == "auto":
         intel = platform.machine().lower() in {"x86_64", "amd64"}
-        setting = "openvino" if "openvino" in here and intel and not small else "onnxruntime"
-    if setting not in here:
-        raise MissingDependency(f"The package {setting} is not installed.", hint=f"pip install {setting}")
+        setting = "openvino" if "openvino" in installed and intel and not small else "onnxruntime"
+    if setting not in installed:
+        raise MissingDependency(f"The package '{setting}' is not installed.", hint=f"Run: .venv/bin/pip install {setting}")
     return setting
 
 
 def load_network(path: Path, runtime: str, options: EngineOptions) -> Network:
-    """Load and compile; raises ConfigError when the file is no network with one picture input."""
+    """Load and compile a network. Raises ConfigError for a file that is not a network with one image input."""
     if not path.is_file():
         raise ConfigError(f"The network file {path} does not exist.")
     try:
@@ -39,5 +39,5 @@ def load_network(path: Path, runtime: str, options: EngineOptions) -> Network:
         from hunyuanocr.backends.ppocr.runtime_onnxruntime import OnnxruntimeNetwork  # noqa: PLC0415 - loads the engine
 
         return OnnxruntimeNetwork(path, options)
-    except (RuntimeError, ValueError) as e:  # what both engines raise on files that they cannot take
-        raise ConfigError(f"The network file {path} cannot be loaded by {runtime}: {str(e)[:300]}") from e
+    except (RuntimeError, ValueError) as e:  # of both runtimes, for files that they cannot load
+        raise ConfigError(f"The runtime {runtime} cannot load the network file {path}: {str(e)[:300]}") from e

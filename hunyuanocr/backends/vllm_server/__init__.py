@@ -1,4 +1,4 @@
-"""HunyuanOCR on vLLM: a server of its own, which this process starts and watches, or one that runs elsewhere."""
+"""HunyuanOCR on vLLM: a server that this process starts and supervises, or one that runs elsewhere."""
 
 from hunyuanocr.backends.vllm_server.generator import VllmGenerator
 

@@ -1,4 +1,4 @@
-"""HunyuanOCR on vLLM: a Generator in the sense of `backends.base`, over the server's OpenAI-compatible API."""
+"""The Generator of vLLM, which uses the server's OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -22,116 +22,117 @@ from hunyuanocr.errors import BackendFailed, BackendUnavailable
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
-_UNLIKELY = "q7ZxJ0wV"  # no model expects it: where it is all that a schema allows, it is certain only under the schema
-_SURE = -0.01
+_UNLIKELY = "q7ZxJ0wV"  # improbable for the model, but certain if a schema allows nothing else
+_CERTAIN_LOGPROB = -0.01
 
 
 class Server(Protocol):
-    """Where vLLM answers; a child of ours, or one that somebody else runs."""
+    """A vLLM server: a child process, or one that runs elsewhere."""
 
     client: httpx.AsyncClient
 
     async def start(self) -> None:
-        """Wait for its first real answer. Raises a HunyuanOcrError that says why none comes."""
+        """Wait for the first answer. Raises a HunyuanOcrError with the reason if there is none."""
 
     async def wait_ready(self) -> None:
-        """Wait until it answers again. Raises ReaderUnavailable when that cannot be soon."""
+        """Wait until the server answers again. Raises BackendUnavailable if that takes too long."""
 
     async def report_failure(self) -> None:
-        """A request has failed: look at once whether it still answers."""
+        """Check the server immediately, after a failed request."""
 
     async def health(self) -> Health:
-        """Cheap; called by probes."""
+        """Return the state. Cheap; called by probes."""
 
     async def close(self) -> None:
-        """Let it go. May be called twice."""
+        """Stop or disconnect. May be called twice."""
 
 
 class VllmGenerator:
-    """HunyuanOCR on vLLM. Cheap to make; `start` starts the engine, or looks for the one at `settings.vllm.url`."""
+    """HunyuanOCR on vLLM. `start` starts the server, or connects to the one at `settings.vllm.url`."""
 
     name = BackendName.VLLM
 
     def __init__(self, settings: Settings, folder: Path | None = None) -> None:
-        """`folder` has the weights, for an engine of our own. Raises ConfigError and MissingDependency."""
+        """`folder` has the weights, if this process starts the server. Raises ConfigError, MissingDependency."""
         self.model = folder.resolve().name if folder else "hunyuanocr"
         self._max_length = 0
-        self._scored = False  # whether probabilities under a schema are the model's own
+        self._raw_probabilities = False  # whether probabilities are those of the model, not renormalised by the grammar
         self.server: Server
         if settings.vllm.url is not None:
             self.server = RemoteServer(settings.vllm.url, self._probe)
         elif folder is not None:
             self.server = VllmProcess(settings, folder, self.model, self._probe)
         else:
-            raise ValueError("neither an address nor a folder of weights")
+            raise ValueError("requires an address or a folder of weights")
 
     async def start(self) -> None:
-        """Wait for the first real answer. Raises ConfigError or ReaderUnavailable."""
+        """Wait for the first answer. Raises ConfigError or BackendUnavailable."""
         await self.server.start()
 
     async def generate(self, request: Generation) -> AsyncGenerator[TokenChunk, None]:
-        """See Generator. Raises ImageTooLargeForMemory, InvalidSchema, UnreadableImage, ReaderFailed, ReaderUnavailable.
+        """See Generator. Raises ImageTooLargeForMemory, InvalidSchema, UnreadableImage, BackendFailed, BackendUnavailable.
 
-        A request of which no token has come when the engine dies is asked once more of the next engine.
+        If the server fails before the first token, the request is sent once more to the restarted server.
         """
         if not self._max_length:
             raise BackendUnavailable("vLLM is not started.")
         body = await asyncio.to_thread(openai_protocol.build_request, request, self.model, self._max_length)
         for attempt in range(1, _ATTEMPTS + 1):
-            begun = False
+            started = False
             await self.server.wait_ready()
             try:
-                scored = request.schema is None or self._scored
-                async with aclosing(_stream(self.server.client, body, scored=scored)) as stream:
+                raw_probabilities = request.schema is None or self._raw_probabilities
+                async with aclosing(_stream(self.server.client, body, raw_probabilities=raw_probabilities)) as stream:
                     async for chunk in stream:
-                        begun = True
+                        started = True
                         yield chunk
                 return
             except BackendUnavailable:
                 await self.server.report_failure()
-                if begun or attempt == _ATTEMPTS:
+                if started or attempt == _ATTEMPTS:
                     raise
 
     async def _probe(self, client: httpx.AsyncClient) -> None:
-        """Which model it is, and one real answer. Raises a HunyuanOcrError."""
+        """Read the model's name and generate a short answer. Raises a HunyuanOcrError."""
         try:
-            listed = (await client.get("/v1/models", timeout=30.0)).raise_for_status().json()["data"][0]
-            self.model, self._max_length = str(listed["id"]), int(listed["max_model_len"])
+            model = (await client.get("/v1/models", timeout=30.0)).raise_for_status().json()["data"][0]
+            self.model, self._max_length = str(model["id"]), int(model["max_model_len"])
         except httpx.TransportError as e:
             raise BackendUnavailable(f"The connection to vLLM failed ({type(e).__name__}).") from e
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as e:
-            raise BackendFailed(f"The server does not name its model as vLLM does ({type(e).__name__}).") from e
+            raise BackendFailed(f"The response to /v1/models is not one of vLLM ({type(e).__name__}).") from e
         page = np.full((64, 64, 3), 255, np.uint8)
-        schema = {"type": "object", "properties": {"a": {"const": _UNLIKELY}}, "required": ["a"]}
-        request = Generation((page,), "提取图中的文字。", schema, max_tokens=32)  # the first grammar takes seconds
+        schema = {"type": "object", "properties": {"a": {"enum": [_UNLIKELY]}}, "required": ["a"]}
+        request = Generation((page,), "提取图中的文字。", schema, max_tokens=32)  # the first grammar takes seconds to compile
         body = await asyncio.to_thread(openai_protocol.build_request, request, self.model, self._max_length)
         async with aclosing(_stream(client, body)) as stream:
             tokens = [token async for chunk in stream for token in chunk.tokens]
-        self._scored = sum(token.logprob < _SURE for token in tokens) > 1  # one may come from before a draft model begins
-        if not self._scored:
+        uncertain = sum(token.logprob < _CERTAIN_LOGPROB for token in tokens)
+        self._raw_probabilities = uncertain > 1  # one token may precede those of a draft model
+        if not self._raw_probabilities:
             log.warning(
-                "This vLLM tells how likely a token is among those that a schema allows, not how sure the model is: "
-                "extracted values get no confidence. Install scripts/vllm_plugin where it runs."
+                "This vLLM server reports probabilities among the tokens that a schema allows, not those of the model: "
+                "extracted values have no confidence. Install scripts/vllm_plugin on the server."
             )
 
     async def health(self) -> Health:
-        """Ready while the engine answers."""
+        """Return ready while the server answers."""
         return await self.server.health()
 
     async def close(self) -> None:
-        """End the engine, if it is ours."""
+        """Stop the server if this process started it."""
         await self.server.close()
 
 
-async def _stream(client: httpx.AsyncClient, body: bytes, *, scored: bool = True) -> AsyncGenerator[TokenChunk, None]:
-    """One request's chunks; leaving it closes the connection, which ends the request in the engine."""
+async def _stream(client: httpx.AsyncClient, body: bytes, *, raw_probabilities: bool = True) -> AsyncGenerator[TokenChunk, None]:
+    """Yield the chunks of one request. Closing the generator closes the connection, which cancels the request."""
     headers = {"content-type": "application/json"}
     try:
         async with (
             client.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response,
-            aclosing(openai_protocol.parse_stream(response, scored=scored)) as found,
+            aclosing(openai_protocol.parse_stream(response, raw_probabilities=raw_probabilities)) as chunks,
         ):
-            async for chunk in found:
+            async for chunk in chunks:
                 yield chunk
     except httpx.TransportError as e:
-        raise BackendUnavailable(f"The connection to vLLM broke ({type(e).__name__}).") from e
+        raise BackendUnavailable(f"The connection to vLLM was lost ({type(e).__name__}).") from e

@@ -1,4 +1,4 @@
-"""vLLM as a child: started, watched, started again when it dies, and never left behind."""
+"""vLLM as a child process: started, supervised, restarted after a crash, and stopped with this process."""
 
 from __future__ import annotations
 
@@ -26,138 +26,138 @@ from hunyuanocr.errors import BackendUnavailable, ConfigError, HunyuanOcrError
 
 log = logging.getLogger(__name__)
 
-_MAX_START_S = 900.0  # a GPU's graphs are compiled on the first start
-_PAUSES_S = (0.0, 1.0, 5.0, 15.0, 60.0)  # before the next start, by how many ended early in a row
-_SETTLED_S = 5.0  # an engine that has answered for so long did not fail at its start
-_LOOP = 3  # early ends in a row that are called a loop
-_LINES = 200
-_ELSEWHERE = ("See root cause above", "See stack trace (above)")
-_NAME = re.compile(r"\b[A-Za-z_][A-Za-z_.]{0,80}Error\b")  # torch.OutOfMemoryError
-_POLL_S = 0.25
+_START_TIMEOUT_S = 900.0  # CUDA graphs are compiled at the first start
+_BACKOFFS_S = (0.0, 1.0, 5.0, 15.0, 60.0)  # before the next start, by the number of consecutive early exits
+_STABLE_S = 5.0  # after so long a server that answers did not fail at its start
+_MAX_EARLY_EXITS = 3  # in a row; then the start is reported as failed
+_MAX_LINES = 200  # of output that are kept
+_CAUSE_ABOVE = ("See root cause above", "See stack trace (above)")
+_ERROR_NAME = re.compile(r"\b[A-Za-z_][A-Za-z_.]{0,80}Error\b")  # torch.OutOfMemoryError
+_POLL_INTERVAL_S = 0.25
 Probe = Callable[[httpx.AsyncClient], Awaitable[None]]
-"""Asks for a real answer. Raises a HunyuanOcrError if none comes."""
+"""Requests an answer. Raises a HunyuanOcrError if there is none."""
 
 
 class VllmProcess:
-    """The server of one model, behind a Unix socket that only this user can open. `ready` is set while it answers."""
+    """The server of one model, on a Unix socket that only this user can open. `ready` is True while it answers."""
 
     def __init__(self, settings: Settings, folder: Path, name: str, probe: Probe) -> None:
-        """Nothing is started yet. Raises ConfigError and MissingDependency for what cannot work."""
+        """Prepare the command line, without starting the server. Raises ConfigError, MissingDependency."""
         self._home = Path(tempfile.gettempdir()) / f"hunyuanocr-vllm-{secrets.token_hex(8)}"
         self._folder = folder
         gpu = command.find_gpu(settings.device)
         self._command = command.command(settings, folder, name, self._home, gpu)
         self._environment = command.environment(settings, folder, gpu)
         self._probe = probe
-        self._lines: deque[str] = deque(maxlen=_LINES)  # of the present engine
-        self._said = ""  # what the one before it said last
-        self._watching: asyncio.Task[None] | None = None
+        self._lines: deque[str] = deque(maxlen=_MAX_LINES)  # of the current server
+        self._last_error = ""  # of the previous server
+        self._supervision: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._early = 0  # engines in a row that ended early
-        self._ended = 0  # engines, all in all
-        self._answered = math.inf  # when the present one did first
+        self._early_exits = 0  # in a row
+        self._exits = 0  # in total
+        self._ready_since = math.inf  # of the current server
         self._changed = asyncio.Condition()
         self.ready = False
         transport = httpx.AsyncHTTPTransport(uds=str(self._home / command.SOCKET), limits=httpx.Limits(max_connections=None))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://vllm", timeout=httpx.Timeout(None, connect=5.0))
 
     async def start(self) -> None:
-        """Start, and wait for the first real answer. Raises ConfigError if the engine ends instead, three times in a row."""
-        if self._watching is None:
+        """Start, and wait for the first answer. Raises ConfigError if the server exits three times in a row instead."""
+        if self._supervision is None:
             self._home.mkdir(mode=0o700)
-            self._watching = asyncio.create_task(self._watch())
+            self._supervision = asyncio.create_task(self._supervise())
         async with self._changed:
-            await self._changed.wait_for(lambda: self.ready or self._early >= _LOOP)
+            await self._changed.wait_for(lambda: self.ready or self._early_exits >= _MAX_EARLY_EXITS)
         if not self.ready:
-            log.error("vLLM does not start. Its last lines:\n%s", "\n".join(self._lines))  # nobody has sent it anything yet
+            log.error("vLLM does not start. Its last output:\n%s", "\n".join(self._lines))  # contains no client data yet
             await self.close()
-            raise ConfigError(f"vLLM does not start: {self._said}", hint="The log has its last lines.")
+            raise ConfigError(f"vLLM does not start: {self._last_error}", hint="See its last output in the log.")
 
     async def wait_ready(self) -> None:
-        """Wait for the next engine. Raises ReaderUnavailable when that cannot be soon."""
+        """Wait until the server is ready. Raises BackendUnavailable if it fails to start repeatedly."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self.ready or self._early >= _LOOP or self._watching is None)
+            await self._changed.wait_for(lambda: self.ready or self._early_exits >= _MAX_EARLY_EXITS or self._supervision is None)
         if not self.ready:
             raise BackendUnavailable((await self.health()).detail)
 
     async def health(self) -> Health:
-        """Ready while the engine answers."""
+        """Return ready while the server answers."""
         if self.ready:
-            return Health(True, "ready", self._ended)
-        if self._early >= _LOOP:
-            often = f"{self._early} times in a row soon after its start"
-            return Health(False, f"vLLM has ended {often}; its last words: {self._said}", self._ended)
-        said = "vLLM is starting." if self._early == 0 else "vLLM has ended and is being started again."
-        return Health(False, said, self._ended)
+            return Health(True, "ready", self._exits)
+        if self._early_exits >= _MAX_EARLY_EXITS:
+            detail = f"vLLM exited {self._early_exits} times in a row shortly after its start: {self._last_error}"
+        else:
+            detail = "vLLM is starting." if self._early_exits == 0 else "vLLM exited and is being restarted."
+        return Health(False, detail, self._exits)
 
     async def close(self) -> None:
-        """End the engine and all of its processes."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+        """Stop the server and all of its processes."""
+        supervision, self._supervision = self._supervision, None
+        if supervision is not None:
+            supervision.cancel()
+            await asyncio.gather(supervision, return_exceptions=True)
         await self._set(ready=False)
         await self.client.aclose()
         shutil.rmtree(self._home, ignore_errors=True)
 
-    async def _watch(self) -> None:
+    async def _supervise(self) -> None:
         while True:
-            self._answered = math.inf
+            self._ready_since = math.inf
             try:
-                await self._one_life()
-                self._said = self._reason()
+                await self._run_once()
+                self._last_error = self._reason()
             except HunyuanOcrError as e:
-                self._said = f"it answered nothing: {e.message} {e.hint}"
-            except Exception as e:  # the watch goes on, whatever it was
-                log.exception("vLLM could not be watched.")
-                self._said = f"{type(e).__name__}: {e}"
-            self._early = 0 if time.monotonic() - self._answered > _SETTLED_S else self._early + 1
-            self._ended += 1
+                self._last_error = f"it did not answer: {e.message} {e.hint}"
+            except Exception as e:  # supervision must continue
+                log.exception("The supervision of vLLM failed.")
+                self._last_error = f"{type(e).__name__}: {e}"
+            self._early_exits = 0 if time.monotonic() - self._ready_since > _STABLE_S else self._early_exits + 1
+            self._exits += 1
             await self._set(ready=False)
-            pause = _PAUSES_S[min(self._early, len(_PAUSES_S) - 1)]
-            log.error("vLLM has ended (%s). It is started again in %g s.", self._said, pause)
-            await asyncio.sleep(pause)
+            backoff = _BACKOFFS_S[min(self._early_exits, len(_BACKOFFS_S) - 1)]
+            log.error("vLLM exited (%s); restarting in %g s.", self._last_error, backoff)
+            await asyncio.sleep(backoff)
 
-    async def _one_life(self) -> None:
-        """Start it, wait until it answers, then until it ends. All of its processes are gone afterwards."""
+    async def _run_once(self) -> None:
+        """Run the server once: start it, wait until it answers, then until it exits. Then kill all of its processes."""
         command.prepare_home(self._folder, self._home)
         guard = Path(command.__file__).with_name("process_guard.py")
         process = await asyncio.create_subprocess_exec(
             self._command[0], "-I", str(guard), *self._command, env=self._environment, cwd=self._home,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # away from our terminal too, which would stop it
+            start_new_session=True,  # so that signals of the terminal do not reach it
         )  # fmt: skip
         self._process = process
         self._lines.clear()
-        listening = asyncio.create_task(self._listen(process))
+        reading_output = asyncio.create_task(self._read_output(process))
         try:
             ended = asyncio.create_task(process.wait())
-            answering = asyncio.create_task(self._until_it_answers())
-            done, _ = await asyncio.wait({ended, answering}, return_when=asyncio.FIRST_COMPLETED)
-            if answering in done:
-                answering.result()
-                self._answered = time.monotonic()
+            becoming_ready = asyncio.create_task(self._wait_until_ready())
+            done, _ = await asyncio.wait({ended, becoming_ready}, return_when=asyncio.FIRST_COMPLETED)
+            if becoming_ready in done:
+                becoming_ready.result()
+                self._ready_since = time.monotonic()
                 await self._set(ready=True)
                 await ended
         finally:
-            answering.cancel()
+            becoming_ready.cancel()
             ended.cancel()
-            await self._end(process)
-            await asyncio.wait({listening}, timeout=5.0)  # its last words; they end with the last process
-            listening.cancel()
-            await asyncio.gather(listening, answering, ended, return_exceptions=True)
+            await self._terminate(process)
+            await asyncio.wait({reading_output}, timeout=5.0)  # the rest of its output
+            reading_output.cancel()
+            await asyncio.gather(reading_output, becoming_ready, ended, return_exceptions=True)
 
-    async def _until_it_answers(self) -> None:
+    async def _wait_until_ready(self) -> None:
         try:
-            async with asyncio.timeout(_MAX_START_S):
-                while not await self._healthy():  # noqa: ASYNC110 -- nothing but the server can tell
-                    await asyncio.sleep(_POLL_S)
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                while not await self._healthy():  # noqa: ASYNC110 -- the server has no event to wait for
+                    await asyncio.sleep(_POLL_INTERVAL_S)
                 await self._probe(self.client)
         except TimeoutError as e:
-            raise BackendUnavailable(f"It did not come up within {_MAX_START_S:g} s.") from e
+            raise BackendUnavailable(f"It was not ready within {_START_TIMEOUT_S:g} s.") from e
 
     async def _healthy(self) -> bool:
-        """Whether the server says that its engine lives. One that is too busy to say so does."""
+        """Return whether the server reports a working engine. A server that is too busy to answer counts as healthy."""
         try:
             return (await self.client.get("/health", timeout=10.0)).is_success
         except httpx.TimeoutException:
@@ -166,14 +166,14 @@ class VllmProcess:
             return False
 
     async def report_failure(self) -> None:
-        """A request has failed: end a server whose engine is dead at once, for it takes its time to see that."""
+        """Kill a server whose engine has crashed, after a failed request: the server itself detects it later."""
         process = self._process
         if self.ready and process is not None and not await self._healthy() and process is self._process:
             await self._set(ready=False)
             self._kill(process)
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        """Kill the whole group. What vLLM works on is of no use to anybody by now."""
+    async def _terminate(self, process: asyncio.subprocess.Process) -> None:
+        """Kill the process group without a grace period: its running requests have been cancelled."""
         self._kill(process)
         await process.wait()
 
@@ -181,14 +181,14 @@ class VllmProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Keep its last words. They are not logged as they come: they may hold what clients sent."""
+    async def _read_output(self, process: asyncio.subprocess.Process) -> None:
+        """Keep the last lines of output. They are not logged, because they may contain client data."""
         if process.stdout is None:
             return
         while True:
             try:
                 line = await process.stdout.readline()
-            except ValueError:  # longer than what is kept of a stream; whoever does not listen on stops the engine
+            except ValueError:  # a line above the stream's limit; reading must continue, or the server would block
                 continue
             if not line:
                 return
@@ -200,14 +200,14 @@ class VllmProcess:
             self._changed.notify_all()
 
     def _reason(self) -> str:
-        """The last line that names an error, and no other place for it, with the two after it; or the last line at all.
+        """Return the last line of output with an error, and the two lines after it; otherwise the last line.
 
-        Of an engine that has answered the error's name alone: its words may repeat what clients sent, and this is logged.
+        If the server has answered requests, return only the name of the error: its text may contain client data, and is logged.
         """
-        lines = [line.strip() for line in self._lines if line.strip()] or ["it said nothing"]
-        named = (n for n, line in enumerate(lines) if "Error" in line and not any(w in line for w in _ELSEWHERE))
-        last = max(named, default=len(lines) - 1)
-        if self._answered == math.inf:
+        lines = [line.strip() for line in self._lines if line.strip()] or ["no output"]
+        errors = (n for n, line in enumerate(lines) if "Error" in line and not any(w in line for w in _CAUSE_ABOVE))
+        last = max(errors, default=len(lines) - 1)
+        if self._ready_since == math.inf:
             return " ".join(lines[last : last + 3])[:400]
-        name = _NAME.search(lines[last])
-        return "its words are left out: they may hold what was sent" if name is None else name[0]
+        name = _ERROR_NAME.search(lines[last])
+        return "its output is omitted, because it may contain client data" if name is None else name[0]

@@ -1,7 +1,7 @@
-"""Runs a program that must not outlive us: `python guard.py COMMAND…`, standard library only, run by vLLM's own interpreter.
+"""Runs a program that must not outlive its parent: `python process_guard.py COMMAND…`, standard library only.
 
-Its standard input is a pipe that the appliance holds open. Whatever ends the appliance, SIGKILL too, closes the pipe; then all
-processes of the guard's group are killed. vLLM has several, and those behind the first one would go on without it.
+Standard input is a pipe that the parent holds open. The pipe closes however the parent ends, including SIGKILL; then all
+processes of the guard's group are killed. vLLM has several processes, which would continue without the first one.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    """Run the command in this process's group, which the appliance has made for it; its exit status."""
+    """Run the command in this process's group, which the parent created; return its exit status."""
     libc = ctypes.CDLL(None)
 
-    def end_with_the_guard() -> None:  # this process has one thread as yet, so the child may run code before it becomes another
+    def die_with_guard() -> None:  # safe to run between fork and exec: this process has only one thread yet
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    child = subprocess.Popen(  # noqa: S603 -- the command is the appliance's own
-        sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=end_with_the_guard,  # noqa: PLW1509
+    child = subprocess.Popen(  # noqa: S603 -- the command comes from the parent
+        sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=die_with_guard,  # noqa: PLW1509
     )  # fmt: skip
-    threading.Thread(target=_end_with_the_appliance, daemon=True).start()
+    threading.Thread(target=_kill_group_with_parent, daemon=True).start()
     status = child.wait()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)  # what the program left behind; the appliance kills the rest
+    os.killpg(0, signal.SIGTERM)  # remaining child processes; the parent kills those that ignore it
     return status if status >= 0 else 128 - status
 
 
-def _end_with_the_appliance() -> None:
+def _kill_group_with_parent() -> None:
     while os.read(0, 1024):
         pass
-    shutil.rmtree(Path.cwd(), ignore_errors=True)  # made by the appliance for this one life, with the socket in it
+    shutil.rmtree(Path.cwd(), ignore_errors=True)  # the server's working folder, with the socket
     os.killpg(0, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""vLLM that somebody else runs, at an address."""
+"""A vLLM server that runs elsewhere."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hunyuanocr.errors import BackendUnavailable, ConfigError, HunyuanOcrError
 
 log = logging.getLogger(__name__)
 
-_MAX_START_S = 300.0
-_POLL_INTERVAL_S = 5.0  # between two looks at it
-_TIMEOUT_S = 30.0  # that a request waits for it
+_START_TIMEOUT_S = 300.0
+_POLL_INTERVAL_S = 5.0
+_READY_TIMEOUT_S = 30.0  # for which a request waits
 
 
 class RemoteServer:
-    """The server at an address, looked at every few seconds. `ready` is set while it answers."""
+    """The server at an address, polled every few seconds. `ready` is True while it answers."""
 
     def __init__(self, url: str, probe: Probe) -> None:
         self._url = url.rstrip("/").removesuffix("/v1")
@@ -29,58 +29,58 @@ class RemoteServer:
         self._changed = asyncio.Condition()
         self.ready = False
         limits = httpx.Limits(max_connections=None)
-        # The address is meant as it stands: no proxy of the environment gets the pictures to see.
+        # Without proxies of the environment, which would receive the images.
         self.client = httpx.AsyncClient(
             base_url=self._url, trust_env=False, limits=limits, timeout=httpx.Timeout(None, connect=5.0)
         )
 
     async def start(self) -> None:
-        """Ask for one real answer; both machines may have been switched on just now. Raises ConfigError where none comes."""
+        """Wait for the first answer: the server may be starting as well. Raises ConfigError if there is none."""
         try:
-            async with asyncio.timeout(_MAX_START_S):
-                while not await self._answers():  # noqa: ASYNC110 -- nothing but the server can tell
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                while not await self._answers():  # noqa: ASYNC110 -- the server has no event to wait for
                     await asyncio.sleep(_POLL_INTERVAL_S)
         except (TimeoutError, HunyuanOcrError) as e:
-            said = e.message if isinstance(e, HunyuanOcrError) else f"nothing for {_MAX_START_S:g} s."
-            hint = "Check --vllm-url, and that it runs."
-            raise ConfigError(f"vLLM at {self._url} does not answer: {said}", hint=hint) from e
+            reason = e.message if isinstance(e, HunyuanOcrError) else f"no response within {_START_TIMEOUT_S:g} s."
+            hint = "Check --vllm-url and that the server is running."
+            raise ConfigError(f"vLLM at {self._url} does not respond: {reason}", hint=hint) from e
         self.ready = True
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
 
     async def _answers(self) -> bool:
-        """Whether it gives a real answer. Raises the HunyuanOcrError of one that answers wrongly."""
+        """Return whether the server answers. Raises a HunyuanOcrError for a wrong answer."""
         try:
             await self._probe(self.client)
         except BackendUnavailable as e:
-            log.warning("vLLM at %s does not answer yet: %s", self._url, e.message)
+            log.warning("vLLM at %s does not respond yet: %s", self._url, e.message)
             return False
         return True
 
     async def wait_ready(self) -> None:
-        """Wait until it answers, for half a minute at most. Raises ReaderUnavailable."""
+        """Wait until the server answers, for at most 30 s. Raises BackendUnavailable."""
         if self.ready:
             return
         try:
-            async with asyncio.timeout(_TIMEOUT_S), self._changed:
+            async with asyncio.timeout(_READY_TIMEOUT_S), self._changed:
                 await self._changed.wait_for(lambda: self.ready)
         except TimeoutError as e:
-            raise BackendUnavailable(f"vLLM at {self._url} does not answer.") from e
+            raise BackendUnavailable(f"vLLM at {self._url} does not respond.") from e
 
     async def report_failure(self) -> None:
-        """Look at once."""
+        """Poll the server immediately."""
         await self._poll_once()
 
     async def health(self) -> Health:
-        """As of the last look."""
-        return Health(self.ready, "ready" if self.ready else f"vLLM at {self._url} does not answer.")
+        """Return the state of the last poll."""
+        return Health(self.ready, "ready" if self.ready else f"vLLM at {self._url} does not respond.")
 
     async def close(self) -> None:
-        """Stop looking; the server runs on."""
-        looking, self._polling = self._polling, None
-        if looking is not None:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+        """Stop polling; the server keeps running."""
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
         self.ready = False
         await self.client.aclose()
 
@@ -90,12 +90,12 @@ class RemoteServer:
             await self._poll_once()
 
     async def _poll_once(self) -> None:
-        up = False
+        ready = False
         with contextlib.suppress(httpx.TransportError, HunyuanOcrError):
-            alive = (await self.client.get("/health", timeout=_POLL_INTERVAL_S)).is_success
-            if alive and not self.ready:  # another one may have taken its place
+            healthy = (await self.client.get("/health", timeout=_POLL_INTERVAL_S)).is_success
+            if healthy and not self.ready:  # the server may have been replaced
                 await self._probe(self.client)
-            up = alive
+            ready = healthy
         async with self._changed:
-            self.ready = up
+            self.ready = ready
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""A backend that is made of a language model: prompts in, parsed results out."""
+"""The backend of a vision language model: builds prompts and parses its output."""
 
 from hunyuanocr.backends.vlm.backend import VlmBackend
 

@@ -1,4 +1,4 @@
-"""A Backend out of any Generator: Task → prompt and schema → tokens → Reading. Engines are told apart nowhere in here."""
+"""A Backend on top of any Generator: task → prompt and schema → tokens → Reading. Independent of the engine."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from hunyuanocr.backends.base import Generation, Generator, Health
-from hunyuanocr.backends.vlm import parsing as made
+from hunyuanocr.backends.vlm import parsing
 from hunyuanocr.backends.vlm.parsing import ENDED_EARLY, Completion, CompletionBuilder, ExtractedFields
 from hunyuanocr.errors import BackendUnavailable
 from hunyuanocr.output.spotting import SpottingStream
 from hunyuanocr.prompts import SPOTTING, Prompt, build_prompt
 from hunyuanocr.types import EvidenceMode, Line, Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
 
-MAX_CONCURRENT_PAGES = 4  # pages of one document; other requests want the engine, too
-MAX_PAGES_PER_PROMPT = 8  # pages that a free question sees in one request; more of them are asked one by one
+MAX_CONCURRENT_PAGES = 4  # of one document; other requests need the engine as well
+MAX_PAGES_PER_PROMPT = 8  # of a free question; longer documents are processed page by page
 
 
 @dataclass(frozen=True)
 class _PageRequest:
-    """One generation: what is asked, of which pages, and whether its text is told while it is written."""
+    """One generation: the prompt, its pages, and whether its text is streamed."""
 
     prompt: Prompt
     pages: tuple[Page, ...]
-    told: bool = True
+    streamed: bool = True
 
     @property
     def spots(self) -> bool:
@@ -33,10 +33,10 @@ class _PageRequest:
 
 
 class VlmBackend:
-    """Reads pages with a language model. Answers of several pages are put together in the order of the pages.
+    """Recognises pages with a language model. The results of several pages are merged in page order.
 
-    A field of a document comes from the first page that has it, rows from all pages. Text deltas of a page are those that the
-    model writes (for spotting: lines without their places), pages one after another.
+    A field of a document comes from the first page that has it, rows from all pages. Text deltas are the generated text (for
+    spotting: lines without coordinates), one page after another.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -46,74 +46,78 @@ class VlmBackend:
         self.tasks = frozenset(TaskKind)
 
     async def start(self) -> None:
-        """Load the engine. Raises what it raises."""
+        """Load the engine. Raises its errors."""
         await self._generator.start()
         self.model = self._generator.model
 
     async def health(self) -> Health:
-        """The engine's."""
+        """Return the state of the engine."""
         return await self._generator.health()
 
     async def close(self) -> None:
-        """Give the engine's memory back. May be called twice."""
+        """Release the engine's memory. May be called twice."""
         await self._generator.close()
 
     async def read(self, pages: Sequence[Page], task: Task) -> AsyncGenerator[TextDelta | Progress | Reading, None]:
-        """Deltas and progress, then one Reading. Leaving by `aclosing` leaves every generation.
+        """Yield deltas and progress, then one Reading. `contextlib.aclosing` cancels all generations.
 
-        Raises InvalidSchema and InvalidValue (see `prompts.build_prompt`), OutputTruncated, ReaderFailed, and the engine's
+        Raises InvalidSchema and InvalidValue (see `prompts.build_prompt`), OutputTruncated, BackendFailed, and the engine's
         errors.
         """
-        jobs = _page_requests(build_prompt(task), tuple(pages), task)
-        written: dict[int, Completion] = {}
-        turns = _PageOrderedStream(jobs)
-        async with aclosing(_run_concurrently(self._generator, jobs)) as parts:
+        requests = _page_requests(build_prompt(task), tuple(pages), task)
+        completions: dict[int, Completion] = {}
+        stream = _PageOrderedStream(requests)
+        async with aclosing(_run_concurrently(self._generator, requests)) as parts:
             async for number, part in parts:
                 if isinstance(part, Completion):
-                    written[number] = part
-                piece = turns.end(number) if isinstance(part, Completion) else turns.add(number, part)
-                if piece:
-                    yield TextDelta(piece)
+                    completions[number] = part
+                text = stream.finish(number) if isinstance(part, Completion) else stream.add(number, part)
+                if text:
+                    yield TextDelta(text)
                 if isinstance(part, Completion) and len(pages) > 1:
-                    yield Progress(len(written) * len(pages) // len(jobs), len(pages))
-        yield _reading(task, [(job, written[n]) for n, job in enumerate(jobs)])
+                    yield Progress(len(completions) * len(pages) // len(requests), len(pages))
+        yield _reading(task, [(request, completions[n]) for n, request in enumerate(requests)])
 
 
-def _page_requests(asked: Prompt, pages: tuple[Page, ...], task: Task) -> list[_PageRequest]:
-    if task.kind is TaskKind.FREE and asked.prompt != SPOTTING and len(pages) <= MAX_PAGES_PER_PROMPT:
-        return [_PageRequest(asked, pages)]
-    jobs = [_PageRequest(asked, (page,)) for page in pages]
+def _page_requests(prompt: Prompt, pages: tuple[Page, ...], task: Task) -> list[_PageRequest]:
+    if task.kind is TaskKind.FREE and prompt.prompt != SPOTTING and len(pages) <= MAX_PAGES_PER_PROMPT:
+        return [_PageRequest(prompt, pages)]
+    requests = [_PageRequest(prompt, (page,)) for page in pages]
     if task.kind is TaskKind.EXTRACT and task.evidence is EvidenceMode.FULL:
         spotting = build_prompt(Task(TaskKind.SPOT))
-        jobs += [_PageRequest(spotting, (page,), told=False) for page in pages]
-    return jobs
+        requests += [_PageRequest(spotting, (page,), streamed=False) for page in pages]
+    return requests
 
 
 async def _run_concurrently(
-    generator: Generator, jobs: Sequence[_PageRequest]
+    generator: Generator, requests: Sequence[_PageRequest]
 ) -> AsyncGenerator[tuple[int, str | Completion], None]:
-    """Pieces of text as they come, each with the number of its job, and a Written when a job ends. The first failure ends all."""
-    queue: asyncio.Queue[tuple[int, str | Completion | Exception]] = asyncio.Queue()
-    places = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
+    """Yield text of all requests as it is generated, with the index of its request, and the Completion of each request.
 
-    async def work(number: int, job: _PageRequest) -> None:
+    The first error cancels all requests.
+    """
+    queue: asyncio.Queue[tuple[int, str | Completion | Exception]] = asyncio.Queue()
+    slots = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
+
+    async def work(number: int, request: _PageRequest) -> None:
         try:
-            async with places:
-                queue.put_nowait((number, await _generate(generator, job, lambda piece: queue.put_nowait((number, piece)))))
-        except asyncio.CancelledError:  # by the engine; when it is by us, nobody listens any more
-            queue.put_nowait((number, BackendUnavailable("The model's engine stopped while it wrote.")))
+            async with slots:
+                completion = await _generate(generator, request, lambda text: queue.put_nowait((number, text)))
+                queue.put_nowait((number, completion))
+        except asyncio.CancelledError:  # by the engine; after a cancellation by the caller the queue is no longer read
+            queue.put_nowait((number, BackendUnavailable("The model's engine stopped during generation.")))
             raise
-        except Exception as e:  # noqa: BLE001 - raised again below, where the caller is
+        except Exception as e:  # noqa: BLE001 - raised again below, in the caller's context
             queue.put_nowait((number, e))
 
-    tasks = [asyncio.create_task(work(number, job)) for number, job in enumerate(jobs)]
+    tasks = [asyncio.create_task(work(number, request)) for number, request in enumerate(requests)]
     try:
-        left = len(jobs)
-        while left:
+        remaining = len(requests)
+        while remaining:
             number, part = await queue.get()
             if isinstance(part, Exception):
                 raise part
-            left -= isinstance(part, Completion)
+            remaining -= isinstance(part, Completion)
             yield number, part
     finally:
         for task in tasks:
@@ -121,95 +125,97 @@ async def _run_concurrently(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _generate(generator: Generator, job: _PageRequest, tell: Callable[[str], None]) -> Completion:
-    """One generation to its end, or to where it begins to repeat itself."""
-    a = job.prompt
-    request = Generation(tuple(p.pixels for p in job.pages), a.prompt, a.schema, a.max_tokens, a.repetition_penalty)
-    draft = CompletionBuilder(free=a.schema is None)
-    chunks = generator.generate(request)
+async def _generate(generator: Generator, request: _PageRequest, on_text: Callable[[str], None]) -> Completion:
+    """Run one generation until it is complete, or begins to repeat itself."""
+    prompt = request.prompt
+    images = tuple(page.pixels for page in request.pages)
+    generation = Generation(images, prompt.prompt, prompt.schema, prompt.max_tokens, prompt.repetition_penalty)
+    builder = CompletionBuilder(free=prompt.schema is None)
+    chunks = generator.generate(generation)
     try:
         async for chunk in chunks:
-            tell(draft.add(chunk))
-            if draft.is_repeating():
+            on_text(builder.add(chunk))
+            if builder.is_repeating():
                 break
     finally:
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
-    return draft.build()
+    return builder.build()
 
 
 class _PageOrderedStream:
-    """Text of several pages, written side by side, told one page after another."""
+    """Text of several pages, generated concurrently and streamed one page after another."""
 
-    def __init__(self, jobs: Sequence[_PageRequest]) -> None:
-        self._between = "\n" if any(job.prompt.schema for job in jobs) else "" if any(job.spots for job in jobs) else "\n\n"
-        self._streams = [SpottingStream() if job.spots and job.told else None for job in jobs]
-        self._told = [job.told for job in jobs]
-        self._kept: list[list[str]] = [[] for _ in jobs]
-        self._ended = [False] * len(jobs)
-        self._turn = 0
-        self._begun = False
+    def __init__(self, requests: Sequence[_PageRequest]) -> None:
+        spotting = any(request.spots for request in requests)
+        self._separator = "\n" if any(request.prompt.schema for request in requests) else "" if spotting else "\n\n"
+        self._parsers = [SpottingStream() if request.spots and request.streamed else None for request in requests]
+        self._streamed = [request.streamed for request in requests]
+        self._texts: list[list[str]] = [[] for _ in requests]
+        self._finished = [False] * len(requests)
+        self._current = 0  # the page that is streamed
+        self._started = False
 
-    def add(self, number: int, piece: str) -> str:
-        """A page's text goes on; what can be told now."""
-        stream = self._streams[number]
-        return self._put(number, stream.feed(piece) if stream else piece)
+    def add(self, number: int, text: str) -> str:
+        """Add text of a page; return the text that can be streamed now."""
+        parser = self._parsers[number]
+        return self._put(number, parser.feed(text) if parser else text)
 
-    def end(self, number: int) -> str:
-        """A page's text has ended; what can be told now, of the pages that wrote while it had its turn, too."""
-        stream = self._streams[number]
-        now = self._put(number, stream.close() if stream else "")
-        self._ended[number] = True
-        while self._turn < len(self._ended) and self._ended[self._turn]:
-            self._turn += 1
-            if self._turn < len(self._ended):
-                now += self._separated("".join(self._kept[self._turn]), first=True)
-        return now
+    def finish(self, number: int) -> str:
+        """Finish a page; return the text that can be streamed now, including that of the following pages."""
+        parser = self._parsers[number]
+        text = self._put(number, parser.close() if parser else "")
+        self._finished[number] = True
+        while self._current < len(self._finished) and self._finished[self._current]:
+            self._current += 1
+            if self._current < len(self._finished):
+                text += self._separated("".join(self._texts[self._current]), first=True)
+        return text
 
-    def _put(self, number: int, piece: str) -> str:
-        if not self._told[number] or not piece:
+    def _put(self, number: int, text: str) -> str:
+        if not self._streamed[number] or not text:
             return ""
-        first = not self._kept[number]
-        self._kept[number].append(piece)
-        return self._separated(piece, first=first) if number == self._turn else ""
+        first = not self._texts[number]
+        self._texts[number].append(text)
+        return self._separated(text, first=first) if number == self._current else ""
 
-    def _separated(self, piece: str, *, first: bool) -> str:
-        """The piece, after a break if it is a page's first and others have spoken before."""
-        if not piece:
+    def _separated(self, text: str, *, first: bool) -> str:
+        """Return the text, after a separator if it is the first of a page and other pages precede it."""
+        if not text:
             return ""
-        before = self._between if first and self._begun else ""
-        self._begun = True
-        return before + piece
+        separator = self._separator if first and self._started else ""
+        self._started = True
+        return separator + text
 
 
 def _reading(task: Task, done: Sequence[tuple[_PageRequest, Completion]]) -> Reading:
-    """All pages' answers as one."""
+    """Merge the completions of all pages."""
     lines: list[Line] = []
     texts: list[str] = []
     markdowns: list[str] = []
     fields: list[ExtractedFields] = []
     keys = [spec.key for spec in task.fields]
-    for job, written in done:
-        if job.spots:
-            text, found = made.parse_spotting(written, job.pages[0])
-            lines += found
-        elif job.prompt.schema is not None:
+    for request, completion in done:
+        if request.spots:
+            text, page_lines = parsing.parse_spotting(completion, request.pages[0])
+            lines += page_lines
+        elif request.prompt.schema is not None:
             text = ""
-            fields.append(made.parse_fields(written, keys, job.pages[0]))
+            fields.append(parsing.parse_fields(completion, keys, request.pages[0]))
         else:
-            text, markdown = made.parse_markup(task.kind, written)
+            text, markdown = parsing.parse_markup(task.kind, completion)
             markdowns += [markdown] if markdown else []
         texts += [text] if text else []
-    finishes = {written.finish for _, written in done}
-    values = made.merge_pages(fields, keys) if fields else None
-    marked = task.kind in made.MARKUP_TASKS
+    finishes = {completion.finish for _, completion in done}
+    values = parsing.merge_pages(fields, keys) if fields else None
+    has_markdown = task.kind in parsing.MARKUP_TASKS
     return Reading(
         ("\n" if lines else "\n\n").join(texts),
         tuple(lines),
         values=values.values if values else None,
         confidences=values.confidences() if values else {},
-        markdown="\n\n".join(markdowns) if marked else None,
-        usage=Usage(sum(w.usage.prompt_tokens for _, w in done), sum(w.usage.completion_tokens for _, w in done)),
+        markdown="\n\n".join(markdowns) if has_markdown else None,
+        usage=Usage(sum(c.usage.prompt_tokens for _, c in done), sum(c.usage.completion_tokens for _, c in done)),
         finish_reason=next((f for f in ENDED_EARLY if f in finishes), "stop"),
-        notices=tuple(notice for job, written in done for notice in made.truncation_warnings(written, job.pages)),
+        notices=tuple(warning for request, c in done for warning in parsing.truncation_warnings(c, request.pages)),
     )

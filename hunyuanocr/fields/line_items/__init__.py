@@ -1,1 +1,1 @@
-"""The lines of goods on a document."""
+"""Extraction of line items."""

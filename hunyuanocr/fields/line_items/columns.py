@@ -1,4 +1,4 @@
-"""One line item, and which of its numbers is the count, the price, the amount."""
+"""A line item, and the assignment of its numbers to quantity, unit price and amount."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from hunyuanocr.fields.rules.page_analysis import PageAnalysis
 
 @dataclass
 class Item:
-    """One line item as cells of the page, by column."""
+    """A line item as segments of the page, by column."""
 
     columns: dict[str, list[TextSegment]] = field(default_factory=dict)
 
     @property
     def last_row(self) -> int:
-        """The lowest row of the page that the item fills."""
+        """The last row of the page that the item occupies."""
         return max((c.row for cells in self.columns.values() for c in cells), default=-1)
 
     def put(self, column: str, cell: TextSegment) -> None:
-        """Set a column once; names and usages grow."""
+        """Set a column, once; names and usages are appended."""
         if column in ("name", "usage") or column not in self.columns:
             self.columns.setdefault(column, []).append(cell)
 
 
 def assign_columns(page: PageAnalysis, item: Item, values: Sequence[Token]) -> None:
-    """Count, price and amount: by their signs, by count × price = amount, by the heads of columns, by their order."""
+    """Assign quantity, price and amount: by signs, by quantity × price = amount, by column headers, by order."""
     for token in values:
         if token.column:
             item.put(token.column, token.cell)
@@ -53,7 +53,7 @@ def assign_columns(page: PageAnalysis, item: Item, values: Sequence[Token]) -> N
 
 
 def _product(loose: Sequence[Token], money: Sequence[Token]) -> tuple[Token, Token, Token] | None:
-    """A count, a price and an amount that is their product; the rightmost amount first, whole counts before weights."""
+    """Return a quantity, a price and an amount that is their product; the rightmost amount first, counts before weights."""
     counts = sorted(loose, key=lambda t: t.kind is not Kind.COUNT)
     for amount in reversed(money):
         for count in counts:
@@ -65,23 +65,23 @@ def _product(loose: Sequence[Token], money: Sequence[Token]) -> tuple[Token, Tok
 
 
 def _by_columns(page: PageAnalysis, item: Item, loose: Sequence[Token]) -> None:
-    """Each number under the head that it stands nearest to; money never under a head of counts."""
+    """Assign each number to the nearest column; a count is not assigned to the amount if there is an amount."""
     columns = [c for c in (page.table.columns if page.table else ()) if c[0] not in ("name", "usage", "reference")]
-    taken: set[int] = set()
+    used: set[int] = set()
     for token in sorted(loose, key=lambda t: -t.cell.x1):
-        free = [n for n, c in enumerate(columns) if n not in taken]
+        free = [n for n, c in enumerate(columns) if n not in used]
         if not free:
             break
         best = min(free, key=lambda n: distance(columns[n], token.cell))
         name = columns[best][0]
         if token.kind is Kind.COUNT and name == "amount" and any(t.kind is Kind.MONEY for t in loose):
             continue
-        taken.add(best)
+        used.add(best)
         if name:
             item.put(name, token.cell)
 
 
 def distance(column: tuple[str, float, float], cell: TextSegment) -> float:
-    """How far a cell stands from a column in pixels: from its left end, its right end or its middle, whichever is nearest."""
+    """Return the distance of a segment from a column in pixels: of left ends, right ends or centres, the smallest."""
     _, x0, x1 = column
     return min(abs(x0 - cell.x0), abs(x1 - cell.x1), abs(x0 + x1 - cell.x0 - cell.x1) / 2)

@@ -1,4 +1,4 @@
-"""Line items: in which rows they stand, and which rows make one item."""
+"""Find the rows of line items, and group them into items."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ _WORDS = (Kind.NAME, Kind.SPEC)
 
 @dataclass
 class _Group:
-    """Rows that make one item: the tokens of its name and of its values."""
+    """Rows of one item: the tokens of its name and of its values."""
 
     names: list[Token] = field(default_factory=list)
     values: list[Token] = field(default_factory=list)
     usage: list[TextSegment] = field(default_factory=list)
-    fixed: list[tuple[str, TextSegment]] = field(default_factory=list)  # cells that stand under a head of words
-    tail: int = 0  # how many of the names came in rows of their own below the values
+    fixed: list[tuple[str, TextSegment]] = field(default_factory=list)  # cells under a header of a text column
+    tail: int = 0  # number of names from separate rows below the values
 
     @property
     def priced(self) -> bool:
-        """Whether an amount is among its values."""
+        """Whether its values include an amount."""
         return any(t.kind is Kind.MONEY for t in self.values)
 
     def copy(self) -> _Group:
-        """A new item that begins with these names and values."""
+        """Return a new group with these names and values."""
         return _Group(list(self.names), list(self.values), fixed=self.fixed)
 
 
 def find_items(page: PageAnalysis) -> list[Item]:
-    """The line items of the document, top to bottom; empty where there are none."""
+    """Return the line items of the document from top to bottom; may be empty."""
     rows = list(_region(page))
     groups = [g for g in _grouped(page, rows) if g.names and (g.values or g.usage or g.fixed)]
     priced = any(g.priced for g in groups)
@@ -65,37 +65,37 @@ def find_items(page: PageAnalysis) -> list[Item]:
 
 
 def item_amounts(items: Sequence[Item]) -> list[Decimal]:
-    """The amounts of the items that have one."""
+    """Return the amounts of the items that have one."""
     return [found[0][1].amount for item in items for c in item.columns.get("amount", ())[:1] if (found := find_money(c.text))]
 
 
 def _region(page: PageAnalysis) -> Iterator[list[TextSegment]]:
-    """The rows below the head of the table, or below the particulars, down to the sums."""
+    """Yield the rows below the table header, or below the document's details, down to the sums."""
     rows = page.layout.rows
     sums = {
         label.cell.row for label in page.labels if ENDS & label.fields.keys() and label.quality >= 0.6 and label.cell.start <= 2
     }
-    particulars = {
+    details = {
         label.cell.row
         for label in page.labels
         if label.quality >= 0.9 and not ENDS & label.fields.keys() and not is_numbered(label.cell.text)
     }
-    particulars |= {n for n, row in enumerate(rows) if any(find_dates(c.text) for c in row)}
+    details |= {n for n, row in enumerate(rows) if any(find_dates(c.text) for c in row)}
     if page.table is not None:
         start = page.table.last_row + 1
     else:
-        first = min((a.cell.row for a in page.amounts if a.printed_as_money and a.cell.row not in particulars), default=len(rows))
+        first = min((a.cell.row for a in page.amounts if a.printed_as_money and a.cell.row not in details), default=len(rows))
         first = min(first, *(n for n, row in enumerate(rows) if is_numbered(row[0].text) and len(row) > 1), len(rows))
-        before = [n for n in particulars if n < first]
+        before = [n for n in details if n < first]
         start = max(before) + 1 if before else max(first - 1, 0)
     for number in range(start, len(rows)):
-        if number in sums or (number in particulars and not any(USAGE.search(c.text) for c in rows[number])):
+        if number in sums or (number in details and not any(USAGE.search(c.text) for c in rows[number])):
             return
         yield rows[number]
 
 
 def _grouped(page: PageAnalysis, rows: Sequence[Sequence[TextSegment]]) -> list[_Group]:
-    """Rows to items: by where names stand, beside the values or in a row above or below them."""
+    """Group rows into items, by the position of names: next to the values, or in a row above or below them."""
     parts = []
     for row in rows:
         text = " ".join(c.text for c in row)
@@ -106,21 +106,24 @@ def _grouped(page: PageAnalysis, rows: Sequence[Sequence[TextSegment]]) -> list[
             continue
         if parts and GREETING.search(text) and not any(t.kind is Kind.MONEY for t in tokens(page.layout, row)):
             break
-        fixed, rest = _under_heads(page, row)
-        found = tokens(page.layout, rest)
-        parts.append(_Group([t for t in found if t.kind in _WORDS], [t for t in found if t.kind not in _WORDS], fixed=fixed))
+        fixed, rest = _split_text_columns(page, row)
+        row_tokens = tokens(page.layout, rest)
+        names, values = [t for t in row_tokens if t.kind in _WORDS], [t for t in row_tokens if t.kind not in _WORDS]
+        parts.append(_Group(names, values, fixed=fixed))
     parts = [p for p in parts if p.names or p.values or p.usage]
-    together = sum(bool(p.names and (p.values or p.fixed)) for p in parts)
-    apart = sum(bool(p.values and not p.names) for p in parts)
-    below = apart > together and bool(parts) and not parts[0].names and bool(parts[0].values)
+    same_row = sum(bool(p.names and (p.values or p.fixed)) for p in parts)
+    values_only = sum(bool(p.values and not p.names) for p in parts)
+    below = values_only > same_row and bool(parts) and not parts[0].names and bool(parts[0].values)
     columns = sum(bool(c) and c not in ("name", "specification", "usage") for c, _, _ in page.table.columns) if page.table else 0
-    if together >= apart:
+    if same_row >= values_only:
         columns = max(columns, int(median([len(p.values) for p in parts if p.names and p.values] or [0])))
-    return _values_first(parts) if below else _names_first(parts, together >= apart, columns)
+    return _values_first(parts) if below else _names_first(parts, same_row >= values_only, columns)
 
 
-def _under_heads(page: PageAnalysis, row: Sequence[TextSegment]) -> tuple[list[tuple[str, TextSegment]], list[TextSegment]]:
-    """Cells under heads whose values may be words (result, reference, unit, usage, specification), and the other cells."""
+def _split_text_columns(
+    page: PageAnalysis, row: Sequence[TextSegment]
+) -> tuple[list[tuple[str, TextSegment]], list[TextSegment]]:
+    """Return the segments in text columns (result, reference, unit, usage, specification), and the other segments."""
     columns = page.table.columns if page.table else ()
     fixed: list[tuple[str, TextSegment]] = []
     rest: list[TextSegment] = []
@@ -134,13 +137,13 @@ def _under_heads(page: PageAnalysis, row: Sequence[TextSegment]) -> tuple[list[t
 
 
 def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_Group]:
-    """Names above or beside their values. `wrapped`: a name without values goes on with the item above it.
+    """Group rows whose names are above or next to their values. `wrapped`: a name without values continues the item above.
 
-    A row of values alone goes on with an item that has no amount yet, or fewer values than the table has `columns`; else it is a
-    sum, and the list ends.
+    A row of values only belongs to the item above if that has no amount yet, or fewer values than the table has `columns`;
+    otherwise it is a sum, and the list ends.
     """
     groups: list[_Group] = []
-    lone = sum(part.priced for part in parts) == 1
+    single_amount = sum(part.priced for part in parts) == 1
     for number, part in enumerate(parts):
         last = groups[-1] if groups else None
         if last is None:
@@ -149,14 +152,14 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
         elif part.usage:
             last.usage += part.usage
         elif not part.names:
-            if lone and part.priced and last.values:
-                break  # the only amount of a list that counts without prices is its sum
-            if _fits(last, part, columns):
-                groups += _divided(last, part, columns)
+            if single_amount and part.priced and last.values:
+                break  # the only amount of a list without prices is its sum
+            if _accepts_values(last, part, columns):
+                groups += _split_tail(last, part, columns)
                 groups[-1].values += part.values
             elif not any(p.names and p.values for p in parts[number + 1 :]):
-                break  # else the name of this amount was not read
-        elif _goes_on(last, part, wrapped):
+                break  # otherwise the name of this amount was not recognised
+        elif _continues_name(last, part, wrapped):
             last.names += part.names
             last.tail += len(part.names) if last.values or last.fixed else 0
         elif not wrapped and part.values and not last.values and not last.usage:
@@ -168,17 +171,17 @@ def _names_first(parts: Sequence[_Group], wrapped: bool, columns: int) -> list[_
 
 
 def _complete(last: _Group, part: _Group, columns: int) -> bool:
-    """Whether the item above has its amount already, so that another amount is not its own."""
+    """Return whether the item above has its amount already, so that another amount belongs to a new item."""
     return last.priced and part.priced and len(last.values) >= columns
 
 
-def _fits(last: _Group, part: _Group, columns: int) -> bool:
-    """Whether values alone in a row can be the item's above, or those of the name that stands below its values."""
+def _accepts_values(last: _Group, part: _Group, columns: int) -> bool:
+    """Return whether a row of values can belong to the item above, or to the name below the values of that item."""
     return not _complete(last, part, columns) or (last.tail > 0 and len(part.values) >= min(columns, 2))
 
 
-def _divided(last: _Group, part: _Group, columns: int) -> list[_Group]:
-    """A new item of the names below the values of the last, if it is complete: they were not the rest of its name."""
+def _split_tail(last: _Group, part: _Group, columns: int) -> list[_Group]:
+    """Return a new item of the names below a complete item's values, which do not belong to its name."""
     if not _complete(last, part, columns):
         return []
     names = last.names[-last.tail :]
@@ -186,14 +189,14 @@ def _divided(last: _Group, part: _Group, columns: int) -> list[_Group]:
     return [_Group(names)]
 
 
-def _goes_on(last: _Group, part: _Group, wrapped: bool) -> bool:
-    """Whether a name without values belongs to the item above it."""
-    alone = not (part.values or part.fixed) and not is_numbered(part.names[0].cell.text)
-    return alone and bool(last.values or last.fixed) == wrapped
+def _continues_name(last: _Group, part: _Group, wrapped: bool) -> bool:
+    """Return whether a name without values belongs to the item above."""
+    name_only = not (part.values or part.fixed) and not is_numbered(part.names[0].cell.text)
+    return name_only and bool(last.values or last.fixed) == wrapped
 
 
 def _values_first(parts: Sequence[_Group]) -> list[_Group]:
-    """Values in the row above their name."""
+    """Group rows whose values are in the row above their name."""
     groups: list[_Group] = []
     for part in parts:
         if part.values and not part.names:
@@ -205,14 +208,14 @@ def _values_first(parts: Sequence[_Group]) -> list[_Group]:
 
 
 def _counts_before(groups: Sequence[_Group]) -> bool:
-    """Whether the list prints a count before each name, and not merely a number that counts the lines."""
+    """Return whether each name is preceded by a quantity, rather than by the number of its line."""
     leads = [
         re.match(r"\d+(?:\.\d+)?", to_halfwidth(g.names[0].cell.text))
         for g in groups
         if not any(t.kind is Kind.COUNT for t in g.values)
     ]
-    found = [m[0] for m in leads if m]
-    return len(found) > 0.6 * len(groups) and (len(found) < 3 or found != [str(n + 1) for n in range(len(found))])
+    numbers = [m[0] for m in leads if m]
+    return len(numbers) > 0.6 * len(groups) and (len(numbers) < 3 or numbers != [str(n + 1) for n in range(len(numbers))])
 
 
 def _item(page: PageAnalysis, group: _Group, counts_before: bool) -> Item:

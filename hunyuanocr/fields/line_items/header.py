@@ -1,4 +1,4 @@
-"""The heads of a table of line items: which words stand above which column, and where."""
+"""The header of a table of line items: its columns and their positions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.resources import files
 from hunyuanocr.fields.catalogue import normalise_key
 from hunyuanocr.fields.layout import Layout, TextSegment
 
-_OTHER = "other"  # a column that is known and not asked for
+_OTHER = "other"  # a known column that is not extracted
 _HEADS = tomllib.loads(files(__package__).joinpath("heads.toml").read_text(encoding="utf-8"))
 _COLUMN_OF = {word: column if column != _OTHER else "" for column, words in _HEADS.items() for word in words}
 _MAX_LENGTH = max(map(len, _COLUMN_OF))
@@ -18,13 +18,13 @@ _KEY_COLUMNS = {"name", "quantity", "unit_price", "result"}
 
 
 def column_for(words: str) -> str | None:
-    """The column of line items that a client's word means ("qty" → quantity), or None."""
+    """Return the column of line items that a client's word denotes ("qty" → quantity), or None."""
     return _COLUMN_OF.get(normalise_key(words)) or None
 
 
 @dataclass(frozen=True)
 class Table:
-    """The head of an item table: its cells, its columns from left to right with their ends, and the row it ends in."""
+    """The header of an item table: its segments, its columns (name, left, right) from left to right, and its last row."""
 
     header: tuple[TextSegment, ...]
     columns: tuple[tuple[str, float, float], ...]
@@ -32,7 +32,7 @@ class Table:
 
 
 def _words(cell: TextSegment) -> Iterator[tuple[str, int, int]]:
-    """The column words that make up a cell, longest first, each with its place; a letter that fits none spoils it all."""
+    """Yield the column words of a segment, the longest first, with start and end; "?" for a letter that is part of none."""
     letters = [i for i, c in enumerate(cell.text) if c.isalnum()]
     key = normalise_key(cell.text)
     if len(key) != len(letters):
@@ -49,8 +49,8 @@ def _words(cell: TextSegment) -> Iterator[tuple[str, int, int]]:
             position += 1
 
 
-def _head(layout: Layout, row: Sequence[TextSegment]) -> list[tuple[str, float, float]] | None:
-    """The columns of a row if nearly all that stands in it are column words."""
+def _header_columns(layout: Layout, row: Sequence[TextSegment]) -> list[tuple[str, float, float]] | None:
+    """Return the columns of a row, if most of its letters are column words."""
     columns: list[tuple[str, float, float]] = []
     known = letters = 0
     for cell in row:
@@ -68,16 +68,16 @@ def _head(layout: Layout, row: Sequence[TextSegment]) -> list[tuple[str, float, 
 
 
 def find_header(layout: Layout) -> Table | None:
-    """The head of the item table, perhaps of two rows, or None. A summary of taxes has no name, quantity or price."""
+    """Return the header of the item table, of one or two rows, or None. A tax summary has no name, quantity or price."""
     for number, row in enumerate(layout.rows):
-        columns = _head(layout, row)
+        columns = _header_columns(layout, row)
         if columns is None or len({c for c, _, _ in columns if c}) < 2 or not _KEY_COLUMNS & {c for c, _, _ in columns}:
             continue
         header, last = list(row), number
-        below = _head(layout, layout.rows[number + 1]) if number + 1 < len(layout.rows) else None
-        taken = {c for c, _, _ in columns if c}
-        if below and (len(layout.rows[number + 1]) > 1 or any(c and c not in taken for c, _, _ in below)):
-            columns += [c for c in below if c[0] not in taken]
+        below = _header_columns(layout, layout.rows[number + 1]) if number + 1 < len(layout.rows) else None
+        known = {c for c, _, _ in columns if c}
+        if below and (len(layout.rows[number + 1]) > 1 or any(c and c not in known for c, _, _ in below)):
+            columns += [c for c in below if c[0] not in known]
             header, last = header + list(layout.rows[number + 1]), number + 1
         return Table(tuple(header), tuple(sorted(columns, key=lambda c: c[1])), last)
     return None

@@ -1,4 +1,4 @@
-"""Words among line items: the sums that end them, usages of drugs, sizes of packs, notes, greetings."""
+"""Patterns of line items: sums that end the list, usages of drugs, specifications, notes, greetings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of an item list is made of: names, counts, amounts; where a reader ran them together they are cut again."""
+"""The tokens of a row of line items: names, counts, amounts; merged text is split."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _SPEC = re.compile(
 )
 _SIZE = re.compile(r"\d\s?(?:mg|g|kg|ml|l|cm|mm|m|%|片|粒|支|丸|袋|包)$", re.IGNORECASE)
 _GLUED = re.compile(r"(?<=\.\d\d)(?=\d+\.\d\d)")
-_CURRENCY_END = re.compile(r"(?<!\s)\s*(?:\bRMB|\bCNY|\bMYR|\bUSD|\bRM|[¥￥$])\s*$")  # of an amount that was read apart
+_CURRENCY_END = re.compile(r"(?<!\s)\s*(?:\bRMB|\bCNY|\bMYR|\bUSD|\bRM|[¥￥$])\s*$")  # of a separate amount
 _NUMBERED = re.compile(r"^\s*\d{1,2}\s?[.、)）](?!\d)\s?")
 _CODE = re.compile(r"^[A-Z]{0,3}[\d-]{5,14}[A-Z]?\s+(?=\S*[^\W\d])|^\d{5,14}$|^[A-Z]{2,4}\d{2,}\b[\d\s/-]*$")
 
 
 class Kind(Enum):
-    """What a token is."""
+    """The kind of a token."""
 
     NAME = "name"
     SPEC = "specification"
@@ -50,7 +50,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of a row; `column` where its sign says which it is (2 × 3.50), `value` of counts and amounts."""
+    """A part of a row; `column` if a sign determines it (2 × 3.50), `value` for counts and amounts."""
 
     kind: Kind
     cell: TextSegment
@@ -59,17 +59,17 @@ class Token:
 
 
 def tokens(layout: Layout, row: Sequence[TextSegment]) -> list[Token]:
-    """The tokens of a row, left to right."""
+    """Return the tokens of a row from left to right."""
     return [token for cell in row for piece in _pieces(layout, cell) for token in _piece_tokens(layout, piece)]
 
 
 def _pieces(layout: Layout, cell: TextSegment) -> Iterator[TextSegment]:
-    """A cell cut where numbers were run together (209.00209.00) and where a name ends and amounts begin."""
+    """Split a segment between merged numbers (209.00209.00), and between a name and amounts."""
     text = to_halfwidth(cell.text)
     cuts = {m.start() for m in _GLUED.finditer(text)}
-    if not _COUNT.fullmatch(text.strip()) and not any(_sells(m) for m in _PACKED.finditer(text)):
+    if not _COUNT.fullmatch(text.strip()) and not any(_is_quantity_and_price(m) for m in _PACKED.finditer(text)):
         for span, money in find_money(text):
-            if (money.currency or _like_money(span.text)) and (span.start == 0 or text[span.start - 1].isspace()):
+            if (money.currency or _has_money_format(span.text)) and (span.start == 0 or text[span.start - 1].isspace()):
                 cuts |= {span.start, span.end}
     edges = [0, *sorted(c for c in cuts if 0 < c < len(text)), len(text)]
     for a, b in itertools.pairwise(edges):
@@ -83,7 +83,7 @@ def _piece_tokens(layout: Layout, cell: TextSegment) -> Iterator[Token]:
     def part(start: int, end: int) -> TextSegment:
         return layout.segment(cell.line, cell.start + start, cell.start + end)
 
-    packed = next((m for m in _PACKED.finditer(text) if _sells(m)), None)
+    packed = next((m for m in _PACKED.finditer(text) if _is_quantity_and_price(m)), None)
     if _SPEC.fullmatch(text.strip()):
         yield Token(Kind.SPEC, cell)
     elif packed and not is_name(text[: packed.start()]) and not is_name(text[packed.end() :]):
@@ -92,7 +92,7 @@ def _piece_tokens(layout: Layout, cell: TextSegment) -> Iterator[Token]:
             yield from _piece_tokens(layout, part(packed.end(), len(text)))
     elif is_name(text):
         yield Token(Kind.NAME, cell)
-    elif (found := find_money(text)) and (found[-1][1].currency or _like_money(found[-1][0].text)):
+    elif (found := find_money(text)) and (found[-1][1].currency or _has_money_format(found[-1][0].text)):
         for span, money in found:
             yield Token(Kind.MONEY, part(span.start, span.end), abs(money.amount))
     elif _COUNT.fullmatch(text.strip()):
@@ -104,10 +104,10 @@ def _piece_tokens(layout: Layout, cell: TextSegment) -> Iterator[Token]:
 
 
 def _packed_tokens(part: object, match: re.Match[str]) -> Iterator[Token]:
-    """2 × 3.50 and 3.50 × 2: the price is the one with a decimal part or a currency, else the second."""
+    """Yield quantity and price of 2 × 3.50 or 3.50 × 2: the price has decimals or a currency, or comes second."""
     first = (match.start("a"), match.end("u") if match["u"] else match.end("a"))
     second = (match.start("b"), match.end("v") if match["v"] else match.end("b"))
-    backwards = not match["u"] and "@" not in match[0] and _like_money(match["a"]) and not _like_money(match["b"])
+    backwards = not match["u"] and "@" not in match[0] and _has_money_format(match["a"]) and not _has_money_format(match["b"])
     quantity, price = (second, first) if backwards else (first, second)
     make = part if callable(part) else None
     if make is not None:
@@ -115,12 +115,12 @@ def _packed_tokens(part: object, match: re.Match[str]) -> Iterator[Token]:
         yield Token(Kind.MONEY, make(*price), _number(match.string[slice(*price)]), "unit_price")
 
 
-def _sells(match: re.Match[str]) -> bool:
-    """Whether it is a count and a price, not the size of a pack (0.5g*30片)."""
-    return _like_money(match["a"]) or _like_money(match["b"]) or not (match["u"] or match["v"])
+def _is_quantity_and_price(match: re.Match[str]) -> bool:
+    """Return whether it is a quantity and a price, not the size of a pack (0.5g*30片)."""
+    return _has_money_format(match["a"]) or _has_money_format(match["b"]) or not (match["u"] or match["v"])
 
 
-def _like_money(text: str) -> bool:
+def _has_money_format(text: str) -> bool:
     return bool(re.search(r"[.,]\s?\d\d?$|\.\d{3,}$|[^\d.,\s]", text))
 
 
@@ -130,7 +130,7 @@ def _number(text: str) -> Decimal:
 
 
 def is_name(text: str) -> bool:
-    """Words rather than a number with its unit, a code or a date."""
+    """Return whether the text is a name, not a number with a unit, a code or a date."""
     plain = re.sub(r"^(?:RMB|MYR|CNY|USD|SGD|EUR|GBP)(?=\s?\d)", "", to_halfwidth(text).strip(" .*#-"))
     if _COUNT.fullmatch(plain) or _PACKED.fullmatch(plain) or find_dates(plain):
         return False
@@ -145,7 +145,7 @@ def is_name(text: str) -> bool:
 
 
 def trimmed_name(layout: Layout, cell: TextSegment) -> TextSegment:
-    """A name without its number in the list or the code before it."""
+    """Return a name without a preceding list number or code."""
     text = to_halfwidth(cell.text)
     start = match.end() if (match := _NUMBERED.match(text)) else 0
     start += match.end() if (match := _CODE.match(text[start:])) and match.end() < len(text) - start else 0
@@ -154,7 +154,7 @@ def trimmed_name(layout: Layout, cell: TextSegment) -> TextSegment:
 
 
 def leading_quantity(layout: Layout, cell: TextSegment) -> tuple[TextSegment, TextSegment] | None:
-    """A count before the name (2 Flat White, 2x Latte, 3份红烧肉) and the name, or None."""
+    """Return a quantity before the name (2 Flat White, 2x Latte, 3份红烧肉) and the name, or None."""
     match = _LEAD.match(to_halfwidth(cell.text))
     if not match or _NUMBERED.match(to_halfwidth(cell.text)):
         return None
@@ -164,7 +164,7 @@ def leading_quantity(layout: Layout, cell: TextSegment) -> tuple[TextSegment, Te
 
 
 def trailing_quantity(layout: Layout, cell: TextSegment) -> tuple[TextSegment, TextSegment] | None:
-    """A count behind the name (Latte x2) and the name, or None."""
+    """Return a quantity after the name (Latte x2) and the name, or None."""
     text = to_halfwidth(cell.text).rstrip()
     match = _TAIL.search(text)
     if not match or (match[0][0] in "*×xX" and _SIZE.search(text[: match.start()])):  # 0.25g*6 is the size of a pack
@@ -175,5 +175,5 @@ def trailing_quantity(layout: Layout, cell: TextSegment) -> tuple[TextSegment, T
 
 
 def is_numbered(text: str) -> bool:
-    """Whether a line begins with its number in a list: 1. or 1、"""
+    """Return whether a line begins with a list number: 1. or 1、"""
     return bool(_NUMBERED.match(to_halfwidth(text)))

@@ -1,1 +1,1 @@
-"""Where on a page the answer to a question stands, by rules."""
+"""Rule-based field extraction from the lines of a page."""

@@ -1,4 +1,4 @@
-"""Fields for readers that have no language model: each field's own way of being found, and grounding of a model's values."""
+"""Field extraction for backends without a language model, and grounding of a language model's values."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 _HOSPITAL = re.compile(
     r"医院|诊所|卫生院|卫生服务|门诊部|保健|hospital|clinic|klinik|medical|health|infirmary|polyclinic", re.IGNORECASE
 )
-_MEANS = re.compile(r"微信|支付宝|现金|银联|刷卡|云闪付|扫码|医保|cash|card|visa|master|wallet|paynow|touch", re.IGNORECASE)
-# What is known by its form where no label stands before it; the whole line, or a word of it.
-_FORMS: Mapping[str, re.Pattern[str]] = {
-    "phone": re.compile(  # with an area code, a mobile's, a service line's, an international one; longer runs of digits are codes
+_PAYMENT_METHOD = re.compile(
+    r"微信|支付宝|现金|银联|刷卡|云闪付|扫码|医保|cash|card|visa|master|wallet|paynow|touch", re.IGNORECASE
+)
+# Fields that are recognised by their format if they have no label.
+_FORMATS: Mapping[str, re.Pattern[str]] = {
+    "phone": re.compile(  # with area code, mobile, service or international number; longer digit sequences are codes
         r"^\s*(?:\(?0\d{1,3}\)?[\s-]?\d{3,4}[\s-]?\d{3,4}|1[3-9]\d[\s-]?\d{4}[\s-]?\d{4}|[48]00-?\d{3}-?\d{4}|\+\d[\d\s()-]{7,16}\d|\(\d{3}\)\s?\d{3}-\d{4})\s*$"
     ),
     "gender": re.compile(r"(?<![^\s,，/])(?:男|女|Male|Female)(?![^\s,，/])"),
@@ -43,37 +45,37 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
 
 
 class RuleExtractor:
-    """Answers fields from one analysis of the pages."""
+    """Extracts fields from one analysis of the pages."""
 
     def __init__(self, lines: Sequence[Line], specs: Sequence[FieldSpec]) -> None:
         self.page = PageAnalysis(lines, specs)
         self._choosers: Mapping[str, Callable[[], Sequence[TextSegment]]] = {
             "total_amount": self._total, "date": self._date, "time": self._time, "merchant": self._merchant,
             "hospital": self._hospital, "seller": self._seller, "address": self._address, "currency": self._currency,
-            "datetime": self._moment, "buyer": self._buyer, "payment_method": self._payment_method,
+            "datetime": self._datetime, "buyer": self._buyer, "payment_method": self._payment_method,
         }  # fmt: skip
 
     def extract(self, spec: FieldSpec) -> Field:
-        """The field; its value is None where the page does not say it."""
+        """Return the field; its value is None if it is not on the page."""
         if spec.type is FieldType.ROWS or spec.name == "items":
             return rows_field(spec, [self._row(item) for item in self.items])
         cells = self.segments(spec)
         return field_from_segments(spec.key, spec.type, cells, self.page.lines) if cells else Field(spec.key, spec.type)
 
     def segments(self, spec: FieldSpec) -> Sequence[TextSegment]:
-        """The parts of lines that are the field's value; none where it is not on the page."""
+        """Return the segments of the field's value; empty if it is not on the page."""
         if chooser := self._choosers.get(spec.name or ""):
             return chooser()
         link = self.page.best(spec.name or f"?{spec.key}", 0.4)
-        if link is None and spec.name == "discount":  # what was saved, where no discount is called so
+        if link is None and spec.name == "discount":  # savings, if there is no label for a discount
             link = self.page.best("savings", 0.4)
         if link is not None:
             return [link.cell, *self.page.continuation(link)] if spec.type is FieldType.ADDRESS else [link.cell]
-        return self._by_form(spec.name)
+        return self._by_format(spec.name)
 
     @cached_property
     def items(self) -> list[Item]:
-        """The line items."""
+        """The line items of the pages."""
         return find_items(self.page)
 
     def _row(self, item: Item) -> Mapping[str, Field]:
@@ -89,20 +91,20 @@ class RuleExtractor:
         return [found[0]] if found else []
 
     @cached_property
-    def _day(self) -> TextSegment | None:
+    def _date_segment(self) -> TextSegment | None:
         found = choose_date(self.page)
         return found[0] if found else None
 
     def _date(self) -> Sequence[TextSegment]:
-        return [self._day] if self._day else []
+        return [self._date_segment] if self._date_segment else []
 
     def _time(self) -> Sequence[TextSegment]:
-        found = choose_time(self.page, self._day)
+        found = choose_time(self.page, self._date_segment)
         return [found[0]] if found else []
 
-    def _moment(self) -> Sequence[TextSegment]:
-        """The date with the time behind it, or in a place of its own."""
-        day = self._day
+    def _datetime(self) -> Sequence[TextSegment]:
+        """Return the date with the time after it, or in the same or the next row."""
+        day = self._date_segment
         if day is None:
             return []
         line = self.page.lines[day.line].text
@@ -137,11 +139,11 @@ class RuleExtractor:
         return [link.cell] if link else []
 
     def _payment_method(self) -> Sequence[TextSegment]:
-        """A labelled one, else the label of what was paid where it names a means: 微信支付 36.80, VISA 12.00."""
+        """Return a labelled one, or the label of the paid amount if it names a payment method: 微信支付 36.80, VISA 12.00."""
         link = self.page.best("payment_method", 0.4)
         if link is not None:
             return [link.cell]
-        paid = [k.label.cell for k in self.page.links if k.field == "paid_amount" and _MEANS.search(k.label.cell.text)]
+        paid = [k.label.cell for k in self.page.links if k.field == "paid_amount" and _PAYMENT_METHOD.search(k.label.cell.text)]
         return [strip_label_marks(self.page, cell) for cell in paid[:1]]
 
     def _address(self) -> Sequence[TextSegment]:
@@ -157,13 +159,13 @@ class RuleExtractor:
             return [link.cell]
         cells = [*self._total(), *(a.cell for a in self.page.amounts)]
         for cell in cells:
-            if match := _FORMS["currency"].search(to_halfwidth(cell.text)):
+            if match := _FORMATS["currency"].search(to_halfwidth(cell.text)):
                 return [self.page.layout.segment(cell.line, cell.start + match.start(), cell.start + match.end())]
         return []
 
-    def _by_form(self, name: str | None) -> Sequence[TextSegment]:
-        """An unlabelled value that its form gives away, if no label claims it for another field."""
-        form = _FORMS.get(name or "")
+    def _by_format(self, name: str | None) -> Sequence[TextSegment]:
+        """Return an unlabelled value that has the field's format, unless it has a label of another field."""
+        form = _FORMATS.get(name or "")
         for row in self.page.layout.rows if form else ():
             for cell in row:
                 match = form.search(to_halfwidth(cell.text)) if form else None
@@ -173,33 +175,34 @@ class RuleExtractor:
 
 
 def extract_fields(lines: Sequence[Line], specs: Sequence[FieldSpec], page_sizes: Sequence[tuple[int, int]]) -> tuple[Field, ...]:
-    """One Field a spec, in its order, from lines and boxes alone; value None where it is not on the page."""
-    del page_sizes  # lines carry all that is used; the sizes are part of the interface
-    associator = RuleExtractor(lines, specs)
-    return tuple(associator.extract(spec) for spec in specs)
+    """Return one Field per spec, in order, from lines and boxes only; the value is None if it is not on the page."""
+    del page_sizes  # not needed by the rules; part of the interface
+    extractor = RuleExtractor(lines, specs)
+    return tuple(extractor.extract(spec) for spec in specs)
 
 
 def ground_values(
     values: Mapping[str, Any], specs: Sequence[FieldSpec], lines: Sequence[Line], confidences: Mapping[str, float]
 ) -> tuple[Field, ...]:
-    """A language model's values, typed and looked for on the lines; `grounded` is False for one that stands nowhere."""
-    associator = RuleExtractor(lines, specs)
-    return tuple(_grounded(associator, spec, values.get(spec.key), confidences) for spec in specs)
+    """Return a language model's values as typed fields; `grounded` is False for a value that is not found on the lines."""
+    extractor = RuleExtractor(lines, specs)
+    return tuple(_grounded(extractor, spec, values.get(spec.key), confidences) for spec in specs)
 
 
 def _grounded(extractor: RuleExtractor, spec: FieldSpec, value: Any, confidences: Mapping[str, float]) -> Field:
     lines, confidence = extractor.page.lines, confidences.get(spec.key)
     if spec.type is FieldType.ROWS or isinstance(value, (list, tuple)):
         rows = value if isinstance(value, (list, tuple)) else [value]
-        found = [_grounded_row(row, n, lines, spec.key, confidences) for n, row in enumerate(rows)]
-        return rows_field(spec, [row for row in found if row])
+        grounded = [_grounded_row(row, n, lines, spec.key, confidences) for n, row in enumerate(rows)]
+        return rows_field(spec, [row for row in grounded if row])
     if isinstance(value, Mapping) and value.keys() <= {"amount", "currency"}:
         value = " ".join(str(part) for part in value.values() if part)
     cells = extractor.segments(spec) if value is not None else ()
     near = Occurrence(tuple((c.line, c.start, c.end) for c in cells)) if cells else None
     if isinstance(value, str) and near is not None and _same(value, " ".join(c.text for c in cells), spec.type):
-        own = field_from_segments(spec.key, spec.type, cells, lines)
-        return Field(spec.key, spec.type, value.strip(), own.normalized, own.box, own.page, confidence, grounded=True)
+        extracted = field_from_segments(spec.key, spec.type, cells, lines)
+        normal, box, page = extracted.normalized, extracted.box, extracted.page
+        return Field(spec.key, spec.type, value.strip(), normal, box, page, confidence, grounded=True)
     return field_from_value(spec.key, spec.type, value, lines=lines, confidence=confidence, near=near)
 
 
@@ -210,7 +213,7 @@ def _same(value: str, text: str, type: FieldType) -> bool:
 def _grounded_row(
     row: Any, number: int, lines: Sequence[Line], key: str, confidences: Mapping[str, float]
 ) -> Mapping[str, Field]:
-    """A row's cells; those after the first are looked for near it."""
+    """Return the grounded cells of a row; of several occurrences, those nearest to the first cell."""
     cells = row.items() if isinstance(row, Mapping) else (("name", row),)
     fields: dict[str, Field] = {}
     near: Occurrence | None = None

@@ -1,4 +1,4 @@
-"""Who issued the document: the most prominent block of names at its head, and the address below it."""
+"""The issuer of the document: the most prominent name at its head, and the address below it."""
 
 from __future__ import annotations
 
@@ -24,58 +24,58 @@ from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.finders import PHONE
 from hunyuanocr.fields.values.span import to_halfwidth
 
-_PARTIES = {"merchant", "hospital", "seller"}  # fields whose labels stand before the issuer's name
+_PARTIES = {"merchant", "hospital", "seller"}  # fields whose labels precede the issuer's name
 _WEIGHTS = {
     "firm": 1.6,  # Sdn Bhd, 有限公司 …
     "kind": 1.0,  # shop, restaurant, 超市 …
-    "height": 1.0,  # taller letters than the page's usual ones, 0 … 1
+    "height": 1.0,  # letters taller than the page's median, 0 … 1
     "first": 1.0,  # 1 in the first row, less further down
     "centred": 0.2,
     "wide": 0.3,  # enough letters to be a name
-    "name_again": 0.4,  # the same words stand elsewhere on the page, too
+    "name_again": 0.4,  # the same words occur elsewhere on the page
     "address": -2.0,
     "title": -2.5,  # names of documents, greetings
     "bracketed": -1.0,  # a line in brackets is a branch, or a number
     "digits": -1.5,  # share of digits
-    "own_label": 1.0,  # 店名, Merchant stands before it
-    "owner": -2.0,  # who owns or runs the place
-    "labelled": -2.0,  # begins with a label, or is its value
-    "unsure": -1.0,  # how unsure the reader was; handwriting above the print is read badly
-    "next_to_address": 0.4,  # an address, a number of registration or a telephone follows
+    "own_label": 1.0,  # 店名, Merchant precedes it
+    "owner": -2.0,  # an owner or operator
+    "labelled": -2.0,  # begins with a label, or is the value of one
+    "unsure": -1.0,  # 1 - confidence; handwriting above the print has low confidence
+    "next_to_address": 0.4,  # an address, a registration number or a phone number follows
 }
 _MIN_SCORE = 1.2
-_SURE = 2.5  # a firm at the head that is as sure as this is not displaced by a labelled branch (门店：解放路店)
+_CERTAIN_SCORE = 2.5  # a firm at the head with this score has priority over a labelled branch (门店：解放路店)
 
 
 @dataclass(frozen=True)
 class NameCandidate:
-    """A name: the lines it fills, and its score."""
+    """A name: its segments, and its score."""
 
     segments: tuple[TextSegment, ...]
     score: float
 
 
 def choose_merchant(page: PageAnalysis) -> NameCandidate | None:
-    """A labelled name, else the most prominent name in the head of the first page."""
+    """Return a labelled name, or the most prominent name at the head of the first page."""
     head = _head(page)
     rated = [(_score(page, head, n), n) for n in range(len(head))]
     score, number = max(rated, key=lambda r: (round(r[0], 3), -r[1]), default=(0.0, -1))
     labelled = _labelled(page, head)
     if labelled is not None and not (
-        score >= _SURE and FIRM.search(head[number].text) and not FIRM.search(labelled.segments[0].text)
+        score >= _CERTAIN_SCORE and FIRM.search(head[number].text) and not FIRM.search(labelled.segments[0].text)
     ):
         return labelled
     return NameCandidate(tuple(_trimmed(page, c) for c in _joined(page, head, number)), score) if score >= _MIN_SCORE else None
 
 
 def party_labels(page: PageAnalysis) -> list[LabelValuePair]:
-    """What stands behind 名称： on an invoice, buyer first."""
+    """Return the names after 名称： on an invoice, buyer first."""
     found = [k for k in page.links if k.field == "party_name" and k.label.colon]
     return sorted(found, key=lambda k: (k.cell.row, k.cell.x0))
 
 
 def _labelled(page: PageAnalysis, head: Sequence[TextSegment]) -> NameCandidate | None:
-    """The name behind a label; on an invoice that names two parties, the second: the buyer's stands first."""
+    """Return the name after a label; on an invoice with two parties the second, because the buyer's comes first."""
     names = party_labels(page)
     link = page.best("merchant", 0.6) or (names[1] if len(names) > 1 else None)
     if link is None or len(normalise_key(link.cell.text)) < 2 or not (link.label.colon or link.label.quality >= 1):
@@ -84,7 +84,7 @@ def _labelled(page: PageAnalysis, head: Sequence[TextSegment]) -> NameCandidate 
 
 
 def _head(page: PageAnalysis) -> list[TextSegment]:
-    """The lines above the items and the particulars of the first page, widest rows first line only."""
+    """Return the segments above the items and amounts of the first page, at most 14 rows."""
     first = min((c.page for row in page.layout.rows for c in row), default=0)
     end = page.table.header[0].row if page.table else len(page.layout.rows)
     end = min([end, *(a.cell.row for a in page.amounts if a.printed_as_money and a.cell.row > 3)])
@@ -138,13 +138,13 @@ def _features(page: PageAnalysis, head: Sequence[TextSegment], number: int) -> d
 
 
 def _rest(page: PageAnalysis, head: Sequence[TextSegment], cell: TextSegment) -> list[TextSegment]:
-    """The lines below a labelled name that go on with it."""
+    """Return the lines below a labelled name that continue it."""
     at = next((n for n, c in enumerate(head) if c.line == cell.line), None)
     return _joined(page, head, at, steps=(1,))[1:] if at is not None else []
 
 
 def _joined(page: PageAnalysis, head: Sequence[TextSegment], number: int, steps: Sequence[int] = (-1, 1)) -> list[TextSegment]:
-    """The line with those above and below that belong to the same name: a firm's ending, or a first half in equal letters."""
+    """Return the line with those above and below that belong to the same name: a legal form, or the other half of a name."""
     cells = [head[number]]
     for step in steps:
         at = number + step
@@ -156,26 +156,26 @@ def _joined(page: PageAnalysis, head: Sequence[TextSegment], number: int, steps:
 
 def _continues(page: PageAnalysis, head: Sequence[TextSegment], cell: TextSegment, other: TextSegment, step: int) -> bool:
     upper, lower = (other, cell) if step < 0 else (cell, other)
-    if cell.row == other.row:  # one line that the reader cut in two
+    if cell.row == other.row:  # one line that was detected in two parts
         return other.x0 - cell.x1 < 1.5 * cell.h if step > 0 else cell.x0 - other.x1 < 1.5 * cell.h
     near = 0 < lower.y - upper.y < 1.9 * max(upper.h, lower.h)
-    if not near or _another(page, lower):
+    if not near or _is_other_content(page, lower):
         return False
     text = to_halfwidth(REGISTRATION.sub("", lower.text)).strip(" .")
     if LEGAL_FORM.fullmatch(text):
         return not LEGAL_FORM.search(to_halfwidth(upper.text))
-    if FIRM.match(text) and not FIRM.search(upper.text):  # the second half of a name may begin with Enterprise or Trading
+    if FIRM.match(text) and not FIRM.search(upper.text):  # the second line of a name may begin with Enterprise or Trading
         return True
     alike = 0.75 < upper.h / lower.h < 1.35
     wrapped = page.layout.wraps(upper, lower) and not FIRM.search(upper.text)
-    goes_on = upper.text.rstrip().endswith(("&", ",", "-", "AND")) or wrapped
+    continued = upper.text.rstrip().endswith(("&", ",", "-", "AND")) or wrapped
     return alike and (
-        _unclosed(upper.text) or _unclosed(lower.text, opening=")", closing="(") or (goes_on and not ADDRESS.search(lower.text))
+        _unclosed(upper.text) or _unclosed(lower.text, opening=")", closing="(") or (continued and not ADDRESS.search(lower.text))
     )
 
 
-def _another(page: PageAnalysis, cell: TextSegment) -> bool:
-    """Whether a line below a name says something else: a number, a title, a telephone, a date, a labelled value."""
+def _is_other_content(page: PageAnalysis, cell: TextSegment) -> bool:
+    """Return whether a line below a name is something else: a number, a title, a phone number, a date, a labelled value."""
     text = to_halfwidth(REGISTRATION.sub("", cell.text)).strip(" .")
     labelled = any(k.cell.line == cell.line and k.quality >= 0.9 for k in page.labels)
     foreign = TITLE.search(cell.text) or PHONE.search(cell.text)
@@ -183,7 +183,7 @@ def _another(page: PageAnalysis, cell: TextSegment) -> bool:
 
 
 def _own_label(page: PageAnalysis, cell: TextSegment) -> Label | None:
-    """The label that begins the line of a name, if it is one of names: 店名 …, Merchant …"""
+    """Return the label at the start of a name's line, if it is one for names: 店名 …, Merchant …"""
     of = [k for k in page.labels if k.cell.line == cell.line and k.cell.start == 0]
     return next((k for k in of if _PARTIES & k.fields.keys()), None)
 
@@ -194,7 +194,7 @@ def _unclosed(text: str, opening: str = "(", closing: str = ")") -> bool:
 
 
 def _trimmed(page: PageAnalysis, cell: TextSegment) -> TextSegment:
-    """Without a registration number behind the name, and without the document's title behind a hospital's."""
+    """Return a name without its registration number, and without the document's title after a hospital's name."""
     text = ZH_TITLE_END.sub("", REGISTRATION.sub("", cell.text)) or cell.text
     label = _own_label(page, cell)
     start = label.cell.end - cell.start if label and len(text) - (label.cell.end - cell.start) >= 2 else 0
@@ -202,14 +202,14 @@ def _trimmed(page: PageAnalysis, cell: TextSegment) -> TextSegment:
 
 
 def strip_label_marks(page: PageAnalysis, cell: TextSegment) -> TextSegment:
-    """Without the signs that stand between a label and its value, or around a name."""
+    """Return the segment without signs between a label and its value, or around a name."""
     text = cell.text.rstrip(" -–:：*")
     start = len(text) - len(text.lstrip(" *-–:：."))
     return page.layout.segment(cell.line, cell.start + start, cell.start + len(text))
 
 
 def choose_address(page: PageAnalysis, merchant: NameCandidate | None) -> NameCandidate | None:
-    """The lines below the name that look like an address, with one that does not between two that do."""
+    """Return the lines below the name that have the form of an address, including a single other line between them."""
     after = merchant.segments[-1].row if merchant else -1
     head = [c for c in _head(page) if c.row > after]
     block: list[TextSegment] = []
@@ -217,31 +217,31 @@ def choose_address(page: PageAnalysis, merchant: NameCandidate | None) -> NameCa
         if block and cell.row - block[-1].row > 1:
             break
         following = head[number + 1] if number + 1 < len(head) else None
-        between = bool(block) and not _other_than_address(page, cell) and following is not None and _like_address(page, following)
+        between = bool(block) and not _is_not_address(page, cell) and following is not None and _is_address(page, following)
         last = (
             bool(block) and block[-1].text.rstrip().endswith(",") and len(cell.text) < 30 and not any(map(str.isdigit, cell.text))
         )
-        if _like_address(page, cell) or between or (last and not _other_than_address(page, cell)):
+        if _is_address(page, cell) or between or (last and not _is_not_address(page, cell)):
             block.append(cell)
         elif block:
             break
     if sum(len(c.text) for c in block) < 8:
         return None
     first = next((k for k in page.labels if k.cell.line == block[0].line and k.cell.start == 0 and "address" in k.fields), None)
-    if first is not None:  # 地址杭州市…: the label ran into its value
+    if first is not None:  # 地址杭州市…: no separator between label and value
         rest = page.layout.segment(block[0].line, first.cell.end, block[0].end)
         block[0] = strip_label_marks(page, rest)
     return NameCandidate(tuple(block), 1.0)
 
 
-def _like_address(page: PageAnalysis, cell: TextSegment) -> bool:
+def _is_address(page: PageAnalysis, cell: TextSegment) -> bool:
     text = to_halfwidth(REGISTRATION.sub("", cell.text))
     enough = sum(map(relative_char_width, filter(str.isalpha, text))) >= 3
-    return enough and bool(ADDRESS.search(text)) and not _other_than_address(page, cell)
+    return enough and bool(ADDRESS.search(text)) and not _is_not_address(page, cell)
 
 
-def _other_than_address(page: PageAnalysis, cell: TextSegment) -> bool:
-    """Whether the line is a labelled value, a telephone, a date, an amount, a title or a number of registration."""
+def _is_not_address(page: PageAnalysis, cell: TextSegment) -> bool:
+    """Return whether the line is a labelled value, a phone number, a date, an amount, a title or a registration number."""
     text = to_halfwidth(cell.text)
     labelled = any(k.cell.line == cell.line and k.quality >= 0.9 and len(normalise_key(k.cell.text)) > 2 for k in page.labels)
     numbered = re.search(r":\s*$|:\s*[A-Z]{0,3}[\d-]{3,}$|:\s*\S{0,40}?\d{6}", text) or not REGISTRATION.sub("", text).strip()

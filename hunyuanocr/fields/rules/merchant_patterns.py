@@ -1,10 +1,10 @@
-"""Words by which names of firms, kinds of shops, addresses and titles of documents are told apart; no firm is named."""
+"""Patterns of firm names, kinds of shops, addresses and document titles. They contain no names of real firms."""
 
 from __future__ import annotations
 
 import re
 
-# Words that end or make the names of firms in general; none of them is a firm.
+# Generic words of firm names.
 FIRM = re.compile(
     r"\b(?:sdn\.?\s*bhd|bhd|s/b|plt|ltd|llc|llp|inc|corp|co|company|gmbh|pte|enterprise|enterprises|trading|holdings?|group|industries|services?)\b\.?"
     r"|有限公司|有限责任公司|股份公司|公司|集团|商行|商贸|经营部|个体工商户|合作社",
@@ -41,7 +41,7 @@ TITLE = re.compile(
     re.IGNORECASE,
 )
 OWNER = re.compile(r"\b(?:owned|operated|managed|run)\s*by\b", re.IGNORECASE)
-# A number of registration behind a name: in brackets, or as (81109-A) and 201901012345 are written.
+# A registration number after a name: in brackets, or like 81109-A and 201901012345.
 REGISTRATION = re.compile(
     r"(?<!\s)\s*[(（\[](?=[^()（）]{0,80}?\d[^()（）]{2,80}\d)[^()（）]{0,160}+[)）\]]?.{0,6}$"
     r"|(?<!\s)\s++(?:(?:co|reg|no)\.?\s*+){0,4}+:?\s*+\d{5,12}\s?-?\s?[A-Z]?\b.{0,6}$|^\d{5,7}\s?-\s?[A-Z]$",

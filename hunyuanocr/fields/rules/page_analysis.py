@@ -1,4 +1,4 @@
-"""What is known about the pages before any field is chosen: rows, labels, and which values each label speaks about."""
+"""Analysis of the pages before fields are chosen: rows, labels, and the values of each label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.money import Money, find_money
 from hunyuanocr.types import FieldSpec, FieldType, Line
 
-_SURE = 0.6  # a label inside a line that is less sure is part of the value beside it
+_MIN_QUALITY = 0.6  # of a label inside a line; below it the label is part of a value
 _TITLES = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
     ("prescription", r"处\s?方|\brx\b|prescription|\bRp\b"),
     ("lab_report", r"检验报告|检查报告|检测报告|化验|laboratory|test report|lab report"),
@@ -29,13 +29,13 @@ _WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)
 
 @dataclass(frozen=True)
 class LabelValuePair:
-    """A label and a value that it speaks about. `score` is 0 … 1."""
+    """A label and a candidate for its value. `score` is 0 … 1."""
 
     field: str
     label: Label
     cell: TextSegment
-    fit: float  # how sure the label and its place beside the value are, whatever the field
-    score: float  # the same, and how strongly the label means this field
+    fit: float  # certainty of the label and of its position relative to the value, for any field
+    score: float  # fit × strength of the label for this field
 
 
 @dataclass(frozen=True)
@@ -44,31 +44,31 @@ class Amount:
 
     cell: TextSegment
     money: Money
-    printed_as_money: bool  # with a currency or decimals, not a bare number
+    printed_as_money: bool  # with a currency or decimals, not a plain integer
 
 
 class PageAnalysis:
-    """Lines of one request, analysed once; the choosers of fields read from it."""
+    """The lines of one request, analysed once for all fields."""
 
-    def __init__(self, lines: Sequence[Line], wanted: Sequence[FieldSpec]) -> None:
+    def __init__(self, lines: Sequence[Line], specs: Sequence[FieldSpec]) -> None:
         self.layout = Layout(lines)
         self.lines = self.layout.lines
-        self.wanted = tuple(wanted)
+        self.specs = tuple(specs)
         self.table: Table | None = find_header(self.layout)
         self._heads = {c.line for c in self.table.header} if self.table else set()
-        self.labels = [label for label in LabelFinder(wanted).find(self.layout) if label.cell.line not in self._heads]
+        self.labels = [label for label in LabelFinder(specs).find(self.layout) if label.cell.line not in self._heads]
         self._labels_of: dict[int, list[Label]] = {}
         for label in self.labels:
             self._labels_of.setdefault(label.cell.line, []).append(label)
         self._streams = [list(self._stream(row)) for row in self.layout.rows]
 
     def _stream(self, row: Sequence[TextSegment]) -> Iterator[Label | TextSegment]:
-        """A row, left to right, as labels and the text between them."""
+        """Yield a row from left to right as labels and the text between them."""
         for cell in row:
             position = cell.start
             for label in self._labels_of.get(cell.line, ()):
-                if label.cell.start > cell.start and label.quality < _SURE:
-                    continue  # a word of a value that happens to be a label, too: Family Clinic
+                if label.cell.start > cell.start and label.quality < _MIN_QUALITY:
+                    continue  # a word of a value that is also a label: Family Clinic
                 if _has_letters(self.lines[cell.line].text[position : label.cell.start]):
                     yield self.layout.segment(cell.line, position, label.cell.start)
                 yield label
@@ -78,7 +78,7 @@ class PageAnalysis:
 
     @cached_property
     def links(self) -> list[LabelValuePair]:
-        """Every label with the value to its right or, where nothing fitting stands there, below it."""
+        """Every label with the value to its right or, if there is none, below it."""
         found: list[LabelValuePair] = []
         for row, stream in enumerate(self._streams):
             for position, item in enumerate(stream):
@@ -93,9 +93,9 @@ class PageAnalysis:
     def _link(
         self, name: str, weight: float, label: Label, right: Sequence[TextSegment], row: int, *, last: bool
     ) -> Iterator[LabelValuePair]:
-        type = field_type(name, self.wanted)
-        if (beside := self._beside(label, right, type)) is not None:
-            cell, share = beside
+        type = field_type(name, self.specs)
+        if (match := self._right_of(label, right, type)) is not None:
+            cell, share = match
             yield LabelValuePair(name, label, cell, label.quality * share, weight * label.quality * share)
         elif last and (not right or type not in _WORDS):
             below = self._below(label, type, row)
@@ -103,8 +103,8 @@ class PageAnalysis:
                 fit = label.quality * (0.7 if not right else 0.4)
                 yield LabelValuePair(name, label, below, fit, weight * fit)
 
-    def _beside(self, label: Label, right: Sequence[TextSegment], type: FieldType) -> tuple[TextSegment, float] | None:
-        """The value in the text right of the label, and how little foreign text stands between (1: none)."""
+    def _right_of(self, label: Label, right: Sequence[TextSegment], type: FieldType) -> tuple[TextSegment, float] | None:
+        """Return the value to the right of the label, and a score for the other text between them (1: none)."""
         if type in _WORDS:
             first = right[0] if right else None
             if first is None or (
@@ -117,30 +117,30 @@ class PageAnalysis:
                 if spans
                 else None
             )
-        foreign = 0
+        skipped = 0
         candidates: list[tuple[TextSegment, float]] = []
         for cell in right:
             spans = find_values(cell.text, type)
             position = 0
             for span in spans:
-                foreign += _foreign(cell.text[position : span.start])
+                skipped += _count_letters(cell.text[position : span.start])
                 position = span.end
-                own = max(4, len(label.cell.text))
+                length = max(4, len(label.cell.text))
                 candidates.append(
-                    (self.layout.segment(cell.line, cell.start + span.start, cell.start + span.end), own / (own + foreign))
+                    (self.layout.segment(cell.line, cell.start + span.start, cell.start + span.end), length / (length + skipped))
                 )
-            foreign += _foreign(cell.text[position:])
+            skipped += _count_letters(cell.text[position:])
         if not candidates:
             return None
-        return max(candidates, key=lambda c: self._like_amount(c[0])) if type is FieldType.MONEY else candidates[0]
+        return max(candidates, key=lambda c: self._amount_priority(c[0])) if type is FieldType.MONEY else candidates[0]
 
-    def _like_amount(self, cell: TextSegment) -> tuple[bool, float]:
-        """Of several amounts beside a label: one printed as money, under the head of amounts, else the rightmost."""
+    def _amount_priority(self, cell: TextSegment) -> tuple[bool, float]:
+        """Return the sort key of several amounts of a label: printed as money, under the amount header, else rightmost."""
         heads = [(x0 + x1) / 2 for name, x0, x1 in (self.table.columns if self.table else ()) if name == "amount"]
-        return _like_money(cell.text), -min(abs(x - (cell.x0 + cell.x1) / 2) for x in heads) if heads else cell.x1
+        return _has_money_format(cell.text), -min(abs(x - (cell.x0 + cell.x1) / 2) for x in heads) if heads else cell.x1
 
     def _below(self, label: Label, type: FieldType, row: int) -> TextSegment | None:
-        """The value in the next two rows that stands under the label."""
+        """Return the value below the label, in the next two rows."""
         of = label.cell
         for step, stream in enumerate(self._streams[row + 1 : row + 3]):
             alone = step == 0 and len(stream) == 1 and len(self._streams[row]) == 1  # a value too wide for the label's line
@@ -153,8 +153,8 @@ class PageAnalysis:
                     or item.y <= of.y
                 ):
                     continue
-                beside = min(item.x1, of.x1) - max(item.x0, of.x0)
-                if not alone and beside < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
+                overlap = min(item.x1, of.x1) - max(item.x0, of.x0)
+                if not alone and overlap < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
                     continue
                 spans = find_values(item.text, type)
                 if spans and sum(len(s.text) for s in spans[:1]) >= 0.6 * len(item.text.strip()):
@@ -162,7 +162,7 @@ class PageAnalysis:
         return None
 
     def continuation(self, link: LabelValuePair) -> list[TextSegment]:
-        """The lines below a labelled address that go on with it: unlabelled, starting under its value, following at once."""
+        """Return the lines below a labelled address that continue it: unlabelled, aligned with its value, directly below."""
         cells: list[TextSegment] = []
         for stream in self._streams[link.cell.row + 1 : link.cell.row + 4]:
             first = stream[0] if stream else None
@@ -180,7 +180,7 @@ class PageAnalysis:
 
     @cached_property
     def label_keys(self) -> list[str]:
-        """The lines in the form in which words are compared."""
+        """The normalised text of each line."""
         return [normalise_key(line.text) for line in self.lines]
 
     @cached_property
@@ -199,20 +199,20 @@ class PageAnalysis:
                     )
         return found
 
-    def best(self, name: str, least: float = 0.3) -> LabelValuePair | None:
-        """The strongest link of a field whose value no other label claims more strongly."""
-        own = [link for link in self.links if link.field == name and link.score >= least and not self._for_another(link)]
+    def best(self, name: str, min_score: float = 0.3) -> LabelValuePair | None:
+        """Return the best link of a field, unless another label has a stronger link to its value."""
+        own = [link for link in self.links if link.field == name and link.score >= min_score and not self._for_another(link)]
         own = [link for link in own if self.competing_label(link.cell.line, link.cell.start, link.label) <= link.fit + 0.05]
         return max(own, key=lambda link: link.score, default=None)
 
     def competing_label(self, line: int, start: int, label: Label | None = None) -> float:
-        """The strongest claim on a value by any label but this one."""
+        """Return the strongest link of any other label to a value."""
         return max(
             (k.fit for k in self.links if (k.cell.line, k.cell.start) == (line, start) and k.label is not label), default=0.0
         )
 
     def _for_another(self, link: LabelValuePair) -> bool:
-        """Whether the label means another number on this kind of document: 编号 on a prescription is not the receipt's."""
+        """Return whether the label denotes another number on this kind of document: 编号 on a prescription is not a receipt's."""
         if KNOWN[link.field].type is not FieldType.IDENTIFIER if link.field in KNOWN else True:
             return False
         usual = DOCUMENTS.get(self.kind or "", ())
@@ -220,7 +220,7 @@ class PageAnalysis:
 
     @cached_property
     def kind(self) -> str | None:
-        """What document it is, by its title; None where it does not say."""
+        """The kind of document by its title, or None."""
         head = " ".join(c.text for row in self.layout.rows[:8] for c in row)
         return next((kind for kind, pattern in _TITLES if pattern.search(head)), None)
 
@@ -230,12 +230,12 @@ def _has_letters(text: str) -> bool:
 
 
 def _person(label: Label, cell: TextSegment) -> bool:
-    """Whether a Chinese label at the start of a line is followed at once by a short name: 收银员文杰峰."""
+    """Return whether a Chinese label at the start of a line is directly followed by a short name: 收银员文杰峰."""
     return label.cell.start == 0 and len(label.cell.text) >= 2 and not label.cell.text.isascii() and 2 <= len(cell.text) <= 4
 
 
-def _foreign(text: str) -> int:
-    """Letters that are no currency."""
+def _count_letters(text: str) -> int:
+    """Return the number of letters that are not part of a currency."""
     return sum(c.isalpha() for c in CURRENCY_WORDS.sub("", text))
 
 
@@ -246,6 +246,6 @@ def _next_label(stream: Sequence[Label | TextSegment], position: int) -> int:
     )
 
 
-def _like_money(text: str) -> bool:
+def _has_money_format(text: str) -> bool:
     found = find_money(text)
     return bool(found) and (found[0][1].currency is not None or found[0][1].amount.as_tuple().exponent != 0)

@@ -1,10 +1,10 @@
-"""Which amount is the total: by its label, by arithmetic, by where and how large it stands."""
+"""Choose the total of a document: by its label, by arithmetic, and by position and size."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,30 +14,30 @@ from hunyuanocr.fields.line_items.extract import item_amounts
 from hunyuanocr.fields.rules.page_analysis import Amount, PageAnalysis
 from hunyuanocr.fields.values.money import find_money
 
-# What each feature of an amount is worth. A label alone is enough (a total that is printed as one); without a label the sums must
-# say so, or the amount must stand alone, below the items, larger than what stands around it.
+# The weights of an amount's features. A certain label alone is sufficient. Without a label, the sums must match, or the amount
+# must be alone in its row, below the items, and larger than others.
 _WEIGHTS = {
-    "label": 3.0,  # the best label that names it as the total, 0 … 1
-    "labelled": 0.8,  # that label is sure
-    "other": -2.5,  # the best label that names it as something else, 0 … 1
+    "label": 3.0,  # score of the best label for the total, 0 … 1
+    "labelled": 0.8,  # that score is high
+    "other": -2.5,  # score of the best label for something else, 0 … 1
     "paid_less_change": 1.6,
     "items_sum": 1.2,
     "subtotal_and_tax": 1.2,
     "rounded": 1.2,  # the total after cash is rounded to five cents
-    "before_payment": 0.6,  # the last amount above what was paid
+    "before_payment": 0.6,  # the last amount above the payment
     "repeated": 0.3,  # printed more than once
-    "largest": 0.4,  # no larger amount but what was paid
-    "height": 0.5,  # letters larger than the page's usual ones, 0 … 1
-    "alone": 0.7,  # nothing else in its row, below the items
-    "only": 0.7,  # no other amount is on the page
+    "largest": 0.4,  # the largest amount except for payments
+    "height": 0.5,  # letters taller than the page's median, 0 … 1
+    "alone": 0.7,  # alone in its row, below the items
+    "only": 0.7,  # the only amount on the page
     "currency": 0.2,
-    "late": -1.0,  # below the change, or in a summary of taxes
+    "late": -1.0,  # below the change, or in a tax summary
 }
 _MIN_SCORE = 1.15
 _SUMMARY = re.compile(r"summary|analysis|税率.{0,80}税额|tax\s*code|积分", re.IGNORECASE)
 _EXACT = Decimal(0)
 _ROUNDING = Decimal("0.05")  # cash is rounded to five cents in Malaysia
-_MAX_ROUNDING = Decimal("0.99")  # an amount called rounding that is larger is the rounded total
+_MAX_ROUNDING = Decimal("0.99")  # a larger amount with the label "rounding" is the rounded total
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,24 @@ class Candidate:
 
     @property
     def score(self) -> float:
-        """The features, weighed."""
+        """The weighted sum of the features."""
         return sum(_WEIGHTS[name] * value for name, value in self.features.items())
 
 
 def choose_total(page: PageAnalysis, items: Sequence[Item]) -> tuple[TextSegment, float] | None:
-    """The total's place and its score, or None where nothing on the page is one."""
+    """Return the total's segment and its score, or None if the page has none."""
     rated = [c for c in _candidates(page, items) if c.score >= _MIN_SCORE]
     best = max(rated, key=lambda c: c.score, default=None)
     if best is None:
         return None
-    # The same amount in digits is of more use than in words (壹佰零陆圆整).
+    # The same amount in digits is preferred to Chinese numerals (壹佰零陆圆整).
     in_digits = [c for c in rated if c.amount.money.amount == best.amount.money.amount and re.search(r"\d", c.amount.cell.text)]
     best = max(in_digits, key=lambda c: c.score, default=best)
     return best.amount.cell, best.score
 
 
-def _claims(page: PageAnalysis, cell: TextSegment) -> tuple[float, float]:
-    """How strongly labels call this amount the total, and something else."""
+def _label_scores(page: PageAnalysis, cell: TextSegment) -> tuple[float, float]:
+    """Return the scores of the best label for the total, and of the best label for something else."""
     links = [link for link in page.links if link.cell.line == cell.line and link.cell.start == cell.start]
     names = {"total_amount"}
     if any(m.amount > _MAX_ROUNDING and m.amount.as_tuple().exponent != 0 for _, m in find_money(cell.text)):
@@ -76,10 +76,11 @@ def _claims(page: PageAnalysis, cell: TextSegment) -> tuple[float, float]:
     return own, other
 
 
-def _linked(page: PageAnalysis, name: str, least: float = 0.45) -> list[Decimal]:
+def _linked(page: PageAnalysis, name: str, min_score: float = 0.45) -> list[Decimal]:
+    """Return the amounts with a label of the field."""
     found = []
     for link in page.links:
-        if link.field == name and link.score >= least:
+        if link.field == name and link.score >= min_score:
             found += [a.money.amount for a in page.amounts if a.cell.line == link.cell.line and a.cell.start == link.cell.start]
     return found
 
@@ -89,7 +90,7 @@ def _near(value: Decimal, targets: Iterable[Decimal], tolerance: Decimal = _EXAC
 
 
 def _targets(page: PageAnalysis, items: Sequence[Decimal]) -> dict[str, list[Decimal]]:
-    """What the total must be if the page's own sums are right."""
+    """Return the possible totals by each sum on the page."""
     paid, change = [abs(p) for p in _linked(page, "paid_amount")], [abs(c) for c in _linked(page, "change")]
     subtotal = _linked(page, "subtotal") or ([sum(items, Decimal(0))] if len(items) > 1 else [])
     rounding = [r for r in _linked(page, "rounding") if abs(r) <= _MAX_ROUNDING]
@@ -104,58 +105,75 @@ def _targets(page: PageAnalysis, items: Sequence[Decimal]) -> dict[str, list[Dec
 
 
 def _sums_across(page: PageAnalysis) -> list[Decimal]:
-    """Of rows that a total's label begins and that hold two amounts, their sum: 合计 100.00 6.00 on an invoice."""
+    """Return the sums of rows with a label of the total and two amounts: 合计 100.00 6.00 on an invoice."""
     rows = {link.label.cell.row for link in page.links if link.field == "total_amount" and link.label.cell.row == link.cell.row}
     across = [[a.money.amount for a in page.amounts if a.cell.row == row and a.printed_as_money] for row in rows]
     return [sum(found, Decimal(0)) for found in across if len(found) == 2]
 
 
-def _candidates(page: PageAnalysis, rows_of_items: Sequence[Item]) -> list[Candidate]:
-    items, last_item = item_amounts(rows_of_items), max((item.last_row for item in rows_of_items), default=-1)
-    in_items = {(c.line, c.start) for item in rows_of_items for cells in item.columns.values() for c in cells}
-    amounts = [a for a in page.amounts if a.money.amount > 0]
-    targets = _targets(page, items)
-    claims = {id(a): _claims(page, a.cell) for a in amounts}
-    free = [a for a in amounts if a.printed_as_money and (a.cell.line, a.cell.start) not in in_items]
-    largest = max((a.money.amount for a in free if claims[id(a)][0] >= claims[id(a)][1]), default=Decimal(0))
-    late = _late_row(page)
-    payment = _row_before_payment(page)
-    times = Counter(a.money.amount for a in amounts)
-    different = len({a.money.amount for a in free})
-    rows: dict[int, int] = {}
-    for row, cells in enumerate(page.layout.rows):
-        rows[row] = sum(any(c.isalnum() for c in cell.text) for cell in cells)
-    candidates = []
-    for a in amounts:
-        own, other = claims[id(a)]
-        if not a.printed_as_money and own < 0.4:
-            continue
-        value, row = a.money.amount, a.cell.row
-        whole_line = a.cell.end - a.cell.start >= len(page.lines[a.cell.line].text.strip()) - 1
-        an_item = own == 0 and (a.cell.line, a.cell.start) in in_items
-        features = {
+@dataclass(frozen=True)
+class _Context:
+    """What the features of an amount are compared with: the other amounts, the rows and the items of the page."""
+
+    page: PageAnalysis
+    targets: Mapping[str, Sequence[Decimal]]
+    item_starts: Set[tuple[int, int]]  # line and start of each segment of an item
+    last_item_row: int
+    largest: Decimal
+    late_row: int
+    payment_row: int
+    counts: Mapping[Decimal, int]
+    is_only: bool
+    row_sizes: Sequence[int]  # segments with text in each row
+
+    def features(self, amount: Amount, own: float, other: float) -> dict[str, float]:
+        """Return the features of an amount; `own` and `other` are the scores of its labels."""
+        value, cell, layout = amount.money.amount, amount.cell, self.page.layout
+        whole_line = cell.end - cell.start >= len(self.page.lines[cell.line].text.strip()) - 1
+        is_item = own == 0 and (cell.line, cell.start) in self.item_starts
+        below_items = cell.row > max(self.last_item_row, len(layout.rows) // 3)
+        return {
             "label": own,
             "labelled": float(own >= 0.6 and own > other),
             "other": other if other > own else 0.0,
-            "paid_less_change": float(_near(value, targets["paid_less_change"])),
-            "items_sum": float(_near(value, targets["items_sum"]) and not an_item),
-            "subtotal_and_tax": float(_near(value, targets["subtotal_and_tax"], _ROUNDING)),
-            "rounded": float(_near(value, targets["rounded"])),
-            "before_payment": float(row == payment and not an_item),
-            "repeated": float(times[value] > 1),
-            "largest": float(value == largest),
-            "height": min(max(a.cell.h / page.layout.height - 1.1, 0.0), 1.0),
-            "alone": float(rows[row] == 1 and whole_line and row > max(last_item, len(page.layout.rows) // 3) and other < 0.3),
-            "only": float(different == 1 and whole_line and not an_item),
-            "currency": float(a.money.currency is not None),
-            "late": float(row > late),
+            "paid_less_change": float(_near(value, self.targets["paid_less_change"])),
+            "items_sum": float(_near(value, self.targets["items_sum"]) and not is_item),
+            "subtotal_and_tax": float(_near(value, self.targets["subtotal_and_tax"], _ROUNDING)),
+            "rounded": float(_near(value, self.targets["rounded"])),
+            "before_payment": float(cell.row == self.payment_row and not is_item),
+            "repeated": float(self.counts[value] > 1),
+            "largest": float(value == self.largest),
+            "height": min(max(cell.h / layout.height - 1.1, 0.0), 1.0),
+            "alone": float(self.row_sizes[cell.row] == 1 and whole_line and below_items and other < 0.3),
+            "only": float(self.is_only and whole_line and not is_item),
+            "currency": float(amount.money.currency is not None),
+            "late": float(cell.row > self.late_row),
         }
-        candidates.append(Candidate(a, features))
-    return candidates
+
+
+def _candidates(page: PageAnalysis, items: Sequence[Item]) -> list[Candidate]:
+    item_starts = {(c.line, c.start) for item in items for cells in item.columns.values() for c in cells}
+    amounts = [a for a in page.amounts if a.money.amount > 0]
+    scores = {id(a): _label_scores(page, a.cell) for a in amounts}
+    free = [a for a in amounts if a.printed_as_money and (a.cell.line, a.cell.start) not in item_starts]
+    context = _Context(
+        page,
+        _targets(page, item_amounts(items)),
+        item_starts,
+        last_item_row=max((item.last_row for item in items), default=-1),
+        largest=max((a.money.amount for a in free if scores[id(a)][0] >= scores[id(a)][1]), default=Decimal(0)),
+        late_row=_late_row(page),
+        payment_row=_row_before_payment(page),
+        counts=Counter(a.money.amount for a in amounts),
+        is_only=len({a.money.amount for a in free}) == 1,
+        row_sizes=[sum(any(c.isalnum() for c in cell.text) for cell in row) for row in page.layout.rows],
+    )
+    labelled = [a for a in amounts if a.printed_as_money or scores[id(a)][0] >= 0.4]
+    return [Candidate(a, context.features(a, *scores[id(a)])) for a in labelled]
 
 
 def _row_before_payment(page: PageAnalysis) -> int:
-    """The row of the last amount above the first payment, the rounding of cash aside; -1 where nothing is paid."""
+    """Return the row of the last amount above the first payment, without cash rounding; -1 if there is no payment."""
     paid = min((link.cell.row for link in page.links if link.field == "paid_amount" and link.score >= 0.5), default=-1)
     other = {link.cell.row for link in page.links if link.field == "change"}
     other |= {a.cell.row for a in page.amounts if abs(a.money.amount) <= _MAX_ROUNDING}
@@ -163,7 +181,7 @@ def _row_before_payment(page: PageAnalysis) -> int:
 
 
 def _late_row(page: PageAnalysis) -> int:
-    """The row after which amounts no longer speak of the sale: that of the change, or a heading of a summary."""
+    """Return the row after which amounts do not belong to the sale: that of the change, or of a summary's heading."""
     rows = [link.cell.row for link in page.links if link.field == "change" and link.score >= 0.5]
     rows += [c.row for row in page.layout.rows for c in row if _SUMMARY.search(c.text)]
     return min((r for r in rows if r > len(page.layout.rows) // 4), default=len(page.layout.rows))

@@ -1,1 +1,1 @@
-"""JSON schemas: the clients', and those that the model's answer follows."""
+"""JSON schemas: those of clients, and those that constrain a model's answer."""

@@ -1,8 +1,8 @@
-"""A client's JSON Schema: which fields it asks for, and their answer as an object that validates against it.
+"""A client's JSON Schema: the fields it requests, and their values as an object that validates against it.
 
-An object with properties is understood, each property a field: a string, number, integer or boolean, an object for money
-(amount, currency), or an array of objects for line items. `$ref` into the schema itself, `anyOf`/`oneOf` with null, and lists of
-types are followed. Source: JSON Schema, draft 2020-12.
+Supported is an object whose properties are fields: a string, number, integer or boolean, an object for money (amount, currency),
+or an array of objects for line items; with `$ref` into the schema itself, `anyOf`/`oneOf` with null, and lists of types.
+Source: JSON Schema, draft 2020-12.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ _NORMAL = ({"amount", "currency"}, {"number", "unit"}, {"candidates"})  # keys o
 
 
 def field_specs(schema: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
-    """The fields that the schema's properties ask for. Raises InvalidSchema if it is no JSON Schema of an object."""
+    """Return the fields of the schema's properties. Raises InvalidSchema if it is not a JSON Schema of an object."""
     validate_schema(schema)
     top = resolve(schema, schema)
     properties = top.get("properties")
     if top.get("type", "object") != "object" or not isinstance(properties, Mapping) or not properties:
-        raise InvalidSchema("The schema is not of an object with properties.")
+        raise InvalidSchema("The schema must describe an object with properties.")
     return tuple(_spec(key, resolve(part, schema)) for key, part in properties.items())
 
 
 def coerce(schema: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Normalised values that validate against the schema. Raises SchemaNotSatisfied, naming what does not fit."""
+    """Return values that validate against the schema. Raises SchemaNotSatisfied, which names the field that does not."""
     validate_schema(schema)
     top = resolve(schema, schema)
-    found = {field.key: field for field in fields}
+    by_key = {field.key: field for field in fields}
     answer: dict[str, Any] = {}
     for key, part in top.get("properties", {}).items():
-        value = _fitted(found.get(key), part, schema)
+        value = _coerced(by_key.get(key), part, schema)
         if value is not None or _valid(None, part, schema) or key in top.get("required", ()):
             answer[key] = value
     error = next(iter(validator(schema, formats=False).iter_errors(answer)), None)
     if error is not None:
-        raise SchemaNotSatisfied(_reason(error, found))
+        raise SchemaNotSatisfied(_reason(error, by_key))
     return answer
 
 
 def types_of(part: Mapping[str, Any]) -> set[str]:
-    """The JSON types that the part allows by its `type`; none where it does not say."""
+    """Return the JSON types of the part's `type`; may be empty."""
     kind = part.get("type")
     return {kind} if isinstance(kind, str) else set(kind or ())
 
 
 def is_money_or_quantity(part: Mapping[str, Any]) -> bool:
-    """Whether the part is an object that one printed value fills: money (amount, currency) or a quantity (number, unit)."""
+    """Return whether the part is an object of one printed value: money (amount, currency) or a quantity (number, unit)."""
     properties = part.get("properties")
     names = set(properties) if isinstance(properties, Mapping) else set()
     return any(names <= form and first in names for first, form in _PRINTED_OBJECTS.items())
@@ -78,17 +78,17 @@ def _spec(key: str, part: Mapping[str, Any]) -> FieldSpec:
     return FieldSpec(key, None, FieldType.QUANTITY if types_of(part) & {"number", "integer"} else FieldType.TEXT)
 
 
-def _fitted(field: Field | None, part: Any, schema: Mapping[str, Any]) -> Any:
-    """The first form of the field's value that validates; None if the field is not on the page or no form fits."""
+def _coerced(field: Field | None, part: Any, schema: Mapping[str, Any]) -> Any:
+    """Return the first form of the field's value that validates; None if the field is missing or no form validates."""
     if field is None:
         return None
     if field.type is FieldType.ROWS:
-        return _fitted_rows(field, part, schema)
+        return _coerced_rows(field, part, schema)
     return next((form for form in _forms(field, resolve(part, schema)) if _valid(form, part, schema)), None)
 
 
 def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
-    """The value as the schema may want it, the most normalised first."""
+    """Yield the forms of the value that the schema may allow, the most normalised first."""
     normal, types = field.normalized, types_of(part)
     if field.value is None:
         return
@@ -96,48 +96,49 @@ def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
         yield normal
         yield _without_nulls(normal)
         return
-    if field.type in _WORDS and (form := _printed_form(part)) is not None:  # a column whose name says nothing of its type
+    if field.type in _WORDS and (form := _printed_form(part)) is not None:  # a column whose name does not determine its type
         normal = normalize(field.value, form) or normalize(field.value, FieldType.MONEY) or normal
     text = _plain(normal)
     if part.get("format") == "date-time" and "T" not in (text or ""):
-        return  # a day without its time is no moment
+        return  # a date without a time
     if types & {"number", "integer"} and text is not None:
         yield from _numbers(text, types)
     if "enum" in part or "const" in part:
-        wanted = part.get("enum", [part.get("const")])
-        yield from (w for w in wanted if isinstance(w, str) and w.casefold() in (field.value.casefold(), str(text).casefold()))
+        options = part.get("enum", [part.get("const")])
+        printed = (field.value.casefold(), str(text).casefold())
+        yield from (option for option in options if isinstance(option, str) and option.casefold() in printed)
     if isinstance(normal, Mapping) and "candidates" not in normal:
         typed = {**normal, "amount" if "amount" in normal else "number": float(str(text))}
-        named = part.get("properties", {})
-        yield from (dict(normal), typed, *({k: v for k, v in form.items() if k in named} for form in (normal, typed)))
+        properties = part.get("properties", {})
+        yield from (dict(normal), typed, *({k: v for k, v in form.items() if k in properties} for form in (normal, typed)))
     if text is not None:
         yield text
     yield field.value
 
 
 def _printed_form(part: Mapping[str, Any]) -> FieldType | None:
-    """The type of a printed value that makes the part's number or object, if it wants one."""
+    """Return the type of a printed value that is converted to the part's number or object, or None."""
     if is_money_or_quantity(part):
         return FieldType.MONEY if "amount" in part["properties"] else FieldType.QUANTITY
     return FieldType.QUANTITY if types_of(part) & {"number", "integer"} and "string" not in types_of(part) else None
 
 
 def _is_raw(normal: Any) -> bool:
-    """Whether a language model wrote the value by the client's own part of the schema: it fits as it is, or not at all."""
+    """Return whether a language model generated the value in the form of the client's schema, so that it is not converted."""
     if isinstance(normal, Mapping):
         return set(normal) not in _NORMAL
     return normal is not None and not isinstance(normal, str)
 
 
 def _without_nulls(value: Any) -> Any:
-    """The value without what is not on the page, for a schema that lets keys be left out but not be null."""
+    """Return the value without nulls, for a schema whose keys may be missing but not null."""
     if isinstance(value, Mapping):
         return {key: _without_nulls(part) for key, part in value.items() if part is not None}
     return [_without_nulls(part) for part in value if part is not None] if isinstance(value, list) else value
 
 
 def _plain(normal: Any) -> str | None:
-    """The one word or number in a normalised value; None where it holds several readings."""
+    """Return the string or number of a normalised value; None if it is ambiguous."""
     if isinstance(normal, Mapping):
         return normal.get("amount") or normal.get("number")
     return normal if isinstance(normal, str) else None
@@ -153,43 +154,43 @@ def _numbers(text: str, types: set[str]) -> Iterator[int | float]:
     yield number
 
 
-def _fitted_rows(field: Field, part: Any, schema: Mapping[str, Any]) -> list[Any] | None:
+def _coerced_rows(field: Field, part: Any, schema: Mapping[str, Any]) -> list[Any] | None:
     items = resolve(resolve(part, schema).get("items", {}), schema)
     properties = items.get("properties")
     if field.rows is None:
         return [] if _valid([], part, schema) else None
-    if not isinstance(properties, Mapping) or is_money_or_quantity(items):  # an array of words: the names
-        return [_fitted_word(row["name"], items, schema) for row in field.rows if "name" in row]
+    if not isinstance(properties, Mapping) or is_money_or_quantity(items):  # an array of strings: the names
+        return [_coerced_element(row["name"], items, schema) for row in field.rows if "name" in row]
     rows = []
     for row in field.rows:
         answer: dict[str, Any] = {}
-        for key, wanted in properties.items():
-            value = _fitted(row.get(key) or row.get(column_for(key) or key), wanted, schema)
-            if value is not None or _valid(None, wanted, schema):
+        for key, column in properties.items():
+            value = _coerced(row.get(key) or row.get(column_for(key) or key), column, schema)
+            if value is not None or _valid(None, column, schema):
                 answer[key] = value
         rows.append(answer)
     return rows
 
 
-def _fitted_word(field: Field, items: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
-    """An element of an array as printed; in another form where only that validates."""
+def _coerced_element(field: Field, items: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+    """Return an element of an array as printed, or in another form if only that validates."""
     if _valid(field.value, items, schema):
         return field.value
-    return form if (form := _fitted(field, items, schema)) is not None else field.value
+    return form if (form := _coerced(field, items, schema)) is not None else field.value
 
 
 def _valid(value: Any, part: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether the value fits this part, whose references lead into the whole schema."""
+    """Return whether the value validates against this part; its references refer to the whole schema."""
     if not isinstance(part, Mapping):
         return part is not False
     return validator(schema).evolve(schema=part).is_valid(value)
 
 
-def _reason(error: ValidationError, found: Mapping[str, Field]) -> str:
+def _reason(error: ValidationError, by_key: Mapping[str, Field]) -> str:
     key = str(error.absolute_path[0]) if error.absolute_path else None
     if key is None:
-        return f"The answer does not fit the schema: {error.message[:200]}"
-    field = found.get(key)
+        return f"The result does not match the schema: {error.message[:200]}"
+    field = by_key.get(key)
     if field is None or (field.value is None and not field.rows):
-        return f"The field '{key[:60]}' is not on the page, and the schema does not allow null."
-    return f"The field '{key[:60]}' does not fit the schema as it stands on the page."
+        return f"The field '{key[:60]}' was not found on the page, and the schema does not allow null."
+    return f"The value of the field '{key[:60]}' does not match the schema."

@@ -1,4 +1,4 @@
-"""Whether a client's JSON Schema is one, where its references lead, and what following them may cost."""
+"""Validation of a client's JSON Schema, and its references, with limits on the cost of following them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from hunyuanocr.errors import InvalidSchema
 from hunyuanocr.schema_validator import check_form
 
 _MAX_REFERENCES = 16
-_MAX_PARTS = 2_000  # of a schema with each reference in the place of what it leads to: what checking a value may cost
+_MAX_PARTS = 2_000  # subschemas with references expanded: the cost of validating a value
 _MAX_DEPTH = 100
-_MAX_PATTERNS = 200  # different ones
-_MAX_INSTRUCTIONS = 200_000  # of different patterns: what compiling them may cost
-_MAX_STEPS = 500_000  # instructions of all patterns, each as often as it is referred to
-_ROUNDS = 8
+_MAX_PATTERNS = 200  # distinct
+_MAX_INSTRUCTIONS = 200_000  # of distinct patterns: the cost of compiling them
+_MAX_STEPS = 500_000  # instructions of all patterns, counted for each reference
+_MAX_RECURSION = 8  # rounds of a recursive reference
 _DEFINITIONS = ("$defs", "definitions")
-_INTO = frozenset((  # keywords whose schemas are for what is inside a value
+_NESTING = frozenset((  # keywords whose schemas apply to parts of a value
     "properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames", "items", "prefixItems",
     "contains", "unevaluatedItems",
 ))  # fmt: skip
 _PATTERN_HINT = (
-    "Patterns run in RE2 (https://github.com/google/re2/wiki/Syntax): no look-around, no back-references; count with maxLength."
+    "Patterns use RE2 syntax (https://github.com/google/re2/wiki/Syntax) without look-around and back-references. Use maxLength."
 )
-_TOO_MANY = "The patterns of the schema are too many or too long, together."
+_TOO_MANY_PATTERNS = "The schema's patterns are too many or too long."
 _DEFINED = re.compile(r"#/(\$defs|definitions)/[^/]+")
 
 
 def validate_schema(schema: Any) -> None:
-    """Raises InvalidSchema for what is no JSON Schema, refers to what it does not have, or would take too long."""
+    """Validate a client's schema. Raises InvalidSchema if it is invalid, has a broken reference, or is too expensive."""
     if not isinstance(schema, Mapping):
         raise InvalidSchema("The schema is not a JSON object.")
     sizes = _check_patterns(schema)
@@ -39,55 +39,56 @@ def validate_schema(schema: Any) -> None:
     references = set()
     for key, value in _links({key: value for key, value in schema.items() if key not in ("$id", "$schema")}):
         if key == "$schema":
-            raise InvalidSchema(f"A part of the schema names a dialect of its own ({value[:80]}).")
+            raise InvalidSchema(f"A subschema declares another dialect ($schema: {value[:80]}).")
         if key == "$id":
-            raise InvalidSchema(f"A part of the schema has an address of its own ({value[:80]}): references would start there.")
+            raise InvalidSchema(f"A subschema declares its own $id ({value[:80]}), which is not supported.")
         if value != "#" and not value.startswith("#/"):
-            raise InvalidSchema(f"The schema refers to {value[:80]}, outside itself; nothing is fetched.")
+            raise InvalidSchema(f"The schema has an external reference, which is not supported: {value[:80]}.")
         references.add(value)
     elsewhere = [reference for reference in references if not _DEFINED.fullmatch(reference)]
     if len(elsewhere) > _MAX_REFERENCES:
-        raise InvalidSchema(f"The schema refers to more than {_MAX_REFERENCES} places that are not in its $defs.")
-    for reference in elsewhere:  # where no keyword leads, nobody has looked yet
+        raise InvalidSchema(f"The schema has more than {_MAX_REFERENCES} references outside of its $defs.")
+    for reference in elsewhere:  # their targets may be under unknown keywords, which `check_form` skips
         check_form(_target(reference, schema))
     _ExpansionGuard(schema, sizes).walk(schema)
 
 
 class _ExpansionGuard:
-    """Walks through a schema, into references as often as they are referred to: a few lines may unfold to billions. A circle that
-    goes down into the answer with each round ends with it, and is walked some rounds; any other would never end.
+    """Limits the size of a schema with references expanded: a few lines may expand to billions of subschemas.
+
+    A recursive reference that descends into the value ends with the value, and is expanded a few rounds; any other is an error.
     """
 
     def __init__(self, schema: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-        """`sizes`: of its patterns."""
+        """`sizes` are the instructions of each pattern."""
         self._schema = schema
         self._sizes = sizes
         self._parts = 0
         self._steps = 0
 
     def walk(self, part: Any, here: frozenset[str] = frozenset(), above: tuple[str, ...] = (), depth: int = 0) -> None:
-        """`here` are the references since the last step down into the answer, `above` all of them. Raises InvalidSchema."""
+        """Count a subschema. `here` are the references since the last descent into the value, `above` all of them."""
         self._parts += isinstance(part, Mapping)
         if self._parts > _MAX_PARTS or depth > _MAX_DEPTH:
-            raise InvalidSchema("The schema is too large, with its references in the place of what they lead to.")
+            raise InvalidSchema("The schema is too large with its references expanded.")
         self._steps += sum(self._sizes[pattern] for pattern in _patterns_of(part))
         if self._steps > _MAX_STEPS:
-            raise InvalidSchema(_TOO_MANY, hint=_PATTERN_HINT)
+            raise InvalidSchema(_TOO_MANY_PATTERNS, hint=_PATTERN_HINT)
         if isinstance(part, list):
             for value in part:
                 self.walk(value, here, above, depth + 1)
         for key, value in part.items() if isinstance(part, Mapping) else ():
             if key in ("$ref", "$dynamicRef") and isinstance(value, str):
                 if value in here:
-                    raise InvalidSchema("The schema's references run in a circle.")
-                if above.count(value) < _ROUNDS:
+                    raise InvalidSchema("The schema has a circular reference.")
+                if above.count(value) < _MAX_RECURSION:
                     self.walk(_target(value, self._schema), here | {value}, (*above, value), depth + 1)
-            elif not (key in _DEFINITIONS and isinstance(value, Mapping)):  # they are walked through where they are referred to
-                self.walk(value, frozenset() if key in _INTO else here, above, depth + 1)
+            elif not (key in _DEFINITIONS and isinstance(value, Mapping)):  # definitions are counted where they are referenced
+                self.walk(value, frozenset() if key in _NESTING else here, above, depth + 1)
 
 
 def _check_patterns(schema: Any) -> dict[str, int]:
-    """The instructions of each pattern, wherever it stands. Raises InvalidSchema for what cannot be used, and for too many."""
+    """Return the instructions of each pattern of the schema. Raises InvalidSchema for an invalid pattern, and too many."""
     waiting, unevaluated, grouped = [schema], False, False
     sizes: dict[str, int] = {}
     while waiting:
@@ -98,17 +99,17 @@ def _check_patterns(schema: Any) -> dict[str, int]:
             except UnsupportedPattern as e:
                 raise InvalidSchema(str(e), hint=_PATTERN_HINT) from e
             if sum(sizes.values()) > _MAX_INSTRUCTIONS or len(sizes) > _MAX_PATTERNS:
-                raise InvalidSchema(_TOO_MANY, hint=_PATTERN_HINT)
+                raise InvalidSchema(_TOO_MANY_PATTERNS, hint=_PATTERN_HINT)
         if isinstance(part, Mapping):
             unevaluated, grouped = unevaluated or "unevaluatedProperties" in part, grouped or "patternProperties" in part
         waiting += part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
-    if unevaluated and grouped:  # jsonschema runs these patterns on Python's engine
-        raise InvalidSchema("The schema has both 'patternProperties' and 'unevaluatedProperties'.", hint="Leave one of them out.")
+    if unevaluated and grouped:  # jsonschema evaluates these patterns with Python's engine
+        raise InvalidSchema("The schema has both 'patternProperties' and 'unevaluatedProperties'.", hint="Remove one of them.")
     return sizes
 
 
 def _patterns_of(part: Any) -> list[str]:
-    """The patterns that stand right in this part."""
+    """Return the patterns of this part itself."""
     if not isinstance(part, Mapping):
         return []
     groups = part.get("patternProperties")
@@ -116,7 +117,7 @@ def _patterns_of(part: Any) -> list[str]:
 
 
 def _links(part: Any) -> Iterator[tuple[str, str]]:
-    """References and addresses, wherever they stand."""
+    """Yield the references, identifiers and dialects of all subschemas, with their keyword."""
     if isinstance(part, Mapping):
         for key, value in part.items():
             if key in ("$ref", "$dynamicRef", "$id", "$schema") and isinstance(value, str):
@@ -129,7 +130,7 @@ def _links(part: Any) -> Iterator[tuple[str, str]]:
 
 
 def resolve(part: Any, schema: Mapping[str, Any], *, choose: bool = True) -> Mapping[str, Any]:
-    """The part itself, behind its references and, with `choose`, its choice between something and null. Raises InvalidSchema."""
+    """Return the part with its references resolved and, with `choose`, the first non-null option of its choice."""
     for _ in range(_MAX_REFERENCES):
         if not isinstance(part, Mapping):
             return {}
@@ -143,11 +144,11 @@ def resolve(part: Any, schema: Mapping[str, Any], *, choose: bool = True) -> Map
             part = {**choices[0], **rest} if isinstance(choices[0], Mapping) else {}
             continue
         return part
-    raise InvalidSchema("The schema's references run in a circle.")
+    raise InvalidSchema("The schema has a circular reference.")
 
 
 def _target(reference: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Where a reference leads (RFC 6901, 6). Raises InvalidSchema."""
+    """Return the target of a reference (RFC 6901, 6). Raises InvalidSchema."""
     target: Any = schema
     for step in unquote(reference[2:]).split("/") if reference != "#" else ():
         name = step.replace("~1", "/").replace("~0", "~")
@@ -156,5 +157,5 @@ def _target(reference: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         elif isinstance(target, list) and name in map(str, range(len(target))):
             target = target[int(name)]
         else:
-            raise InvalidSchema(f"The schema refers to {reference[:80]}, which it does not have.")
+            raise InvalidSchema(f"The schema has a broken reference: {reference[:80]}.")
     return target if isinstance(target, Mapping) else {}

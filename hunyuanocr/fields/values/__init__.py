@@ -1,1 +1,1 @@
-"""Values as they are printed: money, dates, telephone numbers; found, and normalised."""
+"""Printed values: find and normalise money, dates, telephone numbers and more."""

@@ -1,8 +1,8 @@
-"""Dates and times: found in a text, and read as what they can mean.
+"""Dates and times in a text, with all their possible values.
 
-03/04/2026 is the third of April in Kuala Lumpur and the fourth of March in New York: where the paper does not tell, every reading
-is kept. A year of two digits stands for 1970–2069. Three numbers of two digits are read day or month first; year first only
-where nothing else is a date. Month names: English, short or long, and Malay.
+03/04/2026 is the third of April in Kuala Lumpur and the fourth of March in New York: all readings of an ambiguous date are kept.
+A year of two digits is in 1970–2069. Three numbers of two digits are day or month first; year first only if the others are not
+a date. Month names: English, short or long, and Malay.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MONTHS = {
 }
 _NAME = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _ZH = "〇零一二三四五六七八九十"
-_END = r"(?!\d(?!\d?\s?[:：]\d))"  # no further digit, unless a time was glued to the date: 25/12/20188:13
+_END = r"(?!\d(?!\d?\s?[:：]\d))"  # no further digit, except of a time without a space before it: 25/12/20188:13
 _YEAR4 = r"(?:19|20)\d\d"
 
 _NUMERIC_DMY = re.compile(
@@ -73,12 +73,12 @@ def _year(text: str) -> int:
 
 
 def _valid(*candidates: tuple[int, int, int]) -> tuple[date, ...]:
-    """The real dates among (year, month, day), each once, in the order given."""
+    """Return the valid dates among (year, month, day), each once, in order."""
     dates: dict[date, None] = {}
     for year, month, day in candidates:
         try:
             dates[date(year, month, day)] = None
-        except ValueError:  # no such day
+        except ValueError:  # not a valid date
             continue
     return tuple(dates)
 
@@ -87,7 +87,7 @@ def _digits(words: str) -> int:
     return int("".join(str(chinese_number(c)) for c in words))
 
 
-def _read(match: re.Match[str]) -> tuple[date, ...]:
+def _readings(match: re.Match[str]) -> tuple[date, ...]:
     if match.re is _NUMERIC_DMY:
         a, b, y = int(match["a"]), int(match["b"]), _year(match["y"])
         return _valid((y, b, a), (y, a, b)) or (_valid((_year(match["a"]), b, int(match["y"]))) if len(match["y"]) == 2 else ())
@@ -98,17 +98,17 @@ def _read(match: re.Match[str]) -> tuple[date, ...]:
 
 
 def find_dates(text: str) -> list[tuple[Span, tuple[date, ...]]]:
-    """Every date in the text with its possible readings (day first before month first), left to right, none overlapping."""
+    """Return the dates of the text with their possible readings (day first, then month first), left to right, no overlaps."""
     plain = to_halfwidth(text)
     if not _DIGIT.search(plain) and "年" not in plain:
         return []
-    taken: list[tuple[Span, tuple[date, ...]]] = []
+    found: list[tuple[Span, tuple[date, ...]]] = []
     for pattern in (_CHINESE, _CHINESE_WORDS, _NUMERIC_YMD, _DAY_NAME, _NAME_DAY, _NUMERIC_DMY, _DIGITS):
         for match in pattern.finditer(plain):
-            readings = _read(match)
-            if readings and not any(s.start < match.end() and match.start() < s.end for s, _ in taken):
-                taken.append((Span(*match.span(), text[match.start() : match.end()]), readings))
-    return sorted(taken, key=lambda t: t[0].start)
+            readings = _readings(match)
+            if readings and not any(s.start < match.end() and match.start() < s.end for s, _ in found):
+                found.append((Span(*match.span(), text[match.start() : match.end()]), readings))
+    return sorted(found, key=lambda t: t[0].start)
 
 
 def _clock(match: re.Match[str]) -> time:
@@ -122,9 +122,9 @@ def _clock(match: re.Match[str]) -> time:
 
 
 def find_times(text: str) -> list[tuple[Span, time]]:
-    """Every time of day in the text, left to right."""
+    """Return the times of day in the text, left to right."""
     plain = to_halfwidth(text)
-    for span, _ in find_dates(text):  # a date glued to the time would hide its hour; blanks keep the positions
+    for span, _ in find_dates(text):  # a date directly before a time would hide its hour; spaces keep the indices
         plain = plain[: span.start] + " " * (span.end - span.start) + plain[span.end :]
 
     def matches() -> Iterator[re.Match[str]]:

@@ -1,4 +1,4 @@
-"""Values of a type inside a text, as spans: the amounts, dates, phone numbers … that could answer a field."""
+"""Find the values of a type in a text, as spans: amounts, dates, phone numbers …"""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def _spans(pattern: re.Pattern[str]) -> Callable[[str], list[Span]]:
 
 
 def _identifiers(text: str) -> list[Span]:
-    """Codes that hold a digit and are neither a date nor a time."""
-    taken = [s for s, _ in find_dates(text)] + [s for s, _ in find_times(text) if ":" in to_halfwidth(s.text)]
-    first = min((s.start for s in taken), default=len(text))
+    """Return codes that contain a digit and are neither a date nor a time."""
+    moments = [s for s, _ in find_dates(text)] + [s for s, _ in find_times(text) if ":" in to_halfwidth(s.text)]
+    first = min((s.start for s in moments), default=len(text))
     return [s for s in _spans(_IDENTIFIER)(text[:first]) if s.text.strip()]
 
 
 def trimmed_text(text: str) -> list[Span]:
-    """The whole text without the signs and brackets at its ends."""
+    """Return the whole text without leading and trailing signs and brackets."""
     start = len(text) - len(text.lstrip(_MARKS))
     inner = text[start:].rstrip(" \t:：;；,，=|")
     for opening, closing in ("()", "（）", "[]", "【】"):
@@ -49,8 +49,8 @@ def trimmed_text(text: str) -> list[Span]:
     return [Span(start, start + len(inner), inner)] if any(c.isalnum() for c in inner) else []
 
 
-def _moments(text: str) -> list[Span]:
-    """Dates with the time that follows at once; times alone where there is no date."""
+def _datetimes(text: str) -> list[Span]:
+    """Return dates with the time directly after them; times if there is no date."""
     dates, times = [s for s, _ in find_dates(text)], [s for s, _ in find_times(text)]
     found = []
     for day in dates:
@@ -64,7 +64,7 @@ _FINDERS: Mapping[FieldType, Callable[[str], list[Span]]] = {
     FieldType.MONEY: lambda text: [s for s, _ in find_money(text)],
     FieldType.DATE: lambda text: [s for s, _ in find_dates(text)],
     FieldType.TIME: lambda text: [s for s, _ in find_times(text)],
-    FieldType.DATETIME: _moments,
+    FieldType.DATETIME: _datetimes,
     FieldType.PHONE: _spans(PHONE),
     FieldType.QUANTITY: _spans(_QUANTITY),
     FieldType.PERCENT: _spans(_PERCENT),
@@ -73,5 +73,5 @@ _FINDERS: Mapping[FieldType, Callable[[str], list[Span]]] = {
 
 
 def find_values(text: str, type: FieldType) -> list[Span]:
-    """Values of that type in the text, left to right; for words, the whole text."""
+    """Return the values of the type in the text, left to right; for free text, the whole text."""
     return _FINDERS.get(type, trimmed_text)(text)

@@ -1,7 +1,7 @@
-"""Amounts of money: found in a text, and read as an exact decimal with its currency.
+"""Amounts of money in a text, as exact decimals with their currency.
 
-Signs that several countries share are read as the one our users mean: ¥ is CNY, $ alone is USD. Both decimal signs are known: the
-last of comma and point is the decimal one when one or two digits follow it, or when both occur.
+Ambiguous signs have a default: ¥ is CNY, $ alone is USD. Both decimal separators are supported: the last of comma and point is
+the decimal separator if one or two digits follow it, or if both occur.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _CURRENCIES = {
 }
 _BEFORE = (
     r"人民币|美元|港币|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|US\$|HK\$|NT\$|S\$|RM|[¥￥$€£₩]"
-    r"|羊|Y(?=\d+[.,]\d\d)"  # readers see ¥ as either
+    r"|羊|Y(?=\d+[.,]\d\d)"  # common misreadings of ¥
 )
 _AFTER = r"元|圆|块|円|美元|欧元|日元|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|€"
-# A number: thousands in groups of three, or plain digits; a decimal part; readers put a space beside the point now and then.
+# A number: groups of three digits, or plain digits; decimals; OCR sometimes adds a space next to the point.
 _NUMBER = r"(?:(?:\d{1,3}(?:[,.'’]\d{3})+(?!\d)|\d+)(?:\s?[.,]\s?\d{1,4})?|\.\d{2}(?!\d))"
 _MONEY = re.compile(
     rf"(?P<open>\()?(?P<minus>[-−–]\s?)?(?P<before>(?<![A-Za-z])(?:{_BEFORE})\s*)?[:：]?\s?(?P<minus2>[-−–]\s?)?"
@@ -59,8 +59,8 @@ _MONEY = re.compile(
 )
 _DIGIT = re.compile(r"\d")
 _LETTERS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Za-z]+$")
-_NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d")  # a unit, a share, a fraction, a digit misread as a letter
-# What readers take for a digit inside a number; used to compare numbers, never to answer.
+_NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d")  # a unit, per cent, a fraction, a digit misread as a letter
+# Letters that OCR confuses with digits; used to compare numbers, never for values.
 CONFUSED = str.maketrans("OoQDIl|!SsBZz", "0000111155822")
 
 _ZH_DIGITS = {
@@ -78,27 +78,27 @@ _ZH_MONEY = re.compile(
 
 @dataclass(frozen=True)
 class Money:
-    """An amount, exact, and its ISO 4217 currency where one is printed."""
+    """An exact amount and its ISO 4217 currency, if one is printed."""
 
     amount: Decimal
     currency: str | None
 
     def json(self) -> dict[str, str | None]:
-        """The wire form: at least two decimals, as money is written."""
+        """Return the JSON form: at least two decimals."""
         exponent = self.amount.as_tuple().exponent
         places = max(2, -exponent if isinstance(exponent, int) else 2)
         return {"amount": f"{self.amount:.{places}f}", "currency": self.currency}
 
 
 def decimal(number: str) -> Decimal:
-    """Digits with thousands and decimal signs ("1,234.50", "1.234,50", "36. 80") → Decimal."""
+    """Parse digits with thousands and decimal separators ("1,234.50", "1.234,50", "36. 80")."""
     digits = re.sub(r"[\s'’]", "", number)
     last = max(digits.rfind("."), digits.rfind(","))
     if last < 0:
         return Decimal(digits)
     whole, sign, part = digits[:last], digits[last], digits[last + 1 :]
     other = "," if sign == "." else "."
-    grouped = sign == "," or sign in whole  # "1,234" and "1.234.567" are whole numbers, "1.234" is not
+    grouped = sign == "," or sign in whole  # "1,234" and "1.234.567" are integers, "1.234" is not
     if len(part) == 3 and grouped and other not in whole:
         whole, part = whole + part, ""
     whole = whole.replace(",", "").replace(".", "")
@@ -106,7 +106,7 @@ def decimal(number: str) -> Decimal:
 
 
 def chinese_number(text: str) -> int:
-    """叁拾陆 → 36, 一万二千 → 12000."""
+    """Parse a Chinese number: 叁拾陆 → 36, 一万二千 → 12000."""
     total = section = digit = 0
     for c in text:
         if c in _ZH_DIGITS:
@@ -134,7 +134,7 @@ def _arabic(match: re.Match[str]) -> Money:
 
 
 def _trimmed(match: re.Match[str]) -> Span:
-    """The match without a bracket that has no partner, and without outer spaces."""
+    """Return the match without an unpaired bracket and without outer spaces."""
     start, end = match.span()
     if "open" in match.re.groupindex:
         start += bool(match["open"] and not match["close"])
@@ -145,12 +145,12 @@ def _trimmed(match: re.Match[str]) -> Span:
 
 
 def find_money(text: str) -> list[tuple[Span, Money]]:
-    """Every amount in the text, left to right. A number with a per cent sign or glued to letters is none."""
+    """Return the amounts of the text, left to right. A number with a per cent sign or adjacent letters is not an amount."""
     plain = to_halfwidth(text)
     found: list[tuple[Span, Money]] = []
     for match in _MONEY.finditer(plain) if _DIGIT.search(plain) else ():
         span = _trimmed(match)
-        before, after = plain[max(0, span.start - 3) : span.start], plain[span.end : span.end + 3]  # no rule needs more of them
+        before, after = plain[max(0, span.start - 3) : span.start], plain[span.end : span.end + 3]
         letters = _LETTERS_BEFORE.search(before)
         glued = letters[0] if letters else ""
         # PM1.00 is a misread RM1.00; A12 is a code.
@@ -165,7 +165,7 @@ def find_money(text: str) -> list[tuple[Span, Money]]:
 
 
 def parse_money(text: str) -> Money | None:
-    """The one amount that the text says, or None: several different amounts are not guessed between."""
+    """Return the amount of the text; None if it has none, or several different ones."""
     found = [money for _, money in find_money(text)]
     if not found or any(m.amount != found[0].amount for m in found):
         return None

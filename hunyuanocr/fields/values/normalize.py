@@ -1,6 +1,6 @@
-"""Values as printed → values that programs can use, and the form in which two values are compared.
+"""Normalisation of printed values for programs, and the form in which two values are compared.
 
-What cannot be told is not guessed: `normalize` answers None, or every reading of an ambiguous date.
+Ambiguous values are not guessed: `normalize` returns None, or all readings of a date.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ _NORMALIZERS: Mapping[FieldType, Callable[[str], Any]] = {
 
 
 def normalize(value: str, type: FieldType) -> Any | None:
-    """A printed value as JSON, or None if it cannot be told.
+    """Return a printed value as JSON, or None if it cannot be parsed.
 
     Money → {"amount": "36.80", "currency": "CNY" or None}; date → ISO 8601, or {"candidates": [day first, month first]};
     time → "20:13" or "20:13:39"; phone → digits with + and ;ext= (RFC 3966); quantity → {"number": "2.5", "unit": "kg" or None};
@@ -113,7 +113,7 @@ def normalize(value: str, type: FieldType) -> Any | None:
 
 
 def _number_key(value: str) -> str:
-    """Digits that a reader took for letters count as digits here: 9.O0 and 9.00 compare equal."""
+    """Return the number with letters that OCR confuses with digits replaced: 9.O0 equals 9.00."""
     money = parse_money(_LIKE_DIGIT.sub(_as_digit, value)) or parse_money(value)
     return f"{money.amount.normalize():f}" if money else normalise_key(value)
 
@@ -123,12 +123,12 @@ def _as_digit(match: re.Match[str]) -> str:
 
 
 def comparable(value: str, type: FieldType) -> str:
-    """The form in which evaluation compares two values for an exact match.
+    """Return the form in which evaluation compares two values for an exact match.
 
-    Names, addresses, words, identifiers: NFKC, lower case, letters and digits only (spaces and punctuation dropped). Money: the
-    amount as a plain decimal without trailing zeros, currency left out, letters inside a number that look like digits read as
-    digits (O → 0). Dates: the calendar date; both readings, joined by "|", where day and month cannot be told. Times, phones,
-    quantities, per cents: their normalised form. What does not parse compares as words do.
+    Names, addresses, text, identifiers: NFKC, lower case, letters and digits only (spaces and punctuation removed). Money: the
+    amount as a plain decimal without trailing zeros, without currency, with letters that resemble digits replaced (O → 0). Dates:
+    the calendar date; all readings, joined by "|", if day and month are ambiguous. Times, phones, quantities, per cents: their
+    normalised form. A value that cannot be parsed is compared as text.
     """
     if type is FieldType.MONEY:
         return _number_key(value)

@@ -1,4 +1,4 @@
-"""A piece of a text: what the finders of money, dates, numbers give back."""
+"""A span of a text, as returned by the finders of money, dates and numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Span:
-    """Characters `start` … `end` (end excluded) of a text, and the text between."""
+    """Characters `start` … `end` (exclusive) of a text."""
 
     start: int
     end: int
@@ -16,7 +16,7 @@ class Span:
 
 
 def to_halfwidth(text: str) -> str:
-    """Full-width letters, digits and signs as ASCII, length unchanged, so that spans in the result are spans in the original."""
+    """Return full-width characters as ASCII. The length is unchanged, so that spans of the result are those of the text."""
     if text.isascii() or unicodedata.is_normalized("NFKC", text):
         return text
     return "".join(n if len(n := unicodedata.normalize("NFKC", c)) == 1 else c for c in text)

@@ -47,7 +47,7 @@ class TestTorch(BackendContract):
     @pytest.fixture
     async def backend(self, folder):
         backend, why = create_backend(settings(folder))
-        assert "because it was asked for" in why
+        assert "because it was requested" in why
         await backend.start()
         yield backend
         await backend.close()

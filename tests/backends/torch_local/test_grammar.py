@@ -16,26 +16,23 @@ from hunyuanocr.errors import BackendFailed, InvalidSchema
 from tests.support.checkpoints import SPECIAL, byte_tokenizer
 from tests.support.schemas import random_schema
 
+ITEM = {
+    "type": "object",
+    "properties": {"名称": {"type": ["string", "null"], "maxLength": 8}, "qty": {"type": "integer"}},
+    "required": ["名称", "qty"],
+    "additionalProperties": False,
+}
 RECEIPT = {
     "type": "object",
     "properties": {
         "总金额": {"type": ["string", "null"]},
-        "date": {"type": "string", "format": "date"},
-        "paid": {"type": "boolean"},
-        "tax": {"type": "number", "minimum": -1.5, "maximum": 250},
-        "kind": {"enum": ["cash", "card", "现金"]},
-        "code": {"type": "string", "pattern": "^[A-Z]{2}-\\d+$"},
-        "items": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "properties": {"名称": {"type": "string", "minLength": 2, "maxLength": 8}, "qty": {"type": "integer"}},
-                "required": ["名称"],
-            },
-        },
+        "paid": {"type": ["boolean", "null"]},
+        "tax": {"anyOf": [{"type": "number", "minimum": -1.5, "maximum": 250}, {"type": "null"}]},
+        "kind": {"enum": ["cash", "card", "现金", None]},
+        "items": {"type": ["array", "null"], "items": ITEM, "maxItems": 5},
     },
-    "required": ["总金额", "tax", "items"],
+    "required": ["总金额", "paid", "tax", "kind", "items"],
+    "additionalProperties": False,
 }
 
 
@@ -181,10 +178,10 @@ def test_without_the_mask_the_same_model_writes_no_json():
 
 
 ANSWERS = [
-    '{"总金额":"¥36.80 \\"net\\"\\n","date":"2026-02-28","paid":false,"tax":-1.25,"kind":"现金","code":"AB-12",'
-    '"items":[{"名称":"纯牛奶","qty":-20}]}',
-    '{"总金额":null,"tax":249.99,"kind":"card","items":[{"名称":"ab"},{"名称":"\\\\\\/x"}]}',
-    '{"总金额":"","paid":true,"tax":0,"code":"ZZ-0","items":[{"名称":"😀😀","qty":0},{"名称":"  "}]}',
+    '{"总金额":"¥36.80 \\"net\\"\\n","paid":false,"tax":-1.25,"kind":"现金","items":[{"名称":"纯牛奶","qty":-20}]}',
+    '{"总金额":null,"paid":null,"tax":249.99,"kind":"card","items":[{"名称":"ab","qty":0},{"名称":"\\\\\\/x","qty":1}]}',
+    '{"总金额":"","paid":true,"tax":0,"kind":null,"items":[{"名称":"😀😀","qty":0},{"名称":null,"qty":5}]}',
+    '{"总金额":"","paid":true,"tax":null,"kind":null,"items":null}',
 ]
 
 
@@ -207,16 +204,17 @@ def test_every_prefix_has_an_ending(answer):
 @pytest.mark.parametrize(
     ("begun", "ending"),
     [
-        ("", '{"总金额":null,"tax":0,"items":[{"名称":"  "}]}'),
-        ('{"总金额":"¥', '","tax":0,"items":[{"名称":"  "}]}'),
-        ('{"总金额":"\\', '"","tax":0,"items":[{"名称":"  "}]}'),
-        ('{"总金额":nu', 'll,"tax":0,"items":[{"名称":"  "}]}'),
-        ('{"总金额":null,"tax":-', '1,"items":[{"名称":"  "}]}'),
-        ('{"总金额":null,"tax":2.', '0,"items":[{"名称":"  "}]}'),
-        ('{"总金额":null,"tax":2,"k', 'ind":"现金","items":[{"名称":"  "}]}'),
-        ('{"总金额":null,"tax":2,"kind":"c', 'ash","items":[{"名称":"  "}]}'),
-        ('{"总金额":null,"tax":2,"items":[{"名称":"ab"},', '{"名称":"  "}]}'),
-        ('{"总金额":null,"tax":2,"items":[{"名称":"ab"}', "]}"),
+        ("", '{"总金额":null,"paid":null,"tax":null,"kind":null,"items":null}'),
+        ('{"总金额":"¥', '","paid":null,"tax":null,"kind":null,"items":null}'),
+        ('{"总金额":"\\', '"","paid":null,"tax":null,"kind":null,"items":null}'),
+        ('{"总金额":nu', 'll,"paid":null,"tax":null,"kind":null,"items":null}'),
+        ('{"总金额":null,"paid":t', 'rue,"tax":null,"kind":null,"items":null}'),
+        ('{"总金额":null,"paid":null,"tax":-', '1,"kind":null,"items":null}'),
+        ('{"总金额":null,"paid":null,"tax":2.', '0,"kind":null,"items":null}'),
+        ('{"总金额":null,"paid":null,"tax":2,"k', 'ind":null,"items":null}'),
+        ('{"总金额":null,"paid":null,"tax":2,"kind":"c', 'ash","items":null}'),
+        ('{"总金额":null,"paid":null,"tax":2,"kind":null,"items":[{"名称":"ab","qty":1},', '{"名称":null,"qty":0}]}'),
+        ('{"总金额":null,"paid":null,"tax":2,"kind":null,"items":[{"名称":"ab","qty":1}', "]}"),
     ],
 )
 def test_the_ending_is_the_shortest_and_unread_values_are_null(begun, ending):
@@ -224,7 +222,7 @@ def test_the_ending_is_the_shortest_and_unread_values_are_null(begun, ending):
 
 
 @pytest.mark.parametrize(
-    "foreign", ['{"x', '{ "总', '{"总金额":null,"tax":251', '{"总金额":"\n', '{"总金额":null}', "[", ANSWERS[0] + " "]
+    "foreign", ['{"x', '{ "总', '{"总金额":null,"paid":null,"tax":251', '{"总金额":"\n', '{"总金额":null}', "[", ANSWERS[0] + " "]
 )
 def test_text_of_another_grammar_has_no_ending(foreign):
     with pytest.raises(BackendFailed):
@@ -242,6 +240,9 @@ def writes(schema, text, name="bytes"):
     return bool(tokenizer(name).eos_token_id in allowed(state)[0])
 
 
+MANY = [f"k{n}" for n in range(500)]
+
+
 def field(part):
     return {"type": "object", "properties": {"键": part}, "required": ["键"]}
 
@@ -253,89 +254,47 @@ def field(part):
          ['"\n"', '"\x01"', '"\\ud800"', '"\\u4e2d"', '"\\f"', "1"]),
         ({"type": "string", "maxLength": 3},
          ['"总金额"', '"\\n\\n\\n"', '"😀😀😀"', '""'], ['"abcd"', '"\\n\\n\\n\\n"', '"总金额总"', '"\x1f"']),
-        ({"type": "string", "minLength": 2}, ['"ab"', '"总金额总金额"'], ['"a"', '"\\n"']),
-        ({"type": "string", "pattern": "元"}, ['"12元"', '"元"', '"元\\n"'], ['"12"', '"\\n"']),
-        ({"type": "string", "pattern": "^(a|bc)?[0-9]{2,3}$"}, ['"12"', '"a123"', '"bc12"'], ['"1"', '"a1234"', '"b12"']),
-        ({"type": "string", "pattern": "^a|b$"}, ['"ax"', '"xb"', '"a"'], ['"xa"', '"bx"']),
-        ({"type": "string", "pattern": "^[^a-c]$"}, ['"d"', '"总"', '"\\""', '"\\n"'], ['"a"', '"dd"']),
-        ({"type": "string", "pattern": "(?:\\b)ab"}, ['"free"'], ["1"]),
-        ({"type": "string", "pattern": "(?i)^total$"}, ['"Total"', '"total"'], ["1"]),
-        ({"type": "string", "format": "date"}, ['"2026-11-30"'], ['"2026-11-31"', '"2026-13-01"', '"20 Nov"']),
-        ({"type": "string", "format": "date-time"},
-         ['"2026-11-20T12:00:01Z"', '"2026-11-20T12:00:01+08:00"'], ['"2026-11-20T12:00:01"']),
-        ({"type": "string", "format": "unknown"}, ['"any"'], []),
+        ({"type": ["string", "null"], "maxLength": 0}, ['""', "null"], ['"a"']),
         ({"type": "integer"}, ["0", "-7", "12345678901234567890"], ["01", "1.0", "1e3", "123456789012345678901", "+1"]),
         ({"type": "number"}, ["0", "-0.5", "12.34567890"], [".5", "1.", "1e3", "1.234567891", "NaN", "Infinity"]),
         ({"type": "integer", "minimum": 7, "maximum": 120},
          ["7", "9", "10", "99", "100", "120"], ["6", "121", "200", "-7", "07"]),
-        ({"type": "integer", "exclusiveMinimum": -3, "exclusiveMaximum": 3}, ["-2", "0", "2"], ["-3", "3", "-12"]),
         ({"type": "number", "minimum": 0.5, "maximum": 12.25},
          ["0.5", "0.51", "9", "12", "12.25", "12.2"], ["0.49", "0.4", "0", "12.26", "12.3", "13"]),
-        ({"type": "number", "exclusiveMinimum": 0}, ["0.1", "0.00000001", "1000000"], ["0", "0.0", "-1"]),
         ({"enum": ["a", None, 12, {"k": [1, "总"]}]}, ['"a"', "null", "12", '{"k":[1,"总"]}'], ['"b"', "1", '{"k": [1,"总"]}']),
-        ({"type": "string", "enum": ["a", None, 12]}, ['"a"'], ["null", "12"]),
-        ({"const": True}, ["true"], ["false", "1"]),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, ["1", "null"], ['"a"']),
-        ({"oneOf": [{"type": "integer"}, False]}, ["1"], ["null"]),
-        ({"allOf": [{"type": "string"}, {"maxLength": 1}]}, ['"a"'], ['"ab"', "1"]),
-        ({"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 2},
-         ["[1]", "[1,2]"], ["[]", "[1,2,3]", "[1, 2]", "[1,]"]),
-        ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "null"}], "items": False},
-         ["[1,null]"], ["[1,null,1]", "[null]"]),
-        ({"type": "array", "items": False}, ["[]"], ["[1]"]),
-        ({"type": "object", "additionalProperties": {"type": "integer"}}, ["{}", '{"a":1,"总":2}'], ['{"a":"b"}', '{"a": 1}']),
-        ({"type": "object", "properties": {"b": {"type": "null"}, "a": False}}, ["{}", '{"b":null}'], ['{"a":1}', '{"c":null}']),
-        ({"properties": {"z": {"type": "null"}, "a": {"type": "null"}}},
-         ['{"z":null,"a":null}', '{"a":null}', "{}"], ['{"a":null,"z":null}']),
-        ({}, ['"a"', "1", "null", "true"], ["[1]", "maybe"]),
+        ({"anyOf": [{"type": "number", "minimum": 1e300}, {"type": "null"}]}, ["null"], ["1"]),
+        ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, ["[]", "[1]", "[1,2]"], ["[1,2,3]", "[1, 2]", "[1,]"]),
+        ({"type": "array", "items": {"type": "integer"}, "maxItems": 0}, ["[]"], ["[1]"]),
+        ({"type": "object", "properties": {}, "required": [], "additionalProperties": False}, ["{}"], ['{"a":1}']),
+        ({"type": "object", "properties": {"z": {"type": "null"}, "a": {"type": "null"}}, "required": ["z", "a"]},
+         ['{"z":null,"a":null}'], ['{"a":null,"z":null}', '{"a":null}', "{}"]),
     ],
 )  # fmt: skip
 def test_what_a_keyword_allows(part, good, bad):
     schema = field(part)
-    written_freely = "(?" in str(part)  # patterns that are left to the validation of the answer
     for value in good:
         answer = f'{{"键":{value}}}'
-        assert written_freely or Draft202012Validator(schema).is_valid(json.loads(answer))
+        assert Draft202012Validator(schema).is_valid(json.loads(answer))
         assert writes(schema, answer), value
         assert grammars().compile(schema).shortest_completion(answer) == ""
     for value in bad:
         assert not writes(schema, f'{{"键":{value}}}'), value
-    if not written_freely:
-        check(schema, grammars().compile(schema).shortest_completion(""))
-
-
-def test_references_are_followed_and_shared():
-    money = {"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount"]}
-    parts = {"total": {"$ref": "#/$defs/Money"}, "tax": {"anyOf": [{"$ref": "#/$defs/Money"}, {"type": "null"}]}}
-    schema = {"$defs": {"Money": money}, "type": "object", "properties": parts, "required": ["total", "tax"]}
-    assert writes(schema, '{"total":{"amount":1},"tax":null}')
-    assert writes(schema, '{"total":{"amount":1},"tax":{"amount":2}}')
-    assert not writes(schema, '{"total":{"amount":"1"},"tax":null}')
-
-
-NODE = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
-DOUBLING = {
-    "$defs": {f"d{n}": {"type": "array", "minItems": 2, "items": {"$ref": f"#/$defs/d{n + 1}"}} for n in range(30)}
-    | {"d30": {"type": "null"}},
-    "$ref": "#/$defs/d0",
-}
+    check(schema, grammars().compile(schema).shortest_completion(""))
 
 
 @pytest.mark.parametrize(
     "schema",
     [
-        True, False, {}, {"$defs": {"a": {"type": "string"}}}, {"type": "object"}, "x", None, [], {"type": "nothing"},
-        {"type": "string", "minLength": 3, "maxLength": 2}, {"type": "array", "minItems": 2, "maxItems": 1},
-        {"type": "integer", "minimum": 2, "maximum": 1}, {"type": "number", "minimum": 1e300}, {"enum": []},
-        {"enum": [1], "type": "string"},
-        field(False), field({"anyOf": []}), field({"anyOf": [False, False]}), field({"type": "string", "pattern": "["}),
-        field({"type": "string", "pattern": "(" * 2000}), field({"type": "string", "pattern": "." * 900}),
-        field({"type": "array", "items": {"type": "null"}, "minItems": 10**9}), NODE, {"$ref": "#"}, DOUBLING,
-        {"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}},
-        field({"$ref": "https://example.com/schema"}), field({"$ref": "#/$defs/absent"}), field({"const": "\ud800"}),
-        field({"const": float("nan")}), field({"type": "number", "minimum": float("nan")}),
-        {"type": "object", "properties": {f"k{n}": {"type": "null"} for n in range(500)}},
-        {"type": "object", "properties": {"\udc00": {}}}, {"type": "object", "properties": {"a": object()}},
+        True, False, {}, {"type": "object", "properties": {"a": {"type": "null"}}}, "x", None, [], {"type": "nothing"},
+        {"type": "integer", "minimum": 2, "maximum": 1}, {"type": "number", "minimum": 1e300}, {"enum": []}, field(False),
+        field({"anyOf": []}), field({"const": 1}), field({"oneOf": [{"type": "null"}]}), field({"$ref": "#"}), field({}),
+        field({"type": "string", "pattern": "a"}), field({"type": "string", "format": "date"}),
+        field({"type": "array", "items": {"type": "null"}, "minItems": 1}), field({"enum": ["a"], "type": "string"}),
+        field({"enum": ["\ud800"]}), field({"enum": [float("nan")]}), field({"type": "number", "minimum": float("nan")}),
+        {"type": "object", "properties": {key: {"type": "null"} for key in MANY}, "required": MANY},
+        {"type": "object", "properties": {"\udc00": {"type": "null"}}, "required": ["\udc00"]},
+        {"type": "object", "properties": {"a": object()}, "required": ["a"]},
     ],
 )  # fmt: skip
 def test_a_schema_that_cannot_be_followed_is_refused_with_a_reason(schema):
@@ -344,23 +303,10 @@ def test_a_schema_that_cannot_be_followed_is_refused_with_a_reason(schema):
     assert refused.value.message
 
 
-def nested(levels):
-    return {"type": "array", "items": nested(levels - 1)} if levels else {"type": "null"}
-
-
-@pytest.mark.parametrize("schema", [nested(40), nested(400)])
-def test_deep_nesting_is_refused_too(schema):
-    with pytest.raises(InvalidSchema):
-        grammars().compile(schema)
-
-
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "string", "maxLength": 10**9}, {"type": "string", "pattern": "^(a*)*b$"},
-        {"type": "string", "pattern": "(.*)*x(.*)*"}, {"type": "array", "maxItems": 10**400, "items": {"type": "null"}},
-        {"type": "string", "pattern": "^([0-9]{0,30}){0,30}$"}, {"type": "array", "maxItems": 10**8, "items": {"type": "null"}},
-        {"type": "string", "pattern": "^.{0,30}(.{1,5}元){1,3}.*$"}, {"type": "string", "pattern": "^(|a|b){5}(x?){1000}$"},
+        {"type": "string", "maxLength": 10**9}, {"type": "array", "maxItems": 1000, "items": {"type": "null"}},
     ],
 )  # fmt: skip
 def test_costly_parts_take_little_time(part):
@@ -370,8 +316,8 @@ def test_costly_parts_take_little_time(part):
     json.loads(begun + grammars().compile(schema).shortest_completion(begun))
 
 
-def test_the_ending_of_a_long_text_with_many_ways_to_read_it_takes_little_time():
-    grammar = grammars().compile(field({"type": "string", "pattern": "a.*b"}))
+def test_the_ending_of_a_long_text_takes_little_time():
+    grammar = grammars().compile(field({"type": "string"}))
     assert grammar.shortest_completion('{"键":"' + "ab" * 3000) == '"}'
 
 
@@ -423,7 +369,7 @@ def test_threads_compile_at_once_and_the_last_64_are_kept():
     first = mine.compile(RECEIPT)
     assert mine.compile(dict(RECEIPT)) is first
     for n in range(64):
-        mine.compile(field({"const": n}))
+        mine.compile(field({"enum": [n]}))
     assert mine.compile(RECEIPT) is not first
 
 

@@ -36,7 +36,7 @@ def test_the_share_of_the_card_is_worked_out_from_its_real_size():
 
 
 @pytest.mark.parametrize(("gigabytes", "card", "words"), [
-    (3.9, CARD, "needs 4 GB"), (26, CARD, "has 25.8 GB, too few"), (8, Gpu(0, 8 * 10**9), "too few for --vram-gb 8"),
+    (3.9, CARD, "requires 4 GB"), (26, CARD, "has 25.8 GB, less than"), (8, Gpu(0, 8 * 10**9), "less than --vram-gb 8"),
 ])  # fmt: skip
 def test_memory_that_cannot_do_is_told(gigabytes, card, words):
     with pytest.raises(ConfigError, match=words) as told:
@@ -48,7 +48,7 @@ def test_pictures_come_once_and_the_answer_is_dense():
     given = flags(settings())
     assert "--no-enable-prefix-caching" in given
     assert given["--mm-processor-cache-gb"] == "0"
-    assert json.loads(given["--limit-mm-per-prompt"]) == {"image": command.IMAGES}
+    assert json.loads(given["--limit-mm-per-prompt"]) == {"image": command.MAX_IMAGES}
     assert json.loads(given["--structured-outputs-config"])["disable_any_whitespace"]
     assert (given["--dtype"], given["--uds"], given["--model"]) == ("float16", "/home/socket", "/home/model")
     assert flags(settings(dtype="bfloat16"))["--dtype"] == "bfloat16"
@@ -129,7 +129,7 @@ def test_cards_are_found(nvidia_smi):
     assert command.find_gpu("auto") == command.find_gpu("cuda") == command.find_gpu("cuda:0") == Gpu(0, 24564 * 2**20)
     assert command.find_gpu("cuda:1") == Gpu(1, 16376 * 2**20)
     assert command.find_gpu("cpu") is None
-    with pytest.raises(ConfigError, match="shows 2 GPUs"):
+    with pytest.raises(ConfigError, match="lists 2 GPUs"):
         command.find_gpu("cuda:2")
 
 
@@ -137,7 +137,7 @@ def test_cards_are_found(nvidia_smi):
 def test_without_cards_auto_is_the_cpu(nvidia_smi, words, status):
     nvidia_smi(words, status)
     assert command.find_gpu("auto") is None
-    with pytest.raises(ConfigError, match="shows 0 GPUs"):
+    with pytest.raises(ConfigError, match="lists 0 GPUs"):
         command.find_gpu("cuda")
 
 

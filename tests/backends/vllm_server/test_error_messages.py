@@ -34,8 +34,8 @@ def engine(tmp_path, monkeypatch):
     """`engine("whole")` → a Child whose engine answers, and ends with words when it is asked; "broken" never answers."""
     monkeypatch.setattr(command, "PYTHON", tmp_path / "python")
     (tmp_path / "python").symlink_to(sys.executable)
-    monkeypatch.setattr(process, "_PAUSES_S", (0.0,))
-    monkeypatch.setattr(process, "_LOOP", 1)
+    monkeypatch.setattr(process, "_BACKOFFS_S", (0.0,))
+    monkeypatch.setattr(process, "_MAX_EARLY_EXITS", 1)
     (tmp_path / "model").mkdir()
 
     async def probe(client: httpx.AsyncClient) -> None:
@@ -55,10 +55,10 @@ async def test_words_after_the_first_answer_are_not_logged(engine, caplog):
     with pytest.raises(httpx.TransportError):
         await vllm.client.post("/v1/chat/completions", content=b"Mrs Smith 4711")
     async with asyncio.timeout(60):
-        while "vLLM has ended" not in caplog.text:
+        while "vLLM exited" not in caplog.text:
             await asyncio.sleep(0.01)
     await vllm.close()
-    assert "vLLM has ended (pydantic.ValidationError)." in caplog.text
+    assert "vLLM exited (pydantic.ValidationError);" in caplog.text
     assert "Smith" not in caplog.text
 
 

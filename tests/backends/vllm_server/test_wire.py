@@ -28,12 +28,12 @@ def test_pictures_arrive_as_they_are():
 
 
 def test_a_schema_is_sent_as_our_own_grammar():
-    schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
+    schema = {"type": "object", "properties": {"a": {"enum": [1]}}, "required": ["a"]}
     sent = json.loads(openai_protocol.build_request(Generation((), "x", schema), "model", 100))
     assert "::=" in sent["structured_outputs"]["grammar"]
     assert sent["top_logprobs"] == 2
     with pytest.raises(InvalidSchema):
-        openai_protocol.build_request(Generation((), "x", {"type": "object"}), "model", 100)
+        openai_protocol.build_request(Generation((), "x", {"type": "object", "properties": {"a": {"const": 1}}}), "model", 100)
 
 
 @pytest.mark.parametrize(("text", "named", "texts"), [

@@ -1,0 +1,106 @@
+"""The Backend of PP-OCR."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from hunyuanocr.backends.base import BackendName, Health
+from hunyuanocr.config import PpocrSettings
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, HunyuanOcrError, TaskNotSupported
+from hunyuanocr.types import Line, Page, Progress, Reading, Task, TaskKind
+
+if TYPE_CHECKING:
+    from hunyuanocr.backends.ppocr.ocr import PageReader
+
+
+class _Cancelled(Exception):
+    """Raised in a worker thread whose request was cancelled."""
+
+
+class PpocrBackend:
+    """Recognises pages on the CPU, in `workers` threads."""
+
+    name = BackendName.PPOCR
+    tasks = frozenset({TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT})
+
+    def __init__(self, settings: PpocrSettings) -> None:
+        self.model = "pp-ocrv6-small" if settings.recogniser is None else f"pp-ocrv6-small+{settings.recogniser.stem}"
+        self._settings = settings
+        self._reader: PageReader | None = None
+        self._loading = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def start(self) -> None:
+        """Load and warm up, unless the settings defer it to the first image. Raises ConfigError, MissingDependency."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="ppocr")
+        if self._settings.load == "eager":
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._loaded)
+
+    async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[Progress | Reading]:
+        """Yield progress after each of several pages, then one Reading. Cancellation takes effect at the next batch of lines.
+
+        Raises TaskNotSupported, BackendUnavailable (not started), BackendFailed.
+        """
+        if task.kind not in self.tasks:
+            raise TaskNotSupported(
+                f"The backend 'ppocr' does not support the task '{task.kind}'.",
+                hint="Start the server with the HunyuanOCR model on a GPU: --backend torch or --backend vllm.",
+            )
+        if self._pool is None:
+            raise BackendUnavailable("PP-OCR is not started.")
+        cancelled = threading.Event()
+        rows: list[list[Line]] = []
+        try:
+            for n, page in enumerate(pages, 1):
+                rows += await asyncio.get_running_loop().run_in_executor(self._pool, self._read, page, cancelled)
+                if len(pages) > 1:
+                    yield Progress(n, len(pages))
+            text = "\n".join(" ".join(line.text for line in row) for row in rows)
+            yield Reading(text, tuple(line for row in rows for line in row))
+        finally:
+            cancelled.set()
+
+    async def health(self) -> Health:
+        """Return ready once started; with lazy loading, before the networks are loaded."""
+        if self._pool is None:
+            return Health(False, "PP-OCR is not started.")
+        if self._reader is None:
+            lazy = self._settings.load == "lazy"
+            return Health(lazy, "The networks will be loaded with the first image." if lazy else "The networks are being loaded.")
+        return Health(True, "PP-OCR is ready.")
+
+    async def close(self) -> None:
+        """Wait for running requests, drop waiting ones, free the networks."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+        self._reader = None
+
+    def _loaded(self) -> PageReader:
+        with self._loading:
+            if self._reader is None:
+                from hunyuanocr.backends.ppocr.ocr import PageReader  # noqa: PLC0415 - loads OpenCV and the engine
+
+                reader = PageReader(self._settings)
+                reader.warm_up()
+                self._reader = reader
+            return self._reader
+
+    def _read(self, page: Page, cancelled: threading.Event) -> list[list[Line]]:
+        def check_cancelled() -> None:
+            if cancelled.is_set():
+                raise _Cancelled
+
+        check_cancelled()
+        reader = self._loaded()
+        try:
+            return reader.read(page, check_cancelled)
+        except (HunyuanOcrError, _Cancelled):
+            raise
+        except Exception as e:  # the runtimes and OpenCV raise exception classes that are not ours
+            raise BackendFailed(f"PP-OCR failed ({type(e).__name__}: {str(e)[:200]}).") from e
