@@ -1,3 +1,3 @@
 """HunyuanOCR on one machine: a photo and an instruction in, structured JSON with evidence out."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

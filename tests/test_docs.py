@@ -1,4 +1,4 @@
-"""The documents say what the code does."""
+"""The documents match the code."""
 
 import re
 from pathlib import Path
@@ -32,3 +32,41 @@ def test_linked_files_exist():
     for name in ("README.md", "README_zh.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8")):
             assert (ROOT / target).exists(), f"{name} links to {target}"
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+
+def missing_paths(text: str) -> list[str]:
+    """Return the paths in backticks that do not exist. Routes start with "/" and are not paths."""
+    named = {name for name in re.findall(r"`([^`\s]+)`", text) if re.search(r"^[^/].*/|\.(py|toml|md|sh)$", name)}
+    return sorted(name for name in named if not (ROOT / name).exists())
+
+
+def test_every_path_of_the_architecture_page_exists():
+    assert missing_paths(ARCHITECTURE.read_text(encoding="utf-8")) == []
+
+
+def test_a_missing_path_is_found():
+    assert missing_paths("`api/app.py` `api/none.py` `none.py` `/v1/ocr` `ppocr` `api/none/`") == [
+        "api/none.py",
+        "api/none/",
+        "none.py",
+    ]
+
+
+def rows(heading: str) -> list[str]:
+    """Return the rows of the table below a heading of the architecture page."""
+    _, _, section = ARCHITECTURE.read_text(encoding="utf-8").partition(f"## {heading}\n")
+    return re.findall(r"^\| (?!---)(.*) \|$", section.partition("\n## ")[0], re.MULTILINE)[1:]
+
+
+def test_the_glossary_is_short_and_sorted():
+    terms = [row.partition(" | ")[0] for row in rows("Glossary")]
+    assert 20 <= len(terms) <= 40
+    assert sorted(terms, key=str.casefold) == terms
+
+
+def test_ten_changes_have_a_place_and_a_test():
+    assert len(rows("Where do I change …")) == 10
+    assert all(row.count("`") >= 4 for row in rows("Where do I change …"))

@@ -15,6 +15,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from hunyuanocr import __version__
 from hunyuanocr.bundle import sbom, wheels
 from hunyuanocr.bundle.archive import ENDINGS, BundleFailed, Content, check_archive, read_manifest, write
 from hunyuanocr.bundle.install import APP, CONFIG, MANIFEST, SBOM, SUMS, WHEELS, sha256_of
@@ -97,7 +98,7 @@ def _manifest(root: Path, spec: BundleSpec, downloaded: list[Path], listed: Mapp
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     cuda = wheels.cuda_of(downloaded)
     return {
-        "format": 1, "name": project["name"], "version": project["version"], "extras": list(spec.extras),
+        "format": 1, "name": project["name"], "version": project.get("version", __version__), "extras": list(spec.extras),
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}", "machine": platform.machine(),
         "glibc": wheels.glibc_of(downloaded), "cuda": cuda, "driver": None if cuda is None else wheels.driver_for(cuda),
         "update": spec.base is not None, "files": dict(listed),

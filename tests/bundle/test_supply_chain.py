@@ -33,7 +33,7 @@ def test_the_report_names_every_pinned_package_that_is_installed():
 
 
 def test_the_report_tells_the_appliance_from_what_developers_need():
-    head, _, development = LICENCES.report().partition("## For development alone")
+    head, _, development = LICENCES.report().partition("## For development only")
     assert "| pi-heif |" in head
     assert "| pillow-heif |" not in head
     assert "| pillow-heif |" in development
