@@ -15,7 +15,7 @@ phase() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 system_packages() {  # browser, Chinese fonts, network namespaces, a proxy, a database server, a tracer: tests that lack them are skipped and say so
   command -v apt-get >/dev/null 2>&1 || { say "No apt-get here: tests that need a browser, Chinese fonts or ip are skipped where those are missing."; return; }
   local missing=() package
-  for package in chromium fonts-noto-cjk fonts-wqy-microhei iproute2 nginx openssl postgresql strace; do
+  for package in chromium fonts-dejavu-core fonts-dejavu-extra fonts-noto-cjk fonts-wqy-microhei iproute2 nginx openssl postgresql strace; do
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
   done
   (( ${#missing[@]} )) || { say "Nothing is missing."; return; }

@@ -15,7 +15,7 @@ from synthesis.fonts import Face, FontFile, installed
 
 WIDTH = 448
 STEP = 32  # a row of image tokens
-FONTS = ("Noto Sans CJK SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei")
+FONTS = ("Noto Sans CJK SC", "WenQuanYi Micro Hei")
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 

@@ -16,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Look = Literal["sans", "mono", "serif", "hand"]
+FontStyle = Literal["sans", "mono", "serif"]
 
 FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts", Path.home() / ".fonts")
-APT_LINE = (
-    "apt install fonts-noto-cjk fonts-wqy-microhei fonts-wqy-zenhei "
-    "fonts-arphic-uming fonts-arphic-ukai fonts-dejavu fonts-liberation"
-)
+APT_LINE = "apt install fonts-noto-cjk fonts-wqy-microhei fonts-dejavu-core fonts-dejavu-extra"  # as run_tests.sh does
 
 
 class FontsMissing(RuntimeError):
@@ -39,7 +36,7 @@ class FontFile:
     name: str
     file: str
     index: int
-    look: Look
+    style: FontStyle
     chinese: bool
     bold: str | None = None
 
@@ -50,31 +47,24 @@ KNOWN = (
     FontFile("Noto Serif CJK SC", "NotoSerifCJK-Regular.ttc", 2, "serif", True, "NotoSerifCJK-Bold.ttc"),
     FontFile("WenQuanYi Micro Hei", "wqy-microhei.ttc", 0, "sans", True),
     FontFile("WenQuanYi Micro Hei Mono", "wqy-microhei.ttc", 1, "mono", True),
-    FontFile("WenQuanYi Zen Hei", "wqy-zenhei.ttc", 0, "sans", True),
-    FontFile("WenQuanYi Zen Hei Mono", "wqy-zenhei.ttc", 1, "mono", True),
-    FontFile("AR PL UMing CN", "uming.ttc", 0, "serif", True),
-    FontFile("AR PL UKai CN", "ukai.ttc", 0, "hand", True),
     FontFile("DejaVu Sans", "DejaVuSans.ttf", 0, "sans", False, "DejaVuSans-Bold.ttf"),
     FontFile("DejaVu Sans Condensed", "DejaVuSansCondensed.ttf", 0, "sans", False, "DejaVuSansCondensed-Bold.ttf"),
     FontFile("DejaVu Sans Mono", "DejaVuSansMono.ttf", 0, "mono", False, "DejaVuSansMono-Bold.ttf"),
     FontFile("DejaVu Serif", "DejaVuSerif.ttf", 0, "serif", False, "DejaVuSerif-Bold.ttf"),
-    FontFile("Liberation Sans", "LiberationSans-Regular.ttf", 0, "sans", False, "LiberationSans-Bold.ttf"),
-    FontFile("Liberation Sans Narrow", "LiberationSansNarrow-Regular.ttf", 0, "sans", False, "LiberationSansNarrow-Bold.ttf"),
-    FontFile("Liberation Mono", "LiberationMono-Regular.ttf", 0, "mono", False, "LiberationMono-Bold.ttf"),
-    FontFile("Liberation Serif", "LiberationSerif-Regular.ttf", 0, "serif", False, "LiberationSerif-Bold.ttf"),
 )
 
 
 @cache
-def _paths() -> dict[str, Path]:
-    wanted = {font.file for font in KNOWN} | {font.bold for font in KNOWN if font.bold}
-    found = (path for folder in FOLDERS if folder.is_dir() for path in sorted(folder.rglob("*.tt[cf]")) if path.name in wanted)
+def font_files() -> dict[str, Path]:
+    """Return the path of each known font file on this machine, by its name."""
+    names = {font.file for font in KNOWN} | {font.bold for font in KNOWN if font.bold}
+    found = (path for folder in FOLDERS if folder.is_dir() for path in sorted(folder.rglob("*.tt[cf]")) if path.name in names)
     return {path.name: path for path in found}
 
 
 def installed(*, chinese: bool) -> tuple[FontFile, ...]:
     """The known fonts that this machine has, in a fixed order. Raises FontsMissing when none can draw Chinese."""
-    fonts = tuple(font for font in KNOWN if font.file in _paths() and font.chinese is chinese)
+    fonts = tuple(font for font in KNOWN if font.file in font_files() and font.chinese is chinese)
     if chinese and not fonts:
         raise FontsMissing
     return fonts
@@ -82,7 +72,7 @@ def installed(*, chinese: bool) -> tuple[FontFile, ...]:
 
 @cache
 def _load(file: str, index: int, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(_paths()[file]), size, index=index, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(font_files()[file]), size, index=index, layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -116,7 +106,7 @@ class Face:
         runs = []
         for wide, chars in groupby(text, key=_is_wide):
             font = self.chinese if wide or self.latin is None else self.latin
-            cut = font.bold if bold and font.bold in _paths() else None
+            cut = font.bold if bold and font.bold in font_files() else None
             stroke = 1 if bold and cut is None else 0
             runs.append(("".join(chars), _load(cut or font.file, font.index, size), stroke))
         return runs

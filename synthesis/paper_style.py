@@ -58,12 +58,12 @@ def choose_paper(rng: random.Random, document: Document, size: int | None = None
 
 
 def _face(rng: random.Random, document: Document, form: bool) -> Face:
-    look = (
-        rng.choices(("serif", "sans", "mono", "hand"), (6, 5, 3, 1))[0]
+    style = (
+        rng.choices(("serif", "sans", "mono", "any"), (6, 5, 3, 1))[0]
         if form
         else rng.choice(("mono", "sans", "mono", "sans", "serif"))
     )
-    chinese = [font for font in installed(chinese=True) if font.look == look] or list(installed(chinese=True))
-    latin = [font for font in installed(chinese=False) if font.look == look]
+    chinese = [font for font in installed(chinese=True) if font.style == style] or list(installed(chinese=True))
+    latin = [font for font in installed(chinese=False) if font.style == style]
     mixed = latin and rng.random() < (0.3 if document.language == "zh" else 0.8)
     return Face(rng.choice(chinese), rng.choice(latin) if mixed else None)

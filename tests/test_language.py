@@ -88,7 +88,7 @@ def test_code_uses_standard_terms(path: Path) -> None:
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_use_standard_terms(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"`[^`]*`", "", path.read_text(encoding="utf-8"))  # the changelog names what was renamed
     assert [match[0] for phrase in PHRASES for match in re.finditer(phrase, text)] == []
 
 

@@ -31,6 +31,10 @@ def create_backend(settings: Settings) -> tuple[Backend, str]:
         return _vllm(settings)
     if name is BackendName.TORCH:
         return _torch(settings, "because it was requested")
+    if name is BackendName.FAKE:
+        from hunyuanocr.backends.fake import FakeBackend
+
+        return FakeBackend(), "The fake backend runs: it does not read pictures, its answers are invented."
     reason = "because it was requested" if name is BackendName.PPOCR else model_unavailable_reason(settings)
     if reason is None:
         return _torch(settings, "because its weights and a GPU are available")
@@ -44,7 +48,7 @@ def create_evidence_backend(settings: Settings, backend: Backend) -> Backend | N
 
     Return None as well if its packages are not installed: values stay without evidence.
     """
-    if settings.pipeline.evidence_backend == "off" or backend.name is BackendName.PPOCR:
+    if settings.pipeline.evidence_backend == "off" or backend.name in (BackendName.PPOCR, BackendName.FAKE):
         return None
     if find_spec("rapidocr") is None or not (find_spec("openvino") or find_spec("onnxruntime")):
         log.warning("The packages of PP-OCR are not installed: extracted values cannot be verified on the page.")

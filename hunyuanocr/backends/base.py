@@ -14,11 +14,12 @@ from hunyuanocr.types import Page, Progress, Reading, Task, TaskKind, TextDelta,
 
 
 class BackendName(StrEnum):
-    """The backends; `auto` selects one of them."""
+    """The backends; `auto` selects one of them, never the fake one."""
 
     TORCH = "torch"
     VLLM = "vllm"
     PPOCR = "ppocr"
+    FAKE = "fake"
     AUTO = "auto"
 
 

@@ -31,7 +31,8 @@ class EvidenceReading:
 
 def needs_evidence(task: Task, backend: Backend) -> bool:
     """Return whether the answer needs evidence: fields by a language model that does not return lines itself."""
-    return backend.name is not BackendName.PPOCR and task.kind is TaskKind.EXTRACT and task.evidence is EvidenceMode.FAST
+    model = backend.name not in (BackendName.PPOCR, BackendName.FAKE)
+    return model and task.kind is TaskKind.EXTRACT and task.evidence is EvidenceMode.FAST
 
 
 async def read_evidence(backend: Backend | None, pages: Sequence[Page], deadline: Deadline) -> EvidenceReading:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -210,6 +211,18 @@ def test_kinds_can_be_chosen_and_unknown_ones_are_refused(tmp_path: Path) -> Non
 
 def test_size_sets_the_width_of_the_paper(clean: list[Rendered]) -> None:
     assert all(abs(rendered.image.shape[1] - 640) <= 32 for rendered in clean)
+
+
+def test_other_fonts_on_the_machine_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = render(3, 1, clean=True)
+    source = next(path for folder in fonts.FOLDERS for path in folder.rglob("DejaVuSans.ttf"))
+    for name in ("LiberationSans-Regular.ttf", "LiberationMono-Regular.ttf", "wqy-zenhei.ttc", "uming.ttc", "ukai.ttc"):
+        shutil.copy(source, tmp_path / name)
+    monkeypatch.setattr(fonts, "FOLDERS", (tmp_path, *fonts.FOLDERS))
+    fonts.font_files.cache_clear()
+    after = render(3, 1, clean=True)
+    assert np.array_equal(after.image, before.image)
+    assert after.truth == before.truth
 
 
 def test_without_chinese_fonts_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
