@@ -1,10 +1,10 @@
-"""Requests per second of HunyuanOCR on our PyTorch engine and on vLLM: the same picture and words through `/ocr`, one machine.
+"""Requests per second of HunyuanOCR on the PyTorch engine and on vLLM: the same image and prompt through `/ocr`.
 
     python bench/backends.py [--model-path FOLDER] [--device cpu] [--dtype float32] [--vram-gb 5] [--requests 64] [--rounds 5]
     python bench/backends.py --model-path models/hunyuanocr-1b --device cuda --dtype float16 --vram-gb 8 --out FILE
 
-One appliance after the other, each a program of its own with the same flags; `evidence=none`, cache off. Without a GPU give
-`--dtype float32`, in which both write the same tokens. vLLM must be installed (./launch_vllm.sh does that).
+The servers run one after the other, each in a separate process with the same flags; `evidence=none`, cache off. Without a GPU use
+`--dtype float32`, with which both generate the same tokens. Requires vLLM (./launch_vllm.sh installs it).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BACKENDS = ("torch", "vllm")
 
 
 async def measure(api: str, args: Namespace) -> tuple[str, dict[str, list[serving.Round]]]:
-    """What it answers, and the rounds by numbers of clients."""
+    """Return the result, and the rounds by number of clients."""
     data = serving.picture()
     async with httpx.AsyncClient(base_url=api, timeout=600, limits=httpx.Limits(max_connections=None)) as client:
 
@@ -60,7 +60,7 @@ def main() -> int:
         rows.append([clients, *(f"{r:.2f}" for r in rates), f"{rates[1] / rates[0]:.2f}", *(f"{t:.0f}" for t in times)])
     print(serving.table(["clients", "torch /s", "vllm /s", "vllm : torch", "torch p50 ms", "vllm p50 ms"], rows))
     same = answers["torch"] == answers["vllm"]
-    print(f"{len(answers['torch'])} characters in an answer; the same of both: {'yes' if same else 'no'}")
+    print(f"{len(answers['torch'])} characters in a result; equal for both backends: {'yes' if same else 'no'}")
     if args.out:
         raw: dict[str, Any] = {
             b: {c: [{"rate": r.rate, "seconds": r.seconds} for r in rounds] for c, rounds in by.items()}

@@ -1,13 +1,13 @@
-"""What the proof of a value costs: requests a second and seconds of a request, with evidence none, fast and full.
+"""The cost of evidence: requests per second and seconds per request, with evidence none, fast and full.
 
     python bench/evidence_cost.py FOLDER [--checkpoint DIR] [--device auto] [--requests 16] [--at-once 4]
 
-Pictures of the folder, asked for the total and the date, through the pipeline with the PyTorch engine and the CPU reader as
-witness, cache off. `fast`: the CPU reader reads the page beside the model. `full`: the model reads it a second time, as spotted
-lines. The three take turns, so that whatever else the machine does strikes all alike.
+Images of the folder are processed for total and date through the pipeline, with the PyTorch engine and with PP-OCR as evidence
+backend, cache off. `fast`: PP-OCR reads the page concurrently with the model. `full`: the model reads it a second time, as
+spotting. The three alternate, so that other load on the machine affects all of them.
 
-Without `--checkpoint` weights are random: they cost what real ones do, but write on until they are stopped. Answers are cut at
-`--answer-tokens` and spotted pages at `--spotting-tokens`, about what a receipt takes; real weights stop by themselves.
+Without `--checkpoint` weights are random: they cost the same, but do not stop by themselves. Answers are truncated at
+`--answer-tokens` and spotting at `--spotting-tokens`, about the length of a receipt's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ INSTRUCTION = "提取总金额和日期"
 
 
 class Capped:
-    """A Generator whose answers end early: those with a schema and those without at lengths of their own."""
+    """A Generator that truncates its answers, at different lengths with and without a schema."""
 
     def __init__(self, generator: TorchGenerator, answer: int, spotting: int) -> None:
         self._generator, self._answer, self._spotting = generator, answer, spotting
@@ -64,7 +64,7 @@ class Capped:
 async def load(
     pipeline: Pipeline, pictures: list[bytes], evidence: EvidenceMode, requests: int, at_once: int
 ) -> tuple[float, list[float]]:
-    """(requests a second, seconds of each request) with so many clients."""
+    """Return requests per second and the seconds of each request for a number of clients."""
     task = replace(parse_instruction(INSTRUCTION), evidence=evidence)
     work = iter(itertools.islice(itertools.cycle(pictures), requests))
     seconds: list[float] = []
@@ -113,15 +113,15 @@ async def measure(given: argparse.Namespace, folder: Path, pictures: list[bytes]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of pictures")
-    parser.add_argument("--checkpoint", type=Path, help="weights to use; random ones are put there if it does not exist")
-    parser.add_argument("--random", choices=["full", "tiny"], default="full", help="shapes of random weights")
+    parser.add_argument("folder", type=Path, help="Folder of images.")
+    parser.add_argument("--checkpoint", type=Path, help="Folder of weights; random weights are created if it does not exist.")
+    parser.add_argument("--random", choices=["full", "tiny"], default="full", help="Size of random weights.")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--vram-gb", type=float, default=8.0)
     parser.add_argument("--pictures", type=int, default=8)
-    parser.add_argument("--requests", type=int, default=16, help="of each kind in a round")
-    parser.add_argument("--at-once", type=int, default=4, help="clients")
+    parser.add_argument("--requests", type=int, default=16, help="Requests of each kind per round.")
+    parser.add_argument("--at-once", type=int, default=4, help="Number of clients.")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--answer-tokens", type=int, default=40)
     parser.add_argument("--spotting-tokens", type=int, default=600)
@@ -132,11 +132,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{given.folder} holds no pictures")
     with torch_load.checkpoint(given.checkpoint, given.random) as folder:
         found = asyncio.run(measure(given, folder, [p.read_bytes() for p in files]))
-    told = {k: str(v) if isinstance(v, Path) else v for k, v in vars(given).items() if k not in ("folder", "out", "checkpoint")}
+    options = {
+        k: str(v) if isinstance(v, Path) else v for k, v in vars(given).items() if k not in ("folder", "out", "checkpoint")
+    }
     for kind, figures in found.items():
         share = f"{100 * figures['share_of_none']:.0f} % of none's rate"
-        print(f"evidence {kind}: {figures['requests_a_second']:.2f} requests a second, p50 {figures['p50_s']:.2f} s, {share}")
-    torch_load.write(torch_load.machine() | {"asked": told, "evidence": found}, given.out)
+        print(f"evidence {kind}: {figures['requests_a_second']:.2f} requests/s, p50 {figures['p50_s']:.2f} s, {share}")
+    torch_load.write(torch_load.machine() | {"asked": options, "evidence": found}, given.out)
     return 0
 
 

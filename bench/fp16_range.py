@@ -1,13 +1,13 @@
-"""Whether the model's numbers fit float16: the largest of each kind of tensor against 65504, and float16 itself against float32.
+"""Check that the model's values fit float16: the largest of each kind of tensor against 65504, and float16 against float32.
 
     python bench/fp16_range.py [--model-path DIR] [PICTURE …]
 
-Runs transformers' model in float32 on the CPU over the pictures and an answer to each, and notes the largest absolute value that
-goes into or comes out of any of its modules, by kind; the headroom is how many times as large it could be. Then our engine writes
-the same in float32 and in float16: nothing may overflow, and the report says how far tokens and log-probabilities agree.
+Runs transformers' model in float32 on the CPU over the images and an answer for each, and records the largest absolute input or
+output of its modules, by kind; the headroom is its ratio to the limit. Then the PyTorch engine generates the same in float32 and
+float16: no value may overflow, and the report compares tokens and log-probabilities.
 
-**Only real weights make this meaningful**: those of HunyuanOCR were trained in bfloat16, whose range is that of float32. Without
-`--model-path` tiny random ones are made, which shows no more than that the check runs. Exits 1 when a value does not fit.
+**The result is meaningful for real weights only**: those of HunyuanOCR were trained in bfloat16, whose range is that of float32.
+Without `--model-path` tiny random weights are used, to test the script. Exits 1 if a value does not fit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.images import open_pages
 
 MAX_SIZE = 65504.0  # of float16
-KINDS = {  # what goes into or comes out of transformers' modules, by the end of their names; the first that fits counts
+KINDS = {  # inputs and outputs of transformers' modules, by the end of their names; the first match counts
     "logits": r"lm_head out",
     "patch merger": r"patch_merger\b.*",
     "queries, keys, values": r"[qkv]_proj out|(query|key)_layernorm in",
@@ -46,7 +46,7 @@ KINDS = {  # what goes into or comes out of transformers' modules, by the end of
 
 
 class Recorder:
-    """Largest absolute value by kind of tensor, from hooks on all modules of transformers' model."""
+    """Records the largest absolute value by kind of tensor, by hooks on all modules of transformers' model."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.largest: dict[str, float] = {}
@@ -62,10 +62,10 @@ class Recorder:
             )  # fmt: skip
 
     def note(self, kind: str, value: Any) -> None:
-        """The first tensor of what a module took or gave."""
+        """Record the first tensor of a module's input or output."""
         value = value[0] if isinstance(value, (tuple, list)) and value else value
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
-            # Infinite stays infinite, NaN becomes it.
+            # NaN counts as infinite.
             found = float(torch.nan_to_num(value.abs().max(), nan=float("inf"), posinf=float("inf")))
             self.largest[kind] = max(found, self.largest.get(kind, 0.0))
 
@@ -75,7 +75,7 @@ def _kind(name: str) -> str:
 
 
 def ranges(folder: Path, prompts: list[Prompt], tokens: int) -> dict[str, float]:
-    """Largest absolute value of each kind of tensor in float32."""
+    """Return the largest absolute value of each kind of tensor in float32."""
     theirs = Theirs(folder, torch.device("cpu"), torch.float32)
     recorder = Recorder(theirs.model)
     for prompt in prompts:
@@ -84,7 +84,7 @@ def ranges(folder: Path, prompts: list[Prompt], tokens: int) -> dict[str, float]
 
 
 def written(folder: Path, dtype: str, prompts: list[Prompt], tokens: int) -> list[Run]:
-    """Our engine's answers. Raises ReaderFailed when numbers overflow."""
+    """Return the engine's answers. Raises BackendFailed if values overflow."""
     longest = max(len(prompt.ids) for prompt in prompts) + tokens
     ours = Ours(folder, "cpu", TorchSettings(dtype=dtype, vram_gb=12.0, max_num_seqs=1))
     if longest > ours.model.max_tokens:
@@ -96,7 +96,7 @@ def written(folder: Path, dtype: str, prompts: list[Prompt], tokens: int) -> lis
 
 
 def agreement(exact: list[Run], half: list[Run]) -> dict[str, float]:
-    """Shares of equal tokens, and how far log-probabilities lie apart while the tokens before them are equal."""
+    """Return the share of equal tokens, and the largest difference of log-probabilities as long as tokens are equal."""
     leading, total, apart = 0, 0, 0.0
     for a, b in zip(exact, half, strict=True):
         same = 0
@@ -125,10 +125,10 @@ def measure(folder: Path, images: list[np.ndarray], tokens: int) -> dict[str, An
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", type=Path, nargs="*", help="files; without any, a drawn pattern serves")
+    parser.add_argument("pictures", type=Path, nargs="*", help="Image files; a synthetic pattern by default.")
     parser.add_argument("--model-path", type=Path)
-    parser.add_argument("--tokens", type=int, default=32, help="of each answer")
-    parser.add_argument("--long-side", type=int, default=1024, help="to which pictures are scaled: float32 is slow")
+    parser.add_argument("--tokens", type=int, default=32, help="Tokens per answer.")
+    parser.add_argument("--long-side", type=int, default=1024, help="Size to which images are scaled (float32 is slow).")
     parser.add_argument("--out", type=Path, default=torch_load.RESULTS / "fp16_range.json")
     given = parser.parse_args(arguments)
     limits = ImageSettings(long_side=given.long_side)
@@ -136,8 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with torch_load.checkpoint(given.model_path, "tiny") as folder:
         result = measure(folder, images or [torch_load.picture(320, 256)], given.tokens)
     for kind, value in result["largest"].items():
-        print(f"{kind:32}{value:12.2f}   {MAX_SIZE / max(value, 1e-9):10.1f} times as much fits")
-    print(f"least headroom {result['least_headroom']:g} times" + ("" if result["fits"] else ": IT DOES NOT FIT"))
+        print(f"{kind:32}{value:12.2f}   headroom {MAX_SIZE / max(value, 1e-9):10.1f}x")
+    print(f"minimum headroom {result['least_headroom']:g}x" + ("" if result["fits"] else ": VALUES DO NOT FIT"))
     if result["overflow"]:
         print(f"in float16: {result['overflow']}")
     else:

@@ -1,10 +1,10 @@
-"""What the HTTP path costs over the same pipeline in process, on the same pictures, cache off.
+"""The overhead of HTTP compared with the same pipeline in process, on the same images, cache off.
 
     python bench/http_overhead.py FOLDER [--rounds 3] [--pictures 8]
 
-Each picture goes both ways in turn, the first way alternating, so that whatever else the machine does strikes both alike.
-Two figures: the median of the pairs' ratios, and, free of the noise between two readings, the share of one request's time that
-is not the pipeline's own (wall time at the client less the answer's `elapsed_ms`). Exits 1 when the latter is 5 % or more.
+Each image is processed both ways in alternating order, so that other load on the machine affects both.
+Reports the median of the pairs' ratios, and, without the noise between two runs, the share of one request's time that is not
+spent in the pipeline (wall time at the client minus `elapsed_ms` of the response). Exits 1 if the latter is 5 % or more.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Way = Callable[[bytes], None]
 
 
 def measure(pictures: list[bytes], rounds: int, direct: Way, http: Way) -> list[tuple[float, float]]:
-    """(seconds in process, seconds over HTTP) of each picture in each round."""
+    """Return the seconds in process and over HTTP of each image in each round."""
     pairs = []
     for turn in range(rounds):
         for n, data in enumerate(pictures):
@@ -73,7 +73,7 @@ def run(folder: Path, rounds: int, count: int) -> int:
     while client.get("/ready").status_code != 200:
         time.sleep(0.1)
 
-    def direct(data: bytes) -> None:  # on the server's own loop: the very same pipeline
+    def direct(data: bytes) -> None:  # on the server's event loop, with the same pipeline
         asyncio.run_coroutine_threadsafe(pipeline.run(Request(data, parse_instruction(INSTRUCTION))), loops[0]).result()
 
     shares: list[float] = []
@@ -90,11 +90,11 @@ def run(folder: Path, rounds: int, count: int) -> int:
     thread.join()
     ratio = statistics.median(h / d for d, h in pairs)
     inside, outside = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
-    print(f"{why}\n{len(pairs)} pairs on {len(pictures)} pictures")
+    print(f"{why}\n{len(pairs)} pairs on {len(pictures)} images")
     print(f"in process {inside:.3f} s, over HTTP {outside:.3f} s (medians)")
     share = statistics.median(shares[1:])
     print(f"HTTP adds {100 * (ratio - 1):+.1f} % (median of the pairs' ratios)")
-    print(f"HTTP adds {100 * (share - 1):+.1f} % to its own pipeline's time (median; the bar is {100 * (BAR - 1):.0f} %)")
+    print(f"HTTP adds {100 * (share - 1):+.1f} % to the pipeline's time (median; limit {100 * (BAR - 1):.0f} %)")
     return int(share >= BAR)
 
 

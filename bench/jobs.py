@@ -1,10 +1,10 @@
-"""What jobs cost over the same pipeline in process: the same receipts both ways, cache off, one run after the other.
+"""The overhead of jobs compared with the same pipeline in process: the same receipts both ways, cache off.
 
     python bench/jobs.py [--receipts 200] [--backend ppocr] [--url postgresql://…]
 
-Receipts are drawn here. In process they are read as many at a time as the reader reads. As jobs they are first accepted all
-(over HTTP, by a server on loopback with a database of its own), and the time runs from the moment the reading begins until the
-last one is done and recorded. Exits 1 when jobs take more than 1.05 times as long.
+Receipts are synthetic. In process they run with the backend's concurrency. As jobs they are all submitted first (over HTTP, to a
+server on loopback with a separate database); the time is measured from the start of the first one until the last one is done and
+recorded. Exits 1 if jobs take more than 1.05 times as long.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LOOK_S = 0.02
 
 
 def receipt(number: int) -> bytes:
-    """A small one, each of its own."""
+    """Return a small receipt; each differs."""
     page = Image.new("RGB", (480, 400), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(30)
     lines = ("CORNER SHOP", f"Receipt {number:05d}", "Date: 2026-03-14", "Tea  9.00", f"Total: ${number % 90 + 10}.80")
@@ -47,27 +47,27 @@ def receipt(number: int) -> bytes:
 
 
 async def in_process(pipeline: Pipeline, receipts: list[bytes]) -> float:
-    """Seconds for all of them."""
+    """Return the seconds for all receipts in process."""
     waiting = iter(receipts)
     task = parse_instruction(INSTRUCTION)
 
-    async def hand() -> None:
+    async def worker() -> None:
         for data in waiting:
             await pipeline.run(Request(data, task))
 
     began = time.perf_counter()
-    await asyncio.gather(*(hand() for _ in range(pipeline.concurrency)))
+    await asyncio.gather(*(worker() for _ in range(pipeline.concurrency)))
     return time.perf_counter() - began
 
 
 async def as_jobs(pipeline: Pipeline, settings: Settings, receipts: list[bytes]) -> float:
-    """Seconds for all of them, from the first reading to the last record."""
+    """Return the seconds for all receipts as jobs, from the start of the first to the record of the last."""
     app = create_app(settings, pipeline)
     services = app.state.services
     transport = httpx.ASGITransport(app)
     health, held = pipeline.health, asyncio.Event()
 
-    async def not_yet() -> Health:  # the hands wait for a reader that is ready, so that all jobs are in the queue first
+    async def not_yet() -> Health:  # workers wait until the backend is ready, so that all jobs are queued first
         found = await health()
         return found if held.is_set() else Health(False, "not yet")
 
@@ -80,7 +80,7 @@ async def as_jobs(pipeline: Pipeline, settings: Settings, receipts: list[bytes])
             (await client.post("/v1/jobs", files={"file": data}, data={"instruction": INSTRUCTION})).raise_for_status()
         began = time.perf_counter()
         held.set()
-        while await services.store.read(_open):  # noqa: ASYNC110 -- what a client from outside would see
+        while await services.store.read(_open):  # noqa: ASYNC110 -- the state that a client would see
             await asyncio.sleep(_LOOK_S)
         seconds = time.perf_counter() - began
         found = (await client.get("/v1/jobs", params={"status": "done", "limit": 200})).json()["data"]
@@ -107,7 +107,7 @@ async def run(count: int, backend: str, url: str | None) -> int:
         direct = await in_process(pipeline, receipts)
         jobs = await as_jobs(pipeline, settings, receipts)  # closes the pipeline
     print(why)
-    print(f"{count} receipts: in process {direct:.2f} s, as jobs {jobs:.2f} s: {jobs / direct:.3f} times (the bar is {BAR})")
+    print(f"{count} receipts: in process {direct:.2f} s, as jobs {jobs:.2f} s: {jobs / direct:.3f} times (limit {BAR})")
     return int(jobs / direct > BAR)
 
 

@@ -1,9 +1,9 @@
-"""Memory and time of the server without the page, over /ocr, one picture after another.
+"""Memory and time of the server without the web page, over /ocr, one image after another.
 
     python bench/memory.py FOLDER [--pictures 30]
 
-Starts app_web.py twice on loopback, with `ppocr.small_memory` and without, and prints the resident memory of its one process when
-ready, after the pictures, and at its peak (VmHWM of the kernel), all in MiB, with the median seconds of a request. Linux only.
+Starts app_web.py twice on loopback, with and without `ppocr.small_memory`, and prints the resident memory of its process in MiB
+when ready, after the images, and at its peak (VmHWM), with the median seconds of a request. Linux only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BASE = f"http://127.0.0.1:{API_PORT}"
 
 
 def memory(pid: int, name: str) -> int:
-    """A figure of /proc/PID/status in MiB."""
+    """Return a value of /proc/PID/status in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith(f"{name}:"))
 

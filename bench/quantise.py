@@ -1,9 +1,9 @@
-"""Make 8-bit copies of the CPU reader's networks (`ppocr.int8`), calibrated on a folder of pictures.
+"""Create 8-bit versions of the PP-OCR networks (`ppocr.int8`), calibrated on a folder of images.
 
     python -m synthesis.render --count 40 --seed 1 calibration && python bench/quantise.py calibration
 
-Static quantisation by onnxruntime: weights by channel, activations by the least and greatest values that the pictures give.
-Needs the package onnx (extra `dev`). Takes half a minute. What it wins and costs is in docs/reader.md.
+Static quantisation by onnxruntime: weights per channel, activations by their minimum and maximum on the images.
+Requires the package onnx (extra `dev`). Takes half a minute. See docs/reader.md for its effect.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Calibration(CalibrationDataReader):
 
 
 def samples(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Windows of pages for the detector, line crops for the recogniser: what each meets in service."""
+    """Return crops of pages for the detector, and line crops for the recogniser, as in production."""
     reader, rng = PageReader(PpocrSettings()), np.random.default_rng(0)
     windows, lines = [], []
     for path in sorted(p for p in folder.iterdir() if p.suffix in {".jpg", ".png"}):
@@ -62,7 +62,7 @@ def samples(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def quantise(name: str, pictures: list[np.ndarray], operators: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         newer, ready = Path(folder, "newer.onnx"), Path(folder, "ready.onnx")
-        onnx.save(onnx.version_converter.convert_version(onnx.load(weight_file(name)), 13), newer)  # scales by channel
+        onnx.save(onnx.version_converter.convert_version(onnx.load(weight_file(name)), 13), newer)  # for scales per channel
         quant_pre_process(str(newer), str(ready), skip_symbolic_shape=True)
         quantize_static(
             str(ready), str(INT8_FOLDER / name), Calibration(pictures), quant_format=QuantFormat.QDQ, per_channel=True,

@@ -1,11 +1,11 @@
-"""Seconds a receipt: RapidOCR as it comes out of its wheel against our CPU reader, in one run, with the line accuracy of both.
+"""Seconds per receipt and line accuracy of the ppocr backend, compared with RapidOCR's default configuration.
 
     python bench/reader.py ../shared/data/sroie-dev [--files 20] [--rounds 3]
 
-Both get the file's bytes. Rounds are interleaved, so that another load on the machine weighs on both; the ratio is the median
-over files of the ratio of the best rounds. Truth is a CSV beside each picture: `x1,y1,…,x4,y4,transcript` a line.
-A line counts as right when a box overlaps it by IoU >= 0.5 and letters and digits agree, case aside.
-`bench/http_overhead.py` measures what HTTP adds to the same pipeline in process.
+Both process the file's bytes. Rounds are interleaved, so that other load on the machine affects both; the ratio is the median
+over files of the ratio of the best rounds. Ground truth is a CSV next to each image, with `x1,y1,…,x4,y4,transcript` per line.
+A line is correct if a box overlaps it by IoU >= 0.5 and letters and digits are equal, ignoring case.
+`bench/http_overhead.py` measures the overhead of HTTP.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def plain(text: str) -> str:
 
 
 def overlaps(a: Lines, b: Lines) -> np.ndarray:
-    """IoU [len(a), len(b)] of the upright rectangles around the quads."""
+    """Return the IoU [len(a), len(b)] of the upright rectangles around the quads."""
     first, second = (np.array([[*q.min(0), *q.max(0)] for q, _ in lines]) for lines in (a, b))
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
@@ -53,10 +53,10 @@ def overlaps(a: Lines, b: Lines) -> np.ndarray:
     return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
-def right_lines(wanted: Lines, got: Lines) -> int:
-    if not wanted or not got:
+def right_lines(expected: Lines, got: Lines) -> int:
+    if not expected or not got:
         return 0
-    iou = overlaps(wanted, got)
+    iou = overlaps(expected, got)
     used_a, used_b, right = set(), set(), 0
     for flat in np.argsort(-iou, axis=None):
         i, j = divmod(int(flat), len(got))
@@ -65,7 +65,7 @@ def right_lines(wanted: Lines, got: Lines) -> int:
         if i not in used_a and j not in used_b:
             used_a.add(i)
             used_b.add(j)
-            right += plain(wanted[i][1]) == plain(got[j][1])
+            right += plain(expected[i][1]) == plain(got[j][1])
     return right
 
 
@@ -100,8 +100,8 @@ def compare(pictures: Sequence[Path], rounds: int, settings: PpocrSettings) -> d
     right = dict.fromkeys(readers, 0)
     lines = 0
     for picture in pictures:
-        data, wanted = picture.read_bytes(), truth(picture)
-        lines += len(wanted)
+        data, expected = picture.read_bytes(), truth(picture)
+        lines += len(expected)
         best = dict.fromkeys(readers, float("inf"))
         for _ in range(rounds):
             for name, read in readers.items():
@@ -109,7 +109,7 @@ def compare(pictures: Sequence[Path], rounds: int, settings: PpocrSettings) -> d
                 got = read(data)
                 best[name] = min(best[name], time.perf_counter() - started)
                 if _ == 0:
-                    right[name] += right_lines(wanted, got)
+                    right[name] += right_lines(expected, got)
         for name in readers:
             seconds[name].append(best[name])
         print(f"{picture.name}  rapidocr {best['rapidocr']:.3f} s  ours {best['ours']:.3f} s", flush=True)
@@ -134,9 +134,9 @@ def machine() -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--files", type=int, default=0, help="take this many, evenly spread (0: all)")
+    parser.add_argument("--files", type=int, default=0, help="Number of files, evenly spread (0: all).")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--int8", action="store_true", help="our reader with 8-bit recogniser weights")
+    parser.add_argument("--int8", action="store_true", help="Use 8-bit weights in the ppocr backend.")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     kinds = {".jpg", ".png"}

@@ -1,8 +1,8 @@
-"""What records cost: writing them, and finding words and values among many.
+"""The cost of records: writing them, and searching for text and values among many.
 
     .venv/bin/python bench/records.py [--records 100000] [--url postgresql://…]
 
-Times are wall times; `cpu` is this process's own processor time, which says more on a machine that is busy with something else.
+Times are wall times; `cpu` is the CPU time of this process, which is more reliable on a busy machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AT_ONCE = 500
 
 
 def receipt(chance: random.Random, n: int) -> Result:
-    """A receipt of 12 to 40 lines; one in 10,000 is of the shop 龙井茶庄."""
+    """Return a receipt of 12 to 40 lines; one in 10,000 is from the shop 龙井茶庄."""
     bought = [(chance.choice(GOODS), f"{chance.uniform(1, 99):.2f}") for _ in range(chance.randint(8, 36))]
     total = f"¥{sum(float(price) for _, price in bought):.2f}"
     shop = "龙井茶庄" if n % 10_000 == 77 else f"便民超市{chance.randint(1, 40)}号店"
@@ -55,7 +55,11 @@ def fill(database: Database, count: int) -> None:
     chance = random.Random(7)
     made = (
         build_entry(
-            receipt(chance, n), owner="local", created_at=START + timedelta(seconds=60 * n), source="ocr", device=f"till {n % 9}"
+            receipt(chance, n),
+            owner="local",
+            created_at=START + timedelta(seconds=60 * n),
+            source="ocr",
+            device=f"device {n % 9}",
         )
         for n in range(count)
     )
@@ -65,13 +69,13 @@ def fill(database: Database, count: int) -> None:
                 for _, e in zip(range(AT_ONCE), made, strict=False):
                     records.insert(session, e)
     one = [build_entry(receipt(chance, 1), owner="local", created_at=START, source="ocr") for _ in range(50)]
-    with timed("one record in a transaction of its own", 50):
+    with timed("one record per transaction", 50):
         for e in one:
             with database.transaction() as session:
                 records.insert(session, e, send=True)
 
 
-def look(database: Database, count: int) -> None:
+def search_records(database: Database, count: int) -> None:
     now = START + timedelta(seconds=60 * count)
     searches: dict[str, RecordQuery] = {
         "the newest 50": RecordQuery("local"),
@@ -80,11 +84,11 @@ def look(database: Database, count: int) -> None:
         "'nowhere', on no page": RecordQuery("local", text="nowhere"),
         "total_amount = a value that one page may have": RecordQuery("local", field="total_amount", value="1234.56"),
         "merchant contains 龙井": RecordQuery("local", field="merchant", value="龙井"),
-        "till 3, the last day": RecordQuery("local", device="till 3", since=now - timedelta(days=1)),
+        "device 3, the last day": RecordQuery("local", device="device 3", since=now - timedelta(days=1)),
         "'龙井', the last 30 days": RecordQuery("local", text="龙井", since=now - timedelta(days=30)),
     }
-    for name, wanted in searches.items():
-        hits = repeat(database, name, lambda session, w=wanted: records.search(session, w, 50))
+    for name, query in searches.items():
+        hits = repeat(database, name, lambda conn, q=query: records.search(conn, q, 50))
         print(f"{'':<58}{hits} hits")
     repeat(database, "columns of an export of everything", lambda session: records.keys(session, RecordQuery("local"), 500))
 
@@ -101,17 +105,17 @@ def repeat(database: Database, name: str, work: Callable[..., list[object]]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--url", help="a database of its own; none makes a SQLite file and removes it")
+    parser.add_argument("--url", help="URL of an empty database; by default a temporary SQLite file.")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         database = Database(flags.url or f"sqlite:///{folder}/bench.db")
         database.migrate()
         fill(database, flags.records)
-        look(database, flags.records)
+        search_records(database, flags.records)
         database.close()
         size = sum(p.stat().st_size for p in Path(folder).iterdir())
     if size:
-        print(f"{size / flags.records / 1000:.1f} KB of disk a record")
+        print(f"{size / flags.records / 1000:.1f} KB of disk per record")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benches of whole appliances share: a checkpoint, a picture, the appliance as a program, a load, a table."""
+"""Shared by the benchmarks of whole servers: a checkpoint, an image, the server process, load generation, a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # tests/ is no part of what is installed
+sys.path.insert(0, str(ROOT))  # tests/ is not installed
 
 from tests.support.appliance import Appliance, appliance  # noqa: E402
 from tests.support.checkpoints import random_checkpoint  # noqa: E402
@@ -27,21 +27,21 @@ Way = Callable[[], Awaitable[None]]
 
 
 def parser(words: str | None, rounds: int, requests: int) -> ArgumentParser:
-    """The flags that these benches have in common."""
+    """Return a parser with the common flags."""
     made = ArgumentParser(description=words, formatter_class=RawDescriptionHelpFormatter)
-    made.add_argument("--model-path", type=Path, help="folder of weights (models/hunyuanocr-demo, else random ones)")
+    made.add_argument("--model-path", type=Path, help="Folder of weights (default: models/hunyuanocr-demo, or random weights).")
     made.add_argument("--device", default="auto")
     made.add_argument("--dtype", default="auto")
     made.add_argument("--vram-gb", type=float, default=5.0)
-    made.add_argument("--rounds", type=int, default=rounds, help="of which the medians are told")
-    made.add_argument("--requests", type=int, default=requests, help="in a round, at least four a client")
-    made.add_argument("--out", type=Path, help="raw figures as JSON")
+    made.add_argument("--rounds", type=int, default=rounds, help="Number of rounds; medians are reported.")
+    made.add_argument("--requests", type=int, default=requests, help="Requests per round, at least four per client.")
+    made.add_argument("--out", type=Path, help="JSON file for raw figures.")
     return made
 
 
 @contextmanager
 def checkpoint(given: Path | None) -> Iterator[Path]:
-    """The folder that was given, else the demo checkpoint, else random weights."""
+    """Return the given folder, the demo checkpoint, or random weights."""
     if given is not None or (DEMO / "config.json").is_file():
         yield given or DEMO
         return
@@ -50,7 +50,7 @@ def checkpoint(given: Path | None) -> Iterator[Path]:
 
 
 def picture() -> bytes:
-    """A small receipt, PNG."""
+    """Return a small receipt as PNG."""
     image = Image.new("RGB", (480, 320), "white")
     for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80", "2026-11-20")):
         ImageDraw.Draw(image).text((30, 30 + 90 * n), words, fill="black", font=ImageFont.load_default(40))
@@ -61,7 +61,7 @@ def picture() -> bytes:
 
 @contextmanager
 def served(backend: str, folder: Path, args: Namespace, **settings: str) -> Iterator[Appliance]:
-    """The appliance as a program of its own, ready, its cache off."""
+    """Run the server in a separate process, ready, with its cache disabled."""
     flags = ("--no-page", "--backend", backend, "--model-path", str(folder.resolve()), "--device", args.device)
     more = {"HUNYUANOCR_PIPELINE__CACHE_MB": "0"} | settings
     with appliance(*flags, "--dtype", args.dtype, "--vram-gb", str(args.vram_gb), **more) as running:
@@ -71,14 +71,14 @@ def served(backend: str, folder: Path, args: Namespace, **settings: str) -> Iter
 
 @dataclass(frozen=True)
 class Round:
-    """Requests per second of one round, and the seconds that each request took."""
+    """Requests per second of one round, and the seconds of each request."""
 
     rate: float
     seconds: tuple[float, ...]
 
 
 async def load(way: Way, clients: int, requests: int) -> Round:
-    """So many clients that ask without a pause."""
+    """Run a number of clients that send requests without a pause."""
     seconds: list[float] = []
     left = iter(range(max(requests, 4 * clients)))
 
@@ -94,15 +94,15 @@ async def load(way: Way, clients: int, requests: int) -> Round:
 
 
 def rate(rounds: Sequence[Round]) -> float:
-    """Requests per second: the median of the rounds."""
+    """Return requests per second: the median of the rounds."""
     return statistics.median(r.rate for r in rounds)
 
 
 def p50_ms(rounds: Sequence[Round]) -> float:
-    """Milliseconds of a request: the median of the rounds' medians."""
+    """Return the milliseconds of a request: the median of the rounds' medians."""
     return 1000 * statistics.median(statistics.median(r.seconds) for r in rounds)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown."""
+    """Return the table in Markdown."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))

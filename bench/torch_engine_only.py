@@ -1,4 +1,4 @@
-"""What `torch_vs_transformers.py` measures of our engine alone: streams, pictures' sizes, documents, memory, start."""
+"""Measurements of `torch_vs_transformers.py` for the PyTorch engine only: streams, image sizes, documents, memory, start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 import torch_load
 from torch_engines import Ours
 
-BANDWIDTHS = {  # GB/s by the vendors' data sheets; the first name that is part of the device's counts
+BANDWIDTHS = {  # GB/s by the vendor's data sheet; the first name that is part of the device's name counts
     "H200": 4800, "H100": 3350, "H20": 4000, "A100-SXM4-80GB": 2039, "A100": 1555, "L40S": 864, "RTX 5090": 1792,
     "RTX 4090": 1008, "RTX 3090": 936,
 }  # fmt: skip
@@ -47,7 +47,7 @@ asyncio.run(main())
 
 
 def ready(folder: Path, device: str) -> dict[str, float]:
-    """Seconds from the start of a process until the engine is loaded and warm, and until it has answered a small picture."""
+    """Return the seconds from the start of a process until the engine is ready, and until its first result."""
     began = time.perf_counter()
     command = [sys.executable, "-c", _START, str(folder.resolve()), device]
     child = subprocess.Popen(command, cwd=torch_load.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -59,7 +59,7 @@ def ready(folder: Path, device: str) -> dict[str, float]:
 
 
 def bandwidth(device: str, given: float | None) -> dict[str, Any]:
-    """GB/s of the device's memory: by `--bandwidth` or the data sheet, and as a large copy reaches it (reads and writes)."""
+    """Return the memory bandwidth in GB/s: by `--bandwidth` or the data sheet, and as measured with a large copy."""
     cuda = device == "cuda"
     source = torch.ones((2 << 30) if cuda else (256 << 20), dtype=torch.uint8, device=device)
     target, best = torch.empty_like(source), float("inf")
@@ -78,7 +78,7 @@ def bandwidth(device: str, given: float | None) -> dict[str, Any]:
 
 
 def stream(ours: Ours, given: argparse.Namespace, streams: int, rates: Any) -> dict[str, Any]:
-    """Decode rate of so many requests, and which part of the memory's bandwidth their bytes make up."""
+    """Return the decode rate of a number of requests, and its share of the memory bandwidth."""
     prompts = [ours.prompt(torch_load.picture(*given.picture, seed)) for seed in range(streams)]
     ours.run(prompts, 2)
     rate = statistics.median(ours.run(prompts, given.tokens).rate for _ in range(given.runs))
@@ -95,7 +95,7 @@ def stream(ours: Ours, given: argparse.Namespace, streams: int, rates: Any) -> d
 
 
 def first_token(ours: Ours, size: tuple[int, int], runs: int) -> dict[str, Any]:
-    """Seconds to the first token of a picture of this size, its patches cut beforehand; and seconds to cut them."""
+    """Return the seconds to the first token of an image of this size, and the seconds of its preprocessing."""
     image = torch_load.picture(*size)
     began = time.perf_counter()
     prompt = ours.prompt(image)
@@ -109,7 +109,7 @@ def first_token(ours: Ours, size: tuple[int, int], runs: int) -> dict[str, Any]:
 
 
 def documents(ours: Ours, given: argparse.Namespace, at_once: int) -> dict[str, Any]:
-    """JSON documents a second, from pixels to the last token, with so many clients."""
+    """Return JSON documents per second, from pixels to the last token, for a number of clients."""
     images = [torch_load.picture(*given.picture, seed) for seed in range(given.documents)]
     ours.documents(images[:at_once], SCHEMA, DOCUMENT_TOKENS, at_once)
     rate = ours.documents(images, SCHEMA, DOCUMENT_TOKENS, at_once)
@@ -117,7 +117,7 @@ def documents(ours: Ours, given: argparse.Namespace, at_once: int) -> dict[str, 
 
 
 def memory(ours: Ours, given: argparse.Namespace, requests: int = 8) -> dict[str, Any]:
-    """Peak memory with eight of the largest pictures and long answers at once: GPU by allocator and driver, CPU resident."""
+    """Return peak memory with eight of the largest images and long answers: GPU by allocator and driver, CPU resident."""
     cuda = given.device == "cuda"
     prompts = [ours.prompt(torch_load.picture(*given.large, seed)) for seed in range(requests)]
     if cuda:
@@ -130,18 +130,18 @@ def memory(ours: Ours, given: argparse.Namespace, requests: int = 8) -> dict[str
     }  # fmt: skip
     if not cuda:
         return found | {"resident_gb": round(torch_load.resident_mib() * 2**20 / 1e9, 2)}
-    # The allocator keeps what it ever held, so what the driver says now is the peak. Decimal GB, as in --vram-gb.
+    # The allocator keeps its memory, so the driver reports the peak. Decimal GB, as in --vram-gb.
     free, total = torch.cuda.mem_get_info()
     return found | {
         "allocated_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2),
         "reserved_gb": round(torch.cuda.max_memory_reserved() / 1e9, 2),
-        "whole_card_gb": round((total - free) / 1e9, 2),  # the driver's own part and other processes included
+        "whole_card_gb": round((total - free) / 1e9, 2),  # including the driver and other processes
         "nvidia_smi_gb": _nvidia_smi(),
     }
 
 
 def _nvidia_smi() -> float | None:
-    """GB of this process as the driver's tool lists it; None where it lists none, as in containers that hide processes."""
+    """Return the GB of this process by nvidia-smi; None if it lists none, as in containers that hide processes."""
     if shutil.which("nvidia-smi") is None:
         return None
     query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
@@ -151,18 +151,18 @@ def _nvidia_smi() -> float | None:
 
 
 def report(result: dict[str, Any]) -> None:
-    """What was measured, a line each."""
+    """Print the results, one per line."""
     found = {name: part for name, part in result.items() if not isinstance(part, str)}
     print()
     for part in found.get("streams", ()):
         share = f", {100 * part['share_of_bandwidth']:.0f} % of the bandwidth" if "share_of_bandwidth" in part else ""
-        print(f"{part['streams']:3d} streams: {part['tokens_a_second']:9.1f} tokens/s, {part['step_ms']:.2f} ms a step{share}")
+        print(f"{part['streams']:3d} streams: {part['tokens_a_second']:9.1f} tokens/s, {part['step_ms']:.2f} ms per step{share}")
     for part in found.get("first_token", ()):
         seconds = f"{part['first_token_s']:.3f} s (+ {part['prepare_s']:.3f} s to prepare)"
         print(f"{part['width']} x {part['height']}: first token after {seconds}")
     for part in found.get("documents", ()):
         rate = f"{part['documents_a_second']:.2f} JSON documents a second"
-        print(f"{part['at_once']} client{'s' * (part['at_once'] > 1)}: {rate} of at most {part['tokens']} tokens")
+        print(f"{part['at_once']} client{'s' * (part['at_once'] > 1)}: {rate} with at most {part['tokens']} tokens")
     for name in ("memory", "bandwidth", "ready"):
         if name in found:
             print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in found[name].items()))

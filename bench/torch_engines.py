@@ -1,7 +1,7 @@
-"""The two that `torch_vs_transformers.py` compares: our engine and transformers' `generate`, run and timed in one way.
+"""The engines that `torch_vs_transformers.py` compares: the PyTorch engine and transformers' `generate`, timed in the same way.
 
-Both get the same prompts (token ids and patches, prepared beforehand) and write greedily with the official repetition penalty,
-past every stop token. A token's time is read when the host holds it, so the GPU has finished it.
+Both get the same prompts (token IDs and patches, preprocessed) and decode greedily with the official repetition penalty, ignoring
+stop tokens. The time of a token is that of its arrival on the host, after the GPU has computed it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from hunyuanocr.errors import HunyuanOcrError
 
 PENALTY = 1.08
 WORDS = "提取图中的文字。"
-_PATIENCE_S = 300.0  # for the next token
-_MEANWHILE = 64  # at most so many tokens does a request get while the prompt of another one is read
+_TOKEN_TIMEOUT_S = 300.0
+_MAX_TOKENS_DURING_PREFILL = 64  # of a request, while the prompt of another one is processed
 
 
 @dataclass
 class Run:
-    """What one run wrote: for each request the moments at which its tokens came, and the tokens (ours: log-probabilities)."""
+    """One run: for each request the times of its tokens, and the tokens."""
 
     began: float
     times: list[list[float]] = field(default_factory=list)
@@ -46,34 +46,34 @@ class Run:
 
     @property
     def first_token_s(self) -> float:
-        """Seconds from submission to the first token, median over the requests."""
+        """The seconds from submission to the first token, median over the requests."""
         return statistics.median(times[0] - self.began for times in self.times)
 
     @property
     def all_begun_s(self) -> float:
-        """Seconds until every request had its first token."""
+        """The seconds until every request had its first token."""
         return max(times[0] for times in self.times) - self.began
 
     @property
     def at_once(self) -> bool:
-        """Whether all requests were being written at some moment."""
+        """Whether all requests were being decoded at some time."""
         return max(times[0] for times in self.times) < min(times[-1] for times in self.times)
 
     @property
     def rate(self) -> float:
-        """Tokens a second of all requests together while all of them were being written; NaN if they never were."""
+        """Tokens per second of all requests while all of them were being decoded; NaN if they never were."""
         start, end = max(times[0] for times in self.times), min(times[-1] for times in self.times)
         if start >= end:
             return float("nan")
         return sum(start < t <= end for times in self.times for t in times) / (end - start)
 
     def seconds_to(self, tokens: int) -> float:
-        """Seconds until every request had so many tokens."""
+        """Return the seconds until every request had `count` tokens."""
         return max(times[:tokens][-1] for times in self.times) - self.began
 
 
 class Ours:
-    """Our engine without its asynchronous front."""
+    """The PyTorch engine without its asynchronous interface."""
 
     def __init__(self, folder: Path, device: str, settings: TorchSettings) -> None:
         loaded = load_model(folder, choose_device(device), settings)
@@ -83,8 +83,10 @@ class Ours:
         self._serving = False
 
     def serve(self) -> None:
-        """Have a thread of its own from now on. Until then the engine takes its turns on the caller's, as the peer does:
-        two threads that compute on a CPU have two teams of workers, which get in each other's way.
+        """Run the engine in a separate thread from now on.
+
+        Before that it runs in the caller's thread, as transformers does: two threads that compute on a CPU have two thread pools,
+        which slow each other down.
         """
         if not self._serving:
             self._serving = True
@@ -98,12 +100,12 @@ class Ours:
         return self.model.processor([image], WORDS)
 
     def run(self, prompts: list[Prompt], tokens: int, *, together: bool = True) -> Run:
-        """All prompts submitted at once. `together`: the earlier ones write on until the last one has its tokens."""
+        """Submit all prompts. `together`: earlier requests continue until the last one has its tokens."""
         events: queue.SimpleQueue[tuple[float, int, TokenChunk | HunyuanOcrError]] = queue.SimpleQueue()
         last = len(prompts) - 1
         sequences = [
             self._sequence(
-                prompt, tokens + (_MEANWHILE * (last - n) if together else 0),
+                prompt, tokens + (_MAX_TOKENS_DURING_PREFILL * (last - n) if together else 0),
                 lambda item, n=n: events.put((time.perf_counter(), n, item)),
             )
             for n, prompt in enumerate(prompts)
@@ -115,7 +117,7 @@ class Ours:
         while awaited:
             while not self._serving and events.empty():
                 self.engine.step()
-            moment, n, item = events.get(timeout=_PATIENCE_S)
+            moment, n, item = events.get(timeout=_TOKEN_TIMEOUT_S)
             if isinstance(item, HunyuanOcrError):
                 raise item
             run.times[n] += [moment] * len(item.tokens)
@@ -128,7 +130,7 @@ class Ours:
         return run
 
     def documents(self, images: list[np.ndarray], schema: Mapping[str, Any], tokens: int, at_once: int) -> float:
-        """Documents a second, from pixels to JSON, with so many clients that each wait for their answer."""
+        """Return documents per second, from pixels to JSON, for a number of clients that each wait for their result."""
         self.serve()
         grammar = self._grammars.compile(schema)
 
@@ -137,7 +139,7 @@ class Ours:
             self.engine.submit(self._sequence(self.prompt(image), tokens, events.put, grammar))
             finished = None
             while finished is None:
-                item = events.get(timeout=_PATIENCE_S)
+                item = events.get(timeout=_TOKEN_TIMEOUT_S)
                 if isinstance(item, HunyuanOcrError):
                     raise item
                 finished = item.finish_reason
@@ -152,7 +154,7 @@ class Ours:
 
 
 class Theirs:
-    """transformers' own `generate`, with scaled dot product attention."""
+    """transformers' `generate`, with scaled dot product attention."""
 
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
         from transformers import HunYuanVLForConditionalGeneration
@@ -161,11 +163,11 @@ class Theirs:
             folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
         )
         self.model = model.eval().requires_grad_(False).to(device)
-        self.model.generation_config.eos_token_id = None  # write on to the last token
+        self.model.generation_config.eos_token_id = None  # decode up to the last token
         self._device = device
 
     def run(self, prompts: list[Prompt], tokens: int, **options: Any) -> Run:
-        """All prompts as one batch; `options` choose the cache. Prompts must be equally long: none is padded."""
+        """Run all prompts as one batch; `options` select the cache. Prompts must have equal lengths: none is padded."""
         inputs = {name: value.to(self._device) for name, value in self._inputs(prompts).items()}
         run, streamer = Run(0.0), _Clock()
         if self._device.type == "cuda":
@@ -183,7 +185,7 @@ class Theirs:
         return run
 
     def _inputs(self, prompts: list[Prompt]) -> dict[str, torch.Tensor]:
-        """What transformers' own processor makes of the pictures; ours is equal to it bit for bit (tests)."""
+        """Return the inputs of transformers' processor; those of our processor are bit-identical (tests)."""
         ids = torch.from_numpy(np.stack([prompt.ids for prompt in prompts]))
         grids = [[1, *grid] for prompt in prompts for grid in prompt.grids]
         patches = np.concatenate([patches for prompt in prompts for patches in prompt.patches])
@@ -195,7 +197,7 @@ class Theirs:
 
 
 class _Clock:
-    """A streamer that only notes when tokens came; transformers hands them over on the host."""
+    """A streamer that records the times of tokens, which transformers delivers on the host."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -208,7 +210,7 @@ class _Clock:
 
 
 def cache_settings(device: str, streams: int) -> dict[str, dict[str, Any]]:
-    """The ways of calling `generate` among which the peer's best is looked for. Compiling takes a minute: once, on a GPU."""
+    """Return the options of `generate` from which the fastest is selected. Compilation takes a minute; only on a GPU."""
     settings: dict[str, dict[str, Any]] = {"dynamic cache": {}}
     if device != "cuda":
         settings["static cache"] = {"cache_implementation": "static", "disable_compile": True}

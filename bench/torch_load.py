@@ -1,4 +1,4 @@
-"""What the benches of the PyTorch engine share: checkpoints of random weights, pictures, the machine, result files."""
+"""Shared by the benchmarks of the PyTorch engine: random checkpoints, images, machine information, result files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-sys.path.insert(0, str(ROOT))  # tests/support/checkpoints.py is no part of what is installed
+sys.path.insert(0, str(ROOT))  # tests/ is not installed
 
 from tests.support.checkpoints import FULL_TEXT, FULL_VISION, random_checkpoint  # noqa: E402
 
@@ -46,30 +46,30 @@ def checkpoint(given: Path | None, size: str) -> Iterator[Path]:
 
 
 def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """RGB [height, width, 3]: grey blocks, a little like lines of text. Cost does not depend on what is on a picture."""
+    """Return an RGB image [height, width, 3] of grey blocks that resemble lines of text. The content does not affect cost."""
     random = np.random.default_rng(seed)
     small = random.integers(0, 2, (-(-height // 8), -(-width // 8), 1), dtype=np.uint8) * 255
     return np.ascontiguousarray(np.broadcast_to(small.repeat(8, 0).repeat(8, 1)[:height, :width], (height, width, 3)))
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """WIDTHxHEIGHT, for argparse."""
+    """Parse WIDTHxHEIGHT for argparse."""
     width, height = text.lower().split("x")
     return int(width), int(height)
 
 
 def sizes_of(text: str) -> list[tuple[int, int]]:
-    """Sizes with commas between, for argparse."""
+    """Parse comma-separated sizes for argparse."""
     return [size_of(part) for part in text.split(",")]
 
 
 def numbers_of(text: str) -> list[int]:
-    """Numbers with commas between, for argparse."""
+    """Parse comma-separated numbers for argparse."""
     return [int(n) for n in text.split(",")]
 
 
 def machine() -> dict[str, Any]:
-    """CPU, GPU and versions that a result belongs to."""
+    """Return CPU, GPU and versions of a result."""
     import torch
 
     cpu = next((row.split(":")[1].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row), "")
@@ -83,13 +83,13 @@ def machine() -> dict[str, Any]:
 
 
 def resident_mib() -> float:
-    """Resident memory of this process in MiB. Linux only."""
+    """Return the resident memory of this process in MiB. Linux only."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def write(result: dict[str, Any], out: Path) -> None:
-    """Raw figures as JSON."""
+    """Write raw figures as JSON."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"raw figures: {out}")

@@ -1,10 +1,10 @@
-"""Memory of the PyTorch engine over many requests: resident memory after the last must be within 3 % of that after an early one.
+"""Memory of the PyTorch engine over many requests: it must not grow by more than 3 % between an early and the last request.
 
     python bench/torch_memory.py [--checkpoint DIR] [--requests 1000] [--early 200]
 
-Pictures of random sizes, through TorchGenerator on the CPU, four at a time, in one process. Every fourth answer is JSON of a
-schema; every tenth request is left after its first token, as by a client that hung up. Weights are tiny and random: what could
-grow does so with the number of requests and their sizes, not with the model. Exits 1 when memory grew by more. Linux only.
+Images of random sizes are processed by TorchGenerator on the CPU, four at a time, in one process. Every fourth answer follows a
+schema; every tenth request is cancelled after its first token. Weights are tiny and random: a leak would depend on the number and
+size of requests, not on the model. Exits 1 if memory grows by more. Linux only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SCHEMA = {"type": "object", "properties": {"total": STRING, "date": STRING}, "re
 
 
 def generation(n: int, largest: int) -> Generation:
-    """The n-th request; the same at every run."""
+    """Return the n-th request, which is the same in every run."""
     chance = random.Random(n)
     image = torch_load.picture(chance.randint(40, largest), chance.randint(40, largest), n)
     return Generation((image,), "提取图中的文字。", schema=SCHEMA if n % 4 == 0 else None, max_tokens=chance.randint(4, 24))
@@ -78,11 +78,11 @@ async def run(folder: Path, dtype: Any, requests: int, early: int, largest: int)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="folder of weights; without it tiny random ones are made")
-    parser.add_argument("--dtype", default="auto", help="as in the settings: auto, float16, bfloat16, float32")
+    parser.add_argument("--checkpoint", type=Path, help="Folder of weights; tiny random weights by default.")
+    parser.add_argument("--dtype", default="auto", help="As in the settings: auto, float16, bfloat16, float32.")
     parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--early", type=int, default=200, help="the request after which the first figure is read")
-    parser.add_argument("--largest", type=int, default=640, help="longest side of a picture in pixels")
+    parser.add_argument("--early", type=int, default=200, help="Request after which memory is measured first.")
+    parser.add_argument("--largest", type=int, default=640, help="Longest side of an image in pixels.")
     parser.add_argument("--out", type=Path, default=torch_load.RESULTS / "torch_memory.json")
     given = parser.parse_args(arguments)
     with torch_load.checkpoint(given.checkpoint, "tiny") as folder:
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for n, mib in result["curve"]:
         print(f"after {n:5d} requests  {mib:8.1f} MiB")
     early, last, grown = result["mib_early"], result["mib_last"], 100 * result["growth"]
-    print(f"{early} MiB after {given.early}, {last} MiB after {given.requests}: {grown:+.1f} % (bar {100 * BAR:.0f} %)")
+    print(f"{early} MiB after {given.early}, {last} MiB after {given.requests}: {grown:+.1f} % (limit {100 * BAR:.0f} %)")
     torch_load.write(result, given.out)
     return int(result["growth"] > BAR)
 

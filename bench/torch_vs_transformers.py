@@ -1,16 +1,16 @@
-"""Our PyTorch engine against transformers' `generate` at its best setting, in one process, interleaved.
+"""The PyTorch engine compared with transformers' `generate` with its fastest options, in one process, interleaved.
 
     python bench/torch_vs_transformers.py [--device cpu] [--checkpoint DIR] [--runs 3]
     python bench/torch_vs_transformers.py --device cuda
 
-One picture of 1024 × 768 and 128 new tokens, for one request and for four: seconds to the first token (vision and prompt;
-pictures are cut into patches beforehand) and tokens a second from there on. The peer runs with sdpa, with a dynamic and with a
-static cache, and its better one counts. Several requests are one batch for transformers and separate requests for ours, whose
-rate is read while all of them are being written. On a GPU it measures our engine further, all in some five minutes: more
-streams and what part of the memory's bandwidth they use, larger pictures, JSON documents a second, memory, seconds to ready.
+An image of 1024 × 768 and 128 new tokens, for one request and for four: seconds to the first token (vision and prompt, without
+preprocessing) and tokens per second after it. transformers runs with sdpa, with a dynamic and with a static cache; the faster one
+counts. Several requests are one batch for transformers and separate requests for the engine, whose rate is measured while all of
+them are being decoded. On a GPU the engine is measured further, in about five minutes: more streams and their share of the memory
+bandwidth, larger images, JSON documents per second, memory, seconds until ready.
 
-Without `--checkpoint` weights of the released model's shapes are made at random, nothing is downloaded: speed does not depend on
-their values. Equal tokens are reported for what they are worth: random 16-bit weights leave near ties.
+Without `--checkpoint` random weights with the shapes of the released model are created: speed does not depend on their values.
+Equal tokens are reported for information: random 16-bit weights have near ties.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from torch_engines import Ours, Run, Theirs, cache_settings
 from hunyuanocr.config import TorchSettings
 
 BARS = {("decode", 1): 1.5, ("decode", 4): 1.3, ("prefill", 1): 1.0}  # on a CPU
-GPU_GOAL = 8.0  # times as fast as eager transformers at one request
+GPU_GOAL = 8.0  # speed relative to eager transformers with one request
 
 
 def compare(ours: Ours, theirs: Theirs, given: argparse.Namespace, streams: int) -> dict[str, Any]:
-    """All ways in turn, `--runs` times over, after a short warm-up of each; medians, and ratios to the peer's best."""
+    """Run all engines alternately, `--runs` times, after a short warm-up; return medians and ratios to the best peer."""
     prompts = [ours.prompt(torch_load.picture(*given.picture, seed)) for seed in range(streams)]
     ways: dict[str, Callable[[int], Run]] = {"ours": lambda tokens: ours.run(prompts, tokens)}
     for name, options in cache_settings(given.device, streams).items():
@@ -47,12 +47,12 @@ def compare(ours: Ours, theirs: Theirs, given: argparse.Namespace, streams: int)
             if name in failed:
                 continue
             try:
-                # The first round warms up. A compiled static cache is as long as its answer: it must warm up at full length.
+                # The first round warms up, at full length: the length of a compiled static cache is that of its answer.
                 done = way(given.tokens if turn or "compiled" in name else 2)
             except Exception as e:
                 if name in ("ours", "dynamic cache"):
                     raise
-                failed[name] = f"{type(e).__name__}: {str(e)[:300]}"  # a way that this version cannot go is no peer
+                failed[name] = f"{type(e).__name__}: {str(e)[:300]}"  # options that this version does not support are skipped
                 continue
             if turn:
                 runs.setdefault(name, []).append(done)
@@ -91,7 +91,7 @@ def _figures(runs: list[Run], tokens: int) -> dict[str, Any]:
 
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """The scenarios that were asked for; one that fails is told in its place, and the others go on."""
+    """Run the selected scenarios; a failure is reported in its result, and the others continue."""
     result: dict[str, Any] = torch_load.machine() | {"device": given.device, "checkpoint": folder.name, "failures": []}
 
     def scenario(name: str, work: Callable[[], Any]) -> None:
@@ -100,13 +100,13 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         print(f"… {name}", flush=True)
         try:
             result[name] = work()
-        except Exception:  # noqa: BLE001 -- told with its traceback, and a lent GPU's time is not lost
+        except Exception:  # noqa: BLE001 -- reported with its traceback; the other scenarios continue
             result["failures"].append(name)
             result[name] = traceback.format_exc()
             print(result[name], file=sys.stderr, flush=True)
-        torch_load.write(result, given.out)  # what was measured so far is kept, whatever comes
+        torch_load.write(result, given.out)  # save intermediate results
 
-    scenario("ready", lambda: torch_engine_only.ready(folder, given.device))  # first: the child needs the GPU's memory
+    scenario("ready", lambda: torch_engine_only.ready(folder, given.device))  # first: the child process needs the GPU's memory
     ours = Ours(
         folder, given.device, TorchSettings(dtype=given.dtype, vram_gb=given.vram_gb, max_num_seqs=max(8, *given.streams))
     )
@@ -125,22 +125,22 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any]) -> None:
-    """The table."""
+    """Print the table."""
     for name, found in result.items():
         if not name.startswith("compare") or isinstance(found, str):
             continue
         n = found["streams"]
         lengths = f"prompt {found['prompt_tokens']} tokens, {found['tokens']} new ones"
         print(f"\n{n} request{'s' * (n > 1)}, {lengths}, {result['dtype']}")
-        print(f"{'':28}{'first token':>13}{'all begun':>11}{'tokens/s':>10}{'all done':>10}")
+        print(f"{'':28}{'first token':>13}{'all started':>11}{'tokens/s':>10}{'all done':>10}")
         for way, f in found["ways"].items():
             times = f"{f['first_token_s']:11.3f} s{f['all_begun_s']:9.2f} s{f['tokens_a_second']:10.2f}{f['all_done_s']:8.2f} s"
             print(f"{way:28}{times}")
         ratios = ", ".join(f"{what} {_bar(result['device'], what, n, ratio)}" for what, ratio in found["times_as_fast"].items())
-        print(f"times as fast as the peer's best ({found['best_peer']}): {ratios}")
+        print(f"speed relative to the best peer ({found['best_peer']}): {ratios}")
         print(f"equal leading tokens {100 * found['equal_leading_tokens']:.0f} %")
         for way, why in found["failed"].items():
-            print(f"{way} does not work here: {why}")
+            print(f"{way} is not supported: {why}")
     torch_engine_only.report(result)
     if result["failures"]:
         print(f"\nFAILED: {', '.join(result['failures'])}")
@@ -155,22 +155,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     every = ("ready", "bandwidth", "streams", "first_token", "documents", "memory", "compare")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--checkpoint", type=Path, help="weights to use; random ones are put there if it does not exist")
-    parser.add_argument("--random", choices=["full", "tiny"], default="full", help="shapes of random weights")
-    parser.add_argument("--dtype", default="auto", help="as in the settings: auto, float16, bfloat16, float32")
+    parser.add_argument("--checkpoint", type=Path, help="Folder of weights; random weights are created if it does not exist.")
+    parser.add_argument("--random", choices=["full", "tiny"], default="full", help="Size of random weights.")
+    parser.add_argument("--dtype", default="auto", help="As in the settings: auto, float16, bfloat16, float32.")
     parser.add_argument("--vram-gb", type=float, default=7.4)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to PyTorch")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's default.")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--picture", type=torch_load.size_of, default=(1024, 768))
-    parser.add_argument("--compare", type=torch_load.numbers_of, default=[1, 4], help="requests at a time, against the peer")
-    parser.add_argument("--streams", type=torch_load.numbers_of, default=[1, 4, 8, 16], help="the same, our engine alone")
-    parser.add_argument("--sizes", type=torch_load.sizes_of, default=[(1024, 1024), (2048, 2048)], help="pictures to time")
-    parser.add_argument("--documents", type=int, default=32, help="JSON documents at each concurrency")
-    parser.add_argument("--large", type=torch_load.size_of, default=(2048, 2048), help="pictures of the memory scenario")
+    parser.add_argument("--compare", type=torch_load.numbers_of, default=[1, 4], help="Concurrent requests in the comparison.")
+    parser.add_argument("--streams", type=torch_load.numbers_of, default=[1, 4, 8, 16], help="The same, of the engine only.")
+    parser.add_argument("--sizes", type=torch_load.sizes_of, default=[(1024, 1024), (2048, 2048)], help="Image sizes to measure.")
+    parser.add_argument("--documents", type=int, default=32, help="JSON documents per concurrency.")
+    parser.add_argument("--large", type=torch_load.size_of, default=(2048, 2048), help="Image size of the memory scenario.")
     parser.add_argument("--large-tokens", type=int, default=1000)
-    parser.add_argument("--bandwidth", type=float, help="memory bandwidth in GB/s, for a GPU that is not in the table")
-    parser.add_argument("--scenarios", type=lambda t: t.split(","), help=f"some of {','.join(every)}; a CPU does compare alone")
+    parser.add_argument("--bandwidth", type=float, help="Memory bandwidth in GB/s, for a GPU that is not in the table.")
+    parser.add_argument("--scenarios", type=lambda t: t.split(","), help=f"Scenarios: {','.join(every)}.")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(arguments)
     given.scenarios = given.scenarios or (list(every) if given.device == "cuda" else ["compare"])

@@ -1,11 +1,11 @@
-"""What the appliance costs on top of vLLM: the same picture and words straight to the engine, and through our `/ocr`.
+"""The overhead of the server compared with vLLM: the same image and prompt, directly and through `/ocr`.
 
     python bench/vllm_overhead.py [--model-path FOLDER] [--device cpu] [--dtype float32] [--requests 40] [--rounds 5] [--out FILE]
 
-One engine, one run: rounds of all ways follow one another, each round in another order. Straight: one answer in one piece,
-without probabilities, after the appliance's own prompt and grammar. Through: `evidence=none`, and `fast` beside it; cache off.
-Exits 1 where the appliance makes less than 0.95 of the direct requests per second at any number of clients, or adds more than
-15 ms to a lone client's request (medians; with more clients than the engine takes at a time a request's time is mostly its wait).
+One vLLM server; rounds alternate, each in another order. Direct requests are not streamed and have no probabilities, with the
+same prompt and grammar. Requests through the server have `evidence=none`, and `fast` for comparison; cache off.
+Exits 1 if the server handles less than 0.95 of the direct requests per second with any number of clients, or adds more than
+15 ms to the request of a single client (medians; with more clients the time of a request is mostly waiting).
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ MIN_RATE, MAX_ADDED_MS = 0.95, 15.0
 WAYS = ("direct", "none", "fast")
 
 
-def socket_of(appliance: int) -> Path:
-    """Where the engine of an appliance listens: its processes live in the folder of the socket."""
-    homes = {Path(child.cwd()) for child in psutil.Process(appliance).children(recursive=True)}
+def socket_of(server_pid: int) -> Path:
+    """Return the socket of the server's vLLM, from the working folder of its processes."""
+    homes = {Path(child.cwd()) for child in psutil.Process(server_pid).children(recursive=True)}
     return next(home / "socket" for home in homes if (home / "socket").exists())
 
 
 def plain(data: bytes, model: str, longest: int, instruction: str) -> dict[str, Any]:
-    """What the appliance asks of the engine for the instruction, as somebody would who only wants the text."""
+    """Return the server's request to vLLM for the instruction, without streaming and probabilities."""
     asked = build_prompt(parse_instruction(instruction))
-    page = np.zeros((32, 32, 3), np.uint8)  # replaced by the client's own file
+    page = np.zeros((32, 32, 3), np.uint8)  # replaced by the client's image
     request = Generation((page,), asked.prompt, asked.schema, asked.max_tokens, asked.repetition_penalty)
     body: dict[str, Any] = json.loads(openai_protocol.build_request(request, model, longest))
     for extra in ("stream", "stream_options", "logprobs", "top_logprobs", "return_token_ids"):
@@ -53,7 +53,7 @@ def plain(data: bytes, model: str, longest: int, instruction: str) -> dict[str, 
 
 
 async def measure(api: str, socket: Path, args: Namespace) -> dict[str, Any]:
-    """The rounds of all ways by numbers of clients."""
+    """Return the rounds of all ways by number of clients."""
     data = serving.picture()
     transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None))
     async with (
@@ -101,7 +101,7 @@ def main() -> int:
     head = ["clients", "direct /s", "through /s", "with `fast` /s", "through : direct",
             "direct p50 ms", "through p50 ms", "`fast` p50 ms", "added ms"]  # fmt: skip
     print(serving.table(head, rows))
-    print(f"bars: {MIN_RATE} of the direct rate, {MAX_ADDED_MS:g} ms for a lone client: {'held' if good else 'missed'}")
+    print(f"limits: {MIN_RATE} of the direct rate, {MAX_ADDED_MS:g} ms for a single client: {'met' if good else 'not met'}")
     if args.out:
         raw = {c: {n: [{"rate": r.rate, "seconds": r.seconds} for r in rs] for n, rs in by.items()} for c, by in found.items()}
         flags = {name: str(value) for name, value in vars(args).items()}

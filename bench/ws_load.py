@@ -1,12 +1,11 @@
-"""Cameras under load: many connections held, some of them sending faster than the reader reads.
+"""Load test of cameras: many open connections, some of which send faster than the backend can process.
 
     python bench/ws_load.py [--connections 2000] [--senders 50] [--fps 5] [--seconds 60] [--reader-ms 50] [--save FILE]
 
-The server is a child process around a reader that takes a fixed time; the cameras are children beside it. Every frame differs
-from the one before it by a digit (now and then one shows what was read last, and is answered as unchanged). A latency is what
-the camera sees, from before it sends a frame until it has the answer. Prints a table and exits 1 when a bar is missed. With few
-senders (`--senders 3`) the reader keeps up: then the share of frames that are answered within 300 ms beyond their reading is the
-figure to look at.
+The server is a child process with a backend that takes a fixed time; the cameras are other child processes. Every frame differs
+from the previous one by a digit (some show the last result again, and are answered as unchanged). Latency is measured by the
+camera, from sending a frame to its result. Prints a table and exits 1 if a limit is not met. With few senders (`--senders 3`) the
+backend keeps up, and the important figure is the share of frames with a result within 300 ms after their processing time.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ import websockets
 from fastapi import FastAPI
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # tests/ is no part of what is installed
+sys.path.insert(0, str(ROOT))  # tests/ is not installed
 
 from api.app import create_app  # noqa: E402
 from api.uvicorn_config import uvicorn_options  # noqa: E402
@@ -46,13 +45,13 @@ from hunyuanocr.types import Page, Reading, Task, TaskKind, TextDelta  # noqa: E
 from tests.services.camera.pictures import receipt, shot  # noqa: E402
 
 BARS = {"skips p99 ms": 250.0, "longest gap between readings s": 4.0, "loop lag p99 ms": 50.0, "frames not answered once": 0.0}
-_LATE_MS = 300.0  # beyond the reading itself
+_LATE_MS = 300.0  # in addition to the processing time
 _TICK_S = 0.01
 _DRAIN_S = 15.0
 
 
 class FixedReader:
-    """Takes its time and says so."""
+    """A backend that takes a fixed time and returns it."""
 
     name, model, tasks = BackendName.PPOCR, "fixed", frozenset({TaskKind.READ})
 
@@ -72,7 +71,7 @@ class FixedReader:
 
 
 async def serve(reader_s: float) -> None:
-    """The child: print the port, serve until the parent ends it; `/bench` tells memory and lag since it was asked last."""
+    """Run the server: print the port, serve until stopped; `/bench` returns memory and lag since its last call."""
     settings = Settings(
         data=Path(tempfile.mkdtemp()), store=StoreSettings(enabled=False), pipeline=PipelineSettings(cache_mb=0),
         camera=CameraSettings(connections=100_000),
@@ -104,17 +103,17 @@ async def serve(reader_s: float) -> None:
 
 
 def frames() -> list[str]:
-    """Base64 of receipts that differ by a digit."""
+    """Return receipts in Base64 that differ by a digit."""
     return [base64.b64encode(shot(receipt(f"3{n}.80", (640, 480)), n, 2.0)).decode() for n in range(10)]
 
 
 class Sender:
-    """One camera that sends, and the times of what it got."""
+    """A sending camera, and the times of its results."""
 
     def __init__(self, socket: Any, fps: float) -> None:
         self.socket, self.fps = socket, fps
         self.sent: dict[int, float] = {}
-        self.answered: list[tuple[int, float, str, float]] = []  # id, when, how, milliseconds of the reading
+        self.answered: list[tuple[int, float, str, float]] = []  # ID, time, kind, milliseconds of processing
 
     async def send(self, pictures: list[str], start: float, seconds: float) -> None:
         phase = random.random() / self.fps
@@ -147,7 +146,7 @@ class Sender:
 
 
 async def be_cameras(url: str, connections: int, senders: int, fps: float, seconds: float) -> None:
-    """The other child: connect, say so, wait for the word, send, report."""
+    """Run the cameras: connect, report it, wait for the start signal, send, print the results."""
     sockets: list[Any] = []
     for first in range(0, connections, 50):
         opening = (_open(url) for _ in range(min(50, connections - first)))
@@ -166,7 +165,7 @@ async def be_cameras(url: str, connections: int, senders: int, fps: float, secon
     print(json.dumps({"lost": lost, "cameras": [s.report(start) for s in active]}), flush=True)
     for task in listening:
         task.cancel()
-    await asyncio.to_thread(sys.stdin.readline)  # the connections are held until everybody has ended
+    await asyncio.to_thread(sys.stdin.readline)  # keep the connections open until all processes have finished
 
 
 async def _open(url: str) -> Any:
@@ -184,14 +183,14 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return line
 
 
-def say(process: subprocess.Popen[str]) -> None:
+def send_start(process: subprocess.Popen[str]) -> None:
     if process.stdin is not None:
         process.stdin.write("\n")
         process.stdin.flush()
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
-    """All of it: the server, the cameras, the figures."""
+    """Run server and cameras, and return the figures."""
     server = child("--role", "server", "--reader-ms", str(a.reader_ms))
     cameras: list[subprocess.Popen[str]] = []
     try:
@@ -211,11 +210,11 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         time.sleep(1.0)
         held = ask()
         for camera in cameras:
-            say(camera)
+            send_start(camera)
         reports = [json.loads(line_of(camera)) for camera in cameras]
         busy = ask()
         for camera in cameras:
-            say(camera)
+            send_start(camera)
         return figures(a, empty, held, busy, reports)
     finally:
         for process in (*cameras, server):
@@ -260,8 +259,8 @@ def main() -> int:
     add("--fps", type=float, default=5.0)
     add("--seconds", type=float, default=60.0)
     add("--reader-ms", type=float, default=50.0)
-    add("--clients", type=int, default=2, help="processes that play cameras")
-    add("--save", type=Path, help="write the figures there, as JSON")
+    add("--clients", type=int, default=2, help="Number of camera processes.")
+    add("--save", type=Path, help="JSON file for the figures.")
     add("--role", choices=("server", "cameras"), help=argparse.SUPPRESS)
     add("--url", help=argparse.SUPPRESS)
     a = parser.parse_args()

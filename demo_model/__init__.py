@@ -1,1 +1,1 @@
-"""The recipe of the demo checkpoint: a small model of HunyuanOCR's architecture that reads made-up receipts."""
+"""The recipe of the demo checkpoint: a small model of HunyuanOCR's architecture for synthetic receipts."""

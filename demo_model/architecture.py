@@ -1,4 +1,4 @@
-"""The demo checkpoint before training: HunyuanOCR's architecture in small, with weights drawn so that it learns fast."""
+"""The untrained demo checkpoint: a small version of HunyuanOCR's architecture, initialised for fast training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from demo_model.tokenizer import build
 TEXT: dict[str, Any] = {
     "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4,
     "head_dim": 64, "max_position_embeddings": 4096,
-    # alpha 1: positions stay below a thousand, so the base needs no stretching.
+    # alpha 1: positions stay below a thousand, so the base is not scaled.
     "rope_parameters": {
         "rope_type": "dynamic", "alpha": 1.0, "rope_theta": 10000.0, "mrope_section": [8, 8, 8, 8], "factor": 1.0,
     },
@@ -26,11 +26,11 @@ VISION: dict[str, Any] = {
     "hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 4, "num_hidden_layers": 5, "max_image_size": 640,
 }  # fmt: skip
 PIXELS = (64 * 64, 448 * 704)
-_SPREAD = 0.06  # of embeddings: strong enough that layers see which token it is
+_EMBEDDING_STD = 0.06  # large enough to distinguish tokens in all layers
 
 
 def create(folder: Path, *, text: dict[str, Any] | None = None, vision: dict[str, Any] | None = None, seed: int = 1) -> Path:
-    """Write an untrained checkpoint with its own tokenizer, chat template and picture settings; returns the folder."""
+    """Write an untrained checkpoint with tokenizer, chat template and image settings; return the folder."""
     tokenizer = build()
     ids = {name: tokenizer.convert_tokens_to_ids(mark) for name, mark in SPECIAL.items()}
     language = TEXT | {"vocab_size": len(tokenizer)} | (text or {})
@@ -42,7 +42,7 @@ def create(folder: Path, *, text: dict[str, Any] | None = None, vision: dict[str
     )  # fmt: skip
     torch.manual_seed(seed)
     model = HunYuanVLForConditionalGeneration(config)
-    _draw(model)
+    _initialise(model)
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = ids["eos"], ids["pad"]
     model.save_pretrained(folder)
     pictures = HunYuanVLImageProcessorPil(size={"shortest_edge": PIXELS[0], "longest_edge": PIXELS[1]})
@@ -51,27 +51,27 @@ def create(folder: Path, *, text: dict[str, Any] | None = None, vision: dict[str
 
 
 @torch.no_grad()
-def _draw(model: Any) -> None:
-    """Matrices by their fan-in, ends of residual branches smaller; positions as sines, so that neighbours are easily found."""
+def _initialise(model: Any) -> None:
+    """Initialise matrices by fan-in, ends of residual branches smaller, and positions as sines for attention to neighbours."""
     depth = {"vision_tower": model.config.vision_config.num_hidden_layers,
              "language_model": model.config.text_config.num_hidden_layers}  # fmt: skip
     for name, module in model.named_modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)) and "lm_head" not in name:
-            spread = 1 / math.sqrt(module.weight[0].numel())
+            std = 1 / math.sqrt(module.weight[0].numel())
             part = next((count for key, count in depth.items() if key in name), 1)
             if name.endswith(("o_proj", "down_proj", "fc2")):
-                spread /= math.sqrt(2 * part)
-            nn.init.normal_(module.weight, std=spread)
+                std /= math.sqrt(2 * part)
+            nn.init.normal_(module.weight, std=std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    nn.init.normal_(model.get_input_embeddings().weight, std=_SPREAD)
+    nn.init.normal_(model.get_input_embeddings().weight, std=_EMBEDDING_STD)
     tower = model.model.vision_tower
-    tower.embeddings.position_embedding.weight[1:] = _sines(tower.embeddings.position_edge, tower.config.hidden_size)
+    tower.embeddings.position_embedding.weight[1:] = _sinusoids(tower.embeddings.position_edge, tower.config.hidden_size)
     tower.patch_merger.after_rms.weight.fill_(0.5)
 
 
-def _sines(edge: int, width: int) -> torch.Tensor:
-    """[edge², width]: sines and cosines of row and column, wavelengths from 3 patches to twice the edge."""
+def _sinusoids(edge: int, width: int) -> torch.Tensor:
+    """Return [edge², width]: sines and cosines of row and column, wavelengths from 3 patches to twice the edge."""
     waves = torch.logspace(math.log10(2 * math.pi / 3), math.log10(math.pi / edge), width // 4)
     angles = torch.arange(edge)[:, None] * waves
     axis = torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,4 +1,4 @@
-"""What happens to the demo's receipts between printer and reader: light, wear, compression; every character keeps its place."""
+"""Augmentations of the demo's receipts: light, wear, compression. They do not move text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from synthesis import augment
 
 Image = NDArray[np.uint8]
 
-# Degradations of the renderer that move nothing, so that the truth of places stays as it is.
+# Degradations that do not move text, so that its coordinates stay valid.
 WEAR = ("thermal_fade", "fold", "crumple", "shadow", "glare", "low_light", "defocus", "motion", "jpeg")
 
 
 def photographed(image: Image, rng: random.Random) -> Image:
-    """An ordinary picture of a clean receipt: a little noise, a little blur, mild compression, each sometimes."""
+    """Apply slight noise, slight blur and mild compression, each with some probability."""
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8)).astype(np.uint8)
     if rng.random() < 0.3:
@@ -30,7 +30,7 @@ def photographed(image: Image, rng: random.Random) -> Image:
 
 
 def worn(image: Image, rng: random.Random) -> tuple[Image, tuple[str, ...]]:
-    """(picture, names) after one or two degradations of WEAR, in the renderer's order; those of ALTERNATIVES never meet."""
+    """Apply one or two degradations of WEAR; return the image and their names. Those of ALTERNATIVES are not combined."""
     first, second = rng.sample(WEAR, 2)
     clash = any({first, second} <= group for group in augment.ALTERNATIVES)
     chosen = {first} if clash or rng.random() < 0.6 else {first, second}

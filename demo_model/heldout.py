@@ -1,4 +1,4 @@
-"""Receipts for evaluation: seeds, shops and layouts that training never sees."""
+"""Receipts for evaluation, with seeds, shops and layouts that are not in the training data."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from hunyuanocr.backends.torch_local.processor import Processor
 from hunyuanocr.finetune import model as models
 from hunyuanocr.finetune.batching import Collator, Sample
 
-ABSENT = 4  # fields a document that are asked for and not printed
+ABSENT = 4  # fields per document that are requested but not printed
 
 
 def page(seed: int, index: int) -> Page:
-    """Unseen receipt `index` of a seed."""
+    """Draw held-out receipt `index` of a seed."""
     rng = random.Random(f"unseen:{seed}:{index}")
     return draw(receipt(rng, unseen=True), rng)
 
 
 def truth(found: Page, seed: int, index: int) -> dict[str, Any]:
-    """Fields as printed, and some that are not printed as null; total and date always."""
+    """Return the fields as printed, and some that are not printed as null; always total and date."""
     rng = random.Random(f"absent:{seed}:{index}")
     fields: dict[str, str | None] = {name: value for name, (value, _) in found.fields.items()}
     pool = [name for name in (*lexicon.ASKED, *lexicon.NEVER) if name not in fields]
@@ -39,7 +39,7 @@ def truth(found: Page, seed: int, index: int) -> dict[str, Any]:
 
 
 def save(out: Path, count: int, seed: int, *, spoilt: bool = False) -> None:
-    """Write NNNN.jpg, .csv and .json as `hunyuanocr eval` reads them; `spoilt`: with the degradations of `wear.WEAR`."""
+    """Write NNNN.jpg, .csv and .json for `hunyuanocr eval`; `spoilt`: with the degradations of `augment.WEAR`."""
     out.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         found = page(seed, index)
@@ -55,7 +55,7 @@ def save(out: Path, count: int, seed: int, *, spoilt: bool = False) -> None:
 
 @torch.no_grad()
 def measure(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Shares of fields and of whole texts whose every token is the likeliest: those a greedy decoder writes exactly."""
+    """Return the shares of fields and texts whose every token is the most likely one, as greedy decoding generates it."""
     net, collator = models.load(folder).eval(), Collator(Processor(folder))
     hits: dict[str, list[float]] = {"total_amount": [], "date": [], "merchant": [], "absent": [], "text": [], "text_tokens": []}
     for index in range(count):

@@ -1,4 +1,4 @@
-"""The closed lexicon of the demo checkpoint: a part of the renderer's words, and the characters that they are written with."""
+"""The closed lexicon of the demo checkpoint: a subset of the words of `synthesis`, and their characters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LABELS: dict[str, tuple[str, ...]] = {
 PAYMENTS = ("微信支付", "支付宝", "银联卡", "现金")
 GREETINGS = ("谢谢惠顾", "欢迎光临", "欢迎再次光临", "请保留小票", "THANK YOU", "Welcome", "谢谢光临")
 TITLES = ("销售小票", "购物小票", "收银小票", "结账单", "RECEIPT")
-# How each field may be asked for besides its own name, and fields that are never printed.
+# Other names by which fields are requested, and fields that are never printed.
 ASKED: dict[str, tuple[str, ...]] = {
     "total_amount": ("总金额", "合计", "total"), "date": ("日期", "交易日期"), "merchant": ("商户名称", "店名"),
     "receipt_number": ("小票号", "单号"), "phone": ("电话",), "cashier": ("收银员",), "discount": ("优惠", "折扣"),
@@ -47,7 +47,7 @@ NEVER = ("invoice_number", "tax_number", "order_number", "address", "tax_amount"
 
 
 def glyphs() -> str:
-    """Every character that may be printed, in a fixed order."""
+    """Return every character that may be printed, in a fixed order."""
     words = chain(
         STEMS_A, STEMS_B, KINDS, SURNAMES, GIVEN, (name for name, _ in GOODS), *LABELS.values(), PAYMENTS, GREETINGS, TITLES,
         ("￥¥元年月日：（）×",),
@@ -57,5 +57,5 @@ def glyphs() -> str:
 
 
 def held_out(text: str, share: float = 0.2) -> bool:
-    """Whether a name or layout is kept for evaluation: training never sees it, and evaluation sees no other."""
+    """Return whether a name or layout is reserved for evaluation."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32 < share

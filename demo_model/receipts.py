@@ -1,4 +1,4 @@
-"""What a small receipt says: rows of cells with the truth of its fields; amounts add up."""
+"""The content of small receipts: rows of cells with the ground truth of their fields; amounts add up."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ Row = tuple[Cell, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one till puts its things."""
+    """The layout of a receipt."""
 
     date_first: bool
     titled: bool
-    apart: bool  # sums: label left, value right; else in one run
+    apart: bool  # sums: label left, value right; otherwise in one run
     two_rows: bool  # items: name above the numbers
     rule: bool
     phone_last: bool
 
     def key(self) -> str:
-        """A name for it, by which it is held out or not."""
+        """Return a name, which decides whether the layout is held out."""
         return "layout:" + "".join("01"[value] for value in vars(self).values())
 
 
 @dataclass
 class Receipt:
-    """Rows from top to bottom, None for a drawn rule; `fields` as printed."""
+    """Rows from top to bottom, None for a rule; `fields` as printed."""
 
     rows: Sequence[Row | None]
 
     def fields(self) -> dict[str, str]:
-        """Every field that is printed."""
+        """Return every printed field."""
         return {name: value for row in self.rows if row for cell in row for name, value in cell.fields}
 
 
 def choose_layout(rng: random.Random, *, unseen: bool) -> Layout:
-    """A layout of training, or one that training never sees."""
+    """Choose a layout of the training data, or a held-out one."""
     while True:
         layout = Layout(*(rng.random() < 0.5 for _ in range(6)))
         if lexicon.held_out(layout.key()) is unseen:
@@ -65,7 +65,7 @@ def choose_layout(rng: random.Random, *, unseen: bool) -> Layout:
 
 
 def shop(rng: random.Random, *, unseen: bool) -> str:
-    """A shop's name of training, or one that training never sees."""
+    """Choose a shop name of the training data, or a held-out one."""
     while True:
         if rng.random() < 0.2:
             name = f"{rng.choice(lexicon_en.STEMS_A[:40])} {rng.choice(lexicon.EN_KINDS)}"
@@ -75,11 +75,11 @@ def shop(rng: random.Random, *, unseen: bool) -> str:
             return name
 
 
-def receipt(rng: random.Random, *, unseen: bool = False, most: int = MAX_ROWS) -> Receipt:
-    """A receipt of at most `most` rows. `unseen`: shop and layout are such that training never sees."""
+def receipt(rng: random.Random, *, unseen: bool = False, max_rows: int = MAX_ROWS) -> Receipt:
+    """Create a receipt of at max_rows `max_rows` rows. `unseen`: with a held-out shop and layout."""
     layout = choose_layout(rng, unseen=unseen)
     head, foot = _head(rng, layout, unseen=unseen), _foot(rng, layout)
-    items, sums = _body(rng, layout, most - len(head) - len(foot))
+    items, sums = _body(rng, layout, max_rows - len(head) - len(foot))
     rows: list[Row | None] = [*head, *items, *sums, *foot]
     if layout.rule:
         rows.insert(len(head) + len(items), None)
@@ -120,10 +120,10 @@ def _date(rng: random.Random) -> Row:
     return _value(rng, "date", f"{day} {hour}", (("date", day), ("time", hour)))
 
 
-def _body(rng: random.Random, layout: Layout, room: int) -> tuple[list[Row], list[Row]]:
+def _body(rng: random.Random, layout: Layout, space: int) -> tuple[list[Row], list[Row]]:
     tail = 1 + (extra := rng.choice((0, 0, 1, 2)))
     each = 2 if layout.two_rows else 1
-    count = max(1, min(rng.randint(1, 5), (room - tail) // each))
+    count = max(1, min(rng.randint(1, 5), (space - tail) // each))
     items, sum_ = [], 0
     for _ in range(count):
         name, price = rng.choice(lexicon.EN_GOODS if rng.random() < 0.2 else lexicon.GOODS)
@@ -172,7 +172,7 @@ def _money(cents: int) -> str:
 
 
 def noise(rng: random.Random, glyphs: str) -> Row:
-    """A row of characters without sense, so that every one of them is met and none is guessed from its neighbours."""
+    """Return a row of random characters, so that each occurs and none can be guessed from its context."""
     roll = rng.random()
     if roll < 0.35:
         return (Cell(str(rng.randrange(10 ** rng.randint(1, 8))), rng.choice(("left", "right", "center"))),)
@@ -182,7 +182,7 @@ def noise(rng: random.Random, glyphs: str) -> Row:
 
 
 def dense(rng: random.Random, glyphs: str) -> Row:
-    """A row full of pieces from edge to edge: as many characters as a row can teach."""
+    """Return a row that is full of random text from edge to edge."""
     text = ""
     while sum(1 + (ord(char) >= 0x2E80) for char in text) < 34:
         text += " " * rng.randint(0, 2) + "".join(cell.text for cell in noise(rng, glyphs)[:1])

@@ -1,4 +1,4 @@
-"""Draws a small receipt fast, and knows where every character and every run of text stands."""
+"""Draw small receipts quickly, with the position of every character and every run of text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A picture (uint8 RGB [h, 448, 3]); its runs of text in reading order with their boxes; glyphs as (character, x, y)."""
+    """An image (uint8 RGB [h, 448, 3]); its runs of text in reading order with boxes; glyphs as (character, x, y)."""
 
     image: NDArray[np.uint8]
     runs: tuple[tuple[str, Box], ...]
@@ -31,20 +31,20 @@ class Page:
 
     @property
     def text(self) -> str:
-        """All lines, the runs of one beside one another."""
+        """All lines, with a space between the runs of a line."""
         return "\n".join(" ".join(row) for row in self.rows)
 
 
 def faces() -> tuple[FontFile, ...]:
-    """The fonts of the demo, as far as they are installed. Raises FontsMissing when none can draw Chinese."""
+    """Return the installed fonts of the demo. Raises FontsMissing if none has Chinese characters."""
     found = installed(chinese=True)
     return tuple(font for font in found if font.name in FONTS) or found[:1]
 
 
 def draw(content: Receipt, rng: random.Random, *, height: int | None = None) -> Page:
-    """Draw a receipt on a page whose height is a multiple of 32, the least that holds it unless one is given.
+    """Draw a receipt on a page whose height is `height`, or the smallest sufficient multiple of 32.
 
-    Rows that do not fit a given height are left out.
+    Rows that do not fit `height` are omitted.
     """
     pen = _Pen(rng)
     top = rng.uniform(3, 14)
@@ -74,7 +74,7 @@ def _length(text: str, font: ImageFont.FreeTypeFont) -> float:
 
 
 class _Pen:
-    """One till's way of printing."""
+    """The font, size and margins of a receipt."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -113,14 +113,14 @@ class _Pen:
         image = np.repeat(np.asarray(canvas)[:, :, None], 3, axis=2)
         return Page(image, tuple(runs), tuple(glyphs), tuple(rows), fields)
 
-    def _fitted(self, cell: Cell, room: float) -> tuple[str, ImageFont.FreeTypeFont, float] | None:
-        """(text, font, left edge); a text that is too long is set smaller, then cut off, and left out where no room is left."""
+    def _fitted(self, cell: Cell, space: float) -> tuple[str, ImageFont.FreeTypeFont, float] | None:
+        """Return (text, font, left edge). Text that is too long is reduced, then truncated; None if nothing fits."""
         size, text = self.size_of(cell), cell.text
         font = self.face.font(size)
-        while _length(text, font) > room and size > 22:
+        while _length(text, font) > space and size > 22:
             size -= 1
             font = self.face.font(size)
-        while text and _length(text, font) > room:
+        while text and _length(text, font) > space:
             text = text[:-1].rstrip()
         if not text:
             return None

@@ -1,4 +1,4 @@
-"""A run of the demo's recipe: the untrained checkpoint, the trainer on it, and the export of what has been learnt."""
+"""A training run of the demo: the untrained checkpoint, its trainer, and the export of the trained model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hunyuanocr.finetune.batching import Collator
 from hunyuanocr.finetune.char_head import CharacterHead
 from hunyuanocr.finetune.trainer import Trainer
 
-HEAD = "reading.safetensors"  # the auxiliary head, kept beside the weights so that training can go on with it
+HEAD = "reading.safetensors"  # the auxiliary head, stored with the weights to resume training
 
 
 def trainer(run: Path, recipe: Path, *, start: Path | None = None, device: str = "cpu", **sizes: Any) -> Trainer:
-    """The trainer of a run's folder. It begins with the weights of `start`, or with an untrained checkpoint of `sizes`."""
+    """Return the trainer of a run. It starts from the weights of `start`, or from an untrained checkpoint of `sizes`."""
     base = run / "base"
     if start is not None and not (base / "config.json").is_file():
         model.save(model.load(start), start, base, torch.float32)
@@ -39,20 +39,20 @@ def trainer(run: Path, recipe: Path, *, start: Path | None = None, device: str =
 
 
 def characters(processor: Processor, alphabet: str) -> torch.Tensor:
-    """Token ids of the characters, one each."""
+    """Return the token ID of each character."""
     return torch.tensor([processor.tokenizer.encode(char, add_special_tokens=False)[0] for char in alphabet])
 
 
 def read_head(file: Path) -> dict[str, torch.Tensor]:
-    """The auxiliary head's weights."""
+    """Return the weights of the auxiliary head."""
     return {name: value.float() for name, value in load_file(file).items()}
 
 
 def export(run: Path, folder: Path) -> None:
-    """Write the newest state as a checkpoint in bfloat16, with the auxiliary head beside it. Raises WeightsMissing."""
+    """Write the latest state as a bfloat16 checkpoint, with the auxiliary head. Raises WeightsMissing."""
     found = checkpoint.load_latest(run)
     if found is None:
-        raise WeightsMissing(f"There is no state in {run}.", hint="Train first: python -m demo_model build RUN.")
+        raise WeightsMissing(f"There is no checkpoint in {run}.", hint="Train first: python -m demo_model build RUN.")
     _, parts = found
     net = model.load(run / "base")
     net.load_state_dict(parts["model"])

@@ -1,1 +1,1 @@
-"""Made-up receipts and prescriptions with their truth, for tests, evaluation and training (`python -m synthesis.render`)."""
+"""Synthetic receipts, prescriptions and other documents with ground truth, for tests, evaluation and training."""

@@ -1,7 +1,7 @@
-"""What happens to paper and photographs: small functions of a picture and the corners of its boxes.
+"""Augmentations: degradations of paper and photographs, as functions of an image and the corners of its boxes.
 
-Each takes an RGB picture (uint8 [h, w, 3]), points (float [n, 2], pixels x, y) and a numpy generator, and returns both anew;
-those that move paper move the points with it. They are applied in the order of ORDER: paper first, then light, then camera.
+Each takes an RGB image (uint8 [h, w, 3]), points (float [n, 2], pixels x, y) and a numpy generator, and returns a new image and
+new points, moved with the paper. They are applied in the order of ORDER: paper, then light, then camera.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Degradation = Callable[[Image, Points, np.random.Generator], tuple[Image, Points
 
 
 def _clouds(shape: tuple[int, ...], rng: np.random.Generator, cells: int) -> NDArray[np.float32]:
-    """Smooth noise in 0…1, `cells` lumps along the short side."""
+    """Return smooth noise in 0…1 with `cells` cells along the short side."""
     height, width = shape[:2]
     unit = min(height, width) / cells
     grid = rng.random((max(2, round(height / unit)), max(2, round(width / unit)))).astype(np.float32)
@@ -35,7 +35,7 @@ def _lit(image: Image, light: NDArray[Any]) -> Image:
 
 
 def thermal_fade(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """Thermal print bleached by light and age, unevenly, with thin streaks where the head is worn."""
+    """Fade thermal print unevenly, with thin streaks of a worn print head."""
     paper = np.percentile(image[::4, ::4].reshape(-1, 3), 95, axis=0).astype(np.float32)
     kept = rng.uniform(0.18, 0.35) + 0.35 * _clouds(image.shape, rng, 3)
     for x in rng.integers(0, image.shape[1], rng.integers(0, 5)):
@@ -45,7 +45,7 @@ def thermal_fade(image: Image, points: Points, rng: np.random.Generator) -> tupl
 
 
 def fold(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """One to three creases: a dark line with a light edge, the paper on one side turned away from the light."""
+    """Add one to three creases: a dark line with a light edge, and shading on one side."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     light = np.ones((height, width), np.float32)
@@ -64,7 +64,7 @@ def fold(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image,
 
 
 def curl(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """Paper that does not lie flat: lines bend like a wave, and the wave has a bright and a dark side."""
+    """Curl the paper: lines bend like a wave with a bright and a dark side."""
     height, width = image.shape[:2]
     deep, waves, phase = width * rng.uniform(0.006, 0.02), rng.uniform(0.5, 1.3), rng.uniform(0, 2 * np.pi)
     turn = 2 * np.pi * waves / width
@@ -80,7 +80,7 @@ def curl(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image,
 
 
 def _table(shape: tuple[int, int], rng: np.random.Generator) -> Image:
-    """A table top or cloth to lay paper on."""
+    """Return the image of a table top or cloth."""
     base = rng.choice(
         [[120, 84, 52], [70, 72, 78], [160, 140, 115], [40, 42, 48], [95, 110, 100], [185, 185, 180], [60, 80, 120]]
     ).astype(np.float32)
@@ -96,7 +96,7 @@ def _table(shape: tuple[int, int], rng: np.random.Generator) -> Image:
 def _laid(
     image: Image, points: Points, matrix: NDArray[np.float64], size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Image, Points]:
-    """The sheet mapped by a homography onto a table of `size` (width, height), with a soft shadow at its edge."""
+    """Map the sheet by a homography onto a table of `size` (width, height), with a soft shadow at its edge."""
     width, height = size
     sheet = cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR)
     alpha = (
@@ -113,7 +113,7 @@ def _laid(
 def _onto_table(
     image: Image, points: Points, corners: NDArray[np.float64], rng: np.random.Generator, margin: float
 ) -> tuple[Image, Points]:
-    """Maps the sheet's corners to `corners` and leaves `margin` (share of its width) of table around."""
+    """Map the sheet's corners to `corners`, with a `margin` of table (share of the sheet's width)."""
     height, width = image.shape[:2]
     edge = width * margin
     corners = corners - corners.min(axis=0) + edge * rng.uniform(0.6, 1.0, 2)
@@ -127,19 +127,19 @@ def _corners(width: float, height: float) -> NDArray[np.float64]:
 
 
 def background(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """The sheet lies square on a table."""
+    """Place the sheet on a table without rotation."""
     return _onto_table(image, points, _corners(image.shape[1], image.shape[0]), rng, rng.uniform(0.06, 0.25))
 
 
 def rotation(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """The sheet lies up to 7° askew on a table."""
+    """Place the sheet on a table, rotated by up to 7°."""
     angle = np.radians(rng.uniform(1.5, 7.0)) * rng.choice([-1, 1])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return _onto_table(image, points, _corners(image.shape[1], image.shape[0]) @ turn.T, rng, rng.uniform(0.02, 0.1))
 
 
 def perspective(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """The sheet photographed from one side: every corner moves by up to 13 % of the width."""
+    """Apply perspective: every corner moves by up to 13 % of the width."""
     height, width = image.shape[:2]
     return _onto_table(
         image, points, _corners(width, height) + rng.uniform(-0.13, 0.13, (4, 2)) * width, rng, rng.uniform(0.02, 0.1)
@@ -147,7 +147,7 @@ def perspective(image: Image, points: Points, rng: np.random.Generator) -> tuple
 
 
 def crumple(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """Paper that was balled up: flat facets between creases, each turned differently to the light."""
+    """Crumple the paper: flat facets between creases, each with its own shading."""
     height, width = image.shape[0] // 2 + 1, image.shape[1] // 2 + 1
     seeds = np.ones((height, width), np.uint8)
     count = int(rng.integers(10, 40))
@@ -161,7 +161,7 @@ def crumple(image: Image, points: Points, rng: np.random.Generator) -> tuple[Ima
 
 
 def shadow(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """The shadow of a hand or telephone over a part of the picture, with a soft edge."""
+    """Add the shadow of a hand or phone with a soft edge."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(-0.2, 0.2) * width
@@ -171,7 +171,7 @@ def shadow(image: Image, points: Points, rng: np.random.Generator) -> tuple[Imag
 
 
 def glare(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """A lamp mirrored on glossy paper: a bright spot that pales the print below it without hiding it."""
+    """Add the reflection of a lamp: a bright spot that lightens the print without hiding it."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     out = image.astype(np.float32)
@@ -184,7 +184,7 @@ def glare(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image
 
 
 def low_light(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """A dim, coloured lamp and the sensor's noise."""
+    """Apply dim, coloured light and sensor noise."""
     colour = np.array([1.0, rng.uniform(0.86, 1.0), rng.uniform(0.68, 0.95)], np.float32)[:: rng.choice([-1, 1])]
     light = rng.uniform(0.25, 0.5) * (0.7 + 0.3 * _clouds(image.shape, rng, 2))
     dim = image * light[..., None] * colour
@@ -193,12 +193,12 @@ def low_light(image: Image, points: Points, rng: np.random.Generator) -> tuple[I
 
 
 def defocus(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """Out of focus by a little."""
+    """Apply slight defocus."""
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.05, 0.1) * _letter(points, image)).astype(np.uint8), points
 
 
 def motion_blur(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """The hand moved while the shutter was open."""
+    """Apply motion blur."""
     length = max(3, round(rng.uniform(0.16, 0.34) * _letter(points, image)))
     kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
     angle = rng.uniform(0, np.pi)
@@ -208,19 +208,19 @@ def motion_blur(image: Image, points: Points, rng: np.random.Generator) -> tuple
 
 
 def distance_blur(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """Photographed from too far away: lines of 10 to 14 pixels."""
+    """Reduce the resolution to lines of 10 to 14 pixels, as photographed from a distance."""
     scale = min(0.85, rng.uniform(10, 14) / _letter(points, image))
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8), points * scale
 
 
 def jpeg(image: Image, points: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """Sent through a messenger: strong JPEG compression."""
+    """Apply the strong JPEG compression of messengers."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(14, 40))])
     return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]), points
 
 
 def _letter(points: Points, image: Image) -> float:
-    """The usual height of a line in pixels, from boxes of four points each: blur is in proportion, so that one can still read."""
+    """Return the median line height in pixels, from boxes of four points: blur is proportional, so that text stays readable."""
     if len(points) < 4:
         return max(8.0, float(image.shape[1]) / 30)
     quads = points.reshape(-1, 4, 2)
@@ -243,7 +243,7 @@ ORDER: dict[str, Degradation] = {
     "far": distance_blur,
     "jpeg": jpeg,
 }
-# together these would leave nothing to read, or the one would hide the other
+# combinations that would be unreadable, or in which one hides the other
 ALTERNATIVES = (
     {"background", "rotation", "perspective"},
     {"defocus", "motion", "far"},
@@ -257,7 +257,7 @@ ALTERNATIVES = (
 
 
 def choose(rng: np.random.Generator) -> tuple[str, ...]:
-    """None to three degradations, in order; those of ALTERNATIVES never meet."""
+    """Apply up to three degradations, in order; those of ALTERNATIVES are not combined."""
     count = int(rng.choice(4, p=[0.15, 0.3, 0.33, 0.22]))
     chosen: list[str] = []
     for name in rng.permutation(list(ORDER)):

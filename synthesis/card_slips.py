@@ -1,4 +1,4 @@
-"""A card terminal's sales slip: merchant, terminal, card, amount, in labels that often speak both languages."""
+"""Sales slips of card terminals: merchant, terminal, card, amount, often with bilingual labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EN = ("MID", "TID", "Issuer", "Acquirer", "CARD", "TYPE", "BATCH", "TRACE", "AUT
 
 
 def slip(rng: random.Random, language: Language) -> Document:
-    """One sales slip; it lists no items."""
+    """Create a sales slip without items."""
     cents = rng.randint(100, 300000)
     plan = Plan(
         "receipt", "card_slip", identities.moment(rng), (), Sums(cents, total=cents, paid=cents), choose_bare(rng), frozenset()
@@ -50,7 +50,7 @@ def slip(rng: random.Random, language: Language) -> Document:
 
 
 def _technicalities(w: Writer, first: int, last: int) -> None:
-    """Numbers of merchant, terminal, card and transaction."""
+    """Write the numbers of merchant, terminal, card and transaction."""
     rng, language = w.rng, w.style.language
 
     def digits(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What a made-up document is before it is drawn: rows of cells, and which part of a cell is which field's value."""
+"""The content of a synthetic document: rows of cells, with marks for the parts that are values of fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Cell:
-    """A run of text. `x` is where its left, middle or right edge stands (0…1 of the printed width), `width` its limit."""
+    """A run of text. `x` is its left, centre or right edge (0…1 of the printed width), `width` its maximum width."""
 
     text: str
     x: float = 0.0
@@ -32,17 +32,17 @@ class Cell:
     scale: float = 1.0
     bold: bool = False
     marks: tuple[Mark, ...] = ()
-    line_from: int | None = None  # letters from here on stand on a drawn line, as in a form
+    line_from: int | None = None  # letters from here on are on a drawn line, as in a form
 
 
 @dataclass(frozen=True)
 class Row:
-    """Cells that stand beside one another, or a piece of art (a rule, a bar code). `space` is extra room below, in ems."""
+    """Cells next to each other, or graphics (a rule, a bar code). `space` is extra space below, in ems."""
 
     cells: tuple[Cell, ...] = ()
     art: Art | None = None
     space: float = 0.0
-    grid: tuple[float, ...] = ()  # upright lines of a table at these shares of the width, level lines above and below
+    grid: tuple[float, ...] = ()  # vertical lines of a table at these shares of the width, horizontal lines above and below
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,5 @@ class Document:
 
     @property
     def labelled(self) -> bool:
-        """Whether total and date have labels beside them; a shop's name as the heading needs none."""
+        """Whether total and date have labels; a shop's name in the heading needs none."""
         return not {"total_amount", "date"} & set(self.unlabelled)

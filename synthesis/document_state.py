@@ -1,4 +1,4 @@
-"""What one document is about, what has been printed of it so far, and the truth that goes with it."""
+"""The state of a document during generation: its content, what has been printed, and its ground truth."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from synthesis.document import Document, Kind
 from synthesis.line_items import Item, Sums
 from synthesis.writer import Writer, truth
 
-# Fields that are asked for although they are not printed. A field whose neighbour is printed (a receipt's number is
-# easily taken for an order's) is not asked for, because a person would not be sure either.
+# Fields that are requested although they are not printed. A field with a similar printed one (a receipt's number and an order's)
+# is not requested, because it would be ambiguous for a person as well.
 ABSENT: Mapping[str, tuple[str, ...]] = {
     "receipt": (
         "phone", "address", "tax_number", "invoice_number", "order_number", "receipt_number", "cashier", "discount", "tax_amount",
@@ -50,7 +50,7 @@ NEIGHBOURS = (
 
 @dataclass
 class Plan:
-    """`bare` fields are printed without a label, `missing` ones not at all; `printed` grows as decoys are written."""
+    """`bare` fields are printed without a label, `missing` ones not at all; decoys are added to `printed`."""
 
     kind: Kind
     variant: str
@@ -60,16 +60,16 @@ class Plan:
     bare: frozenset[str]
     missing: frozenset[str]
     printed: set[str] = field(default_factory=set)
-    columns: bool = False  # whether the items stand in columns
+    columns: bool = False  # whether the items are in columns
 
 
 def choose_bare(rng: random.Random, total: str = "total_amount") -> frozenset[str]:
-    """In a third of documents the total, the date or both stand without a label."""
+    """Choose the fields without a label: in a third of documents the total, the date or both."""
     return frozenset(rng.choice(((total,), ("date",), (total, "date")))) if rng.random() < 1 / 3 else frozenset()
 
 
 def finish(w: Writer, plan: Plan, seal: str | None = None) -> Document:
-    """The document with its truth: what was marked, and some fields that were never printed."""
+    """Return the document with its ground truth: the marked values, and some fields that are not printed."""
     fields, items = truth(w.rows)
     taken = plan.printed | fields.keys()
     for group in NEIGHBOURS:

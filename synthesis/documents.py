@@ -1,4 +1,4 @@
-"""What kind of document comes next."""
+"""The choice of the kind of document."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MAKERS: Mapping[str, Callable[[random.Random, Language], Document]] = {
 
 
 def document(rng: random.Random, language: Language | None = None, kind: str | None = None) -> Document:
-    """A document of `kind`; without one a receipt, a prescription (one in four) or a card slip.
+    """Create a document of `kind`; by default a receipt, a prescription (one in four) or a card slip.
 
-    Chinese (two in three) or English unless `language` says.
+    Chinese (two in three) or English unless `language` is set.
     """
     chosen: Language = "zh" if rng.random() < 2 / 3 else "en"
     usual = rng.choices((receipt, prescription, slip), (68, 25, 7))[0]

@@ -1,4 +1,4 @@
-"""The drugs on a prescription: which ones, how they are taken, and how they are written down."""
+"""The drugs of a prescription: their choice, usage and layout."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ HEADS = {
 
 @dataclass(frozen=True)
 class Drug(Item):
-    """A line item with its strength or pack and the way to take it."""
+    """A line item with its strength or pack, and its usage."""
 
     pack: str = ""
     usage: str = ""
 
 
 def choose_drugs(rng: random.Random, language: Language) -> tuple[Drug, ...]:
-    """One to five different drugs."""
+    """Choose one to five different drugs."""
     stock = [row for row in (zh.DRUGS if language == "zh" else en.DRUGS) if not any(word in row[0] for word in NO_DRUGS)]
     drugs = []
     for name, typical, (pack, unit) in rng.sample(stock, rng.choice((1, 2, 2, 3, 3, 4, 5))):
@@ -59,7 +59,7 @@ def _en_usage(rng: random.Random, name: str) -> str:
 
 
 def write_drugs(w: Writer, plan: Plan) -> None:
-    """As numbered lines with usage below, or as a table with prices, ruled or not."""
+    """Write the drugs as numbered lines with usage below, or as a table with prices, with or without lines."""
     rng = w.rng
     w.line(rng.choice(("Rp.", "Rp", "R.", "Rx", "R:")) if w.style.language == "zh" else "Rx", scale=1.3, bold=True)
     drugs = [one for one in plan.items if isinstance(one, Drug)]

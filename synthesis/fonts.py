@@ -1,4 +1,4 @@
-"""Finds the fonts that documents are drawn with, and draws and measures runs that mix Chinese and Latin.
+"""The fonts of synthetic documents: find them, and draw and measure text that mixes Chinese and Latin.
 
 Only fonts named here are used, so that two machines with the same packages draw the same documents.
 """
@@ -23,15 +23,15 @@ APT_LINE = "apt install fonts-noto-cjk fonts-wqy-microhei fonts-dejavu-core font
 
 
 class FontsMissing(RuntimeError):
-    """No installed font can draw Chinese."""
+    """No installed font has Chinese characters."""
 
     def __init__(self) -> None:
-        super().__init__(f"No font that draws Chinese was found. Install some: {APT_LINE}")
+        super().__init__(f"No font with Chinese characters was found. Install fonts: {APT_LINE}")
 
 
 @dataclass(frozen=True)
 class FontFile:
-    """A face in a font file. `bold` names the file of its bold cut, if it has one; otherwise bold is drawn with a stroke."""
+    """A face of a font file. `bold` is the file of its bold variant; without one, bold is drawn with a stroke."""
 
     name: str
     file: str
@@ -86,14 +86,14 @@ def _is_wide(char: str) -> bool:
 
 @dataclass(frozen=True)
 class Face:
-    """The pen of one document: a Chinese font, and perhaps another for Latin letters and digits."""
+    """The typeface of a document: a Chinese font, and optionally another for Latin letters and digits."""
 
     chinese: FontFile
     latin: FontFile | None = None
 
     @property
     def name(self) -> str:
-        """Names of the fonts, for the record."""
+        """The names of the fonts, for the metadata."""
         return self.chinese.name if self.latin is None else f"{self.chinese.name} + {self.latin.name}"
 
     @property
@@ -102,7 +102,7 @@ class Face:
         return max(0.5, self.length("0" * 10, 100) / 1000)
 
     def _runs(self, text: str, size: int, bold: bool) -> list[tuple[str, ImageFont.FreeTypeFont, int]]:
-        """(part, font, stroke) of a text; the stroke thickens fonts without a bold cut."""
+        """Return (part, font, stroke) of a text; the stroke thickens fonts without a bold variant."""
         runs = []
         for wide, chars in groupby(text, key=_is_wide):
             font = self.chinese if wide or self.latin is None else self.latin
@@ -112,15 +112,15 @@ class Face:
         return runs
 
     def font(self, size: int) -> ImageFont.FreeTypeFont:
-        """The Chinese font in a size in pixels."""
+        """Return the Chinese font in a size in pixels."""
         return _load(self.chinese.file, self.chinese.index, size)
 
     def length(self, text: str, size: int, bold: bool = False) -> float:
-        """How far the pen moves over `text`, in pixels."""
+        """Return the advance width of `text` in pixels."""
         return sum(_advance(part, font) for part, font, _ in self._runs(text, size, bold))
 
     def ink(self, text: str, size: int, bold: bool = False) -> NDArray[np.uint8]:
-        """The drawn text: uint8 [2·size, length + size], pen's start at x = size/2, baseline at y = 1.4·size."""
+        """Return the drawn text: uint8 [2·size, length + size], origin at x = size/2, baseline at y = 1.4·size."""
         canvas = Image.new("L", (math.ceil(self.length(text, size, bold)) + size, 2 * size))
         draw, pen = ImageDraw.Draw(canvas), float(size // 2)
         for part, font, stroke in self._runs(text, size, bold):

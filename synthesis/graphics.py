@@ -1,4 +1,4 @@
-"""What is on paper besides text: rules, bar codes, QR-like codes, red seals."""
+"""Graphics: rules, bar codes, QR-like codes, red seals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 
 
 def draw_rule_or_code(kind: Art, width: int, em: int, rng: random.Random) -> NDArray[np.uint8]:
-    """An ink mask [h, width] of a rule or a code, with room above and below it."""
+    """Return the ink mask [h, width] of a rule or a code, with space above and below it."""
     if kind == "barcode":
         return _barcode(width, em, rng)
     if kind == "qr":
@@ -65,7 +65,7 @@ def _qr(width: int, em: int, rng: random.Random) -> NDArray[np.uint8]:
 
 
 def draw_seal(sheet: NDArray[np.uint8], words: str, face: Face, *, at: tuple[int, int], radius: int, strength: float) -> Box:
-    """Presses a round red seal on the sheet (in place): ring, star, words below it. Returns the box of the words."""
+    """Draw a round red seal on the sheet (in place): ring, star, words below it. Return the box of the words."""
     size = round(radius * 1.3 / len(words))
     text = face.ink(words, size)
     side = 2 * radius + 8
@@ -82,7 +82,7 @@ def draw_seal(sheet: NDArray[np.uint8], words: str, face: Face, *, at: tuple[int
     seal[top : top + text.shape[0], left : left + text.shape[1]] = text
     x, y = min(max(0, at[0] - side // 2), sheet.shape[1] - side), min(max(0, at[1] - side // 2), sheet.shape[0] - side)
     alpha = seal.astype(np.float32)[..., None] / 255 * strength
-    place = sheet[y : y + side, x : x + side]
-    # ink on ink: the seal's red takes blue and green away, black text below stays legible
-    sheet[y : y + side, x : x + side] = (place * (1 - alpha * np.array([0.12, 0.85, 0.8], np.float32))).astype(np.uint8)
+    area = sheet[y : y + side, x : x + side]
+    # The red ink absorbs blue and green; black text below stays legible.
+    sheet[y : y + side, x : x + side] = (area * (1 - alpha * np.array([0.12, 0.85, 0.8], np.float32))).astype(np.uint8)
     return (x + left, y + top, x + left + text.shape[1], y + top + text.shape[0])

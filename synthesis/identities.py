@@ -1,4 +1,4 @@
-"""Made-up shops, addresses, telephone numbers, people and moments, composed from the lexicon's parts."""
+"""Synthetic shops, addresses, phone numbers, people and times, composed from parts of the lexicon."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synthesis.document import Language
 
 
 def shop(rng: random.Random, language: Language, variant: str) -> str:
-    """A shop's name, in Chinese often with its branch in brackets."""
+    """Return a shop's name, in Chinese often with its branch in brackets."""
     if language == "en":
         stem = f"{rng.choice(en.STEMS_A)} {rng.choice(en.STEMS_B)}" if rng.random() < 0.8 else f"{rng.choice(en.LAST)}'s"
         name = f"{stem} {rng.choice(en.SHOP_KINDS[variant])}"
@@ -31,7 +31,7 @@ def shop(rng: random.Random, language: Language, variant: str) -> str:
 
 
 def hospital(rng: random.Random, language: Language) -> str:
-    """A hospital's or clinic's name."""
+    """Return the name of a hospital or clinic."""
     if language == "en":
         return f"{rng.choice(en.TOWNS)} {rng.choice(en.HOSPITAL_KINDS)}"
     city = rng.choice(zh.CITIES)
@@ -43,7 +43,7 @@ def hospital(rng: random.Random, language: Language) -> str:
 
 
 def address(rng: random.Random, language: Language) -> str:
-    """A street address."""
+    """Return a street address."""
     number = rng.randint(1, 999)
     if language == "en":
         unit = f"{rng.choice(('Unit', 'No.', 'Lot', '#'))} {rng.randint(1, 60)}, " if rng.random() < 0.4 else ""
@@ -55,7 +55,7 @@ def address(rng: random.Random, language: Language) -> str:
 
 
 def phone(rng: random.Random, language: Language) -> str:
-    """A telephone number in one of the usual forms."""
+    """Return a phone number in a common format."""
 
     def digits(count: int) -> str:
         return "".join(str(rng.randint(0, 9)) for _ in range(count))
@@ -79,7 +79,7 @@ def phone(rng: random.Random, language: Language) -> str:
 
 
 def tax_number(rng: random.Random, language: Language) -> str:
-    """A made-up taxpayer's number."""
+    """Return a synthetic tax number."""
     if language == "en":
         return f"{rng.randint(10**8, 10**9 - 1)}"
     region, letter = f"9{rng.randint(1, 9)}{rng.randint(100000, 999999)}", rng.choice("ABHKMNQX")
@@ -87,32 +87,32 @@ def tax_number(rng: random.Random, language: Language) -> str:
 
 
 def person(rng: random.Random, language: Language) -> str:
-    """A person's full name."""
+    """Return a person's full name."""
     if language == "en":
         return f"{rng.choice(en.FIRST)} {rng.choice(en.LAST)}"
     return rng.choice(zh.SURNAMES) + "".join(rng.choice(zh.GIVEN) for _ in range(rng.choice((1, 2, 2))))
 
 
 def clerk(rng: random.Random, language: Language) -> str:
-    """How a till names its cashier: a number or a name."""
+    """Return a cashier: a number or a name."""
     if rng.random() < 0.5:
         return f"{rng.randint(1, 9999):04d}" if rng.random() < 0.6 else f"{rng.randint(1, 99):02d}"
     return person(rng, language) if language == "zh" else rng.choice(en.FIRST)
 
 
 def moment(rng: random.Random) -> datetime:
-    """A shop's hour on a day of 2018–2027."""
+    """Return a time in opening hours on a day of 2018–2027."""
     day = datetime(2018, 1, 1) + timedelta(days=rng.randrange(3650))
     return day.replace(hour=rng.randint(7, 22), minute=rng.randint(0, 59), second=rng.randint(0, 59))
 
 
 def written(when: datetime, form: str) -> str:
-    """A date in a strftime form; {m} and {d} are month and day without a leading zero."""
+    """Return a date in a strftime format; {m} and {d} are month and day without a leading zero."""
     return when.strftime(form).replace("{m}", str(when.month)).replace("{d}", str(when.day))
 
 
 def serial(rng: random.Random, when: datetime) -> str:
-    """A receipt's number: digits, digits led by the date, or letters and digits."""
+    """Return a receipt number: digits, digits after the date, or letters and digits."""
     tail = f"{rng.randint(1, 99999):05d}"
     forms = (
         when.strftime("%Y%m%d") + tail,

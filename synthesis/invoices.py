@@ -1,4 +1,4 @@
-"""An invoice: seller and buyer, number and date, line items, net amount, tax and total that add up."""
+"""Invoices: seller and buyer, number and date, line items, net amount, tax and a total that adds up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEALS = ("发票专用章", "财务专用章")
 
 
 def invoice(rng: random.Random, language: Language) -> Document:
-    """One invoice; some print no buyer or no date, which are then asked for in vain."""
+    """Create an invoice; some have no buyer or no date, which are requested nevertheless."""
     variant = rng.choice(("retail", "supermarket", "pharmacy"))
     items = basket(rng, language, variant)
     net = sum(one.amount for one in items)
@@ -39,7 +39,7 @@ def invoice(rng: random.Random, language: Language) -> Document:
 
 
 def _heading(w: Writer, plan: Plan) -> None:
-    """Title, number, in China sometimes a code, and the date."""
+    """Write the title, the number, in China sometimes a code, and the date."""
     rng, language = w.rng, w.style.language
     w.line(rng.choice(TITLES[language]), like=Cell("", 0.5, "center"), scale=rng.choice((1.3, 1.6)), bold=rng.random() < 0.5)
     number = f"{rng.randint(10**7, 10**8 - 1)}" if language == "zh" else f"INV-{rng.randint(1000, 99999)}"
@@ -58,7 +58,7 @@ def _heading(w: Writer, plan: Plan) -> None:
 
 
 def _parties(w: Writer, plan: Plan) -> None:
-    """Seller and buyer, each with what belongs to it; their tax numbers and telephones are nobody's alone, so not asked for."""
+    """Write seller and buyer with their details; tax and phone numbers are ambiguous, so they are not requested."""
     rng, language = w.rng, w.style.language
     parties = [("seller", identities.shop(rng, language, "retail"))]
     if "buyer" not in plan.missing:
@@ -78,7 +78,7 @@ def _parties(w: Writer, plan: Plan) -> None:
 
 
 def _sums(w: Writer, plan: Plan) -> None:
-    """Net amount, tax, total; an invoice without tax prints the total alone."""
+    """Write net amount, tax and total; without tax only the total."""
     s = plan.sums
     place: Place = "apart" if w.rng.random() < 0.5 else "inline"
     if s.tax:
@@ -93,7 +93,7 @@ def _sums(w: Writer, plan: Plan) -> None:
 
 
 def _below(w: Writer, plan: Plan) -> None:
-    """Who issued it, and a code to scan."""
+    """Write the issuer, and a code to scan."""
     rng, language = w.rng, w.style.language
     w.rule()
     if language == "zh":

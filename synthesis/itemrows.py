@@ -1,4 +1,4 @@
-"""The ways in which tills print line items: tables of four or three columns, two lines an item, a count before the name."""
+"""Layouts of line items: tables of four or three columns, two lines per item, a quantity before the name."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ EXTRAS = {
 }
 Layout = Callable[[Writer, int, Item, str], None]
 COLUMNS = (0.0, 0.54, 0.77, 1.0)  # left edge of the name; right edges of quantity, price, amount
-BELOW = (0.0, 0.3, 0.65, 1.0)  # the same below the name, where there is more room
+BELOW = (0.0, 0.3, 0.65, 1.0)  # the same in a row below the name, which has more space
 
 
 def write_items(w: Writer, plan: Plan) -> None:
-    """All line items in one of the layouts, with a row of column heads where the layout has columns."""
+    """Write all line items in one of the layouts, with a header if the layout has columns."""
     rng = w.rng
     if "total_amount" in plan.missing:
         _slip(w, plan)
@@ -55,7 +55,7 @@ def write_items(w: Writer, plan: Plan) -> None:
     numbered = layout in {_table, _two_rows} and rng.random() < 0.15
     for number, one in enumerate(plan.items):
         layout(w, number, one, f"{number + 1}." if numbered else "")
-        if rng.random() < 0.05:  # a wish of the guest, or why it costs what it costs
+        if rng.random() < 0.05:  # a guest's request, or a reason for the price
             w.row(
                 Cell(
                     rng.choice(("- {}", "* {}", "+{}", "({})")).format(
@@ -95,9 +95,9 @@ def _three_columns(w: Writer, number: int, one: Item, prefix: str) -> None:
 
 
 def _two_rows(w: Writer, number: int, one: Item, prefix: str) -> None:
-    """The name; below it a bar code or the numbers, in columns or as "2 x 3.50"."""
+    """Write the name; below it a bar code or the numbers, in columns or as "2 x 3.50"."""
     w.row(_name(number, one, prefix, 1.0))
-    if w.style.info == "tab" and not w.rng.random() < 0.3:  # some tills print the goods' own number
+    if w.style.info == "tab" and not w.rng.random() < 0.3:  # some receipts have article numbers
         w.row(Cell(f"69{w.rng.randint(10**10, 10**11 - 1)}", 0.02))
     if w.style.info == "apart":
         w.row(*_numbers(w, number, one, BELOW))
@@ -128,7 +128,7 @@ def _name_amount(w: Writer, number: int, one: Item, prefix: str) -> None:
 
 
 def _slip(w: Writer, plan: Plan) -> None:
-    """A kitchen's slip: names and counts, no prices."""
+    """Write a kitchen slip: names and quantities, no prices."""
     for number, one in enumerate(plan.items):
         w.row(_name(number, one, "", 0.75), _number(number, "quantity", one.quantity, 1.0))
     w.rule()

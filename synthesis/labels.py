@@ -1,4 +1,4 @@
-"""What stands beside a value: the many names that shops and clinics print for one field, and for the decoys near it."""
+"""Labels: the variants that shops and clinics print for a field, and for decoys near it."""
 
 from __future__ import annotations
 
@@ -170,5 +170,5 @@ EN: Labels = {
 
 
 def labels(language: Language) -> Labels:
-    """All label variants of a language, by field."""
+    """Return all label variants of a language, by field."""
     return ZH if language == "zh" else EN

@@ -1,4 +1,4 @@
-"""Draws a document's rows on paper and measures, from the ink itself, where every run of text and every value stands."""
+"""Draw the rows of a document, and measure the box of every run of text and every value from the ink."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Drawn:
-    """A run of text on the sheet; `marks` are (field, box of its part)."""
+    """A run of text on the sheet; `marks` are (field, box of the value)."""
 
     text: str
     box: Box
@@ -27,7 +27,7 @@ class Drawn:
 
 
 def draw(document: Document, paper: Paper, rng: random.Random) -> tuple[NDArray[np.uint8], list[Drawn]]:
-    """The sheet, uint8 RGB [h, w, 3], and its runs of text from top to bottom."""
+    """Return the sheet, uint8 RGB [h, w, 3], and its runs of text from top to bottom."""
     sheet = _Sheet(paper)
     for row in document.rows:
         if row.art is not None:
@@ -41,7 +41,7 @@ def draw(document: Document, paper: Paper, rng: random.Random) -> tuple[NDArray[
     height, width = mask.shape
     across, down = round(width * fx), round(height * fy)
     mask = cv2.resize(mask, (across, down), interpolation=cv2.INTER_AREA if fy < 0.9 else cv2.INTER_LINEAR)
-    fx, fy = across / width, down / height  # what rounding to whole pixels made of it
+    fx, fy = across / width, down / height  # the scale after rounding to whole pixels
     shades = np.linspace(0, 1, 256)[:, None]  # from paper to ink
     printed = (np.array(paper.tint) * (1 - shades) + np.array(paper.ink) * shades).astype(np.uint8)[mask]
     drawn = [
@@ -62,7 +62,7 @@ def _scaled(box: Box, fx: float, fy: float) -> Box:
 
 
 class _Sheet:
-    """An ink mask that grows downwards, strip by strip."""
+    """An ink mask to which strips are appended."""
 
     def __init__(self, paper: Paper) -> None:
         self.paper = paper
@@ -90,12 +90,12 @@ class _Sheet:
         self.feed(row.space)
 
     def write(self, row: Row) -> None:
-        """The row's cells; one that would touch its neighbour goes to a line of its own, as on a till."""
+        """Draw the cells of a row; a cell that would touch its neighbour moves to the next line."""
         columns: list[list[Cell]] = []
         end = 0.0
         for cell in row.cells:
             if cell.align == "left" and cell.x > 0 and (1 - cell.x) * self.width < self._length(cell) <= self.width:
-                cell = replace(cell, x=0.0, width=1.0)  # noqa: PLW2901  one too long for its column begins the next line
+                cell = replace(cell, x=0.0, width=1.0)  # noqa: PLW2901  a cell that is too long for its column starts the next line
             parts = self._wrapped(cell)
             start = min(self._start(part) for part in parts)
             if columns and start < end + 0.6 * self.paper.em:
@@ -114,12 +114,12 @@ class _Sheet:
         return self.paper.face.length(cell.text, self._size(cell), cell.bold)
 
     def _start(self, cell: Cell) -> float:
-        """Where the pen starts, in pixels of the printed width."""
+        """Return the start of the text in pixels of the printed width."""
         share = {"left": 0.0, "center": 0.5, "right": 1.0}[cell.align]
         return cell.x * self.width - share * self._length(cell)
 
     def _wrapped(self, cell: Cell) -> list[Cell]:
-        """The cell in as many parts as its width asks for."""
+        """Split a cell into the parts that its width requires."""
         room = {"left": 1.0 - cell.x, "center": 1.0, "right": cell.x}[cell.align]
         limit = min(room, cell.width) * self.width
         parts = []
@@ -130,7 +130,7 @@ class _Sheet:
         return [*parts, cell]
 
     def _cut(self, cell: Cell, limit: float) -> int:
-        """How many letters fit; words and numbers stay whole if they can."""
+        """Return how many letters fit; words and numbers are not split if possible."""
         text, size = cell.text, self._size(cell)
         lengths = (self.paper.face.length(text[: count + 1], size, cell.bold) for count in range(1, len(text) - 1))
         most = 1 + sum(1 for _ in takewhile(lambda length: length <= limit, lengths))
@@ -152,7 +152,7 @@ class _Sheet:
             self._rule(self.strips[first:], grid)
 
     def _rule(self, strips: list[NDArray[np.uint8]], grid: tuple[float, ...]) -> None:
-        """A table's lines around a row, in its margins: they do not touch letters."""
+        """Draw a table's lines around a row, in its margins, so that they do not touch letters."""
         edge = self.left - self.paper.em // 4
         ends = (edge, edge + round(self.width + self.paper.em // 2))
         for strip in strips:
@@ -163,7 +163,7 @@ class _Sheet:
         strips[-1][-1, ends[0] : ends[1]] = 255
 
     def _put(self, strip: NDArray[np.uint8], cell: Cell, baseline: int) -> Drawn:
-        """Draws a cell into the strip and measures its ink."""
+        """Draw a cell into the strip and measure its ink."""
         size, face = self._size(cell), self.paper.face
         ink = face.ink(cell.text, size, cell.bold)
         x, y = self.left + round(self._start(cell)) - size // 2, baseline - int(1.4 * size)
@@ -193,7 +193,7 @@ class _Sheet:
 
 
 def _inked(ink: NDArray[np.uint8]) -> Box:
-    """The smallest box around the ink."""
+    """Return the smallest box around the ink."""
     rows, columns = np.flatnonzero(ink.max(axis=1) > 60), np.flatnonzero(ink.max(axis=0) > 60)
     if not len(rows) or not len(columns):
         return (0.0, 0.0, float(ink.shape[1]), float(ink.shape[0]))
@@ -201,12 +201,12 @@ def _inked(ink: NDArray[np.uint8]) -> Box:
 
 
 def _inside_word(left: str, right: str) -> bool:
-    """Whether a line must not break between two letters."""
+    """Return whether a line must not break between two letters."""
     return (left.isascii() and right.isascii() and left != " ") or right in "，。：；）)、,."
 
 
 def _part(cell: Cell, start: int, stop: int) -> Cell:
-    """Letters start…stop of a cell, without spaces at its ends, with the marks that fall into it."""
+    """Return letters start…stop of a cell, without outer spaces, with the marks within them."""
     text = cell.text[start:stop]
     start += len(text) - len(text.lstrip())
     text = text.strip()

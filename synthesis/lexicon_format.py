@@ -1,15 +1,15 @@
-"""Reads the lexicons' compact tables: entries parted by ";", columns by ":", choices by "|"."""
+"""Parse the compact tables of the lexicons: entries separated by ";", columns by ":", choices by "|"."""
 
 from __future__ import annotations
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Entries parted by ";"."""
+    """Return the entries, which are separated by ";"."""
     return tuple(" ".join(entry.split()) for entry in text.split(";") if entry.strip())
 
 
 def priced(text: str) -> tuple[tuple[str, float], ...]:
-    """(name, typical price) from "name:price" entries."""
+    """Return (name, typical price) of "name:price" entries."""
     return tuple((name, float(price)) for name, price in (entry.rsplit(":", 1) for entry in words(text)))
 
 

@@ -1,4 +1,4 @@
-"""Chinese words that documents are composed of. Shops, streets and people are made up from parts; drugs have generic names."""
+"""Chinese words of synthetic documents. Shops, streets and people are composed of parts; drugs have generic names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Line items and the sums below them, in cents, so that every receipt adds up."""
+"""Line items and their sums in cents, so that every receipt adds up."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from synthesis import lexicon_en as en
 from synthesis import lexicon_zh as zh
 from synthesis.document import Language
 
-NOTES = (1, 500, 1000, 2000, 5000, 10000)  # what people hand over: the exact sum, or notes of 5, 10 … 100
+NOTES = (1, 500, 1000, 2000, 5000, 10000)  # cash payments: the exact sum, or notes of 5, 10 … 100
 DIGITS = "零壹贰叁肆伍陆柒捌玖"
 UNITS = ("", "拾", "佰", "仟")
 
 
 @dataclass(frozen=True)
 class Item:
-    """One line item. `quantity` is as printed ("2", "0.526"); `price` and `amount` are cents."""
+    """A line item. `quantity` is as printed ("2", "0.526"); `price` and `amount` are in cents."""
 
     name: str
     quantity: str
@@ -82,7 +82,7 @@ def _price(rng: random.Random, typical: float) -> int:
 
 
 def item(rng: random.Random, language: Language, variant: str) -> Item:
-    """One line item; in food shops some are sold by weight."""
+    """Create a line item; in food shops some are sold by weight."""
     if variant in {"supermarket", "convenience"} and rng.random() < 0.15:
         name, typical = rng.choice(zh.FRESH if language == "zh" else en.FRESH)
         price, grams = _price(rng, typical), rng.randint(80, 2600)
@@ -93,7 +93,7 @@ def item(rng: random.Random, language: Language, variant: str) -> Item:
 
 
 def basket(rng: random.Random, language: Language, variant: str) -> tuple[Item, ...]:
-    """One to a dozen different items."""
+    """Create one to twelve different items."""
     count = rng.choices(range(1, 13), (5, 9, 12, 13, 12, 10, 8, 6, 5, 3, 2, 2))[0]
     found: dict[str, Item] = {}
     while len(found) < count:
@@ -103,7 +103,7 @@ def basket(rng: random.Random, language: Language, variant: str) -> tuple[Item, 
 
 
 def add_up(rng: random.Random, language: Language, variant: str, items: Sequence[Item]) -> Sums:
-    """Discount, service, tax, rounding, payment and change for these items."""
+    """Calculate discount, service, tax, rounding, payment and change for these items."""
     subtotal = sum(one.amount for one in items)
     discount = int(subtotal * rng.choice((0.05, 0.1, 0.12, 0.2))) if rng.random() < 0.35 else 0
     base = subtotal - discount
@@ -121,7 +121,7 @@ def add_up(rng: random.Random, language: Language, variant: str, items: Sequence
 
 
 def in_words(cents: int) -> str:
-    """A Chinese amount in capital numerals: 3680 → 叁拾陆元捌角整."""
+    """Return an amount in Chinese capital numerals: 3680 → 叁拾陆元捌角整."""
     yuan, jiao, fen = cents // 100, cents // 10 % 10, cents % 10
     text, digits = "", str(yuan)
     for place, digit in zip(range(len(digits) - 1, -1, -1), digits, strict=True):

@@ -1,4 +1,4 @@
-"""The printer and paper of one document: fonts, letter size, margins, ink."""
+"""The printer and paper of a document: fonts, letter size, margins, ink."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FORM_INKS: tuple[Colour, ...] = (*INKS, (35, 35, 80))
 
 @dataclass(frozen=True)
 class Paper:
-    """`em` is the letter's height in pixels as drawn; what is drawn is then scaled by `zoom` and, sideways, by `stretch`."""
+    """`em` is the letter height in pixels; the drawing is scaled by `zoom` and, horizontally, by `stretch`."""
 
     face: Face
     em: int
     printed: float  # width of a full line, ems
     margin: float  # ems
     leading: float  # line distance in ems
-    dots: bool  # a thermal head: no grey in the ink
+    dots: bool  # a thermal print head: no grey levels
     zoom: float
     stretch: float
     tint: Colour
@@ -32,7 +32,7 @@ class Paper:
 
 
 def choose_paper(rng: random.Random, document: Document, size: int | None = None) -> Paper:
-    """A printer that suits the document: 58 or 80 mm rolls, A5 forms. `size` fixes the width of the paper in pixels."""
+    """Choose a printer for the document: 58 or 80 mm rolls, A5 forms. `size` is the width of the paper in pixels."""
     form = document.kind in {"prescription", "invoice"}
     margin, stretch = rng.uniform(0.7, 2.2), rng.uniform(0.93, 1.05)
     face = _face(rng, document, form)

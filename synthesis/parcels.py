@@ -1,4 +1,4 @@
-"""A parcel's label: courier, tracking number with its bar code, sender and recipient, weight, postage."""
+"""Parcel labels: courier, tracking number with its bar code, sender and recipient, weight, postage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERVICES = {"zh": ("标准快递", "次日达", "特快专递", "经济件"), "e
 
 
 def parcel(rng: random.Random, language: Language) -> Document:
-    """One label. Amounts are only the postage, so there is no total; some lack date, weight or postage."""
+    """Create a label. The postage is the only amount, so there is no total; some lack date, weight or postage."""
     chances = (("date", 0.25), ("weight", 0.3), ("shipping_fee", 0.5), ("sender", 0.06))
     missing = frozenset(key for key, chance in chances if rng.random() < chance)
     fee = rng.randint(6, 60) * 100
@@ -27,14 +27,14 @@ def parcel(rng: random.Random, language: Language) -> Document:
     colon = rng.choice(("：", ":")) if language == "zh" else rng.choice((": ", ":"))
     style = replace(choose_style(rng, language), colon=colon, chars=rng.choice((38, 42, 48)), info="inline", rule="solid")
     writer = Writer(rng, style)
-    for section in (_heading, _people, _particulars):
+    for section in (_heading, _people, _details):
         section(writer, plan)
     done = finish(writer, plan)
-    return replace(done, cents={})  # one amount adds up to nothing
+    return replace(done, cents={})  # a single amount has no sum
 
 
 def _heading(w: Writer, plan: Plan) -> None:
-    """The courier, its service, the number below its bar code or beside a label."""
+    """Write courier and service, and the number below its bar code or next to a label."""
     rng, language = w.rng, w.style.language
     name = rng.choice(COURIERS[language])
     w.line(name, "courier", scale=rng.choice((1.3, 1.6)), bold=rng.random() < 0.6)
@@ -51,7 +51,7 @@ def _heading(w: Writer, plan: Plan) -> None:
 
 
 def _people(w: Writer, plan: Plan) -> None:
-    """Recipient first and larger, as on real labels; sometimes the sender first."""
+    """Write the recipient first and larger, as on real labels; sometimes the sender first."""
     parties = ["recipient", "sender"]
     if w.rng.random() < 0.3:
         parties.reverse()
@@ -74,8 +74,8 @@ def _party(w: Writer, who: str) -> None:
     w.pair(w.label("parcel_address"), address, ((f"{who}_address", address),))
 
 
-def _particulars(w: Writer, plan: Plan) -> None:
-    """Weight, postage, date, what is inside."""
+def _details(w: Writer, plan: Plan) -> None:
+    """Write weight, postage, date and contents."""
     rng = w.rng
     weight, day = f"{rng.randint(1, 30)}.{rng.randint(0, 9)}kg", identities.written(plan.when, w.style.date)
     fee, inside = w.money(plan.sums.total), item(rng, w.style.language, "retail").name

@@ -1,4 +1,4 @@
-"""A prescription: hospital, patient, diagnosis, drugs with dose and quantity, doctor, price of the drugs."""
+"""Prescriptions: hospital, patient, diagnosis, drugs with dose and quantity, doctor, price of the drugs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOTES = {"zh": "注：处方当日有效，药品发出不予退换。", "en": "
 
 
 def prescription(rng: random.Random, language: Language) -> Document:
-    """One prescription; some print no price, no date or no patient's name, which are then asked for in vain."""
+    """Create a prescription; some have no price, date or patient's name, which are requested nevertheless."""
     drugs = choose_drugs(rng, language)
     total = sum(one.amount for one in drugs)
     chances = (("total_amount", 0.1), ("date", 0.04), ("patient", 0.03))
@@ -62,9 +62,9 @@ def _heading(w: Writer, plan: Plan) -> None:
 
 
 def _patient(w: Writer, plan: Plan) -> None:
-    """Particulars in rows of two or three, the date among them or further down."""
+    """Write the patient's details in rows of two or three, with the date or without."""
     rng = w.rng
-    entries = _particulars(w, plan)
+    entries = _details(w, plan)
     day = identities.written(plan.when, w.style.date)
     if rng.random() < 0.65 and "date" not in plan.missing:
         plan.printed.add("date")
@@ -81,7 +81,7 @@ def _patient(w: Writer, plan: Plan) -> None:
     w.rule()
 
 
-def _particulars(w: Writer, plan: Plan) -> list[Entry]:
+def _details(w: Writer, plan: Plan) -> list[Entry]:
     rng, language = w.rng, w.style.language
     years = rng.randint(1, 88)
     born = datetime(plan.when.year - years, rng.randint(1, 12), rng.randint(1, 28))
@@ -106,7 +106,7 @@ def _particulars(w: Writer, plan: Plan) -> list[Entry]:
 
 
 def _below(w: Writer, plan: Plan) -> None:
-    """Doctor, those who checked and dispensed, the price, and the date if it did not stand above."""
+    """Write the doctor, the pharmacists, the price, and the date if it was not printed above."""
     rng, language = w.rng, w.style.language
     text, day = w.money(plan.sums.total), identities.written(plan.when, w.style.date)
     entries: list[Entry] = []

@@ -1,4 +1,4 @@
-"""A receipt from its heading to its foot: values that are asked for, and decoys that must not be taken for them."""
+"""Receipts: values that are requested, and decoys that must not be confused with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VARIANTS = ("supermarket", "restaurant", "pharmacy", "convenience", "retail")
 
 
 def receipt(rng: random.Random, language: Language) -> Document:
-    """One receipt. Some have no date or no shop's name; a kitchen's slip has no prices and so no total."""
+    """Create a receipt. Some have no date or shop name; a kitchen slip has no prices and no total."""
     variant = rng.choices(VARIANTS, (30, 25, 15, 18, 12))[0]
     items = basket(rng, language, variant)
     chances = (("date", 0.04), ("merchant", 0.04), ("total_amount", 0.12 if variant == "restaurant" else 0.0))
@@ -33,7 +33,7 @@ def receipt(rng: random.Random, language: Language) -> Document:
 
 
 def heading(w: Writer, plan: Plan) -> None:
-    """Titles, the shop's name as a heading or a labelled line, its address and telephone."""
+    """Write titles, the shop's name as a heading or a labelled line, its address and phone number."""
     rng, language = w.rng, w.style.language
     middle = Cell("", 0.5, "center") if rng.random() < 0.75 else Cell("")
     titles = (zh if language == "zh" else en).TITLES[plan.variant]
@@ -71,7 +71,7 @@ def _whereabouts(w: Writer, middle: Cell) -> None:
 
 
 def particulars(w: Writer, plan: Plan) -> None:
-    """Number, cashier, till, date … in any order, one or two a row."""
+    """Write number, cashier, register, date … in any order, one or two per row."""
     rng = w.rng
     number = rng.choice(("receipt_number", "receipt_number", "order_number"))
     options = (
@@ -99,7 +99,7 @@ def particulars(w: Writer, plan: Plan) -> None:
 
 
 def _write(w: Writer, entries: list[Entry]) -> None:
-    """Entries one a row, or short ones two a row as label and value in one run."""
+    """Write one entry per row, or two short ones with label and value in one run."""
     two = w.rng.random() < 0.35
     while entries:
         label, value, fields = entries.pop(0)
@@ -111,7 +111,7 @@ def _write(w: Writer, entries: list[Entry]) -> None:
 
 
 def _dated(w: Writer, plan: Plan) -> list[Entry]:
-    """The date with its time in one run, the two apart, or the date alone."""
+    """Return date and time in one entry, in two entries, or the date only."""
     rng = w.rng
     day, hour = identities.written(plan.when, w.style.date), plan.when.strftime(w.style.time)
     roll = rng.random()
@@ -128,7 +128,7 @@ def _joined(w: Writer, day: str, hour: str) -> str:
 
 
 def bare_date(w: Writer, plan: Plan) -> None:
-    """The date without a label, alone or with the time."""
+    """Write the date without a label, with or without the time."""
     day, hour = identities.written(plan.when, w.style.date), plan.when.strftime(w.style.time)
     text = day
     if w.rng.random() < 0.7:
@@ -141,7 +141,7 @@ def bare_date(w: Writer, plan: Plan) -> None:
 
 
 def foot(w: Writer, plan: Plan) -> None:
-    """A bare date that is still due, when it was printed, telephone of the service, thanks, a code to scan."""
+    """Write an unlabelled date if it was not printed above, the print date, a service number, thanks, a code to scan."""
     rng, language = w.rng, w.style.language
     words = zh if language == "zh" else en
     if "date" in plan.bare and "date" not in plan.printed:

@@ -1,6 +1,6 @@
-"""Renders made-up documents with their truth: `python -m synthesis.render --count N --seed S OUT`.
+"""Render synthetic documents with their ground truth: `python -m synthesis.render --count N --seed S OUT`.
 
-Document i of a seed is the same whatever the count, given the same options and fonts.
+Document i of a seed does not depend on the count, given the same options and fonts.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from synthesis.paper_style import choose_paper
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """A picture (uint8 RGB [h, w, 3]), its lines (text, quad [4, 2] in pixels, clockwise from top-left) and the truth as JSON."""
+    """An image (uint8 RGB [h, w, 3]), its lines (text, quad [4, 2] in pixels, clockwise from top-left) and the truth as JSON."""
 
     image: NDArray[np.uint8]
     lines: tuple[tuple[str, NDArray[np.float64]], ...]
     truth: dict[str, Any]
 
     def jpeg(self) -> bytes:
-        """The picture as a JPEG file."""
+        """The image as a JPEG file."""
         done, data = cv2.imencode(".jpg", self.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 93])
         if not done:
             raise RuntimeError("JPEG encoding failed")
         return data.tobytes()
 
     def csv(self) -> str:
-        """One text line a row: x1,y1,x2,y2,x3,y3,x4,y4,transcript."""
+        """The lines as CSV, one per row: x1,y1,x2,y2,x3,y3,x4,y4,transcript."""
         return "".join(",".join(str(round(v)) for v in quad.ravel()) + f",{text}\n" for text, quad in self.lines)
 
 
@@ -55,9 +55,9 @@ def render(
     size: int | None = None,
     kind: str | None = None,
 ) -> Rendered:
-    """Document `index` of `seed`, of `kind` (one of `documents.MAKERS`) or of any usual one.
+    """Render document `index` of `seed`, of `kind` (one of `documents.MAKERS`) or of a common kind.
 
-    `clean` leaves out every degradation; `size` is the paper's width in pixels.
+    `clean` applies no degradations; `size` is the paper's width in pixels.
     """
     rng, noise = random.Random(f"{seed}:{index}"), np.random.default_rng([seed, index])
     content = document(rng, language, kind)
@@ -82,7 +82,7 @@ def _quad(box: Box) -> list[list[float]]:
 
 
 def _field_boxes(marks: Iterable[tuple[str, Box]]) -> dict[str, Box]:
-    """One box a field, around all its parts when it runs over several lines."""
+    """Return one box per field, around all its parts."""
     boxes: dict[str, Box] = {}
     for name, box in marks:
         old = boxes.get(name, box)
@@ -108,7 +108,7 @@ def _truth(content: Document, placed: dict[str, NDArray[np.float64]], meta: dict
 
 
 def save(rendered: Rendered, stem: Path) -> None:
-    """Writes stem.jpg, stem.csv and stem.json."""
+    """Write stem.jpg, stem.csv and stem.json."""
     stem.with_suffix(".jpg").write_bytes(rendered.jpeg())
     stem.with_suffix(".csv").write_text(rendered.csv(), encoding="utf-8")
     stem.with_suffix(".json").write_text(json.dumps(rendered.truth, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -119,17 +119,15 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(  # noqa: PLR0917  typer reads the options from the signature
-    out: Annotated[Path, typer.Argument(help="folder for NNNN.jpg, .csv, .json; made if missing")],
-    count: Annotated[int, typer.Option(min=1, max=10_000, help="how many documents")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same documents")] = 1,
-    clean: Annotated[bool, typer.Option("--clean", help="no folds, glare, blur …")] = False,
-    language: Annotated[str | None, typer.Option(help="zh or en; both when left out")] = None,
-    size: Annotated[
-        int | None, typer.Option(min=320, max=2400, help="width of the paper in pixels; varied when left out")
-    ] = None,
-    kind: Annotated[str | None, typer.Option(help=f"{', '.join(MAKERS)}; receipts, prescriptions, slips when left out")] = None,
+    out: Annotated[Path, typer.Argument(help="Output folder for NNNN.jpg, .csv, .json; created if missing.")],
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="Number of documents.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same documents.")] = 1,
+    clean: Annotated[bool, typer.Option("--clean", help="Apply no degradations (folds, glare, blur …).")] = False,
+    language: Annotated[str | None, typer.Option(help="zh or en; both by default.")] = None,
+    size: Annotated[int | None, typer.Option(min=320, max=2400, help="Width of the paper in pixels; varied by default.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"{', '.join(MAKERS)}; by default receipts, prescriptions and slips.")] = None,
 ) -> None:
-    """Renders documents with their truth into a folder."""
+    """Render documents with their ground truth into a folder."""
     if language not in {None, "zh", "en"}:
         raise typer.BadParameter("--language takes zh or en")
     if kind is not None and kind not in MAKERS:

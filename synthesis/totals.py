@@ -1,4 +1,4 @@
-"""The sums below the items and the payment: the total that is asked for, among amounts that are not it."""
+"""The sums below the items, and the payment: the requested total among other amounts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from synthesis.itemrows import COLUMNS
 from synthesis.line_items import in_words
 from synthesis.writer import Place, Writer, marked
 
-PAID_WORDS = ("付", "Pay", "Paid", "PAY", "收", "买单")  # a total with such a name is itself what was paid
-ASKED = frozenset({"discount", "tax_amount"})  # the other adjustments are printed, but nobody asks for them
+PAID_WORDS = ("付", "Pay", "Paid", "PAY", "收", "买单")  # labels of a total that is also the payment
+REQUESTED = frozenset({"discount", "tax_amount"})  # other adjustments are printed, but not requested
 
 
 def sums(w: Writer, plan: Plan) -> None:
-    """Count of pieces, subtotal, discount, service, tax, rounding, total."""
+    """Write number of pieces, subtotal, discount, service, tax, rounding and total."""
     if "total_amount" in plan.missing:
         return
     rng, s = w.rng, plan.sums
@@ -32,7 +32,7 @@ def sums(w: Writer, plan: Plan) -> None:
         _amount(w, "subtotal", s.items)
     for name, cents in adjustments:
         if cents:
-            _amount(w, name, cents, asked=name in ASKED)
+            _amount(w, name, cents, requested=name in REQUESTED)
             plan.printed.add(name)
     if joint:
         _joint_total(w, plan)
@@ -55,7 +55,7 @@ def _total_label(w: Writer, plan: Plan) -> str:
 
 
 def _joint_total(w: Writer, plan: Plan) -> None:
-    """Count and total in one row: below the items' columns, or as two pairs."""
+    """Write quantity and total in one row: below the columns of the items, or as two pairs."""
     text, pieces, label = w.money(plan.sums.total), str(len(plan.items)), _total_label(w, plan)
     marks = marked(text, "total_amount")
     if plan.columns:
@@ -66,7 +66,7 @@ def _joint_total(w: Writer, plan: Plan) -> None:
 
 
 def total(w: Writer, plan: Plan) -> None:
-    """The total: labelled, or alone and larger where a person would still see it."""
+    """Write the total: labelled, or alone and larger, so that a person recognises it."""
     rng, text = w.rng, w.money(plan.sums.total)
     scale, bold = rng.choice((1.0, 1.0, 1.2, 1.4, 1.6)), rng.random() < 0.4
     if "total_amount" in plan.bare:
@@ -80,7 +80,7 @@ def total(w: Writer, plan: Plan) -> None:
 
 
 def _echoes(w: Writer, plan: Plan) -> None:
-    """What repeats or surrounds the total: the amount in words, what was saved, what a tip would be."""
+    """Write amounts near the total: the amount in words, savings, a suggested tip."""
     rng, s = w.rng, plan.sums
     if w.style.language == "zh" and rng.random() < 0.07:
         w.pair(w.label("in_words"), in_words(s.total), place="inline")
@@ -90,13 +90,13 @@ def _echoes(w: Writer, plan: Plan) -> None:
         w.pair(w.label("tip"), w.money(s.total * 15 // 100), place=_flat(w))
 
 
-def _amount(w: Writer, name: str, cents: int, *, asked: bool = True) -> None:
+def _amount(w: Writer, name: str, cents: int, *, requested: bool = True) -> None:
     text = w.money(cents, plain=w.style.language == "zh" and not w.style.unit)
-    w.pair(w.label(name), text, ((name, text),) if asked else (), place=w.style.sums)
+    w.pair(w.label(name), text, ((name, text),) if requested else (), place=w.style.sums)
 
 
 def payment(w: Writer, plan: Plan) -> None:
-    """What was given and given back, by cash or by card; points and balance of a member's card."""
+    """Write payment and change, by cash or card; points and balance of a member's card."""
     rng, s = w.rng, plan.sums
     if "total_amount" in plan.missing:
         return

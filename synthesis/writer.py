@@ -1,4 +1,4 @@
-"""Writes a document row by row in one style, and collects the truth from the marks on what was written."""
+"""Write a document row by row in one style, and collect the ground truth from its marks."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ SYMBOLS = {"zh": ("￥", "¥", "", "", "RMB ", "", "CNY "), "en": ("$", "RM", "R
 
 @dataclass(frozen=True)
 class Style:
-    """How one document writes: its signs and places, chosen once so that it looks like one till's work."""
+    """The style of a document: its signs and positions, chosen once for consistency."""
 
     language: Language
-    chars: int  # half-width letters to a line: 32 on a 58 mm roll, 48 on an 80 mm one
+    chars: int  # half-width letters per line: 32 on a 58 mm roll, 48 on an 80 mm roll
     colon: str  # between a label and its value in one run
-    info: Place  # where the values of dates, numbers, names stand
-    sums: Place  # where the values of totals stand
+    info: Place  # position of the values of dates, numbers, names
+    sums: Place  # position of the values of totals
     rule: Art
-    symbol: str  # in front of marked amounts: "￥", "$", ""
-    unit: str  # behind them: "元" or ""
+    symbol: str  # before marked amounts: "￥", "$", ""
+    unit: str  # after marked amounts: "元" or ""
     thousands: bool
     date: str  # strftime, {m} and {d} without leading zero
     time: str
 
 
 def choose_style(rng: random.Random, language: Language) -> Style:
-    """Draws a style. English dates may be day first, month first or ISO, as tills print them."""
+    """Choose a style. English dates are day first, month first or ISO."""
     symbol = rng.choice(SYMBOLS[language])
     return Style(
         language=language,
@@ -67,30 +67,30 @@ def choose_style(rng: random.Random, language: Language) -> Style:
 
 @dataclass
 class Writer:
-    """The sheet that grows. `fields` of the truth come from marks; a field marked twice would be a bug and is refused."""
+    """Appends rows to a document. The truth comes from marks; marking a field twice is an error."""
 
     rng: random.Random
     style: Style
-    underlined: bool = False  # a form: labelled values in runs stand on a line
+    underlined: bool = False  # a form: labelled values are on a line
     rows: list[Row] = field(default_factory=list)
 
     def label(self, key: str) -> str:
-        """A label for a field, any of its variants."""
+        """Return a random label of a field."""
         return self.rng.choice(labels(self.style.language)[key])
 
     def money(self, cents: int, *, plain: bool = False) -> str:
-        """An amount as this document prints it: `plain` without the currency."""
+        """Return an amount as this document prints it; `plain`: without the currency."""
         sign = "-" if cents < 0 else ""
         whole, rest = divmod(abs(cents), 100)
         number = f"{whole:,}.{rest:02d}" if self.style.thousands else f"{whole}.{rest:02d}"
         return sign + number if plain else f"{sign}{self.style.symbol}{number}{self.style.unit}"
 
     def row(self, *cells: Cell, space: float = 0.0, grid: tuple[float, ...] = ()) -> None:
-        """Cells side by side; `grid` are the places of a table's upright lines."""
+        """Write cells next to each other; `grid` are the positions of a table's vertical lines."""
         self.rows.append(Row(cells, space=space, grid=grid))
 
     def table_of(self, entries: Sequence[Entry], count: int) -> None:
-        """Labels and values in runs, in `count` columns; a long one takes the next column's room too."""
+        """Write labels and values in `count` columns; a long one extends into the next column."""
         cells: list[Cell] = []
         column = 0
         for label, value, fields in entries:
@@ -106,11 +106,11 @@ class Writer:
             self.row(*cells, space=0.15)
 
     def art(self, art: Art, space: float = 0.0) -> None:
-        """A rule, a bar code …"""
+        """Write graphics: a rule, a bar code …"""
         self.rows.append(Row(art=art, space=space))
 
     def rule(self) -> None:
-        """This document's rule."""
+        """Write this document's rule."""
         self.art(self.style.rule)
 
     def line(
@@ -123,7 +123,7 @@ class Writer:
         scale: float = 1.0,
         bold: bool = False,
     ) -> None:
-        """A line of its own, aligned `like` a cell; `value` (default all of `text`) is the value of field `name`."""
+        """Write a separate line, aligned `like` a cell; `value` (default: all of `text`) is the value of field `name`."""
         like = like or Cell("")
         self.row(Cell(text, like.x, like.align, scale=scale, bold=bold, marks=marked(text, name, value)))
 
@@ -137,7 +137,7 @@ class Writer:
         scale: float = 1.0,
         bold: bool = False,
     ) -> None:
-        """A label and its value. `fields` are (field, part of `value`): one for most, two for a date with its time."""
+        """Write a label and its value. `fields` are (field, part of `value`): usually one, two for a date with a time."""
         place = place or self.style.info
         if place == "inline":
             self.row(self.run(label, value, fields, scale=scale, bold=bold))
@@ -163,7 +163,7 @@ class Writer:
         scale: float = 1.0,
         bold: bool = False,
     ) -> Cell:
-        """Label and value as one run of text."""
+        """Return label and value as one run of text."""
         head = label + self.style.colon
         marks = tuple(
             Mark(m.field, m.start + len(head), m.end + len(head)) for name, part in fields for m in marked(value, name, part)
@@ -174,7 +174,7 @@ class Writer:
 
 
 def marked(text: str, name: str | None, value: str | None = None) -> tuple[Mark, ...]:
-    """The mark of `value` (default: all) in `text`; none without a name."""
+    """Return the mark of `value` (default: all) in `text`; no mark without a name."""
     if name is None:
         return ()
     start = 0 if value is None else text.index(value)
@@ -182,7 +182,7 @@ def marked(text: str, name: str | None, value: str | None = None) -> tuple[Mark,
 
 
 def truth(rows: Sequence[Row]) -> tuple[dict[str, str | None], list[dict[str, str | None]]]:
-    """(fields, line items) from the marks. Raises ValueError when a field is marked twice."""
+    """Return (fields, line items) of the marks. Raises ValueError if a field is marked twice."""
     fields: dict[str, str | None] = {}
     items: dict[int, dict[str, str | None]] = {}
     for cell in (cell for row in rows for cell in row.cells):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hunyuanocr.errors import WeightsInvalid, WeightsMissing
-from hunyuanocr.weights import architecture
+from hunyuanocr.weights.architecture import NAME, UNUSED, Architecture, canonical_name, parse_config
 from hunyuanocr.weights.safetensors_header import Tensor, read_header
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -57,7 +57,7 @@ def verify(model_path: Path) -> Checkpoint:
     folder = find(model_path)
     try:
         config = _object(folder / "config.json")
-        shape = architecture.parse_config(config)
+        shape = parse_config(config)
         _companions(folder)
         files = _weight_files(folder)
         tensors = _tensors(files)
@@ -71,7 +71,7 @@ def verify(model_path: Path) -> Checkpoint:
     for tensor in tensors.values():
         parameters[tensor.dtype] += tensor.numbers
     return Checkpoint(
-        folder=folder, name=folder.resolve().name, architecture=architecture.NAME, dtype=parameters.most_common(1)[0][0],
+        folder=folder, name=folder.resolve().name, architecture=NAME, dtype=parameters.most_common(1)[0][0],
         parameters=parameters.total(), bytes=sum(file.stat().st_size for file in files), files=files,
         axes=len(shape.text.sections), has_dflash=(folder / "dflash" / "config.json").is_file(),
     )  # fmt: skip
@@ -152,16 +152,16 @@ def _tensors(files: Iterable[Path]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in files:
         for name, tensor in read_header(file).items():
-            if (canonical := architecture.canonical_name(name)) in tensors:
+            if (canonical := canonical_name(name)) in tensors:
                 raise WeightsInvalid(f"The tensor {canonical} occurs twice, the second time as {name} in {file}.")
             tensors[canonical] = tensor
     return tensors
 
 
-def _compare(shape: architecture.Architecture, tensors: dict[str, Tensor]) -> None:
+def _compare(shape: Architecture, tensors: dict[str, Tensor]) -> None:
     """Verify that the tensors are those of the architecture, with the shapes and number of layers of config.json."""
     expected = shape.tensors()
-    if missing := [name for name in expected if name not in tensors and name not in architecture.UNUSED]:
+    if missing := [name for name in expected if name not in tensors and name not in UNUSED]:
         raise WeightsInvalid(
             f"{len(missing)} of {len(expected)} tensors are missing in the weight files: {_first_names(missing)}."
         )

@@ -342,4 +342,4 @@ def test_doctor_tells_of_the_weights(hub: str, state: HubState, tmp_path: Path):
     config["text_config"]["hidden_size"] = 64
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     broken = finding()
-    assert (broken.verdict, "do not fit" in broken.detail[1]) == ("fail", True)
+    assert (broken.verdict, "do not match" in broken.detail[1]) == ("fail", True)

@@ -55,7 +55,7 @@ def _gpu_sizes() -> list[int]:
     return [int(line) * 2**20 for line in result.stdout.splitlines() if line.strip().isdigit()]
 
 
-def command(settings: Settings, folder: Path, name: str, home: Path, gpu: Gpu | None) -> list[str]:
+def build_command(settings: Settings, folder: Path, name: str, home: Path, gpu: Gpu | None) -> list[str]:
     """Return the command line of the server; `home` is its working folder (see `prepare_home`).
 
     Raises ConfigError if the memory does not suffice, MissingDependency if vLLM is not installed.

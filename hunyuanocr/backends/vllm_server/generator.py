@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 
 from hunyuanocr.backends.base import BackendName, Generation, Health, TokenChunk
-from hunyuanocr.backends.vllm_server import openai_protocol
+from hunyuanocr.backends.vllm_server.openai_protocol import build_request, parse_stream
 from hunyuanocr.backends.vllm_server.process import VllmProcess
 from hunyuanocr.backends.vllm_server.remote_server import RemoteServer
 from hunyuanocr.config import Settings
@@ -76,7 +76,7 @@ class VllmGenerator:
         """
         if not self._max_length:
             raise BackendUnavailable("vLLM is not started.")
-        body = await asyncio.to_thread(openai_protocol.build_request, request, self.model, self._max_length)
+        body = await asyncio.to_thread(build_request, request, self.model, self._max_length)
         for attempt in range(1, _ATTEMPTS + 1):
             started = False
             await self.server.wait_ready()
@@ -104,7 +104,7 @@ class VllmGenerator:
         page = np.full((64, 64, 3), 255, np.uint8)
         schema = {"type": "object", "properties": {"a": {"enum": [_UNLIKELY]}}, "required": ["a"]}
         request = Generation((page,), "提取图中的文字。", schema, max_tokens=32)  # the first grammar takes seconds to compile
-        body = await asyncio.to_thread(openai_protocol.build_request, request, self.model, self._max_length)
+        body = await asyncio.to_thread(build_request, request, self.model, self._max_length)
         async with aclosing(_stream(client, body)) as stream:
             tokens = [token async for chunk in stream for token in chunk.tokens]
         uncertain = sum(token.logprob < _CERTAIN_LOGPROB for token in tokens)
@@ -130,7 +130,7 @@ async def _stream(client: httpx.AsyncClient, body: bytes, *, raw_probabilities: 
     try:
         async with (
             client.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response,
-            aclosing(openai_protocol.parse_stream(response, raw_probabilities=raw_probabilities)) as chunks,
+            aclosing(parse_stream(response, raw_probabilities=raw_probabilities)) as chunks,
         ):
             async for chunk in chunks:
                 yield chunk

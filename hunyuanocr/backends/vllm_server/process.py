@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from hunyuanocr.backends.base import Health
-from hunyuanocr.backends.vllm_server import command
+from hunyuanocr.backends.vllm_server.command import SOCKET, build_command, environment, find_gpu, prepare_home
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import BackendUnavailable, ConfigError, HunyuanOcrError
 
@@ -45,9 +45,9 @@ class VllmProcess:
         """Prepare the command line, without starting the server. Raises ConfigError, MissingDependency."""
         self._home = Path(tempfile.gettempdir()) / f"hunyuanocr-vllm-{secrets.token_hex(8)}"
         self._folder = folder
-        gpu = command.find_gpu(settings.device)
-        self._command = command.command(settings, folder, name, self._home, gpu)
-        self._environment = command.environment(settings, folder, gpu)
+        gpu = find_gpu(settings.device)
+        self._command = build_command(settings, folder, name, self._home, gpu)
+        self._environment = environment(settings, folder, gpu)
         self._probe = probe
         self._lines: deque[str] = deque(maxlen=_MAX_LINES)  # of the current server
         self._last_error = ""  # of the previous server
@@ -58,7 +58,7 @@ class VllmProcess:
         self._ready_since = math.inf  # of the current server
         self._changed = asyncio.Condition()
         self.ready = False
-        transport = httpx.AsyncHTTPTransport(uds=str(self._home / command.SOCKET), limits=httpx.Limits(max_connections=None))
+        transport = httpx.AsyncHTTPTransport(uds=str(self._home / SOCKET), limits=httpx.Limits(max_connections=None))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://vllm", timeout=httpx.Timeout(None, connect=5.0))
 
     async def start(self) -> None:
@@ -120,8 +120,8 @@ class VllmProcess:
 
     async def _run_once(self) -> None:
         """Run the server once: start it, wait until it answers, then until it exits. Then kill all of its processes."""
-        command.prepare_home(self._folder, self._home)
-        guard = Path(command.__file__).with_name("process_guard.py")
+        prepare_home(self._folder, self._home)
+        guard = Path(__file__).with_name("process_guard.py")
         process = await asyncio.create_subprocess_exec(
             self._command[0], "-I", str(guard), *self._command, env=self._environment, cwd=self._home,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

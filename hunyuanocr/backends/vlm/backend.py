@@ -8,8 +8,18 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from hunyuanocr.backends.base import Generation, Generator, Health
-from hunyuanocr.backends.vlm import parsing
-from hunyuanocr.backends.vlm.parsing import ENDED_EARLY, Completion, CompletionBuilder, ExtractedFields
+from hunyuanocr.backends.vlm.parsing import (
+    ENDED_EARLY,
+    MARKUP_TASKS,
+    Completion,
+    CompletionBuilder,
+    ExtractedFields,
+    merge_pages,
+    parse_fields,
+    parse_markup,
+    parse_spotting,
+    truncation_warnings,
+)
 from hunyuanocr.errors import BackendUnavailable
 from hunyuanocr.output.spotting import SpottingStream
 from hunyuanocr.prompts import SPOTTING, Prompt, build_prompt
@@ -197,18 +207,18 @@ def _reading(task: Task, done: Sequence[tuple[_PageRequest, Completion]]) -> Rea
     keys = [spec.key for spec in task.fields]
     for request, completion in done:
         if request.spots:
-            text, page_lines = parsing.parse_spotting(completion, request.pages[0])
+            text, page_lines = parse_spotting(completion, request.pages[0])
             lines += page_lines
         elif request.prompt.schema is not None:
             text = ""
-            fields.append(parsing.parse_fields(completion, keys, request.pages[0]))
+            fields.append(parse_fields(completion, keys, request.pages[0]))
         else:
-            text, markdown = parsing.parse_markup(task.kind, completion)
+            text, markdown = parse_markup(task.kind, completion)
             markdowns += [markdown] if markdown else []
         texts += [text] if text else []
     finishes = {completion.finish for _, completion in done}
-    values = parsing.merge_pages(fields, keys) if fields else None
-    has_markdown = task.kind in parsing.MARKUP_TASKS
+    values = merge_pages(fields, keys) if fields else None
+    has_markdown = task.kind in MARKUP_TASKS
     return Reading(
         ("\n" if lines else "\n\n").join(texts),
         tuple(lines),
@@ -217,5 +227,5 @@ def _reading(task: Task, done: Sequence[tuple[_PageRequest, Completion]]) -> Rea
         markdown="\n\n".join(markdowns) if has_markdown else None,
         usage=Usage(sum(c.usage.prompt_tokens for _, c in done), sum(c.usage.completion_tokens for _, c in done)),
         finish_reason=next((f for f in ENDED_EARLY if f in finishes), "stop"),
-        notices=tuple(warning for request, c in done for warning in parsing.truncation_warnings(c, request.pages)),
+        notices=tuple(warning for request, c in done for warning in truncation_warnings(c, request.pages)),
     )

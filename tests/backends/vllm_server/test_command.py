@@ -26,7 +26,7 @@ def settings(**torch):
 
 
 def flags(given, folder=Path("/models/x"), gpu=CARD):
-    words = command.command(given, folder, "x", Path("/home"), gpu)
+    words = command.build_command(given, folder, "x", Path("/home"), gpu)
     return dict(zip(words, [*words[1:], ""], strict=True))
 
 
