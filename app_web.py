@@ -1,6 +1,6 @@
-"""Serves the page and the API: `--port` has both, `--api-port` the API alone; one process and one reader behind them.
+"""Serve the page and the API on `--port` and the API alone on `--api-port`, in one process with one backend.
 
-Run through ./launch_web_pt.sh, or ./launch_vllm.sh for the engine vLLM; they install what is missing first.
+Started by ./launch_web_pt.sh, or by ./launch_vllm.sh for vLLM; both install missing packages first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import psutil
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
@@ -29,6 +28,7 @@ from hunyuanocr.backends import create_backend, create_evidence_backend
 from hunyuanocr.backends.base import Backend
 from hunyuanocr.config import BackendChoice, Settings, TorchSettings, load_settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreUnavailable
+from hunyuanocr.lan import lan_addresses
 from hunyuanocr.malloc import limit_malloc_arenas
 from hunyuanocr.telemetry import disable_telemetry
 
@@ -37,28 +37,28 @@ if TYPE_CHECKING:
     from hunyuanocr.store.folder import DataFolder
 
 _DTYPES = get_args(TorchSettings.model_fields["dtype"].annotation)
-_LAST_S = 1.0  # for what is still being answered when the grace is over
-_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 -- compared, not bound
+_FINAL_S = 1.0  # for responses that are still being sent after the grace period
+_ALL_INTERFACES = ("0.0.0.0", "::", "")  # noqa: S104 -- compared, not bound
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("app_web")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT. The exit status: 0, 1 when serving failed, 2 when the flags or settings cannot work."""
-    disable_telemetry()  # first: the readers and the page are imported later
+    """Serve until SIGTERM or SIGINT. Return the exit status: 0; 1 if serving failed; 2 if flags or settings are invalid."""
+    disable_telemetry()  # before the backends and the page are imported
     limit_malloc_arenas()
     try:
         settings = _settings(_parser().parse_args(argv))
         log_setup.configure_logging(settings.log)
         _check_tls(settings)
         folder = _claim_folder(settings)
-        reader, why = create_backend(settings)  # before a port is open: what is missing is told at once
+        backend, reason = create_backend(settings)  # before the ports are opened: missing parts are reported immediately
         _allow_connections(settings)
         with _listening(settings) as (page_socket, api_socket):
-            page_app, api_app = _apps(settings, reader, why, folder)
-            _announce(settings, why, page_socket, api_socket)
-            _give_first_key(page_app, page_socket)
+            page_app, api_app = _apps(settings, backend, reason, folder)
+            _announce(settings, reason, page_socket, api_socket)
+            _print_first_key(page_app, page_socket)
             return asyncio.run(_serve(page_app, page_socket, api_app, api_socket))
     except HunyuanOcrError as e:
         _err.print(f"Error: {e.message}\n  {e.hint}", markup=False)
@@ -67,29 +67,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="launch_web_pt.sh", allow_abbrev=False, description="Page and API of the appliance, on this machine.",
-        epilog="Settings may also stand in the environment (HUNYUANOCR_…) and in a TOML file; flags win, then the environment.",
+        prog="launch_web_pt.sh", allow_abbrev=False, description="Serve the page and the API of the appliance.",
+        epilog="Precedence: flags, environment variables (HUNYUANOCR_…), TOML file. docs/settings.md lists all settings.",
     )  # fmt: skip
     add = parser.add_argument
-    add("--host", help="address to listen on (127.0.0.1: this machine only; 0.0.0.0: the local network too)")
-    add("--port", type=int, help="port of the page and the API (7860)")
-    add("--api-port", type=int, help="port of the API alone (8000)")
-    add("--model-path", type=Path, help="folder of the HunyuanOCR weights (models/hunyuanocr-1b)")
-    add("--backend", choices=get_args(BackendChoice), help="which reader serves (auto: the GPU model where it can run)")
-    add("--device", help="device of the model: cpu, cuda or cuda:N (auto: the first GPU, else the CPU)")
-    add("--vram-gb", type=float, help="memory in GB for weights, cache and work of the model (8)")
-    add("--dtype", choices=_DTYPES, help="number format of the model (auto: float16 on a GPU)")
-    add("--vllm-url", help="address of a vLLM server that runs already, for --backend vllm")
-    add("--tls-cert", type=Path, help="PEM file of a certificate: page and API are served over HTTPS")
-    add("--tls-key", type=Path, help="PEM file of its key")
-    add("--open", action="store_true", help="let everybody in who can reach this machine, without a key")
-    add("--no-page", action="store_true", help="the API alone on both ports; saves memory")
+    add("--host", help="address to listen on (127.0.0.1: this machine only; 0.0.0.0: all interfaces)")
+    add("--port", type=int, help="port of the page and the API (default: 7860)")
+    add("--api-port", type=int, help="port of the API without the page (default: 8000)")
+    add("--model-path", type=Path, help="folder with the HunyuanOCR weights (default: models/hunyuanocr-1b)")
+    add("--backend", choices=get_args(BackendChoice), help="OCR backend (auto: the GPU model if it can run, otherwise ppocr)")
+    add("--device", help="device of the model: cpu, cuda or cuda:N (auto: the first GPU, otherwise the CPU)")
+    add("--vram-gb", type=float, help="memory for weights, KV cache and activations of the model, GB (default: 8)")
+    add("--dtype", choices=_DTYPES, help="data type of the model (auto: float16 on a GPU)")
+    add("--vllm-url", help="URL of a running vLLM server, for --backend vllm")
+    add("--tls-cert", type=Path, help="PEM file of the TLS certificate; enables HTTPS")
+    add("--tls-key", type=Path, help="PEM file of the private key of the certificate")
+    add("--open", action="store_true", help="serve all clients without authentication")
+    add("--no-page", action="store_true", help="serve only the API on both ports; saves memory")
     add("--config", type=Path, help="TOML file with settings")
     return parser
 
 
 def _settings(flags: argparse.Namespace) -> Settings:
-    """Flags over environment over file; what is not given is not set."""
+    """Load the settings; flags have precedence over the environment and the file."""
     if flags.config is not None:
         os.environ["HUNYUANOCR_CONFIG"] = str(flags.config)
     groups: dict[str, dict[str, Any]] = {
@@ -99,22 +99,22 @@ def _settings(flags: argparse.Namespace) -> Settings:
         "vllm": {"url": flags.vllm_url},
         "network": {"tls_cert": flags.tls_cert, "tls_key": flags.tls_key},
     }
-    given: dict[str, Any] = {name: getattr(flags, name) for name in ("model_path", "device", "backend")}
-    given |= {group: {name: v for name, v in values.items() if v is not None} for group, values in groups.items()}
-    settings = load_settings(**{name: value for name, value in given.items() if value not in (None, {})})
+    values: dict[str, Any] = {name: getattr(flags, name) for name in ("model_path", "device", "backend")}
+    values |= {group: {name: v for name, v in members.items() if v is not None} for group, members in groups.items()}
+    settings = load_settings(**{name: value for name, value in values.items() if value not in (None, {})})
     if settings.server.port == settings.server.api_port != 0:
-        raise ConfigError("The page and the API alone cannot share a port.", hint="Give --port and --api-port different numbers.")
+        raise ConfigError("--port and --api-port cannot share a port.", hint="Choose different ports.")
     return settings
 
 
 def _check_tls(settings: Settings) -> None:
-    from api.uvicorn_config import validate_tls  # noqa: PLC0415 -- settings are read before the API is loaded
+    from api.uvicorn_config import validate_tls  # noqa: PLC0415 -- settings are checked before the API is loaded
 
     validate_tls(settings.network)
 
 
 def _claim_folder(settings: Settings) -> DataFolder:
-    """The data folder, for this process alone until it ends. Raises ConfigError while another server uses it."""
+    """Lock the data folder until the process exits. Raise ConfigError if another server uses it."""
     from hunyuanocr.services.container import claim_folder  # noqa: PLC0415
     from hunyuanocr.store.folder import DataFolder  # noqa: PLC0415
 
@@ -124,22 +124,22 @@ def _claim_folder(settings: Settings) -> DataFolder:
 
 
 def _allow_connections(settings: Settings) -> None:
-    """As many open connections as the system grants: many Linux systems begin at 1,024 for a program that does not ask."""
+    """Raise the soft limit of file descriptors, which many Linux systems set to 1,024, to the hard limit."""
     from api.network.descriptors import connection_limit  # noqa: PLC0415
 
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    wanted = settings.network.connections
-    if (allowed := connection_limit(wanted)) < wanted:
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    configured = settings.network.connections
+    if (allowed := connection_limit(configured)) < configured:
         log.warning(
-            "With %d file descriptors there may be %d connections, not %d as 'network.connections' says; raise 'ulimit -n', "
-            "systemd's LimitNOFILE or Docker's ulimits for more.", most, allowed, wanted,
+            "The limit of %d file descriptors allows %d connections, fewer than the %d of 'network.connections'. Increase "
+            "'ulimit -n', LimitNOFILE of systemd, or the ulimits of Docker.", hard_limit, allowed, configured,
         )  # fmt: skip
 
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Both sockets, bound before anything is loaded, so that a taken port is told at once."""
+    """Bind both sockets before anything is loaded, so that a port in use is reported immediately."""
     server = settings.server
     with _bound(server.host, server.port, "--port") as page, _bound(server.host, server.api_port, "--api-port") as api:
         yield page, api
@@ -151,7 +151,7 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
 
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        # asyncio sends at once only where TCP is named
+        # asyncio sets TCP_NODELAY only if the protocol is IPPROTO_TCP
         listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, refusal=FULL)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -162,44 +162,38 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
             raise
     except OSError as e:
         if e.errno == errno.EADDRINUSE:
-            hint = f"Choose another with {flag}, or stop the program that listens there (ss -ltnp shows it)."
-            raise ConfigError(f"Port {port} is taken by another program.", hint=hint) from e
+            hint = f"Choose another with {flag}, or stop the program that uses the port (ss -ltnp lists it)."
+            raise ConfigError(f"Port {port} is in use by another program.", hint=hint) from e
         if e.errno == errno.EACCES:
-            raise ConfigError(f"Port {port} may be opened by root only.", hint=f"Choose one above 1023 with {flag}.") from e
-        raise ConfigError(f"Cannot listen on {host}: {e.strerror}.", hint="Give an address of this machine with --host.") from e
+            raise ConfigError(f"Only root can open port {port}.", hint=f"Choose a port above 1023 with {flag}.") from e
+        raise ConfigError(f"Cannot listen on {host}: {e.strerror}.", hint="Set --host to an address of this machine.") from e
     return listener
 
 
-def _apps(settings: Settings, reader: Backend, why: str, folder: DataFolder | None = None) -> tuple[FastAPI, FastAPI]:
-    """Two apps around one pipeline. The first app starts and closes it; the other has no life."""
+def _apps(settings: Settings, backend: Backend, reason: str, folder: DataFolder | None = None) -> tuple[FastAPI, FastAPI]:
+    """Create two apps with one pipeline. The lifespan of the first starts and closes it; the second runs without a lifespan."""
     from api.app import create_app  # noqa: PLC0415
     from api.auth.authenticator import Authenticator  # noqa: PLC0415
     from api.network import NetworkLimits  # noqa: PLC0415
     from hunyuanocr.pipeline import Pipeline  # noqa: PLC0415
     from hunyuanocr.services.container import Services  # noqa: PLC0415
 
-    pipeline = Pipeline(reader, settings, create_evidence_backend(settings, reader), why)
+    pipeline = Pipeline(backend, settings, create_evidence_backend(settings, backend), reason)
     services = Services(settings, pipeline, folder)
     shared = services, NetworkLimits(settings), Authenticator(settings, services)
     apps = create_app(settings, pipeline, *shared), create_app(settings, pipeline, *shared)
     if settings.server.page:
-        from web.app import mount_page  # noqa: PLC0415 -- Gradio is heavy: not without a page
+        from web.app import mount_page  # noqa: PLC0415 -- Gradio uses much memory: loaded only with the page
 
         mount_page(apps[0], pipeline, settings)
     return apps
 
 
-def _announce(settings: Settings, why: str, page: socket.socket, api: socket.socket) -> None:
-    """Which reader serves and why, and where to open the page: to a person, or to the program that reads the log."""
-    lines = [why]
-    scheme = "http" if settings.network.tls_cert is None else "https"
-    hosts = [settings.server.host]
-    if hosts[0] in _EVERYWHERE:
-        hosts = [*_lan_addresses(), "127.0.0.1"]
-    for what, listener in (("Page and API" if settings.server.page else "API", page), ("API alone", api)):
-        port = listener.getsockname()[1]
-        places = "  ".join(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts)
-        lines.append(f"{what + ':':<14}{places}")
+def _announce(settings: Settings, reason: str, page: socket.socket, api: socket.socket) -> None:
+    """Print the backend, the reason for it and the URLs; with JSON logs, log them."""
+    lines = [reason]
+    for label, listener in (("Page and API" if settings.server.page else "API", page), ("API alone", api)):
+        lines.append(f"{label + ':':<14}{'  '.join(_urls(settings, listener))}")
     for line in lines:
         if settings.log.format == "json":
             log.info("%s", line)
@@ -207,42 +201,36 @@ def _announce(settings: Settings, why: str, page: socket.socket, api: socket.soc
             _out.print(line, markup=False)
 
 
-def _give_first_key(app: FastAPI, page: socket.socket) -> None:
-    """At the first start on the network: a key for the administrator and a login link for the page, told once, to the terminal
-    alone: the log of programs is no place for them.
+def _urls(settings: Settings, listener: socket.socket) -> list[str]:
+    """Return the base URLs of a listening socket; addresses on the LAN first."""
+    scheme = "http" if settings.network.tls_cert is None else "https"
+    hosts = [*lan_addresses(), "127.0.0.1"] if settings.server.host in _ALL_INTERFACES else [settings.server.host]
+    port = listener.getsockname()[1]
+    return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts]
+
+
+def _print_first_key(app: FastAPI, page: socket.socket) -> None:
+    """Create and print the administrator key and a login link at the first start on the network.
+
+    They are printed to the terminal, never logged.
     """
     try:
-        given = app.state.gate.bootstrap_admin_key()
+        created = app.state.gate.bootstrap_admin_key()
     except StoreUnavailable as e:
-        _err.print(f"No key could be made, and without one nobody is served: {e.message} {e.hint}", markup=False)
+        _err.print(f"Cannot create the administrator key, which clients need: {e.message} {e.hint}", markup=False)
         return
-    if given is None:
+    if created is None:
         return
-    key, code = given
+    key, code = created
     settings: Settings = app.state.settings
-    _out.print(f"Key of the administrator, told only now: {key}", markup=False)
+    _out.print(f"Administrator key, shown only once: {key}", markup=False)
     if settings.server.page:
-        scheme = "http" if settings.network.tls_cert is None else "https"
-        host = next(iter(_lan_addresses()), "127.0.0.1") if settings.server.host in _EVERYWHERE else settings.server.host
-        place = f"{scheme}://{f'[{host}]' if ':' in host else host}:{page.getsockname()[1]}"
-        _out.print(f"Login of the page, good once and for an hour: {place}/login?code={code}", markup=False)
-
-
-def _lan_addresses() -> list[str]:
-    """IPv4 addresses by which others reach this machine, asked of its own interfaces: nothing is sent, no route is needed."""
-    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
-    inner = ("lo", "docker", "br-", "veth", "virbr")  # bridges to containers, not to phones
-    return [
-        address.address
-        for name, addresses in psutil.net_if_addrs().items()
-        if name in up and not name.startswith(inner)
-        for address in addresses
-        if address.family == socket.AF_INET and not address.address.startswith("127.")
-    ]
+        url = f"{_urls(settings, page)[0]}/login?code={code}"
+        _out.print(f"Login link for the page, valid once and for one hour: {url}", markup=False)
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to us: there are two of them in this process."""
+    """A server without signal handlers: two servers run in this process, and `_serve` handles the signals for both."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -264,37 +252,37 @@ async def _serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI
     servers = page, api = _server(page_app, "on"), _server(api_app, "off")
     services: Services = page_app.state.services
     grace_s = page_app.state.settings.server.grace_s
-    leaving: list[asyncio.Task[None]] = []
+    draining: list[asyncio.Task[None]] = []
 
-    def finish(last_s: float = _LAST_S) -> None:
+    def finish(timeout_s: float = _FINAL_S) -> None:
         for server in servers:
-            server.config.timeout_graceful_shutdown = math.ceil(last_s)
+            server.config.timeout_graceful_shutdown = math.ceil(timeout_s)
             server.should_exit = True
         end_streams = getattr(page_app.state, "end_streams", None)
         if end_streams is not None:
             end_streams()
 
-    async def leave() -> None:
-        began = loop.time()
+    async def drain() -> None:
+        started = loop.time()
         try:
             await services.drain(grace_s)
         finally:
-            finish(max(_LAST_S, grace_s - (loop.time() - began)))
+            finish(max(_FINAL_S, grace_s - (loop.time() - started)))
 
-    def asked() -> None:
-        if not leaving and all(server.started for server in servers):
-            leaving.append(loop.create_task(leave()))
+    def request_stop() -> None:
+        if not draining and all(server.started for server in servers):
+            draining.append(loop.create_task(drain()))
             return
         for server in servers:
-            server.force_exit = bool(leaving)  # asked twice: now
+            server.force_exit = bool(draining)  # a second signal stops immediately
         finish()
 
     async def run(server: _Server, listener: socket.socket) -> None:
         await server.serve(sockets=[listener])
-        finish()  # one that could not start, or ended, ends the other
+        finish()  # a server that failed to start or stopped also stops the other
 
     loop = asyncio.get_running_loop()
-    with ExitWatchdog(grace_s, lambda: loop.call_soon_threadsafe(asked)).watching():
+    with ExitWatchdog(grace_s, lambda: loop.call_soon_threadsafe(request_stop)).watching():
         await asyncio.gather(run(page, page_socket), run(api, api_socket))
     return 0 if all(server.started for server in servers) else 1
 

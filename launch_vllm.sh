@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts the appliance with the model on vLLM, which runs beside it in an environment of its own and is watched by it.
+# Start the appliance with the model on vLLM. The appliance starts and supervises vLLM as a child process with a separate environment.
 #   ./launch_vllm.sh --host 0.0.0.0 --model-path ./models/hunyuanocr-1b --vram-gb 8
-#   ./launch_vllm.sh --vllm-url http://192.168.1.5:8000     with a vLLM server that runs already
+#   ./launch_vllm.sh --vllm-url http://192.168.1.5:8000     use a running vLLM server
 set -euo pipefail
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 source "$ROOT/scripts/bootstrap.sh"

@@ -1,3 +1,3 @@
-"""HunyuanOCR on one machine: a photo and an instruction in, structured JSON with evidence out."""
+"""HunyuanOCR on one machine: from an image and an instruction to structured JSON with the position of each value."""
 
 __version__ = "0.2.0"

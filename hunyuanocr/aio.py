@@ -1,4 +1,4 @@
-"""Small helpers for asyncio."""
+"""Helpers for asyncio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def run_alongside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run the work as a task while the block runs. However the block is left, the work is cancelled and its end waited for."""
+    """Run a coroutine as a task while the block runs. On exit, also by an exception, cancel the task and wait for it."""
     task = asyncio.create_task(work)
     try:
         yield task

@@ -1,9 +1,9 @@
-"""Time that does not believe every jump of the machine's clock.
+"""Time that is robust against jumps of the system clock.
 
-A machine without a battery starts in 1970, a typing error sets the clock three years ahead, a time server sets it right again.
-Two times follow from that. `now` is for stamps that people see: the wall clock, but never before a moment that has certainly
-been. `trusted` is for ages, waiting times and above all deletion: it runs on by a clock that never jumps, and follows the wall
-clock again when that has run evenly beside it for a day.
+A machine without an RTC battery starts in 1970, a typing error sets the clock three years ahead, a time server corrects it. Hence
+there are two times. `now` is for timestamps: the wall clock, but never before a time that has certainly passed. `trusted` is for
+ages, waiting times and deletion: it continues by a monotonic clock, and follows the wall clock again after both have advanced
+equally for a day.
 """
 
 from __future__ import annotations
@@ -16,44 +16,46 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-# How far ahead of the last moment known the wall clock may be at a start and be believed at once: a long weekend. Jobs are kept
-# for a week by default, so that a clock that is wrong by less than this deletes nothing that is younger than three days.
+# Maximum time between two runs for which the wall clock is trusted immediately: a long weekend. Jobs are kept for a week by
+# default, so that a smaller clock error deletes nothing younger than three days.
 MAX_OFF = timedelta(days=4)
-PROOF_S = 24 * 3600.0  # how long a clock that jumped must run evenly before it is believed, over restarts too
-_TOLERANCE = timedelta(seconds=5)  # between two observations: what time servers correct in small steps
+PROOF_S = 24 * 3600.0  # time that a clock that jumped must run evenly before it is trusted, including restarts
+_TOLERANCE = timedelta(seconds=5)  # between two observations, for small corrections by time servers
 _UNEVEN_S = 600.0
-_NOTEWORTHY = timedelta(hours=2)  # smaller jumps are no reason for a warning
+_WARN_ABOVE = timedelta(hours=2)  # smaller jumps are logged as information
 
 
 def utc_now() -> datetime:
-    """Now, in UTC, by the machine's clock."""
+    """Return the current time of the system clock in UTC."""
     return datetime.now(UTC)
 
 
 def boot_ticks() -> float:
-    """Seconds since the machine started, its sleep included; never set, never backwards."""
+    """Return the seconds since boot, including suspend (CLOCK_BOOTTIME); monotonic."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Clock:
-    """One for the process. Before `begin` nothing is trusted, and `now` is the wall clock's.
+    """The clock of the process. Before `begin`, `trusted` is None and `now` is the wall clock.
 
-    `wall` and `ticks` are the tests' to replace. Safe to read from any thread; `begin` and `observe` belong to one task.
+    Tests replace `wall` and `ticks`. Reading is thread-safe; only one task may call `begin` and `observe`.
     """
 
     def __init__(self, wall: Callable[[], datetime] = utc_now, ticks: Callable[[], float] = boot_ticks) -> None:
         self.wall = wall
         self.ticks = ticks
-        self._base: tuple[datetime, float] | None = None  # a trusted moment, and the ticks then
-        self._pending: tuple[datetime, float, float] | None = None  # one in doubt, the ticks then, how long it ran evenly
+        self._base: tuple[datetime, float] | None = None  # trusted time, and the ticks at it
+        self._pending: tuple[datetime, float, float] | None = (
+            None  # doubtful wall time, the ticks at it, seconds that it ran evenly
+        )
 
     def now(self) -> datetime:
-        """The time of what happens now, for stamps and for the end of keys and sessions: never before `trusted`."""
+        """Return the time for timestamps and for the expiry of keys and sessions; never before `trusted`."""
         wall, trusted = self.wall(), self.trusted()
         return wall if trusted is None else max(wall, trusted)
 
     def trusted(self) -> datetime | None:
-        """A moment that has certainly come, by a clock that does not jump; None before `begin`."""
+        """Return a time that has certainly passed, by a clock that does not jump; None before `begin`."""
         return self._at(self.ticks())
 
     def _at(self, ticks: float) -> datetime | None:
@@ -63,18 +65,18 @@ class Clock:
         return moment + timedelta(seconds=ticks - base)
 
     def timer(self) -> datetime:
-        """For waiting times that are written down: `trusted`, or the wall clock before there is one."""
+        """Return the time for stored waiting times: `trusted`, or the wall clock before `begin`."""
         return self.trusted() or self.wall()
 
     @property
     def doubtful(self) -> bool:
-        """Whether the wall clock has jumped and is not believed yet."""
+        """Return whether the wall clock has jumped and is not trusted yet."""
         return self._pending is not None
 
     def begin(self, saved: Mapping[str, Any] | None, wall: datetime, ticks: float) -> None:
-        """Start from what `state` said at the end of the last run, or from the wall clock where there was none.
+        """Start from the saved `state` of the last run, or from the wall clock if there is none.
 
-        `wall` and `ticks` are of one moment.
+        `wall` and `ticks` must be read at the same time.
         """
         latest = None if saved is None else datetime.fromisoformat(saved["time"])
         if saved is None or latest is None:
@@ -90,7 +92,7 @@ class Clock:
         self._warn(wall, latest)
 
     def observe(self, wall: datetime, ticks: float) -> None:
-        """Compare the wall clock with the steady one, read at one moment; called every minute or so."""
+        """Compare the wall clock with the monotonic clock, both read at the same time. Called about once a minute."""
         trusted = self._at(ticks)
         if trusted is None or abs(wall - trusted) <= _TOLERANCE:
             self._base, self._pending = (wall, ticks), None
@@ -105,11 +107,11 @@ class Clock:
             ran = ran + passed if even else 0.0
         self._pending = wall, ticks, ran
         if ran >= PROOF_S:
-            log.warning("The clock has run evenly for a day and is believed now: %s.", wall.isoformat(timespec="seconds"))
+            log.warning("The system clock has run evenly for a day and is trusted again: %s.", wall.isoformat(timespec="seconds"))
             self._base, self._pending = (wall, ticks), None
 
     def state(self) -> dict[str, Any] | None:
-        """What `begin` takes at the next start, as JSON."""
+        """Return the state for `begin` at the next start, as JSON."""
         trusted = self.trusted()
         if trusted is None:
             return None
@@ -121,14 +123,14 @@ class Clock:
 
     @staticmethod
     def _warn(wall: datetime, known: datetime) -> None:
-        level = logging.WARNING if abs(wall - known) > _NOTEWORTHY else logging.INFO
+        level = logging.WARNING if abs(wall - known) > _WARN_ABOVE else logging.INFO
         log.log(
-            level, "The clock says %s, but what is known says %s: nothing is deleted by age until it has run evenly for a day.",
+            level, "The system clock jumped to %s; expected %s. Nothing is deleted by age until it has run evenly for a day.",
             wall.isoformat(timespec="seconds"), known.isoformat(timespec="seconds"),
         )  # fmt: skip
 
 
 def _continued(doubt: Mapping[str, Any], wall: datetime) -> float | None:
-    """How long the clock that was in doubt at the last run has run evenly, in seconds; None where this is another one."""
+    """Return for how many seconds the doubtful clock of the last run has run evenly; None if the clock has jumped since."""
     since = wall - datetime.fromisoformat(doubt["time"])
     return float(doubt["ran_s"]) if -timedelta(seconds=_UNEVEN_S) <= since <= MAX_OFF else None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file that is there with all its bytes or not at all, even if the power fails. Blocking; raises OSError."""
+    """Write a file atomically: after a power failure it has all its bytes or does not exist. Blocking. Raise OSError."""
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
         file.write(data)
@@ -19,7 +19,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk know the names in the folder too; some network shares cannot be asked that."""
+    """Flush the directory entries to disk. Errors are ignored, since some network shares do not support it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""A log that cannot be flooded: lines that are alike are written some times, then counted, and the count is written.
+"""Rate limit for log messages: repeated messages are suppressed and counted, and the count is logged.
 
-Warnings and errors are alike by their template and the place where they broke, whatever values they hold; other lines only where
-they are the same letter for letter.
+Warnings and errors repeat if they have the same template and the same source line of the exception; other messages only if their
+text is equal.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-_TIMES = 20  # of one kind …
-_WINDOW_S = 10.0  # … in so many seconds
-_MAX_KINDS = 1000  # that are remembered
+_MAX_REPEATS = 20  # messages of one kind per window
+_WINDOW_S = 10.0
+_MAX_KINDS = 1000  # kinds tracked at a time
 _SUMMARY = "is_summary"
 
 
 @dataclass
 class _Kind:
-    """Lines of one kind within their window."""
+    """The messages of one kind in the current window."""
 
     since: float
     sample: logging.LogRecord
-    times: int = 0
-    left_out: int = 0
+    count: int = 0
+    suppressed: int = 0
 
 
 class RepeatFilter(logging.Filter):
-    """Of one handler. Lines beyond the limit are left out; when their window is over, `handler` writes how many."""
+    """Filter of one handler. It suppresses messages beyond the limit; at the end of the window `handler` logs their number."""
 
     def __init__(self, handler: logging.Handler, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._handler = handler
         self._clock = clock
-        self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()  # by the beginning of their windows
+        self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()  # by the start of their window
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written."""
+        """Return whether to log the record."""
         if getattr(record, _SUMMARY, False):
             return True
         now = self._clock()
         self._close_windows(now)
         kind = self._kinds.setdefault(_kind_of(record), _Kind(now, record))
-        kind.times += 1
-        if kind.times <= _TIMES:
+        kind.count += 1
+        if kind.count <= _MAX_REPEATS:
             return True
-        kind.left_out += 1
+        kind.suppressed += 1
         return False
 
     def _close_windows(self, now: float) -> None:
@@ -61,15 +61,15 @@ class RepeatFilter(logging.Filter):
             self._summarise(kind)
 
     def flush(self) -> None:
-        """Write what was counted."""
+        """Log the counts of all open windows."""
         while self._kinds:
             self._summarise(self._kinds.popitem(last=False)[1])
 
     def _summarise(self, kind: _Kind) -> None:
-        if not kind.left_out:
+        if not kind.suppressed:
             return
         sample = kind.sample
-        message = f"Repeated {kind.left_out} more times: {sample.getMessage()[:200]}"
+        message = f"Repeated {kind.suppressed} more times: {sample.getMessage()[:200]}"
         summary = logging.LogRecord(sample.name, sample.levelno, sample.pathname, sample.lineno, message, None, None)
         setattr(summary, _SUMMARY, True)
         self._handler.handle(summary)
@@ -82,24 +82,25 @@ def _kind_of(record: logging.LogRecord) -> Hashable:
     trace = None if error is None else error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    place = None if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
-    return record.name, record.levelno, str(record.msg), type(error), place
+    location = None if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+    return record.name, record.levelno, str(record.msg), type(error), location
 
 
 def limit_errors(handler: logging.Handler, clock: Callable[[], float] = time.monotonic) -> None:
-    """A handler that cannot write (a full disk, no descriptor) says so once a minute, where logging would print a traceback for
-    every line.
+    """Let the handler report write errors (disk full, no file descriptor) on stderr at most once a minute.
+
+    Without this, `logging` prints a traceback for every message.
     """
-    said_at = -60.0
+    reported_at = -60.0
 
     def handle_error(_: logging.LogRecord) -> None:
-        nonlocal said_at
-        if clock() - said_at >= 60.0 and sys.stderr is not None:
-            said_at = clock()
+        nonlocal reported_at
+        if clock() - reported_at >= 60.0 and sys.stderr is not None:
+            reported_at = clock()
             error: Any = sys.exc_info()[1]
             try:
                 sys.stderr.write(f"The log cannot be written now: {type(error).__name__}\n")
             except OSError:
                 return
 
-    setattr(handler, "handleError", handle_error)  # noqa: B010 -- a method of one handler
+    setattr(handler, "handleError", handle_error)  # noqa: B010 -- overrides the method of one instance

@@ -1,5 +1,7 @@
-"""How memory is taken and given back. glibc keeps what lies below a block in use, and gives threads heaps of their own, eight
-for a core: a server that runs for months would hold in each of them what its largest picture needed there.
+"""Settings of the glibc allocator that keep the memory of a long-running server low.
+
+glibc uses up to eight arenas per CPU for its threads and does not return free memory below a block in use, so that each arena
+would keep the memory of its largest image.
 """
 
 from __future__ import annotations
@@ -7,26 +9,26 @@ from __future__ import annotations
 import asyncio
 import ctypes
 
-_EVERY_S = 60.0
+_INTERVAL_S = 60.0
 _ARENA_MAX, _ARENAS = -8, 2  # M_ARENA_MAX in glibc's malloc.h
 
 
 def limit_malloc_arenas() -> None:
-    """All threads share two heaps. To be called before there are any. Nothing happens with another C library than glibc."""
+    """Limit malloc to two arenas. Must be called before threads start. No effect without glibc."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(_ARENA_MAX, _ARENAS)
 
 
 def trim_memory() -> None:
-    """Blocking for some milliseconds, more where there is much. Nothing happens with another C library than glibc."""
+    """Return free memory to the system. Blocking for some milliseconds. No effect without glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 async def trim_memory_periodically() -> None:
-    """Once a minute, until cancelled."""
+    """Call `trim_memory` once a minute, until cancelled."""
     while True:
-        await asyncio.sleep(_EVERY_S)
+        await asyncio.sleep(_INTERVAL_S)
         await asyncio.to_thread(trim_memory)

@@ -1,7 +1,7 @@
-"""Nothing phones home: the switches of the libraries that would, set before they are imported.
+"""Disable the telemetry of libraries with environment variables, before the libraries are imported.
 
-OpenVINO sends an event when it is imported and has no switch for it: the CPU reader keeps its telemetry package from loading
-(`backends/ppocr/engine_openvino.py`).
+OpenVINO sends an event when it is imported and has no such variable: the CPU backend prevents the import of its telemetry package
+(`backends/ppocr/runtime_openvino.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 TELEMETRY_ENV = {
-    "DO_NOT_TRACK": "1",  # vLLM and others heed it
+    "DO_NOT_TRACK": "1",  # respected by vLLM and others
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
@@ -18,14 +18,14 @@ TELEMETRY_ENV = {
 }
 
 
-# Names of the switches that we set, in the environment as well, since children inherit both.
+# Lists the variables that `disable_telemetry` has set; in the environment, because child processes inherit both.
 SET_BY_US = "HUNYUANOCR_SWITCHES"
-# What an owner sets so that nothing is ever downloaded here: our own word, and those of the libraries.
+# Variables with which an administrator forbids downloads: our own and those of the libraries.
 OFFLINE = ("HUNYUANOCR_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 def disable_telemetry() -> None:
-    """Set the switches for this process and its children; what the owner has set already stays."""
+    """Set the variables for this process and its children, unless they are already set."""
     for name, value in TELEMETRY_ENV.items():
         if name not in os.environ:
             os.environ[name] = value
@@ -33,8 +33,6 @@ def disable_telemetry() -> None:
 
 
 def offline_variable() -> str | None:
-    """The variable by which the owner, not `disable_telemetry`, keeps this machine offline; None where nothing forbids a
-    download.
-    """
+    """Return the variable with which the administrator (not `disable_telemetry`) forbids downloads, or None."""
     ours = os.environ.get(SET_BY_US, "").split()
     return next((n for n in OFFLINE if n not in ours and os.environ.get(n, "").lower() in {"1", "on", "yes", "true"}), None)

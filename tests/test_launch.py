@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 import app_web
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.lan import lan_addresses
 from tests.support.appliance import ROOT, appliance
 
 
@@ -76,7 +78,7 @@ def test_a_taken_port_is_named_with_its_flag():
         for flag, other in (("--port", "--api-port"), ("--api-port", "--port")):
             done = run("--backend", "ppocr", flag, str(port), other, "0")
             assert done.returncode == 2
-            assert f"Port {port} is taken" in done.stderr
+            assert f"Port {port} is in use" in done.stderr
             assert f"another with {flag}," in done.stderr
             assert "Traceback" not in done.stderr
 
@@ -126,8 +128,8 @@ def test_missing_weights_are_told_before_a_port_is_looked_at():
 
 
 def test_addresses_for_phones_are_this_machines_own():
-    own = {address.address for all_ in app_web.psutil.net_if_addrs().values() for address in all_}
-    found = app_web._lan_addresses()
+    own = {address.address for all_ in psutil.net_if_addrs().values() for address in all_}
+    found = lan_addresses()
     assert set(found) <= own
     assert not [address for address in found if address.startswith("127.")]
 
@@ -212,7 +214,7 @@ def test_an_old_python_is_refused_with_the_way_out(folder, tmp_path):
     program(path, "python3", OLD)
     done = launch(folder, only=path)
     assert done.returncode == 2
-    assert "Python 3.11 or newer is needed" in done.stderr
+    assert "Python 3.11 or newer is required" in done.stderr
     assert "python3 is Python 3.9.2" in done.stderr
     assert "apt install" in done.stderr
 
@@ -246,8 +248,8 @@ def test_a_full_disk_is_told_before_anything_is_installed(folder, tmp_path):
     program(first, "nvidia-smi", "exit 9\n")
     done = launch(folder, first=first)
     assert done.returncode == 2
-    assert "The disk is too full: 2000 MB are needed" in done.stderr
-    assert "10 MB are free" in done.stderr
+    assert ": 2000 MB required" in done.stderr
+    assert "10 MB free" in done.stderr
     assert not (folder / ".venv").exists()
 
 
@@ -257,7 +259,7 @@ def test_a_taken_port_is_told_before_anything_is_installed(folder):
         for arguments in (["--port", str(port)], [f"--api-port={port}"]):
             done = launch(folder, *arguments)
             assert done.returncode == 2
-            assert f"Port {port} is taken" in done.stderr
+            assert f"Port {port} is in use" in done.stderr
     assert not (folder / ".venv").exists()
 
 
@@ -307,7 +309,7 @@ def test_a_broken_environment_is_made_anew(folder, faked):
     faked()
     (folder / ".venv" / "bin" / "python").write_text("#!/no/such/interpreter\n")
     asked, done = faked()
-    assert "afresh" in done.stdout
+    assert "damaged" in done.stdout
     assert "pip install" in asked
 
 
@@ -334,10 +336,10 @@ def machine(tmp_path):
 
 
 @pytest.mark.parametrize(("has", "arguments", "environment", "why"), [
-    ({"gpu": True}, (), {}, "there is an NVIDIA GPU"),
-    ({"weights": True}, (), {}, "there are weights in"),
-    ({}, ("--backend", "torch"), {}, "it is asked for"),
-    ({}, (), {"HUNYUANOCR_BACKEND": "torch"}, "it is asked for"),
+    ({"gpu": True}, (), {}, "this machine has an NVIDIA GPU"),
+    ({"weights": True}, (), {}, "contains model weights"),
+    ({}, ("--backend", "torch"), {}, "the backend torch is selected"),
+    ({}, (), {"HUNYUANOCR_BACKEND": "torch"}, "the backend torch is selected"),
     ({}, (), {}, None),
     ({"gpu": True, "weights": True}, ("--backend", "ppocr"), {}, None),
     ({"gpu": True, "weights": True}, ("--backend=vllm",), {}, None),
@@ -353,9 +355,9 @@ def test_pytorch_is_installed_where_it_may_be_used_and_never_unsaid(faked, machi
         said = done.stdout.partition("pip -m pip install")[0]  # before gigabytes are under way
         assert why in said
         assert "2.8 GB to download" in said
-        assert "--backend ppocr to do without" in said
-        assert ("no GPU, so the CPU reader serves" in said) == ("weights in" in why)
-        assert ("hunyuanocr fetch" in said) == ("weights in" not in why)
+        assert "To skip it, start with --backend ppocr" in said
+        assert ("no GPU, so the CPU backend will be used" in said) == ("model weights" in why)
+        assert ("hunyuanocr fetch" in said) == ("model weights" not in why)
 
 
 def test_a_bundle_without_pytorch_is_not_asked_for_it(folder, faked, machine):
@@ -383,7 +385,7 @@ def test_a_disk_too_small_for_pytorch_is_told_with_the_way_round(folder, faked, 
     weights = machine(gpu=True)
     program(tmp_path / "fake", "df", "echo Filesystem; echo '/dev/x 9000 1000 8000 90% /'\n")
     _, done = faked(weights, status=2)
-    assert "12000 MB are needed" in done.stderr
+    assert "12000 MB required" in done.stderr
     assert "--backend ppocr" in done.stderr
     assert not (folder / ".venv").exists()
     faked(weights, "--backend", "ppocr")
@@ -410,5 +412,5 @@ def test_a_fresh_clone_serves_and_starts_again_in_seconds(tmp_path):
             assert httpx.get(f"{running.api}/health", timeout=60).status_code == 200
             assert running.stop() == 0
             started.append("".join(running.printed))
-    assert "Installing the packages" in started[0]
-    assert "Installing the packages" not in started[1]
+    assert "Installing packages" in started[0]
+    assert "Installing packages" not in started[1]

@@ -103,6 +103,6 @@ def test_a_disk_that_is_too_small_is_told_with_the_way_round(folder, launch, gpu
     launch("--vllm-url", "http://a")
     asked, done = launch(status=2, gpu=gpu, megabytes=megabytes)
     assert asked == ""
-    assert f"{needed} are needed" in done.stderr
+    assert f"{needed} required" in done.stderr
     assert "launch_web_pt.sh" in done.stderr
     assert not (folder / ".venv-vllm").exists()

@@ -21,6 +21,7 @@ LAYERS = [  # lowest first; a room is a module or a package
         "hunyuanocr.cpu_count",
         "hunyuanocr.aio",
         "hunyuanocr.files",
+        "hunyuanocr.lan",
         "hunyuanocr.clock",
         "hunyuanocr.client_regex",
         "hunyuanocr.schema_validator",

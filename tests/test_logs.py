@@ -123,7 +123,7 @@ def test_a_requests_lines_carry_its_id_and_fields(told):
 def written(tmp_path):
     """Logs set up as settings say, and put back afterwards; gives what is in the file."""
     root = logging.getLogger()
-    before = root.handlers[:], root.level, {room: logging.getLogger(room).level for room in log_setup.ROOMS}
+    before = root.handlers[:], root.level, {room: logging.getLogger(room).level for room in log_setup.OWN_PACKAGES}
 
     def go(**settings):
         file = tmp_path / "folder" / "box.log"
@@ -153,7 +153,7 @@ def test_words_of_a_failure_are_left_out_where_they_may_hold_text(written):
     assert "quokka" not in line["exception"]
     assert "builtins.ValueError" in line["exception"], "its type is told"
     assert "test_logs.py" in line["exception"], "and where it happened"
-    assert "ReaderFailed: The reader broke." in line["exception"], "and what cannot be anybody's text"
+    assert "BackendFailed: The reader broke." in line["exception"], "and what cannot be anybody's text"
 
 
 def test_a_group_and_a_circle_of_failures_are_told():

@@ -133,12 +133,12 @@ def served(hosts, tmp_path_factory):
 
 @pytest.fixture
 def key(served):
-    return re.search(r"told only now: (hyo_\S+)", "".join(served.printed))[1]
+    return re.search(r"shown only once: (hyo_\S+)", "".join(served.printed))[1]
 
 
 @pytest.fixture
 def link(served):
-    return re.search(r"good once and for an hour: (http://\S+)", "".join(served.printed))[1]
+    return re.search(r"valid once and for one hour: (http://\S+)", "".join(served.printed))[1]
 
 
 @pytest.fixture

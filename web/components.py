@@ -1,4 +1,4 @@
-"""The page's components and the words on them; nothing happens here."""
+"""The components of the page and their labels; `web.events` has the event handlers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from web.upload_store import PictureCache
 
 HERE = Path(__file__).parent
 
-# `watch` tells of the new value a moment before it is drawn.
+# `watch` runs before the new value is rendered; hence the delay.
 _PICTURE_JS = """
 watch("value", () => setTimeout(() => element.dispatchEvent(new Event("picture", { bubbles: true })), 50));
 """
@@ -29,16 +29,16 @@ element.addEventListener("click", (event) => {
 
 
 def read_asset(name: str) -> str:
-    """A text file beside this one."""
+    """Return the text of a file in this folder."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
 class PageComponents:
-    """The components, in the order in which a phone shows them."""
+    """The components in the order in which a phone shows them."""
 
-    def __init__(self, settings: Settings, shelf: PictureCache, tasks: Set[TaskKind]) -> None:
+    def __init__(self, settings: Settings, pictures: PictureCache, tasks: Set[TaskKind]) -> None:
         self.tasks = tasks
-        self.session = gr.State(Session(), delete_callback=lambda s: shelf.drop(s.token))
+        self.session = gr.State(Session(), delete_callback=lambda s: pictures.drop(s.token))
         with gr.Row(elem_id="top"):
             self.title = gr.HTML(elem_id="title", js_on_load=None, apply_default_css=False)
             self.account = gr.HTML(elem_id="account", js_on_load=None, apply_default_css=False)
@@ -64,7 +64,7 @@ class PageComponents:
                     self.json = gr.HTML(elem_id="json", js_on_load=None, apply_default_css=False)
 
     def labels(self, language: Language) -> dict[Any, Any]:
-        """Updates that put every fixed word into `language`."""
+        """Return updates that set all labels in `language`."""
         return {
             self.title: f"<h1>{translate('title', language)}</h1><p>{translate('subtitle', language)}</p>",
             self.picker: gr.HTML(_picker(language)),
@@ -78,35 +78,35 @@ class PageComponents:
         }
 
     def render(self, view: View, language: Language) -> dict[Any, Any]:
-        """Updates that show a result."""
-        nothing = f'<div class="waiting">{translate("empty", language)}</div>'
-        empty = f'<div class="waiting">{translate("waiting", language)}</div>'
+        """Return updates that show a result."""
+        no_image = f'<div class="waiting">{translate("empty", language)}</div>'
+        no_result = f'<div class="waiting">{translate("waiting", language)}</div>'
         return {
-            self.notices: view.notices, self.picture: view.picture or nothing, self.fields: view.fields or empty,
-            self.text: view.text or empty, self.json: view.json or empty, self.tabs: gr.Tabs(selected=view.tab),
+            self.notices: view.notices, self.picture: view.picture or no_image, self.fields: view.fields or no_result,
+            self.text: view.text or no_result, self.json: view.json or no_result, self.tabs: gr.Tabs(selected=view.tab),
         }  # fmt: skip
 
     @property
     def all(self) -> list[Any]:
-        """All components that an event may change."""
+        """Return all components that an event may update."""
         parts = [self.session, self.language, self.account, self.instruction, self.title, self.picker, self.presets, self.read]
         return [*parts, self.fields_tab, self.text_tab, self.tabs, self.notices, self.picture, self.fields, self.text, self.json]
 
 
 def _picker(language: Language) -> str:
-    def way(kind: str, words: str, attributes: str) -> str:
-        return f'<label class="{kind}" tabindex="0" role="button">{words}<input type="file" {attributes} tabindex="-1"></label>'
+    def file_input(kind: str, label: str, attributes: str) -> str:
+        return f'<label class="{kind}" tabindex="0" role="button">{label}<input type="file" {attributes} tabindex="-1"></label>'
 
-    camera = 'accept="image/*" capture="environment"'  # a live camera needs HTTPS; this opens the phone's own on plain HTTP
+    camera = 'accept="image/*" capture="environment"'  # the camera app; a live camera needs HTTPS
     files = 'accept="image/*,.heic,.heif,.tif,.tiff,.pdf,application/pdf"'
     return (
-        f'<div class="drop"><div class="buttons">{way("camera", translate("camera", language), camera)}'
-        f"{way('file', translate('choose', language), files)}</div>"
+        f'<div class="drop"><div class="buttons">{file_input("camera", translate("camera", language), camera)}'
+        f"{file_input('file', translate('choose', language), files)}</div>"
         f'<p class="by-hand">{translate("drop", language)}</p><p>{translate("formats", language)}</p>'
         f'<p class="sending" role="status">{translate("sending", language)}</p></div>'
     )
 
 
 def _presets(language: Language, tasks: Set[TaskKind]) -> str:
-    chips = "".join(f"<button type=button>{escape_html(words)}</button>" for words in presets(language, tasks))
+    chips = "".join(f"<button type=button>{escape_html(preset)}</button>" for preset in presets(language, tasks))
     return f'<div class="chips">{chips}</div>'

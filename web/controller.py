@@ -1,4 +1,4 @@
-"""What happens when a person chooses a picture or asks for something; knows the pipeline, not Gradio."""
+"""The actions of the page, without Gradio: open an upload, read it, render the result."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from web.preview_html import make_previews, render_pages
 from web.result_html import muted, render_error, render_fields, render_text, render_warnings
 from web.upload_store import OpenedUpload, PendingUploads, PictureCache
 
-_AT_ONCE = 2  # pictures that are decoded for the page: each may have as many pixels as `images.max_pixels` allows
-_TRAY_AGE_S = 60.0  # an upload that no page shows at once was broken off
-_SHELF_AGE_S = 900.0  # a person who comes back later chooses the picture again
+_MAX_CONCURRENT_DECODES = 2  # images decoded for previews; each may have up to `images.max_pixels`
+_UPLOAD_TTL_S = 60.0  # a page opens its upload immediately; one that is not opened was abandoned
+_PICTURE_TTL_S = 900.0  # after that the user chooses the image again
 
 
 @dataclass(frozen=True)
 class Session:
-    """What the page remembers of one person: the token of the picture, which its last result is kept with."""
+    """The state of one open page. `token` names the image and its last result in the PictureCache."""
 
     token: str | None = None
-    notices: tuple[ResultWarning, ...] = ()  # about the picture, before anything is read
-    owner: str | None = None  # who chose the picture: nobody else has it read, whatever page he says his is
+    notices: tuple[ResultWarning, ...] = ()  # warnings about the image before it is read
+    owner: str | None = None  # owner of the image; other identities cannot use the session
 
 
 @dataclass(frozen=True)
 class View:
-    """HTML for each part of the page; `tab` is the one to open."""
+    """HTML of each part of the page; `tab` is the tab to select."""
 
     notices: str = ""
     picture: str = ""
@@ -50,72 +50,75 @@ class View:
 
 
 class PageController:
-    """Takes uploads and has them read by the pipeline. None of them ever touches the disk.
+    """Accept uploads and read them with the pipeline. Uploads are kept in memory only.
 
-    What is read is recorded as the API's readings are, and stands in the audit log.
+    Results are recorded like those of the API and are written to the audit log.
     """
 
-    def __init__(self, pipeline: Pipeline, settings: Settings, recorder: Recorder, trail: AuditLogWriter) -> None:
+    def __init__(self, pipeline: Pipeline, settings: Settings, recorder: Recorder, audit_log: AuditLogWriter) -> None:
         self.pipeline = pipeline
         self.settings = settings
         self.recorder = recorder
-        self.trail = trail
-        self._opening = asyncio.Semaphore(_AT_ONCE)
-        self.uploads = PendingUploads(4 * settings.images.max_bytes, _TRAY_AGE_S)
-        self.pictures = PictureCache(4 * settings.images.max_bytes, _SHELF_AGE_S)
+        self.audit_log = audit_log
+        self._opening = asyncio.Semaphore(_MAX_CONCURRENT_DECODES)
+        self.uploads = PendingUploads(4 * settings.images.max_bytes, _UPLOAD_TTL_S)
+        self.pictures = PictureCache(4 * settings.images.max_bytes, _PICTURE_TTL_S)
 
     async def open_upload(
-        self, token: str, language: Language, who: Identity = LOCAL_ADMIN, address: str = ""
+        self, token: str, language: Language, identity: Identity = LOCAL_ADMIN, address: str = ""
     ) -> tuple[Session, View]:
-        """An upload of the tray → its preview and warnings."""
+        """Open a pending upload. Return the new session and the preview with warnings, or an error."""
         try:
-            data = self.uploads.take(token, who.fingerprint)
-            async with nullcontext() if is_document(data) else self._opening:  # documents come in turn, and hold up no picture
-                pages = await self.pipeline.decoding.preview(data, who.fair_key(address))
-            chosen, notices = await asyncio.to_thread(_opened, data, pages)
+            data = self.uploads.take(token, identity.fingerprint)
+            async with nullcontext() if is_document(data) else self._opening:  # documents have a queue of their own; see PdfPool
+                pages = await self.pipeline.decoding.preview(data, identity.fair_key(address))
+            upload, notices = await asyncio.to_thread(_opened, data, pages)
         except HunyuanOcrError as e:
             return Session(), View(notices=render_error(e, language))
-        session = Session(self.pictures.put(chosen, who.fingerprint), notices=notices, owner=who.owner)
+        session = Session(self.pictures.put(upload, identity.fingerprint), notices=notices, owner=identity.owner)
         return session, self.render(session, language)
 
     async def run(
-        self, session: Session, instruction: str, language: Language, who: Identity = LOCAL_ADMIN, address: str = ""
+        self, session: Session, instruction: str, language: Language, identity: Identity = LOCAL_ADMIN, address: str = ""
     ) -> tuple[Session, View]:
-        """The chosen picture and an instruction → the result, which is kept as a record of whoever asks."""
-        session = self.own_session(session, who)
-        chosen = self.pictures.get(session.token)
-        if chosen is None:
-            words = translate("expired" if session.token else "no_picture", language)
-            return session, View(notices=f'<div class="notice" role="status" data-code="no_picture">{words}</div>')
+        """Read the chosen image with an instruction. The result is stored as a record of the identity."""
+        session = self.own_session(session, identity)
+        upload = self.pictures.get(session.token)
+        if upload is None:
+            text = translate("expired" if session.token else "no_picture", language)
+            return session, View(notices=f'<div class="notice" role="status" data-code="no_picture">{text}</div>')
         try:
-            asked = Request(chosen.data, parse_instruction(instruction), owner=who.owner, client=who.fair_key(address))
-            result = await self.pipeline.run(asked)
+            task = parse_instruction(instruction)
+            request = Request(upload.data, task, owner=identity.owner, client=identity.fair_key(address))
+            result = await self.pipeline.run(request)
         except HunyuanOcrError as e:
-            self._keep(session, chosen, None, who)
-            return session, View(notices=render_error(e, language), picture=_preview(session, chosen, language))
-        result = await self.recorder.record(result, owner=who.owner, source="page", instruction=instruction, image=chosen.data)
-        self.trail.record(who, "create", f"/v1/records/{result.id}", address=address)
-        self._keep(session, chosen, result, who)
+            self._keep(session, upload, None, identity)
+            return session, View(notices=render_error(e, language), picture=_preview(session, upload, language))
+        result = await self.recorder.record(
+            result, owner=identity.owner, source="page", instruction=instruction, image=upload.data
+        )
+        self.audit_log.record(identity, "create", f"/v1/records/{result.id}", address=address)
+        self._keep(session, upload, result, identity)
         return session, self.render(session, language)
 
-    def _keep(self, session: Session, chosen: OpenedUpload, result: Result | None, who: Identity) -> None:
-        self.pictures.put(chosen.with_result(result), who.fingerprint, session.token)
+    def _keep(self, session: Session, upload: OpenedUpload, result: Result | None, identity: Identity) -> None:
+        self.pictures.put(upload.with_result(result), identity.fingerprint, session.token)
 
     @staticmethod
-    def own_session(session: Session, who: Identity) -> Session:
-        """The session, if it is this person's. Gradio finds it by a word that the browser makes up, which is no proof."""
-        return session if session.owner in (None, who.owner) else Session()
+    def own_session(session: Session, identity: Identity) -> Session:
+        """Return the session if it belongs to the identity, otherwise a new one. Gradio's `session_hash` is no proof of that."""
+        return session if session.owner in (None, identity.owner) else Session()
 
     def render(self, session: Session, language: Language) -> View:
-        """Everything in the person's language; also when the language changes."""
-        chosen = self.pictures.get(session.token)
-        if chosen is None or chosen.result is None:
-            return View(render_warnings(session.notices, language), _preview(session, chosen, language) if chosen else "")
-        result = chosen.result
+        """Render the image and the result of the session in `language`."""
+        upload = self.pictures.get(session.token)
+        if upload is None or upload.result is None:
+            return View(render_warnings(session.notices, language), _preview(session, upload, language) if upload else "")
+        result = upload.result
         pages = len(result.page_sizes)
         return View(
             notices=render_warnings(result.notices, language) + muted(_footnote(result, language)),
-            picture=render_pages(chosen.sheets, pages, language, result.lines, result.fields, token=session.token or ""),
+            picture=render_pages(upload.sheets, pages, language, result.lines, result.fields, token=session.token or ""),
             fields=render_fields(result.fields, language, pages),
             text=render_text(result.markdown or result.text, language, translate("no_text", language)),
             json=render_text(result_json(result), language),
@@ -127,8 +130,8 @@ def _opened(data: bytes, pages: tuple[Page, ...]) -> tuple[OpenedUpload, tuple[R
     return OpenedUpload(data, make_previews(pages), len(pages)), tuple(notice for page in pages for notice in page.notices)
 
 
-def _preview(session: Session, chosen: OpenedUpload, language: Language) -> str:
-    return render_pages(chosen.sheets, chosen.pages, language, token=session.token or "")
+def _preview(session: Session, upload: OpenedUpload, language: Language) -> str:
+    return render_pages(upload.sheets, upload.pages, language, token=session.token or "")
 
 
 def _footnote(result: Result, language: Language) -> str:
@@ -136,19 +139,19 @@ def _footnote(result: Result, language: Language) -> str:
 
 
 def result_json(result: Result) -> str:
-    """The API's answer as JSON, points on one line each."""
+    """Return the response of the API as indented JSON with each point on one line."""
     answer = json.dumps(OcrResponse.of(result).model_dump(mode="json"), ensure_ascii=False, indent=2)
     return re.sub(r"\[\n\s+(-?[\d.]+),\n\s+(-?[\d.]+)\n\s+\]", r"[\1, \2]", answer)
 
 
 def upload_error(reason: str, settings: Settings, language: Language) -> str:
-    """What the browser says when it could not send the file: an error's code, or anything else when the network broke."""
-    refusals = (
-        ImageTooLarge(f"The file is larger than {settings.images.max_bytes // 2**20} MB.", hint="Choose a smaller one."),
-        UploadBudgetExceeded("Too many pictures are being uploaded.", hint="Wait a moment and choose it again."),
-        EmptyInput("The file is empty.", hint="Choose another one."),
+    """Return HTML for a failed upload. `reason`: the error code that picker.js received, or "network"."""
+    errors = (
+        ImageTooLarge(f"The file is larger than {settings.images.max_bytes // 2**20} MB.", hint="Choose a smaller file."),
+        UploadBudgetExceeded("Too many files are being uploaded.", hint="Wait a moment and choose the file again."),
+        EmptyInput("The file is empty.", hint="Choose another file."),
     )
-    for error in refusals:
+    for error in errors:
         if error.code == reason:
             return render_error(error, language)
     return f'<div class="notice error" role="alert" data-code="upload_failed">{translate("upload_failed", language)}</div>'

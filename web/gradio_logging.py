@@ -1,4 +1,4 @@
-"""Exceptions in Gradio's events go into our log. Gradio prints them to stderr whole, and their words quote what people sent."""
+"""Log exceptions in Gradio events. Gradio prints them to stderr in full, including data that users sent."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from gradio import queueing, route_utils, routes
 log = logging.getLogger(__name__)
 
 
-class _Logged:
-    """In the place of the module `traceback` in Gradio's own."""
+class _LoggingTraceback:
+    """A replacement for the module `traceback` inside Gradio."""
 
     def __getattr__(self, name: str) -> object:
         return getattr(traceback, name)
 
     @staticmethod
     def print_exc(*_: object, **__: object) -> None:
-        log.exception("An event of the page failed.")
+        log.exception("A page event failed.")
 
 
 def redirect_tracebacks() -> None:
-    """For the whole process; a second call changes nothing."""
+    """Replace `traceback` in the modules of Gradio, for the whole process. Idempotent."""
     for module in (queueing, route_utils, routes):
-        module.traceback = _Logged()
+        module.traceback = _LoggingTraceback()

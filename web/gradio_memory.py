@@ -1,7 +1,7 @@
-"""What Gradio keeps of open pages in memory, and how it is forgotten. Everything that knows Gradio's internals stands here.
+"""Access to the memory that Gradio uses for open pages. This is the only module that uses internals of Gradio.
 
-Gradio keeps the messages of an event until the page's stream fetches them, up to 2,000 pages of them, and the values that every
-component of a page has shown, up to 10,000 pages of them; it forgets neither by time.
+Gradio keeps the messages of events until the page fetches them, for up to 2,000 pages, and the values of all components, for up
+to 10,000 pages. Neither has a time limit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gradio.state_holder import SessionState, StateHolder
 
 
 class _LeanState(SessionState):  # type: ignore[misc]  # Gradio is untyped for us
-    """A page's state without the values that its components have shown. Only deep links need them, which are not served."""
+    """The state of a page without the values of its components, which only deep links need; those are not served."""
 
     def __init__(self, blocks: Blocks) -> None:
         super().__init__(blocks)
@@ -27,10 +27,10 @@ class _LeanState(SessionState):  # type: ignore[misc]  # Gradio is untyped for u
         self.config_values.clear()
 
     def _update_config(self, key: int) -> None:
-        """Keep nothing."""
+        """Store nothing."""
 
     def _update_value_in_config(self, key: int, value: Any) -> None:
-        """Keep nothing."""
+        """Store nothing."""
 
 
 class _LeanStates(StateHolder):  # type: ignore[misc]
@@ -41,10 +41,10 @@ class _LeanStates(StateHolder):  # type: ignore[misc]
 
 
 class GradioMemory:
-    """The messages and states of open pages of one Gradio app; a page is known by the id that Gradio has for it."""
+    """The messages and states of the open pages of one Gradio app, by the page id of Gradio."""
 
     def __init__(self, app: App, max_events: int) -> None:
-        """`max_events` may run at a time. Gradio's own 40 would let the waiting events of one person hold up everybody's."""
+        """Limit the concurrent events to `max_events`. With the default of 40, waiting events of one user would block others."""
         self._blocks = app.get_blocks()
         self._queue = self._blocks._queue
         self._queue.max_thread_count = max_events
@@ -54,25 +54,25 @@ class GradioMemory:
         self._states = states
 
     def running(self) -> Counter[str]:
-        """How many events of each page wait or run."""
+        """Return the number of waiting and running events of each page."""
         return Counter(event.session_hash for event in self._queue.event_ids_to_events.values())
 
     def finished(self) -> Counter[str]:
-        """How many events of each page have a result that nobody has fetched."""
+        """Return the number of unfetched results of each page."""
         pages = self._queue.pending_messages_per_session
         return Counter({page: count for page in pages if (count := len(self._results(page)))})
 
     def waiting_bytes(self, page: str) -> int:
-        """Characters of the results of a page that nobody has fetched."""
+        """Return the size of the unfetched results of a page, in characters."""
         return sum(_size(message.output.get("data")) for message in self._results(page))
 
     def pages(self) -> set[str]:
-        """All pages of which anything is kept."""
+        """Return all pages with messages, events or state."""
         queue = self._queue
         return {*self._states.session_data, *queue.pending_messages_per_session, *queue.pending_event_ids_session}
 
     async def forget_messages(self, page: str) -> None:
-        """Drop what nobody has fetched. Events that wait are not run, and what those that run will send is dropped."""
+        """Drop unfetched results and waiting events of the page, and the results of its running events."""
         queue = self._queue
         if page in queue.pending_messages_per_session or page in queue.pending_event_ids_session:
             await queue.clean_events(session_hash=page)
@@ -80,22 +80,22 @@ class GradioMemory:
             queue.pending_event_ids_session.pop(page, None)
 
     async def forget(self, page: str) -> None:
-        """Drop everything of the page."""
+        """Drop messages, events and state of the page."""
         await self.forget_messages(page)
         self._states.delete_state(page)
         self._states.session_data.pop(page, None)
         self._states.time_last_used.pop(page, None)
 
     def prune(self, page: str) -> None:
-        """Drop ids of events that ended while nobody listened: Gradio would keep a stream open for them."""
+        """Drop ids of events that ended without a listener; Gradio would keep a stream open for them."""
         ids = self._queue.pending_event_ids_session.get(page)
         if ids is not None:
             running = {number for number, event in self._queue.event_ids_to_events.items() if event.session_hash == page}
             ids &= running | {message.event_id for message in self._results(page)}
 
     def _results(self, page: str) -> list[ProcessCompletedMessage]:
-        waiting: Any = self._queue.pending_messages_per_session.get(page)
-        messages = () if waiting is None else waiting._queue
+        pending: Any = self._queue.pending_messages_per_session.get(page)
+        messages = () if pending is None else pending._queue
         return [message for message in messages if isinstance(message, ProcessCompletedMessage)]
 
 

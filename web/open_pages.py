@@ -1,4 +1,4 @@
-"""Bounds on what open pages have the server keep: how many pages, how many results that nobody fetches, and for how long."""
+"""Limits of open pages: number of pages, unfetched results, lifetime."""
 
 from __future__ import annotations
 
@@ -12,57 +12,58 @@ from dataclasses import dataclass, field
 from hunyuanocr.errors import DeadlineExceeded, QueueFull
 from web.gradio_memory import GradioMemory
 
-_RETRY_S = 5.0
+_RETRY_AFTER_S = 5.0
 
 
 @dataclass(frozen=True)
 class PageLimits:
-    """An identity may have half of all pages and a quarter of all events. `waiting_bytes`, of results, is for each identity."""
+    """Limits for all pages. One identity may have half of the pages and a quarter of the events.
+
+    `waiting_bytes` limits the unfetched results of one identity.
+    """
 
     pages: int = 512
     events: int = 256
     events_per_page: int = 8
     waiting_bytes: int = 16 * 2**20
-    listen_s: float = 10.0  # within which a page must fetch what it asked for
-    age_s: float = 900.0  # after which a page that is closed is forgotten
+    listen_s: float = 10.0  # time in which a page must listen for the result of its event
+    age_s: float = 900.0  # time after which a closed page is dropped
 
 
 @dataclass
 class _Page:
-    used_at: float
-    joining: int = 0  # events that are being handed to Gradio
-    reserved: int = 0  # characters of results of events that may still run
-    listeners: int = 0  # open streams of results
+    last_used: float
+    joining: int = 0  # events that are being passed to Gradio
+    reserved: int = 0  # characters reserved for results of running events
+    listeners: int = 0  # open result streams
     connections: int = 0  # open streams of any kind
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    listening: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class OpenPages:
-    """Pages by the id that Gradio has for them, which begins with the identity's fingerprint and a dot
-    (`web.session_isolation`).
-    """
+    """Open pages by their Gradio id, which starts with the fingerprint of the identity and a dot (`web.session_isolation`)."""
 
     def __init__(self, memory: GradioMemory, limits: PageLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
         self._memory = memory
         self._clock = clock
-        self._pages: dict[str, _Page] = {}  # the least recently used first
+        self._pages: dict[str, _Page] = {}  # least recently used first
 
     @asynccontextmanager
     async def joining(self, page: str) -> AsyncIterator[None]:
-        """While an event of the page is handed to Gradio. Raises QueueFull where too many results wait to be fetched."""
+        """Keep the page while an event is passed to Gradio. Raise QueueFull if too many results are unfetched."""
         await self.expire()
         self._check_capacity(page)
         opened = self._touch(page)
         opened.joining += 1
         try:
-            await self._make_room(page)
+            await self._evict(page)
             yield
         finally:
             opened.joining -= 1
 
     def _check_capacity(self, page: str) -> None:
-        """Raises QueueFull."""
+        """Raise QueueFull if the page or its identity has too many events or unfetched results."""
         running = self._memory.running()
         self._release(running)
         events = running + self._memory.finished()
@@ -74,40 +75,42 @@ class OpenPages:
             or events.total() >= self.limits.events
             or self._waiting_bytes(mine) >= self.limits.waiting_bytes
         ):
-            raise QueueFull("Too many results wait to be fetched.", retry_after=_RETRY_S, hint="Close other open pages.")
+            raise QueueFull(
+                "Too many results are waiting to be fetched.", retry_after=_RETRY_AFTER_S, hint="Close other open pages."
+            )
 
     @contextmanager
     def connected(self, page: str, *, listens: bool) -> Iterator[None]:
-        """While a stream of the page is open; `listens`: the one that fetches results."""
+        """Keep the page while a stream of it is open. `listens`: the stream receives results."""
         opened = self._touch(page)
         opened.connections += 1
         if listens:
             self._memory.prune(page)
             opened.listeners += 1
-            opened.heard.set()
+            opened.listening.set()
         try:
             yield
         finally:
             opened.connections -= 1
-            opened.used_at = self._clock()
+            opened.last_used = self._clock()
             if listens:
                 opened.listeners -= 1
                 if not opened.listeners:
-                    opened.heard.clear()
+                    opened.listening.clear()
 
-    async def until_heard(self, page: str | None) -> None:
-        """Wait until the page fetches results. Raises DeadlineExceeded: nothing is computed for nobody."""
+    async def wait_for_listener(self, page: str | None) -> None:
+        """Wait until the page listens for results. Raise DeadlineExceeded after `listen_s`."""
         opened = self._pages.get(page or "")
         try:
             async with asyncio.timeout(self.limits.listen_s):
                 if opened is None:
                     raise TimeoutError
-                await opened.heard.wait()
+                await opened.listening.wait()
         except TimeoutError:
-            raise DeadlineExceeded("Nobody fetches the result.") from None
+            raise DeadlineExceeded("The page does not listen for the result.") from None
 
     def reserve(self, page: str | None, size: int) -> bool:
-        """Whether a result of so many characters may wait until the page fetches it. Called by the event that has it."""
+        """Reserve `size` characters for the result of a running event. Return whether the identity has enough budget."""
         opened = self._pages.get(page or "")
         if page is None or opened is None or self._waiting_bytes(self._of_identity(page)) + size > self.limits.waiting_bytes:
             return False
@@ -118,21 +121,21 @@ class OpenPages:
         return sum(self._memory.waiting_bytes(page) + self._pages[page].reserved for page in pages)
 
     def _release(self, running: Counter[str]) -> None:
-        """Where no event runs any more, the results that were reserved for wait, and are counted as such, or were fetched."""
+        """Clear reservations of pages without running events: their results are now counted as unfetched, or were fetched."""
         for page, opened in self._pages.items():
             if not running[page] and not opened.joining:
                 opened.reserved = 0
 
     async def expire(self) -> None:
-        """Forget results that are not fetched in time, and pages that were closed long ago."""
+        """Drop results that were not fetched in time, and pages that were closed long ago."""
         for page in self._memory.pages() - self._pages.keys():
             if page not in self._pages:
                 await self._memory.forget(page)
         running = self._memory.running()
         for page, opened in list(self._pages.items()):
             if opened.joining or (running[page] and opened.listeners):
-                opened.used_at = self._clock()
-            idle = self._clock() - opened.used_at
+                opened.last_used = self._clock()
+            idle = self._clock() - opened.last_used
             if idle > self.limits.age_s and not opened.connections:
                 await self._forget(page)
             elif idle > (self.limits.age_s if opened.listeners else self.limits.listen_s):
@@ -143,16 +146,16 @@ class OpenPages:
 
     def _touch(self, page: str) -> _Page:
         opened = self._pages.pop(page, None) or _Page(self._clock())
-        opened.used_at = self._clock()
+        opened.last_used = self._clock()
         self._pages[page] = opened
         return opened
 
-    async def _make_room(self, newest: str) -> None:
-        """Forget pages of the identity that has most, the least recently used first, closed ones before open ones."""
+    async def _evict(self, newest: str) -> None:
+        """Drop pages of the identity with most pages until the limits hold; closed pages first, then the least recently used."""
         while True:
             counts = Counter(map(_identity, self._pages))
-            identity, most = counts.most_common(1)[0]
-            if len(self._pages) <= self.limits.pages and most <= self.limits.pages // 2:
+            identity, count = counts.most_common(1)[0]
+            if len(self._pages) <= self.limits.pages and count <= self.limits.pages // 2:
                 return
             older = [page for page in self._pages if _identity(page) == identity and page != newest]
             await self._forget(min(older, key=lambda page: bool(self._pages[page].connections)))

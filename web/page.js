@@ -1,4 +1,4 @@
-// Runs once for the page: choosing a row marks its box, copy buttons copy.
+// Runs once per page: selecting a row highlights its box; copy buttons copy text.
 () => {
   const show = (mark) => {
     const sheets = mark.closest(".sheets");
@@ -17,12 +17,12 @@
     }
   };
   const copy = async (button) => {
-    const words = button.parentElement.querySelector("pre");
+    const pre = button.parentElement.querySelector("pre");
     if (navigator.clipboard) {
-      await navigator.clipboard.writeText(words.textContent);
-    } else {  // browsers hide the clipboard on plain HTTP
+      await navigator.clipboard.writeText(pre.textContent);
+    } else {  // browsers disable the clipboard on plain HTTP
       const selection = getSelection();
-      selection.selectAllChildren(words);
+      selection.selectAllChildren(pre);
       document.execCommand("copy");
       selection.removeAllRanges();
     }
@@ -30,7 +30,7 @@
     button.textContent = button.dataset.copied;
     setTimeout(() => { if (button.textContent === button.dataset.copied) button.textContent = label; }, 1500);
   };
-  document.addEventListener("picture", () => {  // a result came: bring the chosen box into sight
+  document.addEventListener("picture", () => {  // a result was rendered: scroll to the selected box
     const mark = document.querySelector(".mark.on");
     if (mark) show(mark);
   });

@@ -1,14 +1,14 @@
-// Runs once in the picker (element, trigger and props come from gr.HTML). One input opens the camera, one the files; dropping and
-// pasting end in the same place. Names of files stay in the browser.
+// Runs once in the picker (gr.HTML provides element, trigger and props). One input opens the camera, the other the file dialog;
+// drop and paste work too. File names are not sent to the server.
 const send = async (file) => {
   if (!file || element.dataset.busy) return;
   if (file.size > Number(props.max_bytes)) return trigger("refused", { reason: "image_too_large" });
   element.dataset.busy = "1";
   try {
-    const answer = await fetch("page/uploads", { method: "POST", body: file });
-    const told = await answer.json();
-    if (answer.ok) trigger("picked", { token: told.token });
-    else trigger("refused", { reason: told.code });
+    const response = await fetch("page/uploads", { method: "POST", body: file });
+    const body = await response.json();
+    if (response.ok) trigger("picked", { token: body.token });
+    else trigger("refused", { reason: body.code });
   } catch (error) {
     console.error(error);
     trigger("refused", { reason: "network" });
@@ -21,7 +21,7 @@ element.addEventListener("change", (event) => {
   const input = event.target;
   if (input.type !== "file") return;
   send(input.files[0]);
-  input.value = "";  // the same file may be chosen again
+  input.value = "";  // allow choosing the same file again
 });
 element.addEventListener("keydown", (event) => {
   if (event.target.tagName === "LABEL" && (event.key === "Enter" || event.key === " ")) {
@@ -38,7 +38,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
 }
 document.addEventListener("paste", (event) => {
   const file = event.clipboardData?.files[0];
-  if (!file) return;  // words go where the cursor is
+  if (!file) return;  // let the browser paste text
   event.preventDefault();
   send(file);
 });

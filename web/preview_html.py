@@ -1,4 +1,4 @@
-"""The picture with its boxes, as HTML: an image of each page under an SVG in the original's pixels."""
+"""HTML of the pages with their boxes: an image of each page under an SVG in pixels of the original."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from web.i18n import Language, escape_html, translate
 from web.result_html import first_marked, numbered
 from web.upload_store import PreviewPage
 
-PREVIEWS = "page/previews"  # relative: the page may be below a path of a proxy
-MAX_PREVIEWS = 12  # pages shown; the result covers all
-_LONG_SIDE = 1600  # pixels of a shown page
-_BUDGET = 12_000_000  # pixels of all shown pages together: what a phone takes without complaint
+PREVIEWS = "page/previews"  # relative: a proxy may serve the page under a path prefix
+MAX_PREVIEWS = 12  # the result covers all pages
+_LONG_SIDE = 1600  # of a preview, pixels
+_MAX_TOTAL_PIXELS = 12_000_000  # of all previews; phones can display that many
 
 
 def make_previews(pages: Sequence[Page]) -> tuple[PreviewPage, ...]:
-    """JPEGs of the first pages, small enough for a phone. Blocking."""
+    """Return JPEGs of the first MAX_PREVIEWS pages, small enough for a phone. Blocking."""
     shown = pages[:MAX_PREVIEWS]
-    side = min(_LONG_SIDE, int(math.sqrt(_BUDGET / max(len(shown), 1))))
-    return tuple(_sheet(page, side) for page in shown)
+    side = min(_LONG_SIDE, int(math.sqrt(_MAX_TOTAL_PIXELS / max(len(shown), 1))))
+    return tuple(_preview(page, side) for page in shown)
 
 
-def _sheet(page: Page, side: int) -> PreviewPage:
+def _preview(page: Page, side: int) -> PreviewPage:
     image = Image.fromarray(page.pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     out = io.BytesIO()
@@ -43,8 +43,9 @@ def render_pages(
     *,
     token: str,
 ) -> str:
-    """HTML of the pages, whose previews `web.uploads` serves under this token. Boxes of fields carry `data-box`, the number by
-    which the table's rows name them.
+    """Return HTML of the pages. `web.uploads` serves their previews under `token`.
+
+    Boxes of fields have the attribute `data-box`, which matches `data-field` of the table rows.
     """
     marks = list(numbered(fields))
     first = first_marked(fields)
@@ -64,9 +65,9 @@ def render_pages(
     return f'<div class="sheets">{html}</div>'
 
 
-def _shape(attributes: str, box: Quad, words: str) -> str:
+def _shape(attributes: str, box: Quad, title: str) -> str:
     points = " ".join(f"{x:g},{y:g}" for x, y in box)
-    return f'<polygon {attributes} points="{points}"><title>{escape_html(words)}</title></polygon>'
+    return f'<polygon {attributes} points="{points}"><title>{escape_html(title)}</title></polygon>'
 
 
 def _figure(source: str, number: int, sheet: PreviewPage, alt: str, shapes: str) -> str:

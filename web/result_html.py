@@ -1,4 +1,4 @@
-"""Results as HTML: the table of fields, text with a copy button, warnings and errors."""
+"""HTML of results: the table of fields, text with a copy button, warnings and errors."""
 
 from __future__ import annotations
 
@@ -10,62 +10,64 @@ from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.types import Field, ResultWarning
 from web.i18n import Language, error_text, escape_html, field_label, translate, warning_text
 
-_ITEM_COLUMNS = ("name", "specification", "dosage", "quantity", "unit", "unit_price", "amount")  # first, in this order
+_ITEM_COLUMNS = ("name", "specification", "dosage", "quantity", "unit", "unit_price", "amount")  # shown first, in this order
 _COLUMNS = ("field", "value", "normalized", "confidence", "proof")
 
 
 def numbered(fields: Sequence[Field]) -> Iterator[tuple[str, Field]]:
-    """Each field and each cell of its rows with its number: "2", or "2-0-1" for the second cell of the first row."""
-    for i, found in enumerate(fields):
-        yield str(i), found
-        for j, row in enumerate(found.rows or ()):
+    """Yield each field and each cell of its rows with an id: "2", or "2-0-1" for the second cell of the first row."""
+    for i, item in enumerate(fields):
+        yield str(i), item
+        for j, row in enumerate(item.rows or ()):
             for k, cell in enumerate(row.values()):
                 yield f"{i}-{j}-{k}", cell
 
 
 def first_marked(fields: Sequence[Field]) -> str | None:
-    """The number of the first field with a box: it is shown as chosen until the person chooses another."""
-    return next((key for key, found in numbered(fields) if found.box is not None), None)
+    """Return the id of the first field with a box, which is selected initially."""
+    return next((key for key, item in numbered(fields) if item.box is not None), None)
 
 
 def render_fields(fields: Sequence[Field], language: Language, pages: int = 1) -> str:
-    """The field table. What has a box carries `data-field`, the number of that box on the picture."""
+    """Return the table of fields. Elements with a box have the attribute `data-field`, which matches `data-box` on the image."""
     if not fields:
         return muted(translate("no_fields", language))
     first = first_marked(fields)
     head = "".join(f'<th scope="col">{translate(column, language)}</th>' for column in _COLUMNS)
-    body = "".join(_row(i, found, language, pages, first) for i, found in enumerate(fields))
+    body = "".join(_row(i, item, language, pages, first) for i, item in enumerate(fields))
     note = muted(translate("choose_row", language)) if first is not None else ""
     return f'<table class="fields"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}'
 
 
-def _row(number: int, found: Field, language: Language, pages: int, first: str | None) -> str:
-    name = field_label(found.key, language)
-    key = f"<code>{escape_html(found.key)}</code>" if name != found.key else ""
+def _row(number: int, item: Field, language: Language, pages: int, first: str | None) -> str:
+    name = field_label(item.key, language)
+    key = f"<code>{escape_html(item.key)}</code>" if name != item.key else ""
     head = f'<th scope="row"><span>{escape_html(name)}</span>{key}</th>'
-    if found.rows:
-        return f'<tr class="rows">{head}<td colspan="4">{_items(number, found.rows, language, first)}</td></tr>'
-    if found.value is None:
+    if item.rows:
+        return f'<tr class="rows">{head}<td colspan="4">{_items(number, item.rows, language, first)}</td></tr>'
+    if item.value is None:
         return f'<tr class="missing">{head}<td colspan="4">{translate("missing", language)}</td></tr>'
-    place = f" · {translate('page', language).format(found.page + 1)}" if pages > 1 and found.page is not None else ""
-    sure = "–" if found.confidence is None else f"{int(found.confidence * 100)}%"  # rounded down: 99.8 % is no certainty
-    plain = format_value(found.normalized, language)
-    proof = translate("grounded" if found.grounded else "ungrounded", language)
+    place = f" · {translate('page', language).format(item.page + 1)}" if pages > 1 and item.page is not None else ""
+    confidence = "–" if item.confidence is None else f"{int(item.confidence * 100)}%"  # rounded down: 99.8 % is not 100 %
+    normalized = format_value(item.normalized, language)
+    proof = translate("grounded" if item.grounded else "ungrounded", language)
     cells = (
-        f'<td class="value">{escape_html(found.value)}</td>'
-        f'<td class="normalized{" same" if plain in ("–", found.value) else ""}">{escape_html(plain)}</td>'
-        f'<td class="confidence">{sure}</td>'
-        f'<td class="proof {"yes" if found.grounded else "no"}">{proof}{place}</td>'
+        f'<td class="value">{escape_html(item.value)}</td>'
+        f'<td class="normalized{" same" if normalized in ("–", item.value) else ""}">{escape_html(normalized)}</td>'
+        f'<td class="confidence">{confidence}</td>'
+        f'<td class="proof {"yes" if item.grounded else "no"}">{proof}{place}</td>'
     )
-    return f"<tr{_chooser(str(number), found, first)}>{head}{cells}</tr>"
+    return f"<tr{_select_attributes(str(number), item, first)}>{head}{cells}</tr>"
 
 
-def _chooser(key: str, found: Field, first: str | None) -> str:
-    """Attributes that make an element choose its box, with mouse, finger or keyboard."""
-    if found.box is None:
+def _select_attributes(key: str, item: Field, first: str | None) -> str:
+    """Return attributes that make an element select its box by click, touch or keyboard."""
+    if item.box is None:
         return ""
-    chosen = key == first
-    return f' data-field="{key}" role="button" tabindex="0" aria-pressed="{str(chosen).lower()}"{" class=on" if chosen else ""}'
+    selected = key == first
+    return (
+        f' data-field="{key}" role="button" tabindex="0" aria-pressed="{str(selected).lower()}"{" class=on" if selected else ""}'
+    )
 
 
 def _items(number: int, rows: Sequence[Mapping[str, Field]], language: Language, first: str | None) -> str:
@@ -83,11 +85,11 @@ def _items(number: int, rows: Sequence[Mapping[str, Field]], language: Language,
 def _cell(key: str, cell: Field | None, first: str | None) -> str:
     if cell is None or cell.value is None:
         return "<td>–</td>"
-    return f"<td{_chooser(key, cell, first)}>{escape_html(cell.value)}</td>"
+    return f"<td{_select_attributes(key, cell, first)}>{escape_html(cell.value)}</td>"
 
 
 def format_value(normalized: Any, language: Language) -> str:
-    """A normalised value as a person reads it."""
+    """Return a normalized value as readable text."""
     if normalized is None:
         return "–"
     if isinstance(normalized, Mapping):
@@ -100,33 +102,34 @@ def format_value(normalized: Any, language: Language) -> str:
     return str(normalized)
 
 
-def render_text(words: str, language: Language, empty: str = "") -> str:
-    """Text in a box with a copy button (`page.js` copies, also on plain HTTP where browsers hide their clipboard)."""
-    if not words:
-        return muted(empty)
+def render_text(text: str, language: Language, placeholder: str = "") -> str:
+    """Return text in a box with a copy button, or the placeholder if there is none. `page.js` handles the button."""
+    if not text:
+        return muted(placeholder)
     button = (
         f'<button type="button" data-copy data-copied="{translate("copied", language)}">{translate("copy", language)}</button>'
     )
-    return f'<div class="copyable">{button}<pre>{escape_html(words)}</pre></div>'
+    return f'<div class="copyable">{button}<pre>{escape_html(text)}</pre></div>'
 
 
 def render_error(error: HunyuanOcrError, language: Language) -> str:
-    """What went wrong and what to do about it."""
-    what, hint = error_text(error, language)
+    """Return the message and the hint of an error."""
+    message, hint = error_text(error, language)
     return (
         f'<div class="notice error" role="alert" '
-        f'data-code="{error.code}"><b>{escape_html(what)}</b><span>{escape_html(hint)}</span></div>'
+        f'data-code="{error.code}"><b>{escape_html(message)}</b><span>{escape_html(hint)}</span></div>'
     )
 
 
-def render_warnings(notices: Sequence[ResultWarning], language: Language) -> str:
-    """What to know about the picture, kindly."""
+def render_warnings(warnings: Sequence[ResultWarning], language: Language) -> str:
+    """Return the warnings about the image."""
     return "".join(
-        f'<div class="notice" role="status" data-code="{escape_html(n.code)}">{escape_html(warning_text(n, language))}</div>'
-        for n in notices
+        f'<div class="notice" role="status" data-code="{escape_html(warning.code)}">'
+        f"{escape_html(warning_text(warning, language))}</div>"
+        for warning in warnings
     )
 
 
-def muted(words: str) -> str:
-    """A remark in small grey letters."""
-    return f'<p class="quiet">{words}</p>'
+def muted(html: str) -> str:
+    """Return a remark in small grey letters."""
+    return f'<p class="quiet">{html}</p>'

@@ -1,8 +1,8 @@
-"""Around Gradio: what of it is served at all, and to whom an open page belongs.
+"""Middleware around Gradio: serve only the routes that the page uses, and isolate the pages of different identities.
 
-Gradio finds the state, the events and the results of an open page by a word that the browser makes up, its `session_hash`, and
-gives them to anybody who sends that word. Here the fingerprint of the identity is put before it: the same word of two people is
-two words.
+Gradio stores state, events and results of an open page under its `session_hash`, which the browser chooses, and returns them to
+any client that sends the same value. The middleware prefixes it with the fingerprint of the identity, so that equal values of two
+identities name two pages.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from hunyuanocr.errors import BadRequest
 from web.gradio_events import HEARTBEAT, HINT, JOIN, MAX_EVENT_BYTES, STREAM, EventSchema, allowed_methods, page_id
 from web.open_pages import OpenPages
 
-MAX_NAME_BYTES = 255  # of a file on Linux; Gradio asks the file system, which raises for longer ones
-OPEN_PAGES = "open_pages"  # in the state of an event's request
+MAX_NAME_BYTES = 255  # of a file on Linux; Gradio passes the path to the file system, which raises for longer names
+OPEN_PAGES = "open_pages"  # key in the request state of an event
 
 
 class GradioIsolationMiddleware:
-    """Pure ASGI. Gradio has routes for files, uploads, proxies, recordings and more; only those that the page uses are served, to
-    nobody any other. None of them gets a query, and events are checked before Gradio sees them.
+    """ASGI middleware that serves only the routes of Gradio that the page uses, not those for files, uploads, proxies and more.
+
+    Query strings are removed, and events are validated before Gradio receives them.
     """
 
     def __init__(self, app: ASGIApp, schema: EventSchema, pages: OpenPages) -> None:
@@ -36,7 +37,7 @@ class GradioIsolationMiddleware:
         self.pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Raises BadRequest, ImageTooLarge, QueueFull, and HTTPException (404, 405) for what is not served."""
+        """Serve one request. Raise BadRequest, ImageTooLarge, QueueFull, or HTTPException (404, 405) for other routes."""
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
             return
@@ -52,7 +53,7 @@ class GradioIsolationMiddleware:
         if path == STREAM:
             await self._stream(scope, receive, send)
             return
-        headers = [(name, value) for name, value in scope["headers"] if name != b"x-forwarded-host"]  # Gradio would believe it
+        headers = [(name, value) for name, value in scope["headers"] if name != b"x-forwarded-host"]  # Gradio trusts it
         scope = {**scope, "query_string": b"", "headers": headers}
         if path == JOIN:
             await self._join(scope, receive, send)
@@ -61,10 +62,10 @@ class GradioIsolationMiddleware:
         else:
             await self.app(scope, receive, send)
 
-    async def _heartbeat(self, scope: Scope, word: str, receive: Receive, send: Send) -> None:
-        page = own_page_id(scope, word)
+    async def _heartbeat(self, scope: Scope, session_hash: str, receive: Receive, send: Send) -> None:
+        page = own_page_id(scope, session_hash)
         with self.pages.connected(page, listens=False):
-            await self.app({**scope, "path": scope["path"].removesuffix(word) + page}, receive, send)
+            await self.app({**scope, "path": scope["path"].removesuffix(session_hash) + page}, receive, send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         page = _stream_page(scope)
@@ -75,36 +76,36 @@ class GradioIsolationMiddleware:
         except RuntimeError as e:
             if not isinstance(e.__cause__, HTTPException):
                 raise
-            await send({"type": "http.response.body", "body": b""})  # the stream has said already that there is no such page
+            await send({"type": "http.response.body", "body": b""})  # the stream has already reported that the page is unknown
 
     async def _join(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent = parse_json_object(await limit_body(Request(scope, receive), MAX_EVENT_BYTES).body(), "event", HINT)
-        event = self.schema.check(sent)
+        payload = parse_json_object(await limit_body(Request(scope, receive), MAX_EVENT_BYTES).body(), "event", HINT)
+        event = self.schema.check(payload)
         page = event["session_hash"] = own_page_id(scope, event["session_hash"])
         scope["state"][OPEN_PAGES] = self.pages
         async with self.pages.joining(page):
             await self.app(scope, _body(json.dumps(event).encode(), receive), send)
 
 
-def own_page_id(scope: Scope, word: object) -> str:
-    """The page's id for Gradio: the identity's fingerprint before the browser's word. Raises BadRequest."""
+def own_page_id(scope: Scope, session_hash: object) -> str:
+    """Return the page id for Gradio: the fingerprint of the identity, a dot, the `session_hash`. Raise BadRequest."""
     fingerprint: str = scope["state"]["identity"].fingerprint
-    return f"{fingerprint}.{page_id(word)}"
+    return f"{fingerprint}.{page_id(session_hash)}"
 
 
 def _stream_page(scope: Scope) -> str:
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    words = [value for name, value in query if name == "session_hash"]
-    if len(words) != 1:
-        raise BadRequest("Which page's events?", hint=HINT)
-    return own_page_id(scope, words[0])
+    hashes = [value for name, value in query if name == "session_hash"]
+    if len(hashes) != 1:
+        raise BadRequest("Exactly one session_hash is required.", hint=HINT)
+    return own_page_id(scope, hashes[0])
 
 
 def _body(data: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives this body, and then what the client sends: that it is gone."""
+    """Return a `receive` that yields this body and then the messages of the client (the disconnect)."""
     body: list[Message] = [{"type": "http.request", "body": data, "more_body": False}]
 
-    async def replaced() -> Message:
+    async def receive_body() -> Message:
         return body.pop() if body else await receive()
 
-    return replaced
+    return receive_body

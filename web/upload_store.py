@@ -1,4 +1,4 @@
-"""Pictures between upload and answer: in memory alone, for a while, and within bounds, in all and of each person."""
+"""Uploads and opened images of the page, in memory, with limits of size and age for all and for each identity."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from api.network.limits import ByteBudget
 from hunyuanocr.errors import EmptyInput, UploadBudgetExceeded
 from hunyuanocr.types import Result
 
-_BESIDE = 1024  # bytes that an upload is counted for besides its own, so that a million empty ones are something too
-_AGAIN_S = 5.0
-_OBJECTS = 5  # bytes of memory for a character of what Python prints of a result
+_OVERHEAD_BYTES = 1024  # counted for each upload in addition to its size, so that many empty uploads are limited too
+_RETRY_AFTER_S = 5.0
+_BYTES_PER_REPR_CHAR = 5  # memory of a result, estimated from the length of its repr
 
 
 @dataclass(frozen=True)
 class PreviewPage:
-    """A page as the browser shows it: a small JPEG, and the size in pixels of the original that boxes refer to."""
+    """A page for the browser: a small JPEG, and the size in pixels of the original, which boxes refer to."""
 
     jpeg: bytes
     width: int
@@ -28,7 +28,7 @@ class PreviewPage:
 
 @dataclass(frozen=True)
 class OpenedUpload:
-    """An upload: its bytes, the pages to show, when it came (seconds of the monotonic clock), and what was last read of it."""
+    """An opened upload: its bytes, the previews, the time of the last use (monotonic clock, seconds), and the last result."""
 
     data: bytes
     sheets: tuple[PreviewPage, ...]
@@ -39,116 +39,118 @@ class OpenedUpload:
 
     @property
     def size(self) -> int:
-        """Bytes of memory that it holds."""
+        """Return the memory use in bytes."""
         return len(self.data) + sum(len(s.jpeg) for s in self.sheets) + self.result_bytes
 
     def with_result(self, result: Result | None) -> OpenedUpload:
-        """As if it had come now, with what was read of it."""
-        size = 0 if result is None else _OBJECTS * len(repr(result))
+        """Return a copy with this result and the current time."""
+        size = 0 if result is None else _BYTES_PER_REPR_CHAR * len(repr(result))
         return replace(self, since=time.monotonic(), result=result, result_bytes=size)
 
 
 @dataclass(frozen=True)
 class _Upload:
     data: bytes
-    who: str
+    fingerprint: str
     since: float
 
 
 class PendingUploads:
-    """Uploads on their way to an open page: for `max_age_s` seconds, and for nobody but who sent them.
+    """Uploads that the page has not opened yet, for at most `max_age_s` seconds; only the sender can open them.
 
-    Half of `max_bytes` is for one person. What has no place is refused: others are not pushed out.
+    One identity may use half of `max_bytes`. Uploads beyond the limits are refused; they do not evict others.
     """
 
     def __init__(self, max_bytes: int, max_age_s: float) -> None:
         self._budget = ByteBudget(max_bytes)
         self._age_s = max_age_s
-        self._held: dict[str, _Upload] = {}
+        self._uploads: dict[str, _Upload] = {}
 
-    def put(self, data: bytes, who: str) -> str:
-        """Keep an upload; the token that gets it. Raises UploadsFull."""
+    def put(self, data: bytes, fingerprint: str) -> str:
+        """Store an upload of the identity. Return its token. Raise UploadBudgetExceeded."""
         self.expire()
-        if not self._budget.acquire(who, len(data) + _BESIDE):
-            hint = "Wait a moment and choose it again, fewer at a time."
-            raise UploadBudgetExceeded("Too many pictures wait to be shown.", retry_after=_AGAIN_S, hint=hint)
+        if not self._budget.acquire(fingerprint, len(data) + _OVERHEAD_BYTES):
+            hint = "Wait a moment, then choose fewer files at a time."
+            raise UploadBudgetExceeded("Too many uploads are waiting.", retry_after=_RETRY_AFTER_S, hint=hint)
         token = secrets.token_urlsafe(16)
-        self._held[token] = _Upload(data, who, time.monotonic())
+        self._uploads[token] = _Upload(data, fingerprint, time.monotonic())
         return token
 
-    def take(self, token: str, who: str) -> bytes:
-        """The upload, which is not kept any longer. Raises EmptyInput where it is gone, or another's."""
+    def take(self, token: str, fingerprint: str) -> bytes:
+        """Remove and return an upload. Raise EmptyInput if it has expired or belongs to another identity."""
         self.expire()
-        found = self._held.get(token)
-        if found is None or found.who != who:
-            raise EmptyInput("The upload is gone.", hint="Choose the file again.")
-        self._forget(token)
-        return found.data
+        upload = self._uploads.get(token)
+        if upload is None or upload.fingerprint != fingerprint:
+            raise EmptyInput("The upload has expired.", hint="Choose the file again.")
+        self._remove(token)
+        return upload.data
 
     def expire(self) -> None:
-        """Forget what nobody has asked for."""
+        """Remove expired uploads."""
         oldest = time.monotonic() - self._age_s
-        for token in [token for token, upload in self._held.items() if upload.since < oldest]:
-            self._forget(token)
+        for token in [token for token, upload in self._uploads.items() if upload.since < oldest]:
+            self._remove(token)
 
-    def _forget(self, token: str) -> None:
-        upload = self._held.pop(token)
-        self._budget.release(upload.who, len(upload.data) + _BESIDE)
+    def _remove(self, token: str) -> None:
+        upload = self._uploads.pop(token)
+        self._budget.release(upload.fingerprint, len(upload.data) + _OVERHEAD_BYTES)
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._uploads)
 
 
 class PictureCache:
-    """Holds pictures under secret tokens, each for `max_age_s` seconds at most. When `max_bytes` are exceeded, the oldest of
-    whoever holds most goes: many pictures of one person push out no others'.
+    """Opened images by secret token, each for at most `max_age_s` seconds.
+
+    If `max_bytes` is exceeded, the oldest image of the identity that uses most memory is evicted, so that many images of one
+    identity do not evict those of others.
     """
 
     def __init__(self, max_bytes: int, max_age_s: float) -> None:
         self.max_bytes = max_bytes
         self.max_age_s = max_age_s
-        self._held: dict[str, tuple[OpenedUpload, str]] = {}  # in the order in which they came
-        self._lock = threading.Lock()  # a session's end comes from another thread
+        self._pictures: dict[str, tuple[OpenedUpload, str]] = {}  # token → image, fingerprint; oldest first
+        self._lock = threading.Lock()  # Gradio deletes sessions in another thread
 
-    def put(self, picture: OpenedUpload, who: str, token: str | None = None) -> str:
-        """Keep a picture, as the newest; the token that gets it back. `token` replaces what it stood for."""
+    def put(self, picture: OpenedUpload, fingerprint: str, token: str | None = None) -> str:
+        """Store an image as the newest and return its token. An existing `token` is overwritten."""
         token = token or secrets.token_urlsafe(16)
         with self._lock:
-            self._held.pop(token, None)
-            self._held[token] = picture, who
-            self._make_room(token)
+            self._pictures.pop(token, None)
+            self._pictures[token] = picture, fingerprint
+            self._evict(token)
         return token
 
-    def _make_room(self, newest: str) -> None:
-        while len(self._held) > 1:
+    def _evict(self, newest: str) -> None:
+        while len(self._pictures) > 1:
             sizes: Counter[str] = Counter()
-            for picture, who in self._held.values():
-                sizes[who] += picture.size
+            for picture, fingerprint in self._pictures.values():
+                sizes[fingerprint] += picture.size
             if sizes.total() <= self.max_bytes:
                 return
-            older = [(token, who) for token, (_, who) in self._held.items() if token != newest]
-            greatest = max((who for _, who in older), key=sizes.__getitem__)
-            del self._held[next(token for token, who in older if who == greatest)]
+            older = [(token, fingerprint) for token, (_, fingerprint) in self._pictures.items() if token != newest]
+            largest = max((fingerprint for _, fingerprint in older), key=sizes.__getitem__)
+            del self._pictures[next(token for token, fingerprint in older if fingerprint == largest)]
 
-    def get(self, token: str | None, who: str | None = None) -> OpenedUpload | None:
-        """The picture, or None when it is gone, or not of the identity that `who` is the fingerprint of."""
+    def get(self, token: str | None, fingerprint: str | None = None) -> OpenedUpload | None:
+        """Return the image, or None if it has expired or does not belong to the identity with this fingerprint."""
         self.expire()
         with self._lock:
-            picture, owner = self._held.get(token or "", (None, ""))
-        return picture if who in (None, owner) else None
+            picture, owner = self._pictures.get(token or "", (None, ""))
+        return picture if fingerprint in (None, owner) else None
 
     def drop(self, token: str | None) -> None:
-        """Forget a picture; an unknown token is no error."""
+        """Remove an image; unknown tokens are ignored."""
         with self._lock:
-            self._held.pop(token or "", None)
+            self._pictures.pop(token or "", None)
 
     def expire(self) -> None:
-        """Forget what is too old."""
+        """Remove expired images."""
         oldest = time.monotonic() - self.max_age_s
         with self._lock:
-            for token in [t for t, (p, _) in self._held.items() if p.since < oldest]:
-                del self._held[token]
+            for token in [t for t, (p, _) in self._pictures.items() if p.since < oldest]:
+                del self._pictures[token]
 
     def __len__(self) -> int:
         with self._lock:
-            return len(self._held)
+            return len(self._pictures)

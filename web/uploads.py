@@ -1,6 +1,7 @@
-"""`POST /page/uploads`: how a picture comes from the page. Its bytes are the body, and the answer is the token to show it by.
+"""Routes for files of the page.
 
-`GET /page/previews/{token}/{number}`: how its pages come back, for the identity that sent it, as long as `web.pictures` keeps it.
+`POST /page/uploads` receives a file as the request body and returns a token for it. `GET /page/previews/{token}/{number}` returns
+a page of it as JPEG, to the same identity, as long as the PictureCache keeps it.
 """
 
 from __future__ import annotations
@@ -15,28 +16,28 @@ from web.controller import PageController
 from web.preview_html import PREVIEWS
 
 
-class UploadAnswer(BaseModel):
-    """What the page tells in its next event."""
+class UploadResponse(BaseModel):
+    """The token that the page sends in its next event."""
 
     token: str
 
 
-def uploads(desk: PageController) -> APIRouter:
-    """The routes, in front of this desk. Gradio's own, which keeps what comes in files, is not served."""
+def uploads(controller: PageController) -> APIRouter:
+    """Create the routes. Gradio's own upload route, which writes files to disk, is not served."""
     router = APIRouter(include_in_schema=False)
 
     @router.post("/page/uploads")
-    async def upload(request: Request, identity: IdentityDep) -> UploadAnswer:
-        data = await limit_body(request, desk.settings.images.max_bytes).body()
+    async def create_upload(request: Request, identity: IdentityDep) -> UploadResponse:
+        data = await limit_body(request, controller.settings.images.max_bytes).body()
         if not data:
             raise EmptyInput("The upload is empty.", hint="Choose another file.")
-        return UploadAnswer(token=desk.uploads.put(data, identity.fingerprint))
+        return UploadResponse(token=controller.uploads.put(data, identity.fingerprint))
 
     @router.get(f"/{PREVIEWS}/{{token}}/{{number}}")
-    async def preview(token: str, number: int, identity: IdentityDep) -> Response:
-        chosen = desk.pictures.get(token, identity.fingerprint)
-        if chosen is None or not 0 <= number < len(chosen.sheets):
-            raise NotFound("The picture is gone.", hint="Choose the file again.")
-        return Response(chosen.sheets[number].jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+    async def get_preview(token: str, number: int, identity: IdentityDep) -> Response:
+        upload = controller.pictures.get(token, identity.fingerprint)
+        if upload is None or not 0 <= number < len(upload.sheets):
+            raise NotFound("The image has expired.", hint="Choose the file again.")
+        return Response(upload.sheets[number].jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     return router

@@ -1,4 +1,4 @@
-"""The base of every group of settings."""
+"""Base class of all groups of settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class SettingsGroup(BaseModel):
-    """A group of settings; unknown keys are refused."""
+    """A group of settings. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())

@@ -1,4 +1,4 @@
-"""Who may come in over the network, how often, how slowly, and with how much at a time."""
+"""Network access: allowed addresses, rate limits, timeouts, TLS."""
 
 from __future__ import annotations
 
@@ -11,34 +11,40 @@ from hunyuanocr.config.base import SettingsGroup
 
 
 class NetworkSettings(SettingsGroup):
-    """Who may come in over the network, how often, how slowly, and with how much at a time."""
+    """Network access: allowed addresses, rate limits, timeouts, TLS."""
 
     allow: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description='Addresses that may come in ("192.168.1.0/24", "127.0.0.1"); none lets every address in.'
+        (), description='Allowed client addresses ("192.168.1.0/24", "127.0.0.1"). Empty: all addresses.'
     )
-    deny: tuple[IPv4Network | IPv6Network, ...] = Field((), description="Addresses that may not, though they are allowed.")
+    deny: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Blocked client addresses, even if they are in `network.allow`."
+    )
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description="Proxies that are believed when they tell whose request they hand on (X-Forwarded-For and -Proto)."
+        (), description="Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto headers are trusted."
     )
-    origins: tuple[str, ...] = Field(
-        (), description='Websites whose scripts may use the API ("https://till.shop.lan"); none: CORS is off.'
+    origins: tuple[str, ...] = Field((), description='Origins allowed by CORS ("https://pos.shop.lan"). Empty: CORS is disabled.')
+    requests_per_minute_per_ip: int = Field(
+        6000, ge=0, description="Maximum requests per minute from one IP address. 0: no limit."
     )
-    requests_per_minute_per_ip: int = Field(6000, ge=0, description="Requests a minute of one address; 0 does not count them.")
-    requests_per_minute_per_key: int = Field(6000, ge=0, description="Requests a minute of one key; 0 does not count them.")
+    requests_per_minute_per_key: int = Field(6000, ge=0, description="Maximum requests per minute with one key. 0: no limit.")
     auth_failures_per_minute: int = Field(
-        60, ge=0, description="Requests a minute of one address that may fail for a wrong or missing key (401); 0 does not count."
+        60, ge=0, description="Maximum failed authentications (401) per minute from one IP address. 0: no limit."
     )
-    connections: int = Field(10_000, ge=1, description="Connections at a time; beyond them only /health and /ready are answered.")
+    connections: int = Field(
+        10_000, ge=1, description="Maximum number of open connections. Beyond it only /health and /ready are answered."
+    )
     connections_per_address: int = Field(
-        256, ge=1, description="Connections of one address at a time; trusted proxies are not counted."
+        256, ge=1, description="Maximum number of open connections from one IP address. Trusted proxies are exempt."
     )
     upload_memory_mb: float = Field(
         512.0, gt=0,
-        description="Megabytes of requests in memory at a time, half of them for one address; never less than twice the largest.",
+        description="Memory for request bodies, MB, half of it for one IP address. At least twice the largest allowed body.",
     )  # fmt: skip
-    header_timeout_s: float = Field(15.0, gt=0, description="Seconds in which the head of a request must have come.")
+    header_timeout_s: float = Field(15.0, gt=0, description="Time limit for receiving the request headers, seconds.")
     min_upload_kb_s: float = Field(
-        4.0, gt=0, description="KB a second that an upload must make, after 20 seconds of grace; a slower one is cut off."
+        4.0, gt=0, description="Minimum upload rate, KB/s. Checked after 20 seconds; slower uploads are aborted."
     )
-    tls_cert: Path | None = Field(None, description="PEM file of the certificate, with those between it and its authority.")
-    tls_key: Path | None = Field(None, description="PEM file of its key; with both, page and API are served over HTTPS alone.")
+    tls_cert: Path | None = Field(None, description="PEM file of the TLS certificate, including intermediate certificates.")
+    tls_key: Path | None = Field(
+        None, description="PEM file of the private key. With certificate and key the server accepts HTTPS only."
+    )

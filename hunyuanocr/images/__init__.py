@@ -1,6 +1,7 @@
-"""Bytes → upright RGB pages: the type is sniffed, limits are checked before anything is decoded, damage is an error of ours.
+"""Decode bytes into upright RGB pages.
 
-A process that serves has one `ImageDecoder`; the functions here are for programs that open a file now and then.
+The type is detected from the content, and limits are checked before decoding. A server uses one `ImageDecoder`; the functions
+here are for programs that open single files.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ __all__ = [
 
 
 def open_pages(data: bytes, settings: ImageSettings) -> tuple[Page, ...]:
-    """As `ImageDecoder.open_pages`; a PDF costs the start of a process, 0.2 s."""
+    """Decode one file; see `ImageDecoder.open_pages`. A PDF starts a process, which takes 0.2 s."""
     with ImageDecoder(settings) as decoder:
         return decoder.open_pages(data)
 
 
 def open_documents(pictures: Sequence[bytes], settings: ImageSettings) -> tuple[Page, ...]:
-    """As `ImageDecoder.open_documents`."""
+    """Decode several files; see `ImageDecoder.open_all`."""
     with ImageDecoder(settings) as decoder:
         return decoder.open_all(pictures)
 
 
 def load_gray_thumbnail(data: bytes, settings: ImageSettings, long_side: int) -> tuple[NDArray[np.uint8], int, int] | None:
-    """As `ImageDecoder.load_gray_thumbnail`."""
+    """Decode a small gray version; see `ImageDecoder.load_gray_thumbnail`."""
     with ImageDecoder(settings) as decoder:
-        return decoder.glance(data, long_side, settings.max_bytes)
+        return decoder.load_gray_thumbnail(data, long_side, settings.max_bytes)

@@ -1,4 +1,4 @@
-"""Work in a thread that somebody no longer waits for."""
+"""Cancellation of work in threads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 
 class WorkCancelled(Exception):
-    """Nobody waits for the result any more; no client sees this."""
+    """The work was cancelled. Clients never see this exception."""
 
 
 class Cancellation:
-    """One request to stop, made in one thread (`cancel`) and obeyed in another (`check`, `calling`)."""
+    """A cancellation token: one thread calls `cancel`, another one `check` or `calling`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,11 +21,11 @@ class Cancellation:
 
     @property
     def cancelled(self) -> bool:
-        """Whether `cancel` was called."""
+        """Return whether `cancel` was called."""
         return self._cancelled
 
     def cancel(self) -> None:
-        """Stop the work: calls what is registered, in this thread. May be called twice."""
+        """Cancel the work and run the registered callbacks in this thread. Idempotent."""
         with self._lock:
             self._cancelled = True
             callbacks, self._callbacks = self._callbacks, []
@@ -33,13 +33,13 @@ class Cancellation:
             callback()
 
     def check(self) -> None:
-        """Raise WorkCancelled once `cancel` was called; for loops, between two steps."""
+        """Raise WorkCancelled if `cancel` was called. Call it between two steps of a loop."""
         if self._cancelled:
             raise WorkCancelled
 
     @contextmanager
     def calling(self, callback: Callable[[], None]) -> Iterator[None]:
-        """While the block runs, `cancel` calls `callback`, which must return at once. Raises WorkCancelled after it."""
+        """Register `callback`, which must not block, with `cancel` during the block. Raise WorkCancelled if already cancelled."""
         with self._lock:
             self.check()
             self._callbacks.append(callback)

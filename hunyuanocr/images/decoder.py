@@ -1,4 +1,4 @@
-"""`ImageDecoder`: bytes → upright RGB pages, with what is shared within a process: the children for PDFs, and the memory."""
+"""`ImageDecoder`: decode bytes into upright RGB pages with shared PDF processes and a shared memory budget."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MEMORY_MB, _SMALL_MEMORY_MB = 1000.0, 170.0
 
 
 class ImageDecoder:
-    """Opens pictures and documents for everybody in a process. Blocking; safe to use from several threads. Close it at the end.
+    """Decode images and documents. One instance per process. Blocking; thread-safe. Must be closed.
 
-    A caller that serves several clients must make them take turns: at most `pdf_pool.SIZE` documents are drawn at
-    once, and others wait in their threads.
+    At most `pdf_pool.SIZE` PDFs are rendered at a time, and further calls block. A caller with several clients must schedule them
+    fairly.
     """
 
     def __init__(self, settings: ImageSettings, *, small_memory: bool = False) -> None:
@@ -44,25 +44,27 @@ class ImageDecoder:
         self.close()
 
     def close(self) -> None:
-        """End the children. May be called twice."""
+        """Stop the PDF processes. Idempotent."""
         self.pdf.close()
 
     def open_pages(self, data: bytes, cancellation: Cancellation | None = None) -> tuple[Page, ...]:
         """Decode `data` into upright RGB pages (uint8 [h, w, 3]), scaled down so that the longer side fits `long_side`.
 
-        Warnings about blur, glare and low resolution go into `Page.notices`. Raises EmptyInput, UnsupportedMedia,
-        UnreadableImage, PasswordProtected, ImageTooLarge, TooManyPages, DocumentTooComplex, DecodingBusy, RendererUnavailable;
+        `Page.notices` contains warnings about blur, glare and low resolution. Raise EmptyInput, UnsupportedMedia,
+        UnreadableImage, PasswordProtected, ImageTooLarge, TooManyPages, DocumentTooComplex, DecodingBusy, RendererUnavailable,
         and WorkCancelled after `cancellation.cancel()`.
         """
         cancellation = cancellation or Cancellation()
         kind = kind_of(data, self.settings)
-        ends = time.monotonic() + DOCUMENT_PAGES * self.settings.pdf_timeout_s
+        deadline = time.monotonic() + DOCUMENT_PAGES * self.settings.pdf_timeout_s
         pages: list[Page] = []
-        with _damage_is_ours(kind):
+        with _map_decoder_errors(kind):
             for index, (pixels, width, height) in enumerate(self._decoded(data, kind, cancellation)):
                 pages.append(Page(pixels, width, height, index, assess(pixels, width, height, index)))
-                if index and time.monotonic() > ends:
-                    raise DocumentTooComplex(f"The {kind} takes too long to open; the time ended after page {index + 1}.")
+                if index and time.monotonic() > deadline:
+                    raise DocumentTooComplex(
+                        f"Opening the {kind} takes too long; the time limit was reached after page {index + 1}."
+                    )
         return tuple(pages)
 
     def _decoded(self, data: bytes, kind: str, cancellation: Cancellation) -> Iterator[Decoded]:
@@ -71,32 +73,32 @@ class ImageDecoder:
         return picture_pages(data, kind, self.settings, self.memory, cancellation)
 
     def open_all(self, files: Sequence[bytes], cancellation: Cancellation | None = None) -> tuple[Page, ...]:
-        """The pages of several files as those of one document: numbered through, and together within `settings.max_pages`."""
+        """Decode several files into the pages of one document, numbered consecutively. `settings.max_pages` limits their sum."""
         pages: list[Page] = []
         for data in files:
-            found = self.open_pages(data, cancellation)
-            if len(pages) + len(found) > self.settings.max_pages:
-                raise TooManyPages(f"The pictures have more than {self.settings.max_pages} pages.")
-            before = len(pages)
-            pages += [_numbered(page, before + page.index) for page in found]
+            opened = self.open_pages(data, cancellation)
+            if len(pages) + len(opened) > self.settings.max_pages:
+                raise TooManyPages(f"The files have more than {self.settings.max_pages} pages in total.")
+            offset = len(pages)
+            pages += [_numbered(page, offset + page.index) for page in opened]
         return tuple(pages)
 
-    def glance(self, data: bytes, long_side: int, max_bytes: int) -> tuple[NDArray[np.uint8], int, int] | None:
-        """A cheap, small version of a picture: grey (uint8 [h, w]), scaled down to `long_side`, with the upright original's
-        width and height. `max_bytes` is the limit of the file.
+    def load_gray_thumbnail(self, data: bytes, long_side: int, max_bytes: int) -> tuple[NDArray[np.uint8], int, int] | None:
+        """Decode a small gray version (uint8 [h, w]), scaled down to `long_side`, for change detection.
 
-        None for a document (PDF, TIFF). Raises what `open_pages` does.
+        Return it with width and height of the upright original, or None for a document (PDF, TIFF). `max_bytes` limits the file
+        size. Raise the errors of `open_pages`.
         """
         settings = self.settings.model_copy(update={"max_bytes": max_bytes})
         kind = kind_of(data, settings)
         if is_document(data):
             return None
-        with _damage_is_ours(kind):
+        with _map_decoder_errors(kind):
             return picture(data, kind, settings, self.memory, Cancellation(), long_side=long_side, mode="L")
 
 
 def is_document(data: bytes) -> bool:
-    """Whether a file may have many pages, so that opening it may take long: PDF and TIFF."""
+    """Return whether the file may have many pages (PDF, TIFF), so that opening it may take long."""
     return sniff(data) in ("PDF", "TIFF")
 
 
@@ -105,8 +107,8 @@ def _numbered(page: Page, index: int) -> Page:
 
 
 @contextmanager
-def _damage_is_ours(kind: str) -> Iterator[None]:
-    """Decoders raise nearly every class there is on damaged bytes; whatever it is, the file cannot be read."""
+def _map_decoder_errors(kind: str) -> Iterator[None]:
+    """Map exceptions of decoders, which raise many classes for damaged data, to UnreadableImage."""
     try:
         yield
     except (HunyuanOcrError, WorkCancelled):

@@ -1,4 +1,4 @@
-"""One budget of memory for all pictures that are being decoded in this process."""
+"""The memory budget for all images that this process decodes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from hunyuanocr.errors import DecodingBusy, ImageTooLarge
 from hunyuanocr.images.cancellation import Cancellation
 
-_WAIT_S = 20.0  # for other pictures, which take a second or two; with little memory for a reading too
+_WAIT_S = 20.0  # other images take one or two seconds to decode, and with little memory recognition must end first
 
 
 class DecodingMemory:
-    """`limit` bytes, given out in the order of asking. Safe to use from several threads."""
+    """A budget of `limit` bytes, granted in the order of requests. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -25,19 +25,19 @@ class DecodingMemory:
 
     @property
     def used(self) -> int:
-        """Bytes that are given out."""
+        """Return the reserved bytes."""
         return self._used
 
     @contextmanager
     def reserved(self, needed: int, cancellation: Cancellation) -> Iterator[None]:
-        """Hold `needed` bytes while the block runs; waits for them, at most twenty seconds.
+        """Reserve `needed` bytes while the block runs; wait for them up to 20 seconds.
 
-        Raises ImageTooLarge where there will never be so many, DecodingBusy, WorkCancelled.
+        Raise ImageTooLarge if `needed` exceeds the limit, DecodingBusy after the wait, or WorkCancelled.
         """
         if needed > self.limit:
             raise ImageTooLarge(
-                f"To decode the picture takes about {needed / 1e6:.0f} MB of memory; the limit is {self.limit / 1e6:.0f} MB.",
-                hint="Send a smaller picture, or the same one as a JPEG; the limit is the setting 'images.decode_memory_mb'.",
+                f"Decoding the image needs about {needed / 1e6:.0f} MB of memory; the limit is {self.limit / 1e6:.0f} MB.",
+                hint="Send a smaller image, or the same image as a JPEG. Limit: 'images.decode_memory_mb'.",
             )
         self.acquire(needed, cancellation)
         try:
@@ -46,26 +46,26 @@ class DecodingMemory:
             self.release(needed)
 
     def acquire(self, needed: int, cancellation: Cancellation) -> None:
-        """As `reserved`, for what ends in another thread: `release` must be called then. `needed` must not exceed the limit."""
+        """Reserve until `release` is called, possibly in another thread; see `reserved`. `needed` must be within the limit."""
         with cancellation.calling(self._wake):
             self._wait(needed, cancellation)
 
     def release(self, needed: int) -> None:
-        """Give bytes back."""
+        """Release reserved bytes."""
         with self._changed:
             self._used -= needed
             self._changed.notify_all()
 
     def _wait(self, needed: int, cancellation: Cancellation) -> None:
         ticket = object()
-        ends = time.monotonic() + _WAIT_S
+        deadline = time.monotonic() + _WAIT_S
         with self._changed:
             self._queue.append(ticket)
             try:
                 while self._queue[0] is not ticket or self._used + needed > self.limit:
                     cancellation.check()
-                    if not self._changed.wait(ends - time.monotonic()) and time.monotonic() >= ends:
-                        raise DecodingBusy("Other large pictures are being decoded.", retry_after=_WAIT_S / 4)
+                    if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
+                        raise DecodingBusy("Other large images are being decoded.", retry_after=_WAIT_S / 4)
                 self._used += needed
             finally:
                 self._queue.remove(ticket)

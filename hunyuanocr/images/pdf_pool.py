@@ -1,4 +1,4 @@
-"""Children that draw PDFs: started when they are needed, killed when a document takes too much, replaced, ended when idle."""
+"""A pool of child processes that render PDFs: started on demand, killed if a document exceeds its limits, stopped when idle."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from hunyuanocr.images.pdf_process import COMMAND, PdfLimits, PdfProcess, Render
 
 log = logging.getLogger(__name__)
 
-SIZE = 2  # children
-DOCUMENT_PAGES = 3  # a document may take as long as this many of its slowest pages
-_MAX_DOCUMENTS = 200  # after which a child is replaced: libraries lose memory
-_IDLE_S = 30.0  # after which a child that has nothing to draw is ended
-_OVERDUE_S = 15.0  # beyond its deadline: a child that cannot even be killed
-_PROBE_S = 5.0  # between two tries to start a child where the last one failed
-_ABOUT_THE_FILE = (PasswordProtected, TooManyPages, UnreadableImage)  # the child is as good as before
+SIZE = 2  # child processes
+DOCUMENT_PAGES = 3  # time limit of a document, in multiples of the limit of a page
+_MAX_DOCUMENTS = 200  # after which a child is replaced, because libraries leak memory
+_IDLE_S = 30.0  # after which an idle child is stopped
+_OVERDUE_S = 15.0  # past its deadline: the child cannot be killed
+_PROBE_S = 5.0  # between two attempts to start a child after a failure
+_FILE_ERRORS = (PasswordProtected, TooManyPages, UnreadableImage)  # the child can be reused after these
 
 
 class PdfPool:
-    """At most `SIZE` documents at a time, each in a child of its own. Safe to use from several threads."""
+    """Render at most `SIZE` documents concurrently, each in its own child process. Thread-safe."""
 
     def __init__(self, settings: ImageSettings, command: Sequence[str] = COMMAND) -> None:
         self.command = command
@@ -34,17 +34,17 @@ class PdfPool:
         self._slots = threading.BoundedSemaphore(SIZE)
         self._lock = threading.Lock()
         self._idle: list[PdfProcess] = []
-        self._busy: dict[PdfProcess, float] = {}  # and by when its document must have been drawn
+        self._busy: dict[PdfProcess, float] = {}  # child → deadline of its document (monotonic clock)
         self._reaper: threading.Timer | None = None
         self._closed = False
         self._problem: str | None = None
-        self._next_probe = 0.0  # of the monotonic clock; infinite while children start
+        self._next_probe = 0.0  # monotonic clock; infinite while children start successfully
         self._probing = threading.Lock()
 
     def pages(self, data: bytes, settings: ImageSettings, cancellation: Cancellation) -> Iterator[RenderedPage]:
-        """Draw a PDF, page by page, as it is iterated over. Blocking.
+        """Render a PDF page by page while it is iterated over. Blocking.
 
-        Raises PasswordProtected, TooManyPages, UnreadableImage, DocumentTooComplex, RendererUnavailable, WorkCancelled.
+        Raise PasswordProtected, TooManyPages, UnreadableImage, DocumentTooComplex, RendererUnavailable, WorkCancelled.
         """
         page_s = settings.pdf_timeout_s
         limits = PdfLimits(
@@ -60,29 +60,29 @@ class PdfPool:
                 raise
 
     def problem(self) -> str | None:
-        """Why no PDF can be drawn now, in one sentence; None where they can, as far as is known. Cheap."""
+        """Return why PDFs cannot be rendered now, or None if no problem is known. Cheap."""
         with self._lock:
-            overdue = sum(time.monotonic() > ends + _OVERDUE_S for ends in self._busy.values())
-        return "All processes that draw PDFs are stuck." if overdue >= SIZE else self._problem
+            overdue = sum(time.monotonic() > deadline + _OVERDUE_S for deadline in self._busy.values())
+        return "All processes that render PDFs are stuck." if overdue >= SIZE else self._problem
 
     @property
     def probe_due(self) -> bool:
-        """Whether no child was started yet, or the last one did not start, five seconds ago or more."""
+        """Return whether no child was started yet, or the last start failed at least five seconds ago."""
         return not self._closed and not self._probing.locked() and time.monotonic() >= self._next_probe
 
     def probe(self) -> None:
-        """Start a child if that is due, for `problem` to report. Blocking."""
+        """Try to start a child if that is due, to update `problem`. Blocking."""
         if not self.probe_due or not self._probing.acquire(blocking=False):
             return
         try:
-            self._started(Cancellation()).close()  # it would take memory, and there may be no PDF for a long time
+            self._start(Cancellation()).close()  # an idle child would use memory
         except RendererUnavailable:
             return
         finally:
             self._probing.release()
 
     def close(self) -> None:
-        """End all children, also those that draw. May be called twice."""
+        """Stop all children, also busy ones. Idempotent."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -97,7 +97,7 @@ class PdfPool:
     @contextmanager
     def _process(self, seconds: float, cancellation: Cancellation) -> Iterator[PdfProcess]:
         with self._slots:
-            process = self._taken() or self._started(cancellation)
+            process = self._take_idle() or self._start(cancellation)
             with self._lock:
                 self._busy[process] = time.monotonic() + seconds
             reusable = False
@@ -105,7 +105,7 @@ class PdfPool:
                 with cancellation.calling(process.kill):
                     yield process
                 reusable = True
-            except _ABOUT_THE_FILE:
+            except _FILE_ERRORS:
                 reusable = True
                 raise
             finally:
@@ -116,8 +116,8 @@ class PdfPool:
                 with self._lock:
                     del self._busy[process]
 
-    def _taken(self) -> PdfProcess | None:
-        """A child that waits."""
+    def _take_idle(self) -> PdfProcess | None:
+        """Take an idle child from the pool, or None."""
         while True:
             with self._lock:
                 if self._closed:
@@ -129,8 +129,8 @@ class PdfPool:
                 return process
             process.close()
 
-    def _started(self, cancellation: Cancellation) -> PdfProcess:
-        """A new child. Raises RendererUnavailable, and `problem` reports it from then on."""
+    def _start(self, cancellation: Cancellation) -> PdfProcess:
+        """Start a child. Raise RendererUnavailable, which `problem` reports from then on."""
         process = None
         try:
             process = PdfProcess(self._memory, self.command)
@@ -148,7 +148,7 @@ class PdfPool:
         return process
 
     def _put(self, process: PdfProcess) -> None:
-        """It waits for the next document, for a while."""
+        """Return a child to the pool, or close it if the pool is closed."""
         with self._lock:
             if not self._closed:
                 process.idle_since = time.monotonic()
@@ -164,13 +164,13 @@ class PdfPool:
             self._reaper.start()
 
     def _reap(self) -> None:
-        """End children that have waited long enough; those that waited less are seen to later."""
+        """Stop children that have been idle for `_IDLE_S`, and schedule the next run for the others."""
         with self._lock:
             self._reaper = None
             latest = time.monotonic() - _IDLE_S
-            over = [process for process in self._idle if process.idle_since <= latest]
+            expired = [process for process in self._idle if process.idle_since <= latest]
             self._idle = [process for process in self._idle if process.idle_since > latest]
             if self._idle and not self._closed:
                 self._reap_later(min(process.idle_since for process in self._idle) - latest)
-        for process in over:
+        for process in expired:
             process.close()

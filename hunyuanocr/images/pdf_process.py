@@ -1,4 +1,4 @@
-"""The parent's side of one child that draws PDFs (`pdf_worker`): start it, speak with it by the clock, end it."""
+"""The parent side of a child process that renders PDFs (`pdf_worker`): start, communicate with timeouts, stop."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from hunyuanocr.errors import (
 )
 from hunyuanocr.images import pdf_worker as worker
 
-COMMAND = (sys.executable, "-I", str(Path(worker.__file__).resolve()))  # by its path: only what it needs itself is imported
-_START_S = 30.0  # it starts in 0.2 s; a busy machine takes longer
-_END_S = 10.0  # in which a killed process is gone, whatever it did
+COMMAND = (sys.executable, "-I", str(Path(worker.__file__).resolve()))  # run by path, so that it imports only what it needs
+_START_S = 30.0  # normally 0.2 s; longer on a busy machine
+_EXIT_TIMEOUT_S = 10.0  # after a kill
 _MAX_MESSAGE = 64 * 1024  # bytes of a frame without pixels
 _PIPE_BYTES = 1024 * 1024  # fewer wake-ups than the usual 64 KiB
-_ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH")  # what the interpreter may need to start; nothing else is handed on
+_ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH")  # needed to start the interpreter; nothing else is passed on
 
 RenderedPage = tuple[NDArray[np.uint8], int, int]  # RGB pixels [h, w, 3], and the original's width and height
 
 
 @dataclass(frozen=True)
 class PdfLimits:
-    """What a document may have and take: pages, pixels of a page, and seconds for each page and for all of it."""
+    """Limits of a document: pages, pixels per page, and seconds per page and in total."""
 
     max_pages: int
     dpi: int
@@ -50,9 +50,9 @@ class PdfLimits:
 
 
 class PdfProcess:
-    """A running child. Safe to use from one thread at a time; `kill` from any.
+    """A running child process. For one thread at a time; `kill` is thread-safe.
 
-    Raises RendererUnavailable where it does not start.
+    Raise RendererUnavailable if it cannot be started.
     """
 
     def __init__(self, memory_bytes: int, command: Sequence[str] = COMMAND) -> None:
@@ -64,38 +64,39 @@ class PdfProcess:
                 env=environment, cwd="/", bufsize=0,
             )  # fmt: skip
         except OSError as e:
-            raise RendererUnavailable(f"The process that draws PDFs cannot be started: {e.strerror}.") from e
-        self.documents = 0  # drawn so far
+            raise RendererUnavailable(f"Cannot start the process that renders PDFs: {e.strerror}.") from e
+        self.documents = 0  # rendered so far
         self.idle_since = time.monotonic()
         if self._process.stdin is None or self._process.stdout is None:
-            raise RendererUnavailable("The process that draws PDFs has no pipes.")
+            raise RendererUnavailable("The process that renders PDFs has no pipes.")
         self._requests, self._answers = self._process.stdin.fileno(), self._process.stdout.fileno()
         for number in (self._requests, self._answers):
             os.set_blocking(number, False)
-            with suppress(OSError):  # not granted to everybody
+            with suppress(OSError):  # may exceed the limit of the user
                 fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Return whether the process is running."""
         return self._process.poll() is None
 
     def wait_ready(self) -> None:
-        """Wait until it can draw. Raises RendererUnavailable; it is to be closed then."""
+        """Wait until the process is ready. Raise RendererUnavailable; the caller must close it then."""
         try:
             kind, _ = self._frame(time.monotonic() + _START_S)
         except (EOFError, TimeoutError) as e:
             self.kill()
-            raise RendererUnavailable(f"The process that draws PDFs did not start: {self._ending()}.") from e
+            raise RendererUnavailable(f"The process that renders PDFs did not start: {self._exit_reason()}.") from e
         except DocumentTooComplex as e:
-            raise RendererUnavailable("The process that draws PDFs did not start: it sent something else.") from e
+            raise RendererUnavailable("The process that renders PDFs did not start: invalid message.") from e
         if kind != worker.READY:
-            raise RendererUnavailable("The process that draws PDFs did not start: it sent something else.")
+            raise RendererUnavailable("The process that renders PDFs did not start: invalid message.")
 
     def pages(self, data: bytes, limits: PdfLimits) -> Iterator[RenderedPage]:
-        """Draw a PDF, page by page. After any error but those about the file itself the process is of no use and is to be killed.
+        """Render a PDF page by page.
 
-        Raises PasswordProtected, TooManyPages, UnreadableImage and DocumentTooComplex, the latter also when it was killed.
+        Raise PasswordProtected, TooManyPages or UnreadableImage (the process can be reused), or DocumentTooComplex (it must be
+        closed), also if the process was killed.
         """
         ends = time.monotonic() + limits.document_s
         head = worker.REQUEST.pack(
@@ -116,33 +117,33 @@ class PdfProcess:
                     page += 1
                     yield _rendered(payload)
                 else:
-                    raise DocumentTooComplex("The PDF made the process that draws it fail.")
+                    raise DocumentTooComplex("The PDF made the rendering process fail.")
         except TimeoutError as e:
-            bounds = f"{limits.page_s:g} s a page, {limits.document_s:g} s in all"
-            raise DocumentTooComplex(f"Page {page + 1} of the PDF takes too long to draw; the limits are {bounds}.") from e
+            bounds = f"{limits.page_s:g} s per page, {limits.document_s:g} s in total"
+            raise DocumentTooComplex(f"Page {page + 1} of the PDF takes too long to draw; limits: {bounds}.") from e
         except EOFError as e:
-            raise DocumentTooComplex(f"The PDF crashed the process that drew it: {self._ending()}.") from e
+            raise DocumentTooComplex(f"The PDF crashed the rendering process: {self._exit_reason()}.") from e
         self.documents += 1
 
     def kill(self) -> None:
-        """End it now. Safe from any thread, and twice."""
+        """Kill the process. Thread-safe and idempotent."""
         with suppress(ProcessLookupError):
             self._process.kill()
 
     def close(self) -> None:
-        """End it and wait until it is gone; a process that the system does not end within ten seconds is left behind."""
+        """Kill the process and wait up to ten seconds for its exit."""
         self.kill()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_S)
+            self._process.wait(_EXIT_TIMEOUT_S)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
 
-    def _ending(self) -> str:
+    def _exit_reason(self) -> str:
         try:
-            status = self._process.wait(_END_S)
+            status = self._process.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return "it does not answer"
+            return "no exit after a kill"
         if status >= 0:
             return f"exit status {status}"
         with suppress(ValueError):
@@ -162,7 +163,7 @@ class PdfProcess:
                     continue
 
     def _frame(self, ends: float, limits: PdfLimits | None = None) -> tuple[bytes, bytearray]:
-        """A message; its length is checked before memory is taken for it: a child that a PDF has taken over may send anything."""
+        """Receive a message. Its length is checked before memory is allocated, since a compromised child may send anything."""
         kind, length = worker.FRAME.unpack(self._read(worker.FRAME.size, ends))
         pixels = 0 if limits is None or kind != worker.PIXELS else min(limits.max_pixels, (limits.long_side + 1) ** 2)
         if length > _MAX_MESSAGE + 4 * pixels:
@@ -185,7 +186,7 @@ class PdfProcess:
 
 
 def _wait(number: int, event: int, ends: float) -> None:
-    """Until the pipe can be used or has been closed; TimeoutError when it is too late. `select` knows small numbers only."""
+    """Wait until the pipe is ready or closed. Raise TimeoutError. `poll`, because `select` is limited to 1,024 descriptors."""
     poll = select.poll()
     poll.register(number, event)
     if not poll.poll(max(0.0, ends - time.monotonic()) * 1000):
@@ -196,14 +197,14 @@ def _rendered(payload: bytearray) -> RenderedPage:
     width, height, columns, rows, stride = worker.PAGE.unpack_from(payload)
     pixels = np.frombuffer(payload, np.uint8, offset=worker.PAGE.size)
     if not (columns and rows and stride >= 3 * columns and pixels.size == stride * rows):
-        raise DocumentTooComplex("A page of the PDF does not have the size that it declares.")
+        raise DocumentTooComplex("The size of a rendered PDF page is inconsistent.")
     shown = pixels.reshape(rows, stride)[:, : 3 * columns].reshape(rows, columns, 3)
     return np.ascontiguousarray(shown), width, height
 
 
 def _error(code: bytes, detail: str, limits: PdfLimits) -> HunyuanOcrError:
     if code == worker.PASSWORD:
-        return PasswordProtected("The PDF asks for a password.")
+        return PasswordProtected("The PDF requires a password.")
     if code == worker.TOO_MANY_PAGES:
         return TooManyPages(f"The PDF has {detail} pages; the limit is {limits.max_pages}.")
     if code == worker.NO_PAGES:
@@ -211,5 +212,5 @@ def _error(code: bytes, detail: str, limits: PdfLimits) -> HunyuanOcrError:
     if code == worker.NO_AREA:
         return UnreadableImage(f"Page {detail} of the PDF has no area.")
     if code == worker.MEMORY:
-        return DocumentTooComplex("The PDF needs more memory than the limit.")
+        return DocumentTooComplex("The PDF exceeds the memory limit.")
     return UnreadableImage(f"The PDF cannot be decoded ({detail[:160]}).")

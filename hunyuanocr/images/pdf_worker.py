@@ -1,9 +1,9 @@
-"""Draw PDFs for another process, over stdin and stdout: the program of one child, run by its path and not imported for that.
+"""Render PDFs for another process over stdin and stdout. This is the program of a child process, run by its path.
 
-A PDF is a program that its sender wrote: it may draw for hours, ask for gigabytes or crash PDFium. So it is drawn in a process
-that may be killed, with limits of memory and processor time, no file to write and nothing of the parent in its environment.
+A PDF from an untrusted sender may render for hours, allocate gigabytes or crash PDFium. Therefore it is rendered in a process
+that can be killed, with limits of memory and CPU time, without write access and with an empty environment.
 
-Every message to the parent is a frame: `FRAME` (kind, length of the payload) and the payload. A request is `REQUEST` and the PDF.
+Each message to the parent is a frame: `FRAME` (kind, payload length) and the payload. A request is `REQUEST` and the PDF.
 """
 
 from __future__ import annotations
@@ -21,13 +21,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 if TYPE_CHECKING:
     import pypdfium2
 
-REQUEST = struct.Struct(">QIIIQd")  # bytes of the PDF, most pages, dots per inch, long side, most pixels of a page, seconds
+REQUEST = struct.Struct(">QIIIQd")  # bytes of the PDF, max. pages, dpi, long side, max. pixels of a page, seconds
 FRAME = struct.Struct(">cI")
 PAGE = struct.Struct(">IIIII")  # the original's width and height; columns, rows and bytes a row of the RGB pixels that follow
 READY, COUNT, PIXELS, FAILED, DONE = b"R", b"N", b"P", b"E", b"D"
-PASSWORD, TOO_MANY_PAGES, NO_PAGES, NO_AREA, MEMORY, DAMAGED = b"p", b"n", b"0", b"a", b"m", b"d"  # a failure's first byte
-_MAX_FILES = 64  # PDFium opens the system's fonts
-_MAX_SIDE = 2**32 - 1  # of the original, in pixels; a page may say that it is larger
+PASSWORD, TOO_MANY_PAGES, NO_PAGES, NO_AREA, MEMORY, DAMAGED = (
+    b"p",
+    b"n",
+    b"0",
+    b"a",
+    b"m",
+    b"d",
+)  # first byte of a FAILED payload
+_MAX_FILES = 64  # PDFium opens system fonts
+_MAX_SIDE = 2**32 - 1  # of the original, pixels; a page may declare more
 
 
 class _Limits(NamedTuple):
@@ -38,7 +45,7 @@ class _Limits(NamedTuple):
 
 
 class _Failure(Exception):
-    """What the parent makes one of its errors of."""
+    """A failure that the parent maps to one of its errors."""
 
     def __init__(self, code: bytes, detail: str = "") -> None:
         super().__init__(detail)
@@ -48,7 +55,7 @@ class _Failure(Exception):
 def main(memory_bytes: int) -> None:
     """Serve requests until the parent closes stdin."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "r+b") as nothing:  # noqa: PTH123 -- a library that prints must not speak in our place
+    with open(os.devnull, "r+b") as nothing:  # noqa: PTH123 -- output of libraries must not reach the pipe
         for number in (0, 1, 2):
             os.dup2(nothing.fileno(), number)
     threading.Thread(target=_end_with_parent, args=(requests.fileno(),), daemon=True).start()
@@ -74,7 +81,7 @@ def _answer(answers: BinaryIO, data: bytes, limits: _Limits) -> None:
         _send(answers, FAILED, MEMORY)
     except BrokenPipeError:
         raise
-    except Exception as e:  # noqa: BLE001 -- whatever a damaged file makes the library raise
+    except Exception as e:  # noqa: BLE001 -- damaged files make the library raise anything
         _send(answers, FAILED, DAMAGED + f"{type(e).__name__}: {e}".encode()[:400])
 
 
@@ -86,7 +93,7 @@ def _drawn(data: bytes, limits: _Limits) -> Iterator[tuple[bytes, tuple[Any, ...
         if len(document) == 0:
             raise _Failure(NO_PAGES)
         yield COUNT, (struct.pack(">I", len(document)),)
-        document.init_forms()  # so that filled-in form fields are drawn
+        document.init_forms()  # renders form fields with their values
         for number in range(len(document)):
             yield PIXELS, _page(document, number, limits)
     finally:
@@ -106,7 +113,7 @@ def _opened(data: bytes) -> pypdfium2.PdfDocument:
 
 
 def _page(document: pypdfium2.PdfDocument, number: int, limits: _Limits) -> tuple[bytes, Any]:
-    """Draw one page at the size at which it is read; its "original" is the page at `limits.dpi`."""
+    """Render one page scaled to the limits. Its original size is that of the page at `limits.dpi`."""
     page = document[number]
     try:
         points = page.get_size()
@@ -130,29 +137,30 @@ def _send(answers: BinaryIO, kind: bytes, *parts: Any) -> None:
 
 
 def _limit(memory_bytes: int) -> None:
-    """Memory beyond what the program itself takes, no core dump, no file written, no process started."""
+    """Limit memory to the current use plus `memory_bytes`; forbid core dumps, file writes and new processes."""
     try:
         with open("/proc/self/statm", "rb") as pages:  # noqa: PTH123 -- pathlib is not loaded here
             own = int(pages.read().split()[0]) * resource.getpagesize()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         own = 2**30
     limits = ((resource.RLIMIT_AS, own + memory_bytes), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0))
     for what, limit in (*limits, (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_NOFILE, _MAX_FILES)):
-        _, most = resource.getrlimit(what)
-        allowed = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        _, hard_limit = resource.getrlimit(what)
+        allowed = limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit)
         resource.setrlimit(what, (allowed, allowed))
 
 
 def _limit_processor(seconds: float) -> None:
-    """Should the parent hang, the system ends this process after so much computing."""
+    """Limit the CPU time, in case the parent hangs."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (soft if most == resource.RLIM_INFINITY else min(soft, most), most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = soft if hard_limit == resource.RLIM_INFINITY else min(soft, hard_limit)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard_limit))
 
 
 def _end_with_parent(number: int) -> None:
-    """The pipe has no writer any more: the parent is gone, or has no use for this process. Also in the middle of a page."""
+    """Exit when the pipe is closed by the parent, even while a page is rendered."""
     poll = select.poll()
     poll.register(number, 0)
     poll.poll()
@@ -160,8 +168,8 @@ def _end_with_parent(number: int) -> None:
 
 
 def _trim() -> None:
-    """Freed memory goes back to the system before the next document."""
-    import ctypes  # noqa: PLC0415 -- loaded by pypdfium2 already
+    """Return free memory to the system before the next document."""
+    import ctypes  # noqa: PLC0415 -- already loaded by pypdfium2
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -1,7 +1,7 @@
-"""Picture files → small upright pixels. What decoding will take is known from the header, and reserved before it begins.
+"""Decode image files into small upright pixels. The memory for decoding is estimated from the header and reserved first.
 
-JPEG, PNG, BMP, GIF (first frame) and TIFF (pages) through Pillow; WebP (first frame) through OpenCV, for Pillow's decoder takes
-16 bytes a pixel and keeps other threads from running; HEIC through libheif.
+JPEG, PNG, BMP, GIF (first frame) and TIFF (pages) are decoded by Pillow; WebP (first frame) by OpenCV, because the decoder of
+Pillow needs 16 bytes per pixel and holds the GIL; HEIC by libheif.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from hunyuanocr.malloc import trim_memory
 Mode = Literal["RGB", "L"]
 Decoded = tuple[NDArray[np.uint8], int, int]  # pixels, and the upright original's width and height
 
-_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # a pixel in Pillow's memory; 4 in other modes
-_LARGE = 32_000_000  # bytes; a picture that takes more leaves none of them behind
-_COEFFICIENT_BYTES = 2  # libjpeg keeps those of the whole picture where it is stored in several scans
-_WEBP_BYTES, _HEIC_BYTES = 6, 5  # a pixel, measured: with the decoder's own planes
-_ALPHA_BYTES = 8  # of both, where there is alpha or more than 8 bits
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # bytes per pixel in Pillow; 4 in other modes
+_LARGE = 32_000_000  # bytes; after larger images free memory is returned to the system
+_COEFFICIENT_BYTES = 2  # libjpeg stores those of the whole image if it has several scans
+_WEBP_BYTES, _HEIC_BYTES = 6, 5  # per pixel, measured, including buffers of the decoder
+_ALPHA_BYTES = 8  # of both, with alpha or more than 8 bits
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
-    """Without the resolution that Pillow finds in the EXIF: for that it reads every entry, each as long as it says it is."""
+    """A JPEG plugin that does not read the resolution from EXIF, for which Pillow would parse all EXIF entries."""
 
     def _read_dpi_from_exif(self) -> None:
         return
 
 
-# Plugin classes are called directly: `Image.open` would add Pillow's own pixel limit (a warning, then an error) to ours.
+# Plugin classes are called directly, because `Image.open` applies a pixel limit of its own.
 _PILLOW: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "JPEG": _Jpeg,
     "PNG": PngImagePlugin.PngImageFile,
@@ -64,22 +64,22 @@ KINDS = (*_PILLOW, "WebP", "HEIC")
 
 @dataclass(frozen=True)
 class _Opened:
-    """A picture of which the header was read: its size as stored, what decoding takes in bytes, and the decoding itself."""
+    """An image with parsed header: stored size, orientation, bytes needed for decoding, and the decode function."""
 
     width: int
     height: int
     orientation: int
     needed: int
     decode: Callable[[], Raster]
-    close: Callable[[], None]  # gives the decoded pixels back
+    close: Callable[[], None]  # frees the decoded pixels
 
 
 def picture_pages(
     data: bytes, kind: str, settings: ImageSettings, memory: DecodingMemory, cancellation: Cancellation
 ) -> Iterator[Decoded]:
-    """The pages of a picture file (only a TIFF has more than one), decoded as they are iterated over. Blocking.
+    """Yield the pages of an image file (only a TIFF has more than one), decoded during iteration. Blocking.
 
-    Raises ImageTooLarge, TooManyPages, DocumentTooComplex, DecodingBusy, WorkCancelled, and what decoders raise.
+    Raise ImageTooLarge, TooManyPages, DocumentTooComplex, DecodingBusy, WorkCancelled, and exceptions of decoders.
     """
     if kind != "TIFF":
         yield picture(data, kind, settings, memory, cancellation, long_side=settings.long_side)
@@ -89,9 +89,9 @@ def picture_pages(
         raise TooManyPages(f"The TIFF has more than {settings.max_pages} pages.")
     for number, page in enumerate(found):
         cancellation.check()
-        with _PILLOW[kind](io.BytesIO(data)) as image:  # opened anew, for the last page's pixels go when it is closed
+        with _PILLOW[kind](io.BytesIO(data)) as image:  # opened for each page, because closing frees the pixels
             image.seek(number)
-            turned = 1 if page.orientation == 1 else 2  # Pillow turns the whole picture itself
+            turned = 1 if page.orientation == 1 else 2  # Pillow rotates the whole image, which needs a copy
             opened = _opened_pillow(image, _size(image.size, settings), extra=page.buffer_bytes, orientation=1, copies=turned)
             yield _decoded(opened, memory, cancellation, settings.long_side, "RGB")
 
@@ -100,7 +100,7 @@ def picture(
     data: bytes, kind: str, settings: ImageSettings, memory: DecodingMemory, cancellation: Cancellation, *,
     long_side: int, mode: Mode = "RGB",
 ) -> Decoded:  # fmt: skip
-    """One picture (no TIFF), scaled down so that its longer side fits `long_side`: uint8 [h, w, 3], or [h, w] for the mode L."""
+    """Decode one image (not TIFF), scaled down to `long_side` (longer side): uint8 [h, w, 3], or [h, w] for mode L."""
     if kind == "WebP":
         return _decoded(_opened_webp(data, settings), memory, cancellation, long_side, mode)
     if kind == "HEIC":
@@ -111,7 +111,7 @@ def picture(
         width, height = _size(image.size, settings)
         check_scans(scans, width, height)
         extra = _coefficients(image) if scans > 1 else 0
-        if isinstance(image, JpegImagePlugin.JpegImageFile):  # decoded at ½, ¼ or ⅛ of its size where that is large enough
+        if isinstance(image, JpegImagePlugin.JpegImageFile):  # decode at ½, ¼ or ⅛ of the size if that is enough
             image.draft("L" if mode == "L" else None, fit(width, height, long_side))
         copies = 3 if kind == "BMP" and image.info.get("compression") else 1
         opened = _opened_pillow(image, (width, height), extra=extra, orientation=orientation_of(image), copies=copies)
@@ -119,7 +119,7 @@ def picture(
 
 
 def fit(width: float, height: float, long_side: int) -> tuple[int, int]:
-    """Columns and rows of the picture with its longer side at `long_side`; never larger than it is, never nothing."""
+    """Return columns and rows of the image scaled down to `long_side` (longer side); at least 1 × 1, never upscaled."""
     scale = min(1.0, long_side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -132,7 +132,7 @@ def _decoded(opened: _Opened, memory: DecodingMemory, cancellation: Cancellation
         small = reduced(opened.decode(), (columns, rows), mode)
         opened.close()
         if opened.needed > _LARGE:
-            trim_memory()  # the next one is decoded in another thread, which has another heap; some milliseconds
+            trim_memory()  # the next image may use another arena; takes some milliseconds
         if opened.orientation == 1:
             return small, opened.width, opened.height
         turned, width, height = upright(Image.fromarray(small), opened.orientation, opened.width, opened.height)
@@ -150,12 +150,12 @@ def _nothing() -> None:
 def _size(size: tuple[int, int], settings: ImageSettings) -> tuple[int, int]:
     width, height = size
     if width * height > settings.max_pixels:
-        raise ImageTooLarge(f"The picture has {width} × {height} pixels; the limit is {settings.max_pixels} in all.")
+        raise ImageTooLarge(f"The image has {width} × {height} pixels; the limit is {settings.max_pixels} in total.")
     return width, height
 
 
 def _opened_pillow(image: ImageFile.ImageFile, size: tuple[int, int], *, extra: int, orientation: int, copies: int) -> _Opened:
-    """`size`: before the decoder was set to a smaller one; `extra`: bytes that it takes besides `copies` of the whole picture."""
+    """`size`: full size before scaled decoding; `extra`: bytes needed in addition to `copies` of the image."""
     width, height = size
     columns, rows = image.size
     needed = columns * rows * _BYTES.get(image.mode, 4) * copies + extra
@@ -168,12 +168,12 @@ def _opened_pillow(image: ImageFile.ImageFile, size: tuple[int, int], *, extra: 
 
 
 def _coefficients(image: ImageFile.ImageFile) -> int:
-    """Bytes of all coefficients of a JPEG; `layer` has each component's sampling factors."""
+    """Return the bytes of all coefficients of a JPEG; `layer` has the sampling factors of each component."""
     sampling = [(across, down) for _, across, down, _ in getattr(image, "layer", [])]
     if not sampling:
         return 0
-    most = max(across for across, _ in sampling) * max(down for _, down in sampling)
-    samples: float = image.size[0] * image.size[1] * sum(across * down for across, down in sampling) / most
+    max_sampling = max(across for across, _ in sampling) * max(down for _, down in sampling)
+    samples: float = image.size[0] * image.size[1] * sum(across * down for across, down in sampling) / max_sampling
     return round(samples) * _COEFFICIENT_BYTES
 
 
@@ -184,7 +184,7 @@ def _opened_webp(data: bytes, settings: ImageSettings) -> _Opened:
         needed = width * height * (_WEBP_BYTES if image.mode == "RGB" else _ALPHA_BYTES)
 
     def decode() -> Raster:
-        import cv2  # noqa: PLC0415 -- 40 MB that other formats can do without
+        import cv2  # noqa: PLC0415 -- needs 40 MB, only for WebP
 
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None or pixels.shape[:2] != (height, width):
@@ -204,7 +204,7 @@ def _opened_heic(data: bytes, settings: ImageSettings) -> _Opened:
 
     def decode() -> Raster:
         pixels = np.asarray(image.data)
-        columns, rows = _size(image.size, settings)  # known for sure only now
+        columns, rows = _size(image.size, settings)  # the size is certain only after decoding
         channels = len(image.mode)
         shown = pixels.reshape(rows, image.stride)[:, : columns * channels]
         return ArrayRaster(shown.reshape(rows, columns, channels) if channels > 1 else shown)

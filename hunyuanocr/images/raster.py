@@ -1,4 +1,4 @@
-"""A decoded picture of any mode → a small one in RGB or grey, band by band: only the decoder's own buffer has the full size."""
+"""Convert decoded images of any mode to small RGB or gray images in bands, so that only the decoder's buffer has full size."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-BAND_PIXELS = 500_000  # that are converted at a time
-BAND_BYTES = 24  # a pixel of a band, at the most: RGBA, on white, and once more in RGB
+BAND_PIXELS = 500_000  # pixels converted at a time
+BAND_BYTES = 24  # maximum per pixel of a band: RGBA, composed on white, and RGB
 
 
 class Raster(Protocol):
-    """Decoded pixels, of which parts can be had as a Pillow image."""
+    """Decoded pixels that can be read in bands as Pillow images."""
 
     size: tuple[int, int]
 
     def band(self, top: int, bottom: int) -> Image.Image:
-        """The rows `top` … `bottom` - 1."""
+        """Return the rows `top` … `bottom` - 1."""
 
 
 class PillowRaster:
-    """A picture that Pillow has decoded."""
+    """An image decoded by Pillow."""
 
     def __init__(self, image: Image.Image) -> None:
         self.size = image.size
         self._image = image
-        self._factor = None if image.mode not in ("I", "F") else _factor(image)
+        self._factor = None if image.mode not in ("I", "F") else _gray_factor(image)
 
     def band(self, top: int, bottom: int) -> Image.Image:
-        """Rows of it; samples of more than 8 bits in 8 bits."""
+        """Return rows; samples of more than 8 bits are reduced to 8 bits."""
         image = self._image
         part = image if bottom - top == self.size[1] else image.crop((0, top, self.size[0], bottom))
         if image.mode[0] not in "IF":
@@ -42,7 +42,7 @@ class PillowRaster:
 
 
 class ArrayRaster:
-    """A picture that another decoder has decoded: uint8 [h, w], [h, w, 3] or [h, w, 4]; RGB, or BGR where `bgr`."""
+    """An image decoded by another library: uint8 [h, w], [h, w, 3] or [h, w, 4]; RGB, or BGR if `bgr`."""
 
     def __init__(self, pixels: NDArray[np.uint8], *, bgr: bool = False) -> None:
         self.size = pixels.shape[1], pixels.shape[0]
@@ -50,46 +50,46 @@ class ArrayRaster:
         self._order = [2, 1, 0, 3][: pixels.shape[2]] if bgr and pixels.ndim == 3 else None
 
     def band(self, top: int, bottom: int) -> Image.Image:
-        """Rows of it, as L, RGB or RGBA."""
+        """Return rows as L, RGB or RGBA."""
         part = self._pixels[top:bottom]
         return Image.fromarray(np.ascontiguousarray(part if self._order is None else part[..., self._order]))
 
 
 def reduced(raster: Raster, small: tuple[int, int], mode: Literal["RGB", "L"] = "RGB") -> NDArray[np.uint8]:
-    """The picture at the size `small` (columns, rows): uint8 [h, w, 3], or [h, w] in grey. What is transparent becomes white."""
+    """Return the image scaled to `small` (columns, rows): uint8 [h, w, 3], or [h, w] for gray. Transparency becomes white."""
     width, height = raster.size
     columns, rows = small
-    found: NDArray[np.uint8] = np.empty((rows, columns, 3) if mode == "RGB" else (rows, columns), np.uint8)
+    scaled: NDArray[np.uint8] = np.empty((rows, columns, 3) if mode == "RGB" else (rows, columns), np.uint8)
     for top, bottom in _bands(width, height, rows):
         first, last = top * height / rows, bottom * height / rows
         begin, end = math.floor(first), min(height, math.ceil(last))
         band = flat(raster.band(begin, end), mode)
-        if small != raster.size:  # BOX averages areas: nothing aliases
+        if small != raster.size:  # BOX averages areas, which avoids aliasing
             box = (0, first - begin, width, min(end - begin, last - begin))
             band = band.resize((columns, bottom - top), Image.Resampling.BOX, box=box)
-        found[top:bottom] = np.asarray(band)
-    return found
+        scaled[top:bottom] = np.asarray(band)
+    return scaled
 
 
 def _bands(width: int, height: int, rows: int) -> Iterator[tuple[int, int]]:
-    """Rows of the small picture that are made from about `BAND_PIXELS` of the large one."""
+    """Yield row ranges of the small image that correspond to about `BAND_PIXELS` of the large one."""
     step = max(1, BAND_PIXELS * rows // (width * height))
     for top in range(0, rows, step):
         yield top, min(rows, top + step)
 
 
 def flat(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
-    """Any mode → RGB or grey; what is transparent becomes white paper."""
+    """Convert any mode to RGB or gray. Transparency becomes white."""
     if "transparency" in image.info or image.mode in {"RGBA", "RGBa", "LA", "La", "PA"}:
-        seen = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     if image.mode == mode:
         return image
     return image.convert("RGB").convert(mode) if mode == "L" and image.mode != "L" else image.convert(mode)
 
 
-def _factor(image: Image.Image) -> float:
-    """What makes 8 bits of 32-bit grey. The range is found from the values: 0…1, 0…255 or 0…65535."""
+def _gray_factor(image: Image.Image) -> float:
+    """Return the factor from 32-bit gray to 8 bits. The range is estimated from the values: 0…1, 0…255 or 0…65535."""
     high = 0.0
     for top, bottom in _bands(*image.size, image.size[1]):
         part = np.asarray(image.crop((0, top, image.size[0], bottom)), np.float32)

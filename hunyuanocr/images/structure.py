@@ -1,8 +1,8 @@
-"""What a picture file is made of, counted before a decoder sees it.
+"""Checks of the file structure before decoding.
 
-Decoders are linear in the pixels, but not in everything else: a JPEG of 30 MB may hold 400,000 scans of the whole picture, a TIFF
-of 600 KB a directory that refers to the same half megabyte 2,000 times, a GIF a comment that is copied with each of its blocks.
-Honest files are far below every bound here.
+The time of decoders is linear in the pixels, but not in other parts: a JPEG of 30 MB may contain 400,000 scans of the whole
+image, a TIFF of 600 KB a directory that refers to the same half megabyte 2,000 times, a GIF a comment that is copied per block.
+Legitimate files are far below all limits here.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from dataclasses import dataclass
 from hunyuanocr.errors import DocumentTooComplex, UnreadableImage
 
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xfe]")
-_JPEG_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither a stuffed byte nor a restart
+_JPEG_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither a stuffed byte nor a restart marker
 _JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
-_MAX_SEGMENTS = 4096  # a profile has up to 255, a depth map some hundred
-_FREE_SCANS = 20  # a progressive JPEG has about ten
-_MAX_SCANNED_PIXELS = 2_000_000_000  # of all scans; 1 to 2 seconds
+_MAX_SEGMENTS = 4096  # a color profile has up to 255, a depth map some hundred
+_FREE_SCANS = 20  # always allowed; a progressive JPEG has about ten
+_MAX_SCANNED_PIXELS = 2_000_000_000  # in all scans; takes 1 to 2 seconds
 _MAX_PNG_CHUNKS = 65_536
 _MAX_GIF_EXTENSIONS = 1_000_000  # bytes before the first frame
-_MAX_RLE_BYTES = 4_000_000  # decoded in Python, 0.4 s a megabyte
+_MAX_RLE_BYTES = 4_000_000  # decoded in Python, 0.4 s per megabyte
 _MAX_ENTRIES = 4096  # of a TIFF directory
-_MAX_VALUES = 65_536  # of an entry: strips, or tiles; an A4 page at 600 dpi in strips of one row has 7,016
+_MAX_VALUES = 65_536  # of an entry (strips or tiles); an A4 page at 600 dpi in strips of one row has 7,016
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _BYTE_TYPES = (1, 2, 6, 7)
 _SUBDIRECTORIES = (34665, 34853, 40965)  # EXIF, GPS, interoperability: Pillow reads them too
 
 
 def check_png(data: bytes) -> None:
-    """Raise DocumentTooComplex for a PNG of too many chunks."""
+    """Raise DocumentTooComplex for a PNG with too many chunks."""
     at = 8
     for _ in range(_MAX_PNG_CHUNKS):
-        if at + 8 > len(data) or data[at + 4 : at + 8] == b"IEND":  # what follows the end is never read
+        if at + 8 > len(data) or data[at + 4 : at + 8] == b"IEND":  # data after the end is not read
             return
         at += 12 + int.from_bytes(data[at : at + 4], "big")
     raise DocumentTooComplex(f"The PNG has more than {_MAX_PNG_CHUNKS} chunks.")
 
 
 def check_gif(data: bytes) -> None:
-    """Raise DocumentTooComplex for a GIF with too much before its first frame."""
+    """Raise DocumentTooComplex for a GIF with too many extension bytes before its first frame."""
     at = 13 + (3 * 2 ** ((data[10] & 7) + 1) if len(data) > 10 and data[10] & 0x80 else 0)
     start = at
     while data[at : at + 1] == b"\x21":
@@ -50,25 +50,25 @@ def check_gif(data: bytes) -> None:
         while at < len(data) and data[at]:
             at += 1 + data[at]
             if at - start > _MAX_GIF_EXTENSIONS:
-                raise DocumentTooComplex("The GIF has too much text before its first picture.")
+                raise DocumentTooComplex("The GIF has too much data before its first frame.")
         at += 1
 
 
 def check_bmp(data: bytes) -> None:
-    """Raise DocumentTooComplex for a large BMP that is run-length encoded."""
+    """Raise DocumentTooComplex for a large BMP with run-length encoding."""
     if len(data) > _MAX_RLE_BYTES and int.from_bytes(data[30:34], "little") in (1, 2) and data[14:18] != b"\x0c\0\0\0":
-        raise DocumentTooComplex("The BMP is run-length encoded and too large for that.")
+        raise DocumentTooComplex("The BMP is run-length encoded and too large for this encoding.")
 
 
 def jpeg_scans(data: bytes) -> int:
-    """How many scans a JPEG has. Raises DocumentTooComplex for too many segments."""
+    """Return the number of scans of a JPEG. Raise DocumentTooComplex for too many segments."""
     at = 2
     scans = 0
     for _ in range(_MAX_SEGMENTS):
-        found = _JPEG_MARKER.search(data, at)
-        if found is None:
+        match = _JPEG_MARKER.search(data, at)
+        if match is None:
             return scans
-        at, marker = found.end(), data[found.end() - 1]
+        at, marker = match.end(), data[match.end() - 1]
         if marker == _JPEG_END:
             return scans
         if marker in _JPEG_BARE:
@@ -84,23 +84,23 @@ def jpeg_scans(data: bytes) -> int:
 
 
 def check_scans(scans: int, width: int, height: int) -> None:
-    """Raise DocumentTooComplex for a JPEG that goes over a large picture again and again."""
+    """Raise DocumentTooComplex for a JPEG with too many scans for its size."""
     if scans > max(_FREE_SCANS, _MAX_SCANNED_PIXELS / max(1, width * height)):
         raise DocumentTooComplex(f"The JPEG of {width} × {height} pixels is stored in {scans} scans.")
 
 
 @dataclass(frozen=True)
 class TiffPage:
-    """The largest buffer in bytes that a decoder needs for one strip or tile, and the orientation (EXIF, 1…8)."""
+    """Buffer size in bytes for the largest strip or tile of a page, and its orientation (EXIF, 1…8)."""
 
     buffer_bytes: int
     orientation: int
 
 
 def tiff_pages(data: bytes, max_pages: int) -> list[TiffPage]:
-    """The pages of a TIFF or BigTIFF (TIFF 6.0, section 2), at most one more than `max_pages`.
+    """Return the pages of a TIFF or BigTIFF (TIFF 6.0, section 2), at most `max_pages` + 1.
 
-    Raises DocumentTooComplex for directories that no honest file has, UnreadableImage for those that end too early.
+    Raise DocumentTooComplex for excessive directories, UnreadableImage for truncated ones.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
@@ -116,7 +116,7 @@ def tiff_pages(data: bytes, max_pages: int) -> list[TiffPage]:
 
 
 def _tiff_page(data: bytes, at: int, order: str, big: bool, depth: int = 0) -> tuple[TiffPage, int]:
-    """The directory at `at`, and where the next one is (0: there is none)."""
+    """Return the page of the directory at `at`, and the offset of the next directory (0: none)."""
     count_form, entry_form, next_form = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
     entry_bytes, inline = (20, 8) if big else (12, 4)
     (count,) = struct.unpack_from(order + count_form, data, at)
@@ -124,32 +124,32 @@ def _tiff_page(data: bytes, at: int, order: str, big: bool, depth: int = 0) -> t
     if count > _MAX_ENTRIES:
         raise DocumentTooComplex(f"A directory of the TIFF has {count} entries.")
     values: dict[int, int] = {}
-    elsewhere = 0
-    for place in range(at, at + count * entry_bytes, entry_bytes):
-        tag, kind, number = struct.unpack_from(order + entry_form, data, place)
+    external_bytes = 0
+    for offset in range(at, at + count * entry_bytes, entry_bytes):
+        tag, kind, number = struct.unpack_from(order + entry_form, data, offset)
         size = _TIFF_BYTES.get(kind, 0) * number
-        if size > len(data):  # damage; Pillow stops there
+        if size > len(data):  # damaged; Pillow ignores the rest of it
             continue
         if kind not in _BYTE_TYPES and number > _MAX_VALUES:
             raise DocumentTooComplex(f"An entry of the TIFF has {number} values.")
-        value_at = place + entry_bytes - inline
+        value_at = offset + entry_bytes - inline
         if size > inline:
-            elsewhere += size
+            external_bytes += size
             (value_at,) = struct.unpack_from(order + next_form, data, value_at)
         if kind in (3, 4, 16) and value_at < 2**62:
             values[tag] = struct.unpack_from(order + {3: "H", 4: "I", 16: "Q"}[kind], data, value_at)[0]
-    if elsewhere > len(data):  # entries that share their bytes: each is read on its own
+    if external_bytes > len(data):  # entries share their bytes; decoders read each separately
         raise DocumentTooComplex("The directory of the TIFF is larger than the file.")
     for tag in _SUBDIRECTORIES:
         if tag in values and values[tag] < len(data) and depth < 2:
-            with suppress(struct.error):  # damaged ones are left out by Pillow too
+            with suppress(struct.error):  # Pillow ignores damaged ones too
                 _tiff_page(data, values[tag], order, big, depth + 1)
     (following,) = struct.unpack_from(order + next_form, data, at + count * entry_bytes)
     return TiffPage(_tiff_buffer(values), values.get(274, 1)), following
 
 
 def _tiff_buffer(values: dict[int, int]) -> int:
-    """Bytes of a tile (322 × 323) or a strip (278 rows of 256 pixels), by its samples (277) and their bits (258)."""
+    """Return the bytes of a tile (tags 322 × 323) or strip (278 rows of 256 pixels) with its samples (277) and bits (258)."""
     width, height = values.get(256, 0), values.get(257, 0)
     pixels = values[322] * values[323] if 322 in values and 323 in values else width * min(height, values.get(278, height))
     return pixels * values.get(277, 1) * max(1, values.get(258, 8) // 8)

@@ -135,7 +135,7 @@ async def test_the_last_result_is_kept_as_long_as_its_picture(site):
             assert "¥36.80" in await page.does("input", [None, "zh"])
             await site.later(20)
             assert "¥36.80" not in await page.does("input", [None, "en"])
-            assert "no longer kept" in await page.does("click", [None, "read all", "en"])
+            assert "has expired" in await page.does("click", [None, "read all", "en"])
 
 
 async def test_events_that_nobody_fetches_are_refused_before_they_are_many(site):

@@ -60,7 +60,7 @@ async def test_a_models_answer_is_shown_with_what_proves_it(desk):
     model.text, model.values = "", {"total_amount": "¥36.80", "date": "2026-11-21"}
     pipeline = Pipeline(model, desk.settings, witness)
     await pipeline.start()
-    other = PageController(pipeline, desk.settings, desk.recorder, desk.trail)
+    other = PageController(pipeline, desk.settings, desk.recorder, desk.audit_log)
     session, _ = await other.open_upload(upload(other, picture(size=(400, 300))), "en")
     session, view = await other.run(session, "extract total amount and date", "en")
     assert view.picture.count('class="line"') == 3, "the witness's lines"
@@ -125,7 +125,7 @@ async def test_without_a_picture_reading_asks_for_one(desk):
     assert "请先拍照" in view.notices
     assert desk.pipeline.backend.begun == 0
     _, view = await desk.run(Session("forgotten"), "提取总金额", "en")
-    assert "no longer kept" in view.notices
+    assert "has expired" in view.notices
 
 
 async def test_an_error_of_the_reader_is_shown_and_the_picture_stays(desk):

@@ -25,8 +25,8 @@ def printed(box, pattern):
 
 
 def test_the_first_start_prints_a_key_and_a_link_and_a_person_logs_in_and_out(box, browser, receipt):
-    key = printed(box, r"told only now: (hyo_\S+)")
-    link = printed(box, r"good once and for an hour: (http://\S+)")
+    key = printed(box, r"shown only once: (hyo_\S+)")
+    link = printed(box, r"valid once and for one hour: (http://\S+)")
     assert link.startswith(f"{box.page}/login?code=")
     context = browser.new_context(locale="zh-CN")
     page = context.new_page()
@@ -67,7 +67,7 @@ def test_the_first_start_prints_a_key_and_a_link_and_a_person_logs_in_and_out(bo
     choose(page, receipt)
     alert = page.locator("#notices [role=alert]")
     assert alert.get_attribute("data-code") == "uploads_full"
-    assert "稍等" in alert.locator("span").text_content()
+    assert "过一会儿" in alert.locator("span").text_content()
     context.close()
 
 

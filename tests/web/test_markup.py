@@ -67,7 +67,7 @@ def test_what_is_not_on_the_page_is_marked_so():
 
 def test_rows_without_a_box_cannot_be_chosen():
     assert "data-field" not in render_fields([money(box=None)], "en")
-    assert "Choose a row" not in render_fields([money(box=None)], "en")
+    assert "Select a row" not in render_fields([money(box=None)], "en")
 
 
 def test_the_first_box_is_shown_as_chosen():

@@ -184,7 +184,7 @@ def test_a_text_file_is_an_error_with_a_hint(visit, uploads):
     choose(page, b"milk, bread, eggs\n" * 30, "list.jpg")
     alert = page.locator("#notices [role=alert]")
     assert alert.get_attribute("data-code") == "unsupported_media_type"
-    assert "不是图片" in alert.locator("b").text_content()
+    assert "不支持" in alert.locator("b").text_content()
     assert "HEIC" in alert.locator("span").text_content()
     assert files_in(uploads) == []
 

@@ -157,7 +157,7 @@ class CameraConnection:
     def _decoded(self, frame: Frame) -> _ComparedFrame:
         data = frame.load()
         cameras = self._cameras
-        seen = cameras.pipeline.decoding.decoder.glance(data, LONG_SIDE, cameras.settings.max_bytes)
+        seen = cameras.pipeline.decoding.decoder.load_gray_thumbnail(data, LONG_SIDE, cameras.settings.max_bytes)
         return _ComparedFrame(frame, data, None if seen is None else fingerprint(*seen))
 
     async def _read(self) -> None:

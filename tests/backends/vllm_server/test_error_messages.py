@@ -72,4 +72,4 @@ async def test_words_of_an_engine_that_nobody_could_ask_are_told(engine, caplog)
 def test_a_refusal_is_told_to_the_client_and_not_to_the_log():
     error = openai_protocol.map_error(400, "1 validation error: input_value='Mrs Smith 4711'")
     assert "Smith" in error.hint
-    assert log_setup.format_exception_chain(error) == "hunyuanocr.errors.BackendFailed: vLLM refused the request (400)."
+    assert log_setup.format_exception_chain(error) == "hunyuanocr.errors.backend.BackendFailed: vLLM refused the request (400)."

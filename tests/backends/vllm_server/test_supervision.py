@@ -56,7 +56,7 @@ def launcher(installed, tmp_path_factory) -> Path:
     for package in Path(cv2.__file__).parents[1].iterdir():
         if package.name.split("-")[0] not in TORCH:
             (packages / package.name).symlink_to(package)
-    (home / ".venv" / ".installed").write_text(bash(home, 'PYTHON="$ROOT/.venv/bin/python"; wanted_hash') + "\n\n")
+    (home / ".venv" / ".installed").write_text(bash(home, 'PYTHON="$ROOT/.venv/bin/python"; state_hash') + "\n\n")
     without = subprocess.run(
         [str(home / ".venv" / "bin" / "python"), "-c", "import fastapi, torch"], capture_output=True, text=True
     )

@@ -1,0 +1,106 @@
+"""All errors that a client may see. Each class has a stable `code`, a `hint` and the flag `retryable`.
+
+`api.errors` maps the classes to HTTP status codes; no module below `api` knows HTTP.
+"""
+
+from __future__ import annotations
+
+from hunyuanocr.errors.auth import CrossOriginRefused, Forbidden, InvalidCredential, IpNotAllowed, MissingScope, Unauthorized
+from hunyuanocr.errors.backend import (
+    BackendCrashed,
+    BackendFailed,
+    BackendUnavailable,
+    DeadlineExceeded,
+    DecodingBusy,
+    ModelLoading,
+    OutputTruncated,
+    RendererUnavailable,
+)
+from hunyuanocr.errors.base import HunyuanOcrError
+from hunyuanocr.errors.input import (
+    BadRequest,
+    BatchTooLarge,
+    DocumentTooComplex,
+    EmptyInput,
+    ImageTooLarge,
+    ImageTooLargeForMemory,
+    InvalidBase64,
+    InvalidSchema,
+    InvalidValue,
+    PasswordProtected,
+    RemoteImageRefused,
+    SchemaNotSatisfied,
+    TaskNotSupported,
+    TooManyFiles,
+    TooManyPages,
+    UnknownTask,
+    UnreadableImage,
+    UnsupportedMedia,
+    WebhookNotAllowed,
+)
+from hunyuanocr.errors.overload import (
+    OutOfDescriptors,
+    QueueFull,
+    TooManyAuthFailures,
+    TooManyCameras,
+    TooManyRequests,
+    UploadBudgetExceeded,
+    from_unexpected,
+    out_of_descriptors,
+)
+from hunyuanocr.errors.setup import ConfigError, MissingDependency, WeightsInvalid, WeightsMissing
+from hunyuanocr.errors.storage import IdempotencyConflict, JobAlreadyFinished, NotFound, StoreDisabled, StoreUnavailable
+
+__all__ = [
+    "BackendCrashed",
+    "BackendFailed",
+    "BackendUnavailable",
+    "BadRequest",
+    "BatchTooLarge",
+    "ConfigError",
+    "CrossOriginRefused",
+    "DeadlineExceeded",
+    "DecodingBusy",
+    "DocumentTooComplex",
+    "EmptyInput",
+    "Forbidden",
+    "HunyuanOcrError",
+    "IdempotencyConflict",
+    "ImageTooLarge",
+    "ImageTooLargeForMemory",
+    "InvalidBase64",
+    "InvalidCredential",
+    "InvalidSchema",
+    "InvalidValue",
+    "IpNotAllowed",
+    "JobAlreadyFinished",
+    "MissingDependency",
+    "MissingScope",
+    "ModelLoading",
+    "NotFound",
+    "OutOfDescriptors",
+    "OutputTruncated",
+    "PasswordProtected",
+    "QueueFull",
+    "RemoteImageRefused",
+    "RendererUnavailable",
+    "SchemaNotSatisfied",
+    "StoreDisabled",
+    "StoreUnavailable",
+    "TaskNotSupported",
+    "TooManyAuthFailures",
+    "TooManyCameras",
+    "TooManyFiles",
+    "TooManyPages",
+    "TooManyRequests",
+    "Unauthorized",
+    "UnknownTask",
+    "UnreadableImage",
+    "UnsupportedMedia",
+    "UploadBudgetExceeded",
+    "WebhookNotAllowed",
+    "WeightsInvalid",
+    "WeightsMissing",
+    "from_unexpected",
+    "out_of_descriptors",
+]
