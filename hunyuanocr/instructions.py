@@ -58,7 +58,7 @@ def parse_instruction(
     language: str | None = None,
     evidence: str = "fast",
 ) -> Task:
-    """What is wanted. Raises UnknownTask, InvalidSchema or InvalidValue for parameters that cannot be."""
+    """What is requested. Raises UnknownTask, InvalidSchema or InvalidValue for parameters that cannot be."""
     instruction = instruction.strip()
     if len(instruction) > MAX_INSTRUCTION:
         raise InvalidValue(f"The instruction has {len(instruction)} characters; at most {MAX_INSTRUCTION} are read.")
@@ -121,7 +121,7 @@ def _slashed(part: str) -> list[str]:
 
 
 def _without_columns(names: list[str]) -> list[str]:
-    """Who asks for the goods with their 数量 and 单价 asks for rows, which have these as columns."""
+    """A request for goods with their 数量 and 单价 means rows with these columns."""
     rows = any(known.type is FieldType.ROWS for name in names if (known := _known(name)))
     return [name for name in names if not (rows and _known(name) is None and column_for(name))]
 
@@ -158,12 +158,12 @@ def _guess(instruction: str) -> TaskKind:
             return kind
     asks = re.search(VERBS, instruction, re.IGNORECASE) or _QUOTED.search(instruction)
     noun = not re.search(QUESTION, bare, re.IGNORECASE)  # a bare 车牌号 asks for it
-    if known or (named and (asks or noun) and all(_looks_like_a_field(name) for name in named)):
+    if known or (named and (asks or noun) and all(_is_field_name(name) for name in named)):
         return TaskKind.EXTRACT
     return TaskKind.FREE
 
 
-def _looks_like_a_field(words: str) -> bool:
+def _is_field_name(words: str) -> bool:
     """A field's name is short; a clause is a question for a language model, and signs alone are no name."""
     if not any(map(str.isalnum, words)):
         return False
@@ -184,9 +184,9 @@ def _specs(names: Iterable[str], *, keep_key: bool) -> tuple[FieldSpec, ...]:
 
 
 def _language(words: str) -> str:
-    wanted = words.strip().lower()
+    requested = words.strip().lower()
     for code, names in LANGUAGES.items():
-        if wanted == code or wanted.split("-")[0] == code or wanted in names.split("|"):
+        if requested == code or requested.split("-")[0] == code or requested in names.split("|"):
             return code
     raise InvalidValue(f"The language '{words[:40]}' is not known.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
 

@@ -82,11 +82,12 @@ class Prompt:
 
 
 def build_prompt(task: Task) -> Prompt:
-    """The prompt, the answer's schema and the budget of a task. Raises InvalidSchema or InvalidValue for a client's schema
-    without bounds, and for fields that no answer has room for.
+    """Return the prompt, the schema of the answer and the token budget of a task.
+
+    Raises InvalidSchema or InvalidValue for a client's schema without bounds, and for more fields than an answer can hold.
     """
-    asked = _build_prompt(task)
-    return asked if task.max_tokens is None else replace(asked, max_tokens=min(asked.max_tokens, task.max_tokens))
+    prompt = _build_prompt(task)
+    return prompt if task.max_tokens is None else replace(prompt, max_tokens=min(prompt.max_tokens, task.max_tokens))
 
 
 def _build_prompt(task: Task) -> Prompt:
@@ -140,8 +141,8 @@ def _quoted(key: str) -> str:
 
 def _columns(task: Task) -> tuple[tuple[str, FieldType], ...]:
     """The columns of line items without a client's schema."""
-    asked = " ".join([task.instruction, *(f.key for f in task.fields if f.type is FieldType.ROWS)])
-    names = next(names for pattern, names in _COLUMNS if re.search(pattern, asked, re.IGNORECASE))
+    requested = " ".join([task.instruction, *(f.key for f in task.fields if f.type is FieldType.ROWS)])
+    names = next(names for pattern, names in _COLUMNS if re.search(pattern, requested, re.IGNORECASE))
     return tuple((name, COLUMN_TYPES[name]) for name in names)
 
 
@@ -155,8 +156,8 @@ def _explained(task: Task, columns: Sequence[tuple[str, FieldType]]) -> str:
 def _explanations(task: Task, columns: Sequence[tuple[str, FieldType]], parts: Mapping[str, Any]) -> Iterator[str]:
     for spec in task.fields:
         part = resolve(parts.get(spec.key), task.schema or {}) if task.schema else {}
-        told = part.get("description")
-        words = _quoted(told)[:100].rstrip("。.") if isinstance(told, str) else _words(spec, task.instruction)
+        description = part.get("description")
+        words = _quoted(description)[:100].rstrip("。.") if isinstance(description, str) else _words(spec, task.instruction)
         if spec.type is FieldType.ROWS and task.schema is None:
             named = "、".join(f"{name}（{_COLUMN_WORDS[name]}）" for name, _ in columns)
             yield f"{_quoted(spec.key)} 是{words or '明细'}，每项有 {named}"

@@ -1,4 +1,4 @@
-"""The nouns of the house: pages, tasks, lines, fields, readings, results.
+"""The data classes: pages, tasks, lines, fields, readings, results.
 
 Frozen dataclasses, no behaviour beyond geometry. Boxes are quadrilaterals in pixels of the *original upright* image,
 clockwise from the top-left corner; readers convert from their own coordinates once, through `Page.to_original`.
@@ -51,7 +51,7 @@ class FieldType(StrEnum):
 
 
 class EvidenceMode(StrEnum):
-    """How a language model's value is proved: the CPU reader beside it, a spotting pass of its own, or not at all."""
+    """How a language model's value is proved: by the CPU backend, by a spotting pass of the model, or not at all."""
 
     FAST = "fast"
     FULL = "full"
@@ -129,7 +129,7 @@ class Field:
     key: str
     type: FieldType
     value: str | None = None
-    normalized: Any = None  # e.g. {"amount": "36.80", "currency": "CNY"} or "2026-11-20"; None if it cannot be told
+    normalized: Any = None  # e.g. {"amount": "36.80", "currency": "CNY"} or "2026-11-20"; None if it cannot be determined
     box: Quad | None = None
     page: int | None = None
     confidence: float | None = None

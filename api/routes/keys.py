@@ -111,7 +111,7 @@ async def create_key(request: Request, key_request: CreateKeyRequest, authentica
         key_request.name, key_request.owner or key_request.name, key_request.scopes, expires_at=expires_at
     )
     await authenticator.database.write(store.insert, key)
-    authenticator.keyring.invalidate()
+    authenticator.api_keys.invalidate()
     request.state.created_resource = f"/v1/admin/keys/{key.id}"  # for the audit log
     return CreatedApiKey(**ApiKey.of(key).model_dump(), key=secret)
 
@@ -121,7 +121,7 @@ async def revoke_key(id: Id, authenticator: AuthenticatorDep) -> None:
     """Revoke the key permanently. It stops working within a second."""
     if not await authenticator.database.write(store.revoke, id, authenticator.clock.now()):
         raise NotFound("No active API key with this id.")
-    authenticator.keyring.invalidate()
+    authenticator.api_keys.invalidate()
 
 
 @router.get("/audit", summary="Read the audit log")

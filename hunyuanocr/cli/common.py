@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # Messages; stdout carries results only. Messages contain file names and text of images: no markup, no emoji codes, no wrapping.
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-BackendOption = Annotated[str | None, typer.Option("--backend", help="Backend: torch, vllm, ppocr or auto.", show_default="auto")]
+_BACKENDS = "Backend: torch, vllm, ppocr, fake or auto."
+BackendOption = Annotated[str | None, typer.Option("--backend", help=_BACKENDS, show_default="auto")]
 ModelPathOption = Annotated[Path | None, typer.Option("--model-path", help="Folder of the HunyuanOCR weights.")]
 
 

@@ -125,7 +125,9 @@ class Settings(BaseSettings):
     )
 
     backend: BackendChoice = Field(
-        "auto", description="OCR backend. auto: the GPU model if weights and a GPU are available, otherwise ppocr."
+        "auto",
+        description="OCR backend. auto: the GPU model if weights and a GPU are available, otherwise ppocr. "
+        "fake: invented answers, for tests of clients.",
     )
     model_path: Path = Field(Path("models/hunyuanocr-1b"), description="Folder with the HunyuanOCR weights.")
     data: Path = Field(Path("data"), description="Folder for the database, stored images and session keys.")

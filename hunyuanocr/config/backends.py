@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hunyuanocr.config.base import SettingsGroup
 
-BackendChoice = Literal["torch", "vllm", "ppocr", "auto"]
+BackendChoice = Literal["torch", "vllm", "ppocr", "fake", "auto"]
 
 
 class PpocrSettings(SettingsGroup):

@@ -68,7 +68,7 @@ class WebhookClient:
         """Send a message; return the status code and ignore the body of the response. Raises NotDelivered."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                await self._look_up(url)
+                await self._resolve(url)
                 async with self._client.stream("POST", url, content=body, headers=self._headers(id, body, now)) as response:
                     return response.status_code
         except TimeoutError as e:
@@ -79,7 +79,7 @@ class WebhookClient:
             unsent = isinstance(e, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL))
             raise NotDelivered(f"{type(e).__name__}: {e}", sent=not unsent) from e
 
-    async def _look_up(self, url: str) -> None:
+    async def _resolve(self, url: str) -> None:
         """Resolve the host name first, in a separate thread: httpx resolves it again in the shared threads, from a warm cache."""
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -208,7 +208,7 @@ async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp
         with gate.database.transaction() as session:
             for _, key in made.values():
                 keys.insert(session, key)
-        gate.keyring.invalidate()
+        gate.api_keys.invalidate()
         till = await gate.identity_from_token(made["till"][0])
         left, _ = gate.sessions.create(till)
         short_session, _ = gate.sessions.create(await gate.identity_from_token(made["short"][0]))

@@ -18,7 +18,7 @@ from hunyuanocr.types import FieldSpec, FieldType, Line
 
 _SEPARATORS = ":=;|#."
 CURRENCY_WORDS = re.compile(r"\b(?:rm|myr|rmb|cny|usd|sgd)\b|[¥￥$]|[(（]元[)）]|[大小]写", re.IGNORECASE)
-_LOOK_ALIKE = str.maketrans("0158i", "olsbl")  # T0TAL, TOTAI: letters and digits that OCR confuses
+_CONFUSABLE = str.maketrans("0158i", "olsbl")  # T0TAL, TOTAI: letters and digits that OCR confuses
 _BRACKET = re.compile(r"\s?[(\[【][^()\[\]\d]{1,20}[)\]】]")
 _MIN_SIMILARITY = 84.0  # per cent of equal letters: one wrong letter in seven
 
@@ -67,7 +67,7 @@ class LabelFinder:
         self._starts = _starts(self.words) if own else _KNOWN_STARTS
         fuzzy = _ALWAYS_FUZZY | {spec.name for spec in specs if spec.name}
         keys = (key for key, fields in self.words.items() if len(key) >= 4 and (key in own or fuzzy & fields.keys()))
-        self._fuzzy = {key.translate(_LOOK_ALIKE): key for key in keys}
+        self._fuzzy = {key.translate(_CONFUSABLE): key for key in keys}
 
     def find(self, layout: Layout) -> list[Label]:
         """Return all labels in reading order."""
@@ -121,7 +121,7 @@ class LabelFinder:
         if not 2 <= len(key) <= 40:
             return []
         colon = to_halfwidth(layout.lines[cell.line].text)[end:].lstrip()[:1] == ":"
-        best = process.extractOne(key.translate(_LOOK_ALIKE), self._fuzzy.keys(), scorer=fuzz.ratio, score_cutoff=_MIN_SIMILARITY)
+        best = process.extractOne(key.translate(_CONFUSABLE), self._fuzzy.keys(), scorer=fuzz.ratio, score_cutoff=_MIN_SIMILARITY)
         near = self.words[self._fuzzy[best[0]]] if best is not None else {}
         inferred = infer_field(layout.lines[cell.line].text[:end]) if len(key) <= 24 else None
         if best is not None and (inferred is None or inferred in near):  # "Total charges" is not a misread "Total change"

@@ -49,7 +49,7 @@ class RunningApp:
             values = values | {f"{'revoked' if ended == 'revoked' else 'expires'}_at": utc_now() - timedelta(seconds=1)}
         with self.gate.database.transaction() as session:
             keys.insert(session, keys.ApiKeyRow(**values))
-        self.gate.keyring.invalidate()
+        self.gate.api_keys.invalidate()
         self.keys[name] = text
         return text
 

@@ -76,7 +76,7 @@ async def test_keys_are_made_used_listed_and_revoked(running_app):
             assert (await pda.post("/ocr", **READ)).status_code == 200
             assert code(await pda.get("/v1/records")) == (403, "missing_scope")
             assert code(await pda.post("/v1/admin/keys", json={"name": "mine", "scopes": ["admin"]})) == (403, "missing_scope")
-            await running_app.gate.keyring.flush_last_used()
+            await running_app.gate.api_keys.flush_last_used()
             listed = (await admin.get("/v1/admin/keys")).json()["data"]
             (pda_listed,) = [key for key in listed if key["id"] == made["id"]]
             assert pda_listed["seen_at"] is not None
@@ -105,10 +105,10 @@ async def test_cached_keys_expire_while_the_database_is_unavailable(running_app,
 
     async with running_app.client("shop") as shop:
         assert (await shop.get("/v1/models")).status_code == 200
-        monkeypatch.setattr(running_app.gate.keyring, "_read", away)
-        running_app.gate.keyring.invalidate()
+        monkeypatch.setattr(running_app.gate.api_keys, "_read", away)
+        running_app.gate.api_keys.invalidate()
         assert (await shop.get("/v1/models")).status_code == 200
-        running_app.gate.keyring._at -= 400
+        running_app.gate.api_keys._at -= 400
         assert code(await shop.get("/v1/models")) == (503, "store_unavailable")
 
 
@@ -164,7 +164,7 @@ async def test_the_first_key_enables_authentication_permanently(build):
         async with running_app.client(made["key"], address="127.0.0.1") as admin:
             assert (await admin.delete(f"/v1/admin/keys/{made['id']}")).status_code == 204
         assert code(await here.get("/v1/records")) == (401, "unauthorized")
-    assert running_app.gate.keyring._marker_file.exists()
+    assert running_app.gate.api_keys._marker_file.exists()
 
 
 async def test_authentication_stays_enabled_while_the_database_is_unavailable(build, tmp_path):

@@ -43,7 +43,7 @@ async def test_a_session_ends_with_its_key_and_its_cookie_is_secure_over_https(r
     assert (await client.get("/v1/records")).status_code == 200
     with running_app.gate.database.transaction() as session:
         keys.revoke(session, running_app.keys["shop"].split("_")[1], utc_now())
-    running_app.gate.keyring.invalidate()
+    running_app.gate.api_keys.invalidate()
     assert code(await client.get("/v1/records")) == (401, "unauthorized")
     await client.aclose()
 

@@ -180,7 +180,7 @@ async def test_a_ticket_of_a_revoked_key_is_invalid(at):
 def revoke(running_app, name):
     with running_app.gate.database.transaction() as session:
         assert keys.revoke(session, running_app.keys[name].split("_")[1], utc_now())
-    running_app.gate.keyring.invalidate()
+    running_app.gate.api_keys.invalidate()
 
 
 async def test_revoking_a_key_closes_its_sockets(at):
