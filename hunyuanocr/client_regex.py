@@ -1,8 +1,8 @@
-"""Regular expressions of clients (`pattern` of a JSON Schema), run by RE2: in linear time, whatever the expression.
+"""Regular expressions of clients (`pattern` of a JSON Schema), matched by RE2 in linear time.
 
-Python's own engine backtracks, and holds the interpreter while it does: one hostile pattern would stop the whole process. RE2 has
-no look-around and no back-references; patterns with these are refused. `\\w`, `\\d` and `\\s` keep their Unicode meaning as in
-Python and `.` is any character but a line feed; `$` is the end of the text alone, as in ECMA-262; `\\b` knows ASCII letters only.
+The `re` module backtracks and holds the GIL meanwhile: one hostile pattern would block the whole process. RE2 has no look-around
+and no back-references; patterns with these are refused. `\\w`, `\\d` and `\\s` have their Unicode meaning as in Python, `.` is
+any character except a line feed, `$` is the end of the text only, as in ECMA-262, and `\\b` supports ASCII letters only.
 Source: https://github.com/google/re2/wiki/Syntax.
 """
 
@@ -15,17 +15,16 @@ from typing import Any
 import re2
 
 MAX_LENGTH = 1000  # characters of a pattern
-MAX_TEXT = 4_000  # characters of a text that patterns are tried on
+MAX_TEXT = 4_000  # characters of a text to search
 _CACHED = 32  # compiled patterns
 
-# Bytes that RE2 may take; it refuses what needs more. Compiling holds the interpreter, up to some 100 ms a pattern; its time
-# grows with the square of the optional repeats, so that the pattern's frame (each character class as one letter) has a lower
-# limit.
+# Memory limits of RE2 in bytes. Compiling holds the GIL, up to about 100 ms per pattern; its time grows with the square of the
+# optional repetitions, so that the pattern's frame (each character class as one letter) has a lower limit.
 _MAX_FRAME = 32 * 1024
 _MAX_MEMORY = 768 * 1024
 
-# What a backslash class stands for. Letters outside of Latin, CJK and full-width forms are taken in whole blocks: RE2's exact
-# tables (\p{L}\p{N}) cost 1,346 instructions each time, so that \w{1,200} would not compile.
+# Character classes. Letters outside Latin, CJK and full-width forms are included as whole blocks: the exact tables of RE2
+# (\p{L}\p{N}) need 1,346 instructions per use, so that \w{1,200} would not compile.
 _DIGIT = [(0x30, 0x39), (0xFF10, 0xFF19)]
 _SPACE = [(0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029),
           (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)]  # fmt: skip
@@ -45,24 +44,24 @@ _TOKEN = re.compile(
 )  # fmt: skip
 _CLASS_ESCAPE = re.compile(r"\\[dDwWsS]")
 _ZERO_WIDTH = ("\\b", "\\B", "\\A", "\\Z", "\\z", "^", "$")
-_WHY = {
+_REASONS = {
     "invalid perl operator": "look-around and other extensions are not supported",
     "invalid escape sequence": "back-references and unknown escapes are not supported",
-    "invalid repetition size": "no more than 1,000 repetitions are supported, counted over nested ones",
-    "pattern too large": "its repetitions need too much memory",
-    "bad repetition operator": "possessive and doubled quantifiers are not supported",
+    "invalid repetition size": "at most 1,000 repetitions are supported, including nested ones",
+    "pattern too large": "the repetitions need too much memory",
+    "bad repetition operator": "possessive and repeated quantifiers are not supported",
 }
 
 
 class UnsupportedPattern(ValueError):
-    """This is no regular expression that can be used; the message names it and says why."""
+    """The pattern is invalid or not supported; the message contains the pattern and the reason."""
 
 
 class ClientRegex:
-    """A compiled pattern. `size` counts its instructions: a text of n bytes takes at most about n × size steps."""
+    """A compiled pattern. `size` is the number of instructions: searching n bytes takes at most about n × size steps."""
 
     def __init__(self, pattern: str) -> None:
-        """Raises UnsupportedPattern."""
+        """Compile the pattern. Raise UnsupportedPattern."""
         if len(pattern) > MAX_LENGTH:
             raise UnsupportedPattern(f"The pattern '{pattern[:80]}…' has more than {MAX_LENGTH} characters.")
         try:
@@ -74,13 +73,13 @@ class ClientRegex:
         self.size: int = self._compiled.programsize
 
     def search(self, text: str) -> bool:
-        """Whether it matches anywhere in the text; False for texts of more than MAX_TEXT characters."""
+        """Return whether the pattern matches anywhere in the text; False for texts longer than MAX_TEXT."""
         return len(text) <= MAX_TEXT and self._compiled.search(text.encode("utf-8", "replace")) is not None
 
 
 @lru_cache(maxsize=_CACHED)
 def compile_regex(pattern: str) -> ClientRegex:
-    """The pattern, compiled, from a cache. Raises UnsupportedPattern."""
+    """Return the compiled pattern from a cache. Raise UnsupportedPattern."""
     return ClientRegex(pattern)
 
 
@@ -90,28 +89,28 @@ def _compiled(pattern: str, max_mem: int) -> Any:
     try:
         return re2.compile(pattern.encode("utf-8", "replace"), options)
     finally:
-        re2.purge()  # its own cache keeps 128 of them
+        re2.purge()  # the cache of the re2 module keeps 128 patterns
 
 
 def _reason(error: Exception) -> str:
-    said = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
-    why = next((words for start, words in _WHY.items() if said.startswith(start)), "")
-    return f"{said} ({why})" if why else said
+    message = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+    reason = next((text for start, text in _REASONS.items() if message.startswith(start)), "")
+    return f"{message} ({reason})" if reason else message
 
 
 class _Translation:
-    """The pattern in RE2's syntax: `text`; and `frame`, the same with a letter for each character and each class."""
+    """The pattern in the syntax of RE2 (`text`), and with one letter per character or class (`frame`)."""
 
     def __init__(self, pattern: str) -> None:
-        """Raises ValueError."""
+        """Translate the pattern. Raise ValueError."""
         self._text: list[str] = []
         self._frame: list[str] = []
-        self._open = -1  # the index in `text` of the bracket that is open
+        self._open = -1  # index in `text` of the open bracket, or -1
         for sign in _TOKEN.findall(pattern):
             if self._open < 0:
                 self._outside(sign)
             else:
-                for part in [sign] if sign[0] == "\\" else sign:  # a repeat, or the head of a group, is none in brackets
+                for part in [sign] if sign[0] == "\\" else sign:  # repetitions and groups are literal inside brackets
                     self._inside(part)
         self.text, self.frame = "".join(self._text), "".join(self._frame)
 
@@ -149,7 +148,7 @@ class _Translation:
             self._text.append("\\" + sign if sign in "[]" else sign)
 
     def _letter(self) -> str:
-        """Another one than before: RE2 makes one repeat of several of one letter."""
+        """Return a letter different from the previous one: RE2 merges repeated equal letters."""
         return chr(0x61 + len(self._frame) % 26)
 
 

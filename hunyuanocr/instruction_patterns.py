@@ -1,4 +1,4 @@
-"""The words of instructions, Chinese and English, as regular expressions: jobs, politeness, verbs, places, languages."""
+"""Regular expressions for instructions in Chinese and English: tasks, polite forms, verbs, locations, languages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hunyuanocr.types import TaskKind
 
 
 def alternation(*alternatives: str) -> str:
-    """Alternatives, each a regular expression; those without Han characters match whole words only."""
+    """Join regular expressions as alternatives; those without Han characters match whole words only."""
     return "|".join(a if re.search("[一-鿿]", a) or a[0] == "^" else rf"\b(?:{a})\b" for a in alternatives)
 
 
-LANGUAGES: Mapping[str, str] = {  # ISO 639-1 → how people call it
+LANGUAGES: Mapping[str, str] = {  # ISO 639-1 → names in use
     "zh": "中文|汉语|简体中文|简体|华文|chinese|mandarin",
     "en": "英文|英语|english",
     "ja": "日文|日语|japanese",
@@ -77,7 +77,7 @@ VERBS = alternation(
     "谁是",
     "what(?:'s| is| are| was| were)|how much(?: is| was)?|which|who(?:'s| is| was)?|when(?: is| was)?",
 )
-LOCATION = alternation(  # where the field stands: "发票上的", "on this receipt"
+LOCATION = alternation(  # phrases for the location of a field: "发票上的", "on this receipt"
     r"[这该此]?[张个份]?(?:图片|图像|图|照片|发票|小票|收据|票据|单据|处方笺?|药单|账单|名片|快递单|面单|[化检]验单|报告单?|文档|页面|证件|卡片|表格)"
     r"[上中里内]?面?[的:]",
     "(?:from|on|in|of|for) (?:the |this |my |that |an? )?"
@@ -100,7 +100,7 @@ TOTAL_QUESTION = alternation(
     "how much",
     "what (?:did|do|have) (?:i|we) (?:pay|paid|owe|spend|spent)",
 )
-QUESTION = alternation(  # what only a language model can do: questions, and verbs that are about the whole picture
+QUESTION = alternation(  # for a language model only: questions, and verbs about the whole image
     r"怎么|怎样|如何|什么|为啥|为何|哪|谁|吗|呢|是否|是不是|有没有|能不能|可以|几[个张人次种]|总结|概括|描述|解释|介绍|说明|分析|计算|比较|判断|检查|写|你好",
     r"how|why|what|who|where|when|is|are|does|do|did|can|should|was|were|has|have|hi|hello|thanks",
     "describe|summari[sz]e|explain|count|compare|check|write|analy[sz]e|calculate|classify|convert|answer|tell",

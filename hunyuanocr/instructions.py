@@ -1,8 +1,8 @@
-"""A person's sentence, Chinese or English, and the request's parameters → a Task.
+"""Convert an instruction in Chinese or English and the request parameters to a Task.
 
-Parameters win over the sentence: `schema`, then `fields`, then `task`. A sentence that names fields becomes `extract`, one that
-names another job (translate, table, formula …) becomes that, an empty one means "read everything", and what is left is
-`free`: it goes to a language model as it is.
+Parameters take precedence over the instruction: `schema`, then `fields`, then `task`. An instruction that names fields becomes
+`extract`, one that names another task (translate, table, formula …) becomes that task, an empty one means `read`. All others are
+`free` and are passed to a language model unchanged.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from hunyuanocr.instruction_patterns import (
 )
 from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 
-MAX_INSTRUCTION = 4000  # characters; longer ones are pasted documents, not instructions
+MAX_INSTRUCTION = 4000  # characters; longer texts are probably pasted documents
 MAX_FIELDS = 64
 
 _STRONG = re.compile(r"[,，、;；\n|]+|\s\+\s|\s&\s")
 _WEAK = re.compile(AND, re.IGNORECASE)
 _QUOTED = re.compile(r"[\"'“”‘’「『]([^\"'“”‘’「」『』]+)[\"'“”‘’」』]")
-_TEMPLATE = re.compile(r"[\"']([^\"'{}:]+)[\"']\s*:")  # of an answer that the person wants: {"total": "", "date": ""}
+_TEMPLATE = re.compile(r"[\"']([^\"'{}:]+)[\"']\s*:")  # a JSON template in the instruction: {"total": "", "date": ""}
 _NUMBERING = re.compile(r"(?:^|(?<=[\s:：,，;；]))\d{1,2}\s?(?:[.)]\s|[、）．]\s?|\.(?=[^\W\d]))")
 _OF = re.compile(r"(?!.*\n)(?P<head>.+?) (?:of|on|for|from|at) (?:the |this )?(?P<tail>.+)", re.IGNORECASE)
 _EVERY = re.compile(r"(?:所有|全部|每[个种样项])的?|(?:all|every|each)(?: the)? ", re.IGNORECASE)
 _REMARK = re.compile(r"[(（][^)）]*[)）]?")
 _EDGE = " \t\r\n.,:;!?。，：；！？、的()（）[]【】{}\"'"
-_NO_FIELD = frozenset(
+_NOT_A_FIELD = frozenset(
     ["", "it", "this", "text", "image", "picture", "everything", "all", "文字", "内容", "图片", "图中", "全部", "信息", "所有"]
 )
 
@@ -58,24 +58,24 @@ def parse_instruction(
     language: str | None = None,
     evidence: str = "fast",
 ) -> Task:
-    """What is requested. Raises UnknownTask, InvalidSchema or InvalidValue for parameters that cannot be."""
+    """Return the requested task. Raise UnknownTask, InvalidSchema or InvalidValue for invalid parameters."""
     instruction = instruction.strip()
     if len(instruction) > MAX_INSTRUCTION:
-        raise InvalidValue(f"The instruction has {len(instruction)} characters; at most {MAX_INSTRUCTION} are read.")
+        raise InvalidValue(f"The instruction has {len(instruction)} characters; the limit is {MAX_INSTRUCTION}.")
     specs = json_schema.field_specs(schema) if schema is not None else _specs(fields or (), keep_key=True)
     kind = _kind(task, bool(specs), instruction)
     if kind is TaskKind.EXTRACT and not specs:
         specs = _specs(extract_field_names(instruction), keep_key=False)
         if not specs and task:
-            raise InvalidValue("Nothing says which fields to extract.", hint="Name them in 'fields' or 'instruction'.")
+            raise InvalidValue("The fields to extract are missing.", hint="Name them in 'fields' or 'instruction'.")
     if len(specs) > MAX_FIELDS:
-        raise InvalidValue(f"{len(specs)} fields are asked for; at most {MAX_FIELDS} fit one request.")
+        raise InvalidValue(f"The request has {len(specs)} fields; the limit is {MAX_FIELDS}.")
     target = _language(language) if language else (_target(instruction) if kind is TaskKind.TRANSLATE else None)
     return Task(kind, instruction, specs if kind is TaskKind.EXTRACT else (), schema, target, _evidence(evidence))
 
 
 def extract_field_names(sentence: str) -> list[str]:
-    """The fields that a sentence names, in the person's words: "提取总金额和日期" → ["总金额", "日期"]."""
+    """Return the fields that a sentence names, as written: "提取总金额和日期" → ["总金额", "日期"]."""
     quoted = _TEMPLATE.findall(sentence) if "{" in sentence else _QUOTED.findall(sentence)
     if quoted:
         return [q for piece in quoted for q in _pieces(piece)]
@@ -96,9 +96,9 @@ def _named(bare: str) -> list[str]:
 
 
 def _pieces(part: str) -> list[str]:
-    """Split at "and" unless the whole is a field's name (总和, terms and conditions)."""
+    """Split at "and", unless the whole is a field name (总和, terms and conditions)."""
     part = re.sub(r"^(the|an?|its|and|和)\b\s*", "", part.strip(_EDGE), flags=re.IGNORECASE).strip(_EDGE)
-    if part.lower() in _NO_FIELD:
+    if part.lower() in _NOT_A_FIELD:
         return []
     halves = _WEAK.split(part)
     if _known(part) or len(halves) == 1 or not all(halves):
@@ -107,7 +107,7 @@ def _pieces(part: str) -> list[str]:
 
 
 def _plain(part: str) -> str:
-    """The part of a field's wording that is a known name, if one is: 总金额(含税), name of the merchant, 所有药品."""
+    """Return the part of a phrase that is a known field name, if any: 总金额(含税), name of the merchant, 所有药品."""
     candidates = [part, _REMARK.sub("", part).strip(_EDGE), _EVERY.sub("", part, count=1)]
     if phrase := _OF.fullmatch(part):
         candidates += [phrase["tail"], phrase["head"]] if phrase["head"].lower() in ("name", "value") else [phrase["head"]]
@@ -115,13 +115,13 @@ def _plain(part: str) -> str:
 
 
 def _slashed(part: str) -> list[str]:
-    """发票号码/开票日期 are two fields, km/h is one."""
+    """Split at slashes if all parts are known: 发票号码/开票日期 are two fields, km/h is one."""
     halves = [half.strip(_EDGE) for half in part.split("/")]
     return halves if len(halves) > 1 and not _known(part) and all(_known(half) for half in halves) else []
 
 
 def _without_columns(names: list[str]) -> list[str]:
-    """A request for goods with their 数量 and 单价 means rows with these columns."""
+    """Drop names of columns if line items are requested: 商品、数量和单价 are rows with these columns."""
     rows = any(known.type is FieldType.ROWS for name in names if (known := _known(name)))
     return [name for name in names if not (rows and _known(name) is None and column_for(name))]
 
@@ -136,9 +136,9 @@ def _kind(task: str | None, has_specs: bool, instruction: str) -> TaskKind:
             kind = TaskKind(task.strip().lower())
         except ValueError:
             names = ", ".join(TaskKind)
-            raise UnknownTask(f"There is no task '{task[:40]}'.", hint=f"The tasks are: {names}.") from None
+            raise UnknownTask(f"Unknown task '{task[:40]}'.", hint=f"Use one of: {names}.") from None
         if has_specs and kind is not TaskKind.EXTRACT:
-            raise InvalidValue(f"Fields go with task 'extract', not '{kind}'.", hint="Leave 'task' out or ask for 'extract'.")
+            raise InvalidValue(f"Fields require the task 'extract', not '{kind}'.", hint="Omit 'task' or set it to 'extract'.")
         return kind
     if has_specs:
         return TaskKind.EXTRACT
@@ -150,21 +150,21 @@ def _guess(instruction: str) -> TaskKind:
         return TaskKind.READ
     named = extract_field_names(instruction)
     known = [name for name in named if _known(name)]
-    if known and len(known) == len(named):  # "table number and total": every word is a field, whatever else it resembles
+    if known and len(known) == len(named):  # "table number and total": all names are fields, although "table" is also a task
         return TaskKind.EXTRACT
     bare = re.sub(POLITE, " ", instruction, flags=re.IGNORECASE).strip(_EDGE)
     for kind, pattern in TASK_PATTERNS:
         if re.search(pattern, bare, re.IGNORECASE):
             return kind
     asks = re.search(VERBS, instruction, re.IGNORECASE) or _QUOTED.search(instruction)
-    noun = not re.search(QUESTION, bare, re.IGNORECASE)  # a bare 车牌号 asks for it
-    if known or (named and (asks or noun) and all(_is_field_name(name) for name in named)):
+    noun = not re.search(QUESTION, bare, re.IGNORECASE)  # a noun alone (车牌号) names a field
+    if known or (named and (asks or noun) and all(_may_be_a_field(name) for name in named)):
         return TaskKind.EXTRACT
     return TaskKind.FREE
 
 
-def _is_field_name(words: str) -> bool:
-    """A field's name is short; a clause is a question for a language model, and signs alone are no name."""
+def _may_be_a_field(words: str) -> bool:
+    """Return whether a phrase is short enough for a field name and has letters or digits; clauses are for a language model."""
     if not any(map(str.isalnum, words)):
         return False
     wide = sum("一" <= c <= "鿿" for c in words)
@@ -172,11 +172,11 @@ def _is_field_name(words: str) -> bool:
 
 
 def _specs(names: Iterable[str], *, keep_key: bool) -> tuple[FieldSpec, ...]:
-    """`keep_key`: the keys are the client's own, letter for letter; else known fields get their canonical name."""
+    """Return the field specs. `keep_key`: keep the keys as written; otherwise known fields get their canonical name."""
     specs: dict[str, FieldSpec] = {}
     for words in names:
         if not words.strip():
-            raise InvalidValue("A field has an empty name.", hint="Leave empty names out of 'fields'.")
+            raise InvalidValue("A field has an empty name.", hint="Remove empty names from 'fields'.")
         known = _known(words)
         key = words if keep_key or known is None else known.name
         specs.setdefault(key, FieldSpec(key, known.name, known.type) if known else FieldSpec(key))
@@ -184,15 +184,15 @@ def _specs(names: Iterable[str], *, keep_key: bool) -> tuple[FieldSpec, ...]:
 
 
 def _language(words: str) -> str:
-    requested = words.strip().lower()
+    name = words.strip().lower()
     for code, names in LANGUAGES.items():
-        if requested == code or requested.split("-")[0] == code or requested in names.split("|"):
+        if name == code or name.split("-")[0] == code or name in names.split("|"):
             return code
-    raise InvalidValue(f"The language '{words[:40]}' is not known.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
+    raise InvalidValue(f"Unknown language '{words[:40]}'.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
 
 
 def _target(instruction: str) -> str:
-    """The language to translate into: the one after "into" (翻译成…), else the first named, else the sentence's own."""
+    """Return the target language: the one after "into" (翻译成…), else the first one named, else that of the instruction."""
     named = re.search(INTO, instruction, re.IGNORECASE) or re.search(f"(?P<language>{ANY_LANGUAGE})", instruction, re.IGNORECASE)
     if named:
         return _language(named["language"])
@@ -203,4 +203,4 @@ def _evidence(word: str) -> EvidenceMode:
     try:
         return EvidenceMode(word)
     except ValueError:
-        raise InvalidValue(f"There is no evidence mode '{word[:40]}'.", hint=f"Use one of: {', '.join(EvidenceMode)}.") from None
+        raise InvalidValue(f"Unknown evidence mode '{word[:40]}'.", hint=f"Use one of: {', '.join(EvidenceMode)}.") from None

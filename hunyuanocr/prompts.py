@@ -1,7 +1,7 @@
-"""A Task → what a HunyuanOCR model is asked: the official prompt, the JSON Schema of the answer, the budget.
+"""Convert a Task to the prompt for a HunyuanOCR model, the JSON Schema of the answer and the token limit.
 
-The prompts are those of the model's repository, letter for letter (README, "推荐的OCR任务提示词"): the model was trained on
-them, and Chinese ones score better. Only the fields' prompt is gone beyond: words that explain our own keys follow it.
+The prompts are copied exactly from the repository of the model (README, "推荐的OCR任务提示词"): the model was trained with
+them, and the Chinese ones score better. Only the prompt for fields is extended, with explanations of the keys.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ TRANSLATION = (
     "先提取文字，再将文字内容翻译为{language}。若是文档，则其中页眉、页脚忽略。公式用latex格式表示，表格用html格式表示。"
 )
 
-# Tokens of one answer. A dense A4 page is about 2,000 tokens of text, and each line of spotting has some 15 of coordinates.
+# Maximum tokens per answer. A dense A4 page has about 2,000 tokens of text; in spotting each line has about 15 for coordinates.
 PAGE_TOKENS = 4096
 SHORT_TOKENS = 1024  # a formula, the subtitles of a frame
 FREE_TOKENS = 2048
-FRAME_TOKENS = 64  # braces, commas, and reserve
+FRAME_TOKENS = 64  # braces, commas, reserve
 FIELD_TOKENS = 64
 ROWS_TOKENS = 2048  # about forty rows of a receipt
-PENALTY = 1.08  # of official decoding
-JSON_PENALTY = 1.0  # keys, quotes and digits must repeat
+PENALTY = 1.08  # value of the official inference code
+JSON_PENALTY = 1.0  # keys, quotes and digits repeat legitimately
 
-_MIN_VALUE = 8  # tokens for a field's value
+_MIN_VALUE = 8  # minimum tokens per value
 _MAX_ROWS = 128
 _ALWAYS: Mapping[TaskKind, tuple[str, int]] = {
     TaskKind.SPOT: (SPOTTING, PAGE_TOKENS), TaskKind.PARSE: (DOCUMENT, PAGE_TOKENS), TaskKind.TABLE: (TABLE, PAGE_TOKENS),
@@ -53,7 +53,7 @@ _ALWAYS: Mapping[TaskKind, tuple[str, int]] = {
     TaskKind.SUBTITLES: (SUBTITLES, SHORT_TOKENS),
 }  # fmt: skip
 
-# Which columns line items have, by the words that they are asked by.
+# Columns of line items by words in the instruction.
 _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"检验|检查|化验|\blab\b|\btests?\b|\bresults?\b", ("name", "result", "unit", "reference")),
     (
@@ -66,14 +66,14 @@ _COLUMN_WORDS: Mapping[str, str] = {
     "name": "名称", "quantity": "数量", "unit_price": "单价", "amount": "金额", "specification": "规格", "unit": "单位",
     "usage": "用法用量", "result": "结果", "reference": "参考范围",
 }  # fmt: skip
-# Where the catalogue's first word says less than the field's name.
+# Chinese names for fields whose first label in the catalogue is too vague.
 _FIELD_WORDS: Mapping[str, str] = {"total_amount": "总金额", "merchant": "商户名称"}
-_SPECIAL = re.compile(r"<｜[^<>]{0,80}｜>")  # marks of turns and pictures, which only the chat template may write
+_SPECIAL = re.compile(r"<｜[^<>]{0,80}｜>")  # turn and image tokens, reserved for the chat template
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model is asked about one page."""
+    """The prompt, the answer schema and the sampling limits for one page."""
 
     prompt: str
     schema: Mapping[str, Any] | None
@@ -82,9 +82,9 @@ class Prompt:
 
 
 def build_prompt(task: Task) -> Prompt:
-    """Return the prompt, the schema of the answer and the token budget of a task.
+    """Return the prompt of a task.
 
-    Raises InvalidSchema or InvalidValue for a client's schema without bounds, and for more fields than an answer can hold.
+    Raise InvalidSchema or InvalidValue for an unbounded client schema, and for fields that do not fit the token limit.
     """
     prompt = _build_prompt(task)
     return prompt if task.max_tokens is None else replace(prompt, max_tokens=min(prompt.max_tokens, task.max_tokens))
@@ -106,7 +106,7 @@ def _build_prompt(task: Task) -> Prompt:
 
 
 def strip_special_tokens(words: str) -> str:
-    """A person's words without the model's own marks, which would end their turn or count as pictures."""
+    """Remove special tokens of the model from user text, which would end the turn or count as images."""
     while _SPECIAL.search(words):
         words = _SPECIAL.sub("", words)
     return words.strip()
@@ -116,12 +116,12 @@ def _build_fields_prompt(task: Task) -> Prompt:
     columns = _columns(task)
     schema = build_answer_schema(task.fields, columns, _bounds(FIELD_TOKENS), task.schema)
     values, fixed = _count(schema), FRAME_TOKENS + _keys(schema) + ROWS_TOKENS * _has_rows(schema)
-    room = (PAGE_TOKENS - fixed) // max(1, values)
-    if room < _MIN_VALUE:
+    available = (PAGE_TOKENS - fixed) // max(1, values)
+    if available < _MIN_VALUE:
         raise InvalidValue(
-            f"The {values} values that are asked for do not fit an answer of {PAGE_TOKENS} tokens.", hint="Ask for fewer fields."
+            f"The {values} requested values do not fit an answer of {PAGE_TOKENS} tokens.", hint="Request fewer fields."
         )
-    share = min(FIELD_TOKENS, room)
+    share = min(FIELD_TOKENS, available)
     if share < FIELD_TOKENS:
         schema = build_answer_schema(task.fields, columns, _bounds(share), task.schema)
     keys = ",".join(f"'{_quoted(spec.key)}'" for spec in task.fields)
@@ -130,27 +130,27 @@ def _build_fields_prompt(task: Task) -> Prompt:
 
 
 def _bounds(tokens: int) -> LengthLimits:
-    """What a value's share of the tokens can hold: four letters of a word a token, one digit; amounts and dates half of it."""
+    """Return length limits for a value of `tokens` tokens: 4 letters or 1 digit per token; amounts and dates get half of it."""
     return LengthLimits(words=4 * tokens, code=tokens, value=max(_MIN_VALUE, tokens // 2), rows=_MAX_ROWS)
 
 
 def _quoted(key: str) -> str:
-    """A key as the prompt's list shows it."""
+    """Return a key as quoted in the prompt."""
     return " ".join(strip_special_tokens(key).split()).replace("'", "’")
 
 
 def _columns(task: Task) -> tuple[tuple[str, FieldType], ...]:
-    """The columns of line items without a client's schema."""
-    requested = " ".join([task.instruction, *(f.key for f in task.fields if f.type is FieldType.ROWS)])
-    names = next(names for pattern, names in _COLUMNS if re.search(pattern, requested, re.IGNORECASE))
+    """Return the columns of line items if there is no client schema."""
+    query = " ".join([task.instruction, *(f.key for f in task.fields if f.type is FieldType.ROWS)])
+    names = next(names for pattern, names in _COLUMNS if re.search(pattern, query, re.IGNORECASE))
     return tuple((name, COLUMN_TYPES[name]) for name in names)
 
 
 def _explained(task: Task, columns: Sequence[tuple[str, FieldType]]) -> str:
-    """What our own names of fields and columns mean, and what a client's schema says of its own."""
+    """Return explanations of canonical field and column names, and the descriptions in the client schema."""
     parts = resolve(task.schema, task.schema).get("properties", {}) if task.schema else {}
-    said = list(_explanations(task, columns, parts))
-    return f"其中 {'，'.join(said)}。" if said else ""
+    explanations = list(_explanations(task, columns, parts))
+    return f"其中 {'，'.join(explanations)}。" if explanations else ""
 
 
 def _explanations(task: Task, columns: Sequence[tuple[str, FieldType]], parts: Mapping[str, Any]) -> Iterator[str]:
@@ -166,16 +166,16 @@ def _explanations(task: Task, columns: Sequence[tuple[str, FieldType]], parts: M
 
 
 def _words(spec: FieldSpec, instruction: str) -> str | None:
-    """Chinese words for a key that is our own name: the person's, where the instruction has them."""
+    """Return the Chinese name of a canonical key, preferably as written in the instruction."""
     known = KNOWN.get(spec.key)
     if known is None or known.name != spec.name:
         return None
-    said = [w for w in (*known.zh, *known.asked) if not w.isascii() and w in instruction]
-    return max(said, key=len, default=None) or _FIELD_WORDS.get(known.name) or (known.zh[0] if known.zh else None)
+    written = [w for w in (*known.zh, *known.asked) if not w.isascii() and w in instruction]
+    return max(written, key=len, default=None) or _FIELD_WORDS.get(known.name) or (known.zh[0] if known.zh else None)
 
 
 def _count(part: Mapping[str, Any]) -> int:
-    """Values whose length the model chooses, rows left out."""
+    """Return the number of values in the answer, without rows."""
     if "anyOf" in part:
         return sum(_count(p) for p in part["anyOf"])
     if "properties" in part:
@@ -184,7 +184,7 @@ def _count(part: Mapping[str, Any]) -> int:
 
 
 def _keys(part: Mapping[str, Any]) -> int:
-    """Tokens of keys and signs, at one a character; those of rows are in `ROWS_TOKENS`."""
+    """Return the tokens of keys and punctuation, one per character; those of rows are in `ROWS_TOKENS`."""
     if "anyOf" in part:
         return sum(_keys(p) for p in part["anyOf"])
     return sum(len(json.dumps(key, ensure_ascii=False)) + 2 + _keys(p) for key, p in part.get("properties", {}).items())

@@ -1,4 +1,4 @@
-"""JSON Schema, draft 2020-12, as jsonschema validates it, with clients' patterns run by RE2 (see `client_regex`)."""
+"""JSON Schema validation (draft 2020-12) with jsonschema; patterns of clients are matched by RE2 (`client_regex`)."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from referencing import Registry
 from hunyuanocr.client_regex import UnsupportedPattern, compile_regex
 from hunyuanocr.errors import InvalidSchema
 
-_NO_REGISTRY: Registry[Any] = Registry()  # jsonschema's own would fetch what it does not know
-_MAX_TYPES = 16  # there are seven
+_NO_REGISTRY: Registry[Any] = Registry()  # the default registry would download unknown references
+_MAX_TYPES = 16  # JSON Schema has seven
 
 
 def validator(schema: Mapping[str, Any], *, formats: bool = True) -> Validator:
-    """A validator of values, and of their `format` where `formats`.
+    """Return a validator; with `formats` it also checks `format`.
 
-    A `$schema` at the top is left out: by it jsonschema would choose a class of its own, with Python's patterns.
+    `$schema` is removed, because jsonschema would use it to select a validator class with Python patterns.
     """
     plain = {key: value for key, value in schema.items() if key != "$schema"}
-    made: Validator = _Validator(plain, registry=_NO_REGISTRY, format_checker=_FORMATS if formats else None)
-    return made
+    result: Validator = _Validator(plain, registry=_NO_REGISTRY, format_checker=_FORMATS if formats else None)
+    return result
 
 
 def check_form(schema: Any) -> None:
-    """Raises InvalidSchema for what is no JSON Schema, or has a pattern that RE2 does not take."""
+    """Raise InvalidSchema if `schema` is not a JSON Schema or has a pattern that RE2 does not support."""
     try:
         _check_lists(schema)
-        found = best_match(_META.iter_errors(dict(schema) if isinstance(schema, Mapping) else schema))
+        error = best_match(_META.iter_errors(dict(schema) if isinstance(schema, Mapping) else schema))
     except RecursionError:
         raise InvalidSchema("The schema is nested too deeply.") from None
-    if found is not None:
-        why = str(found.cause) if isinstance(found.cause, UnsupportedPattern) else found.message[:200]
-        raise InvalidSchema(f"The schema is not a JSON Schema: {why}") from found
+    if error is not None:
+        reason = str(error.cause) if isinstance(error.cause, UnsupportedPattern) else error.message[:200]
+        raise InvalidSchema(f"The schema is not a JSON Schema: {reason}") from error
 
 
 def _check_lists(part: Any) -> None:
-    """jsonschema compares the elements of these lists each with each (seconds) where they cannot be sorted."""
+    """Check lists that jsonschema compares pairwise, which takes seconds, if they cannot be sorted."""
     if isinstance(part, list):
         for value in part:
             _check_lists(value)
@@ -52,7 +52,7 @@ def _check_lists(part: Any) -> None:
             [value] if key == "required" else value.values() if key == "dependentRequired" and isinstance(value, Mapping) else ()
         )
         if any(not isinstance(name, str) for names in lists if isinstance(names, list) for name in names):
-            raise InvalidSchema(f"'{key}' of the schema holds what is no name.")
+            raise InvalidSchema(f"'{key}' in the schema contains a value that is not a string.")
         _check_lists(value)
 
 
@@ -83,7 +83,7 @@ def _additional_properties(validator: Any, rest: Any, instance: Any, schema: Any
 
 
 def _is_regex(instance: Any) -> bool:
-    """For the format `regex`, also of the patterns of a schema that is checked."""
+    """Check the format `regex`, also for the patterns in a schema."""
     return not isinstance(instance, str) or compile_regex(instance) is not None
 
 

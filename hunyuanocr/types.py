@@ -1,7 +1,7 @@
-"""The data classes: pages, tasks, lines, fields, readings, results.
+"""Data classes: pages, tasks, lines, fields, readings, results.
 
-Frozen dataclasses, no behaviour beyond geometry. Boxes are quadrilaterals in pixels of the *original upright* image,
-clockwise from the top-left corner; readers convert from their own coordinates once, through `Page.to_original`.
+Frozen dataclasses without behaviour beyond geometry. Boxes are quadrilaterals in pixels of the *original upright* image,
+clockwise from the top-left corner; backends convert their coordinates with `Page.to_original`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Quad = tuple[Point, Point, Point, Point]
 
 
 class TaskKind(StrEnum):
-    """What a person may ask of a picture."""
+    """Kinds of tasks."""
 
     READ = "read"  # all text, in reading order
     SPOT = "spot"  # text lines with their boxes
@@ -30,11 +30,11 @@ class TaskKind(StrEnum):
     CHART = "chart"  # a chart as Markdown or Mermaid
     TRANSLATE = "translate"
     SUBTITLES = "subtitles"
-    FREE = "free"  # the instruction goes to the model as it is
+    FREE = "free"  # the instruction is passed to the model unchanged
 
 
 class FieldType(StrEnum):
-    """How a field's value is normalised and compared."""
+    """Types of fields, which determine how values are normalised and compared."""
 
     TEXT = "text"
     NAME = "name"  # of a person, shop, hospital, drug
@@ -51,7 +51,7 @@ class FieldType(StrEnum):
 
 
 class EvidenceMode(StrEnum):
-    """How a language model's value is proved: by the CPU backend, by a spotting pass of the model, or not at all."""
+    """How values of a language model are located on the page: by the CPU backend, by a spotting pass of the model, or not."""
 
     FAST = "fast"
     FULL = "full"
@@ -60,7 +60,7 @@ class EvidenceMode(StrEnum):
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One field that is asked for. `key` is the answer's key, letter for letter; `name` the catalogue's, if known."""
+    """A requested field. `key` is the exact key in the answer; `name` is the name in the catalogue, if known."""
 
     key: str
     name: str | None = None
@@ -69,7 +69,7 @@ class FieldSpec:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done with the pages; made by `instructions.understand`."""
+    """What to do with the pages; created by `instructions.parse_instruction`."""
 
     kind: TaskKind
     instruction: str = ""
@@ -77,12 +77,12 @@ class Task:
     schema: Mapping[str, Any] | None = None
     language: str | None = None  # target of a translation, ISO 639-1
     evidence: EvidenceMode = EvidenceMode.FAST
-    max_tokens: int | None = None  # a client's own bound of what a language model writes, below the task's
+    max_tokens: int | None = None  # limit set by the client, if lower than that of the task
 
 
 @dataclass(frozen=True)
 class ResultWarning:
-    """A warning that goes with a result: a stable code, a sentence, and the page it is about."""
+    """A warning in a result: a stable code, a message, and the page it refers to."""
 
     code: str
     message: str
@@ -91,7 +91,7 @@ class ResultWarning:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """One upright RGB page. `pixels` is uint8 [h, w, 3], perhaps scaled down; `width` × `height` is the original's size."""
+    """One upright RGB page. `pixels` is uint8 [h, w, 3], possibly scaled down; `width` × `height` is the original size."""
 
     pixels: NDArray[np.uint8]
     width: int
@@ -100,20 +100,20 @@ class Page:
     notices: tuple[ResultWarning, ...] = ()
 
     def to_original(self, points: Sequence[Sequence[float]]) -> Quad:
-        """Four points in pixels of `pixels` → the original's pixels, clipped to the page."""
+        """Convert four points in pixels of `pixels` to pixels of the original, clipped to the page."""
         rows, columns = self.pixels.shape[:2]
         sx, sy = self.width / columns, self.height / rows
 
-        def place(p: Sequence[float]) -> Point:
+        def scale(p: Sequence[float]) -> Point:
             return (round(min(max(p[0] * sx, 0.0), self.width), 1), round(min(max(p[1] * sy, 0.0), self.height), 1))
 
         a, b, c, d = points
-        return place(a), place(b), place(c), place(d)
+        return scale(a), scale(b), scale(c), scale(d)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text and where it stands. `confidence` is the reader's own score in 0…1, or None."""
+    """A text line and its box. `confidence` is the score of the backend in 0…1, or None."""
 
     text: str
     box: Quad
@@ -124,12 +124,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Field:
-    """An answer to a FieldSpec. `value` is as printed, None when it is not on the page; `rows` is for line items."""
+    """The value of a FieldSpec. `value` is as printed, or None if it is not on the page; `rows` is for line items."""
 
     key: str
     type: FieldType
     value: str | None = None
-    normalized: Any = None  # e.g. {"amount": "36.80", "currency": "CNY"} or "2026-11-20"; None if it cannot be determined
+    normalized: Any = None  # e.g. {"amount": "36.80", "currency": "CNY"} or "2026-11-20"; None if unknown
     box: Quad | None = None
     page: int | None = None
     confidence: float | None = None
@@ -139,7 +139,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of a language model; zeros for a reader that has none."""
+    """Token counts of a language model; zero for other backends."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -147,14 +147,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class TextDelta:
-    """A piece of text as it is written; the Reading that follows is the truth."""
+    """A piece of streamed text; the Reading that follows is authoritative."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a document of several pages has been read."""
+    """Progress of a document with several pages."""
 
     done: int
     pages: int
@@ -162,12 +162,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a backend read. `values` are fields as a language model wrote them (not yet typed or grounded), or None."""
+    """The output of a backend. `values` are the fields as a language model wrote them, not yet typed or grounded, or None."""
 
     text: str
     lines: tuple[Line, ...] = ()
     values: Mapping[str, Any] | None = None
-    confidences: Mapping[str, float] = field(default_factory=dict)  # of `values`, by key; of rows by `fields.answers.cell_key`
+    confidences: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of `values`, by key; of rows by `fields.field_builder.cell_key`
     markdown: str | None = None
     usage: Usage = Usage()
     finish_reason: Literal["stop", "length", "repetition"] = "stop"
@@ -176,7 +178,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to one request; `api.schemas.common` turns it into the wire format."""
+    """The result of one request; `api.schemas.common` converts it to the response."""
 
     id: str
     task: TaskKind
@@ -188,7 +190,7 @@ class Result:
     backend: str
     model: str
     elapsed_ms: float
-    answer: Mapping[str, Any] | None = None  # the fields object when a schema was given: normalised and validated
+    answer: Mapping[str, Any] | None = None  # the fields object if the client sent a schema: normalised and validated
     notices: tuple[ResultWarning, ...] = ()
     truncated: bool = False
     usage: Usage = Usage()

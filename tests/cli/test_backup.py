@@ -132,7 +132,7 @@ def test_what_is_there_is_not_overwritten_unasked(shop, tmp_path):
     assert run("backup", archive, "--data", tmp_path / "data", "--force").exit_code == 0
     shop.add(77)
     assert "already exists" in refused("restore", archive, "--data", tmp_path / "data").message
-    assert "open" in refused("restore", archive, "--data", tmp_path / "data", "--force").message, "the shop is open"
+    assert "A server uses" in refused("restore", archive, "--data", tmp_path / "data", "--force").message, "the shop is open"
     assert len(shop.all()) == 21
     shop.close()
     assert run("restore", archive, "--data", tmp_path / "data", "--force").exit_code == 0

@@ -186,7 +186,7 @@ def test_a_picture_that_goes_or_changes_later_is_told_too(tmp_path: Path, proces
     with pytest.raises(InvalidValue, match=r"a\.png: The file is empty"):
         ours.batch(0, 0, 1)
     path.unlink()
-    with pytest.raises(InvalidValue, match=r"a\.png cannot be read"):
+    with pytest.raises(InvalidValue, match=r"Cannot read .*a\.png"):
         ours.batch(0, 0, 1)
 
 

@@ -170,9 +170,9 @@ def test_everything_learns_by_the_full_method(base: Path, documents: Path, tmp_p
 
 def test_a_run_is_not_gone_on_from_as_another(base: Path, documents: Path, tmp_path: Path) -> None:
     started(base, documents, tmp_path).trainer.run(steps=1)
-    with pytest.raises(ConfigError, match="another: method"):
+    with pytest.raises(ConfigError, match="different settings: method"):
         tuning(base, documents, tmp_path, method="full")
-    with pytest.raises(ConfigError, match="another: adapter, hold_out"):
+    with pytest.raises(ConfigError, match="different settings: adapter, hold_out"):
         tuning(base, documents, tmp_path, hold_out=0.4, recipe=replace(RECIPE, adapter=Adapter()))
     assert tuning(base, documents, tmp_path, recipe=replace(RECIPE, save_minutes=9.0)).before is not None
     more = shutil.copytree(documents, tmp_path / "more")

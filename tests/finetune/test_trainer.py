@@ -145,7 +145,7 @@ def test_slots_hold_the_characters_of_each_token_from_left_to_right(checkpoint: 
 
 def test_pictures_of_two_sizes_are_refused(checkpoint: Path) -> None:
     samples = [Sample(np.zeros((64, width, 3), np.uint8), (("a", "b"),)) for width in (64, 128)]
-    with pytest.raises(InvalidValue, match="one size"):
+    with pytest.raises(InvalidValue, match="the same size"):
         Collator(Processor(checkpoint))(samples)
 
 

@@ -281,7 +281,7 @@ def test_read_only(tmp_path):
         place.chmod(0o555)
     database = Database(f"sqlite:///{place / 'a.db'}")
     try:
-        failing(database, "permission")
+        failing(database, "writ")
     finally:
         database.close()
         if root:
