@@ -1,9 +1,9 @@
-"""HunyuanOCR on PyTorch: our own prefill, decode, KV cache and batching around transformers' vision tower."""
+"""HunyuanOCR on PyTorch: prefill, decode, KV cache and continuous batching; the vision tower is the one of transformers."""
 
 import os
 
-# Matrix products compiled for a shape, kept by oneDNN and by PyTorch's layer above it, 1,024 each by default: pictures come in
-# thousands of shapes, and hundreds of megabytes would go there. Read when torch is imported.
+# Capacity of the caches of compiled matrix products, in oneDNN and in PyTorch's layer above it. There is an entry per shape, and
+# images have thousands of shapes: the default of 1,024 entries takes hundreds of megabytes. torch reads this on import.
 for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(_cache, "32")
 

@@ -1,4 +1,4 @@
-"""Attention over runs of the KV pool: flash attention on a GPU, at lengths that lie on the device; dot products elsewhere."""
+"""Attention over spans of the KV cache: flash attention on a GPU with lengths in device memory, SDPA elsewhere."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from hunyuanocr.backends.torch_local.kv_cache import KvCache
 
 @dataclass(frozen=True, eq=False)
 class DecodeBatch:
-    """The requests of a decode step: `slot_mapping` int64 [rows], where in the pool the newest token of each stands.
+    """KV cache locations of the sequences in a decode step.
 
-    On the device `seq_starts` int32 [rows + 1] (the last is padding) and `context_lens` int32 [rows], its newest token included;
-    on the host the same as `host_spans` [(start, length)], None inside a CUDA graph, where the host knows nothing.
+    On the device: `slot_mapping` int64 [rows], the cache index of the newest token of each sequence; `seq_starts` int32
+    [rows + 1], the start of each span (the last entry is padding); `context_lens` int32 [rows], tokens in the span including the
+    newest. `host_spans` is [(start, context length)] on the host; None inside a CUDA graph.
     """
 
     slot_mapping: Tensor
@@ -28,75 +29,80 @@ class DecodeBatch:
 
 
 class Attention(Protocol):
-    """Queries are [tokens, heads, dim]; so is what comes back. The tokens' own keys and values are in the pool already."""
+    """Queries and results are [tokens, heads, dim]. The keys and values of the new tokens are already in the cache."""
 
-    pool: KvCache
+    kv_cache: KvCache
 
-    def prefill(self, layer: int, q: Tensor, start: int, before: int) -> Tensor:
-        """Tokens `before` … of the run at `start`, each seeing itself and all before it."""
+    def prefill(self, layer: int, q: Tensor, kv_start: int, num_cached: int) -> Tensor:
+        """Causal attention of the prompt tokens from `num_cached` on, in the span that starts at `kv_start`."""
 
-    def decode(self, layer: int, q: Tensor, rows: DecodeBatch) -> Tensor:
-        """One token of each request."""
+    def decode(self, layer: int, q: Tensor, batch: DecodeBatch) -> Tensor:
+        """Attention of the newest token of each sequence."""
 
 
 class SdpaAttention:
-    """Any device and format. A run is a slice of the pool, so nothing is copied, but every request is a launch of its own."""
+    """Any device and dtype. A span is a slice of the cache, so nothing is copied, but every sequence is a separate launch."""
 
-    def __init__(self, pool: KvCache) -> None:
-        self.pool = pool
+    def __init__(self, kv_cache: KvCache) -> None:
+        self.kv_cache = kv_cache
 
-    def prefill(self, layer: int, q: Tensor, start: int, before: int) -> Tensor:
+    def prefill(self, layer: int, q: Tensor, kv_start: int, num_cached: int) -> Tensor:
         """See Attention."""
-        k, v = self.pool.view(layer, start, before + len(q))
+        k, v = self.kv_cache.view(layer, kv_start, num_cached + len(q))
         mask = None
-        if before:  # `is_causal` would let the first new token see the first old one only
-            mask = torch.ones(len(q), before + len(q), dtype=torch.bool, device=q.device).tril(diagonal=before)
+        if num_cached:  # `is_causal` aligns the mask to the top left: the first new token would see the first cached one only
+            mask = torch.ones(len(q), num_cached + len(q), dtype=torch.bool, device=q.device).tril(diagonal=num_cached)
         q, k, v = (t.transpose(0, 1)[None] for t in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
         return out[0].transpose(0, 1)
 
-    def decode(self, layer: int, q: Tensor, rows: DecodeBatch) -> Tensor:
-        """See Attention. The heads that share a key become queries of one head: no key is repeated."""
-        if rows.host_spans is None:
-            raise ValueError("this kernel needs the runs on the host")
+    def decode(self, layer: int, q: Tensor, batch: DecodeBatch) -> Tensor:
+        """See Attention. Query heads that share a key head become queries of one head, so no key is repeated.
+
+        Raises ValueError if `batch.host_spans` is None.
+        """
+        if batch.host_spans is None:
+            raise ValueError("SDPA attention needs the spans on the host")
         out = torch.empty_like(q)
         heads, dim = q.shape[1:]
-        for n, (start, length) in enumerate(rows.host_spans):
-            k, v = (t.transpose(0, 1)[None] for t in self.pool.view(layer, start, length))
+        for n, (start, length) in enumerate(batch.host_spans):
+            k, v = (t.transpose(0, 1)[None] for t in self.kv_cache.view(layer, start, length))
             grouped = q[n].view(1, k.shape[1], heads // k.shape[1], dim)
             out[n] = F.scaled_dot_product_attention(grouped, k, v).view(heads, dim)
         return out
 
 
 class FlashAttention:
-    """CUDA, 16 bits: PyTorch's flash attention 2 for sequences of any length, all requests in one launch.
+    """CUDA, 16 bits: PyTorch's flash attention 2 for sequences of different lengths, all in one launch.
 
-    It takes where each sequence starts and how much of it is used; the starts need not be in order, so they may be any runs.
+    The kernel takes the start and the used length of each sequence. Starts need not be ordered, so they may be any spans.
     """
 
-    def __init__(self, pool: KvCache, rows: int, longest: int) -> None:
-        from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 -- older releases lack it: the caller falls back
+    def __init__(self, kv_cache: KvCache, max_rows: int, max_length: int) -> None:
+        """`max_rows` sequences of at most `max_length` tokens. Raises ImportError if this PyTorch release lacks the kernel."""
+        from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 -- missing in older releases: the caller falls back
 
-        self.pool = pool
-        self._attend = varlen_attn
-        self._longest = longest
-        self._chunk: tuple[tuple[int, int, int], Tensor] = (-1, -1, -1), torch.empty(0)
-        self._one_each = torch.arange(rows + 1, dtype=torch.int32, device=pool.keys[0].device)
+        self.kv_cache = kv_cache
+        self._varlen_attn = varlen_attn
+        self._max_length = max_length
+        self._prefill_args: tuple[tuple[int, int, int], Tensor] = (-1, -1, -1), torch.empty(0)
+        self._query_starts = torch.arange(max_rows + 1, dtype=torch.int32, device=kv_cache.keys[0].device)
 
-    def prefill(self, layer: int, q: Tensor, start: int, before: int) -> Tensor:
+    def prefill(self, layer: int, q: Tensor, kv_start: int, num_cached: int) -> Tensor:
         """See Attention."""
-        if self._chunk[0] != (start, before, len(q)):  # the same for all layers: sent to the device once
-            sent = torch.tensor([[0, len(q)], [start, start], [before + len(q), 0]], dtype=torch.int32, device=q.device)
-            self._chunk = (start, before, len(q)), sent
-        bounds, starts, used = self._chunk[1]
-        return self._attend(  # type: ignore[return-value]
-            q.contiguous(), self.pool.keys[layer], self.pool.values[layer], bounds, starts, len(q), before + len(q),
-            window_size=(-1, 0), enable_gqa=True, seqused_k=used[:1],
+        key = kv_start, num_cached, len(q)
+        if self._prefill_args[0] != key:  # the same for all layers: copied to the device once
+            rows = [[0, len(q)], [kv_start, kv_start], [num_cached + len(q), 0]]
+            self._prefill_args = key, torch.tensor(rows, dtype=torch.int32, device=q.device)
+        query_bounds, starts, lengths = self._prefill_args[1]
+        return self._varlen_attn(  # type: ignore[return-value]
+            q.contiguous(), self.kv_cache.keys[layer], self.kv_cache.values[layer], query_bounds, starts, len(q),
+            num_cached + len(q), window_size=(-1, 0), enable_gqa=True, seqused_k=lengths[:1],
         )  # fmt: skip
 
-    def decode(self, layer: int, q: Tensor, rows: DecodeBatch) -> Tensor:
+    def decode(self, layer: int, q: Tensor, batch: DecodeBatch) -> Tensor:
         """See Attention."""
-        return self._attend(  # type: ignore[return-value]
-            q.contiguous(), self.pool.keys[layer], self.pool.values[layer], self._one_each[: len(q) + 1], rows.seq_starts,
-            1, self._longest, enable_gqa=True, seqused_k=rows.context_lens,
+        return self._varlen_attn(  # type: ignore[return-value]
+            q.contiguous(), self.kv_cache.keys[layer], self.kv_cache.values[layer], self._query_starts[: len(q) + 1],
+            batch.seq_starts, 1, self._max_length, enable_gqa=True, seqused_k=batch.context_lens,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""JSON Schemas as grammars of an engine's tokens: which tokens may come next, and the rest of a value that was cut short."""
+"""Constrained decoding: JSON Schemas as token grammars. Masks of the allowed next tokens; completion of truncated values."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from hunyuanocr.grammar.ebnf import to_ebnf
 from hunyuanocr.grammar.from_schema import grammar_from_schema
 from hunyuanocr.grammar.lengths import longest_string
 
-_KEPT = 64
+_CACHE_SIZE = 64
 
 
 class GrammarCompiler:
-    """Compiles schemas for one tokenizer; thread-safe, keeps the last 64.
+    """Compiles schemas for one tokenizer and caches the 64 last used. Thread-safe.
 
-    `vocab_size` is the width of the model's logits, which may exceed the tokenizer; `stop_ids` end an answer.
+    `vocab_size` is the width of the model's logits, which may exceed the tokenizer's; `stop_ids` end the output.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, vocab_size: int, stop_ids: Sequence[int]) -> None:
@@ -38,35 +38,35 @@ class GrammarCompiler:
         self._closing = _mask((token.startswith(b'"') for token in self._bytes), vocab_size)
         self._compiler = xgrammar.GrammarCompiler(vocabulary, max_threads=1, cache_enabled=False)
         self._vocab_size = vocab_size
-        self._kept: OrderedDict[str, CompiledGrammar] = OrderedDict()
+        self._cache: OrderedDict[str, CompiledGrammar] = OrderedDict()
         self._lock = Lock()
 
     def compile(self, schema: Mapping[str, Any]) -> CompiledGrammar:
-        """The grammar of the schema's values, for worker threads (tens of ms). Raises InvalidSchema with the reason."""
+        """Return the grammar of the schema's values. Takes tens of milliseconds. Raises InvalidSchema with the reason."""
         try:
             key = json.dumps(schema, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as e:
-            raise InvalidSchema(f"The schema is no JSON: {e}") from e
+            raise InvalidSchema(f"The schema cannot be serialized as JSON: {e}") from e
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
         root = grammar_from_schema(schema)
         try:
             compiled = self._compiler.compile_grammar(to_ebnf(root))
         except RuntimeError as e:
-            raise InvalidSchema(f"The schema cannot be made a grammar: {str(e).strip()[:200]}") from e
+            raise InvalidSchema(f"The schema cannot be compiled to a grammar: {str(e).strip()[:200]}") from e
         strings = _StringLengthLimiter(self._bytes, self._closing, longest_string(schema))
         grammar = CompiledGrammar(compiled, root, self._vocab_size, self._stop_ids, strings)
         with self._lock:
-            self._kept[key] = grammar
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._cache[key] = grammar
+            while len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
         return grammar
 
 
 class CompiledGrammar:
-    """The grammar of one schema, shared by all answers to it."""
+    """The grammar of one schema, shared by all sequences that use it."""
 
     def __init__(
         self,
@@ -83,19 +83,19 @@ class CompiledGrammar:
         self._stop_ids = stop_ids
 
     def new_state(self) -> GrammarState:
-        """The state before the first token."""
+        """Return the state before the first token."""
         return GrammarState(xgrammar.GrammarMatcher(self._compiled), self._vocab_size, self._stop_ids, replace(self._strings))
 
     def shortest_completion(self, text: str) -> str:
-        """The shortest rest after `text`, the answer so far in complete characters; "" if it is complete.
+        """Return the shortest text that completes `text`, the output so far in whole characters; "" if it is complete.
 
-        Raises ReaderFailed if the text does not begin an answer.
+        Raises BackendFailed if `text` is not a prefix of a value of the schema.
         """
         return shortest_completion(self._root, text)
 
 
 class GrammarState:
-    """Where one answer stands. `words` is the length of its masks, ceil(vocab_size / 32)."""
+    """The position of one sequence in its grammar. `words` is the length of its masks, ceil(vocab_size / 32)."""
 
     def __init__(
         self, matcher: xgrammar.GrammarMatcher, vocab_size: int, stop_ids: frozenset[int], strings: _StringLengthLimiter
@@ -108,32 +108,32 @@ class GrammarState:
 
     @property
     def finished(self) -> bool:
-        """The value is complete and only a stop id may follow, or one was accepted."""
+        """Whether the value is complete and only a stop id may follow, or one was accepted."""
         if self._matcher.is_terminated():
             return True
         if not self._matcher.is_completed():
             return False
-        allowed = self._filled(torch.zeros(self.words, dtype=torch.int32))  # a bare number is complete, and yet may go on
+        allowed = self._fill(torch.zeros(self.words, dtype=torch.int32))  # a bare number is complete, but more digits may follow
         return allowed == len(self._stop_ids)
 
     def fill(self, mask: torch.Tensor) -> bool:
-        """Write the allowed tokens into `mask`, int32 [words] on the CPU, a bit each; True when there is exactly one.
+        """Write the allowed tokens into `mask`, int32 [words] on the CPU, one bit each. Return whether there is exactly one.
 
-        Not after a stop id was accepted.
+        Must not be called after a stop id was accepted.
         """
-        return self._filled(mask) == 1
+        return self._fill(mask) == 1
 
     def accept(self, token: int) -> None:
-        """Go on by one token. Raises ReaderFailed if it is not allowed."""
+        """Advance by one token. Raises BackendFailed if it is not allowed."""
         if not self._matcher.accept_token(token):
             raise BackendFailed(f"The token {token} does not follow the grammar.")
-        self._strings.follow(token)
+        self._strings.accept(token)
 
-    def _filled(self, mask: torch.Tensor) -> int:
-        """Write the allowed tokens into `mask` and count them."""
+    def _fill(self, mask: torch.Tensor) -> int:
+        """Write the allowed tokens into `mask` and return their number."""
         self._matcher.fill_next_token_bitmask(mask.view(1, -1))
         words = mask.numpy()
-        words[-1] &= self._last_word  # xgrammar may set the bits beyond the vocabulary
+        words[-1] &= self._last_word  # xgrammar may set bits beyond the vocabulary
         if self._strings.full and (words & self._strings.closing).any():
             words &= self._strings.closing
         return int(np.bitwise_count(words).sum())
@@ -141,10 +141,10 @@ class GrammarState:
 
 @dataclass
 class _StringLengthLimiter:
-    """How far an answer is in a string of JSON: xgrammar takes a second to compile a limit that we can count ourselves.
+    """Limits the length of JSON strings by counting characters: xgrammar would take a second to compile the limit.
 
-    A string of `max_length` characters is `full`: it may only be closed (`closing`: tokens that begin with a quotation mark). The
-    last token may have run over by its length.
+    A string of `max_length` characters is `full`: only `closing` tokens, which begin with a quotation mark, may follow. A string
+    may exceed the limit by the length of its last token.
     """
 
     tokens: Sequence[bytes]
@@ -158,8 +158,8 @@ class _StringLengthLimiter:
     def full(self) -> bool:
         return self.inside and self.count >= self.max_length
 
-    def follow(self, token: int) -> None:
-        """Go on by a token's bytes."""
+    def accept(self, token: int) -> None:
+        """Advance by the bytes of a token."""
         for byte in self.tokens[token]:
             if self.escaped:
                 self.escaped = False
@@ -171,14 +171,14 @@ class _StringLengthLimiter:
 
 
 def _mask(allowed: Iterable[bool], vocab_size: int) -> NDArray[np.int32]:
-    """A bit for each token, int32 [words], as xgrammar lays them out."""
+    """Return a bit mask, int32 [words], in xgrammar's layout."""
     bits = np.zeros((vocab_size + 31) // 32 * 32, np.uint8)
     bits[:vocab_size] = np.fromiter(allowed, np.uint8, vocab_size)
     return np.packbits(bits, bitorder="little").view("<i4")
 
 
 def _vocabulary(tokenizer: PreTrainedTokenizerFast, vocab_size: int, stop_ids: frozenset[int]) -> xgrammar.TokenizerInfo:
-    """The bytes of every token. Special tokens have none, or their names could be written within strings."""
+    """Return the bytes of every token. Special tokens get none, otherwise their names would be allowed inside strings."""
     stops = sorted(stop_ids)
     named = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size, stop_token_ids=stops)
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special} | set(tokenizer.all_special_ids)

@@ -1,4 +1,4 @@
-"""One generation on its way through the engine."""
+"""The state of one generation request in the engine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.types import Usage
 
 Sink = Callable[[TokenChunk | HunyuanOcrError], None]
-"""Takes chunks, the last one with a finish reason, or one error. Called on the engine's thread; must return at once."""
+"""Receives chunks, the last one with a finish reason, or one error. Called on the engine's thread; must not block."""
 
 
 @dataclass(eq=False)
 class Sequence:
-    """A request, where it stands, and what it has written. Only the engine's thread touches it once it is submitted."""
+    """A prompt, its sampling parameters, and the output so far. After `Engine.submit` only the engine's thread may use it."""
 
     prompt: Prompt
     max_tokens: int
@@ -30,67 +30,74 @@ class Sequence:
     tokenizer: Tokenizer
     on_output: Sink
     grammar: CompiledGrammar | None = None
-    slot: int = -1
-    kv_start: int = -1  # of its run in the KV pool
-    num_scheduled: int = 0  # tokens that the device was asked for
-    num_generated: int = 0  # tokens that the host has seen
+    slot: int = -1  # row in BatchState; -1 without one
+    kv_start: int = -1  # first token of its span in the KV cache; -1 without one
+    num_scheduled: int = 0  # output tokens that the device has computed or was given to compute
+    num_generated: int = 0  # output tokens that the host has received
     done: bool = False
 
     def __post_init__(self) -> None:
-        self._state: GrammarState | None = self.grammar.new_state() if self.grammar else None
-        self._stream = DecodeStream(skip_special_tokens=True)
+        self._grammar_state: GrammarState | None = self.grammar.new_state() if self.grammar else None
+        self._detokenizer = DecodeStream(skip_special_tokens=True)
         self._text: list[str] = []
         self._forced = False
-        self.mask: Tensor | None = None
-        if self._state is not None:
-            self.mask = torch.empty(self._state.words, dtype=torch.int32, pin_memory=torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+        self.mask: Tensor | None = None  # the tokens that the grammar allows next, int32 [words]; None without a grammar
+        if self._grammar_state is not None:
+            pinned = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+            self.mask = torch.empty(self._grammar_state.words, dtype=torch.int32, pin_memory=pinned)
 
     @property
-    def length(self) -> int:
-        """Most tokens that it may come to."""
+    def max_length(self) -> int:
+        """Number of prompt tokens and output tokens at most."""
         return len(self.prompt.ids) + self.max_tokens
 
     @property
     def context_len(self) -> int:
-        """Tokens that the next launched one sees, itself included: the prompt, and all that were launched but the last."""
-        return len(self.prompt.ids) + self.num_scheduled
+        """Number of tokens that the newest scheduled token is computed from: the prompt and all earlier output tokens."""
+        return len(self.prompt.ids) + self.num_scheduled - 1
 
     @property
     def usage(self) -> Usage:
-        """What it took so far."""
+        """Token counts so far."""
         return Usage(len(self.prompt.ids), self.num_generated)
 
     def fill_mask(self) -> None:
-        """Write what the grammar allows next into `mask`."""
-        if self._state is not None and self.mask is not None:
-            self._forced = self._state.fill(self.mask)
+        """Write the tokens that the grammar allows next into `mask`. Without a grammar do nothing."""
+        if self._grammar_state is not None and self.mask is not None:
+            self._forced = self._grammar_state.fill(self.mask)
 
     def append_token(self, token: int, logprob: float, stop_ids: frozenset[int]) -> None:
-        """A token from the device: hand its text on, and see whether it was the last."""
+        """Append a sampled token, send its text, and finish if it was the last.
+
+        Raises BackendFailed if the grammar does not allow the token, and whatever the tokenizer raises for invalid bytes.
+        """
         self.num_generated += 1
         if token in stop_ids:
             self.finish("stop")
             return
-        piece = self._stream.step(self.tokenizer, token) or ""
+        text = self._detokenizer.step(self.tokenizer, token) or ""
         forced = self._forced
-        if self._state is not None:
-            self._state.accept(token)
-            self._text.append(piece)
-        self.on_output(TokenChunk((Token(token, piece, logprob, forced),), usage=self.usage))
-        if self._state is not None and self._state.finished:
+        if self._grammar_state is not None:
+            self._grammar_state.accept(token)
+            self._text.append(text)
+        self.on_output(TokenChunk((Token(token, text, logprob, forced),), usage=self.usage))
+        if self._grammar_state is not None and self._grammar_state.finished:
             self.finish("stop")
         elif self.num_generated >= self.max_tokens:
             self.finish("length")
 
     def finish(self, reason: str) -> None:
-        """Send the last chunk; JSON that ran out of budget is closed by its shortest legal ending."""
+        """Send the last chunk. Truncated JSON is closed with its shortest valid completion.
+
+        Raises BackendFailed if the text so far has no completion.
+        """
         rest = self.grammar.shortest_completion("".join(self._text)) if self.grammar is not None and reason == "length" else ""
-        self.done = True  # not before: where no ending is found, `fail` must tell it
-        ending = (Token(-1, rest, 0.0, forced=True),) if rest else ()
-        self.on_output(TokenChunk(ending, "stop" if reason == "stop" else "length", self.usage))
+        self.done = True  # only now: if there is no completion, `fail` must still report the error
+        tokens = (Token(-1, rest, 0.0, forced=True),) if rest else ()
+        self.on_output(TokenChunk(tokens, "stop" if reason == "stop" else "length", self.usage))
 
     def fail(self, error: HunyuanOcrError) -> None:
-        """End it with an error."""
+        """Finish with an error, unless already finished."""
         if not self.done:
             self.done = True
             self.on_output(error)

@@ -1,4 +1,4 @@
-"""The vision tower (transformers' own modules) run in pieces, so that a large picture does not hold up answers being written."""
+"""The vision tower of transformers, run in chunks of layers, so that a large image does not stall the sequences that decode."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import Tensor
 
 
 def encode_in_chunks(tower: Any, patches: Tensor, grid: tuple[int, int], work: float) -> Iterator[Tensor | None]:
-    """Yield None between pieces of about `work` multiplications, then the picture's embeddings [tokens, hidden].
+    """Yield None between chunks of about `work` multiplications, then the image's embeddings [tokens, hidden].
 
-    `patches` is [h·w, channels·patch²] for a grid of h × w patches; tokens are (h/2)·(w/2 + 1) + 2: rows with a newline each,
-    between a begin and an end.
+    `patches` is [h·w, channels·patch²] for a `grid` of h × w patches. The image has (h/2)·(w/2 + 1) + 2 tokens: one per 2 × 2
+    patches, a newline per row, a begin and an end token.
     """
     h, w = grid
     hidden = tower.embeddings(patches.to(tower.embeddings.patch_embedding.weight.dtype), [[1, h, w]])
-    bounds = torch.tensor([0, h * w], dtype=torch.int32)  # on the host: the tower reads it in every layer
+    cu_seqlens = torch.tensor([0, h * w], dtype=torch.int32)  # on the host, because every layer reads it
     config = tower.config
     layer_work = h * w * (4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size)
     layer_work += 2 * (h * w) ** 2 * config.hidden_size
-    piece = max(1, int(work / layer_work))
+    layers_per_chunk = max(1, int(work / layer_work))
     for n, layer in enumerate(tower.layers):
-        if n and n % piece == 0:
+        if n and n % layers_per_chunk == 0:
             yield None
-        hidden = layer(hidden, cu_seqlens=bounds, max_seqlen=h * w, attention_mask=None)
+        hidden = layer(hidden, cu_seqlens=cu_seqlens, max_seqlen=h * w, attention_mask=None)
     yield tower.patch_merger(hidden, size=(h, w))[0]

@@ -1,14 +1,14 @@
-"""Tiny matrices: a second thread costs more than it brings."""
+"""Fixtures of the PyTorch engine's tests. One thread: for tiny matrices a second one costs more than it gains."""
 
 import pytest
 import torch
 
-from tests.backends.torch_local.engines import Bench
+from tests.backends.torch_local.harness import EngineHarness
 from tests.support.checkpoints import random_checkpoint
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
+def single_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(folder):
-    made = Bench(folder)
-    yield made
-    made.close()
+def harness(folder):
+    harness = EngineHarness(folder)
+    yield harness
+    harness.close()

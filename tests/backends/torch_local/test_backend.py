@@ -1,4 +1,4 @@
-"""The whole reader on PyTorch: pages in, Readings out, on random weights that see nothing but go every way."""
+"""The complete backend on PyTorch, from pages to Readings, with random weights."""
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -27,10 +27,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def looping(tmp_path_factory):
-    """Weights that write "total" for ever: no layer adds anything, and every token lies nearest to that one."""
+    """Weights that repeat "total" indefinitely: no layer adds anything, and this token has the largest embedding."""
     folder = random_checkpoint(tmp_path_factory.mktemp("looping"), text={"num_hidden_layers": 1})
     tokenizer = byte_tokenizer()
-    token, turn = tokenizer.encode("total", add_special_tokens=False), tokenizer.convert_tokens_to_ids(SPECIAL["user"])
+    token, user = tokenizer.encode("total", add_special_tokens=False), tokenizer.convert_tokens_to_ids(SPECIAL["user"])
     assert len(token) == 1
     weights = load_file(folder / "model.safetensors")
     for name, tensor in weights.items():
@@ -38,7 +38,7 @@ def looping(tmp_path_factory):
             tensor.zero_()
         if name.endswith("embed_tokens.weight"):
             tensor[token[0]] *= 10
-            tensor[turn] = tensor[token[0]] / 10
+            tensor[user] = tensor[token[0]] / 10
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     return folder
 
@@ -55,10 +55,10 @@ class TestTorch(BackendContract):
 
 @pytest.fixture
 async def backend(folder):
-    made = VlmBackend(TorchGenerator(settings(folder)))
-    await made.start()
-    yield made
-    await made.close()
+    backend = VlmBackend(TorchGenerator(settings(folder)))
+    await backend.start()
+    yield backend
+    await backend.close()
 
 
 FIELDS = (
@@ -69,7 +69,7 @@ FIELDS = (
 
 
 @pytest.mark.parametrize("evidence", EvidenceMode)
-async def test_fields_are_json_whatever_the_weights(backend, evidence):
+async def test_fields_are_extracted_as_json(backend, evidence):
     reading = await read(backend, [text_page(["TOTAL 36.80"])], Task(TaskKind.EXTRACT, "", FIELDS, evidence=evidence))
     assert list(reading.values) == ["total_amount", "日期", "items"]
     for key in ("total_amount", "日期"):
@@ -79,18 +79,18 @@ async def test_fields_are_json_whatever_the_weights(backend, evidence):
     assert reading.usage.completion_tokens > 0
 
 
-async def test_pages_are_read_side_by_side_and_told_in_order(backend):
+async def test_pages_are_read_concurrently_and_joined_in_order(backend):
     reading = await read(
         backend, [text_page([f"PAGE {n}"], n) for n in range(6)], Task(TaskKind.READ, evidence=EvidenceMode.NONE)
     )
-    alone = [
+    single = [
         await read(backend, [text_page([f"PAGE {n}"], n)], Task(TaskKind.READ, evidence=EvidenceMode.NONE)) for n in range(6)
     ]
-    assert reading.text == "\n\n".join(r.text for r in alone if r.text)
-    assert reading.usage.completion_tokens == sum(r.usage.completion_tokens for r in alone)
+    assert reading.text == "\n\n".join(r.text for r in single if r.text)
+    assert reading.usage.completion_tokens == sum(r.usage.completion_tokens for r in single)
 
 
-async def test_words_repeated_for_ever_are_stopped_and_marked(looping):
+async def test_repetition_is_stopped_and_reported(looping):
     backend = VlmBackend(TorchGenerator(settings(looping)))
     await backend.start()
     try:
@@ -99,6 +99,6 @@ async def test_words_repeated_for_ever_are_stopped_and_marked(looping):
         await backend.close()
     assert reading.finish_reason == "repetition"
     assert reading.text.endswith("total")
-    assert not reading.text.endswith("totaltotal"), "the loop is trimmed to what it repeats"
-    assert 4000 / 5 <= reading.usage.completion_tokens < 4096 / 2, "stopped soon after the first look, not at the longest length"
+    assert not reading.text.endswith("totaltotal"), "the loop is trimmed to one repetition"
+    assert 4000 / 5 <= reading.usage.completion_tokens < 4096 / 2, "stopped soon after the first loop check"
     assert [n.code for n in reading.notices] == ["truncated"]

@@ -1,27 +1,31 @@
-"""Token for token what transformers' generate writes, however requests are mixed; no request sees a neighbour's state."""
+"""Tokens equal those of transformers' `generate` for any mix of requests: sequences in a batch do not affect each other."""
 
 import numpy as np
 import pytest
 import torch
 
-from tests.backends.torch_local.engines import Ask, Bench, Written, noise
+from tests.backends.torch_local.harness import EngineHarness, Output, Request, noise
 from tests.support.checkpoints import random_checkpoint
 
 ROPE = {"rope_type": "dynamic", "alpha": 1000.0, "rope_theta": 10000.0, "factor": 1.0}
 CONFIGS = {
     "grouped heads": {},
     "one key head": {"num_key_value_heads": 1, "num_hidden_layers": 2},
-    "as many key heads": {"num_key_value_heads": 4, "num_hidden_layers": 2},
-    "head not hidden/heads": {"head_dim": 64, "rope_parameters": ROPE | {"mrope_section": [8, 8, 8, 8]}, "num_hidden_layers": 2},
+    "equal head counts": {"num_key_value_heads": 4, "num_hidden_layers": 2},
+    "separate head_dim": {
+        "head_dim": 64,
+        "rope_parameters": ROPE | {"mrope_section": [8, 8, 8, 8]},
+        "num_hidden_layers": 2,
+    },
     "uneven sections": {"rope_parameters": ROPE | {"alpha": 50.0, "mrope_section": [2, 6, 6, 2]}, "hidden_size": 96},
 }
-ASKS = [
-    Ask((noise(96, 160),), "提取图中的文字。", 40),
-    Ask((noise(200, 300, 1),), "total", 60, 1.3),
-    Ask((noise(64, 64, 2), noise(128, 90, 3)), "two pictures", 50),
-    Ask((noise(700, 320, 4),), "long", 30, 1.0),
-    Ask((), "no picture", 20, 1.2),
-    Ask((noise(40, 400, 5),), "wide " * 100, 33, 2.0),
+REQUESTS = [
+    Request((noise(96, 160),), "提取图中的文字。", 40),
+    Request((noise(200, 300, 1),), "total", 60, 1.3),
+    Request((noise(64, 64, 2), noise(128, 90, 3)), "two images", 50),
+    Request((noise(700, 320, 4),), "long", 30, 1.0),
+    Request((), "no image", 20, 1.2),
+    Request((noise(40, 400, 5),), "wide " * 100, 33, 2.0),
 ]
 
 
@@ -31,107 +35,107 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bench(folder):
-    made = Bench(folder)
-    yield made
-    made.close()
+def harness(folder):
+    harness = EngineHarness(folder)
+    yield harness
+    harness.close()
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_equal_to_transformers(config, tmp_path):
-    bench = Bench(random_checkpoint(tmp_path, text=config, seed=7))
+    harness = EngineHarness(random_checkpoint(tmp_path, text=config, seed=7))
     try:
-        for ask, written in zip(ASKS, bench.write(*ASKS), strict=True):
-            bench.same(ask, written)
-        assert len({i for w in bench.write(*ASKS) for i in w.ids}) > 40, "weights that repeat one token would show nothing"
+        for request, output in zip(REQUESTS, harness.run(*REQUESTS), strict=True):
+            harness.assert_matches_reference(request, output)
+        assert len({i for w in harness.run(*REQUESTS) for i in w.ids}) > 40, "weights that repeat one token would prove nothing"
     finally:
-        bench.close()
+        harness.close()
 
 
-def test_joins_and_cancellations_in_the_middle(bench):
-    """A runs; B and C join; B is cancelled; D takes its slot and its run; E waits for a slot."""
-    (_, a), later = bench.submit(ask_a := Ask((noise(150, 150, 9),), "a", 120)), {}
-    a.until(10)
-    b_sequence, b = bench.submit(Ask((noise(96, 96, 10),), "b", 200))
-    _, later["c"] = bench.submit(ask_c := Ask((noise(300, 100, 11),), "c", 60, 1.5))
-    b.until(5)
-    bench.engine.cancel(b_sequence)
-    asks = [Ask((noise(80 + 40 * n, 160, 20 + n),), f"d{n}", 30 + n) for n in range(6)]  # more than there are slots
-    for n, ask in enumerate(asks):
-        _, later[n] = bench.submit(ask)
-    for written in (a, *later.values()):
-        assert written.ended.wait(60)
-    bench.same(ask_a, a)
-    bench.same(ask_c, later["c"])
-    for n, ask in enumerate(asks):
-        bench.same(ask, later[n])
-    assert not b.ended.is_set()
+def test_sequences_join_and_leave_a_running_batch(harness):
+    """A runs; B and C join; B is cancelled; the first D takes its slot and span; the others wait."""
+    (_, a), later = harness.submit(request_a := Request((noise(150, 150, 9),), "a", 120)), {}
+    a.wait_for(10)
+    b_sequence, b = harness.submit(Request((noise(96, 96, 10),), "b", 200))
+    _, later["c"] = harness.submit(request_c := Request((noise(300, 100, 11),), "c", 60, 1.5))
+    b.wait_for(5)
+    harness.engine.cancel(b_sequence)
+    requests = [Request((noise(80 + 40 * n, 160, 20 + n),), f"d{n}", 30 + n) for n in range(6)]  # more than there are slots
+    for n, request in enumerate(requests):
+        _, later[n] = harness.submit(request)
+    for output in (a, *later.values()):
+        assert output.finished.wait(60)
+    harness.assert_matches_reference(request_a, a)
+    harness.assert_matches_reference(request_c, later["c"])
+    for n, request in enumerate(requests):
+        harness.assert_matches_reference(request, later[n])
+    assert not b.finished.is_set()
     assert len(b.tokens) < 200
-    assert bench.engine.load == (0, 0, bench.model.pool.tokens)
+    assert harness.engine.load == (0, 0, harness.model.kv_cache.tokens)
 
 
-def test_pieces_of_a_long_prompt_are_equal_to_the_whole(bench):
-    ask = Ask((noise(900, 900, 8),), "long " * 30, 20)
-    assert len(bench.model.processor(ask.pictures, ask.words).ids) > 3 * bench.model.prefill_chunk
-    bench.same(ask, bench.write(ask)[0])  # alone: all at once
-    running, written = bench.submit(Ask((), "running", 3000))
-    written.until(2)
-    bench.same(ask, bench.write(ask)[0])  # beside another: in pieces
-    bench.engine.cancel(running)
+def test_chunked_prefill_equals_one_chunk(harness):
+    request = Request((noise(900, 900, 8),), "long " * 30, 20)
+    assert len(harness.model.processor(request.images, request.text).ids) > 3 * harness.model.prefill_chunk
+    harness.assert_matches_reference(request, harness.run(request)[0])  # alone: one chunk
+    running, output = harness.submit(Request((), "running", 3000))
+    output.wait_for(2)
+    harness.assert_matches_reference(request, harness.run(request)[0])  # while another decodes: several chunks
+    harness.engine.cancel(running)
 
 
-def test_a_stop_token_ends_the_text(bench):
-    ask = ASKS[0]
-    ids, _ = bench.reference(ask)
+def test_a_stop_token_ends_the_output(harness):
+    request = REQUESTS[0]
+    ids, _ = harness.reference(request)
     stop = next(t for n, t in enumerate(ids) if n >= 5 and t not in ids[:n])
-    other = bench.model.stop_ids
-    object.__setattr__(bench.model, "stop_ids", frozenset([stop]))
+    other = harness.model.stop_ids
+    object.__setattr__(harness.model, "stop_ids", frozenset([stop]))
     try:
-        (written,) = bench.write(ask)
+        (output,) = harness.run(request)
     finally:
-        object.__setattr__(bench.model, "stop_ids", other)
-    assert written.ids == ids[: ids.index(stop)]
-    assert written.end == "stop"
+        object.__setattr__(harness.model, "stop_ids", other)
+    assert output.ids == ids[: ids.index(stop)]
+    assert output.end == "stop"
 
 
-def test_text_is_what_the_tokenizer_decodes(bench):
-    """Also where a character is cut into several tokens: byte tokens of a random model make few whole ones."""
-    for ask, written in zip(ASKS, bench.write(*ASKS), strict=True):
-        text = "".join(t.text for t in written.tokens)
-        whole = bench.model.processor.tokenizer.decode(written.ids, skip_special_tokens=True)
-        assert whole.startswith(text), ask.words
-        assert len(whole) - len(text) <= 4, "only the bytes of an unfinished character may be missing"
+def test_text_equals_that_of_the_tokenizer(harness):
+    """Also where a character consists of several tokens: a random model writes few whole characters."""
+    for request, output in zip(REQUESTS, harness.run(*REQUESTS), strict=True):
+        text = "".join(t.text for t in output.tokens)
+        whole = harness.model.processor.tokenizer.decode(output.ids, skip_special_tokens=True)
+        assert whole.startswith(text), request.text
+        assert set(whole[len(text) :]) <= {"\ufffd"}, "only the bytes of incomplete characters may be missing"
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_sixteen_bits_stay_close(folder, dtype):
-    """Logits after a prompt and through the cache within 4 % of their range; the products' order and rounding differ."""
-    bench = Bench(folder, dtype)
+def test_16_bit_logits_stay_close(folder, dtype):
+    """Logits after prefill and decode are within 4 % of their range; order of operations and rounding differ."""
+    harness = EngineHarness(folder, dtype)
     try:
-        for ask in ASKS:
-            written = Written()
-            sequence = bench.sequence(ask, written)
+        for request in REQUESTS:
+            output = Output()
+            sequence = harness.sequence(request, output)
             with torch.no_grad():
-                expected = bench.peer(**bench.inputs(ask), logits_to_keep=1).logits[0, -1].float()
-            bench.engine.submit(sequence)
-            assert written.ended.wait(60)
-            first = written.tokens[0]
+                expected = harness.reference_model(**harness.inputs(request), logits_to_keep=1).logits[0, -1].float()
+            harness.engine.submit(sequence)
+            assert output.finished.wait(60)
+            first = output.tokens[0]
             span = float(expected.max() - expected.min())
             exact = float(expected.log_softmax(-1)[first.id])
             assert abs(first.logprob - exact) < 0.04 * span
-            ids, logprobs = bench.reference(ask)
-            same = next((n for n, (x, y) in enumerate(zip(ids, written.ids, strict=False)) if x != y), len(written.ids))
-            assert np.abs(np.subtract(written.logprobs[:same], logprobs[:same])).max(initial=0) < 0.04 * span
+            ids, logprobs = harness.reference(request)
+            equal = next((n for n, (x, y) in enumerate(zip(ids, output.ids, strict=False)) if x != y), len(output.ids))
+            assert np.abs(np.subtract(output.logprobs[:equal], logprobs[:equal])).max(initial=0) < 0.04 * span
     finally:
-        bench.close()
+        harness.close()
 
 
-def test_float16_agrees_with_float32(folder, bench):
-    """No overflow, and the same first words on many pictures (random weights: range checks of real ones are bench/fp16_range)."""
-    half = Bench(folder, "float16")
+def test_float16_agrees_with_float32(folder, harness):
+    """No overflow, and the same first tokens for many images. bench/fp16_range.py measures the range with real weights."""
+    half = EngineHarness(folder, "float16")
     try:
-        asks = [Ask((noise(64 + 32 * (n % 4), 96, 50 + n),), f"picture {n}", 3) for n in range(24)]
-        pairs = list(zip(half.write(*asks), bench.write(*asks), strict=True))
+        requests = [Request((noise(64 + 32 * (n % 4), 96, 50 + n),), f"image {n}", 3) for n in range(24)]
+        pairs = list(zip(half.run(*requests), harness.run(*requests), strict=True))
         assert all(np.isfinite(h.logprobs).all() and h.end in ("stop", "length") for h, _ in pairs)
         assert sum(h.ids[:1] == f.ids[:1] for h, f in pairs) >= 22
         assert max(abs(h.logprobs[0] - f.logprobs[0]) for h, f in pairs if h.ids[:1] == f.ids[:1]) < 0.1

@@ -1,4 +1,4 @@
-"""Every request ends in an answer or an error, whatever breaks around it: shutdown, a lost caller, a device that is gone."""
+"""Every request ends with an output or an error: after shutdown, a lost client, a failed device."""
 
 import asyncio
 import json
@@ -12,169 +12,166 @@ from hunyuanocr.backends.base import Generation
 from hunyuanocr.backends.torch_local import TorchGenerator
 from hunyuanocr.backends.torch_local import generator as generator_module
 from hunyuanocr.backends.torch_local.constrained_decoding import GrammarCompiler
+from hunyuanocr.backends.torch_local.generator import AsyncTokenStream
 from hunyuanocr.config import Settings, TorchSettings
 from hunyuanocr.errors import BackendFailed, BackendUnavailable, ConfigError, ImageTooLargeForMemory
-from tests.backends.torch_local.engines import Ask, Written, noise
+from tests.backends.torch_local.harness import Output, Request, noise
 
 SCHEMA = {
     "type": "object", "required": ["a", "n"], "additionalProperties": False,
     "properties": {"a": {"type": ["string", "null"], "maxLength": 12}, "n": {"type": "integer"}},
 }  # fmt: skip
-PICTURE = (noise(96, 96),)
+IMAGE = (noise(96, 96),)
 
 
 @pytest.fixture
 async def generator(folder):
     options = TorchSettings(dtype="float32", vram_gb=0.2, max_num_seqs=2)
-    made = TorchGenerator(Settings(backend="torch", model_path=folder, device="cpu", torch=options))
-    yield made
-    await made.close()
+    generator = TorchGenerator(Settings(backend="torch", model_path=folder, device="cpu", torch=options))
+    yield generator
+    await generator.close()
 
 
-async def drain(generator: TorchGenerator, words: str = "x", tokens: int = 5) -> str | None:
+async def drain(generator: TorchGenerator, text: str = "x", tokens: int = 5) -> str | None:
     finish = None
-    async for chunk in generator.generate(Generation(PICTURE, words, max_tokens=tokens)):
+    async for chunk in generator.generate(Generation(IMAGE, text, max_tokens=tokens)):
         finish = chunk.finish_reason
     return finish
 
 
-@pytest.fixture(params=["in step with the device", "one step behind it"])
-def either(request, bench):
-    """As on a CPU, and as on a GPU, where the host reads the tokens of a step while the next one runs."""
-    bench.engine._runner.asynchronous = request.param == "one step behind it"
-    return bench
+@pytest.fixture(params=["synchronous", "asynchronous"])
+def any_harness(request, harness):
+    """As on a CPU, and as on a GPU, where the host processes the tokens of a step while the next one runs."""
+    harness.engine.runner.asynchronous = request.param == "asynchronous"
+    return harness
 
 
-def test_a_host_that_is_one_step_behind_writes_the_same(either):
-    asks = [Ask((noise(80 + 20 * n, 100),), f"{n}", (1, 2, 30, 61, 7, 90)[n]) for n in range(6)]
-    for ask, written in zip(asks, either.write(*asks), strict=True):
-        either.same(ask, written)
-    assert either.engine.load == (0, 0, either.model.pool.tokens)
+def test_asynchronous_readback_gives_the_same_output(any_harness):
+    requests = [Request((noise(80 + 20 * n, 100),), f"{n}", (1, 2, 30, 61, 7, 90)[n]) for n in range(6)]
+    for request, output in zip(requests, any_harness.run(*requests), strict=True):
+        any_harness.assert_matches_reference(request, output)
+    assert any_harness.engine.load == (0, 0, any_harness.model.kv_cache.tokens)
 
 
-def test_json_parses_wherever_its_tokens_end(either):
-    """Beside answers without a grammar, and with budgets that end within keys, strings and numbers."""
-    model = either.model
+def test_json_parses_for_any_token_limit(any_harness):
+    """In one batch with unconstrained requests, and with limits inside keys, strings and numbers."""
+    model = any_harness.model
     grammar = GrammarCompiler(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids)).compile(SCHEMA)
     for tokens in (1, 2, 3, 5, 8, 13, 40):
-        free = either.submit(ask := Ask((), "free", tokens))[1]
-        bound = [either.submit(Ask((noise(40 + 9 * n, 50),), f"{n}", tokens, 1.0), grammar)[1] for n in range(5)]
-        for written in (free, *bound):
-            assert written.ended.wait(100)
-        either.same(ask, free)
+        free = any_harness.submit(request := Request((), "free", tokens))[1]
+        bound = [any_harness.submit(Request((noise(40 + 9 * n, 50),), f"{n}", tokens, 1.0), grammar)[1] for n in range(5)]
+        for output in (free, *bound):
+            assert output.finished.wait(100)
+        any_harness.assert_matches_reference(request, free)
         assert all(set(json.loads("".join(t.text for t in w.tokens), strict=False)) == {"a", "n"} for w in bound)
 
 
-def test_tokens_that_cannot_be_fetched_end_their_requests(either, monkeypatch):
-    tokens = either.engine._runner.read_tokens
+def test_a_failed_readback_fails_its_requests(any_harness, monkeypatch):
+    runner = any_harness.engine.runner
+    read_tokens = runner.read_tokens
 
-    def gone(slots):
-        if sequence.num_scheduled == sequence.max_tokens:  # the last ones, when nothing is left to launch
-            raise RuntimeError("the device is gone")
-        return tokens(slots)
+    def failing():
+        if runner.has_pending_tokens and sequence.num_generated == sequence.max_tokens - 1:  # nothing is left to launch
+            raise RuntimeError("the device failed")
+        return read_tokens()
 
-    written = Written()
-    sequence = either.sequence(Ask(PICTURE, "breaks", 4), written)
+    output = Output()
+    sequence = any_harness.sequence(Request(IMAGE, "breaks", 4), output)
     with monkeypatch.context() as patch:
-        patch.setattr(either.engine._runner, "read_tokens", gone)
-        either.engine.submit(sequence)
-        assert written.ended.wait(100)
-    assert isinstance(written.end, BackendFailed)
-    either.same(ask := Ask(PICTURE, "after", 5), either.write(ask)[0])
+        patch.setattr(runner, "read_tokens", failing)
+        any_harness.engine.submit(sequence)
+        assert output.finished.wait(100)
+    assert isinstance(output.end, BackendFailed)
+    any_harness.assert_matches_reference(request := Request(IMAGE, "after", 5), any_harness.run(request)[0])
 
 
-def test_an_answer_that_breaks_on_the_host_fails_alone(either):
-    _, running = either.submit(ask := Ask((noise(100, 100, 3),), "running", 200))
-    running.until(3)
-    broken = Written()
-    sequence = either.sequence(Ask(PICTURE, "breaks", 50), broken)
-
-    class Decoder:
-        def step(self, *_):
-            raise Exception("Invalid prefix encountered")  # as the tokenizers library raises it
-
-    sequence._stream = Decoder()
-    either.engine.submit(sequence)
-    assert broken.ended.wait(100)
+def test_a_tokenizer_error_fails_its_request_only(any_harness):
+    _, running = any_harness.submit(request := Request((noise(100, 100, 3),), "running", 200))
+    running.wait_for(3)
+    broken = Output()
+    sequence = any_harness.sequence(Request(IMAGE, "breaks", 50), broken)
+    sequence.tokenizer = None  # as if it raised on the first token
+    any_harness.engine.submit(sequence)
+    assert broken.finished.wait(100)
     assert isinstance(broken.end, BackendFailed)
-    assert running.ended.wait(100)
-    either.same(ask, running)
+    assert running.finished.wait(100)
+    any_harness.assert_matches_reference(request, running)
 
 
-def test_pixels_are_not_kept_while_the_answer_is_written(bench):
-    sequence, written = bench.submit(Ask(PICTURE, "x", 2000))
-    written.until(2)
+def test_pixels_are_freed_before_decoding(harness):
+    sequence, output = harness.submit(Request(IMAGE, "x", 2000))
+    output.wait_for(2)
     assert sequence.prompt.patches == ()
-    bench.engine.cancel(sequence)
+    harness.engine.cancel(sequence)
 
 
-def test_json_that_cannot_be_closed_is_an_error(either):
-    written = Written()
-    sequence = either.sequence(Ask(PICTURE, "breaks", 5), written)
+def test_json_without_a_completion_is_an_error(any_harness):
+    output = Output()
+    sequence = any_harness.sequence(Request(IMAGE, "breaks", 5), output)
 
-    class Endless:
-        def ending(self, _):
+    class NoCompletion:
+        def shortest_completion(self, _):
             raise BackendFailed("The text so far does not follow the grammar.")
 
-    sequence.grammar = Endless()
-    either.engine.submit(sequence)
-    assert written.ended.wait(100)
-    assert isinstance(written.end, BackendFailed)
+    sequence.grammar = NoCompletion()
+    any_harness.engine.submit(sequence)
+    assert output.finished.wait(100)
+    assert isinstance(output.end, BackendFailed)
 
 
 @pytest.mark.parametrize("step", ["decode", "prefill"])
-def test_memory_of_the_driver_that_ran_out_is_no_lost_device(bench, monkeypatch, step):
+def test_out_of_memory_in_the_driver_is_not_a_lost_device(harness, monkeypatch, step):
     def full(*_):
         raise torch.AcceleratorError("CUDA error: out of memory", 2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.model.decoder, step, full)
-        (first,) = bench.write(Ask(PICTURE, "first", 5))
+        patch.setattr(harness.model.decoder, step, full)
+        (first,) = harness.run(Request(IMAGE, "first", 5))
     assert isinstance(first.end, ImageTooLargeForMemory)
-    bench.same(ask := Ask(PICTURE, "after", 5), bench.write(ask)[0])
+    harness.assert_matches_reference(request := Request(IMAGE, "after", 5), harness.run(request)[0])
 
 
-def test_a_device_that_is_lost_while_a_prompt_is_read_is_reported(bench, monkeypatch):
-    def gone(*_):
+def test_a_device_lost_during_prefill_is_fatal(harness, monkeypatch):
+    def lost(*_):
         raise torch.AcceleratorError("an illegal memory access was encountered", 700)
 
-    monkeypatch.setattr(bench.model.decoder, "prefill", gone)
-    (first,) = bench.write(Ask(PICTURE, "first", 5))
+    monkeypatch.setattr(harness.model.decoder, "prefill", lost)
+    (first,) = harness.run(Request(IMAGE, "first", 5))
     assert isinstance(first.end, BackendFailed | BackendUnavailable)
-    with pytest.raises(BackendUnavailable, match="restart"):
-        bench.submit(Ask(PICTURE, "later", 5))
+    with pytest.raises(BackendUnavailable, match="Restart"):
+        harness.submit(Request(IMAGE, "later", 5))
 
 
-def test_an_engine_that_has_ended_says_so(bench):
-    bench.close()
+def test_a_closed_engine_refuses_requests(harness):
+    harness.close()
     with pytest.raises(BackendUnavailable, match="shutting down"):
-        bench.submit(Ask(PICTURE, "late", 5))
+        harness.submit(Request(IMAGE, "late", 5))
 
 
-def test_a_fault_of_the_engine_itself_ends_all_requests(bench, monkeypatch):
-    monkeypatch.setattr(bench.engine, "_schedule", lambda: 1 / 0)
-    written = bench.submit(Ask(PICTURE, "x", 5))[1]
-    assert written.ended.wait(100)
-    assert isinstance(written.end, BackendUnavailable)
-    assert "restart" in str(bench.engine.fatal_error)
-    with pytest.raises(BackendUnavailable, match="restart"):
-        bench.submit(Ask(PICTURE, "later", 5))
+def test_an_error_of_the_engine_itself_fails_all_requests(harness, monkeypatch):
+    monkeypatch.setattr(harness.engine.scheduler, "schedule_prefill", lambda: 1 / 0)
+    output = harness.submit(Request(IMAGE, "x", 5))[1]
+    assert output.finished.wait(100)
+    assert isinstance(output.end, BackendUnavailable)
+    assert "Restart" in str(harness.engine.fatal_error)
+    with pytest.raises(BackendUnavailable, match="Restart"):
+        harness.submit(Request(IMAGE, "later", 5))
 
 
-async def test_closing_while_a_request_is_prepared_ends_it(generator, monkeypatch):
+async def test_closing_fails_a_request_in_preparation(generator, monkeypatch):
     await generator.start()
-    processor = generator.loaded.processor
-    begun, go = threading.Event(), threading.Event()
-    length = processor._encode
+    scaler = generator.loaded.processor.scaler
+    started, go = threading.Event(), threading.Event()
+    patches = scaler.patches
 
     def slow(*a):
-        begun.set()
+        started.set()
         assert go.wait(100)
-        return length(*a)
+        return patches(*a)
 
-    monkeypatch.setattr(processor, "_encode", slow)
+    monkeypatch.setattr(scaler, "patches", slow)
     request = asyncio.create_task(drain(generator))
-    await asyncio.to_thread(begun.wait, 100)
+    await asyncio.to_thread(started.wait, 100)
     closing = asyncio.create_task(generator.close())
     await asyncio.sleep(0)
     go.set()
@@ -183,30 +180,30 @@ async def test_closing_while_a_request_is_prepared_ends_it(generator, monkeypatc
         await asyncio.wait_for(request, 100)
 
 
-async def test_memory_comes_back_when_closed(generator):
+async def test_closing_frees_the_memory(generator):
     await generator.start()
     assert await drain(generator) is not None
-    keys = weakref.ref(generator.loaded.pool.keys[0])
+    keys = weakref.ref(generator.loaded.kv_cache.keys[0])
     weights = weakref.ref(generator.loaded.decoder.embedding)
     await generator.close()
     assert keys() is None
     assert weights() is None
 
 
-async def test_a_start_that_was_given_up_is_not_done_twice(generator, monkeypatch):
+async def test_a_cancelled_start_is_not_repeated(generator, monkeypatch):
     loads = []
     load = generator_module.load_model
-    begun, go = threading.Event(), threading.Event()
+    started, go = threading.Event(), threading.Event()
 
     def slow(*a):
         loads.append(1)
-        begun.set()
+        started.set()
         assert go.wait(100)
         return load(*a)
 
     monkeypatch.setattr(generator_module, "load_model", slow)
     first = asyncio.create_task(generator.start())
-    await asyncio.to_thread(begun.wait, 100)
+    await asyncio.to_thread(started.wait, 100)
     first.cancel()
     again = asyncio.create_task(generator.start())
     await asyncio.sleep(0)
@@ -216,7 +213,7 @@ async def test_a_start_that_was_given_up_is_not_done_twice(generator, monkeypatc
     assert await drain(generator) is not None
 
 
-async def test_a_gpu_that_is_full_is_told_at_start(generator, monkeypatch):
+async def test_out_of_gpu_memory_at_start_is_reported(generator, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -224,22 +221,22 @@ async def test_a_gpu_that_is_full_is_told_at_start(generator, monkeypatch):
         patch.setattr(generator_module, "load_model", full)
         with pytest.raises(ConfigError, match="ran out of memory"):
             await generator.start()
-    await generator.start()  # others gave it back
+    await generator.start()  # memory is available again
     assert await drain(generator) is not None
 
 
-async def test_closing_while_the_model_loads_leaves_nothing_behind(generator, monkeypatch):
+async def test_closing_while_the_model_loads_leaves_no_thread(generator, monkeypatch):
     load = generator_module.load_model
-    begun, go = threading.Event(), threading.Event()
+    started, go = threading.Event(), threading.Event()
 
     def slow(*a):
-        begun.set()
+        started.set()
         assert go.wait(100)
         return load(*a)
 
     monkeypatch.setattr(generator_module, "load_model", slow)
     starting = asyncio.create_task(generator.start())
-    await asyncio.to_thread(begun.wait, 100)
+    await asyncio.to_thread(started.wait, 100)
     closing = asyncio.create_task(generator.close())
     await asyncio.sleep(0)
     go.set()
@@ -249,20 +246,16 @@ async def test_closing_while_the_model_loads_leaves_nothing_behind(generator, mo
     assert not any(t.name == "torch-engine" and t.is_alive() for t in threading.enumerate())
 
 
-def test_a_caller_whose_loop_is_gone_harms_nobody(bench):
-    async def lost():
-        return generator_module._AsyncTokenStream()
+def test_a_closed_event_loop_of_one_client_affects_no_other(harness):
+    async def create():
+        return AsyncTokenStream()
 
-    mailbox = asyncio.run(lost())
-    mailbox._loop = type("Closing", (), {  # closed between the question and the call
-        "is_closed": lambda _: False,
-        "call_soon_threadsafe": lambda *_: (_ for _ in ()).throw(RuntimeError("Event loop is closed")),
-    })()  # fmt: skip
-    sequence = bench.sequence(Ask(PICTURE, "lost", 50), Written())
-    sequence.on_output = mailbox.put
-    ask = Ask((noise(100, 100, 3),), "running", 100)
-    running = bench.submit(ask)[1]
-    running.until(2)
-    bench.engine.submit(sequence)
-    assert running.ended.wait(100)
-    bench.same(ask, running)
+    stream = asyncio.run(create())  # its event loop is closed from here on
+    sequence = harness.sequence(Request(IMAGE, "lost", 50), Output())
+    sequence.on_output = stream.put
+    request = Request((noise(100, 100, 3),), "running", 100)
+    running = harness.submit(request)[1]
+    running.wait_for(2)
+    harness.engine.submit(sequence)
+    assert running.finished.wait(100)
+    harness.assert_matches_reference(request, running)
