@@ -1,4 +1,4 @@
-"""Builds the API: `create_app(settings, pipeline=None)`. There is no app at module level."""
+"""Create the API: `create_app(settings, pipeline=None)`. There is no app at module level."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import logging
 from fastapi import FastAPI
 
 from api import errors
-from api.auth import login
 from api.auth.authenticator import Authenticator
-from api.auth.middleware import AuthMiddleware
 from api.auth.openapi import add_security_schemes
 from api.lifespan import lifespan
-from api.middleware import RequestContext
-from api.network import NetworkLimits, ProxyHeadersMiddleware, guard_inside, guard_outside
-from api.routes import admin, batch, camera, chat, docs, health, jobs, keys, metrics, ocr, records, sync
+from api.middleware_stack import middleware_stack
+from api.network import NetworkLimits
+from api.routes import admin, batch, camera, chat, docs, health, jobs, keys, login, metrics, ocr, records, sync
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -22,40 +20,42 @@ from hunyuanocr.services.container import Services
 
 log = logging.getLogger(__name__)
 
-_ABOUT = "A photo and an instruction in, structured JSON with evidence out, on this machine."
+_DESCRIPTION = "Send a photo and an instruction, get structured JSON with evidence. Everything runs on this machine."
+_ROUTES = (ocr, jobs, batch, chat, records, sync, health, metrics, camera, login, admin, keys, docs)
 
 
 def create_app(
     settings: Settings, pipeline: Pipeline | None = None, services: Services | None = None, network: NetworkLimits | None = None,
     gate: Authenticator | None = None,
 ) -> FastAPI:  # fmt: skip
-    """The API around `pipeline`, or around one made for the settings' backend. Its life is the app's: started and closed with it.
+    """Return the API around `pipeline`, or around a new one for the backend of the settings.
 
-    So is the life of `services`, what runs beside the requests; two apps of one process are given the same, and the same
-    `network`, which counts what comes in, and the same `gate`, which knows who may.
-    Raises ConfigError and MissingDependency when no reader or no store can be made of the settings.
+    The app's lifespan starts and closes the pipeline and the services. Two apps of one process share `services` (background
+    work), `network` (rate limits and counts) and `gate` (authentication). Raises ConfigError and MissingDependency when the
+    settings of the backend or the store cannot work.
     """
-    if pipeline is None:
-        from hunyuanocr.backends import create_backend, create_evidence_backend  # noqa: PLC0415 -- an app around a given pipeline needs no reader's packages
-
-        backend, why = create_backend(settings)
-        pipeline = Pipeline(backend, settings, create_evidence_backend(settings, backend), why)
-        log.info("%s", why)
-    app = FastAPI(title="HunyuanOCR", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.settings, app.state.pipeline = settings, pipeline
-    services = app.state.services = services or Services(settings, pipeline)
-    gate = app.state.gate = gate or Authenticator(settings, services)
-    network = app.state.network = network or NetworkLimits(settings)
+    pipeline = pipeline or _create_pipeline(settings)
+    services = services or Services(settings, pipeline)
+    network = network or NetworkLimits(settings)
+    gate = gate or Authenticator(settings, services)
+    app = FastAPI(
+        title="HunyuanOCR", version=__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None,
+        lifespan=lifespan, middleware=middleware_stack(network, gate),
+    )  # fmt: skip
+    state = app.state
+    state.settings, state.pipeline, state.services, state.network, state.gate = settings, pipeline, services, network, gate
     errors.register_exception_handlers(app)
-    guard_inside(app, network)  # each is put around those before it: the last one is the first to see a request
-    app.add_middleware(AuthMiddleware, gate=gate)
-    guard_outside(app, network)
-    app.add_middleware(RequestContext)
-    app.add_middleware(ProxyHeadersMiddleware, network=network)
-    for feature in (ocr, jobs, batch, chat, records, sync, health, metrics, camera, login, admin, keys, docs):
-        app.include_router(
-            feature.router, responses={} if feature is chat else errors.COMMON_RESPONSES
-        )  # OpenAI's errors look otherwise
+    for feature in _ROUTES:
+        responses = {} if feature is chat else errors.COMMON_RESPONSES  # chat answers errors in OpenAI's form
+        app.include_router(feature.router, responses=responses)
     docs.mount_assets(app)
     add_security_schemes(app)
     return app
+
+
+def _create_pipeline(settings: Settings) -> Pipeline:
+    from hunyuanocr.backends import create_backend, create_evidence_backend  # noqa: PLC0415 -- not needed with a given pipeline
+
+    backend, reason = create_backend(settings)
+    log.info("%s", reason)
+    return Pipeline(backend, settings, create_evidence_backend(settings, backend), reason)

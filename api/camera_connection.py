@@ -25,9 +25,9 @@ from api.camera_protocol import (
 from api.errors import to_client_error
 from api.request_body import device_from
 from api.schemas.camera import CameraOptions
-from api.schemas.ocr import OcrResponse
 from hunyuanocr.errors import HunyuanOcrError, InvalidValue
 from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.services.camera import CameraConnection, CameraService, FrameDelta, FrameFailed, FrameReply
 from hunyuanocr.services.camera.messages import FrameId
 from hunyuanocr.types import Task

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from api.errors import error_payload, validation_errors
 from api.request_body import FILE_KEYS, decode_base64, parse_json_object
 from api.schemas.camera import CameraOptions
-from api.schemas.ocr import OcrResponse
 from hunyuanocr.errors import BadRequest, EmptyInput, HunyuanOcrError, ImageTooLarge, InvalidBase64, InvalidValue
+from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.services.camera import Frame, FrameDelta, FrameFailed, FrameReply, FrameResult, FrameSkipped
 from hunyuanocr.services.camera.messages import FrameId
 

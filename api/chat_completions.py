@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from api.request_body import decode_base64
 from api.schemas.chat import ChatCompletion, ChatMessage, ChatRequest, Choice, Message, ResponseFormat
-from api.schemas.ocr import Usage, fields_object
 from hunyuanocr import types as t
 from hunyuanocr.errors import EmptyInput, InvalidValue, RemoteImageRefused
 from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.result_schema import Usage, fields_object
 from hunyuanocr.types import Result, Task, TaskKind
 
 _NO_USAGE = t.Usage()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 
-from api.schemas.common import ErrorResponse
 from hunyuanocr import errors as e
 from hunyuanocr.errors import HunyuanOcrError, from_unexpected
 
@@ -47,6 +48,23 @@ _FRAMEWORK_ERRORS = {  # errors that the framework itself raises
     404: ("not_found", "See /docs for the list of routes."),
     405: ("method_not_allowed", "See /docs for the methods of this route."),
 }
+
+
+class ErrorResponse(BaseModel):
+    """Body of every error response."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{
+        "detail": "The JPEG cannot be decoded.", "code": "unreadable_image",
+        "hint": "The file is damaged or incomplete. Take or export the image again.",
+        "request_id": "8f14e45fceea467f9b5c3c5ed3b2a1f0"}]})  # fmt: skip
+
+    detail: str = Field(description="What went wrong, for people. The wording may change.")
+    code: str = Field(description="Stable error code, for programs.")
+    hint: str = Field(description="How to fix the problem.")
+    request_id: str = Field(description="Id of the request, as in the server log. Quote it when you report a problem.")
+    errors: list[dict[str, Any]] | None = Field(
+        None, description="Status 422 only: `loc`, `msg` and `type` of each invalid value."
+    )
 
 
 COMMON_RESPONSES: dict[int | str, dict[str, Any]] = {  # error responses of every route, for the OpenAPI document
@@ -102,6 +120,12 @@ def json_error(
 def error_payload(error: e.HunyuanOcrError, request_id: str) -> ErrorResponse:
     """Return the error body for an event stream or a WebSocket, which have no status code."""
     return ErrorResponse(detail=error.message, code=error.code, hint=error.hint, request_id=request_id, errors=None)
+
+
+def websocket_error(error: e.HunyuanOcrError, request_id: str) -> str:
+    """Return the message that reports an error of a whole WebSocket connection, as JSON; errors of one frame have its id."""
+    body = error_payload(error, request_id).model_dump(exclude_none=True)
+    return json.dumps({"type": "error", "frame_id": None, "status": "failed", "error": body})
 
 
 def openai_error(payload: ErrorResponse, status: int) -> dict[str, Any]:

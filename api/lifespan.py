@@ -1,4 +1,4 @@
-"""The life of an app: what is started with it and closed after it, and in which order."""
+"""Start and shutdown of an app: which parts, in which order."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load the reader beside the server: /health answers at once, /ready turns green when it is loaded."""
+    """Start the services and load the backend in the background: /health answers at once, /ready once the backend is loaded."""
     pipeline: Pipeline = app.state.pipeline
     services: Services = app.state.services
     gate: Authenticator = app.state.gate
-    await services.start(SERIALIZERS)  # refuses a data folder that another server uses: before anything else is begun
+    await services.start(SERIALIZERS)  # first: it fails when another server uses the data folder
     loading = asyncio.create_task(_load(pipeline))
     await gate.start()
     try:
@@ -43,9 +43,9 @@ async def _load(pipeline: Pipeline) -> None:
     try:
         await pipeline.start()
     except HunyuanOcrError as e:
-        log.error("The reader did not start: %s %s", e.message, e.hint)
-    except Exception:  # /ready tells it too; the API stays up to say so
-        log.exception("The reader did not start.")
+        log.error("The backend did not start: %s %s", e.message, e.hint)
+    except Exception:  # the API keeps running, so that /ready can report it
+        log.exception("The backend did not start.")
     else:
-        trim_memory()  # loading takes 100 MB that nothing else needs
-        log.info("The reader is ready: %s (%s).", pipeline.backend.model, pipeline.backend.name.value)
+        trim_memory()  # loading needs 100 MB that are free again now
+        log.info("The backend is ready: %s (%s).", pipeline.backend.model, pipeline.backend.name.value)

@@ -1,4 +1,4 @@
-"""Around every request: its id, its line in the log, its count, and the last net under exceptions that nobody expected."""
+"""Request id, access log, request metrics and handling of unexpected exceptions, for every request."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from starlette.websockets import WebSocket
 from api.errors import error_response
 from hunyuanocr import log_setup
 from hunyuanocr.errors import BackendUnavailable, from_unexpected
-from hunyuanocr.pipeline.request import random_id
+from hunyuanocr.ids import new_id
 from hunyuanocr.services.container import Services
 
 access = logging.getLogger("hunyuanocr.access")
 log = logging.getLogger(__name__)
 
-_SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # what may be echoed into headers and logs
-_QUIET = {"/health", "/ready", "/metrics"}  # probes come every few seconds
-_PROBE_PATHS = {"/health", "/metrics"}  # answered to the end
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # safe in headers and logs
+_QUIET = {"/health", "/ready", "/metrics"}  # requested every few seconds
+_PROBE_PATHS = {"/health", "/metrics"}  # answered during shutdown too
 
 
 class RequestContext:
-    """Pure ASGI, so that streams and disconnects pass through untouched."""
+    """Pure ASGI, so that streams and disconnects pass through unchanged."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request or WebSocket."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         state: dict[str, Any] = scope.setdefault("state", {})
-        given = Headers(scope=scope).get("x-request-id", "")
-        state["request_id"] = given if _SANE.fullmatch(given) else random_id()
+        sent = Headers(scope=scope).get("x-request-id", "")
+        state["request_id"] = sent if _REQUEST_ID.fullmatch(sent) else new_id()
         services: Services = scope["app"].state.services
         with log_setup.request_context(state["request_id"]):
             if scope["type"] == "http":
-                await self._answer(services, scope, receive, send)
+                await self._respond(services, scope, receive, send)
             elif services.draining:
                 refusal = error_response(Request({**scope, "type": "http"}), _draining())
                 await WebSocket(scope, receive, send).send_denial_response(refusal)
             else:
                 await self.app(scope, receive, send)
 
-    async def _answer(self, services: Services, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond(self, services: Services, scope: Scope, receive: Receive, send: Send) -> None:
         state, app = scope["state"], scope["app"]
-        began = time.perf_counter()
+        started = time.perf_counter()
         status = 0
 
-        async def stamped(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -67,26 +67,26 @@ class RequestContext:
                 if services.draining and scope["path"] not in _PROBE_PATHS:
                     refusal = error_response(Request(scope), _draining())
                     refusal.headers["Connection"] = "close"
-                    await refusal(scope, receive, stamped)
+                    await refusal(scope, receive, send_with_id)
                 else:
-                    await self.app(scope, receive, stamped)
+                    await self.app(scope, receive, send_with_id)
         except Exception as e:
             state["failure"] = e
-            if status:  # the answer has begun: all that is left is to close the connection
+            if status:  # the response has started: the connection can only be closed
                 raise
-            await error_response(Request(scope), from_unexpected(e))(scope, receive, stamped)
+            await error_response(Request(scope), from_unexpected(e))(scope, receive, send_with_id)
         finally:
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - started
             services.metrics.answered(scope["method"], getattr(scope.get("route"), "path", None), status, seconds)
-            _write(scope, status, seconds, page=scope["app"] is not app)
+            _log_access(scope, status, seconds, page=scope["app"] is not app)
 
 
 def _draining() -> BackendUnavailable:
     return BackendUnavailable("The appliance is shutting down.")
 
 
-def _write(scope: Scope, status: int, seconds: float, *, page: bool) -> None:
-    """`page`: answered by an app that is mounted; a browser asks it for a hundred things a minute."""
+def _log_access(scope: Scope, status: int, seconds: float, *, page: bool) -> None:
+    """Write the access log. `page`: answered by the mounted page, from which browsers request about 100 files a minute."""
     failure = scope["state"].get("failure")
     if failure is not None:
         log.error("request %s failed", scope["state"]["request_id"], exc_info=failure)

@@ -8,7 +8,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -17,17 +17,14 @@ from starlette.requests import HTTPConnection
 from starlette.types import Message
 
 from api.json_limits import parse_json
+from api.limits import MAX_FIELDS_BYTES
 from api.multipart import Part, read_parts
 from api.schemas.ocr import OcrRequest
 from hunyuanocr.errors import BadRequest, EmptyInput, ImageTooLarge, InvalidBase64, TooManyFiles, UnsupportedMedia
 
-if TYPE_CHECKING:
-    from api.schemas.ocr import OcrRequest
-
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=OcrRequest)
 FILE_KEYS = ("file", "image", "image_file")
-MAX_FIELDS_BYTES = 1024 * 1024  # everything except the image: instruction, schema, multipart headers
 _MAX_DRAIN_BYTES = 128 * 1024 * 1024  # discarded, so that a client that sends its whole request first receives the 413
 _DRAIN_TIMEOUT_S = 10.0
 _DATA_URI = re.compile(r"data:[^,]{0,200},", re.ASCII)

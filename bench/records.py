@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from hunyuanocr.ids import new_id
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.record_builder import build_entry
 from hunyuanocr.store.search import RecordQuery
 from hunyuanocr.types import Field, FieldType, Line, Result, TaskKind

@@ -1,48 +1,108 @@
-"""The house stands: a file imports only from lower layers or its own folder, and light imports stay light."""
+"""Modules import only from lower layers or their own part, no imports form a cycle, and light imports stay light."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS = [  # lowest first; a room is a module or a package
+LAYERS = [  # lowest first; a part is a module or a package, and the longest name counts
     {
         "hunyuanocr",
-        "hunyuanocr.types",
-        "hunyuanocr.errors",
-        "hunyuanocr.config",
-        "hunyuanocr.telemetry",
-        "hunyuanocr.log_setup",
-        "hunyuanocr.log_limits",
-        "hunyuanocr.malloc",
-        "hunyuanocr.cpu_count",
         "hunyuanocr.aio",
-        "hunyuanocr.files",
-        "hunyuanocr.lan",
-        "hunyuanocr.clock",
         "hunyuanocr.client_regex",
+        "hunyuanocr.clock",
+        "hunyuanocr.config",
+        "hunyuanocr.cpu_count",
+        "hunyuanocr.error_texts",
+        "hunyuanocr.errors",
+        "hunyuanocr.files",
+        "hunyuanocr.ids",
+        "hunyuanocr.lan",
+        "hunyuanocr.log_limits",
+        "hunyuanocr.log_setup",
+        "hunyuanocr.malloc",
         "hunyuanocr.schema_validator",
+        "hunyuanocr.telemetry",
+        "hunyuanocr.types",
     },
-    {"hunyuanocr.image_quality", "hunyuanocr.instruction_patterns", "hunyuanocr.grammar"},
-    {"hunyuanocr.images", "hunyuanocr.enhance", "hunyuanocr.fields", "hunyuanocr.output", "hunyuanocr.weights"},
+    {"hunyuanocr.image_quality", "hunyuanocr.instruction_patterns", "hunyuanocr.grammar", "hunyuanocr.result_schema"},
+    # fields
+    {"hunyuanocr.fields.catalogue", "hunyuanocr.fields.layout", "hunyuanocr.fields.rules.label_inference"},
+    {"hunyuanocr.fields.values", "hunyuanocr.fields.line_items.header"},
+    {"hunyuanocr.fields.grounding", "hunyuanocr.fields.rules.labels"},
+    {"hunyuanocr.fields.field_builder", "hunyuanocr.fields.rules.page_analysis"},
+    {"hunyuanocr.fields.line_items"},
+    {"hunyuanocr.fields.rules", "hunyuanocr.fields.schema"},
+    {"hunyuanocr.fields"},
+    {"hunyuanocr.images", "hunyuanocr.output", "hunyuanocr.weights"},
     {"hunyuanocr.instructions"},
     {"hunyuanocr.prompts"},
-    {"hunyuanocr.backends", "hunyuanocr.bundle"},
+    # backends
+    {"hunyuanocr.backends.base", "hunyuanocr.bundle"},
+    {
+        "hunyuanocr.backends.fake",
+        "hunyuanocr.backends.ppocr",
+        "hunyuanocr.backends.torch_local",
+        "hunyuanocr.backends.vllm_server",
+        "hunyuanocr.backends.vlm",
+    },
+    {"hunyuanocr.backends"},
     {"hunyuanocr.pipeline", "hunyuanocr.store"},
-    {"hunyuanocr.services"},
+    # services
+    {
+        "hunyuanocr.services",
+        "hunyuanocr.services.api_keys",
+        "hunyuanocr.services.background_reader",
+        "hunyuanocr.services.csv_safety",
+        "hunyuanocr.services.encryption",
+        "hunyuanocr.services.model_memory",
+        "hunyuanocr.services.recorder",
+        "hunyuanocr.services.timekeeper",
+        "hunyuanocr.services.webhook_lanes",
+    },
+    {
+        "hunyuanocr.services.camera",
+        "hunyuanocr.services.jobs",
+        "hunyuanocr.services.retention",
+        "hunyuanocr.services.sync",
+        "hunyuanocr.services.watch",
+        "hunyuanocr.services.webhook_client",
+    },
+    {
+        "hunyuanocr.services.ephemeral",
+        "hunyuanocr.services.metrics",
+        "hunyuanocr.services.serializers",
+        "hunyuanocr.services.webhooks",
+    },
+    {"hunyuanocr.services.container"},
     {"hunyuanocr.evaluate"},
     {"hunyuanocr.finetune"},
     {"hunyuanocr.loadtest"},
-    {"api"},
+    {"hunyuanocr.cli"},
+    # api: protocol and limits, authentication, schemas, routes, the app
+    {"api", "api.exit_watchdog", "api.json_limits", "api.limits", "api.multipart", "api.openapi"},
+    {"api.errors"},
+    {"api.middleware", "api.network", "api.sse"},
+    {"api.uvicorn_config"},
+    {"api.auth", "api.hq_receiver"},
+    {"api.deps", "api.schemas"},
+    {"api.exports", "api.request_body"},
+    {"api.camera_protocol", "api.chat_completions"},
+    {"api.camera_connection"},
+    {"api.routes"},
+    {"api.lifespan", "api.middleware_stack"},
+    {"api.app"},
     {"web"},
     {"app_web"},
-    {"hunyuanocr.cli"},
 ]
-LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+CONTAINERS = {"hunyuanocr", "hunyuanocr.fields", "hunyuanocr.backends", "hunyuanocr.services", "api"}  # match no module in them
 TOPS = ("hunyuanocr", "api", "web", "app_web", "synthesis", "demo_model", "bench")
+Graph = Mapping[str, set[str]]
 
 
 def module_of(path: Path) -> str:
@@ -50,28 +110,34 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room_of(module: str) -> str:
-    """The longest known room that the module lies in."""
-    parts = module.split(".")
-    for n in range(len(parts), 0, -1):
-        if ".".join(parts[:n]) in LEVEL and (n > 1 or parts[0] != "hunyuanocr" or len(parts) == 1):
-            return ".".join(parts[:n])
+def part_of(module: str) -> str:
+    """The longest known part that contains the module, or the module itself."""
+    names = module.split(".")
+    for n in range(len(names), 0, -1):
+        part = ".".join(names[:n])
+        if part in LEVEL and (part == module or part not in CONTAINERS):
+            return part
     return module
 
 
 def sources() -> list[Path]:
-    tracked = [ROOT / "app_web.py", *(p for top in ("hunyuanocr", "api", "web") for p in (ROOT / top).rglob("*.py"))]
-    return [p for p in tracked if p.exists()]
+    return [ROOT / "app_web.py", *(p for top in ("hunyuanocr", "api", "web") for p in sorted((ROOT / top).rglob("*.py")))]
+
+
+def exists(module: str) -> bool:
+    path = ROOT.joinpath(*module.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
 def imports(path: Path) -> set[str]:
-    """Modules of ours that a file imports, inside functions as well; not those for type checking only."""
+    """Modules of this project that a file imports, also inside functions; not those for type checking only."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
     }
     found = set()
     for node in ast.walk(tree):
@@ -79,27 +145,54 @@ def imports(path: Path) -> set[str]:
             continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found |= {f"{node.module}.{a.name}" if node.module == "hunyuanocr" else node.module for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports are not used"
+            names = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {full if exists(full) else str(node.module) for full in names.values()}
     return {name for name in found if name.split(".")[0] in TOPS}
 
 
 def violations(path: Path) -> list[str]:
     module = module_of(path)
-    room = room_of(module)
-    if room not in LEVEL:
-        return [f"{module}: no layer is given for this room; add it to LAYERS"]
+    part = part_of(module)
+    if part not in LEVEL:
+        return [f"{module}: this part has no layer; add it to LAYERS"]
     bad = []
     for imported in imports(path):
-        target = room_of(imported)
-        if target not in LEVEL and target.startswith("hunyuanocr."):  # `from hunyuanocr import __version__`
-            target = "hunyuanocr"
-        if target == room:
+        target = part_of(imported)
+        if target == part:
             continue
-        allowed = target in LEVEL and (LEVEL[target] < LEVEL[room] or (LEVEL[target] == LEVEL[room] == 0))
-        if not allowed:
-            bad.append(f"{module} (layer {LEVEL[room] + 1}) imports {imported}")
+        if target not in LEVEL or not (LEVEL[target] < LEVEL[part] or LEVEL[target] == LEVEL[part] == 0):
+            bad.append(f"{module} (layer {LEVEL[part] + 1}) imports {imported}")
     return bad
+
+
+def cycles(graph: Graph) -> list[list[str]]:
+    """The strongly connected components of more than one node (R. Tarjan, SIAM J. Comput. 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for target in graph.get(node, ()):
+            if target not in index:
+                visit(target)
+                low[node] = min(low[node], low[target])
+            elif target in stack:
+                low[node] = min(low[node], index[target])
+        if low[node] == index[node]:
+            component = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(component) > 1:
+                found.append(sorted(component))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_of)
@@ -109,14 +202,54 @@ def test_imports_point_downwards(path):
 
 def test_a_wrong_import_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    wrong = tmp_path / "hunyuanocr" / "fields" / "x.py"
+    wrong = tmp_path / "hunyuanocr" / "fields" / "values" / "x.py"
     wrong.parent.mkdir(parents=True)
     wrong.write_text("def f():\n    from api.app import create_app\n    import hunyuanocr.pipeline\n")
     assert len(violations(wrong)) == 2
+    unknown = tmp_path / "hunyuanocr" / "services" / "x.py"
+    unknown.parent.mkdir(parents=True)
+    unknown.write_text("import api.app\n")
+    assert "no layer" in violations(unknown)[0]
 
 
-def test_no_reader_imports_another():
-    """Nor does what makes a reader of an engine (`vlm`) know an engine: only the factory knows all of them."""
+def test_every_part_exists():
+    assert {part for part in LEVEL if not exists(part)} == set()
+
+
+def test_no_imports_form_a_cycle():
+    assert cycles({module_of(path): imports(path) for path in sources()}) == []
+
+
+def test_a_cycle_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    package = tmp_path / "api"
+    package.mkdir()
+    files = {
+        "a": "from api import b\nfrom typing import TYPE_CHECKING\n",
+        "b": "def f():\n    from api.c import x\n",
+        "c": "import api.a\n",
+        "d": "import api.a\nif TYPE_CHECKING:\n    import api.e\n",
+        "e": "import api.d\n",
+    }
+    for name, text in files.items():
+        (package / f"{name}.py").write_text(text)
+    graph = {module_of(path): imports(path) for path in package.glob("*.py")}
+    assert cycles(graph) == [["api.a", "api.b", "api.c"]]
+
+
+def test_the_command_line_imports_nothing_above_it():
+    """It runs the programs of higher layers by name (`run_program`), and those exist."""
+    folder = ROOT / "hunyuanocr" / "cli"
+    imported = {name for path in folder.rglob("*.py") for name in imports(path)}
+    assert {name for name in imported if not name.startswith("hunyuanocr")} == set()
+    text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    for program in ("app_web", "api.hq_receiver"):
+        assert f'run_program("{program}"' in text
+        assert exists(program)
+
+
+def test_no_backend_imports_another():
+    """Nor does `vlm`, which turns an engine into a backend, import an engine: only the factory knows all of them."""
     folder = ROOT / "hunyuanocr" / "backends"
     for path in folder.rglob("*.py"):
         if path == folder / "__init__.py":
@@ -126,7 +259,7 @@ def test_no_reader_imports_another():
         assert all(name.split(".")[2] in {own, "base"} for name in others), path
 
 
-def test_api_and_web_never_name_a_reader():
+def test_api_and_web_never_name_a_backend():
     for path in [*(ROOT / "api").rglob("*.py"), *(ROOT / "web").rglob("*.py")]:
         named = {name for name in imports(path) if name.startswith("hunyuanocr.backends.")}
         assert named <= {"hunyuanocr.backends.base"}, path

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from api.auth.audit import AuditLogWriter
 from api.auth.identity import LOCAL_ADMIN, Identity
-from api.schemas.ocr import OcrResponse
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import EmptyInput, HunyuanOcrError, ImageTooLarge, UploadBudgetExceeded
 from hunyuanocr.images import is_document
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
+from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.types import Page, Result, ResultWarning
 from web.i18n import Language, escape_html, translate

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hunyuanocr.error_texts import error_text
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.types import Field, ResultWarning
-from web.i18n import Language, error_text, escape_html, field_label, translate, warning_text
+from web.i18n import Language, escape_html, field_label, translate, warning_text
 
 _ITEM_COLUMNS = ("name", "specification", "dosage", "quantity", "unit", "unit_price", "amount")  # shown first, in this order
 _COLUMNS = ("field", "value", "normalized", "confidence", "proof")

@@ -9,9 +9,9 @@ from dataclasses import replace
 from api.auth.identity import Identity
 from hunyuanocr.clock import Clock
 from hunyuanocr.errors import HunyuanOcrError
+from hunyuanocr.ids import new_id
 from hunyuanocr.store.audit import AuditEntry, append
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.ids import new_id
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from starlette._utils import get_route_path
 from starlette.requests import HTTPConnection
 
 from api.auth import csrf
-from api.auth.api_keys import PREFIX, ApiKeyCache, create_api_key, identity_of_key
+from api.auth.api_keys import ApiKeyCache, identity_of_key
 from api.auth.audit import AuditLogWriter
-from api.auth.identity import ALL_SCOPES, ANONYMOUS, LOCAL_ADMIN, Identity, Scope, device_identity
+from api.auth.identity import ANONYMOUS, LOCAL_ADMIN, Identity, device_identity
 from api.auth.jwt_verifier import JwtVerifier
 from api.auth.policy import RoutePolicy, policy_for
 from api.auth.sessions import COOKIE, SessionCookies
@@ -23,6 +23,7 @@ from api.network.ip import NetworkSet, parse_ip
 from api.network.middleware import AUTH_FAILED, client_host
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import CrossOriginRefused, HunyuanOcrError, InvalidCredential, MissingScope, Unauthorized
+from hunyuanocr.services.api_keys import ALL_SCOPES, PREFIX, Scope, create_api_key
 from hunyuanocr.services.container import Services
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.services.timekeeper import Timekeeper

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
-
-class Scope(StrEnum):
-    """Permissions of a key or token; `admin` includes the others."""
-
-    READ = "read"  # records, jobs, results
-    SUBMIT = "submit"  # recognise images, delete own data, use the web page
-    ADMIN = "admin"  # keys, models, audit log, synchronisation
-
-
-ALL_SCOPES = frozenset(Scope)
-DEFAULT_SCOPES = frozenset({Scope.READ, Scope.SUBMIT})
+from api.network.ip import rate_limit_key
+from hunyuanocr.services.api_keys import ALL_SCOPES, DEFAULT_SCOPES, Scope
 
 
 @dataclass(frozen=True)
@@ -46,8 +36,6 @@ class Identity:
 
         Without authentication all clients are one owner. The address is hashed, because the key is stored with jobs.
         """
-        from api.network.ip import rate_limit_key  # noqa: PLC0415 -- `api.network` imports modules that import this one
-
         if self.method != "local":
             return self.owner
         return "address:" + hashlib.sha256(rate_limit_key(address).encode()).hexdigest()[:32]

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from api.auth.identity import Identity, Scope
+from api.auth.identity import Identity
 from hunyuanocr.config.security import JwtSettings
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.services.api_keys import Scope
 
 log = logging.getLogger(__name__)
 

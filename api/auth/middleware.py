@@ -11,8 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth.authenticator import Authenticator, credential_from
 from api.auth.identity import Identity
-from api.auth.login import PAGES
-from api.auth.policy import ANONYMOUS, DEFAULT_POLICY, RoutePolicy, policy_for
+from api.auth.policy import ANONYMOUS, DEFAULT_POLICY, LOGIN_PAGES, RoutePolicy, policy_for
 from api.auth.websocket import FirstMessageAuth, RevocationCheck
 from api.network.middleware import client_host, reject
 from hunyuanocr.errors import HunyuanOcrError, InvalidCredential, MissingScope, Unauthorized
@@ -47,7 +46,7 @@ class AuthMiddleware:
                 await self._serve_first_message_auth(policy, scope, receive, send)
                 return
             self._audit_rejection(e, policy, identity, scope)
-            if type(e) is Unauthorized and path in PAGES and scope.get("method") == "GET" and _accepts_html(connection):
+            if type(e) is Unauthorized and path in LOGIN_PAGES and scope.get("method") == "GET" and _accepts_html(connection):
                 await RedirectResponse(f"/login?next={path}", 303)(scope, receive, send)
                 return
             await reject(scope, receive, send, e)

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from starlette.routing import compile_path
 
-from api.auth.identity import Scope
+from hunyuanocr.services.api_keys import Scope
 
 
 class Access(StrEnum):
@@ -23,6 +23,7 @@ class Access(StrEnum):
 
 
 ANONYMOUS, AUTHENTICATED = Access.ANONYMOUS, Access.AUTHENTICATED
+LOGIN_PAGES = ("/", "/docs")  # pages that redirect a browser to the login, and to which the login returns
 READ, SUBMIT, ADMIN = Scope.READ, Scope.SUBMIT, Scope.ADMIN
 
 

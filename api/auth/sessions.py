@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from api.auth.api_keys import ApiKeyCache, identity_of_key
-from api.auth.identity import Identity, Scope
+from api.auth.identity import Identity
 from hunyuanocr.clock import Clock
+from hunyuanocr.files import write_atomic
+from hunyuanocr.services.api_keys import Scope
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ class SessionCookies:
             revoked = {id: until for id, until in self._revoked.items() if until > expired_before} | {claims["i"]: claims["x"]}
             self._revoked = revoked
             try:
-                _write(self._revoked_file, json.dumps(revoked).encode())
+                write_atomic(self._revoked_file, json.dumps(revoked).encode(), mode=0o600)
             except OSError as e:
                 log.warning(
                     "A logout is valid until the next restart only: cannot write %s (%s).", self._revoked_file, e.strerror
@@ -109,20 +111,10 @@ class SessionCookies:
             log.warning("All users of the web page are logged out: %s is damaged.", self._revoked_file)
             secret = secrets.token_bytes(_SECRET_BYTES)
             with suppress(OSError):
-                _write(self._file, secret)
-                _write(self._revoked_file, b"{}")
+                write_atomic(self._file, secret, mode=0o600)
+                write_atomic(self._revoked_file, b"{}", mode=0o600)
             return secret
         return _load_or_create_secret(self._file)
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Replace a file atomically, also in case of a power failure. Only the owner may read it. Raises OSError."""
-    part = file.with_name(f".{file.name}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(file)
 
 
 def _encode(data: bytes) -> str:

@@ -11,10 +11,10 @@ from starlette.types import Message, Receive, Send
 from api.auth.authenticator import Authenticator
 from api.auth.identity import Identity
 from api.auth.policy import RoutePolicy
-from api.camera_protocol import encode_reply
+from api.errors import websocket_error
 from api.network.ip import rate_limit_key
 from hunyuanocr.errors import HunyuanOcrError, InvalidCredential, MissingScope, QueueFull, Unauthorized
-from hunyuanocr.services.camera import FrameFailed
+from hunyuanocr.ids import new_id
 
 UNAUTHORIZED = 3000  # close codes of the IANA registry
 FORBIDDEN = 3003
@@ -134,5 +134,5 @@ class RevocationCheck:
 
 async def _close_with_error(send: Send, error: HunyuanOcrError) -> None:
     code = UNAUTHORIZED if isinstance(error, Unauthorized) else FORBIDDEN if isinstance(error, MissingScope) else _TRY_AGAIN_LATER
-    await send({"type": "websocket.send", "text": encode_reply(FrameFailed(None, error))})
+    await send({"type": "websocket.send", "text": websocket_error(error, new_id())})
     await send({"type": "websocket.close", "code": code, "reason": error.code})

@@ -10,10 +10,9 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from api.limits import max_request_bytes
+from api.limits import MAX_FIELDS_BYTES, max_request_bytes
 from api.network.descriptors import RESERVE, connection_limit
 from api.network.ip import NetworkSet
-from api.request_body import MAX_FIELDS_BYTES
 from hunyuanocr.config import Settings
 from hunyuanocr.config.network import NetworkSettings
 from hunyuanocr.errors import TooManyAuthFailures, TooManyRequests

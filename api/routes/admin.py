@@ -10,9 +10,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import PipelineDep
+from api.errors import ErrorResponse
 from api.openapi import operation_id
 from api.routes.health import list_models
-from api.schemas.common import ErrorResponse, Model
+from api.schemas.common import Model
 from hunyuanocr.errors import ConfigError, InvalidValue, MissingDependency, ModelLoading
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.model_memory import fits_second_model

@@ -20,14 +20,14 @@ from api.openapi import operation_id
 from api.request_body import device_from, form_fields, limit_body, validate_model
 from api.routes.jobs import ERROR_RESPONSES, SUBMIT_RESPONSES, Id, idempotency_key, validate_job
 from api.schemas.jobs import BatchResponse, JobRequest, JobResponse
-from api.schemas.ocr import fields_object
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import EmptyInput, NotFound, UnsupportedMedia
+from hunyuanocr.ids import new_id
+from hunyuanocr.result_schema import fields_object
 from hunyuanocr.services.csv_safety import escape_cell
 from hunyuanocr.services.jobs.service import JobView
 from hunyuanocr.services.jobs.zip_upload import UploadedFile, UploadLimits, expand_uploads
 from hunyuanocr.store import batches
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import FINISHED, IdempotencyKey, Job
 
 router = APIRouter(prefix="/v1/batch", tags=["jobs"], responses=ERROR_RESPONSES, generate_unique_id_function=operation_id)

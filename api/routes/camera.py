@@ -8,8 +8,8 @@ from fastapi.responses import JSONResponse
 from api import errors
 from api.camera_connection import POLICY_VIOLATION, TRY_AGAIN_LATER, CameraSocket, OutgoingQueue, to_reported_error
 from api.deps import OwnerDep, ServicesDep, fair_key_of
+from api.errors import ErrorResponse
 from api.openapi import operation_id
-from api.schemas.common import ErrorResponse
 from hunyuanocr.services.camera import FrameFailed
 
 PATHS = ("/v1/ws", "/ws/ocr")

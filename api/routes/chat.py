@@ -19,8 +19,8 @@ from api.errors import OPENAI_PATH, error_payload, openai_error, status_of
 from api.openapi import operation_id
 from api.request_body import device_from, parse_json_body
 from api.schemas.chat import ChatCompletion, ChatRequest, OpenAIErrorResponse
+from hunyuanocr.ids import new_id
 from hunyuanocr.pipeline import Request as PipelineRequest
-from hunyuanocr.pipeline.request import random_id
 from hunyuanocr.types import Progress, Result, TextDelta
 
 _IMAGE = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ…"}}
@@ -102,7 +102,7 @@ def _chunks(chat_request: ChatRequest, id: str, created: int, model: str, *, liv
 
 async def _fixed_reply(reply: str, chat_request: ChatRequest, created: int, model: str) -> Response:
     """Return a response that needs no recognition."""
-    id = random_id()
+    id = new_id()
     if not chat_request.stream:
         return Response(text_completion(reply, id, created, model).model_dump_json(), media_type="application/json")
 

@@ -7,8 +7,9 @@ import time
 from fastapi import APIRouter, HTTPException
 
 from api.deps import PipelineDep, ServicesDep
+from api.errors import ErrorResponse
 from api.openapi import operation_id
-from api.schemas.common import ErrorResponse, HealthResponse, Model, ModelList, ReadyResponse, VersionResponse
+from api.schemas.common import HealthResponse, Model, ModelList, ReadyResponse, VersionResponse
 from hunyuanocr import __version__
 from hunyuanocr.errors import BackendUnavailable, RendererUnavailable
 

@@ -9,19 +9,19 @@ from fastapi import APIRouter, BackgroundTasks, Path, Query, Request
 from fastapi.responses import Response
 
 from api.deps import OwnerDep, PipelineDep, ServicesDep, SettingsDep, cancel_on_disconnect, fair_key_of
+from api.errors import ErrorResponse
 from api.openapi import openapi_request_body, operation_id
 from api.request_body import device_from, parse_upload
-from api.schemas.common import ErrorResponse
 from api.schemas.jobs import JobList, JobRequest, JobResponse, Status
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import InvalidValue, TaskNotSupported, UnsupportedMedia
+from hunyuanocr.ids import new_id
 from hunyuanocr.images import sniff
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.jobs.service import MAX_WAIT_S, JobView
 from hunyuanocr.services.jobs.worker import task_from_params
 from hunyuanocr.services.webhooks import validate_webhook_url
 from hunyuanocr.store import jobs as store
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import IdempotencyKey, Job
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.auth.api_keys import create_api_key
-from api.auth.identity import DEFAULT_SCOPES, Scope
 from api.deps import AuthenticatorDep
+from api.errors import ErrorResponse
 from api.openapi import operation_id
-from api.schemas.common import ErrorResponse
 from hunyuanocr.errors import NotFound
+from hunyuanocr.services.api_keys import DEFAULT_SCOPES, Scope, create_api_key
 from hunyuanocr.store import audit
 from hunyuanocr.store import keys as store
 from hunyuanocr.store.keys import ApiKeyRow

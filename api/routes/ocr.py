@@ -15,13 +15,13 @@ from fastapi.responses import Response
 
 from api import errors, sse
 from api.deps import OwnerDep, PipelineDep, ServicesDep, SettingsDep, cancel_on_disconnect, fair_key_of
-from api.errors import error_payload
+from api.errors import ErrorResponse, error_payload
 from api.openapi import ERROR_RESPONSES, openapi_request_body, operation_id
 from api.request_body import device_from, parse_upload
-from api.schemas.common import ErrorResponse
-from api.schemas.ocr import FieldsResponse, OcrRequest, OcrResponse, fields_object
+from api.schemas.ocr import FieldsResponse, OcrRequest
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Request as PipelineRequest
+from hunyuanocr.result_schema import OcrResponse, fields_object
 from hunyuanocr.types import Progress, Result, Task, TextDelta
 
 _EVENTS: dict[str, Any] = {

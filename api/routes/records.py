@@ -14,8 +14,8 @@ from pydantic import Field
 
 from api import exports
 from api.deps import OwnerDep, ServicesDep, cancel_on_disconnect
+from api.errors import ErrorResponse
 from api.openapi import operation_id
-from api.schemas.common import ErrorResponse
 from api.schemas.records import Record, RecordDetail, RecordFilter, RecordList, RecordPageQuery, next_cursor
 from hunyuanocr.errors import NotFound
 from hunyuanocr.images import sniff

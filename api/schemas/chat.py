@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.ocr import Schema, Text, Usage
+from api.schemas.ocr import Schema, Text
 from hunyuanocr.errors import InvalidValue
+from hunyuanocr.result_schema import Usage
 
 _MAX_MESSAGES = 200
 _MAX_PARTS = 100

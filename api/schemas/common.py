@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hunyuanocr import types as t
-
-
-class ErrorResponse(BaseModel):
-    """Body of every error response."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{
-        "detail": "The JPEG cannot be decoded.", "code": "unreadable_image",
-        "hint": "The file is damaged or incomplete. Take or export the image again.",
-        "request_id": "8f14e45fceea467f9b5c3c5ed3b2a1f0"}]})  # fmt: skip
-
-    detail: str = Field(description="What went wrong, for people. The wording may change.")
-    code: str = Field(description="Stable error code, for programs.")
-    hint: str = Field(description="How to fix the problem.")
-    request_id: str = Field(description="Id of the request, as in the server log. Quote it when you report a problem.")
-    errors: list[dict[str, Any]] | None = Field(
-        None, description="Status 422 only: `loc`, `msg` and `type` of each invalid value."
-    )
 
 
 class HealthResponse(BaseModel):

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.schemas.ocr import OcrRequest, OcrResponse, fields_object
+from api.schemas.ocr import OcrRequest
+from hunyuanocr.result_schema import OcrResponse, fields_object
 from hunyuanocr.services.jobs import JobView
 from hunyuanocr.services.serializers import Serializers
 from hunyuanocr.store.result_codec import sanitize_json

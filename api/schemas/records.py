@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.schemas.ocr import OcrResponse, Warning
 from hunyuanocr.errors import InvalidValue
+from hunyuanocr.result_schema import OcrResponse, Warning
 from hunyuanocr.store.records import Packed
 from hunyuanocr.store.records import Record as StoredRecord
 from hunyuanocr.store.result_codec import decode_result, sanitize_json

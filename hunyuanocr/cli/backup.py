@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -106,6 +105,7 @@ def _check_unused(database: Path) -> None:
 def _move_in(unpacked: Path, folder: Path, database: Path) -> None:
     """Move images first, then the database in one atomic step, so that an interruption leaves the old database."""
     from hunyuanocr.cli import backup_archive
+    from hunyuanocr.files import sync_folder
 
     for image in sorted((unpacked / "images").glob("??/*")):
         target = folder / image.relative_to(unpacked)
@@ -124,8 +124,4 @@ def _move_in(unpacked: Path, folder: Path, database: Path) -> None:
     for log in ("-wal", "-shm"):
         database.with_name(database.name + log).unlink(missing_ok=True)
     source.replace(database)
-    handle = os.open(database.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(database.parent)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import runpy
+import sys
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -57,3 +59,13 @@ def progress() -> Progress:
         transient=True,
         disable=not errors.is_terminal,
     )
+
+
+def run_program(module: str, arguments: Sequence[str]) -> NoReturn:
+    """Run a module of a higher layer as `python -m module arguments` does, in this process. Raise SystemExit with its status.
+
+    In this process: signals and output stay those of the command, and the module is found where this package is.
+    """
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    raise SystemExit(0)

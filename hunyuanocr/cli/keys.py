@@ -42,10 +42,9 @@ def create(
     days: Annotated[float | None, typer.Option(min=0.001, help="Days until the key expires.", show_default="never")] = None,
 ) -> None:
     """Create a key and print it once. The first key of an appliance without authentication makes authentication required."""
-    from api.auth.api_keys import create_api_key
-    from api.auth.identity import DEFAULT_SCOPES, Scope
     from hunyuanocr.cli.common import errors
     from hunyuanocr.clock import utc_now
+    from hunyuanocr.services.api_keys import DEFAULT_SCOPES, Scope, create_api_key
     from hunyuanocr.store import keys
 
     try:
@@ -66,8 +65,8 @@ def _write_audit(conn: Connection, id: str, status: int) -> None:
     import os
 
     from hunyuanocr.clock import utc_now
+    from hunyuanocr.ids import new_id
     from hunyuanocr.store import audit
-    from hunyuanocr.store.ids import new_id
 
     who, what = f"command line, user {os.getuid()}", f"/v1/admin/keys/{id}"
     audit.append(conn, [audit.AuditEntry(new_id(), "local", utc_now(), who, "", "admin", what, status, 1, "")])

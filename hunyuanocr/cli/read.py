@@ -63,8 +63,8 @@ async def _show_all(images: Sequence[Path], task: Task, settings: Settings, form
 
 
 async def _results(images: Sequence[Path], task: Task, settings: Settings) -> AsyncGenerator[Result, None]:
-    from api.schemas.ocr import OcrResponse
     from hunyuanocr.pipeline import Request
+    from hunyuanocr.result_schema import OcrResponse
 
     async with running_pipeline(settings) as pipeline:
         with progress() as bar:

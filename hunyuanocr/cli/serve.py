@@ -1,12 +1,12 @@
-"""`hunyuanocr serve`: an alias of `python app_web.py` with the same flags."""
+"""`hunyuanocr serve`: runs the program app_web with its own flags."""
 
 from __future__ import annotations
 
 import typer
 
+from hunyuanocr.cli.common import run_program
+
 
 def serve(context: typer.Context) -> None:
-    """Serve the web page and the API; accepts the flags of app_web.py, including --help."""
-    import app_web
-
-    raise typer.Exit(app_web.main(context.args))
+    """Serve the page and the API. All flags, --help too, are those of app_web.py."""
+    run_program("app_web", context.args)

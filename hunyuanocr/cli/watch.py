@@ -39,7 +39,7 @@ def watch(
 
 async def _watch(watch_settings: WatchSettings, settings: Settings, *, once: bool) -> bool:
     """Watch until SIGINT or SIGTERM; a file that is being read then stays in the folder. True if something failed."""
-    from api.schemas.ocr import OcrResponse
+    from hunyuanocr.result_schema import OcrResponse
     from hunyuanocr.services.background_reader import BackgroundReader
     from hunyuanocr.services.recorder import Recorder
     from hunyuanocr.services.watch import create_watcher

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from hunyuanocr.errors import WeightsInvalid
+from hunyuanocr.files import replacing
 
 MAX_STATES = 2
 log = logging.getLogger(__name__)
@@ -35,9 +36,8 @@ def save(folder: Path, progress: TrainState, parts: dict[str, Any]) -> Path:
     """Write a state (`state_dict`s by name) and delete all but the newest; states of later steps are damaged and deleted too."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"state-{progress.step:08d}.pt"
-    part = file.with_suffix(".part")
-    torch.save({"progress": vars(progress), "random": torch.get_rng_state(), **parts}, part)
-    part.replace(file)
+    with replacing(file) as part:
+        torch.save({"progress": vars(progress), "random": torch.get_rng_state(), **parts}, part)
     newest = [state for state in _files(folder) if state.name <= file.name][-MAX_STATES:]
     for state in _files(folder):
         if state not in newest:

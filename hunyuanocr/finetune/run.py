@@ -20,6 +20,7 @@ from hunyuanocr.backends.torch_local.loader import choose_device
 from hunyuanocr.backends.torch_local.processor import Processor
 from hunyuanocr.config import ImageSettings
 from hunyuanocr.errors import ConfigError, InvalidValue
+from hunyuanocr.files import write_atomic
 from hunyuanocr.finetune import dataset, lora, model
 from hunyuanocr.finetune.batching import IGNORED, Collator, Sample
 from hunyuanocr.finetune.config import TrainConfig
@@ -180,9 +181,7 @@ class FineTuneRun:
         except OSError as e:
             raise ConfigError(f"Cannot create {file.parent}: {e.strerror}.", hint="Choose another folder with --out.") from e
         self._record = {"settings": self._settings, "before": asdict(self.before) if self.before else None}
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(self._record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        part.replace(file)
+        write_atomic(file, (json.dumps(self._record, ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def validate_output_dir(run_config: RunConfig) -> None:

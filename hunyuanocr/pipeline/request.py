@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from uuid import uuid4
 
+from hunyuanocr.ids import new_id
 from hunyuanocr.types import Task
-
-
-def random_id() -> str:
-    """Return 32 random hexadecimal digits (UUID version 4)."""
-    return uuid4().hex
 
 
 @dataclass(frozen=True)
@@ -24,7 +19,7 @@ class Request:
     data: bytes
     task: Task
     owner: str = "local"
-    id: str = field(default_factory=random_id)
+    id: str = field(default_factory=new_id)
     deadline_s: float | None = None  # None: the configured deadline
     more: tuple[bytes, ...] = ()
     client: str = ""

@@ -39,9 +39,13 @@ class BackgroundReader:
             self._slots = asyncio.Semaphore(self._size)
         return self._slots
 
-    async def wait_until_needed(self, worker: int) -> None:
-        """Wait until worker number 0 … `MAX_WORKERS` - 1 is needed: one more than the concurrency, for prefetching."""
-        while worker > self.pipeline.concurrency:  # noqa: ASYNC110 -- a model swap has no event
+    def needs_worker(self, index: int) -> bool:
+        """Return whether worker number 0 … `MAX_WORKERS` - 1 is needed: one more than the concurrency, for prefetching."""
+        return index <= self.pipeline.concurrency
+
+    async def wait_until_needed(self, index: int) -> None:
+        """Wait until `needs_worker(index)`."""
+        while not self.needs_worker(index):  # noqa: ASYNC110 -- a model swap has no event
             await asyncio.sleep(_WORKERS_POLL_INTERVAL_S)
 
     @property

@@ -1,11 +1,13 @@
-"""All that runs beside the requests, made from the settings and started and ended together."""
+"""Creates, starts and stops all services that run in the background, from the settings."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -18,8 +20,7 @@ from hunyuanocr.services import ephemeral
 from hunyuanocr.services.background_reader import BackgroundReader
 from hunyuanocr.services.camera import CameraService
 from hunyuanocr.services.ephemeral import EphemeralSweeper
-from hunyuanocr.services.jobs import JobService, JobWorkers
-from hunyuanocr.services.jobs.worker import worker_name
+from hunyuanocr.services.jobs import JobEvents, JobService, JobWorkers, worker
 from hunyuanocr.services.metrics import Metrics
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.retention import Retention
@@ -35,12 +36,12 @@ from hunyuanocr.store.workdir import BACKUP, EXPORT, RESTORE, remove_dead
 
 log = logging.getLogger(__name__)
 
-_POLL_INTERVAL_S = 0.05  # at what is still being read
-_CANCEL_TIMEOUT_S = 0.5  # before a service that was told to end is told again
+_DRAIN_POLL_INTERVAL_S = 0.05  # for requests that are still running
+_CANCEL_TIMEOUT_S = 0.5  # a service that has not ended by then is cancelled again
 
 
 class Services:
-    """One set for the process: the apps on both ports share it. `database` is None where the store is switched off.
+    """The services of one process; the apps on both ports share them. `database` is None when the store is disabled.
 
     Raises ConfigError and MissingDependency when the settings of the store cannot work.
     """
@@ -48,12 +49,16 @@ class Services:
     def __init__(self, settings: Settings, pipeline: Pipeline, folder: DataFolder | None = None) -> None:
         self.pipeline = pipeline
         self.data = settings.data
+        self._settings = settings
         self._folder = folder or DataFolder(settings.data)
         self.database = Database(settings.database_url) if settings.store.enabled else None
         self.recorder = Recorder(self.database, settings)
         self.background = BackgroundReader(pipeline)
         self.cameras = CameraService(pipeline, settings, self.recorder)
-        self._job_service = None if self.database is None else JobService(self.database, settings.jobs, self.recorder.clock)
+        self._job_events = JobEvents()
+        self._job_service = None
+        if self.database is not None:
+            self._job_service = JobService(self.database, settings.jobs, self.recorder.clock, self._job_events)
         self.sync = create_sync(self.database, settings)
         ephemeral.validate(settings)
         self._keeper = None if self.database is None else Timekeeper(self.database, self.recorder.clock)
@@ -62,7 +67,6 @@ class Services:
             self.ephemeral = EphemeralSweeper(self._job_service, settings, self._keeper)
         if settings.watch.folder is not None:
             validate(settings.watch)
-        self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
         self.job_counts: Mapping[str, int] = {}
         self.webhook_counts: Mapping[str, int] = {}
@@ -72,79 +76,93 @@ class Services:
 
     @property
     def store(self) -> Database:
-        """The database; raises StoreOff where there is none."""
+        """The database. Raises StoreDisabled when there is none."""
         if self.database is None:
-            raise StoreDisabled("Nothing is kept on this machine.")
+            raise StoreDisabled("The store is disabled on this machine.")
         return self.database
 
     @property
     def job_service(self) -> JobService:
-        """Where jobs are accepted; raises StoreOff where there is no database."""
+        """The job service. Raises StoreDisabled when there is no database."""
         if self._job_service is None:
-            raise StoreDisabled("Nothing is kept on this machine, so that no jobs can be.")
+            raise StoreDisabled("Jobs need the store, which is disabled on this machine.")
         return self._job_service
 
     async def start(self, serializers: Serializers) -> None:
-        """Begin; returns at once, also where the database does not answer. Raises ConfigError where another server uses the data
-        folder.
+        """Start all services and return at once, even if the database is unavailable.
+
+        Raises ConfigError while another server uses the data folder.
         """
         await asyncio.to_thread(claim_folder, self._folder, self._settings)
-        self._tasks.append(asyncio.create_task(trim_memory_periodically()))
+        self._run(trim_memory_periodically)
         if self._settings.watch.folder is not None:
             watcher = create_watcher(
                 self._settings.watch, self._settings, self.background, serializers.answer, recorder=self.recorder
             )
-            self._tasks.append(asyncio.create_task(watcher.run()))
-        if self._job_service is not None:
-            hands = JobWorkers(
-                self._job_service, self.recorder, self.background, self._settings, worker_name(self._folder.instance)
-            )
-            webhooks = Webhooks(self._job_service, self._settings.jobs, hands.worker, serializers.job)
-            self.job_counts, self.webhook_counts = hands.counts, webhooks.counts
-            self._tasks += [asyncio.create_task(self._timed(work)) for work in (hands.run, webhooks.run)]
+            self._run(watcher.run)
         if self.database is not None and self._keeper is not None:
+            self._start_jobs(self.database, self._keeper, serializers)
             retention = Retention(self.database, self.recorder, self._settings, self._keeper)
-            self._tasks += [asyncio.create_task(run) for run in (self._open(self.database), self._keeper.run(), retention.run())]
-        if self.ephemeral is not None:
-            self._tasks.append(asyncio.create_task(self.ephemeral.run()))
-        if self.sync is not None:
-            self._tasks.append(asyncio.create_task(self.sync.run()))
+            for work in (self._check_database, self._keeper.run, retention.run):
+                self._run(work)
+        for other in (self.ephemeral, self.sync):
+            if other is not None:
+                self._run(other.run)
 
-    async def _timed(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Begin this when it is known how late it is."""
-        if self._keeper is not None:
-            await self._keeper.ready()
-        await work()
+    def _start_jobs(self, database: Database, keeper: Timekeeper, serializers: Serializers) -> None:
+        name, events, jobs = worker.worker_name(self._folder.instance), self._job_events, self._settings.jobs
+        workers = JobWorkers(
+            database, events, self.recorder, self.background, self._settings, worker=name,
+            poll_interval_s=None if self._is_exclusive(database) else worker.POLL_INTERVAL_S,
+        )  # fmt: skip
+        webhooks = Webhooks(database, events, self.recorder.clock, jobs, worker=name, body=serializers.job)
+        self.job_counts, self.webhook_counts = workers.counts, webhooks.counts
 
-    async def _open(self, database: Database) -> None:
-        """A trouble is told at the start, and not by the first request."""
+        async def when_clock_is_ready(work: Callable[[], Awaitable[None]]) -> None:
+            await keeper.ready()
+            await work()
+
+        for work in (workers.run, webhooks.run):
+            self._tasks.append(asyncio.create_task(when_clock_is_ready(work)))
+
+    def _is_exclusive(self, database: Database) -> bool:
+        """Return whether the lock of the data folder keeps other servers away from the database: a SQLite file in it."""
+        folder, file = self._folder.folder.resolve(), Path(str(database.url.database)).resolve()
+        return self._folder.locked and database.sqlite and file.is_relative_to(folder)
+
+    def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(asyncio.create_task(work()))
+
+    async def _check_database(self) -> None:
+        """Report an unavailable database at the start, not at the first request."""
         try:
-            await database.read(_look)
+            await self.store.read(_select_one)
         except HunyuanOcrError as e:
             self.recorder.last_error = f"{e.message} {e.hint}"
-            log.error("%s: %s", database.display_url, self.recorder.last_error)
+            log.error("%s: %s", self.store.display_url, self.recorder.last_error)
 
     async def drain(self, grace_s: float) -> None:
-        """Refuse what is new and let what is read at the counter end, for so many seconds. Jobs go back into their queue at once:
-        they are read after the restart.
+        """Refuse new requests and wait at most so many seconds for those that are running.
+
+        Jobs go back into their queue at once; they are read after the restart.
         """
         self.draining = self.cameras.draining = True
         await self.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 while self.pipeline.busy:  # noqa: ASYNC110 -- several counts
-                    await asyncio.sleep(_POLL_INTERVAL_S)
+                    await asyncio.sleep(_DRAIN_POLL_INTERVAL_S)
 
     async def stop(self) -> None:
-        """No new work is begun; called before the pipeline closes."""
+        """Stop all services before the pipeline closes."""
         pending = set(self._tasks)
-        while pending:  # Python 3.11's `wait_for` loses a cancellation that comes together with what it waits for
+        while pending:  # Python 3.11's `wait_for` loses a cancellation that arrives together with the result
             for task in pending:
                 task.cancel()
             _, pending = await asyncio.wait(pending, timeout=_CANCEL_TIMEOUT_S)
 
     async def close(self) -> None:
-        """The end, after the pipeline's: what was read has been recorded."""
+        """Close the store after the pipeline has closed: all results have been recorded."""
         self.cameras.close()
         if self.ephemeral is not None and self.database is not None:
             with suppress(HunyuanOcrError):
@@ -155,25 +173,28 @@ class Services:
 
 
 def claim_folder(folder: DataFolder, settings: Settings) -> None:
-    """Take the data folder's lock, where something is kept in it, and delete what killed processes have left there half-way.
+    """Lock the data folder, if it is used, and delete unfinished files of processes that were killed.
 
-    Raises ConfigError while another server has it.
+    Raises ConfigError while another server holds the lock.
     """
     if settings.store.enabled or folder.folder.is_dir():
         folder.acquire()
-        remove_dead(folder.folder, BACKUP, RESTORE, EXPORT)  # copies of what is kept, left by those that were killed
+        remove_dead(folder.folder, BACKUP, RESTORE, EXPORT)  # copies of the data, left by killed processes
         if folder.locked:
             ImageStore(folder.folder / "images").remove_unfinished()
 
 
 def create_sync(database: Database | None, settings: Settings) -> Sync | None:
-    """The sender that the settings ask for. Raises ConfigError for settings that cannot work."""
+    """Return the sender of records to HQ, or None when it is disabled. Raises ConfigError for settings that cannot work."""
     if not settings.sync.enabled:
         return None
     if database is None:
-        raise ConfigError("The sync sends records, and none are kept.", hint="Switch 'store.enabled' on, or 'sync.enabled' off.")
+        raise ConfigError(
+            "The sync sends records, but the store that holds them is disabled.",
+            hint="Set 'store.enabled' to true, or 'sync.enabled' to false.",
+        )
     return Sync(database, settings.sync, clock=utc_now)
 
 
-def _look(conn: Connection) -> None:
+def _select_one(conn: Connection) -> None:
     conn.execute(text("SELECT 1"))

@@ -18,12 +18,15 @@ from urllib.parse import SplitResult, urlsplit
 
 from sqlalchemy import Connection
 
+from hunyuanocr.clock import Clock
 from hunyuanocr.config import JobSettings
 from hunyuanocr.errors import HunyuanOcrError, StoreUnavailable, WebhookNotAllowed
-from hunyuanocr.services.jobs.service import JobService, JobView, load_job_view
+from hunyuanocr.services.jobs.events import JobEvents
+from hunyuanocr.services.jobs.service import JobView, load_job_view
 from hunyuanocr.services.webhook_client import PORTS, NotDelivered, WebhookClient
 from hunyuanocr.services.webhook_lanes import Lanes
 from hunyuanocr.store import audit, deliveries
+from hunyuanocr.store.database import Database
 from hunyuanocr.store.deliveries import Delivery
 
 log = logging.getLogger(__name__)
@@ -70,23 +73,33 @@ def _matches(allowed: str, parts: SplitResult, port: int) -> bool:
 class Webhooks:
     """Deliver due messages. `body` serializes a job; `counts` are the attempts since the start."""
 
-    def __init__(self, job_service: JobService, settings: JobSettings, worker: str, body: Body) -> None:
-        self.job_service = job_service
+    def __init__(
+        self, database: Database, events: JobEvents, clock: Clock, settings: JobSettings, *, worker: str, body: Body
+    ) -> None:
+        self.database = database
+        self.clock = clock
         self.settings = settings
         self.worker = worker
         self.body = body
         self.counts = {"delivered": 0, "failed": 0}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lanes = Lanes()
+        self._events = events
+        self._due = asyncio.Event()  # a message may be sent
 
     async def run(self) -> None:
         """Deliver until cancelled."""
+        subscriptions = [
+            self._events.webhook_due.subscribe(self._due.set), self._events.finished.subscribe(lambda _: self._due.set())
+        ]
         async with WebhookClient(self.settings.webhook_secret) as client:
             try:
                 while True:
-                    self.job_service.webhook_due.clear()
+                    self._due.clear()
                     await self._wait(await self._round(client))
             finally:
+                for unsubscribe in subscriptions:
+                    unsubscribe()
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -94,11 +107,11 @@ class Webhooks:
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):  # wait_for may lose a cancellation in Python 3.11
-                await self.job_service.webhook_due.wait()
+                await self._due.wait()
 
     async def _round(self, client: WebhookClient) -> float:
         """Start due deliveries; return the seconds until the next one is due."""
-        database, clock = self.job_service.database, self.job_service.clock
+        database, clock = self.database, self.clock
         try:
             if late := await database.read(deliveries.stuck, clock.timer(), _MAX_DUE_S):
                 await database.write(deliveries.hasten, clock.timer(), late)
@@ -113,7 +126,7 @@ class Webhooks:
 
     async def _begin_some(self, client: WebhookClient) -> bool:
         """Start deliveries for each owner with due messages; return False if none could start."""
-        database, now = self.job_service.database, self.job_service.clock.timer()
+        database, now = self.database, self.clock.timer()
         owners = self._lanes.turns(await database.read(deliveries.due_owners, now))
         started = False
         for n, owner in enumerate(owners):
@@ -131,7 +144,7 @@ class Webhooks:
         taken: dict[str, Delivery] = {}
         try:
             ids = [delivery.job_id for delivery in chosen]
-            taken = {d.job_id: d for d in await self.job_service.database.write(deliveries.take, self.worker, now, _LEASE_S, ids)}
+            taken = {d.job_id: d for d in await self.database.write(deliveries.take, self.worker, now, _LEASE_S, ids)}
         finally:
             for delivery in chosen:
                 if delivery.job_id in taken:
@@ -142,7 +155,7 @@ class Webhooks:
     def _send(self, client: WebhookClient, delivery: Delivery) -> None:
         def on_done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            self.job_service.webhook_due.set()  # a slot is free
+            self._due.set()  # a slot is free
             if not task.cancelled() and task.exception() is not None:
                 log.error("Unexpected error in a webhook; it will be retried.", exc_info=task.exception())
 
@@ -160,7 +173,7 @@ class Webhooks:
     async def _deliver(self, client: WebhookClient, delivery: Delivery) -> bool | None:
         """Try once and record the outcome. Return whether the receiver responded; None if no request was sent."""
         error, status, code = await self._attempt(client, delivery)
-        now, timer = self.job_service.now(), self.job_service.clock.timer()
+        now, timer = self.clock.now(), self.clock.timer()
         self.counts["failed" if error else "delivered"] += 1
         due_at, delivered_at = timer, None
         if error is None:
@@ -177,7 +190,7 @@ class Webhooks:
                 entry = audit.outgoing_entry(delivery.owner, now, "webhook", to=host, what=what, status=code, message=delivery.id)
                 audit.append(conn, [entry])
 
-        await self.job_service.database.write(record)
+        await self.database.write(record)
         return None if status == "given_up" and not code else bool(code)
 
     async def _attempt(self, client: WebhookClient, delivery: Delivery) -> tuple[str | None, str, int | None]:
@@ -185,12 +198,12 @@ class Webhooks:
 
         The code is 0 if the request was sent without a response, None if it was not sent.
         """
-        seen = await self.job_service.database.read(load_job_view, delivery.owner, delivery.job_id)
+        seen = await self.database.read(load_job_view, delivery.owner, delivery.job_id)
         if seen is None:
             return "The job no longer exists.", "given_up", None
         try:
             validate_webhook_url(delivery.url, self.settings)  # the settings may have changed
-            code = await client.post(delivery.url, delivery.id, await asyncio.to_thread(self._text, seen), self.job_service.now())
+            code = await client.post(delivery.url, delivery.id, await asyncio.to_thread(self._text, seen), self.clock.now())
         except HunyuanOcrError as e:
             return f"{e.message} {e.hint}", "given_up", None
         except NotDelivered as e:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Column, Connection, Index, Integer, String, Table, delete, select
 
-from hunyuanocr.store.ids import new_id
+from hunyuanocr.ids import new_id
 from hunyuanocr.store.tables import Id, Owner, Utc, metadata
 
 audit = Table(

@@ -11,6 +11,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from hunyuanocr.files import write_atomic
+
 _NAME = re.compile(r"[0-9a-f]{64}")
 _LOCK_TIMEOUT_S = 3600.0  # younger files without a record may belong to a transaction in progress
 
@@ -43,21 +45,7 @@ class ImageStore:
         if path.exists():
             return name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{name}.{os.getpid()}.part")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # so that the directory entry survives a power failure
-        finally:
-            os.close(folder)
+        write_atomic(path, data, suffix=f".{os.getpid()}.part")
         return name
 
     def drop(self, names: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from hunyuanocr.store.ids import new_id
+from hunyuanocr.ids import new_id
 from hunyuanocr.store.records import COLUMNS, Record, row_to_record
 from hunyuanocr.store.tables import outbox, records
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.schemas.ocr import OcrResponse
+from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.types import Field, FieldType, Line, Result, ResultWarning, TaskKind, Usage
 from tests.support.fake_backend import picture
 

@@ -11,13 +11,12 @@ import pytest
 import time_machine
 
 from api.app import create_app
-from api.auth.api_keys import create_api_key
-from api.auth.identity import DEFAULT_SCOPES
 from hunyuanocr.cli.checks import storage
 from hunyuanocr.clock import MAX_OFF, PROOF_S, Clock, boot_ticks
 from hunyuanocr.config import JobSettings, Settings, StoreSettings
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services import webhooks
+from hunyuanocr.services.api_keys import DEFAULT_SCOPES, create_api_key
 from hunyuanocr.services.jobs.worker import JobWorkers
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.store import keys
@@ -81,9 +80,12 @@ async def read(client) -> str:
 
 async def sweep(services) -> None:
     """All that deletes by age, as it does by itself every ten minutes and every hour."""
-    hands = JobWorkers(services.job_service, services.recorder, services.background, services._settings, "sweeper")
+    hands = JobWorkers(
+        services.database, services.job_service.events, services.recorder, services.background, services._settings,
+        worker="sweeper",
+    )
     await services._keeper.trusted()
-    await hands._keep_clean()
+    await hands._clean_up()
     await Retention(services.database, services.recorder, services._settings, services._keeper).sweep()
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 
 from api.app import create_app
-from api.auth.api_keys import create_api_key
-from api.auth.identity import DEFAULT_SCOPES
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.api_keys import DEFAULT_SCOPES, create_api_key
 from hunyuanocr.store import keys
 from hunyuanocr.store.database import Database
 from tests.api.conftest import served, wait_ready

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.auth.identity import ALL_SCOPES
 from api.auth.sessions import COOKIE
+from hunyuanocr.services.api_keys import ALL_SCOPES
 from hunyuanocr.store import audit
 from tests.api.auth import conftest as security
 from tests.api.auth.conftest import AWAY, code

@@ -13,6 +13,7 @@ import pytest
 from api.schemas.jobs import SERIALIZERS
 from hunyuanocr.clock import Clock
 from hunyuanocr.config import JobSettings, SyncSettings
+from hunyuanocr.ids import new_id
 from hunyuanocr.services import sync as syncing
 from hunyuanocr.services import webhook_client
 from hunyuanocr.services.encryption import generate_keypair
@@ -21,7 +22,6 @@ from hunyuanocr.services.sync import Sync
 from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.store import deliveries, jobs, outbox, records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import Job, QueueLimits
 from tests.support.webhooks import SECRET
 
@@ -93,7 +93,7 @@ async def desk_of(stack, tmp_path):
         database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
         stack.callback(database.close)
         desk = JobService(database, settings, Clock())
-        task = asyncio.create_task(Webhooks(desk, settings, "w", SERIALIZERS.job).run())
+        task = asyncio.create_task(Webhooks(database, desk.events, desk.clock, settings, worker="w", body=SERIALIZERS.job).run())
 
         async def end() -> None:
             task.cancel()

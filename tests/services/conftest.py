@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from api.schemas.ocr import OcrResponse
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings, WatchSettings
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.services.background_reader import BackgroundReader
 from hunyuanocr.services.watch import Watcher, create_watcher
 from hunyuanocr.types import Result

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from hunyuanocr.cli.hq_receiver import create_receiver, store_batch
+from api.hq_receiver import create_receiver, store_batch
 from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings, StoreSettings, SyncSettings
 from hunyuanocr.errors import BadRequest, ConfigError
@@ -358,7 +358,7 @@ def test_wrong_settings_are_told_at_the_start(tmp_path, wrong, said):
 
 def test_without_a_store_there_is_nothing_to_send(tmp_path):
     settings = Settings(data=tmp_path, store=StoreSettings(enabled=False), sync=SyncSettings(enabled=True))
-    with pytest.raises(ConfigError, match="none are kept"):
+    with pytest.raises(ConfigError, match="disabled"):
         create_sync(None, settings)
 
 

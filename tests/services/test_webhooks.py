@@ -14,13 +14,13 @@ from api.schemas.jobs import SERIALIZERS
 from hunyuanocr.clock import Clock, utc_now
 from hunyuanocr.config import JobSettings, load_settings
 from hunyuanocr.errors import ConfigError, WebhookNotAllowed
+from hunyuanocr.ids import new_id
 from hunyuanocr.services import webhooks
 from hunyuanocr.services.jobs import JobService
 from hunyuanocr.services.webhook_client import sign
 from hunyuanocr.services.webhooks import Webhooks, retry_delay, validate_webhook_url
 from hunyuanocr.store import audit, deliveries, jobs
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobqueue import QueueLimits
 from hunyuanocr.store.jobs import Job
 from tests.support.fake_backend import wait_until
@@ -128,7 +128,7 @@ async def shop(database):
         async def make(receiver, worker="w", **chosen):
             settings = chosen.get("settings") or allowing(receiver.address.removeprefix("http://"))
             desk = JobService(database, settings, Clock())
-            sender = Webhooks(desk, settings, worker, SERIALIZERS.job)
+            sender = Webhooks(database, desk.events, desk.clock, settings, worker=worker, body=SERIALIZERS.job)
             task = asyncio.create_task(sender.run())
 
             async def end():
@@ -221,7 +221,7 @@ async def test_what_went_out_stands_in_the_audit_log(shop):
         id = await over(desk, f"{receiver.address}/a-secret-path", owner="clinic")
         await settled(desk, id)
         await desk.database.write(_due_now)
-        desk.webhook_due.set()
+        desk.events.webhook_due.publish()
         message = (await settled(desk, id, attempts=2)).id
         lines = await desk.database.read(audit.list_latest, 10)
     assert [(line.owner, line.who, line.action, line.status) for line in lines] == [

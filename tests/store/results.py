@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hunyuanocr.store.ids import new_id
+from hunyuanocr.ids import new_id
 from hunyuanocr.store.record_builder import build_entry
 from hunyuanocr.store.records import Entry
 from hunyuanocr.types import Field, FieldType, Line, Result, ResultWarning, TaskKind

@@ -17,9 +17,9 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from hunyuanocr.errors import ConfigError, StoreUnavailable
+from hunyuanocr.ids import new_id
 from hunyuanocr.store import migrations
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.tables import metadata, state
 
 

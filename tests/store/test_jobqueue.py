@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from hunyuanocr.errors import QueueFull
+from hunyuanocr.ids import new_id
 from hunyuanocr.store import batches, jobqueue, jobs, migrations
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobqueue import QueueLimits
 from hunyuanocr.store.jobs import Job
 

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from api.auth.audit import AuditLogWriter
-from api.auth.identity import DEFAULT_SCOPES, LOCAL_ADMIN, Identity
+from api.auth.identity import LOCAL_ADMIN, Identity
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.config import ImageSettings, Settings
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.api_keys import DEFAULT_SCOPES
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.store import audit, records
 from hunyuanocr.store.database import Database

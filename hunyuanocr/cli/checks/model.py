@@ -73,9 +73,9 @@ def check_reading(settings: Settings) -> CheckResult:
     from PIL import Image, ImageDraw, ImageFont
 
     from hunyuanocr.cli.common import running_pipeline
+    from hunyuanocr.error_texts import error_text
     from hunyuanocr.instructions import parse_instruction
     from hunyuanocr.pipeline import Request
-    from web.i18n import error_text
 
     image = Image.new("RGB", (480, 96), "white")
     ImageDraw.Draw(image).text((24, 24), "TOTAL 36.80", fill="black", font=ImageFont.load_default(40))

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.pipeline.request import random_id
+from hunyuanocr.ids import new_id
 from hunyuanocr.types import Result
 
 FrameId = str | int | float
@@ -63,7 +63,7 @@ class FrameFailed:
 
     frame: FrameId | None
     error: HunyuanOcrError
-    request_id: str = field(default_factory=random_id)
+    request_id: str = field(default_factory=new_id)
 
 
 @dataclass(frozen=True)

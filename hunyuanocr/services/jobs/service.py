@@ -1,10 +1,10 @@
-"""Where jobs are accepted, asked for and cancelled."""
+"""Accepts jobs, reports their state and cancels them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -13,10 +13,11 @@ from sqlalchemy import Connection
 from hunyuanocr.clock import Clock
 from hunyuanocr.config import JobSettings
 from hunyuanocr.errors import JobAlreadyFinished, NotFound
+from hunyuanocr.ids import new_id
+from hunyuanocr.services.jobs.events import JobEvents
 from hunyuanocr.store import batches, deliveries, jobqueue, jobs, records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.deliveries import Delivery
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobqueue import QueueLimits
 from hunyuanocr.store.jobs import FINISHED, IdempotencyKey, Job
 from hunyuanocr.store.result_codec import decode_result
@@ -24,15 +25,18 @@ from hunyuanocr.types import Progress, Result
 
 log = logging.getLogger(__name__)
 
-MAX_WAIT_S = 60.0  # of one question; proxies cut longer ones
-_POLL_INTERVAL_S = 3.0  # between two looks while somebody waits: another process, at the same database, may have ended the job
+MAX_WAIT_S = 60.0  # of one request; proxies cut longer ones
+POLL_INTERVAL_S = 3.0  # while a client waits: another process at the same database may have finished the job
 _ALL = 1_000_000
-_PART_BYTES = 8_000_000  # of a batch, in one transaction
+_CHUNK_BYTES = 8_000_000  # of a batch, in one transaction
+_CHUNK_FILES = 100
+_NEWEST_WEIGHT = 0.1  # of the latest job in the running mean
+_MIN_RETRY_S, _MAX_RETRY_S = 5.0, 600.0
 
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as its owner sees it. `queue_position` is how many come before it while it is queued. No record, no result."""
+    """A job as its owner sees it. `ahead`: jobs before it while it is queued. `result`: None once its record is deleted."""
 
     job: Job
     ahead: int | None = None
@@ -42,117 +46,132 @@ class JobView:
 
 
 class JobService:
-    """Accepts jobs, answers questions about them, cancels them. `submitted` wakes who reads them."""
+    """Accepts jobs, reports their state, cancels them.
 
-    def __init__(self, database: Database, settings: JobSettings, clock: Clock) -> None:
+    `poll_interval_s`: how often a waiting request reads the database, which another process may change.
+    """
+
+    def __init__(
+        self, database: Database, settings: JobSettings, clock: Clock, events: JobEvents | None = None, *,
+        poll_interval_s: float = POLL_INTERVAL_S,
+    ) -> None:  # fmt: skip
         self.database = database
         self.clock = clock
         self.now = clock.now
-        self.submitted = asyncio.Event()
-        self.on_cancelled: Callable[[str], None] = lambda _: None  # the hands hear of a cancelled job by it
-        self.webhook_due = asyncio.Event()  # a message is due
-        self.progress: dict[str, Progress] = {}  # told by the hands, of jobs that they read
-        self.mean_seconds: float | None = None  # a running mean, told by the hands
+        self.events = events or JobEvents()
+        self.progress: dict[str, Progress] = {}  # of the jobs that this process is reading
+        self.mean_seconds: float | None = None  # running mean of the jobs that this process has read
         self._settings = settings
+        self._poll_interval_s = poll_interval_s
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self.events.progress.subscribe(self.progress.__setitem__)
+        self.events.read.subscribe(self._on_read)
+        self.events.finished.subscribe(self._on_finished)
+
+    def _on_read(self, id: str, seconds: float | None) -> None:
+        self.progress.pop(id, None)
+        if seconds is not None:
+            before = self.mean_seconds
+            self.mean_seconds = seconds if before is None else (1 - _NEWEST_WEIGHT) * before + _NEWEST_WEIGHT * seconds
+
+    def _on_finished(self, id: str) -> None:
+        for event in self._waiting.get(id, ()):
+            event.set()
 
     def _queue_limits(self) -> QueueLimits:
-        """Those who come too many are told to come back when a tenth of the queue has been read."""
-        retry_after = min(max(5.0, (self.mean_seconds or 0.0) * self._settings.queue / 10), 600.0)
+        """Return the limits; a refused client may retry when about a tenth of the queue has been read."""
+        tenth_s = (self.mean_seconds or 0.0) * self._settings.queue / 10
+        retry_after = min(max(_MIN_RETRY_S, tenth_s), _MAX_RETRY_S)
         return QueueLimits(self._settings.queue, int(self._settings.queue_mb * 1e6), retry_after)
 
     async def submit(self, job: Job, data: bytes, key: IdempotencyKey | None = None) -> tuple[str, bool]:
-        """The id of the job, which survives anything from now on, and whether it is new.
+        """Store a job. Return its id, and False when `key` already belongs to an equal job: then the id is that job's.
 
         Raises QueueFull, IdempotencyConflict, StoreUnavailable.
         """
         accepted = await self.database.write(jobs.add, job, data, self._queue_limits(), key)
-        self.submitted.set()
+        self.events.submitted.publish()
         return accepted
 
     async def submit_batch(
         self, owner: str, batch_id: str, files: Sequence[tuple[Job, bytes | None]], key: IdempotencyKey | None = None
     ) -> tuple[str, bool]:
-        """As `submit`, for all of them or none; a job without bytes has failed already."""
+        """Store all jobs of a batch or none, as `submit` does; a job without bytes has failed already."""
         if key is not None and (before := await self.database.read(jobs.find_idempotent, owner, key)) is not None:
             return before, False
         try:
-            for part in _parts(files):
-                await self.database.write(batches.insert_chunk, part, self._queue_limits())
+            for chunk in _chunks(files):
+                await self.database.write(batches.insert_chunk, chunk, self._queue_limits())
             accepted = await self.database.write(_open_batch, owner, batch_id, self.clock, key)
         except BaseException:
-            with suppress(Exception):  # what is left is swept up later
+            with suppress(Exception):  # the regular clean-up removes the rest
                 await asyncio.shield(self.database.write(batches.drop_batch, batch_id))
             raise
-        self.submitted.set()
-        self.webhook_due.set()
+        self.events.submitted.publish()
+        self.events.webhook_due.publish()  # of the jobs that have failed already
         return accepted
 
     async def get(self, owner: str, id: str) -> JobView:
-        """Raises NotFound."""
-        seen = await self.database.read(load_job_view, owner, id)
-        if seen is None:
+        """Return the job's state. Raises NotFound."""
+        view = await self.database.read(load_job_view, owner, id)
+        if view is None:
             raise NotFound("There is no such job.")
-        return replace(seen, progress=self.progress.get(id))
+        return replace(view, progress=self.progress.get(id))
 
     async def wait(self, owner: str, id: str, seconds: float) -> JobView:
-        """As `get`, as soon as the job is over or the seconds are."""
+        """Return the job's state when it has finished, or after so many seconds (`MAX_WAIT_S` at most). Raises NotFound."""
         end = asyncio.get_running_loop().time() + min(seconds, MAX_WAIT_S)
-        with self._listening(id) as ended:
+        with self._listening(id) as finished:
             while True:
-                seen = await self.get(owner, id)
+                view = await self.get(owner, id)
                 left = end - asyncio.get_running_loop().time()
-                if seen.job.status in FINISHED or left <= 0:
-                    return seen
+                if view.job.status in FINISHED or left <= 0:
+                    return view
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, _POLL_INTERVAL_S)):
-                        await ended.wait()
+                    async with asyncio.timeout(min(left, self._poll_interval_s)):
+                        await finished.wait()
 
     @contextmanager
     def _listening(self, id: str) -> Iterator[asyncio.Event]:
-        ended = asyncio.Event()
-        self._waiting.setdefault(id, set()).add(ended)
+        finished = asyncio.Event()
+        self._waiting.setdefault(id, set()).add(finished)
         try:
-            yield ended
+            yield finished
         finally:
             others = self._waiting[id]
-            others.discard(ended)
+            others.discard(finished)
             if not others:
                 del self._waiting[id]
 
-    def finished(self, id: str) -> None:
-        """A job has ended: those who wait for it are woken, and its webhook is due."""
-        for event in self._waiting.get(id, ()):
-            event.set()
-        self.webhook_due.set()
-
     async def cancel(self, owner: str, id: str) -> JobView:
-        """End it, also in the middle. Raises NotFound, and JobOver when it has ended otherwise."""
+        """Cancel a job, also while it is being read. Raises NotFound, and JobAlreadyFinished when it has finished otherwise."""
         cancelled = await self.database.write(_cancel, owner, id, self.clock)
-        self.on_cancelled(id)
-        self.finished(id)
-        seen = await self.get(owner, id)
-        if not cancelled and seen.job.status != "cancelled":
-            raise JobAlreadyFinished(f"The job is over already: {seen.job.status}.")
-        return seen
+        self._publish_cancelled(id)
+        view = await self.get(owner, id)
+        if not cancelled and view.job.status != "cancelled":
+            raise JobAlreadyFinished(f"The job has already finished: {view.job.status}.")
+        return view
 
     async def cancel_batch(self, owner: str, batch_id: str) -> None:
-        """End what is not over of a batch, all of it at once."""
+        """Cancel all jobs of a batch that have not finished, in one transaction."""
         for id in await self.database.write(_cancel_batch, owner, batch_id, self.clock):
-            self.on_cancelled(id)
-            self.finished(id)
+            self._publish_cancelled(id)
+
+    def _publish_cancelled(self, id: str) -> None:
+        self.events.cancelled.publish(id)
+        self.events.finished.publish(id)
 
     async def results_of(self, owner: str, batch_id: str, page: int = 50) -> AsyncIterator[JobView]:
-        """The jobs of a batch in their order, with their results, a page in memory at a time."""
+        """Yield the jobs of a batch in their order, with their results; `page` of them are in memory at a time."""
         after = ""
-        while found := await self.database.read(_load_page, owner, batch_id, after, page):
-            for seen in found:
-                yield seen
-            after = found[-1].job.id
+        while views := await self.database.read(_load_page, owner, batch_id, after, page):
+            for view in views:
+                yield view
+            after = views[-1].job.id
 
 
 def load_job_view(conn: Connection, owner: str, id: str) -> JobView | None:
-    """A job with its place, result and message; None when there is none of this owner's."""
+    """Return a job with its queue position, result and webhook; None when this owner has no such job."""
     job = jobs.get(conn, owner, id)
     return None if job is None else _job_view(conn, job)
 
@@ -192,14 +211,14 @@ def _cancel_batch(conn: Connection, owner: str, batch_id: str, clock: Clock) -> 
     return [job.id for job in found if job.status not in FINISHED and _cancel(conn, owner, job.id, clock)]
 
 
-def _parts(files: Sequence[tuple[Job, bytes | None]]) -> list[list[tuple[Job, bytes | None]]]:
-    """So large that one transaction is short enough for those who write beside it."""
-    parts: list[list[tuple[Job, bytes | None]]] = [[]]
+def _chunks(files: Sequence[tuple[Job, bytes | None]]) -> list[list[tuple[Job, bytes | None]]]:
+    """Split a batch into transactions that are short enough for concurrent writers."""
+    chunks: list[list[tuple[Job, bytes | None]]] = [[]]
     size = 0
     for job, data in files:
-        if size > _PART_BYTES or len(parts[-1]) >= 100:
-            parts.append([])
+        if size > _CHUNK_BYTES or len(chunks[-1]) >= _CHUNK_FILES:
+            chunks.append([])
             size = 0
-        parts[-1].append((job, data))
+        chunks[-1].append((job, data))
         size += len(data or b"")
-    return parts
+    return chunks

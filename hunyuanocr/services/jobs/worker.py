@@ -1,4 +1,4 @@
-"""Who reads the jobs: some hands that take the next one, read it, and end it together with its record, in one transaction."""
+"""Workers that claim the next job, read it, and store its result together with its final state, in one transaction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -19,15 +18,15 @@ from hunyuanocr.aio import run_alongside
 from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import BackendCrashed, BackendFailed, DeadlineExceeded, HunyuanOcrError, StoreUnavailable
+from hunyuanocr.ids import new_id
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Request
 from hunyuanocr.services.background_reader import MAX_WORKERS, BackgroundReader
+from hunyuanocr.services.jobs.events import JobEvents
 from hunyuanocr.services.jobs.leases import LeaseWatch
-from hunyuanocr.services.jobs.service import JobService
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.store import batches, deliveries, jobs, leases
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.ids import new_id
 from hunyuanocr.store.jobs import Job
 from hunyuanocr.store.leases import Lease
 from hunyuanocr.store.records import Entry
@@ -36,170 +35,194 @@ from hunyuanocr.types import Result, Task
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 3  # of a job at which the process died or the reader failed
-_IDLE_S = 5.0  # between two looks for jobs that another process has accepted
+MAX_ATTEMPTS = 3  # of a job during which the process died or the backend failed
+POLL_INTERVAL_S = 5.0  # for jobs that another process at the same database has accepted
+_STORE_RETRY_S = 5.0
+_ERROR_PAUSE_S = 1.0
 _LEASE_S = 60.0
-_SWEEP_S = 600.0
-_BATCH_ARRIVES_S = 3600.0  # an upload that is not over by then never will be
+_CLEAN_UP_INTERVAL_S = 600.0
+_MAX_UPLOAD_S = 3600.0  # an upload of a batch that has not finished by then never will
 _MAX_BACKOFF_S = 30.0
-_NEWEST = 0.1  # weight of the latest job in the mean of their times
 
 
 def worker_name(instance: str) -> str:
-    """The same after a restart, and another one for each appliance at the same database: `instance` is its data folder's id."""
+    """Return a name that stays the same after a restart and differs between appliances. `instance`: id of the data folder."""
     return f"{socket.gethostname()[:100]}:{instance}"
 
 
 class JobWorkers:
-    """As many as the reader needs. `counts` are the jobs that have ended since the start."""
+    """Reads jobs with as many workers as the backend needs. `counts`: jobs finished since the start, by outcome.
+
+    A worker without a job sleeps until an event. `poll_interval_s`: how often one of them reads the queue all the same; None when
+    no other process can add jobs.
+    """
 
     def __init__(
-        self, job_service: JobService, recorder: Recorder, background: BackgroundReader, settings: Settings, worker: str
-    ) -> None:
-        self.job_service = job_service
+        self, database: Database, events: JobEvents, recorder: Recorder, background: BackgroundReader, settings: Settings,
+        *, worker: str, poll_interval_s: float | None = POLL_INTERVAL_S,
+    ) -> None:  # fmt: skip
         self.recorder = recorder
         self.background = background
         self.settings = settings
         self.worker = worker
         self.counts = {"done": 0, "failed": 0}
-        self._database: Database = job_service.database
+        self._database = database
+        self._events = events
+        self._clock = recorder.clock
+        self._poll_interval_s = poll_interval_s
         self._running: dict[str, asyncio.Task[Result]] = {}
-        self._mine: set[str] = set()  # from the claim to the end; what is ours in the database alone, by mishap, loses its lease
+        self._claimed: set[str] = set()  # a job that is ours in the database alone, after an error, loses its lease
         self._leases = LeaseWatch(_LEASE_S)
-        job_service.on_cancelled = self._stop
+        self._wake = [asyncio.Event() for _ in range(MAX_WORKERS)]
+        self._idle: set[int] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all workers sleep."""
+        return len(self._idle) == MAX_WORKERS
 
     async def run(self) -> None:
-        """Read jobs until cancelled; then what was begun is queued again."""
-        await self._retry_store(partial(self._database.write, _recover, self.worker, (), self.job_service.clock))
-        self.job_service.webhook_due.set()
+        """Read jobs until cancelled; jobs that have not finished then are queued again."""
+        await self._retry_store(partial(self._database.write, _recover, self.worker, (), self._clock))
+        self._events.webhook_due.publish()
+        subscriptions = [self._events.submitted.subscribe(self._wake_all), self._events.cancelled.subscribe(self._stop)]
         try:
             async with asyncio.TaskGroup() as group:
-                for hand in range(MAX_WORKERS):
-                    group.create_task(self._worker_loop(hand))
+                for index in range(MAX_WORKERS):
+                    group.create_task(self._worker_loop(index))
                 group.create_task(_every(_LEASE_S / 3, self._keep_leases))
-                group.create_task(_every(_SWEEP_S, self._keep_clean))
+                group.create_task(_every(_CLEAN_UP_INTERVAL_S, self._clean_up))
+                if self._poll_interval_s is not None:
+                    group.create_task(_every(self._poll_interval_s, self._poll))
         finally:
+            for unsubscribe in subscriptions:
+                unsubscribe()
             await asyncio.shield(self._release())
 
     async def _release(self) -> None:
         try:
             await self._database.write(jobs.release, self.worker)
         except StoreUnavailable as e:
-            log.warning("What was being read is queued again at the next start: %s", e.message)
+            log.warning("Unfinished jobs are queued again at the next start: %s", e.message)
 
-    async def _worker_loop(self, hand: int) -> None:
+    async def _worker_loop(self, index: int) -> None:
+        wake = self._wake[index]
         while True:
-            await self.background.wait_until_needed(hand)
+            wake.clear()  # before the claim, so that no event is lost between the claim and the sleep
             try:
-                if await self._claim_next():
+                if self.background.needs_worker(index) and await self._claim_next():
                     continue
             except StoreUnavailable as e:
-                log.warning("No jobs are read for now: %s %s", e.message, e.hint)
-                await asyncio.sleep(_IDLE_S)
+                log.warning("No jobs can be read now: %s %s", e.message, e.hint)
+                await asyncio.sleep(_STORE_RETRY_S)
                 continue
-            except Exception:  # a fault of ours costs one job its turn, not the queue its hands
-                log.exception("Something broke inside while a job was read.")
-                await asyncio.sleep(1.0)
-            self.job_service.submitted.clear()
-            if await self._database_has_work():
+            except Exception:  # an internal error costs this job one attempt, not the queue a worker
+                log.exception("Internal error while a job was read.")
+                await asyncio.sleep(_ERROR_PAUSE_S)
                 continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_IDLE_S):
-                    await self.job_service.submitted.wait()
+            self._idle.add(index)
+            try:
+                await wake.wait()
+            finally:
+                self._idle.discard(index)
 
-    async def _database_has_work(self) -> bool:
-        """Whether a job came between the look and the wait, that is for us."""
-        try:
-            begun = await self._database.read(jobs.next_attempt_count)
-        except StoreUnavailable:
-            return False
-        return begun is not None and (begun == 0 or not self.background.suspect_running)
+    def _wake_all(self) -> None:
+        for event in self._wake:
+            event.set()
+
+    def _wake_next(self) -> None:
+        """Wake one idle worker; if it finds a job it wakes the next."""
+        if self._idle:
+            self._wake[min(self._idle)].set()
+
+    async def _poll(self) -> None:
+        self._wake_next()
 
     async def _claim_next(self) -> bool:
-        """Read one job, if there is one."""
-        begun = await self._database.read(jobs.next_attempt_count)
-        if begun is None or (begun and self.background.suspect_running):
+        """Read one job. Return False when there is none for this worker."""
+        attempts = await self._database.read(jobs.next_attempt_count)
+        if attempts is None or (attempts and self.background.suspect_running):
             return False
-        async with self.background.slot(suspect=begun > 0):
-            taken = await self._database.write(jobs.claim, self.worker, self.job_service.now(), _LEASE_S, suspects=begun > 0)
-            if taken is None:
+        async with self.background.slot(suspect=attempts > 0):
+            claimed = await self._database.write(jobs.claim, self.worker, self._clock.now(), _LEASE_S, suspects=attempts > 0)
+            if claimed is None:
                 return False
-            job, data = taken
-            self._mine.add(job.id)
+            job, data = claimed
+            self._claimed.add(job.id)
+            self._wake_next()
             try:
                 outcome = await self._read(job, data)
             except BaseException:
-                self._mine.discard(job.id)
+                self._claimed.discard(job.id)
                 raise
         try:
             await self._finish_safely(job, data, outcome)
         finally:
-            self._mine.discard(job.id)
+            self._claimed.discard(job.id)
         return True
 
     async def _finish_safely(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError | None) -> None:
         if outcome is None:
             return
         try:
-            await self._end(job, data, outcome)
-        except Exception:  # whatever it is, no job stays half-way
-            log.exception("The end of the job %s could not be written.", job.id)
-            await self._end(job, data, HunyuanOcrError("Something broke inside."))
+            await self._finish(job, data, outcome)
+        except Exception:  # no error may leave a job unfinished
+            log.exception("The result of job %s could not be stored.", job.id)
+            await self._finish(job, data, HunyuanOcrError("Internal error."))
 
     async def _read(self, job: Job, data: bytes) -> Result | HunyuanOcrError | None:
-        """The result or the failure; None when the job was cancelled."""
-        began = asyncio.get_running_loop().time()
-        async with run_alongside(self._reading(job, data)) as reading:
+        """Return the result or the error; None when the job was cancelled."""
+        loop = asyncio.get_running_loop()
+        started, seconds = loop.time(), None
+        async with run_alongside(self._recognise(job, data)) as reading:
             self._running[job.id] = reading
             try:
                 await asyncio.wait((reading,))
+                seconds = None if reading.cancelled() else loop.time() - started
             finally:
                 del self._running[job.id]
-                self.job_service.progress.pop(job.id, None)
+                self._events.read.publish(job.id, seconds)
         if reading.cancelled():
             return None
-        took = asyncio.get_running_loop().time() - began
-        before = self.job_service.mean_seconds
-        self.job_service.mean_seconds = took if before is None else (1 - _NEWEST) * before + _NEWEST * took
-        failure = reading.exception()
-        if failure is None:
+        error = reading.exception()
+        if error is None:
             return reading.result()
-        if isinstance(failure, HunyuanOcrError):
-            return failure
-        log.error("The job %s broke inside.", job.id, exc_info=failure)
-        return HunyuanOcrError("Something broke inside.")
+        if isinstance(error, HunyuanOcrError):
+            return error
+        log.error("Internal error in job %s.", job.id, exc_info=error)
+        return HunyuanOcrError("Internal error.")
 
-    async def _reading(self, job: Job, data: bytes) -> Result:
+    async def _recognise(self, job: Job, data: bytes) -> Result:
         with log_setup.request_context(job.id):
             task = await asyncio.to_thread(task_from_params, job.wanted)
             request = Request(
                 data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s, client=job.fair_key
             )
-            return await self.background.read(request, partial(self.job_service.progress.__setitem__, job.id))
+            return await self.background.read(request, partial(self._events.progress.publish, job.id))
 
-    async def _end(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError) -> None:
-        """Write the end down, however long the database is away: what has been read is not read again."""
+    async def _finish(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError) -> None:
+        """Store the outcome, however long the database is unavailable, so that no job is read twice."""
         if isinstance(outcome, Result):
             entry = await asyncio.to_thread(
                 self.recorder.prepare, outcome, owner=job.owner, source="job",
                 instruction=str(job.wanted.get("instruction") or ""), device=job.device,
             )  # fmt: skip
-            ended = await self._retry_store(partial(self._database.write, self._done, job, outcome, entry, data))
-        elif _passing(outcome) and job.attempts < MAX_ATTEMPTS:
+            stored = await self._retry_store(partial(self._database.write, self._done, job, outcome, entry, data))
+        elif _is_transient(outcome) and job.attempts < MAX_ATTEMPTS:
             await self._retry_store(partial(self._database.write, jobs.requeue, job, uncounted=False))
-            self.job_service.submitted.set()
+            self._events.submitted.publish()
             return
         else:
-            ended = await self._retry_store(partial(self._database.write, _failed, job, outcome, self.job_service.clock))
-        if ended:
+            stored = await self._retry_store(partial(self._database.write, _failed, job, outcome, self._clock))
+        if stored:
             self.counts["done" if isinstance(outcome, Result) else "failed"] += 1
-        self.job_service.finished(job.id)
+        self._events.finished.publish(job.id)
 
     def _done(self, conn: Connection, job: Job, result: Result, entry: Entry, data: bytes) -> bool:
-        if not jobs.finish(conn, job, "done", self.job_service.now(), pages=len(result.page_sizes)):
+        if not jobs.finish(conn, job, "done", self._clock.now(), pages=len(result.page_sizes)):
             return False
         self.recorder.write(conn, entry, data)
-        deliveries.add(conn, job, new_id(), self.job_service.clock.timer())
+        deliveries.add(conn, job, new_id(), self._clock.timer())
         return True
 
     def _stop(self, id: str) -> None:
@@ -208,30 +231,32 @@ class JobWorkers:
             reading.cancel()
 
     async def _keep_leases(self) -> None:
-        """Tell the others that we live, hear what was cancelled elsewhere, and queue again what dead ones have left."""
-        ours = await self._database.write(jobs.renew, self.worker, set(self._mine), self.job_service.now(), _LEASE_S)
+        """Renew our leases, stop jobs that another process has cancelled, and queue the jobs of dead workers again."""
+        ours = await self._database.write(jobs.renew, self.worker, set(self._claimed), self._clock.now(), _LEASE_S)
         for id in self._running.keys() - ours:
             self._stop(id)
         if expired := self._leases.expired(await self._database.read(leases.leases)):
-            await self._database.write(_recover, None, expired, self.job_service.clock)
-            self.job_service.submitted.set()
+            await self._database.write(_recover, None, expired, self._clock)
+            self._events.submitted.publish()
+        if self._claimed:
+            self._wake_next()  # another model may need more workers than before
 
-    async def _keep_clean(self) -> None:
-        now = self.job_service.clock.trusted()
+    async def _clean_up(self) -> None:
+        now = self._clock.trusted()
         if now is None:
             return
-        await self._database.write(batches.forget_unfinished_batches, now - timedelta(seconds=_BATCH_ARRIVES_S))
+        await self._database.write(batches.forget_unfinished_batches, now - timedelta(seconds=_MAX_UPLOAD_S))
         await self._database.write(jobs.delete_expired, now - timedelta(hours=self.settings.jobs.retention_hours))
 
     async def _retry_store(self, work: Callable[[], Awaitable[T]]) -> T:
-        rest = 0.5
+        backoff_s = 0.5
         while True:
             try:
                 return await work()
             except StoreUnavailable as e:
-                log.warning("The end of a job waits for the database: %s %s", e.message, e.hint)
-                await asyncio.sleep(rest)
-                rest = min(2 * rest, _MAX_BACKOFF_S)
+                log.warning("The state of a job cannot be stored now, retrying: %s %s", e.message, e.hint)
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -239,22 +264,22 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except StoreUnavailable as e:
-            log.warning("The queue of jobs is not looked after for now: %s", e.message)
+            log.warning("The job queue cannot be maintained now: %s", e.message)
         except Exception:
-            log.exception("Something broke inside while the queue of jobs was looked after.")
+            log.exception("Internal error while the job queue was maintained.")
         await asyncio.sleep(seconds)
 
 
 def task_from_params(params: Mapping[str, Any]) -> Task:
-    """What was asked for, as it came with the request. Raises InvalidValue."""
+    """Return the task that the stored parameters of a job describe. Raises InvalidValue."""
     return parse_instruction(
         params.get("instruction") or "", task=params.get("task"), fields=params.get("fields"), schema=params.get("schema"),
         language=params.get("language"), evidence=params.get("evidence") or "fast",
     )  # fmt: skip
 
 
-def _passing(e: HunyuanOcrError) -> bool:
-    """Whether another try may go better."""
+def _is_transient(e: HunyuanOcrError) -> bool:
+    """Return whether another attempt may succeed."""
     return isinstance(e, (BackendFailed, DeadlineExceeded)) or type(e) is HunyuanOcrError
 
 
@@ -267,11 +292,11 @@ def _failed(conn: Connection, job: Job, e: HunyuanOcrError, clock: Clock) -> boo
 
 
 def _recover(conn: Connection, worker: str | None, expired: Collection[Lease], clock: Clock) -> None:
-    """Queue what was being read when its worker died, or give it up when that has happened too often."""
+    """Queue the jobs of dead workers again; one that was being read at `MAX_ATTEMPTS` crashes fails."""
     if worker is not None:
         deliveries.release_stale(conn, worker, clock.timer())
     for job in leases.find_orphaned(conn, worker, expired):
         if job.attempts >= MAX_ATTEMPTS:
-            _failed(conn, job, BackendCrashed(f"The process died {job.attempts} times while this picture was read."), clock)
+            _failed(conn, job, BackendCrashed(f"The process crashed {job.attempts} times while it read this image."), clock)
         else:
             jobs.requeue(conn, job, uncounted=False)

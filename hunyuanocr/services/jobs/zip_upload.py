@@ -1,4 +1,4 @@
-"""A ZIP of pictures → names and bytes, within bounds whatever the archive claims. Names are labels, never paths."""
+"""Files of a batch upload, with ZIP archives unpacked. Sizes are limited, whatever an archive declares; names are never paths."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hunyuanocr.images import sniff
 
 _UTF8 = 0x800  # flag of an entry whose name is UTF-8
 _ENCRYPTED = 0x1
-_MAX_NAME_LENGTH = 500
+_MAX_NAME_LENGTH = 500  # characters
 
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """One file of a batch; `failure` says why it cannot be read, and then there are no bytes."""
+    """One file of a batch. `data` is None when it cannot be read, and `failure` gives the reason."""
 
     name: str
     data: bytes | None
@@ -27,7 +27,7 @@ class UploadedFile:
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """Files of a batch, bytes of one, bytes of all of them unpacked."""
+    """Limits of a batch: number of files, bytes of each file, bytes of all files unpacked."""
 
     files: int
     each: int
@@ -35,62 +35,62 @@ class UploadLimits:
 
 
 def is_zip(data: bytes) -> bool:
-    """Whether the bytes begin as a ZIP does."""
+    """Return whether the data starts like a ZIP archive."""
     return data[:4] in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def expand_uploads(uploads: list[tuple[str, bytes]], limits: UploadLimits) -> list[UploadedFile]:
-    """The files of a batch, those of its ZIPs unpacked. Blocking.
+    """Return the files of a batch, with ZIP archives unpacked. Blocking.
 
-    One that is no picture, or is too large, fails by itself. Raises BatchTooLarge, and BadRequest
-    for an archive that is damaged or locked.
+    A file that is too large, or not an image or PDF, is marked as failed. Raises BatchTooLarge, and BadRequest for an archive
+    that is damaged or encrypted.
     """
-    found: list[UploadedFile] = []
+    files: list[UploadedFile] = []
     size = 0
     for name, data in uploads:
-        for file in _unpacked(data, limits, limits.all - size) if is_zip(data) else (_file(_label(name), data, limits.each),):
-            found.append(file)
+        for file in _unpack(data, limits, limits.all - size) if is_zip(data) else (_file(_label(name), data, limits.each),):
+            files.append(file)
             size += len(file.data or b"")
-            if len(found) > limits.files:
+            if len(files) > limits.files:
                 raise BatchTooLarge(f"The batch has more than {limits.files} files.")
-    return found
+    return files
 
 
-def _file(name: str, data: bytes, most: int) -> UploadedFile:
-    if len(data) > most:
-        return UploadedFile(name, None, ImageTooLarge(f"The file has more than {most} bytes."))
+def _file(name: str, data: bytes, max_bytes: int) -> UploadedFile:
+    if len(data) > max_bytes:
+        return UploadedFile(name, None, ImageTooLarge(f"The file has more than {max_bytes} bytes."))
     if not data or sniff(data) is None:
-        return UploadedFile(name, None, UnsupportedMedia("The file is no picture and no PDF that can be read here."))
+        return UploadedFile(name, None, UnsupportedMedia("The file is not an image or PDF of a supported format."))
     return UploadedFile(name, data)
 
 
-def _unpacked(data: bytes, limits: UploadLimits, room: int) -> Iterator[UploadedFile]:
+def _unpack(data: bytes, limits: UploadLimits, max_total: int) -> Iterator[UploadedFile]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = [entry for entry in archive.infolist() if not _is_litter(entry)]
+            entries = [entry for entry in archive.infolist() if not _is_junk(entry)]
             if len(entries) > limits.files:
-                raise BatchTooLarge(f"The ZIP has more than {limits.files} files.")
+                raise BatchTooLarge(f"The ZIP archive has more than {limits.files} files.")
             for entry in entries:
                 if entry.flag_bits & _ENCRYPTED:
-                    raise BadRequest("The ZIP asks for a password.", hint="Send it without one.")
-                with archive.open(entry) as packed:  # what the entry says of its size is not believed
-                    content = packed.read(min(limits.each, room) + 1)
-                if len(content) > room:
+                    raise BadRequest("The ZIP archive is encrypted.", hint="Send an archive without a password.")
+                with archive.open(entry) as packed:  # the declared size is not trusted
+                    content = packed.read(min(limits.each, max_total) + 1)
+                if len(content) > max_total:
                     raise BatchTooLarge(f"The batch has more than {limits.all} bytes unpacked.")
-                room -= len(content)
+                max_total -= len(content)
                 yield _file(_label(_name(entry)), content, limits.each)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError, RuntimeError) as e:
-        raise BadRequest(f"The ZIP cannot be unpacked ({type(e).__name__}).", hint="Pack it again, as a plain ZIP.") from e
+        raise BadRequest(f"The ZIP archive is damaged ({type(e).__name__}).", hint="Create it again.") from e
 
 
-def _is_litter(entry: zipfile.ZipInfo) -> bool:
-    """Folders, and what systems leave in archives."""
+def _is_junk(entry: zipfile.ZipInfo) -> bool:
+    """Return whether the entry is a folder or a file that operating systems add to archives."""
     last = entry.filename.rsplit("/", 1)[-1]
     return entry.is_dir() or entry.filename.startswith("__MACOSX/") or last.startswith(".") or last.lower() == "thumbs.db"
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """The name as it was meant: without the flag for UTF-8 the format says code page 437, and Chinese systems write GBK."""
+    """Return the decoded name. Without the UTF-8 flag the format prescribes code page 437, but Chinese systems write GBK."""
     if entry.flag_bits & _UTF8:
         return entry.filename
     raw = entry.filename.encode("cp437", "replace")

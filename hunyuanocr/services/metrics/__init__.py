@@ -1,4 +1,4 @@
-"""What a monitor sees: counts of what has happened, and how things stand when it asks. In the form of Prometheus."""
+"""Metrics in the format of Prometheus: counters and histograms in `registry`, the current state in `gauges` and `gpu`."""
 
 from hunyuanocr.services.metrics.registry import Metrics
 

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs, asked of the driver's own library (NVML): whoever uses them, PyTorch or vLLM. Nothing where there is none."""
+"""State of NVIDIA GPUs from the driver's library (NVML), for all processes that use them. Empty without a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. `utilization` is the share of the last second in which it worked, 0…1; None where the driver does not tell."""
+    """One GPU. `memory`, `used`: bytes. `utilization`: busy share of the last second, 0…1; None where the driver has none."""
 
     index: int
     name: str
@@ -23,14 +23,14 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Gpus:
-    """All of this machine, and the version of their driver."""
+    """All GPUs of this machine, and the version of their driver."""
 
     driver: str
     all: tuple[Gpu, ...]
 
 
 def gpus() -> Gpus | None:
-    """Blocking for some milliseconds. None without a driver."""
+    """Return all GPUs, or None without a driver. Blocking for some milliseconds."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -49,31 +49,31 @@ def _gpu(index: int) -> Gpu:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     return Gpu(
         index, pynvml.nvmlDeviceGetName(handle), int(memory.total), int(memory.used),
-        _told(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
-        _told(lambda: float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
+        _optional(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
+        _optional(lambda: float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
     )  # fmt: skip
 
 
-def _told(ask: Callable[[], float]) -> float | None:
-    """A part of a GPU (MIG) has no use and no temperature of its own."""
+def _optional(query: Callable[[], float]) -> float | None:
+    """Return the value, or None where the driver has none: a part of a GPU (MIG) has no utilization and no temperature."""
     try:
-        return ask()
+        return query()
     except pynvml.NVMLError:
         return None
 
 
 def collect() -> Iterator[Metric]:
-    """Their memory, use and temperature."""
+    """Yield memory, utilization and temperature of each GPU."""
     found = gpus()
     if found is None or not found.all:
         return
-    for name, meaning, values in (
+    for name, help, values in (
         ("memory_bytes", "Memory of the GPU.", [one.memory for one in found.all]),
-        ("memory_used_bytes", "Memory of the GPU in use, by whomever.", [one.used for one in found.all]),
-        ("utilization_ratio", "Share of the time in which the GPU works.", [one.utilization for one in found.all]),
+        ("memory_used_bytes", "Memory of the GPU in use by all processes.", [one.used for one in found.all]),
+        ("utilization_ratio", "Share of the time in which the GPU is busy.", [one.utilization for one in found.all]),
         ("celsius", "Temperature of the GPU.", [one.celsius for one in found.all]),
     ):
-        family = GaugeMetricFamily(f"hunyuanocr_gpu_{name}", meaning, labels=["gpu"])
+        family = GaugeMetricFamily(f"hunyuanocr_gpu_{name}", help, labels=["gpu"])
         for one, value in zip(found.all, values, strict=True):
             if value is not None:
                 family.add_metric([str(one.index)], value)

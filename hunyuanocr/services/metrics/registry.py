@@ -1,7 +1,7 @@
-"""Counts and times of what has happened, in a registry of their own: two appliances in one process do not count together.
+"""Counters and histograms, in a registry per appliance, so that two appliances in one process count separately.
 
-No label holds what a person wrote: routes are templates, outcomes are codes of errors, tasks are a closed list. What is unknown
-goes by one name, so that nobody can make series by asking for things that are not there.
+Labels have a fixed set of values: templates of routes, error codes, tasks. Every unknown route or method is `other`, so that
+clients cannot create time series.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -17,45 +16,42 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from hunyuanocr.pipeline import Timing
-from hunyuanocr.services.metrics.gauges import Snapshot, collect, take_snapshot
+from hunyuanocr.services.metrics.gauges import Monitored, Snapshot, collect, take_snapshot
 
-if TYPE_CHECKING:
-    from hunyuanocr.services.container import Services
-
-OTHER = "other"  # routes, methods: whatever is none of ours
+OTHER = "other"  # unknown route or method
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _RATES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)
 
 
 class Metrics:
-    """One for the process: the apps on both ports count into it, and each shows all of it."""
+    """The metrics of one process: the apps on both ports count into them, and each reports all of them."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services  # not looked into before somebody asks: it is being made
+    def __init__(self, services: Monitored) -> None:
+        self._services = services  # not complete yet: read it in `render` only
         self._registry = own = CollectorRegistry()
         ProcessCollector(registry=own)
         self._requests = Counter("hunyuanocr_http_requests", "Requests answered.", ("method", "route", "status"), registry=own)
         self._request_s = Histogram(
-            "hunyuanocr_http_request_seconds", "From the first byte of a request to the last of its answer.", ("route",),
+            "hunyuanocr_http_request_seconds", "Time from the first byte of a request to the last of its response.", ("route",),
             buckets=_SECONDS, registry=own,
         )  # fmt: skip
         self._in_flight = Gauge("hunyuanocr_http_requests_in_flight", "Requests that are being answered.", registry=own)
         self._readings = Counter(
-            "hunyuanocr_readings", "Pictures and documents asked for: 'ok', 'cancelled', or the code of the error.",
+            "hunyuanocr_readings", "Recognition requests, by outcome: 'ok', 'cancelled' or an error code.",
             ("task", "outcome"), registry=own,
         )  # fmt: skip
         self._stage_s = Histogram(
             "hunyuanocr_stage_seconds",
-            "Stages of a reading: wait, decode, read (of it, first: to a model's first text), evidence, fields, total.",
+            "Stages of a request: wait, decode, read (first: up to the model's first text), evidence, fields, total.",
             ("stage",), buckets=_SECONDS, registry=own,
         )  # fmt: skip
         self._pages = Counter("hunyuanocr_pages", "Pages read.", registry=own)
         self._tokens = Counter("hunyuanocr_tokens", "Tokens of the language model.", ("kind",), registry=own)
         self._rate = Histogram(
-            "hunyuanocr_tokens_per_second", "Tokens a second of one reading, once it writes.", buckets=_RATES, registry=own
+            "hunyuanocr_tokens_per_second", "Tokens per second of one request, after the first.", buckets=_RATES, registry=own
         )
-        self._cache = Counter("hunyuanocr_cache_lookups", "Looks into the cache of results.", ("result",), registry=own)
+        self._cache = Counter("hunyuanocr_cache_lookups", "Lookups in the result cache.", ("result",), registry=own)
         for kind in ("prompt", "completion"):
             self._tokens.labels(kind)
         for result in ("hit", "miss"):
@@ -63,7 +59,7 @@ class Metrics:
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Around one request."""
+        """Count a request as running inside the context."""
         self._in_flight.inc()
         try:
             yield
@@ -71,10 +67,7 @@ class Metrics:
             self._in_flight.dec()
 
     def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """A request has been answered. `route` is the template of the route that took it, None where none did.
-
-        `status` is 0 where the client left before there was one.
-        """
+        """Count a response. `route`: the template of its route, None without one; `status`: 0 when the client left first."""
         if route is None:
             method = route = OTHER
         elif method not in _METHODS:
@@ -83,7 +76,7 @@ class Metrics:
         self._request_s.labels(route).observe(seconds)
 
     def observe_request(self, timing: Timing) -> None:
-        """A reading has ended; told by the pipeline."""
+        """Count a finished request of the pipeline."""
         self._readings.labels(timing.task, timing.outcome).inc()
         if timing.cached:
             self._cache.labels("hit").inc()
@@ -96,9 +89,9 @@ class Metrics:
             return
         self._stage_s.labels("total").observe(timing.elapsed_ms / 1000)
         self._pages.inc(timing.pages)
-        self._wrote(timing)
+        self._observe_tokens(timing)
 
-    def _wrote(self, timing: Timing) -> None:
+    def _observe_tokens(self, timing: Timing) -> None:
         self._tokens.labels("prompt").inc(timing.usage.prompt_tokens)
         self._tokens.labels("completion").inc(timing.usage.completion_tokens)
         if timing.first_s is None or not timing.usage.completion_tokens:
@@ -109,17 +102,17 @@ class Metrics:
             self._rate.observe(timing.usage.completion_tokens / writing)
 
     async def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Everything as text, and its media type. Never raises for a database that is away: that is told as well."""
-        present = await take_snapshot(self._services)
+        """Return all metrics as text, and its media type. An unavailable database is a metric, not an error."""
+        snapshot = await take_snapshot(self._services)
         encode, kind = choose_encoder(accept)
-        return await asyncio.to_thread(lambda: encode(_Combined(self._registry, self._services, present))), kind
+        return await asyncio.to_thread(lambda: encode(_Combined(self._registry, self._services, snapshot))), kind
 
 
 class _Combined(Collector):
-    """What was counted, and how things stand, which is looked at anew each time."""
+    """The registry together with the current gauges."""
 
-    def __init__(self, counted: CollectorRegistry, services: Services, present: Snapshot) -> None:
-        self._counted, self._services, self._snapshot = counted, services, present
+    def __init__(self, counted: CollectorRegistry, services: Monitored, snapshot: Snapshot) -> None:
+        self._counted, self._services, self._snapshot = counted, services, snapshot
 
     def collect(self) -> Iterator[Metric]:
         yield from self._counted.collect()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hunyuanocr.errors import ConfigError
-from hunyuanocr.files import write_atomic
+from hunyuanocr.files import replacing, write_atomic
 from hunyuanocr.services.watch.scanner import ScannedFile
 
 Answer = dict[str, Any]
@@ -143,7 +143,6 @@ def move(source: Path, target: Path) -> None:
     except OSError as e:
         if e.errno != errno.EXDEV:
             raise
-        part = target.with_name(f".{target.name}.part")
-        shutil.copy2(source, part, follow_symlinks=False)
-        part.replace(target)
+        with replacing(target) as part:
+            shutil.copy2(source, part, follow_symlinks=False)
         source.unlink()

@@ -17,11 +17,10 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.auth import api_keys
-from api.auth.api_keys import create_api_key
-from api.auth.identity import ALL_SCOPES, DEFAULT_SCOPES, Scope
 from hunyuanocr.clock import utc_now
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.api_keys import ALL_SCOPES, DEFAULT_SCOPES, Scope, create_api_key
 from hunyuanocr.store import keys
 from tests.support.fake_backend import FakeBackend, wait_until
 

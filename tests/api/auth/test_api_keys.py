@@ -6,10 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from api.auth.api_keys import create_api_key
-from api.auth.identity import ALL_SCOPES, DEFAULT_SCOPES
 from hunyuanocr.clock import utc_now
 from hunyuanocr.errors import InvalidValue, StoreUnavailable
+from hunyuanocr.services.api_keys import ALL_SCOPES, DEFAULT_SCOPES, create_api_key
 from hunyuanocr.store import keys
 from tests.api.auth.conftest import AWAY, JWT, code
 from tests.support.fake_backend import picture

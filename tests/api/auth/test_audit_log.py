@@ -9,11 +9,11 @@ import pytest
 from hunyuanocr.clock import utc_now
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import StoreUnavailable
+from hunyuanocr.ids import new_id
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.store import audit
-from hunyuanocr.store.ids import new_id
 from tests.api.auth.conftest import code
 from tests.support.fake_backend import picture
 

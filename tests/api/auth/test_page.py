@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from api.auth.identity import ALL_SCOPES
 from hunyuanocr.log_setup import JsonFormatter
+from hunyuanocr.services.api_keys import ALL_SCOPES
 from tests.api.auth.conftest import AWAY, code
 from tests.support.fake_backend import picture
 

@@ -5,8 +5,8 @@ import time
 import pytest
 from starlette.responses import Response
 
-from api.auth.identity import ALL_SCOPES, Scope
 from api.auth.policy import ANONYMOUS, AUTHENTICATED, DEFAULT_POLICY, ROUTE_POLICIES, policy_for
+from hunyuanocr.services.api_keys import ALL_SCOPES, Scope
 from tests.api.auth.conftest import AWAY, JWT, token
 from tests.support.route_walker import denied, doors, example, knock
 

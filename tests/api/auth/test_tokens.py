@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from api.auth import jwt_verifier
-from api.auth.identity import DEFAULT_SCOPES
 from api.auth.jwt_verifier import JwtVerifier
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.services.api_keys import DEFAULT_SCOPES
 from tests.api.auth.conftest import AWAY, JWT, SECRET, code, token
 
 RSA = rsa.generate_private_key(65537, 2048)

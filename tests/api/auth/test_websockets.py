@@ -12,9 +12,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api.auth import websocket
-from api.auth.identity import ALL_SCOPES, Scope
 from api.uvicorn_config import uvicorn_options
 from hunyuanocr.clock import utc_now
+from hunyuanocr.services.api_keys import ALL_SCOPES, Scope
 from hunyuanocr.store import keys
 from tests.api.auth.conftest import JWT, token
 from tests.support.fake_backend import wait_until

@@ -18,10 +18,10 @@ from websockets.sync.client import connect
 
 from api.app import create_app
 from api.auth import websocket
-from api.auth.identity import Scope
 from api.network import websocket_protocol as network_sockets
 from hunyuanocr.config import NetworkSettings, PipelineSettings, SecuritySettings, Settings
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.api_keys import Scope
 from tests.api.auth.conftest import RunningApp
 from tests.api.conftest import served, wait_ready
 from tests.api.network.test_fuzz import SHAKE

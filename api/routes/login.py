@@ -13,16 +13,16 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from api.auth.identity import Identity
+from api.auth.policy import LOGIN_PAGES
 from api.auth.sessions import COOKIE
 from api.deps import AuthenticatorDep, IdentityDep
+from api.errors import ErrorResponse
 from api.network.middleware import client_host
 from api.openapi import operation_id
-from api.schemas.common import ErrorResponse
 from hunyuanocr.errors import BadRequest, ImageTooLarge, InvalidCredential, Unauthorized
 
 router = APIRouter(generate_unique_id_function=operation_id)
 
-PAGES = ("/", "/docs")  # pages that redirect a browser to the login, and to which the login returns
 _MAX_FORM_BYTES = 16 * 1024
 _HEADERS = {  # not `no-referrer`: browsers would then send `Origin: null` with the form
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
@@ -133,7 +133,7 @@ def _has_session(request: Request, identity: Identity) -> bool:
 
 def _safe_target(target: str) -> str:
     """Return the page to open after the login. Other targets are replaced: the login must not redirect to another site."""
-    return target if target in PAGES else PAGES[0]
+    return target if target in LOGIN_PAGES else LOGIN_PAGES[0]
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Ids that sort by time: UUID version 7 (RFC 9562) as 32 hexadecimal digits."""
+"""Ids of requests, jobs, records and messages: UUID version 7 (RFC 9562), as 32 hexadecimal digits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 def new_id() -> str:
-    """Return 48 bits of milliseconds and 74 random bits: ids of one machine sort by creation time and cannot be guessed."""
+    """Return a new id: 48 bits of milliseconds, then 74 random bits. Ids of one machine sort by time and cannot be guessed."""
     milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
     random = secrets.randbits(74)
     high, low = random >> 62, random & (1 << 62) - 1

@@ -1,0 +1,143 @@
+"""The JSON schema of a result: what /v1/ocr, the command line, watched folders and webhooks return."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hunyuanocr import types as t
+
+Box = list[tuple[float, float]]
+
+
+class FieldDetail(BaseModel):
+    """One extracted field: its printed value, its normalised value and its position."""
+
+    value: str | None = Field(description="Value as printed; null if the field was not found.")
+    type: t.FieldType
+    normalized: Any = Field(None, description="Normalised value, for example amount and currency.")
+    box: Box | None = Field(None, description="Corners in pixels of the upright original page, clockwise from top-left.")
+    page: int | None = Field(None, description="Page number, from 0.")
+    confidence: float | None = Field(None, description="From 0 to 1.")
+    grounded: bool = Field(description="True if the value was located on the page.")
+
+    @classmethod
+    def of(cls, field: t.Field) -> FieldDetail:
+        """Convert a Field of the pipeline."""
+        return cls(
+            value=field.value, type=field.type, normalized=field.normalized, box=_to_box(field.box), page=field.page,
+            confidence=_round_confidence(field.confidence), grounded=field.grounded,
+        )  # fmt: skip
+
+
+class Line(BaseModel):
+    """A line of text."""
+
+    text: str
+    box: Box = Field(description="Corners in pixels of the upright original page, clockwise from top-left.")
+    confidence: float | None = Field(description="From 0 to 1; null if unknown.")
+    type: t.FieldType
+    page: int = Field(description="Page number, from 0.")
+
+
+class Warning(BaseModel):
+    """A problem that may affect the result, for example a blurred image."""
+
+    code: str = Field(description="Stable warning code, for programs.")
+    message: str = Field(description="The problem, for people.")
+    page: int | None = Field(None, description="Page number, from 0; null for the whole document.")
+
+
+class Usage(BaseModel):
+    """Token counts of the language model; 0 for other backends."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+    @classmethod
+    def of(cls, usage: t.Usage) -> Usage:
+        """Convert the token counts of the pipeline and add their sum."""
+        total = usage.prompt_tokens + usage.completion_tokens
+        return cls(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens, total_tokens=total)
+
+
+_EXAMPLE: dict[str, Any] = {
+    "id": "8f14e45fceea467f9b5c3c5ed3b2a1f0", "success": True, "task": "extract", "text": "便民超市\n合计 ¥36.80",
+    "fields": {"total_amount": "¥36.80"},
+    "details": {"total_amount": {
+        "value": "¥36.80", "type": "money", "normalized": {"amount": "36.80", "currency": "CNY"},
+        "box": [[310, 812], [421, 812], [421, 846], [310, 846]], "page": 0, "confidence": 0.98, "grounded": True}},
+    "lines": [{"text": "合计 ¥36.80", "box": [[62, 812], [421, 812], [421, 846], [62, 846]], "confidence": 0.99,
+               "type": "money", "page": 0}],
+    "width": 937, "height": 1450, "page_sizes": [[937, 1450]], "pages": 1, "warnings": [],
+    "truncated": False, "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    "backend": "ppocr", "model": "PP-OCRv6-small", "elapsed_ms": 412.0,
+}  # fmt: skip
+
+
+class OcrResponse(BaseModel):
+    """Recognition result of one request."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    id: str = Field(description="Id of the result and of its record.")
+    success: Literal[True] = True
+    task: t.TaskKind
+    text: str = Field(description="All text in reading order; empty if the page has none.")
+    fields: dict[str, Any] = Field(description="The requested fields as printed; null for a field that is not on the page.")
+    details: dict[str, FieldDetail | list[dict[str, FieldDetail]]] = Field(
+        description="Details of each field; for a table, one object for each row."
+    )
+    lines: list[Line] = Field(description="Lines of text with their positions.")
+    markdown: str | None = Field(None, description="The page as Markdown, for tasks that produce it.")
+    width: int = Field(description="Width of the first page, upright, in pixels.")
+    height: int = Field(description="Height of the first page, upright, in pixels.")
+    page_sizes: list[tuple[int, int]] = Field(description="Width and height of each page, in pixels.")
+    pages: int = Field(description="Number of pages.")
+    warnings: list[Warning]
+    truncated: bool = Field(description="True if the output was cut off.")
+    usage: Usage
+    backend: str = Field(description="Backend that produced the result.")
+    model: str = Field(description="Model that produced the result.")
+    elapsed_ms: float = Field(description="Processing time, in milliseconds.")
+
+    @classmethod
+    def of(cls, result: t.Result) -> OcrResponse:
+        """Convert a Result of the pipeline."""
+        width, height = result.page_sizes[0]
+        return cls(
+            id=result.id, task=result.task, text=result.text, markdown=result.markdown,
+            fields=fields_object(result), details={f.key: _field_details(f) for f in result.fields},
+            lines=[Line(text=n.text, box=list(n.box), confidence=_round_confidence(n.confidence), type=n.type, page=n.page)
+                   for n in result.lines],
+            width=width, height=height, page_sizes=list(result.page_sizes), pages=len(result.page_sizes),
+            warnings=[Warning(code=w.code, message=w.message, page=w.page) for w in result.notices],
+            truncated=result.truncated, backend=result.backend, model=result.model,
+            usage=Usage.of(result.usage),
+            elapsed_ms=max(0.1, round(result.elapsed_ms, 1)),
+        )  # fmt: skip
+
+
+def fields_object(result: t.Result) -> dict[str, Any]:
+    """Return the fields object: normalised values if the request has a schema, else printed values."""
+    return dict(result.answer) if result.answer is not None else {f.key: _printed_value(f) for f in result.fields}
+
+
+def _printed_value(field: t.Field) -> Any:
+    return field.value if field.rows is None else [{k: v.value for k, v in row.items()} for row in field.rows]
+
+
+def _field_details(field: t.Field) -> FieldDetail | list[dict[str, FieldDetail]]:
+    if field.rows is None:
+        return FieldDetail.of(field)
+    return [{k: FieldDetail.of(v) for k, v in row.items()} for row in field.rows]
+
+
+def _to_box(quad: t.Quad | None) -> Box | None:
+    return None if quad is None else list(quad)
+
+
+def _round_confidence(confidence: float | None) -> float | None:
+    return None if confidence is None else round(confidence, 4)
