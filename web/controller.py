@@ -106,7 +106,7 @@ class PageController:
 
     @staticmethod
     def own_session(session: Session, identity: Identity) -> Session:
-        """Return the session if it belongs to the identity, otherwise a new one. Gradio's `session_hash` is no proof of that."""
+        """Return the session if it belongs to the identity, otherwise a new one. Gradio's `session_hash` does not prove that."""
         return session if session.owner in (None, identity.owner) else Session()
 
     def render(self, session: Session, language: Language) -> View:

@@ -50,7 +50,7 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
         return
 
 
-# Plugin classes are called directly, because `Image.open` applies a pixel limit of its own.
+# Plugin classes are called directly, because `Image.open` adds the pixel limit of Pillow.
 _PILLOW: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "JPEG": _Jpeg,
     "PNG": PngImagePlugin.PngImageFile,
