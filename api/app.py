@@ -40,6 +40,7 @@ def create_app(
     gate = gate or Authenticator(settings, services)
     app = FastAPI(
         title="HunyuanOCR", version=__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None,
+        license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"}, servers=[{"url": "/"}],
         lifespan=lifespan, middleware=middleware_stack(network, gate),
     )  # fmt: skip
     state = app.state

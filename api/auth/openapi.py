@@ -42,6 +42,7 @@ def add_security_schemes(app: FastAPI) -> None:
 def _add_security(method: str, path: str, operation: dict[str, Any]) -> None:
     needs = policy_for(method, path).needs
     if needs == ANONYMOUS:
+        operation["security"] = []
         return
     operation["security"] = [{scheme: [needs.value]} for scheme in _SECURITY_SCHEMES]
     if "4XX" in operation["responses"]:  # the route documents errors in OpenAI's format

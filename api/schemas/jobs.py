@@ -96,7 +96,7 @@ class WebhookStatus(BaseModel):
 _EXAMPLE: dict[str, Any] = {
     "id": "019aa2f0c1f07d4f8a7c1b2e3d4f5a6b", "status": "queued", "ahead": 3, "priority": 0, "file": None, "batch_id": None,
     "device": "checkout-2", "created_at": "2026-11-21T08:30:00Z", "started_at": None, "finished_at": None, "attempts": 0,
-    "progress": {"pages": None, "pages_done": 0}, "webhook": None, "error": None, "result": None,
+    "progress": {"pages": 1, "pages_done": 0}, "webhook": None, "error": None, "result": None,
 }  # fmt: skip
 
 

@@ -148,4 +148,6 @@ class FieldsResponse(RootModel[dict[str, Any]]):
 
     # `not` keeps the two members of the union apart: without it, a whole OcrResponse would match this schema too.
 
-    model_config = ConfigDict(json_schema_extra={"not": {"required": ["success", "elapsed_ms"]}})
+    model_config = ConfigDict(
+        json_schema_extra={"not": {"properties": {"success": {}, "elapsed_ms": {}}, "required": ["success", "elapsed_ms"]}}
+    )
