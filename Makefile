@@ -10,6 +10,7 @@ $(PYTHON):
 
 check: $(PYTHON)  ## lint and type checks
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
 test:  ## everything that CI runs; ARGS are passed to pytest

@@ -60,6 +60,7 @@ phase "System packages"
 system_packages
 phase "Lint"
 "$PYTHON" -m ruff check .
+"$PYTHON" -m ruff format --check --quiet .
 phase "Types"
 "$PYTHON" -m mypy
 tests() { "$PYTHON" -m pytest "$@" ${arguments[@]+"${arguments[@]}"}; }

@@ -21,14 +21,17 @@ def test_flag_over_environment_over_file_over_default(file, monkeypatch):
     assert (server.host, server.port, server.api_port, server.page) == ("10.0.0.1", 3, 5, True)
 
 
-@pytest.mark.parametrize(("text", "named"), [
-    ("[server]\nporrt = 1\n", "server.porrt"),
-    ("bakend = 'ppocr'\n", "bakend"),
-    ("[server]\nport = 'x'\n", "server.port"),
-    ("[pipeline]\nqueue_size = 0\n", "pipeline.queue_size"),
-    ("backend = 'magic'\n", "backend"),
-    ("not toml at all", "settings.toml"),
-])
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[server]\nporrt = 1\n", "server.porrt"),
+        ("bakend = 'ppocr'\n", "bakend"),
+        ("[server]\nport = 'x'\n", "server.port"),
+        ("[pipeline]\nqueue_size = 0\n", "pipeline.queue_size"),
+        ("backend = 'magic'\n", "backend"),
+        ("not toml at all", "settings.toml"),
+    ],
+)
 def test_a_mistake_in_the_file_is_named(file, text, named):
     file.write_text(text)
     with pytest.raises(ConfigError, match=named):

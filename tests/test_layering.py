@@ -271,15 +271,18 @@ HEAVY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("module", "allowed"), [
-    ("hunyuanocr", set()),
-    ("hunyuanocr.types, hunyuanocr.errors, hunyuanocr.config", set()),
-    ("hunyuanocr.instructions, hunyuanocr.fields", set()),
-    ("hunyuanocr.output, hunyuanocr.weights, hunyuanocr.prompts", set()),
-    ("hunyuanocr.backends, hunyuanocr.backends.vlm", set()),
-    ("hunyuanocr.pipeline", {"cv2"}),
-    ("api.app", {"cv2", "fastapi", "sqlalchemy"}),
-])
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("hunyuanocr", set()),
+        ("hunyuanocr.types, hunyuanocr.errors, hunyuanocr.config", set()),
+        ("hunyuanocr.instructions, hunyuanocr.fields", set()),
+        ("hunyuanocr.output, hunyuanocr.weights, hunyuanocr.prompts", set()),
+        ("hunyuanocr.backends, hunyuanocr.backends.vlm", set()),
+        ("hunyuanocr.pipeline", {"cv2"}),
+        ("api.app", {"cv2", "fastapi", "sqlalchemy"}),
+    ],
+)
 def test_light_imports_stay_light(module, allowed):
     code = f"import sys\nimport {module}\nprint(*sorted({HEAVY - allowed!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)

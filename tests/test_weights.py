@@ -64,6 +64,7 @@ def shard(folder: Path) -> None:
 
 def as_of_2025(folder: Path) -> None:
     """Flat config with the old spellings, preprocessor_config.json; the tensors have the old names already."""
+
     def flatten(config: dict[str, Any]) -> None:
         text = config.pop("text_config")
         rope = text.pop("rope_parameters")

@@ -90,7 +90,8 @@ class Webhooks:
     async def run(self) -> None:
         """Deliver until cancelled."""
         subscriptions = [
-            self._events.webhook_due.subscribe(self._due.set), self._events.finished.subscribe(lambda _: self._due.set())
+            self._events.webhook_due.subscribe(self._due.set),
+            self._events.finished.subscribe(lambda _: self._due.set()),
         ]
         async with WebhookClient(self.settings.webhook_secret) as client:
             try:

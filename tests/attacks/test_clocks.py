@@ -64,9 +64,12 @@ async def box(data, moment, **groups):
     app = create_app(settings, pipeline)
     services = app.state.services
     services.recorder.clock.ticks = moment.ticks
-    async with app.router.lifespan_context(app), httpx.AsyncClient(
-        transport=httpx.ASGITransport(app, client=("127.0.0.1", 1)), base_url="http://127.0.0.1:8000", timeout=30
-    ) as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, client=("127.0.0.1", 1)), base_url="http://127.0.0.1:8000", timeout=30
+        ) as client,
+    ):
         await services._keeper.ready()
         yield client, services
 
@@ -81,7 +84,11 @@ async def read(client) -> str:
 async def sweep(services) -> None:
     """All that deletes by age, as it does by itself every ten minutes and every hour."""
     hands = JobWorkers(
-        services.database, services.job_service.events, services.recorder, services.background, services._settings,
+        services.database,
+        services.job_service.events,
+        services.recorder,
+        services.background,
+        services._settings,
         worker="sweeper",
     )
     await services._keeper.trusted()

@@ -46,7 +46,9 @@ with database.transaction() as conn:
         made = build_entry(result(), owner="shop", created_at=NOON, source="ocr", instruction=words, device=None)
         records.insert(conn, made, send=False)
 """
-XLSX = PREPARE + """
+XLSX = (
+    PREPARE
+    + """
 from api import exports
 
 async def slowly(lines):
@@ -59,13 +61,19 @@ async def slowly(lines):
 
 asyncio.run(exports.write_xlsx(slowly(exports.iter_rows(database, RecordQuery(owner="shop"))), data))
 """
-BACK_UP = PREPARE + """
+)
+BACK_UP = (
+    PREPARE
+    + """
 from hunyuanocr.cli import app, backup_archive
 database.close()
 backup_archive._pack = lambda *_: midway()
 app(["backup", sys.argv[2], "--data", str(data)])
 """
-RESTORED = PREPARE + """
+)
+RESTORED = (
+    PREPARE
+    + """
 from hunyuanocr.cli import app, backup
 database.close()
 backup._move_in = lambda *_: midway()
@@ -74,6 +82,7 @@ try:
 except SystemExit:
     app(["restore", sys.argv[2], "--data", str(data), "--force"])
 """
+)
 
 
 @pytest.fixture

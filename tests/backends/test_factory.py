@@ -54,9 +54,7 @@ def test_a_model_without_weights_is_told_at_once(tmp_path: Path, weights: Path) 
     assert "PP-OCR" in create_backend(Settings(model_path=cut))[1], "auto goes on without"
 
 
-def test_packages_that_are_not_installed_are_named_with_the_install_line(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_that_are_not_installed_are_named_with_the_install_line(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "xgrammar" else find_spec(name))
     monkeypatch.setattr(backends, "has_gpu", lambda: True)
     with pytest.raises(MissingDependency, match=r": xgrammar\.") as missing:

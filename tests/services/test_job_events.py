@@ -74,8 +74,13 @@ async def working(tmp_path) -> AsyncIterator[Callable[..., Any]]:
             recorder = Recorder(database, settings)
             service = JobService(database, settings.jobs, recorder.clock)
             workers = JobWorkers(
-                database, service.events, recorder, BackgroundReader(pipeline), settings,
-                worker="w", poll_interval_s=poll_interval_s,
+                database,
+                service.events,
+                recorder,
+                BackgroundReader(pipeline),
+                settings,
+                worker="w",
+                poll_interval_s=poll_interval_s,
             )
             running = asyncio.create_task(workers.run())
 

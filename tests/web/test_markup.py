@@ -100,10 +100,17 @@ def test_the_page_is_named_when_there_are_several():
     assert "page" not in Tags(render_fields([money(page=0)], "en", pages=1)).words[-1].replace("on the page", "")
 
 
-@pytest.mark.parametrize(("normalized", "words"), [
-    (None, "–"), ("2026-11-20", "2026-11-20"), ({"amount": "9.00", "currency": None}, "9.00"),
-    ({"candidates": ["2026-03-04", "2026-04-03"]}, "2026-03-04 or 2026-04-03"), ({"a": "中"}, '{"a": "中"}'), (3, "3"),
-])
+@pytest.mark.parametrize(
+    ("normalized", "words"),
+    [
+        (None, "–"),
+        ("2026-11-20", "2026-11-20"),
+        ({"amount": "9.00", "currency": None}, "9.00"),
+        ({"candidates": ["2026-03-04", "2026-04-03"]}, "2026-03-04 or 2026-04-03"),
+        ({"a": "中"}, '{"a": "中"}'),
+        (3, "3"),
+    ],
+)
 def test_normalised_values_are_readable(normalized, words):
     assert format_value(normalized, "en") == words
 

@@ -64,10 +64,22 @@ def test_only_what_the_reader_can_do_is_offered():
     assert presets("zh", {TaskKind.TRANSLATE}) == ["翻译成英文"]
 
 
-@pytest.mark.parametrize(("header", "language"), [
-    ("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("en-US,en;q=0.9", "en"), ("en;q=0.5, zh;q=0.8", "zh"), ("fr-FR, zh-TW;q=0.3", "zh"),
-    ("ZH", "zh"), ("fr", "en"), ("", "en"), (None, "en"), ("zh;q=0.5.5, en;q=.2", "zh"), ("zhx, en", "en"), (";;q=,,", "en"),
-])
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("en-US,en;q=0.9", "en"),
+        ("en;q=0.5, zh;q=0.8", "zh"),
+        ("fr-FR, zh-TW;q=0.3", "zh"),
+        ("ZH", "zh"),
+        ("fr", "en"),
+        ("", "en"),
+        (None, "en"),
+        ("zh;q=0.5.5, en;q=.2", "zh"),
+        ("zhx, en", "en"),
+        (";;q=,,", "en"),
+    ],
+)
 def test_the_browser_chooses_the_language(header, language):
     assert negotiate_language(header) == language
 
@@ -82,7 +94,7 @@ def test_names_of_fields():
 
 
 def test_safe_leaves_nothing_that_a_browser_or_a_template_would_run():
-    assert escape_html("<b onclick=\"x\">'&") == "&lt;b onclick=&quot;x&quot;&gt;&#x27;&amp;"
+    assert escape_html('<b onclick="x">\'&') == "&lt;b onclick=&quot;x&quot;&gt;&#x27;&amp;"
     assert not set("{}$`") & set(escape_html("{{value}} ${alert(1)} `x`"))
 
 
