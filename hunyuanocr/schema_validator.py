@@ -15,6 +15,7 @@ from hunyuanocr.client_regex import UnsupportedPattern, compile_regex
 from hunyuanocr.errors import InvalidSchema
 
 _NO_REGISTRY: Registry[Any] = Registry()  # the default registry would download unknown references
+_FORMAT_NAMES = ("date", "email", "idn-email", "ipv4", "ipv6", "uuid")
 _MAX_TYPES = 16  # JSON Schema has seven
 
 
@@ -88,8 +89,10 @@ def _is_regex(instance: Any) -> bool:
 
 
 def _formats() -> FormatChecker:
+    """Return a checker of the formats that jsonschema knows by itself: others would depend on which packages are installed."""
     formats = FormatChecker(())
-    formats.checkers = {**Draft202012Validator.FORMAT_CHECKER.checkers, "regex": (_is_regex, UnsupportedPattern)}
+    known = {name: Draft202012Validator.FORMAT_CHECKER.checkers[name] for name in _FORMAT_NAMES}
+    formats.checkers = {**known, "regex": (_is_regex, UnsupportedPattern)}
     return formats
 
 

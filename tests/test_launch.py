@@ -124,7 +124,7 @@ def test_missing_weights_are_told_before_a_port_is_looked_at():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run("--backend", "torch", "--model-path", "/no/weights", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2
-    assert "There is no folder /no/weights." in done.stderr
+    assert "The model folder /no/weights does not exist." in done.stderr
 
 
 def test_addresses_for_phones_are_this_machines_own():

@@ -62,7 +62,7 @@ async def make(tmp_path: Any) -> AsyncIterator[Make]:
             site = Site(app)
             with app.state.gate.database.transaction() as conn:
                 keys.insert(conn, site.row)
-            app.state.gate.keyring.invalidate()
+            app.state.gate.api_keys.invalidate()
             return site
 
         yield make

@@ -171,7 +171,7 @@ async def test_the_doctor_tells_of_a_clock_that_jumped(tmp_path, moment):
         moment.pass_(timedelta(hours=4))
         await services._keeper.trusted()
     (finding,) = storage.ages(Settings(data=tmp_path))
-    assert (finding.verdict, "20 hours more" in finding.detail[1]) == ("warn", True)
+    assert (finding.verdict, "20 more hours" in finding.detail[1]) == ("warn", True)
 
 
 async def test_what_is_old_is_deleted_where_the_clock_is_right(tmp_path, moment):

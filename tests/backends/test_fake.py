@@ -41,7 +41,7 @@ def test_a_client_tries_the_api_with_it() -> None:
         running.until_ready()
         form = {"instruction": "extract total amount and date"}
         answer = httpx.post(f"{running.api}/ocr", data=form, files={"file": picture(size=(400, 300))}, timeout=60).json()
-    assert {field["key"]: field["value"] for field in answer["details"]} == {"total": "9.50", "date": "2026-01-31"}
-    assert all(field["box"] for field in answer["details"])
+    assert answer["fields"] == {"total_amount": "9.50", "date": "2026-01-31"}
+    assert all(detail["box"] and detail["grounded"] for detail in answer["details"].values())
     assert "fake_backend" in {warning["code"] for warning in answer["warnings"]}
     assert answer["backend"] == "fake"

@@ -231,7 +231,7 @@ def test_missing_and_broken_network_files(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a network")
     for runtime in ("openvino", "onnxruntime"):
-        with pytest.raises(ConfigError, match="cannot be loaded"):
+        with pytest.raises(ConfigError, match="cannot load the network file"):
             PageReader(PpocrSettings(recogniser=broken, runtime=runtime))
     with pytest.raises(ConfigError, match="without"):
         PageReader(PpocrSettings(dictionary=broken))

@@ -188,7 +188,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
     (broken / "model.safetensors").write_bytes(weights[:-1000])
     said = refused(monkeypatch, capsys, *command(documents, out), "--model-path", str(broken))
     assert "weights_broken" in said
-    assert "cut off" in said
+    assert "is truncated" in said
     assert "use only one of" in refused(monkeypatch, capsys, *command(documents, out), "--steps", "3", "--epochs", "1")
     recipe = tmp_path / "r.toml"
     mistakes = {

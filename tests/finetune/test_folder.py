@@ -147,7 +147,7 @@ def bad(folder: Path, name: str) -> None:
         odd = put(folder, "odd.png", lines="0,0,5,0,5,500,0,500,x\n" if name == "outside" else LINES,
                   fields={f"f{n}": "1" for n in range(70)} if name == "too many" else FIELDS)  # fmt: skip
         data = {"broken json": (".json", '{"total": '), "broken line": (".csv", "1,2,3\n"), "a list": (".json", "[1]"),
-                "damaged": (".png", "no picture"), "empty file": (".png", "")}  # fmt: skip
+                "damaged": (".png", "neither a supported image"), "empty file": (".png", "")}  # fmt: skip
         if name in data:
             odd.with_suffix(data[name][0]).write_text(data[name][1], encoding="utf-8")
         if name == "nothing":
@@ -157,8 +157,8 @@ def bad(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("no truth", "no labels: odd.png"), ("two pages", "2 pages"), ("outside", "outside the image"), ("too many", "at most 64"),
-     ("broken json", "not JSON"), ("broken line", "line 1"), ("a list", "not a JSON object"), ("damaged", "no picture"),
+    [("no truth", "no labels: odd.png"), ("two pages", "2 pages"), ("outside", "outside the image"), ("too many", "limit is 64"),
+     ("broken json", "not JSON"), ("broken line", "line 1"), ("a list", "not a JSON object"), ("damaged", "neither"),
      ("empty file", "empty"), ("nothing", "labels are empty")],
 )  # fmt: skip
 def test_every_mistake_is_told_by_the_files_name(tmp_path: Path, processor: Processor, name: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""The soak: real traffic for two minutes, its report; and verdicts that see a leak, a slower server, and too short a run."""
+"""The soak: real traffic for one minute, its report; and verdicts that see a leak, a slower server, and too short a run."""
 
 import asyncio
 import json
@@ -34,13 +34,13 @@ def soak(*arguments):
 
 
 @pytest.fixture(scope="module")
-def two_minutes(tmp_path_factory):
+def one_minute(tmp_path_factory):
     out = tmp_path_factory.mktemp("soak")
     data = out / "data"
     with appliance("--no-page", HUNYUANOCR_DATA=str(data)) as running:
         running.until_ready()
         kept = httpx.post(f"{running.api}/ocr", files={"file": _drawn()}, timeout=120).json()["id"]
-        done = soak("--minutes", 2, "--url", running.api, "--out", out)
+        done = soak("--minutes", 1, "--url", running.api, "--out", out)
         records = httpx.get(f"{running.api}/v1/records", params={"limit": 200}, timeout=60).json()["data"]
     assert done.exception is None or isinstance(done.exception, SystemExit), done.output
     return done, json.loads((out / "report.json").read_text()), out, kept, [record["id"] for record in records]
@@ -54,8 +54,8 @@ def _drawn() -> bytes:
     return receipt(random.Random(1))[0]
 
 
-def test_every_kind_of_client_was_answered_and_nothing_failed(two_minutes):
-    done, made, *_ = two_minutes
+def test_every_kind_of_client_was_answered_and_nothing_failed(one_minute):
+    done, made, *_ = one_minute
     assert made["first_failures"] == []
     assert made["verdicts"]["nothing_failed"] is True
     assert all(made["requests"][kind]["answered"] > 0 for kind in KINDS), made["requests"]
@@ -65,15 +65,15 @@ def test_every_kind_of_client_was_answered_and_nothing_failed(two_minutes):
     assert made["serves"]["backend"] == "ppocr"
 
 
-def test_descriptors_do_not_grow(two_minutes):
-    _, made, *_ = two_minutes
+def test_descriptors_do_not_grow(one_minute):
+    _, made, *_ = one_minute
     assert made["verdicts"]["descriptors"] is True, made["descriptors"]
     assert len(made["samples"]) >= 10
     assert all(sample["rss"] > 1e7 and sample["fds"] > 3 for sample in made["samples"])
 
 
-def test_pictures_show_lines(two_minutes):
-    _, made, out, *_ = two_minutes
+def test_pictures_show_lines(one_minute):
+    _, made, out, *_ = one_minute
     assert {"latency.png", "throughput.png", "memory.png", "descriptors.png", "cpu.png"} <= set(made["pictures"])
     for name in made["pictures"]:
         with Image.open(out / name) as picture:
@@ -81,8 +81,8 @@ def test_pictures_show_lines(two_minutes):
         assert sum(count for count, colour in colours if max(colour) - min(colour) > 80) > 50, "a line is drawn"
 
 
-def test_its_records_are_deleted_and_no_others(two_minutes):
-    *_, kept, left = two_minutes
+def test_its_records_are_deleted_and_no_others(one_minute):
+    *_, kept, left = one_minute
     assert left == [kept]
 
 

@@ -201,7 +201,7 @@ async def test_probabilities_that_are_not_the_models_are_not_used(caplog):
     await far.server.client.aclose()
     far.server.client = httpx.AsyncClient(transport=httpx.MockTransport(masked), base_url="http://x")
     await far.start()
-    assert "get no confidence" in caplog.text
+    assert "have no confidence" in caplog.text
     assert all(token.forced for token in (await write(far, REQUEST)).tokens)
     unasked = await write(far, Generation((), "no schema", max_tokens=60))
     assert [token.text for token in unasked.tokens if not token.forced] == ["x"], "as it came"
