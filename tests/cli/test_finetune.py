@@ -91,8 +91,8 @@ async def test_a_stopped_run_goes_on_and_its_result_is_served(documents: Path, t
     first = child(*wanted)
     assert first.stderr is not None
     heard = [first.stderr.readline() for _ in range(3)]
-    assert "10 documents (2 held out; sizes of pictures: 1); 4 steps an epoch, 25 steps in all" in heard[0]
-    assert "327,680 of 7,147,648 parameters are trained (lora); about" in heard[1]
+    assert "10 documents (2 held out; 1 image sizes); 4 steps per epoch, 25 steps in total" in heard[0]
+    assert "training 327,680 of 7,147,648 parameters (lora); about" in heard[1]
     assert heard[2].startswith("Held out, before: loss ")
     until = time.monotonic() + 250
     while not list(out.glob("training/state-*.pt")) and time.monotonic() < until:

@@ -67,7 +67,7 @@ def launcher(installed, tmp_path_factory) -> Path:
 @contextmanager
 def launched(launcher: Path, checkpoint: Path) -> Iterator[Appliance]:
     flags = ("--no-page", "--backend", "vllm", "--device", "cpu", "--model-path", str(checkpoint), "--vram-gb", "5")
-    settings = {"DEADLINE_S": str(DEADLINE_S), "CACHE_MB": "0", "WITNESS": "off"}
+    settings = {"DEADLINE_S": str(DEADLINE_S), "CACHE_MB": "0", "EVIDENCE_BACKEND": "off"}
     more = {f"HUNYUANOCR_PIPELINE__{name}": value for name, value in settings.items()}
     with appliance(*flags, "--dtype", "float32", program=("bash", str(launcher)), **more) as served:
         yield served
