@@ -76,7 +76,7 @@ def shop(rng: random.Random, *, unseen: bool) -> str:
 
 
 def receipt(rng: random.Random, *, unseen: bool = False, max_rows: int = MAX_ROWS) -> Receipt:
-    """Create a receipt of at max_rows `max_rows` rows. `unseen`: with a held-out shop and layout."""
+    """Create a receipt of at most `max_rows` rows. `unseen`: with a held-out shop and layout."""
     layout = choose_layout(rng, unseen=unseen)
     head, foot = _head(rng, layout, unseen=unseen), _foot(rng, layout)
     items, sums = _body(rng, layout, max_rows - len(head) - len(foot))

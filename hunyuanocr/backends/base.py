@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hunyuanocr.errors import TaskNotSupported
 from hunyuanocr.types import Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
 
 
@@ -53,6 +54,21 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Release memory and threads. May be called twice."""
+
+
+CPU_TASKS = frozenset({TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT})  # what a backend without a language model can do
+
+
+def check_task(backend: Backend, kind: TaskKind) -> None:
+    """Raise TaskNotSupported, with a hint which backend supports it, if this backend does not."""
+    if kind in backend.tasks:
+        return
+    raise TaskNotSupported(
+        f"The backend '{backend.name.value}' does not support the task '{kind.value}'.",
+        hint="Start the server with another backend: --backend ppocr or --backend torch."
+        if kind in CPU_TASKS
+        else f"The task '{kind.value}' requires the HunyuanOCR model: start the server with --backend torch.",
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from hunyuanocr.backends.base import BackendName, Health
-from hunyuanocr.errors import TaskNotSupported
-from hunyuanocr.types import Line, Page, Progress, Reading, ResultWarning, Task, TaskKind, TextDelta
+from hunyuanocr.backends.base import CPU_TASKS, BackendName, Health, check_task
+from hunyuanocr.types import Line, Page, Progress, Reading, ResultWarning, Task, TextDelta
 
 _LINES = ("SAMPLE SHOP 示例商店", "Date: 2026-01-31", "Coffee 2 x 3.50  7.00", "Tea 1 x 2.50  2.50", "Total: 9.50")
 _MESSAGE = "The fake backend serves: these values are invented, the picture was not read."
@@ -20,7 +19,7 @@ class FakeBackend:
 
     name = BackendName.FAKE
     model = "fake"
-    tasks = frozenset({TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT})
+    tasks = CPU_TASKS
 
     async def start(self) -> None:
         """Do nothing: there is nothing to load."""
@@ -30,9 +29,7 @@ class FakeBackend:
 
         Raises TaskNotSupported for tasks that only a language model can do.
         """
-        if task.kind not in self.tasks:
-            message = f"The fake backend does not support the task '{task.kind}'."
-            raise TaskNotSupported(message, hint="Use the task read, spot or extract.")
+        check_task(self, task.kind)
         lines: list[Line] = []
         for done, page in enumerate(pages, 1):
             await asyncio.sleep(_PAGE_S)

@@ -17,9 +17,9 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from hunyuanocr.aio import run_alongside
-from hunyuanocr.backends.base import Backend, Health
+from hunyuanocr.backends.base import Backend, Health, check_task
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import BackendFailed, BackendUnavailable, HunyuanOcrError, TaskNotSupported
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, HunyuanOcrError
 from hunyuanocr.pipeline.active_backend import ActiveBackend, SwapGate, create_active_backend, start_or_close
 from hunyuanocr.pipeline.admission import AdmissionQueue
 from hunyuanocr.pipeline.backend_call import read_within_deadline
@@ -30,7 +30,7 @@ from hunyuanocr.pipeline.evidence import EvidenceReading, lacks_evidence, needs_
 from hunyuanocr.pipeline.request import Request
 from hunyuanocr.pipeline.result_cache import CacheKey, ResultCache, cache_key
 from hunyuanocr.pipeline.timing import Timing
-from hunyuanocr.types import Progress, Reading, Result, Task, TaskKind, TextDelta
+from hunyuanocr.types import Progress, Reading, Result, Task, TextDelta
 
 T = TypeVar("T")
 Part: TypeAlias = TextDelta | Progress | Result
@@ -52,7 +52,7 @@ class Pipeline:
         self.timings: deque[Timing] = deque(maxlen=256)
         self.on_request_end: list[Callable[[Timing], None]] = []  # called after each request; must not raise
         self._active = ActiveBackend(backend, evidence_backend, settings, reason)
-        self._state = Health(False, "The OCR backend has not been start_or_close.")
+        self._state = Health(False, "The OCR backend has not been started.")
         self._loading = asyncio.Lock()
         self._gate = SwapGate(limits.queue_size)
         self.decoding = Decoding(settings, self.concurrency)
@@ -170,17 +170,14 @@ class Pipeline:
 
     async def run(self, request: Request) -> Result:
         """Run one request. Raises the errors of `hunyuanocr.errors`; cancelling the caller cancels the work."""
-        async with aclosing(self._stream(request)) as parts:
+        async with aclosing(self.stream(request)) as parts:
             async for part in parts:
                 if isinstance(part, Result):
                     return part
         raise BackendFailed("The OCR backend returned no result.")
 
-    def stream(self, request: Request) -> AsyncGenerator[Part, None]:
+    async def stream(self, request: Request) -> AsyncGenerator[Part, None]:
         """Yield text and progress, then one Result. Use it with `contextlib.aclosing`, which cancels the work."""
-        return self._stream(request)
-
-    async def _stream(self, request: Request) -> AsyncGenerator[Part, None]:
         timing = Timing(request.id, request.task.kind.value)
         try:
             async with aclosing(self._cached(request, timing)) as parts:
@@ -228,11 +225,7 @@ class Pipeline:
         """Raise the error of a request that cannot be served, regardless of its image."""
         if not self._state.ready:
             raise BackendUnavailable(self._state.detail)
-        if task.kind not in self.backend.tasks:
-            raise TaskNotSupported(
-                f"The backend '{self.backend.name.value}' does not support the task '{task.kind.value}'.",
-                hint=_suggested_backend(task.kind),
-            )
+        check_task(self.backend, task.kind)
 
     async def _acquire(self, stack: AsyncExitStack, request: Request, deadline: Deadline) -> ActiveBackend:
         """Acquire a slot of the active backend, held until the stack is closed.
@@ -298,9 +291,3 @@ class Pipeline:
         for notify in self.on_request_end:
             notify(timing)
         log.info("%s", timing, extra={"fields": timing.log_fields()})
-
-
-def _suggested_backend(kind: TaskKind) -> str:
-    if kind in (TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT):
-        return "Start the server with another backend: --backend ppocr or --backend torch."
-    return f"The task '{kind.value}' requires the HunyuanOCR model: start the server with --backend torch."

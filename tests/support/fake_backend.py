@@ -9,10 +9,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from hunyuanocr.backends.base import BackendName, Health
+from hunyuanocr.backends.base import CPU_TASKS, BackendName, Health
 from hunyuanocr.types import Line, Page, Progress, Reading, Task, TaskKind, TextDelta
-
-CPU_TASKS = frozenset({TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT})
 
 
 class FakeBackend:

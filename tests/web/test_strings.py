@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from hunyuanocr import errors
+from hunyuanocr.backends.base import CPU_TASKS
 from hunyuanocr.error_texts import error_text
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.types import ResultWarning, TaskKind
-from tests.support.fake_backend import CPU_TASKS
 from web.i18n import PRESETS, TEXT, escape_html, field_label, negotiate_language, presets, translate, warning_text
 
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from hunyuanocr.backends.base import BackendName, Health
+from hunyuanocr.backends.base import CPU_TASKS, BackendName, Health, check_task
 from hunyuanocr.config import PpocrSettings
-from hunyuanocr.errors import BackendFailed, BackendUnavailable, HunyuanOcrError, TaskNotSupported
-from hunyuanocr.types import Line, Page, Progress, Reading, Task, TaskKind
+from hunyuanocr.errors import BackendFailed, BackendUnavailable, HunyuanOcrError
+from hunyuanocr.types import Line, Page, Progress, Reading, Task
 
 if TYPE_CHECKING:
     from hunyuanocr.backends.ppocr.ocr import PageReader
@@ -25,7 +25,7 @@ class PpocrBackend:
     """Recognises pages on the CPU, in `workers` threads."""
 
     name = BackendName.PPOCR
-    tasks = frozenset({TaskKind.READ, TaskKind.SPOT, TaskKind.EXTRACT})
+    tasks = CPU_TASKS
 
     def __init__(self, settings: PpocrSettings) -> None:
         self.model = "pp-ocrv6-small" if settings.recogniser is None else f"pp-ocrv6-small+{settings.recogniser.stem}"
@@ -46,11 +46,7 @@ class PpocrBackend:
 
         Raises TaskNotSupported, BackendUnavailable (not started), BackendFailed.
         """
-        if task.kind not in self.tasks:
-            raise TaskNotSupported(
-                f"The backend 'ppocr' does not support the task '{task.kind}'.",
-                hint="Start the server with the HunyuanOCR model on a GPU: --backend torch or --backend vllm.",
-            )
+        check_task(self, task.kind)
         if self._pool is None:
             raise BackendUnavailable("PP-OCR is not started.")
         cancelled = threading.Event()
