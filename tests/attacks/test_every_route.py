@@ -26,11 +26,12 @@ from tests.attacks.requests import Arsenal, Attack, sampled
 from tests.attacks.target import Health, Target, attacked
 from tests.support.appliance import ROOT
 from tests.support.fake_backend import FakeBackend
-from tests.support.route_walker import doors
+from tests.support.route_walker import routes_of
 from web.app import mount_page
 
 ANSWER_S = 2.0
 CLIENTS = 4  # at a time
+IMAGE_ROUTES = ("/ocr", "/v1/jobs", "/v1/batch", "/v1/chat/completions", "/page/uploads")
 # Loading another model takes as long as it takes, and its folder may be anywhere: only an administrator names it.
 LOADS_A_MODEL = "/v1/admin/model"
 LOAD_S = 60.0  # for a new reader, on a machine that does other things too
@@ -60,7 +61,7 @@ def routes() -> list[tuple[str, str]]:
         pipeline = Pipeline(FakeBackend(), settings)
         app = create_app(settings, pipeline)
         async with mount_page(app, pipeline, settings).router.lifespan_context(app):
-            return sorted({(method, path.removesuffix("/") or "/") for method, path in doors(app.routes)})
+            return sorted({(method, path.removesuffix("/") or "/") for method, path in routes_of(app.routes)})
 
     return asyncio.run(walk())
 
@@ -176,10 +177,14 @@ def test_a_sample_of_all_attacks(target, routes):
     assert_well(target, outcome, health)
 
 
-def test_every_hostile_file_at_every_route_that_takes_pictures(target):
+@pytest.mark.parametrize("routes_each", [1, pytest.param(len(IMAGE_ROUTES), marks=pytest.mark.long)])
+def test_every_hostile_file_at_routes_that_take_pictures(target, routes_each):
+    """The ordinary suite sends each file to one of the routes, in turn; the long one sends each to all of them."""
     made = arsenal(target)
-    paths = ("/ocr", "/v1/jobs", "/v1/batch", "/v1/chat/completions", "/page/uploads")
-    attacks = [build() for path in paths for build in made.files("POST", path)]
+    built = [list(made.files("POST", path)) for path in IMAGE_ROUTES]
+    attacks = [
+        files[n]() for n in range(len(built[0])) for at, files in enumerate(built) if (at - n) % len(IMAGE_ROUTES) < routes_each
+    ]
     with Health(target.program.api) as health:
         outcome = asyncio.run(strike(target, attacks, clients=1))  # one client's documents are drawn one after the other
     assert outcome.asked > 0.8 * len(attacks)
