@@ -118,8 +118,8 @@ def all_is_well(shop: Shop, count: int) -> None:
     end = time.monotonic() + PATIENCE_S
     while len(shop.receiver.messages) < count and time.monotonic() < end:
         time.sleep(0.05)
-    told = [message["data"]["id"] for message in shop.receiver.messages.values()]
-    assert sorted(told) == sorted(shop.ids.values()), "each told under one id, however often"
+    reported = [message["data"]["id"] for message in shop.receiver.messages.values()]
+    assert sorted(reported) == sorted(shop.ids.values()), "each reported under one id, however often"
     assert shop.receiver.forged == 0
 
 

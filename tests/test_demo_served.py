@@ -37,10 +37,10 @@ def served() -> Iterator[Appliance]:
         assert running.stop() == 0
 
 
-def ask(served: Appliance, image: np.ndarray, **wanted: str) -> dict:
+def ask(served: Appliance, image: np.ndarray, **expected: str) -> dict:
     out = io.BytesIO()
     Image.fromarray(image).save(out, "PNG")
-    answer = httpx.post(f"{served.api}/ocr", files={"file": out.getvalue()}, data=wanted, timeout=120)
+    answer = httpx.post(f"{served.api}/ocr", files={"file": out.getvalue()}, data=expected, timeout=120)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -53,10 +53,10 @@ def test_fields_and_their_places(served: Appliance, index: int) -> None:
     assert (answer["backend"], answer["model"]) == ("torch", "hunyuanocr-demo")
     assert answer["fields"] == truth
     for name, (value, box) in page.fields.items():
-        told = answer["details"][name]
-        assert told["grounded"], name
-        assert told["value"] == value
-        (left, top), (right, bottom) = told["box"][0], told["box"][2]
+        reported = answer["details"][name]
+        assert reported["grounded"], name
+        assert reported["value"] == value
+        (left, top), (right, bottom) = reported["box"][0], reported["box"][2]
         assert max(abs(a - b) for a, b in zip((left, top, right, bottom), box, strict=True)) <= NEAR, name
 
 

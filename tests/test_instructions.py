@@ -45,7 +45,7 @@ def test_one_known_field_however_it_is_asked(sentence):
 
 
 @pytest.mark.parametrize(
-    ("sentence", "wanted"),
+    ("sentence", "expected"),
     [
         ("提取总金额和日期", ["total_amount", "date"]),
         ("请提取商户、日期和总金额", ["merchant", "date", "total_amount"]),
@@ -81,12 +81,12 @@ def test_one_known_field_however_it_is_asked(sentence):
         ("总金额和数量", ["total_amount", "数量"]),
     ],
 )
-def test_several_known_fields(sentence, wanted):
-    assert keys(sentence) == wanted
+def test_several_known_fields(sentence, expected):
+    assert keys(sentence) == expected
 
 
 @pytest.mark.parametrize(
-    ("sentence", "wanted"),
+    ("sentence", "expected"),
     [
         ("提取车牌号", ["车牌号"]),
         ("车牌号", ["车牌号"]),
@@ -99,10 +99,10 @@ def test_several_known_fields(sentence, wanted):
         ("extract 'terms and conditions code'", None),
     ],
 )
-def test_unknown_fields_keep_the_persons_word(sentence, wanted):
+def test_unknown_fields_keep_the_persons_word(sentence, expected):
     got = keys(sentence)
-    if wanted is not None:
-        assert got == wanted
+    if expected is not None:
+        assert got == expected
     else:
         assert got
 

@@ -44,7 +44,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def run(base, tmp_path):
-    """Runs an example with a receipt beside it; returns what it prints."""
+    """Run an example in a folder with a receipt; return what it prints."""
     (tmp_path / "receipt.png").write_bytes(picture())
 
     def go(name: str, *command: str) -> str:

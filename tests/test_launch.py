@@ -141,10 +141,10 @@ def test_an_address_family_that_is_not_there_is_an_error_of_ours():
 
 async def test_answers_are_sent_at_once():
     """Else the second answer on a kept connection waits 40 ms for the client's acknowledgement (Nagle's algorithm)."""
-    told = []
+    reported = []
 
     async def look(reader, writer):
-        told.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        reported.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
     with app_web._bound("127.0.0.1", 0, "--port") as listener:
@@ -152,7 +152,7 @@ async def test_answers_are_sent_at_once():
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             await reader.read()
             writer.close()
-    assert told == [1]
+    assert reported == [1]
 
 
 # The launcher. What it installs with is replaced; the whole of it runs in the long test below.

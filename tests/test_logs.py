@@ -31,7 +31,7 @@ def photo() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def reported(tmp_path_factory):
     """What an appliance has written at DEBUG while it was asked in every way, for good and for ill; and its log file."""
     file = tmp_path_factory.mktemp("log") / "box.log"
     environment = {
@@ -90,24 +90,24 @@ def _ask_by_socket(socket, data):
     socket.recv(60)
 
 
-def test_nothing_that_was_sent_is_in_the_log(told):
-    for text in told:
+def test_nothing_that_was_sent_is_in_the_log(reported):
+    for text in reported:
         assert len(text.splitlines()) > 10
         low = text.lower()
         assert [secret for secret in SECRETS if secret in low or json.dumps(secret)[1:-1] in low] == []
         assert base64.b64encode(photo()).decode()[:40] not in text
 
 
-def test_every_line_is_an_object(told):
-    for text in told:
+def test_every_line_is_an_object(reported):
+    for text in reported:
         for line in text.splitlines():
             seen = json.loads(line)
             assert {"time", "level", "logger", "message"} <= seen.keys()
             assert seen["time"].endswith("Z")
 
 
-def test_a_requests_lines_carry_its_id_and_fields(told):
-    lines = [json.loads(line) for line in told[1].splitlines()]
+def test_a_requests_lines_carry_its_id_and_fields(reported):
+    lines = [json.loads(line) for line in reported[1].splitlines()]
     mine = [line for line in lines if line.get("request_id") == "till-7"]
     reading = next(n for n in mine if n["logger"] == "hunyuanocr.pipeline.pipeline")
     access = next(n for n in mine if n["logger"] == "hunyuanocr.access")
@@ -151,7 +151,7 @@ def test_words_of_a_failure_are_left_out_where_they_may_hold_text(written):
         logging.getLogger("hunyuanocr.test").exception("It broke.")
     line = json.loads(file.read_text())
     assert "quokka" not in line["exception"]
-    assert "builtins.ValueError" in line["exception"], "its type is told"
+    assert "builtins.ValueError" in line["exception"], "its type is logged"
     assert "test_logs.py" in line["exception"], "and where it happened"
     assert "BackendFailed: The reader broke." in line["exception"], "and what cannot be anybody's text"
 
@@ -185,11 +185,11 @@ def test_nobody_writes_lines_of_his_own(written):
         raise OSError(forged)
     except OSError:
         logging.getLogger("hunyuanocr.test").exception("It broke.")
-    told = file.read_text(encoding="utf-8")
-    assert not any(line.startswith("2026-11-21 00:00:00") for line in re.split("[\r\n\x85\u2028]", told))
-    assert r"GET /x\n2026" in told, "it is told, but not obeyed"
-    assert r"\x1b[31m\x85\u2028袋熊" in told
-    assert "\x1b" not in told
+    reported = file.read_text(encoding="utf-8")
+    assert not any(line.startswith("2026-11-21 00:00:00") for line in re.split("[\r\n\x85\u2028]", reported))
+    assert r"GET /x\n2026" in reported, "it is logged, but escaped"
+    assert r"\x1b[31m\x85\u2028袋熊" in reported
+    assert "\x1b" not in reported
 
 
 def test_libraries_tell_warnings_only(written):

@@ -34,8 +34,8 @@ def receipt():
     return out.getvalue()
 
 
-def ask(served, receipt, **wanted):
-    return httpx.post(f"{served.api}/ocr", files={"file": receipt}, data=wanted, timeout=60)
+def ask(served, receipt, **expected):
+    return httpx.post(f"{served.api}/ocr", files={"file": receipt}, data=expected, timeout=60)
 
 
 def test_it_says_which_model_serves_where_and_why(served):

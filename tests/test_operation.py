@@ -31,7 +31,7 @@ UNIT = ROOT / "docker" / "systemd" / "hunyuanocr.service"
 
 @pytest.fixture
 async def shown(tmp_path, monkeypatch):
-    """All of /metrics: sample names with their labels, of a machine with a GPU, an engine beside it, a sync that has run."""
+    """All of /metrics: sample names with their labels, of a machine with a GPU, an engine process and a finished sync."""
     one = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (one,)))
     sync = SyncSettings(enabled=True, url="https://hq.example/v1/batches", public_key=generate_keypair()[1])

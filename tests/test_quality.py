@@ -1,4 +1,4 @@
-"""Blur, glare and low resolution are told; good pictures stay without a word."""
+"""Blur, glare and low resolution give warnings; good pictures give none."""
 
 from __future__ import annotations
 

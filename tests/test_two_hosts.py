@@ -1,7 +1,7 @@
 """The box and another device of its network: two hosts, joined by a cable. What each of them is, is a network namespace.
 
 The page, its routes, `/ocr` and the socket are tried from the other host without a key, with a wrong one and with the right one;
-the printed link logs a browser in; and a device without a key is let in by its address, beside another that is not.
+the printed link logs a browser in; and a device without a key is accepted by its address, another one is not.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Model folders: whole ones of both generations pass, each kind of damage is told by name."""
+"""Model folders: whole ones of both generations pass, each kind of damage is named."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def tokenizer_cut(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-10])
 
 
-@pytest.mark.parametrize(("harm", "error", "told"), [
+@pytest.mark.parametrize(("harm", "error", "reported"), [
     (cut, WeightsInvalid, r"truncated: it has 5,18\d,\d+ of 5,18\d,\d+ bytes"),
     (cut_in_the_header, WeightsInvalid, "header is truncated"),
     (padded, WeightsInvalid, "7 bytes more"),
@@ -293,10 +293,10 @@ def tokenizer_cut(folder: Path) -> None:
     (without("processor_config.json"), WeightsMissing, "no processor_config.json or preprocessor_config.json"),
     (without("chat_template.jinja"), WeightsMissing, "no chat template"),
 ], ids=lambda v: getattr(v, "__name__", None))  # fmt: skip
-def test_damage_is_told(folder: Path, harm: Callable[[Path], None], error: type[ConfigError], told: str):
+def test_damage_is_told(folder: Path, harm: Callable[[Path], None], error: type[ConfigError], reported: str):
     verify(folder)
     harm(folder)
-    with pytest.raises(error, match=told) as refusal:
+    with pytest.raises(error, match=reported) as refusal:
         verify(folder)
     assert isinstance(refusal.value, ConfigError)
     assert ".venv/bin/hunyuanocr fetch" in refusal.value.hint

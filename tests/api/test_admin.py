@@ -69,8 +69,8 @@ async def test_swapping_is_local_and_one_at_a_time(models: tuple[Path, Path]) ->
 
 def test_concurrent_loading_depends_on_free_memory(models: tuple[Path, Path], tmp_path: Path) -> None:
     settings, meminfo = Settings(backend="torch", model_path=models[0], device="cpu"), tmp_path / "meminfo"
-    for available, wanted in ((8 << 20, True), (1 << 19, False)):
+    for available, expected in ((8 << 20, True), (1 << 19, False)):
         meminfo.write_text(f"MemTotal: 9 kB\nMemAvailable: {available} kB\n")
-        assert fits_second_model(settings, meminfo) is wanted
+        assert fits_second_model(settings, meminfo) is expected
     assert not fits_second_model(settings, tmp_path / "none")
     assert fits_second_model(Settings(backend="ppocr"), tmp_path / "none")

@@ -44,8 +44,8 @@ def packed(**files: bytes) -> bytes:
     return out.getvalue()
 
 
-async def send(client, *files, headers=None, **beside):
-    return await client.post("/v1/batch", files=[("file", file) for file in files], data=beside, headers=headers)
+async def send(client, *files, headers=None, **extra):
+    return await client.post("/v1/batch", files=[("file", file) for file in files], data=extra, headers=headers)
 
 
 async def over(client, id):

@@ -240,7 +240,7 @@ def test_other_errors_have_openais_format(client, base_url, reader, monkeypatch)
     assert httpx.get(f"{base_url}/v1/chat/completions", timeout=60).json()["error"]["code"] == "method_not_allowed"
     broken = httpx.post(f"{base_url}/v1/chat/completions", content=b"{", headers={"content-type": "application/json"}, timeout=60)
     assert (broken.status_code, broken.json()["error"]["code"]) == (400, "bad_request")
-    monkeypatch.setattr("api.routes.chat.parse_chat_request", lambda wanted: 1 / 0)
+    monkeypatch.setattr("api.routes.chat.parse_chat_request", lambda expected: 1 / 0)
     with pytest.raises(openai.InternalServerError) as failed:
         ask(client, user("read", picture()))
     assert failed.value.code == "internal_error"

@@ -19,7 +19,7 @@ from tests.support.fake_backend import FakeBackend, picture
 
 
 class GateReader(FakeBackend):
-    """Reads when told to; the gate is a thread's, for the server has a loop of its own."""
+    """Reads when the gate opens; the gate is a threading.Event, because the server runs its own loop."""
 
     def __init__(self) -> None:
         super().__init__()

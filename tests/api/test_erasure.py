@@ -70,7 +70,7 @@ async def test_the_instruction_is_removed_from_a_finished_job(shop, reader):
     send = {"files": {"file": picture()}, "data": {"instruction": "instruction-4711 total", "response": "fields"}}
     first, second = [(await shop.post("/v1/jobs", **send)).json()["id"] for _ in range(2)]
     await wait_until(lambda: reader.now == 1)
-    assert {wanted["instruction"] for wanted in (await asked(shop)).values()} == {"instruction-4711 total"}
+    assert {expected["instruction"] for expected in (await asked(shop)).values()} == {"instruction-4711 total"}
     assert (await shop.delete(f"/v1/jobs/{second}")).json()["status"] == "cancelled"
     reader.gate.set()
     fields = (await shop.get(f"/v1/jobs/{first}?wait=30")).json()["result"]
@@ -97,8 +97,8 @@ async def test_the_audit_log_names_created_and_revoked_keys(shop):
     lines: list[dict[str, object]] = []
     while len(lines) < 3:  # some may be on their way into the database
         lines = (await shop.get("/v1/admin/audit?action=admin")).json()["data"]
-    told = {(line["who"], line["what"], line["status"]) for line in lines}
-    assert told == {
+    reported = {(line["who"], line["what"], line["status"]) for line in lines}
+    assert reported == {
         ("local", f"/v1/admin/keys/{made['id']}", 201), ("office", f"/v1/admin/keys/{other}", 201),
         ("office", f"/v1/admin/keys/{other}", 204),
     }  # fmt: skip

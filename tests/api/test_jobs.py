@@ -42,9 +42,9 @@ def services_of(client) -> Services:
     return client._transport.app.state.services
 
 
-async def send(client, n=1, **beside):
-    headers = beside.pop("headers", {})
-    return await client.post("/v1/jobs", files={"file": ("a.png", picture(n))}, data=beside, headers=headers)
+async def send(client, n=1, **extra):
+    headers = extra.pop("headers", {})
+    return await client.post("/v1/jobs", files={"file": ("a.png", picture(n))}, data=extra, headers=headers)
 
 
 async def done(client, id, wait=30):
@@ -187,7 +187,7 @@ async def test_a_failure_while_finishing_leaves_no_unfinished_job(shop, caplog):
 
 
 async def test_an_abandoned_lease_expires(database):
-    """A worker died, or a claim was lost on the way: the job is read again by whoever lives, three times at most."""
+    """A worker died, or its claim was lost: another worker reads the job again, at most three times."""
     from hunyuanocr.clock import Clock, utc_now
     from hunyuanocr.services.jobs.leases import LeaseWatch
     from hunyuanocr.services.jobs.worker import _recover
@@ -244,7 +244,7 @@ async def test_cancel_a_running_job(shop, reader):
     assert (await client.delete(f"/v1/jobs/{id}")).status_code == 200, "twice is no error"
     assert (await client.get(f"/v1/records/{id}")).status_code == 404
     reader.gate = None
-    assert (await done(client, (await send(client, 2)).json()["id"]))["status"] == "done", "the hands read on"
+    assert (await done(client, (await send(client, 2)).json()["id"]))["status"] == "done", "the workers read on"
 
 
 async def test_a_finished_job_cannot_be_cancelled(shop):
@@ -310,7 +310,7 @@ async def test_a_queue_full_of_bytes(shop, reader):
 
 
 @pytest.mark.parametrize(
-    ("beside", "status", "code"),
+    ("extra", "status", "code"),
     [
         ({"task": "chart"}, 422, "task_not_supported"),
         ({"task": "dance"}, 422, "unknown_task"),
@@ -320,9 +320,9 @@ async def test_a_queue_full_of_bytes(shop, reader):
         ({"schema": "{"}, 422, "invalid_value"),
     ],
 )
-async def test_hopeless_jobs_are_rejected(shop, beside, status, code):
+async def test_hopeless_jobs_are_rejected(shop, extra, status, code):
     client = await shop()
-    r = await send(client, **beside)
+    r = await send(client, **extra)
     assert (r.status_code, r.json()["code"]) == (status, code)
     assert (await client.get("/v1/jobs")).json()["data"] == []
 

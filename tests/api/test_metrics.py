@@ -242,10 +242,10 @@ def test_gpu_metrics_without_utilization(monkeypatch):
     whole = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
     part = gpu.Gpu(1, "MIG 1g.10gb", 10_000, 1_000, None, None)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (whole, part)))
-    told = {(s.name, s.labels["gpu"]): s.value for family in gpu.collect() for s in family.samples}
-    assert told["hunyuanocr_gpu_memory_used_bytes", "1"] == 1_000
-    assert told["hunyuanocr_gpu_utilization_ratio", "0"] == 0.5
-    assert ("hunyuanocr_gpu_utilization_ratio", "1") not in told
+    reported = {(s.name, s.labels["gpu"]): s.value for family in gpu.collect() for s in family.samples}
+    assert reported["hunyuanocr_gpu_memory_used_bytes", "1"] == 1_000
+    assert reported["hunyuanocr_gpu_utilization_ratio", "0"] == 0.5
+    assert ("hunyuanocr_gpu_utilization_ratio", "1") not in reported
 
 
 @pytest.mark.parametrize("status", [200, 404])

@@ -20,7 +20,7 @@ from tests.support.fake_backend import FakeBackend, picture
 
 
 class Writer(FakeBackend):
-    """Writes three words, the later ones when told to; the gate is a thread's, for the server has a loop of its own."""
+    """Write three words, the later ones when the gate opens: a threading.Event, because the server runs its own loop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ def served_app() -> Iterator[tuple[str, Writer, Pipeline]]:
         writer.go_on.set()
 
 
-def post(base: str, **wanted: str):
-    return httpx.stream("POST", f"{base}/ocr", files={"file": picture(1)}, data={"stream": "true", **wanted}, timeout=60)
+def post(base: str, **expected: str):
+    return httpx.stream("POST", f"{base}/ocr", files={"file": picture(1)}, data={"stream": "true", **expected}, timeout=60)
 
 
 def events(answer: httpx.Response) -> Iterator[tuple[str, dict]]:
@@ -77,14 +77,14 @@ def test_deltas_precede_the_result(served_app):
     with post(base) as answer:
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
         assert answer.headers["x-request-id"]
-        told = events(answer)
-        assert next(told) == ("delta", {"text": "one "})
+        reported = events(answer)
+        assert next(reported) == ("delta", {"text": "one "})
         assert not writer.go_on.is_set(), "the first word is here before the others are written"
         writer.go_on.set()
-        assert next(told) == ("delta", {"text": "two\nthree"})
-        name, result = next(told)
+        assert next(reported) == ("delta", {"text": "two\nthree"})
+        name, result = next(reported)
         assert (name, result["success"], result["text"]) == ("result", True, "one two\nthree")
-        assert list(told) == []
+        assert list(reported) == []
 
 
 def test_the_last_event_is_the_unstreamed_response(served_app):
@@ -104,11 +104,11 @@ def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(served_
     base, writer, _ = served_app
     writer.breaks = BackendFailed("The reader broke on this picture.")
     with post(base) as answer:
-        told = events(answer)
-        next(told)
+        reported = events(answer)
+        next(reported)
         writer.go_on.set()
-        name, body = next(told)
-        assert list(told) == []
+        name, body = next(reported)
+        assert list(reported) == []
     assert name == "error"
     assert body == {"detail": "The reader broke on this picture.", "code": "reader_failed", "hint": BackendFailed.hint,
                     "request_id": answer.headers["x-request-id"]}  # fmt: skip
@@ -117,25 +117,25 @@ def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(served_
 def test_unexpected_errors_are_reported_without_internals(served_app, caplog):
     base, writer, pipeline = served_app
     with post(base) as answer:
-        told = events(answer)
-        next(told)
+        reported = events(answer)
+        next(reported)
         pipeline._record_timing = lambda timing: 1 / 0  # a mistake of ours
         writer.go_on.set()
-        *_, (name, body) = told
+        *_, (name, body) = reported
     assert (name, body["code"]) == ("error", "internal_error")
     assert "division" not in json.dumps(body)
     assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("wanted", "status", "code"),
+    ("expected", "status", "code"),
     [
         ({"task": "nonsense"}, 422, "unknown_task"),
         ({"task": "translate"}, 422, "task_not_supported"),
     ],
 )
-def test_early_errors_have_a_status(served_app, wanted, status, code):
-    with post(served_app[0], **wanted) as answer:
+def test_early_errors_have_a_status(served_app, expected, status, code):
+    with post(served_app[0], **expected) as answer:
         body = json.loads(answer.read())
     assert (answer.status_code, body["code"]) == (status, code)
 
@@ -158,10 +158,10 @@ def test_keepalive_comments(served_app, monkeypatch):
     writer.silent = True
     monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.02)
     with post(base) as answer:
-        told = events(answer)
-        assert [next(told)[0] for _ in range(3)] == ["", "", ""]
+        reported = events(answer)
+        assert [next(reported)[0] for _ in range(3)] == ["", "", ""]
         writer.go_on.set()
-        assert [name for name, _ in told if name] == ["delta", "result"]
+        assert [name for name, _ in reported if name] == ["delta", "result"]
 
 
 @pytest.mark.parametrize("silent", [False, True])

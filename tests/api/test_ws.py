@@ -271,7 +271,7 @@ async def test_a_disconnect_cancels_recognition(base_url, reader):
 
 
 class Slow:
-    """A socket whose client reads when it is told to."""
+    """A socket whose client reads only on request."""
 
     def __init__(self) -> None:
         self.reads = asyncio.Event()

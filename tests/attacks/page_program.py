@@ -32,7 +32,7 @@ def serve() -> int:
     from hunyuanocr import log_setup
     from hunyuanocr.config import load_settings
     from tests.support.fake_backend import FakeBackend
-    from tests.support.route_walker import doors
+    from tests.support.route_walker import routes_of
 
     given = json.loads(sys.argv[2])
     settings = load_settings(**given | {"server": {"port": 0, "api_port": 0, "grace_s": 1.0} | given.get("server", {})})
@@ -41,7 +41,7 @@ def serve() -> int:
     reader.text = "合计 ¥36.80"
     page_app, api_app = app_web._apps(settings, reader, "A reader for tests.")
     (own,) = [route.app for route in page_app.routes if type(getattr(route, "app", None)).__name__ == "GradioIsolationMiddleware"]
-    (FOLDER / "routes.json").write_text(json.dumps([*doors(page_app.routes), *doors(own.app.routes)]))
+    (FOLDER / "routes.json").write_text(json.dumps([*routes_of(page_app.routes), *routes_of(own.app.routes)]))
     with app_web._listening(settings) as (page, api):
         app_web._announce(settings, "A reader for tests.", page, api)
         sys.stdout.flush()

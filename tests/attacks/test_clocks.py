@@ -83,7 +83,7 @@ async def read(client) -> str:
 
 async def sweep(services) -> None:
     """All that deletes by age, as it does by itself every ten minutes and every hour."""
-    hands = JobWorkers(
+    workers = JobWorkers(
         services.database,
         services.job_service.events,
         services.recorder,
@@ -92,7 +92,7 @@ async def sweep(services) -> None:
         worker="sweeper",
     )
     await services._keeper.trusted()
-    await hands._clean_up()
+    await workers._clean_up()
     await Retention(services.database, services.recorder, services._settings, services._keeper).sweep()
 
 

@@ -7,7 +7,7 @@ from hunyuanocr.services.api_keys import ALL_SCOPES
 from hunyuanocr.store import audit
 from tests.api.auth import conftest as security
 from tests.api.auth.conftest import AWAY, code
-from tests.support.route_walker import doors, example, knock
+from tests.support.route_walker import example, routes_of, send_request
 
 build, _patient_with_keys = security.build, security._patient_with_keys  # fixtures
 
@@ -58,23 +58,23 @@ async def test_every_route_that_answers_otherwise_to_a_wrong_credential_counts_i
     async with running_app.client() as browser:
         await browser.post("/login", data={"key": running_app.keys["admin"]})
         running_app.right_session = browser.cookies[COOKIE]
-    html, told = {"Accept": "text/html"}, set()
-    for method, path in sorted(set(doors(running_app.app.routes))):
+    html, reported = {"Accept": "text/html"}, set()
+    for method, path in sorted(set(routes_of(running_app.app.routes))):
         right, wrong = carried(running_app, how)
         before, noted = len(running_app.failures), await refusals(running_app)
-        bad = await knock(running_app.app, method, example(path), wrong | html)
+        bad = await send_request(running_app.app, method, example(path), wrong | html)
         counted, written = len(running_app.failures) - before, await refusals(running_app) - noted
         if (method, path) == ("POST", "/logout"):
             assert counted == (how == "cookie")  # the right cookie would end the session
             continue
-        good = await knock(running_app.app, method, example(path), right | html)
+        good = await send_request(running_app.app, method, example(path), right | html)
         if (good[0], good[1].get("location")) != (bad[0], bad[1].get("location")):
-            told.add(path)
+            reported.add(path)
             assert counted == 1, (method, path)
             assert written == 1, (method, path)
             assert bad[0] in (401, 303), (method, path)
-    assert {"/v1/records", "/gradio_api/queue/join", "/v1/admin/keys", "/"} <= told
-    assert how == "cookie" or "/login" in told
+    assert {"/v1/records", "/gradio_api/queue/join", "/v1/admin/keys", "/"} <= reported
+    assert how == "cookie" or "/login" in reported
 
 
 async def test_a_wrong_key_at_the_login_page_is_refused_as_anywhere(running_app):

@@ -105,8 +105,8 @@ async def desk_of(stack, tmp_path):
     return make
 
 
-async def told(desk: JobService, owner: str, url: str) -> str:
-    """A job that is over and is to be told."""
+async def reported(desk: JobService, owner: str, url: str) -> str:
+    """A finished job with a pending webhook."""
     job = Job(new_id(), owner, desk.now(), {}, 1, webhook=url)
     await desk.database.write(jobs.add, job, b"x", QueueLimits(1000, 100_000))
     await desk.cancel(owner, job.id)
@@ -126,12 +126,12 @@ async def test_slow_receivers_make_nobody_elses_message_late(receivers, desk_of,
     good = await receivers.start("good")
     desk = await desk_of([*slow, good])
     for n in range(count):
-        await told(desk, "slow", f"http://{slow[n % hosts]}/slow/{n}")
+        await reported(desk, "slow", f"http://{slow[n % hosts]}/slow/{n}")
     await until(lambda: len(receivers.heard) >= min(8, hosts), 10)
     began = asyncio.get_running_loop().time()
-    await told(desk, "shop", f"http://{good}/other-owner")
-    await told(desk, "slow", f"http://{good}/same-owner")
-    await told(desk, "shop", f"http://{slow[0]}/other-owner-at-a-slow-one")
+    await reported(desk, "shop", f"http://{good}/other-owner")
+    await reported(desk, "slow", f"http://{good}/same-owner")
+    await reported(desk, "shop", f"http://{slow[0]}/other-owner-at-a-slow-one")
     for path in ("/other-owner", "/same-owner", "/other-owner-at-a-slow-one"):
         await until(lambda path=path: path in receivers.heard, 20)
         assert receivers.heard[path] - began < IN_TIME_S, path
@@ -143,7 +143,7 @@ async def test_an_answer_that_drips_has_an_end(receivers, desk_of, monkeypatch):
     monkeypatch.setattr(webhook_client, "TIMEOUT_S", 1.2)  # twice the time between two drops: each alone comes in time
     host = await receivers.start("drip")
     desk = await desk_of([host])
-    id = await told(desk, "shop", f"http://{host}/")
+    id = await reported(desk, "shop", f"http://{host}/")
     async with asyncio.timeout(10):
         while (found := (await desk.database.read(deliveries.by_job, [id]))[id]).attempts == 0:
             await asyncio.sleep(0.05)
@@ -154,7 +154,7 @@ async def test_all_messages_to_a_good_receiver_arrive(receivers, desk_of):
     """The counter-case: a backlog of one lane is delivered whole, by several at a time."""
     host = await receivers.start("good")
     desk = await desk_of([host])
-    ids = [await told(desk, "shop", f"http://{host}/{n}") for n in range(100)]
+    ids = [await reported(desk, "shop", f"http://{host}/{n}") for n in range(100)]
     await until(lambda: len(receivers.heard) == 100, 20)
     async with asyncio.timeout(10):
         while any(d.status != "delivered" for d in (await desk.database.read(deliveries.by_job, ids)).values()):
@@ -175,7 +175,7 @@ async def test_a_name_server_that_is_away_takes_no_threads(desk_of, monkeypatch)
     hosts = [f"shop{n}.invalid" for n in range(40)]
     desk = await desk_of(hosts)
     for host in hosts:
-        await told(desk, "shop", f"http://{host}/")
+        await reported(desk, "shop", f"http://{host}/")
     try:
         await until(lambda: asked, 10)
         await asyncio.sleep(0.3)

@@ -87,8 +87,8 @@ class BackendContract:
     async def test_a_document_tells_how_many_pages_have_been_read(self, backend: Backend) -> None:
         for pages in (1, 3):
             async with contextlib.aclosing(backend.read([blank_page(n) for n in range(pages)], READ)) as events:
-                told = [event async for event in events if isinstance(event, Progress)]
-            assert told == ([Progress(n, 3) for n in (1, 2, 3)] if pages > 1 else [])
+                reported = [event async for event in events if isinstance(event, Progress)]
+            assert reported == ([Progress(n, 3) for n in (1, 2, 3)] if pages > 1 else [])
 
     async def test_every_task_ends_in_one_reading(self, backend: Backend) -> None:
         for kind in backend.tasks:

@@ -120,9 +120,9 @@ def test_auto_takes_the_model_where_pytorch_can_use_the_gpu(weights: Path, monke
 def test_a_model_gets_a_witness_and_the_cpu_reader_none(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(backend="torch", model_path=weights, device="cpu")
     model, _ = create_backend(settings)
-    witness = create_evidence_backend(settings, model)
-    assert witness is not None
-    assert witness.name is BackendName.PPOCR
+    evidence_reader = create_evidence_backend(settings, model)
+    assert evidence_reader is not None
+    assert evidence_reader.name is BackendName.PPOCR
     off = Settings(pipeline=PipelineSettings(evidence_backend="off"))
     assert create_evidence_backend(off, model) is None
     assert create_evidence_backend(settings, create_backend(Settings(backend="ppocr"))[0]) is None

@@ -71,7 +71,7 @@ def recogniser(path: Path, runtime: str, letters: str = "AB", batch: int = 1) ->
     return Recogniser(load_network(path, runtime, EngineOptions(threads=1, streams=1)), letters, batch=batch)
 
 
-def told(reader: Recogniser, crops: Sequence[np.ndarray]) -> list[str]:
+def reported(reader: Recogniser, crops: Sequence[np.ndarray]) -> list[str]:
     return [t.text.replace(" ", "") for t in reader.read(crops)]
 
 
@@ -81,7 +81,7 @@ def test_every_form_of_input(tmp_path: Path, runtime: str, size: Size) -> None:
     reader = recogniser(column_reader(tmp_path / "r.onnx", size), runtime, batch=3)
     assert reader.height == size[2]
     words = ["A", "AAB", "BABA", "ABBABAABBA", "B", "BB", "ABAB"]
-    assert told(reader, [bars(word, reader.height) for word in words]) == words
+    assert reported(reader, [bars(word, reader.height) for word in words]) == words
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

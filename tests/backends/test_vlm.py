@@ -94,7 +94,7 @@ def page(index: int = 0, size: tuple[int, int] = (200, 100), original: tuple[int
 
 
 def by_page(*plays: Play | BaseException) -> Callable[[Generation], Play | BaseException]:
-    """The answer for page n is plays[n]; to a spotting prompt beside fields, the JSON ones do not speak."""
+    """The answer for page n is plays[n]; spotting prompts get the spotting answers."""
     return lambda request: plays[int(request.images[0][0, 0, 0])]
 
 
@@ -366,9 +366,9 @@ async def test_a_schema_without_bounds_never_reaches_the_engine():
 
 
 async def answer(written: str, task: Task, page_text: str = "SHOP\nTea 2 4.50 9.00\nTotal: 12.00\nDate: 2026-11-20"):
-    witness = FakeBackend()
-    witness.text = page_text
-    pipeline = Pipeline(VlmBackend(Player(Play(written))), Settings(pipeline=PipelineSettings(cache_mb=0)), witness)
+    evidence_backend = FakeBackend()
+    evidence_backend.text = page_text
+    pipeline = Pipeline(VlmBackend(Player(Play(written))), Settings(pipeline=PipelineSettings(cache_mb=0)), evidence_backend)
     await pipeline.start()
     try:
         return await pipeline.run(Request(picture(), task))
@@ -454,13 +454,13 @@ async def test_full_evidence_needs_no_witness():
             return Play("Total: 12.00(10,20),(300,400)")
         return Play('{"total_amount":"12.00","date":"2026-01-01"}')
 
-    witness = FakeBackend()
-    pipeline = Pipeline(VlmBackend(Player(speak)), Settings(pipeline=PipelineSettings(cache_mb=0)), witness)
+    evidence_backend = FakeBackend()
+    pipeline = Pipeline(VlmBackend(Player(speak)), Settings(pipeline=PipelineSettings(cache_mb=0)), evidence_backend)
     await pipeline.start()
     result = await pipeline.run(Request(picture(), extract("total_amount", "date", evidence="full")))
     await pipeline.close()
     assert [f.grounded for f in result.fields] == [True, False]
-    assert witness.begun == 0
+    assert evidence_backend.begun == 0
     assert result.text == "Total: 12.00"
 
 

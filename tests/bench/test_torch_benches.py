@@ -55,9 +55,9 @@ def test_engine_against_transformers(bench, folder, tmp_path, capsys):
     assert found["first_token"][1]["prompt_tokens"] > found["first_token"][0]["prompt_tokens"]
     assert found["memory"]["all_at_once"]
     assert all(part["documents_a_second"] > 0 for part in found["documents"])
-    told = capsys.readouterr().out
-    assert "speed relative to the best peer" in told
-    assert "2 streams" in told
+    reported = capsys.readouterr().out
+    assert "speed relative to the best peer" in reported
+    assert "2 streams" in reported
 
 
 def test_a_scenario_that_fails_is_told_and_the_others_go_on(bench, folder, tmp_path, capsys):
@@ -93,8 +93,8 @@ def test_the_rate_is_read_while_all_are_written(bench):
 def test_memory(bench, folder, tmp_path, monkeypatch, grows, code):
     """Requests really run; what the kernel would say of memory is given, as a dozen requests tell nothing."""
     memory, out = bench("torch_memory"), tmp_path / "m.json"
-    told = iter(range(1000))
-    monkeypatch.setattr(memory.torch_load, "resident_mib", lambda: 100 + grows * next(told))
+    reported = iter(range(1000))
+    monkeypatch.setattr(memory.torch_load, "resident_mib", lambda: 100 + grows * next(reported))
     arguments = ["--checkpoint", str(folder), "--requests", "12", "--early", "6", "--largest", "96", "--out", str(out)]
     assert memory.main(arguments) == code
     found = json.loads(out.read_text(encoding="utf-8"))

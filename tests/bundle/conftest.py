@@ -60,8 +60,8 @@ def project(tmp_path, monkeypatch):
 
 
 def make_project(place: Path, monkeypatch) -> Path:
-    root, shelf = place / "project", place / "shelf"
-    for folder in (root / "scripts", root / "hunyuanocr" / "bundle", shelf):
+    root, cache = place / "project", place / "shelf"
+    for folder in (root / "scripts", root / "hunyuanocr" / "bundle", cache):
         folder.mkdir(parents=True)
     for name in ("scripts/bootstrap.sh", "scripts/install.sh", "hunyuanocr/bundle/install.py"):
         shutil.copy2(ROOT / name, root / name)
@@ -71,10 +71,10 @@ def make_project(place: Path, monkeypatch) -> Path:
     (root / "pyproject.toml").write_text(PROJECT.format(version="1.0", till="1.0"))
     (root / "constraints.txt").write_text("till==1.0\n")
     (root / "app_web.py").write_text(BACKEND)
-    wheel(shelf, "till", "1.0", {"till.py": "RINGS = 1\n"})
-    wheel(shelf, "till", "2.0", {"till.py": "RINGS = 2\n"})
+    wheel(cache, "till", "1.0", {"till.py": "RINGS = 1\n"})
+    wheel(cache, "till", "2.0", {"till.py": "RINGS = 2\n"})
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", shelf.as_uri())
+    monkeypatch.setenv("PIP_FIND_LINKS", cache.as_uri())
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     return root
 

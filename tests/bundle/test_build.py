@@ -50,12 +50,12 @@ def test_what_pip_cannot_bring_is_told_and_leaves_nothing(project, tmp_path):
 )
 def test_settings_with_a_mistake_do_not_travel(project, tmp_path, text, good):
     (tmp_path / "own.toml").write_text(text)
-    wanted = BundleSpec(config=tmp_path / "own.toml")
+    expected = BundleSpec(config=tmp_path / "own.toml")
     if good:
-        assert build(tmp_path / "a.tar", project, wanted).files == build(tmp_path / "b.tar", project, BundleSpec()).files + 1
+        assert build(tmp_path / "a.tar", project, expected).files == build(tmp_path / "b.tar", project, BundleSpec()).files + 1
     else:
         with pytest.raises(BundleFailed, match=r"Cannot use the settings file .*own\.toml"):
-            build(tmp_path / "a.tar", project, wanted)
+            build(tmp_path / "a.tar", project, expected)
 
 
 def test_something_else_is_no_base_of_an_update(project, tmp_path):

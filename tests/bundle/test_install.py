@@ -36,12 +36,12 @@ def shop(tmp_path_factory):
         update = build(place / "update.tar.gz", root, BundleSpec(config=place / "config.toml", base=first.path))
     folder = place / "hunyuan ocr"
     done = [install(unpack(first.path, place / "1"), str(folder))]
-    told = [rings(folder)] if not done[0].returncode else []
+    reported = [rings(folder)] if not done[0].returncode else []
     (folder / "data").mkdir()
     (folder / "data" / "hunyuanocr.db").write_text("receipts")
     (folder / "config.toml").write_text("backend = 'torch'\n")
     done.append(install(unpack(update.path, place / "2"), str(folder)))
-    return {"folder": folder, "first": first, "update": update, "done": done, "rings": told, "place": place}
+    return {"folder": folder, "first": first, "update": update, "done": done, "rings": reported, "place": place}
 
 
 def test_it_installs_without_a_network_and_says_how_to_start(shop):

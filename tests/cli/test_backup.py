@@ -171,8 +171,8 @@ def flipped(data: bytes) -> bytes:
 
 
 def listing(members, **more):
-    told = json.loads(members["manifest.json"]) | more
-    return members | {"manifest.json": json.dumps(told).encode()}
+    reported = json.loads(members["manifest.json"]) | more
+    return members | {"manifest.json": json.dumps(reported).encode()}
 
 
 @pytest.mark.parametrize("change", [

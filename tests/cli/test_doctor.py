@@ -35,9 +35,9 @@ def box(tmp_path, monkeypatch):
 
     def look(language="en"):
         done = run("--quick", "--json", "--language", language)
-        told = json.loads(done.stdout)
-        assert done.exit_code == int(told["verdict"] == "fail")
-        return {finding["name"]: finding for finding in told["findings"]}
+        reported = json.loads(done.stdout)
+        assert done.exit_code == int(reported["verdict"] == "fail")
+        return {finding["name"]: finding for finding in reported["findings"]}
 
     return look
 

@@ -205,11 +205,11 @@ def swap(data: bytes) -> bytes:
     return data[:-1] + bytes([data[-1] ^ 1])
 
 
-@pytest.mark.parametrize(("source", "name", "told"), [
+@pytest.mark.parametrize(("source", "name", "reported"), [
     ("huggingface", WEIGHTS, "SHA-256"), ("modelscope", WEIGHTS, "SHA-256"), ("modelscope", "config.json", "SHA-256"),
     ("huggingface", "config.json", "git checksum"),
 ])  # fmt: skip
-def test_a_wrong_checksum_is_refused_and_the_old_files_stay(hub: str, state: HubState, tmp_path: Path, source, name, told):
+def test_a_wrong_checksum_is_refused_and_the_old_files_stay(hub: str, state: HubState, tmp_path: Path, source, name, reported):
     bring(hub, source, tmp_path)
     old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     truth = state.files[name]
@@ -218,7 +218,7 @@ def test_a_wrong_checksum_is_refused_and_the_old_files_stay(hub: str, state: Hub
         {"Sha256": digest} if source == "modelscope" else {"lfs": {"sha256": digest, "size": len(truth)}}
         if name == WEIGHTS else {"blobId": digest[:40]}
     )  # fmt: skip
-    with pytest.raises(FetchFailed, match=f"{name} was received with a wrong {told}") as refusal:
+    with pytest.raises(FetchFailed, match=f"{name} was received with a wrong {reported}") as refusal:
         bring(hub, source, tmp_path)
     assert "--source" in refusal.value.hint
     assert not (tmp_path / ".fetch" / f"{name}.part").exists()

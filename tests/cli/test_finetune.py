@@ -86,9 +86,9 @@ async def test_a_stopped_run_goes_on_and_its_result_is_served(documents: Path, t
     out = tmp_path / "out"
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("save_minutes = 0.0\nrate = 1.0\n")  # a state after every step, so that it is seen when one is done
-    wanted = command(documents, out, "--steps", str(STEPS), "--batch", "2", "--hold-out", "0.2")
-    wanted += ["--recipe", str(recipe), "--rate", "2e-3"]  # a flag wins over the file
-    first = child(*wanted)
+    expected = command(documents, out, "--steps", str(STEPS), "--batch", "2", "--hold-out", "0.2")
+    expected += ["--recipe", str(recipe), "--rate", "2e-3"]  # a flag wins over the file
+    first = child(*expected)
     assert first.stderr is not None
     heard = [first.stderr.readline() for _ in range(3)]
     assert "10 documents (2 held out; 1 image sizes); 4 steps per epoch, 25 steps in total" in heard[0]
@@ -101,7 +101,7 @@ async def test_a_stopped_run_goes_on_and_its_result_is_served(documents: Path, t
     code, _, err = finished(first)
     assert (code, "and saved; the same command resumes" in err) == (130, True), err
     assert not (out / "config.json").exists(), "no checkpoint half-way"
-    code, said, err = finished(child(*wanted))
+    code, said, err = finished(child(*expected))
     assert code == 0, err
     step = int(err.split("Resuming after step ")[1].split(".")[0])
     assert 0 < step < STEPS
@@ -141,8 +141,8 @@ async def served(folder: Path) -> None:
     await engine.start()
     ask = prompts.build_prompt(parse_instruction(fields=["branch"]))
     assert "branch" not in KNOWN, "a word of the shop's own"
-    wanted = Generation((np.full((KEPT, 448, 3), 255, np.uint8),), ask.prompt, ask.schema, 40, ask.repetition_penalty)
-    written = "".join([token.text async for chunk in engine.generate(wanted) for token in chunk.tokens])
+    expected = Generation((np.full((KEPT, 448, 3), 255, np.uint8),), ask.prompt, ask.schema, 40, ask.repetition_penalty)
+    written = "".join([token.text async for chunk in engine.generate(expected) for token in chunk.tokens])
     await engine.close()
     assert json.loads(written).keys() == {"branch"}
 

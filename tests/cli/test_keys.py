@@ -1,4 +1,4 @@
-"""`hunyuanocr keys` and `audit`, as programs, beside an app that serves from the same folder."""
+"""`hunyuanocr keys` and `audit`, as programs, while an app serves from the same folder."""
 
 import os
 import subprocess

@@ -191,8 +191,8 @@ async def test_a_run_in_miniature_is_served(tmp_path: Path) -> None:
     )
     await engine.start()
     ask = prompts.build_prompt(parse_instruction(fields=["total_amount", "date"]))
-    wanted = Generation((np.full((64, 448, 3), 255, np.uint8),), ask.prompt, ask.schema, 60, ask.repetition_penalty)
-    written = "".join([token.text async for chunk in engine.generate(wanted) for token in chunk.tokens])
+    expected = Generation((np.full((64, 448, 3), 255, np.uint8),), ask.prompt, ask.schema, 60, ask.repetition_penalty)
+    written = "".join([token.text async for chunk in engine.generate(expected) for token in chunk.tokens])
     await engine.close()
     assert json.loads(written).keys() == {"total_amount", "date"}
     assert AutoModelForImageTextToText.from_pretrained(folder).config.model_type == "hunyuan_vl"

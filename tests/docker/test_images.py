@@ -107,8 +107,8 @@ def test_what_the_image_installs_is_pinned_to_the_last_package(image):
     script = [sys.executable, "-I", str(ROOT / "hunyuanocr" / "bundle" / "requirements.py"), str(ROOT), *asked[1].split()]
     lines = subprocess.run(script, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
     found = installed_dependencies(lines)
-    wanted = {canonicalize_name(Requirement(line).name) for line in lines if "platform_machine" not in line}
-    assert wanted <= set(found), "all of it is installed here, by the same pins"
+    expected = {canonicalize_name(Requirement(line).name) for line in lines if "platform_machine" not in line}
+    assert expected <= set(found), "all of it is installed here, by the same pins"
     loose = {name for name in found if name not in pinned() and not name.startswith(CUDA)}
     assert loose == set()
 

@@ -79,19 +79,19 @@ def test_a_misread_letter_of_two_is_no_invention():
     assert not value_on_page("番茄", quad(0, 0, 100, 20), 0, truth)
 
 
-def outcome(tmp_path, value, box, grounded, wanted="¥36.80"):
+def outcome(tmp_path, value, box, grounded, expected="¥36.80"):
     truth = (line("合计 ¥36.80", 0, 0, 200, 20), line("找零 63.20", 0, 40, 200, 60))
     field = Field("total", FieldType.MONEY, value, box=box, page=0 if box else None, grounded=grounded)
     result = Result("1", TaskKind.EXTRACT, "", truth, (field,), None, ((200, 60),), "ppocr", "m", 1.0)
-    return Outcome(LabelledDocument(tmp_path / "a.jpg", truth, {"total": wanted}, None), result, 0.5)
+    return Outcome(LabelledDocument(tmp_path / "a.jpg", truth, {"total": expected}, None), result, 0.5)
 
 
 def test_summary_counts_right_wrong_null_and_absent(tmp_path):
     right = outcome(tmp_path, "36.80元", quad(100, 0, 200, 20), True)
     wrong = outcome(tmp_path, "63.20", quad(0, 40, 200, 60), True)
     silent = outcome(tmp_path, None, None, False)
-    absent_null = outcome(tmp_path, None, None, False, wanted=None)
-    absent_said = outcome(tmp_path, "63.20", quad(0, 40, 200, 60), True, wanted=None)
+    absent_null = outcome(tmp_path, None, None, False, expected=None)
+    absent_said = outcome(tmp_path, "63.20", quad(0, 40, 200, 60), True, expected=None)
     rates = summarise([right, wrong, silent, absent_null, absent_said])["fields"]["total"]
     assert (rates["precision"], rates["recall"], rates["printed"], rates["null_accuracy"]) == (0.3333, 0.3333, 3, 0.5)
 

@@ -1,4 +1,4 @@
-"""Fields are found on many layouts by label, place and arithmetic; decoys are told apart, and what is not printed is null."""
+"""Fields are found on many layouts by label, place and arithmetic; decoys are not taken, and what is not printed is null."""
 
 import pytest
 

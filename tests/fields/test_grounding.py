@@ -103,8 +103,8 @@ def test_no_value_no_lines():
 
 def test_rows_may_have_a_clients_columns_and_confidences_of_their_own():
     row = {"description": "苹果", "qty": "1.70", "price": None, "total": "17.00", "fresh": True}
-    wanted, confidences = [FieldSpec("lines", "items", FieldType.ROWS)], {"lines": 0.9, "lines/0/total": 0.4}
-    (field,) = ground_values({"lines": [row, {}, None]}, wanted, page(SUPERMARKET), confidences)
+    expected, confidences = [FieldSpec("lines", "items", FieldType.ROWS)], {"lines": 0.9, "lines/0/total": 0.4}
+    (field,) = ground_values({"lines": [row, {}, None]}, expected, page(SUPERMARKET), confidences)
     (cells,) = field.rows
     assert {k: (c.type, c.grounded, c.confidence) for k, c in cells.items()} == {
         "description": (FieldType.NAME, True, 0.9),

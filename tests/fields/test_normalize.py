@@ -1,4 +1,4 @@
-"""Printed values become values that programs can use; what cannot be told is not guessed."""
+"""Printed values become values that programs can use; ambiguous values are not guessed."""
 
 from datetime import date, time
 from decimal import Decimal

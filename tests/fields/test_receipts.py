@@ -35,8 +35,8 @@ def test_fields_of_real_receipts(half):
         truth = json.loads(file.read_text(encoding="utf-8"))
         specs = [spec(key) for key in right]
         for field in extract_fields(transcript(file.with_suffix(".csv")), specs, [(1000, 2000)]):
-            wanted = comparable(truth[field.key], field.type)
-            right[field.key] += field.value is not None and comparable(field.value, field.type) == wanted
+            expected = comparable(truth[field.key], field.type)
+            right[field.key] += field.value is not None and comparable(field.value, field.type) == expected
             assert field.value is None or field.grounded
             assert field.confidence is None  # the transcript has none, and none is made up
     shares = {key: count / len(files) for key, count in right.items()}

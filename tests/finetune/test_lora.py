@@ -92,20 +92,22 @@ def test_what_is_written_is_base_plus_adapter(base: Path, documents: Path, tmp_p
     parts = {name.removeprefix("base_model.model.").rsplit(".lora_", 1)[0] for name in adapter}
     merged = set()
     for name, value in last.items():
-        wanted = first[name]
+        expected = first[name]
         if (part := canonical_name(name).removesuffix(".weight")) in parts:
             a, b = (adapter[f"base_model.model.{part}.lora_{side}.weight"] for side in "AB")
             assert b.any()
-            wanted = wanted.float() + 6.0 / 4 * (b @ a)
-            assert not torch.allclose(wanted, first[name].float(), **STEP), name
+            expected = expected.float() + 6.0 / 4 * (b @ a)
+            assert not torch.allclose(expected, first[name].float(), **STEP), name
             merged.add(part)
-        assert torch.allclose(value.float(), wanted.float(), **STEP), name
+        assert torch.allclose(value.float(), expected.float(), **STEP), name
     assert merged == parts
     assert len(parts) == 14
     assert (tmp_path / "chat_template.jinja").read_bytes() == (base / "chat_template.jinja").read_bytes()
     assert model.load(tmp_path).config.text_config.hidden_size == 64
     assert not list(tmp_path.rglob("*.part"))
-    assert len({file.stat().st_mode for file in tmp_path.rglob("*") if file.is_file()}) == 1, "whoever reads one reads all"
+    assert len({file.stat().st_mode for file in tmp_path.rglob("*") if file.is_file()}) == 1, (
+        "all files have the same permissions"
+    )
 
 
 def test_states_hold_the_adapter_alone_and_resuming_is_exact(base: Path, documents: Path, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_odd_lines_can_be_drawn(tmp_path):
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("flags", [["--backend", "ppocr"], ["--backend", "torch", "--model-path", DEMO]], ids=["cpu", "demo"])
 def test_half_an_hour(tmp_path, flags, monkeypatch):
-    """With the bars: memory, descriptors, latency, which others' work beside it would make what it is."""
+    """With all limits on memory, descriptors and latency; other work on the machine would change the figures."""
     monkeypatch.setenv("HUNYUANOCR_TORCH__VRAM_GB", "0.5")
     monkeypatch.setenv("HUNYUANOCR_DEVICE", "cpu")
     done = soak("--minutes", 30, "--out", tmp_path, *flags)

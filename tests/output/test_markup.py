@@ -10,7 +10,7 @@ from hunyuanocr.output.markdown import close_tables, strip_code_fence, strip_coo
 
 
 @pytest.mark.parametrize(
-    ("written", "wanted"),
+    ("written", "expected"),
     [
         ("```html\n<table></table>\n```", "<table></table>"),
         ("```html\n<table>", "<table>"),
@@ -22,8 +22,8 @@ from hunyuanocr.output.markdown import close_tables, strip_code_fence, strip_coo
         ("", ""),
     ],
 )
-def test_fences(written, wanted):
-    assert strip_code_fence(written) == wanted
+def test_fences(written, expected):
+    assert strip_code_fence(written) == expected
 
 
 def test_places_of_figures_go_and_print_stays():
@@ -40,7 +40,7 @@ def test_an_answer_of_nothing_but_line_breaks_costs_no_time():
 
 
 @pytest.mark.parametrize(
-    ("written", "wanted"),
+    ("written", "expected"),
     [
         ("<table><tr><td>1</td></tr></table>", "<table><tr><td>1</td></tr></table>"),
         ("<table><tr><td>1</td><td>2", "<table><tr><td>1</td><td>2</td></tr></table>"),
@@ -50,8 +50,8 @@ def test_an_answer_of_nothing_but_line_breaks_costs_no_time():
         ("<table><td>1</tr></table> 3 < 4", "<table><td>1</tr></table> 3 < 4"),
     ],
 )
-def test_tables_are_closed(written, wanted):
-    assert close_tables(written) == wanted
+def test_tables_are_closed(written, expected):
+    assert close_tables(written) == expected
 
 
 @given(st.text(alphabet='<>/tabledhr ="1\n', max_size=80))

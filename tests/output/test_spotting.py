@@ -101,7 +101,7 @@ def test_a_bracket_alone_is_no_json():
 
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20).filter(
-    lambda t: t.strip() == t and "),(" not in t  # a place within a line cannot be told from the line's own
+    lambda t: t.strip() == t and "),(" not in t  # a position within a line cannot be distinguished from that of the line
 )
 corner = st.integers(0, 999)
 runs = st.lists(
@@ -113,9 +113,9 @@ runs = st.lists(
 
 
 @given(runs)
-def test_what_is_written_officially_is_read_back(wanted):
-    if not wanted or not wanted[0][0].startswith(("[", "```")):
-        assert texts(official(wanted)) == wanted
+def test_what_is_written_officially_is_read_back(expected):
+    if not expected or not expected[0][0].startswith(("[", "```")):
+        assert texts(official(expected)) == expected
 
 
 @given(st.one_of(st.text(max_size=300), st.text(alphabet='(),0123456789 ab[]{}":\n\\textbox', max_size=300)))
@@ -127,11 +127,11 @@ def test_nothing_that_is_written_makes_it_fail(written):
 
 
 @given(runs, st.integers(1, 9))
-def test_a_stream_tells_the_same_lines(wanted, step):
-    written = official(wanted)
+def test_a_stream_tells_the_same_lines(expected, step):
+    written = official(expected)
     stream = SpottingStream()
-    told = "".join(stream.feed(written[i : i + step]) for i in range(0, len(written), step)) + stream.close()
-    assert told == "".join(f"{run.text}\n" for run in parse(written))
+    reported = "".join(stream.feed(written[i : i + step]) for i in range(0, len(written), step)) + stream.close()
+    assert reported == "".join(f"{run.text}\n" for run in parse(written))
 
 
 def test_a_stream_tells_a_line_as_soon_as_it_is_complete():

@@ -24,9 +24,9 @@ def test_every_value_is_found_where_it_stands(value, plain, indent):
     assert parse_object(written) == value
     for leaf in iter_leaves(written):
         found = written[leaf.start : leaf.end]
-        wanted = at(value, leaf.path)
-        assert wanted == json.loads(f'"{found}"' if isinstance(wanted, str) else found)
-        assert leaf.null == (wanted is None)
+        expected = at(value, leaf.path)
+        assert expected == json.loads(f'"{found}"' if isinstance(expected, str) else found)
+        assert leaf.null == (expected is None)
 
 
 def count(value):

@@ -12,7 +12,7 @@ from hunyuanocr.pipeline.deadline import Deadline
 
 
 class Work:
-    """Requests of clients, each of which holds its slot until it is told to end."""
+    """Requests of clients, each of which holds its slot until it is released."""
 
     def __init__(self, slots):
         self.slots, self.order, self.tasks = slots, [], {}

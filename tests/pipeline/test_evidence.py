@@ -1,4 +1,4 @@
-"""The witness beside a language model: it proves values, costs no time of its own, and never costs the answer."""
+"""The evidence backend of a language model: it proves values, runs concurrently, and its failure never costs the answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model() -> FakeBackend:
 
 
 @pytest.fixture
-def witness() -> FakeBackend:
+def evidence_backend() -> FakeBackend:
     reader = FakeBackend()
     reader.text = "SHOP\nTotal: 12.00"
     return reader
@@ -39,11 +39,11 @@ def witness() -> FakeBackend:
 
 @pytest.fixture
 async def make(model: FakeBackend) -> AsyncIterator[Callable[..., Any]]:
-    """`await make(witness, deadline_s=…)` → a started pipeline of both, closed when the test ends."""
+    """`await make(evidence_backend, deadline_s=…)` → a started pipeline of both, closed when the test ends."""
     async with AsyncExitStack() as stack:
 
-        async def build(witness: Any, **limits: Any) -> Pipeline:
-            pipeline = Pipeline(model, Settings(pipeline=PipelineSettings(**{"cache_mb": 0, **limits})), witness)
+        async def build(evidence_backend: Any, **limits: Any) -> Pipeline:
+            pipeline = Pipeline(model, Settings(pipeline=PipelineSettings(**{"cache_mb": 0, **limits})), evidence_backend)
             stack.push_async_callback(pipeline.close)
             await pipeline.start()
             return pipeline
@@ -55,21 +55,21 @@ def codes(result: Any) -> list[str]:
     return [n.code for n in result.notices if n.code == "no_evidence"]
 
 
-async def test_values_stand_where_the_witness_saw_them(make, witness):
-    pipeline = await make(witness)
+async def test_values_stand_where_the_witness_saw_them(make, evidence_backend):
+    pipeline = await make(evidence_backend)
     result = await pipeline.run(Request(picture(), TOTAL))
     (field,) = result.fields
     assert field.grounded
     assert field.box is not None
     assert codes(result) == []
     assert result.backend == "torch"
-    witness.text = "SHOP\nTotal: 13.00"
+    evidence_backend.text = "SHOP\nTotal: 13.00"
     (field,) = (await pipeline.run(Request(picture(), TOTAL))).fields
     assert (field.value, field.grounded, field.box) == ("12.00", False, None), "another amount proves nothing"
 
 
-async def test_lines_and_text_of_the_answer_are_the_witnesses(make, model, witness):
-    pipeline = await make(witness)
+async def test_lines_and_text_of_the_answer_are_the_witnesses(make, model, evidence_backend):
+    pipeline = await make(evidence_backend)
     result = await pipeline.run(Request(picture(), TOTAL))
     assert [(n.text, n.confidence, n.type) for n in result.lines] == [("SHOP", 0.9, "text"), ("Total: 12.00", 0.9, "money")]
     assert result.text == "SHOP\nTotal: 12.00"
@@ -80,11 +80,11 @@ async def test_lines_and_text_of_the_answer_are_the_witnesses(make, model, witne
     assert [n.text for n in own.lines] == ["the model's own line"]
 
 
-async def test_the_witness_reads_while_the_model_writes(make, model, witness):
-    pipeline = await make(witness)
+async def test_the_witness_reads_while_the_model_writes(make, model, evidence_backend):
+    pipeline = await make(evidence_backend)
     model.gate = asyncio.Event()
     answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
-    await wait_until(lambda: witness.ended == 1)
+    await wait_until(lambda: evidence_backend.ended == 1)
     assert model.now == 1
     await asyncio.sleep(0.2)
     model.gate.set()
@@ -94,20 +94,20 @@ async def test_the_witness_reads_while_the_model_writes(make, model, witness):
     assert stages["evidence"] < stages["read"]
 
 
-async def test_a_slower_witness_is_waited_for(make, model, witness):
-    pipeline = await make(witness)
-    witness.gate = asyncio.Event()
+async def test_a_slower_witness_is_waited_for(make, model, evidence_backend):
+    pipeline = await make(evidence_backend)
+    evidence_backend.gate = asyncio.Event()
     answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
     await wait_until(lambda: model.ended == 1)
     assert not answer.done()
-    witness.gate.set()
+    evidence_backend.gate.set()
     assert (await answer).fields[0].grounded
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, TimeoutError, lambda: BackendFailed("broken"), lambda: ConfigError("wrong")])
-async def test_a_failing_witness_costs_the_proof_not_the_answer(make, witness, fault):
-    pipeline = await make(witness, breaker_failures=1)
-    witness.fault = fault
+async def test_a_failing_witness_costs_the_proof_not_the_answer(make, evidence_backend, fault):
+    pipeline = await make(evidence_backend, breaker_failures=1)
+    evidence_backend.fault = fault
     for _ in range(2):  # nor is the model given a rest for it
         result = await pipeline.run(Request(picture(), TOTAL))
         assert (result.fields[0].value, result.fields[0].grounded) == ("12.00", False)
@@ -115,56 +115,56 @@ async def test_a_failing_witness_costs_the_proof_not_the_answer(make, witness, f
         assert result.lines == ()
 
 
-async def test_an_answer_whose_proof_failed_is_not_kept(make, model, witness):
-    pipeline = await make(witness, cache_mb=1)
-    witness.fault = RuntimeError
+async def test_an_answer_whose_proof_failed_is_not_kept(make, model, evidence_backend):
+    pipeline = await make(evidence_backend, cache_mb=1)
+    evidence_backend.fault = RuntimeError
     assert codes(await pipeline.run(Request(picture(), TOTAL))) == ["no_evidence"]
-    witness.fault = None
+    evidence_backend.fault = None
     for _ in range(2):
         assert (await pipeline.run(Request(picture(), TOTAL))).fields[0].grounded
     assert model.begun == 2
 
 
-async def test_a_witness_that_hangs_is_left_before_the_deadline(make, model, witness):
-    pipeline = await make(witness, deadline_s=3)
-    witness.gate = asyncio.Event()
+async def test_a_witness_that_hangs_is_left_before_the_deadline(make, model, evidence_backend):
+    pipeline = await make(evidence_backend, deadline_s=3)
+    evidence_backend.gate = asyncio.Event()
     result = await pipeline.run(Request(picture(), TOTAL))
     assert codes(result) == ["no_evidence"]
-    assert (witness.now, witness.cancelled) == (0, 1)
+    assert (evidence_backend.now, evidence_backend.cancelled) == (0, 1)
     model.gate = asyncio.Event()  # when the model hangs it is a failure as ever
     with pytest.raises(DeadlineExceeded):
         await pipeline.run(Request(picture(), TOTAL))
-    assert witness.now == 0
+    assert evidence_backend.now == 0
 
 
 @pytest.mark.parametrize("way", ["cancelled", "left", "broken"])
-async def test_the_witness_ends_with_the_request(make, model, witness, way):
-    pipeline = await make(witness)
-    witness.gate = asyncio.Event()
+async def test_the_witness_ends_with_the_request(make, model, evidence_backend, way):
+    pipeline = await make(evidence_backend)
+    evidence_backend.gate = asyncio.Event()
     before = asyncio.all_tasks()
     if way == "cancelled":
         model.gate = asyncio.Event()
         answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
-        await wait_until(lambda: witness.now == model.now == 1)
+        await wait_until(lambda: evidence_backend.now == model.now == 1)
         answer.cancel()
         with pytest.raises(asyncio.CancelledError):
             await answer
     elif way == "left":
         async with aclosing(pipeline.stream(Request(picture(), TOTAL))) as parts:
             await anext(parts)
-            await wait_until(lambda: witness.now == 1)
+            await wait_until(lambda: evidence_backend.now == 1)
     else:
         model.fault = lambda: BackendFailed("broken")
         model.seconds = 0.01
         with pytest.raises(BackendFailed):
             await pipeline.run(Request(picture(), TOTAL))
-    assert (witness.begun, witness.cancelled, witness.now) == (1, 1, 0)
+    assert (evidence_backend.begun, evidence_backend.cancelled, evidence_backend.now) == (1, 1, 0)
     assert asyncio.all_tasks() == before
     assert pipeline.admission.running == 0
 
 
-async def test_nobody_testifies_who_is_not_needed(make, model, witness):
-    pipeline = await make(witness)
+async def test_nobody_testifies_who_is_not_needed(make, model, evidence_backend):
+    pipeline = await make(evidence_backend)
     for task in (
         parse_instruction(fields=["total_amount"], evidence="none"), parse_instruction(fields=["total_amount"], evidence="full"),
         Task(TaskKind.READ), Task(TaskKind.SPOT),
@@ -172,12 +172,12 @@ async def test_nobody_testifies_who_is_not_needed(make, model, witness):
         assert codes(await pipeline.run(Request(picture(), task))) == []
     model.name = BackendName.PPOCR
     await pipeline.run(Request(picture(), TOTAL))
-    assert witness.begun == 0
+    assert evidence_backend.begun == 0
     model.name, model.text = BackendName.TORCH, "Total 12.00"  # lines of its own
-    witness.gate = asyncio.Event()
+    evidence_backend.gate = asyncio.Event()
     result = await pipeline.run(Request(picture(), TOTAL))
     assert result.fields[0].grounded
-    assert witness.now == 0
+    assert evidence_backend.now == 0
 
 
 async def test_without_a_witness_the_answer_says_that_nothing_was_looked_up(make):
@@ -186,18 +186,18 @@ async def test_without_a_witness_the_answer_says_that_nothing_was_looked_up(make
     assert (result.fields[0].value, result.fields[0].grounded, codes(result)) == ("12.00", False, ["no_evidence"])
 
 
-async def test_a_witness_that_does_not_start_is_done_without(make, witness):
-    witness.start_fault = RuntimeError("no memory")
-    pipeline = await make(witness)
+async def test_a_witness_that_does_not_start_is_done_without(make, evidence_backend):
+    evidence_backend.start_fault = RuntimeError("no memory")
+    pipeline = await make(evidence_backend)
     assert (await pipeline.health()).ready
-    assert witness.closed == 1
+    assert evidence_backend.closed == 1
     assert codes(await pipeline.run(Request(picture(), TOTAL))) == ["no_evidence"]
 
 
-async def test_a_wrong_setting_of_the_witness_is_said_at_start(make, witness):
-    witness.start_fault = ConfigError("no such file")
+async def test_a_wrong_setting_of_the_witness_is_said_at_start(make, evidence_backend):
+    evidence_backend.start_fault = ConfigError("no such file")
     with pytest.raises(ConfigError):
-        await make(witness)
+        await make(evidence_backend)
 
 
 async def test_as_many_are_read_at_a_time_as_the_engine_has_slots(model):
@@ -206,10 +206,10 @@ async def test_as_many_are_read_at_a_time_as_the_engine_has_slots(model):
     await pipeline.close()
 
 
-async def test_both_readers_are_closed(make, model, witness):
-    pipeline = await make(witness)
+async def test_both_readers_are_closed(make, model, evidence_backend):
+    pipeline = await make(evidence_backend)
     await pipeline.close()
-    assert (model.closed, witness.closed) == (1, 1)
+    assert (model.closed, evidence_backend.closed) == (1, 1)
 
 
 async def test_the_cpu_reader_proves_values_on_every_page(make, model):

@@ -30,10 +30,10 @@ def settings(model: Path) -> Settings:
                     pipeline={"evidence_backend": "off", "cache_mb": 8, "queue_size": 4})  # fmt: skip
 
 
-def request(shade: int, **wanted: object) -> Request:
+def request(shade: int, **expected: object) -> Request:
     out = io.BytesIO()
     Image.new("RGB", (96, 64), (shade, 120, 90)).save(out, "PNG")
-    return Request(data=out.getvalue(), task=parse_instruction(fields=["total"], evidence="none"), **wanted)
+    return Request(data=out.getvalue(), task=parse_instruction(fields=["total"], evidence="none"), **expected)
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def may_load(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     event = asyncio.Event()
     event.set()
 
-    def made(wanted: Settings) -> ActiveBackend:
-        one = create_active_backend(wanted)
+    def made(expected: Settings) -> ActiveBackend:
+        one = create_active_backend(expected)
         start = one.backend.start
 
         async def started() -> None:
@@ -64,24 +64,24 @@ async def begun(model: Path) -> Pipeline:
     return pipeline
 
 
-@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("extra", [True, False])
 async def test_requests_are_answered_through_a_swap_and_the_old_reader_ends_what_it_began(
-    models: tuple[Path, Path], may_load: asyncio.Event, beside: bool
+    models: tuple[Path, Path], may_load: asyncio.Event, extra: bool
 ) -> None:
     pipeline = await begun(models[0])
     try:
         before = asyncio.gather(*(pipeline.run(request(shade)) for shade in range(3)))
         await wait_until(lambda: pipeline.admission.running + pipeline.admission.waiting == 3)
-        if beside:
+        if extra:
             may_load.clear()
-        swapping = asyncio.create_task(pipeline.swap(settings(models[1]), concurrently=beside))
-        await wait_until(lambda: pipeline.is_swapping and pipeline._gate._open.is_set() == beside)
+        swapping = asyncio.create_task(pipeline.swap(settings(models[1]), concurrently=extra))
+        await wait_until(lambda: pipeline.is_swapping and pipeline._gate._open.is_set() == extra)
         during = await pipeline.run(request(200))
         may_load.set()
         await swapping
         after = await pipeline.run(request(210))
         assert {result.model for result in await before} == {"first"}
-        assert during.model == ("first" if beside else "second"), "one waits for the other only where there is room for one"
+        assert during.model == ("first" if extra else "second"), "one waits for the other only where there is room for one"
         assert (after.model, pipeline.reason) == (
             "second",
             "HunyuanOCR (second) runs on the CPU (slow) because it was requested.",
@@ -92,18 +92,18 @@ async def test_requests_are_answered_through_a_swap_and_the_old_reader_ends_what
         await pipeline.close()
 
 
-@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("extra", [True, False])
 async def test_a_model_that_does_not_load_leaves_the_old_one_serving(
-    models: tuple[Path, Path], tmp_path: Path, beside: bool
+    models: tuple[Path, Path], tmp_path: Path, extra: bool
 ) -> None:
     pipeline = await begun(models[0])
     broken = random_checkpoint(tmp_path / "broken")
     (broken / "processor_config.json").write_text("{}")  # seen when it starts, not before
     try:
         with pytest.raises(WeightsMissing):
-            await pipeline.swap(settings(tmp_path / "none"), concurrently=beside)
+            await pipeline.swap(settings(tmp_path / "none"), concurrently=extra)
         with pytest.raises(HunyuanOcrError):
-            await pipeline.swap(settings(broken), concurrently=beside)
+            await pipeline.swap(settings(broken), concurrently=extra)
         assert isinstance(await pipeline.run(request(7)), Result)
         assert pipeline.backend.model == "first"
         assert (await pipeline.health()).ready

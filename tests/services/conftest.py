@@ -41,8 +41,8 @@ def answer(result: Result) -> dict[str, Any]:
 
 
 def watcher(folder: Path, pipeline: Pipeline, recorder: Any = None, on_filed: Any = None, **chosen: Any) -> Watcher:
-    wanted = WatchSettings(**{"folder": folder, "interval_s": 0.02, **chosen})
-    return create_watcher(wanted, pipeline.settings, BackgroundReader(pipeline), answer, recorder=recorder, on_filed=on_filed)
+    expected = WatchSettings(**{"folder": folder, "interval_s": 0.02, **chosen})
+    return create_watcher(expected, pipeline.settings, BackgroundReader(pipeline), answer, recorder=recorder, on_filed=on_filed)
 
 
 @asynccontextmanager

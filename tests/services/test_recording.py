@@ -56,8 +56,8 @@ def retention(database, recorder, settings, clock):
     return Retention(database, recorder, settings, Timekeeper(database, recorder.clock, shared=False))
 
 
-async def ids(recorder, **wanted):
-    found = await recorder.database.read(records.search, RecordQuery(**{"owner": "local"} | wanted), 100)
+async def ids(recorder, **expected):
+    found = await recorder.database.read(records.search, RecordQuery(**{"owner": "local"} | expected), 100)
     return [r.id for r in found]
 
 
@@ -101,9 +101,9 @@ async def test_without_the_database_answers_go_out_and_say_so(recorder, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(recorder.database, "write", away)
-        told = await recorder.record(result(), owner="local", source="ocr")
-        assert told.notices[-1].code == "not_recorded"
-        assert "The disk is full. Make room." in told.notices[-1].message
+        reported = await recorder.record(result(), owner="local", source="ocr")
+        assert reported.notices[-1].code == "not_recorded"
+        assert "The disk is full. Make room." in reported.notices[-1].message
         assert recorder.last_error == "The disk is full. Make room."
     rested = await recorder.record(result(), owner="local", source="ocr")
     assert rested.notices[-1].code == "not_recorded", "it is not tried again at once"
@@ -121,9 +121,9 @@ async def test_a_locked_database_holds_up_no_answer(tmp_path, settings, monkeypa
     database.migrate()
     other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    told = await recorder.record(result(), owner="local", source="ocr")
-    assert told.notices[-1].code == "not_recorded"
-    assert "did not answer within" in told.notices[-1].message
+    reported = await recorder.record(result(), owner="local", source="ocr")
+    assert reported.notices[-1].code == "not_recorded"
+    assert "did not answer within" in reported.notices[-1].message
     other.execute("ROLLBACK")
     other.close()
     database.close()
@@ -131,8 +131,8 @@ async def test_a_locked_database_holds_up_no_answer(tmp_path, settings, monkeypa
 
 async def test_a_mistake_of_ours_does_not_cost_the_answer(recorder, monkeypatch, caplog):
     monkeypatch.setattr(recording, "build_entry", lambda *_, **__: 1 / 0)
-    told = await recorder.record(result(), owner="local", source="ocr")
-    assert told.notices[-1].code == "not_recorded"
+    reported = await recorder.record(result(), owner="local", source="ocr")
+    assert reported.notices[-1].code == "not_recorded"
     assert "ZeroDivisionError" in caplog.text
 
 

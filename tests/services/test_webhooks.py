@@ -142,7 +142,7 @@ async def shop(database):
 
 
 async def over(desk: JobService, url: str, owner="local") -> str:
-    """A job that was cancelled at once, which is told as every end is."""
+    """A job that was cancelled at once, which is reported like every other end."""
     job = Job(new_id(), owner, desk.now(), {}, 1, webhook=url)
     await desk.database.write(jobs.add, job, b"x", QueueLimits(10, 100))
     await desk.cancel(owner, job.id)

@@ -20,9 +20,9 @@ def write(database, *entries):
         return [insert(conn, e, send=True) for e in entries]
 
 
-def found(database, limit=50, after=None, owner="local", **wanted):
+def found(database, limit=50, after=None, owner="local", **expected):
     with database.read_transaction() as conn:
-        return [r.id for r in search(conn, RecordQuery(owner, **wanted), limit, after)]
+        return [r.id for r in search(conn, RecordQuery(owner, **expected), limit, after)]
 
 
 def test_a_record_comes_back_as_it_was(database):

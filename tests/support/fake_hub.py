@@ -103,9 +103,9 @@ class Handler(BaseHTTPRequestHandler):
         if state.failures[name] > 0:
             state.failures[name] -= 1
             return self.answer(503, b"busy")
-        wanted = self.headers.get("Range")
-        if wanted and state.ranges and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        expected = self.headers.get("Range")
+        if expected and state.ranges and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
+            start = int(expected.removeprefix("bytes=").removesuffix("-"))
             if not state.rest_as_200:
                 status = 206
                 headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"

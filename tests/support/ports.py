@@ -1,4 +1,4 @@
-"""Ports for programs that are told theirs: the system gives them to nobody meanwhile, not even for a connection of his."""
+"""Reserve ports for programs: the system assigns them to nothing else meanwhile, not even to an outgoing connection."""
 
 from __future__ import annotations
 

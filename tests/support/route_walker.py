@@ -1,4 +1,4 @@
-"""All doors of an application, found by walking its routes, mounts and sockets; and how to knock at one."""
+"""All routes of an application, found by walking its routes, mounts and sockets; and how to send a request to one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
-def doors(routes: list[Any], above: str = "") -> Iterator[tuple[str, str]]:
+def routes_of(routes: list[Any], above: str = "") -> Iterator[tuple[str, str]]:
     """(method, path) of every route, however deep; a mount is a door too, with whatever path below it."""
     for route in routes:
         included = getattr(route, "original_router", None)
         if included is not None:  # FastAPI keeps routers as they are
-            yield from doors(included.routes, above + route.include_context.prefix)
+            yield from routes_of(included.routes, above + route.include_context.prefix)
         elif isinstance(route, Mount):
             inner = route.routes
-            yield from doors(inner, above + route.path) if inner else [("GET", f"{above}{route.path}/{{path:path}}")]
+            yield from routes_of(inner, above + route.path) if inner else [("GET", f"{above}{route.path}/{{path:path}}")]
         elif isinstance(route, WebSocketRoute) or (isinstance(route, BaseRoute) and "WebSocket" in type(route).__name__):
             yield "WS", above + route.path
         elif isinstance(route, Route):
@@ -38,7 +38,7 @@ def example(path: str) -> str:
 Answer = tuple[int, dict[str, str]]
 
 
-async def knock(app: Any, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
+async def send_request(app: Any, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
     """The status and headers of the answer, as soon as it begins; then the client leaves. 101: the socket was opened."""
     socket = method == "WS"
     raw = [(b"host", b"192.168.1.5:8000"), *((k.lower().encode(), v.encode()) for k, v in (headers or {}).items())]

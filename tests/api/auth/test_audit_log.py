@@ -20,11 +20,11 @@ from tests.support.fake_backend import picture
 READ = {"files": {"file": ("a.png", picture(), "image/png")}, "data": {"instruction": "the words of the person"}}
 
 
-async def lines(running_app, **wanted):
+async def lines(running_app, **expected):
     await running_app.gate.audit_log.flush()
     return [
         (line.who, line.action, line.what, line.status)
-        for line in reversed(await running_app.gate.database.read(audit.list_latest, 500, **wanted))
+        for line in reversed(await running_app.gate.database.read(audit.list_latest, 500, **expected))
     ]
 
 

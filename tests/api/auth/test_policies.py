@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.auth.policy import ANONYMOUS, AUTHENTICATED, DEFAULT_POLICY, ROUTE_POLICIES, policy_for
 from hunyuanocr.services.api_keys import ALL_SCOPES, Scope
 from tests.api.auth.conftest import AWAY, JWT, token
-from tests.support.route_walker import denied, doors, example, knock
+from tests.support.route_walker import denied, example, routes_of, send_request
 
 NEEDS = {
     Scope.READ: {"reader", "admin"}, Scope.SUBMIT: {"kiosk", "admin"}, Scope.ADMIN: {"admin"},
@@ -47,7 +47,7 @@ def stated(method, path):
 
 
 async def test_every_route_has_a_policy(served):
-    found = set(doors(served.app.routes))
+    found = set(routes_of(served.app.routes))
     assert {("POST", "/v1/ocr"), ("WS", "/v1/ws"), ("POST", GRADIO[0]), ("POST", "/page/uploads")} <= found
     assert ("POST", "/gradio_api/upload") in found, "closed doors are in the table too"
     assert {("GET", "/docs/assets/{path:path}"), ("GET", "/"), ("GET", "/openapi.json"), ("GET", GRADIO[1])} <= found
@@ -56,7 +56,7 @@ async def test_every_route_has_a_policy(served):
 
 
 async def test_every_policy_has_a_route(served):
-    found = [(method, example(path)) for method, path in doors(served.app.routes)]
+    found = [(method, example(path)) for method, path in routes_of(served.app.routes)]
     for door in ROUTE_POLICIES:
         assert any(door.matches("GET" if method == "HEAD" else method, path) for method, path in found), door.path
 
@@ -66,9 +66,9 @@ async def test_a_route_without_a_policy_requires_admin(served):
         return Response("in")
 
     served.app.add_api_route("/v1/forgotten", door)
-    assert not all(stated(method, example(path)) for method, path in doors(served.app.routes))
+    assert not all(stated(method, example(path)) for method, path in routes_of(served.app.routes))
     for name, inside in (("reader", False), ("kiosk", False), ("admin", True)):
-        status, headers = await knock(served.app, "GET", "/v1/forgotten", {"X-API-Key": served.keys[name]})
+        status, headers = await send_request(served.app, "GET", "/v1/forgotten", {"X-API-Key": served.keys[name]})
         assert denied(status, headers) != inside
 
 
@@ -78,7 +78,7 @@ async def test_required_scopes_of_every_route(served):
     before = strangers(served)
     known = {name: {"X-API-Key": served.keys[name]} for name in ("reader", "kiosk", "admin")}
     wrong = []
-    for method, path in sorted(set(doors(served.app.routes))):
+    for method, path in sorted(set(routes_of(served.app.routes))):
         if method == "OPTIONS":
             continue
         where = example(path)
@@ -87,7 +87,7 @@ async def test_required_scopes_of_every_route(served):
         if path.startswith("/gradio_api/") and path not in GRADIO:
             everybody = {"nobody": {}, "wrong key": before["wrong key"]} | known  # one line of the table for all of them
         for who, headers in everybody.items():
-            status, said = await knock(served.app, method, where, headers)
+            status, said = await send_request(served.app, method, where, headers)
             inside = needs == ANONYMOUS or who in NEEDS[needs]
             expected = None if inside else 403 if who in known else 401
             if expected is None and denied(status, said):
@@ -107,19 +107,19 @@ SPELLINGS = (
 
 async def test_other_spellings_of_a_path_are_not_open(served):
     for path in SPELLINGS:
-        status, headers = await knock(served.app, "GET", path)
+        status, headers = await send_request(served.app, "GET", path)
         assert denied(status, headers), (path, status)
     for method in ("get", "HEAD ", "PROPFIND", "CONNECT", "WS", "*"):
-        status, headers = await knock(served.app, method, "/v1/records")
+        status, headers = await send_request(served.app, method, "/v1/records")
         assert denied(status, headers), method
 
 
 async def test_www_authenticate(served):
-    status, headers = await knock(served.app, "GET", "/v1/records")
+    status, headers = await send_request(served.app, "GET", "/v1/records")
     assert (status, headers["www-authenticate"]) == (401, "Bearer")
-    status, headers = await knock(served.app, "GET", "/v1/records", {"X-API-Key": "x"})
+    status, headers = await send_request(served.app, "GET", "/v1/records", {"X-API-Key": "x"})
     assert (status, headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
-    status, headers = await knock(served.app, "GET", "/v1/records", {"X-API-Key": served.keys["kiosk"]})
+    status, headers = await send_request(served.app, "GET", "/v1/records", {"X-API-Key": served.keys["kiosk"]})
     assert (status, headers["www-authenticate"]) == (403, 'Bearer error="insufficient_scope"')
 
 
@@ -137,7 +137,7 @@ async def test_openapi_documents_the_required_scope(served):
 async def test_browsers_are_redirected_to_the_login(served):
     html = {"Accept": "text/html,*/*"}
     for path in ("/", "/docs"):
-        status, headers = await knock(served.app, "GET", path, html)
+        status, headers = await send_request(served.app, "GET", path, html)
         assert (status, headers["location"]) == (303, f"/login?next={path}")
-    assert (await knock(served.app, "GET", "/v1/records", html))[0] == 401, "programs and scripts get their answer"
-    assert (await knock(served.app, "GET", "/", html | {"X-API-Key": "wrong"}))[0] == 401
+    assert (await send_request(served.app, "GET", "/v1/records", html))[0] == 401, "programs and scripts get their answer"
+    assert (await send_request(served.app, "GET", "/", html | {"X-API-Key": "wrong"}))[0] == 401

@@ -40,7 +40,7 @@ async def listening(running_app):
 
 @pytest.fixture
 async def at(build):
-    """A running_app that asks for keys, and where it listens."""
+    """A running app that requires keys, and where it listens."""
     running_app = await build(security={"require_auth_on_loopback": True, "jwt": JWT}, network={"auth_failures_per_minute": 0})
     running_app.key("camera", [Scope.SUBMIT])
     running_app.key("reader", [Scope.READ])

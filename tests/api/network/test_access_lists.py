@@ -55,14 +55,14 @@ async def test_forged_forwarding_headers_are_ignored(come):
 
 async def test_an_untrusted_local_proxy_is_not_local(come):
     visit = await come()
-    wanted = {"backend": "ppocr", "model_path": "/none"}
+    expected = {"backend": "ppocr", "model_path": "/none"}
     for headers in ({"x-forwarded-for": "127.0.0.1"}, {"x-real-ip": "127.0.0.1"}, {"forwarded": "for=127.0.0.1"}):
         async with visit("127.0.0.1", **headers) as client:
             assert (await client.get("/version")).status_code == 200
-            assert (await client.post("/v1/admin/model", json=wanted)).status_code in (401, 403), headers
+            assert (await client.post("/v1/admin/model", json=expected)).status_code in (401, 403), headers
     visit = await come(trusted_proxies=["127.0.0.1"])
     async with visit("127.0.0.1", **{"x-forwarded-for": "192.0.2.7"}) as client:
-        assert (await client.post("/v1/admin/model", json=wanted)).status_code in (401, 403)
+        assert (await client.post("/v1/admin/model", json=expected)).status_code in (401, 403)
 
 
 def test_access_lists_apply_to_sockets():

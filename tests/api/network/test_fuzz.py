@@ -113,7 +113,7 @@ def shop(tmp_path_factory):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_damaged_messages_are_answered(shop, count, caplog):
-    """One connection takes them all: whatever is wrong with one is told, and the next is served."""
+    """One connection takes all of them: an error of one is reported, and the next one is served."""
     rng, answers, grown = random.Random(6), 0, []
     _, port = shop
     patient = {"max_size": None, "open_timeout": 60, "ping_interval": None}  # its pings stand in line behind its messages

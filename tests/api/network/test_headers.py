@@ -1,4 +1,4 @@
-"""What browsers are told, and what scripts of other websites are not."""
+"""Security headers for browsers; scripts of other websites get no access."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class Upload:
 
     def __init__(self, port: int, source: str, size: int) -> None:
         head = f"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size + 100}\r\n\r\n"
-        self.left, self.told = size, ""
+        self.left, self.answer = size, ""
         self.socket = socket.create_connection(("127.0.0.1", port), 60, (source, 0))
         self.socket.sendall(head.encode())
         self.socket.setblocking(False)
@@ -152,9 +152,9 @@ class Upload:
             answer = HTTPResponse(self.socket)
             answer.begin()
             code = json.loads(answer.read())["code"]
-            self.told = f"{answer.status} {code}" + (", later" if int(answer.headers.get("retry-after", 0)) else "")
+            self.answer = f"{answer.status} {code}" + (", later" if int(answer.headers.get("retry-after", 0)) else "")
         except (ConnectionError, HTTPException) as e:
-            self.told = f"nothing: {type(e).__name__}"
+            self.answer = f"nothing: {type(e).__name__}"
 
     def finish(self) -> None:
         """The last 100 bytes, and the answer."""
@@ -179,7 +179,7 @@ def flood(uploads: list[Upload]) -> list[Upload]:
                     upload.hear()
                 else:
                     upload.send()
-                if upload.told:
+                if upload.answer:
                     selector.unregister(upload.socket)
                 elif not upload.left:
                     selector.modify(upload.socket, selectors.EVENT_READ, upload)
@@ -199,11 +199,11 @@ def test_uploads_of_the_size_limit_at_the_same_time(running, count):
             stack.enter_context(upload.socket)
         for upload in flood(uploads):
             upload.finish()
-        told = Counter(upload.told for upload in uploads)
-    sys.stdout.write(f"{count} uploads of {size / MB:.0f} MB: {dict(told)}; {peak}\n")
-    taken = told["400 bad_request"]  # it is no JSON, as is found once all of it is there
+        reported = Counter(upload.answer for upload in uploads)
+    sys.stdout.write(f"{count} uploads of {size / MB:.0f} MB: {dict(reported)}; {peak}\n")
+    taken = reported["400 bad_request"]  # it is no JSON, as is found once all of it is there
     assert 1 <= taken <= 6
-    assert told == {"429 uploads_full, later": count - taken, "400 bad_request": taken}
+    assert reported == {"429 uploads_full, later": count - taken, "400 bad_request": taken}
     assert peak.grown < 400, "MB"
     httpx.post(f"{running.base}/ocr", files={"file": picture()}, timeout=60).raise_for_status()
     assert psutil.pid_exists(running.process.pid)

@@ -58,14 +58,14 @@ def test_every_response_matches_the_openapi_document(document, examples):
                 _ask(operation, mode, examples, seen)
             except Unsatisfiable:
                 continue  # nothing wrong can be said to a route that takes nothing
-            except (BaseExceptionGroup, AssertionError) as e:  # all of them are wanted, not the first
+            except (BaseExceptionGroup, AssertionError) as e:  # all of them are collected, not only the first
                 broken.append(f"{operation.label} ({mode}): {e} {getattr(e, 'exceptions', '')}")
     assert not broken, "\n\n".join(broken)
     assert min(seen[200], seen[400], seen[404], seen[422]) > 5, seen
 
 
 def loads_a_model(case):
-    """Whether it is done right, though a header or a query beside it be wrong: each would put another real reader to work."""
+    """Whether the operation succeeds although an additional header or query parameter is invalid."""
     if case.operation.path != MODEL:
         return False
     try:

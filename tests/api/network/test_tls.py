@@ -1,4 +1,4 @@
-"""HTTPS without a proxy: two flags, and mistakes told before anything is loaded."""
+"""HTTPS without a proxy: two flags; mistakes are reported before anything is loaded."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def soon(condition):
         time.sleep(0.02)
 
 
-def knock(port, source="127.0.0.9"):
+def send_request(port, source="127.0.0.9"):
     return socket.create_connection(("127.0.0.1", port), 60, (source, 0))
 
 
@@ -116,7 +116,7 @@ HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 def test_unfinished_handshakes_time_out(shop, first):
     connections, port, trust = shop
     with ExitStack() as stack:
-        held = [stack.enter_context(knock(port)) for _ in range(20)]
+        held = [stack.enter_context(send_request(port)) for _ in range(20)]
         for waiting in held:
             with suppress(ConnectionError):  # on a slow machine the first ones have had their time
                 waiting.sendall(first)
@@ -129,11 +129,11 @@ def test_unfinished_handshakes_time_out(shop, first):
 def test_handshakes_that_do_not_end_are_counted(shop, first):
     connections, port, trust = shop
     with ExitStack() as stack:
-        held = [stack.enter_context(knock(port)) for _ in range(20)]
+        held = [stack.enter_context(send_request(port)) for _ in range(20)]
         for waiting in held:
             waiting.sendall(first)
         soon(lambda: connections.open == 20)
-        with knock(port) as late:
+        with send_request(port) as late:
             assert hung_up(late), "there is no room for another one of this address"
         assert connections.open == 20
         assert asked(port, trust) == 200, "others come in"
@@ -145,7 +145,7 @@ def test_all_of_them_together_have_a_limit(shop):
     connections, port, trust = shop
     with ExitStack() as stack:
         for n in range(100):
-            stack.enter_context(knock(port, f"127.0.1.{1 + n % 10}"))
+            stack.enter_context(send_request(port, f"127.0.1.{1 + n % 10}"))
         soon(lambda: connections.open >= 60)
         assert connections.open <= 50 + 32, "the reserve for probes is in it"
     soon(lambda: connections.open == 0)
@@ -155,10 +155,10 @@ def test_all_of_them_together_have_a_limit(shop):
 def test_invalid_handshakes_leave_nothing(shop):
     connections, port, trust = shop
     for wrong in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(100), HALF_A_HELLO + b"\xff" * 600):
-        with knock(port) as client:
+        with send_request(port) as client:
             client.sendall(wrong)
             assert hung_up(client)
-    with knock(port) as gone, pytest.raises(ssl.SSLError):
+    with send_request(port) as gone, pytest.raises(ssl.SSLError):
         ssl.create_default_context().wrap_socket(gone, server_hostname="127.0.0.1")  # it does not trust us, and says so
     soon(lambda: connections.open == 0)
     assert asked(port, trust) == 200
@@ -168,7 +168,7 @@ def test_a_request_in_the_last_packet_of_the_handshake(shop):
     """A client that sends both in one packet, as the fast ones do."""
     _, port, trust = shop
     theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
-    with knock(port) as client:
+    with send_request(port) as client:
         tls = trust.wrap_bio(theirs, ours, server_hostname="127.0.0.1")
         while True:
             try:
@@ -200,7 +200,7 @@ def test_idle_tls_connections_use_little_memory(tmp_path):
     with served(app) as base, ExitStack() as stack:
         before = psutil.Process().memory_info().rss
         for _ in range(400):
-            stack.enter_context(knock(int(base.rsplit(":", 1)[1]))).sendall(HALF_A_HELLO)
+            stack.enter_context(send_request(int(base.rsplit(":", 1)[1]))).sendall(HALF_A_HELLO)
         soon(lambda: app.state.network.connections.open == 400)
         time.sleep(0.5)
         assert psutil.Process().memory_info().rss - before < 64_000_000
@@ -213,7 +213,7 @@ def test_an_unfinished_handshake_does_not_block_shutdown(tmp_path):
     app = create_app(settings, Pipeline(FakeBackend(), settings))
     with ExitStack() as stack:
         with served(app) as base:
-            waiting = stack.enter_context(knock(int(base.rsplit(":", 1)[1])))
+            waiting = stack.enter_context(send_request(int(base.rsplit(":", 1)[1])))
             waiting.sendall(HALF_A_HELLO)
             soon(lambda: app.state.network.connections.open == 1)
         assert hung_up(waiting)

@@ -39,9 +39,9 @@ def test_the_share_of_the_card_is_worked_out_from_its_real_size():
     (3.9, CARD, "requires 4 GB"), (26, CARD, "has 25.8 GB, less than"), (8, Gpu(0, 8 * 10**9), "less than --vram-gb 8"),
 ])  # fmt: skip
 def test_memory_that_cannot_do_is_told(gigabytes, card, words):
-    with pytest.raises(ConfigError, match=words) as told:
+    with pytest.raises(ConfigError, match=words) as reported:
         flags(settings(vram_gb=gigabytes), gpu=card)
-    assert "--vram-gb" in told.value.hint
+    assert "--vram-gb" in reported.value.hint
 
 
 def test_pictures_come_once_and_the_answer_is_dense():
@@ -113,7 +113,7 @@ def test_weights_that_are_none_of_the_models_are_left_out(tmp_path):
 
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
-    """The driver's program, which says what it is told to say."""
+    """A stand-in for the driver's program with a given output."""
 
     def says(words: str, status: int = 0) -> None:
         program = tmp_path / "nvidia-smi"
@@ -143,9 +143,9 @@ def test_without_cards_auto_is_the_cpu(nvidia_smi, words, status):
 
 def test_vllm_that_is_not_installed_is_told(monkeypatch):
     monkeypatch.setattr(command, "PYTHON", Path("/no/python"))
-    with pytest.raises(MissingDependency) as told:
+    with pytest.raises(MissingDependency) as reported:
         flags(settings())
-    assert "launch_vllm.sh" in told.value.hint
+    assert "launch_vllm.sh" in reported.value.hint
 
 
 def test_both_environments_scale_pictures_with_one_pillow():

@@ -1,4 +1,4 @@
-"""vLLM's own words: told where nobody has sent it anything, and kept out of the log where they may repeat what was sent."""
+"""vLLM's own words: shown before any client has sent data, and kept out of the log where they may repeat what was sent."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Requests that are left free the engine; an engine that cannot live is told in plain words, and mended ones come back."""
+"""Requests that are left free the engine; an engine that cannot start is reported in plain words, and repaired ones come back."""
 
 import asyncio
 import json

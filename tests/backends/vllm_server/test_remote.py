@@ -175,9 +175,9 @@ async def test_an_address_without_vllm_is_told_at_start(answers, monkeypatch):
         server.close()
         await server.wait_closed()
     far = VllmGenerator(Settings(vllm=VllmSettings(url=f"http://127.0.0.1:{number}")))
-    with pytest.raises(ConfigError, match=f"127.0.0.1:{number}") as told:
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{number}") as reported:
         await far.start()
-    assert "--vllm-url" in told.value.hint
+    assert "--vllm-url" in reported.value.hint
     await far.close()
     server.close()
 

@@ -54,11 +54,11 @@ def test_the_text_of_a_chunk_is_shared_out_to_its_tokens(text, named, texts):
 
 
 def test_a_token_without_a_rival_is_forced():
-    told = event("ab", [5, 6], "length", ["a", "b"])
-    (a, b) = told["choices"][0]["logprobs"]["content"]
+    reported = event("ab", [5, 6], "length", ["a", "b"])
+    (a, b) = reported["choices"][0]["logprobs"]["content"]
     a["top_logprobs"] = [{"token": "a", "logprob": -0.5}, {"token": "!", "logprob": -9999.0}]
     b["top_logprobs"] = [{"token": "b", "logprob": -0.5}, {"token": "c", "logprob": -20.0}]
-    (chunk,) = read(told)
+    (chunk,) = read(reported)
     assert [(t.text, t.logprob, t.forced) for t in chunk.tokens] == [("a", -0.5, True), ("b", -0.5, False)]
 
 

@@ -57,19 +57,19 @@ async def test_reading_fills_every_part_of_the_page(desk):
 
 
 async def test_a_models_answer_is_shown_with_what_proves_it(desk):
-    model, witness = FakeBackend(name=BackendName.TORCH), desk.pipeline.backend
+    model, evidence_backend = FakeBackend(name=BackendName.TORCH), desk.pipeline.backend
     model.text, model.values = "", {"total_amount": "¥36.80", "date": "2026-11-21"}
-    pipeline = Pipeline(model, desk.settings, witness)
+    pipeline = Pipeline(model, desk.settings, evidence_backend)
     await pipeline.start()
     other = PageController(pipeline, desk.settings, desk.recorder, desk.audit_log)
     session, _ = await other.open_upload(upload(other, picture(size=(400, 300))), "en")
     session, view = await other.run(session, "extract total amount and date", "en")
-    assert view.picture.count('class="line"') == 3, "the witness's lines"
+    assert view.picture.count('class="line"') == 3, "the lines of the evidence backend"
     assert view.picture.count("data-box") == 1
     assert "on the page" in view.fields
     assert "not found, please check" in view.fields
     assert "便民超市" in view.text
-    witness.fault = RuntimeError
+    evidence_backend.fault = RuntimeError
     _, view = await other.run(session, "extract total amount", "en")
     assert "no_evidence" in view.notices
     await pipeline.close()

@@ -13,23 +13,23 @@ def picture(size, age=0.0):
 
 
 def test_a_token_gets_its_own_picture_back():
-    shelf = PictureCache(1000, 60)
+    cache = PictureCache(1000, 60)
     one, two = picture(10), picture(20)
-    first, second = shelf.put(one, "me"), shelf.put(two, "me")
-    assert shelf.get(first) is one
-    assert shelf.get(second) is two
+    first, second = cache.put(one, "me"), cache.put(two, "me")
+    assert cache.get(first) is one
+    assert cache.get(second) is two
     assert first != second
     assert len(first) >= 20
-    assert shelf.get(None) is shelf.get("") is shelf.get("guess") is None
+    assert cache.get(None) is cache.get("") is cache.get("guess") is None
 
 
 def test_the_oldest_go_when_the_memory_is_spent():
-    shelf = PictureCache(100, 60)
-    tokens = [shelf.put(picture(40), "me") for _ in range(3)]
-    assert [shelf.get(t) is not None for t in tokens] == [False, True, True]
-    big = shelf.put(picture(500), "me")
-    assert shelf.get(big) is not None, "the newest stays, however large"
-    assert len(shelf) == 1
+    cache = PictureCache(100, 60)
+    tokens = [cache.put(picture(40), "me") for _ in range(3)]
+    assert [cache.get(t) is not None for t in tokens] == [False, True, True]
+    big = cache.put(picture(500), "me")
+    assert cache.get(big) is not None, "the newest stays, however large"
+    assert len(cache) == 1
 
 
 def test_what_is_shown_counts_too():
@@ -38,31 +38,31 @@ def test_what_is_shown_counts_too():
 
 
 def test_old_pictures_are_forgotten():
-    shelf = PictureCache(1000, 60)
-    old, new = shelf.put(picture(1, age=61), "me"), shelf.put(picture(1, age=5), "me")
-    assert shelf.get(old) is None
-    assert shelf.get(new) is not None
-    assert len(shelf) == 1
+    cache = PictureCache(1000, 60)
+    old, new = cache.put(picture(1, age=61), "me"), cache.put(picture(1, age=5), "me")
+    assert cache.get(old) is None
+    assert cache.get(new) is not None
+    assert len(cache) == 1
 
 
 def test_dropping_forgets_and_forgives():
-    shelf = PictureCache(1000, 60)
-    token = shelf.put(picture(1), "me")
+    cache = PictureCache(1000, 60)
+    token = cache.put(picture(1), "me")
     for _ in range(2):
-        shelf.drop(token)
-    shelf.drop(None)
-    assert len(shelf) == 0
+        cache.drop(token)
+    cache.drop(None)
+    assert len(cache) == 0
 
 
 def test_many_pictures_of_one_push_out_nobody_elses():
-    shelf = PictureCache(100, 60)
-    mine = shelf.put(picture(20), "me")
-    greedy = [shelf.put(picture(30), "greedy") for _ in range(5)]
-    assert shelf.get(mine) is not None
-    assert [shelf.get(t) is not None for t in greedy] == [False, False, False, True, True]
-    large = shelf.put(picture(90), "third")
-    assert shelf.get(large) is not None, "who comes last has his picture"
-    assert len(shelf) == 1
+    cache = PictureCache(100, 60)
+    mine = cache.put(picture(20), "me")
+    greedy = [cache.put(picture(30), "greedy") for _ in range(5)]
+    assert cache.get(mine) is not None
+    assert [cache.get(t) is not None for t in greedy] == [False, False, False, True, True]
+    large = cache.put(picture(90), "third")
+    assert cache.get(large) is not None, "who comes last has his picture"
+    assert len(cache) == 1
 
 
 def test_an_upload_is_taken_once_and_by_its_sender_alone():
