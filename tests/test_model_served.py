@@ -1,4 +1,4 @@
-"""The whole program with the language model behind it, as a person starts it; the weights are random, the CPU reader is real."""
+"""The whole program with the language model behind it, as a person starts it; the weights are random, the CPU backend is real."""
 
 import base64
 import io

@@ -155,14 +155,14 @@ def driver_warning(manifest: dict[str, Any]) -> str | None:
         return None
     need = f"PyTorch in this bundle is built for CUDA {manifest['cuda']} and needs the NVIDIA driver {required} or newer"
     if not (program := shutil.which("nvidia-smi")):
-        return f"{need}; no driver was found. Until it is installed, the CPU reader is used."
+        return f"{need}; no driver was found. Until it is installed, the CPU backend is used."
     command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 -- fixed arguments
     versions = done.stdout.split()
     if versions and _numbers(versions[0]) >= _numbers(required):
         return None
     present = f"the installed version is {versions[0]}" if versions else "the installed one does not respond"
-    return f"{need}; {present}. Until it is updated, the CPU reader is used."
+    return f"{need}; {present}. Until it is updated, the CPU backend is used."
 
 
 def set_up(folder: Path, extras: list[str]) -> int:

@@ -26,7 +26,7 @@ def evaluate(
     limit: Annotated[int, typer.Option(min=0, help="Read only the first N documents; 0 reads all.")] = 0,
     details: Annotated[Path | None, typer.Option(help="Write results and labels of each file to this JSON Lines file.")] = None,
     evidence: Annotated[
-        EvidenceMode, typer.Option(help="Lines to measure: fast: those of the CPU reader; full: those of the model.")
+        EvidenceMode, typer.Option(help="Lines to measure: fast: those of the CPU backend; full: those of the model.")
     ] = (EvidenceMode.FAST),
     backend: BackendOption = None,
     model_path: ModelPathOption = None,

@@ -90,7 +90,7 @@ def wait_ready(base: str) -> None:
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[str]:
-    """The CPU reader behind the door."""
+    """The API with the CPU backend."""
     from hunyuanocr.backends import create_backend
 
     settings = Settings(backend="ppocr")

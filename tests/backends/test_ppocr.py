@@ -1,4 +1,4 @@
-"""The CPU reader on both engines."""
+"""The CPU backend on both engines."""
 
 from __future__ import annotations
 

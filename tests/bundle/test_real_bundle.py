@@ -1,4 +1,4 @@
-"""The whole appliance with the CPU reader: bundled, carried to a place without any route, installed, and read with."""
+"""The whole appliance with the CPU backend: bundled, carried to a place without any route, installed, and read with."""
 
 import json
 import subprocess

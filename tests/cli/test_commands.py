@@ -1,4 +1,4 @@
-"""The command as a person uses it, with the real CPU reader."""
+"""The command as a person uses it, with the real CPU backend."""
 
 import csv
 import io

@@ -329,7 +329,7 @@ def test_doctor_tells_of_the_weights(hub: str, state: HubState, tmp_path: Path):
         return check_weights(Settings(model_path=tmp_path / "model"))
 
     absent = finding()
-    assert (absent.verdict, "CPU reader is used" in absent.fix[1], "hunyuanocr fetch" in absent.fix[1]) == ("ok", True, True)
+    assert (absent.verdict, "CPU backend is used" in absent.fix[1], "hunyuanocr fetch" in absent.fix[1]) == ("ok", True, True)
     assert fetch(tmp_path / "model", "--source", "huggingface").exit_code == 0
     whole = finding()
     assert whole.verdict == "ok"

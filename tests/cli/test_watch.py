@@ -1,4 +1,4 @@
-"""`hunyuanocr watch` as a person starts it, with the real CPU reader."""
+"""`hunyuanocr watch` as a person starts it, with the real CPU backend."""
 
 import json
 import os

@@ -43,7 +43,7 @@ def installed_version(name: str) -> str | None:
 def check_packages(root: Path = ROOT) -> CheckResult:
     """Check that the packages are installed in the versions that were tested together (constraints.txt in `root`)."""
     if not installed_version("rapidocr") or not (installed_version("openvino") or installed_version("onnxruntime")):
-        return CheckResult("packages", "fail", _PACKAGES, ("没有安装 CPU 识别引擎", "CPU reader not installed."), _pip("-e ."))
+        return CheckResult("packages", "fail", _PACKAGES, ("没有安装 CPU 识别引擎", "CPU backend not installed."), _pip("-e ."))
     untested = list(_untested_versions(root))
     if not untested:
         return CheckResult("packages", "ok", _PACKAGES, ("版本都测试过", "All versions are tested."))
@@ -86,7 +86,7 @@ def check_memory() -> CheckResult:
     if free < 0.5:
         fix = (
             "请关闭其他程序：CPU 识别引擎约需 0.5 GB，网页另需 0.2 GB。",
-            "Close other programs: the CPU reader needs about 0.5 GB, the web page 0.2 GB more.",
+            "Close other programs: the CPU backend needs about 0.5 GB, the web page 0.2 GB more.",
         )
         return CheckResult("memory", "fail", _MEMORY, detail, fix)
     if free < 1.5:
@@ -105,7 +105,7 @@ def check_gpu(settings: Settings) -> Iterator[CheckResult]:
     devices = gpus()
     if devices is None or not devices.all:
         none = ("没有找到 NVIDIA 显卡或驱动", "No NVIDIA GPU or driver found.")
-        fix = ("不用处理：由 CPU 识别。", "No action needed: the CPU reader is used.")
+        fix = ("不用处理：由 CPU 识别。", "No action needed: the CPU backend is used.")
         required = settings.backend in ("torch", "vllm") and settings.device != "cpu" and settings.vllm.url is None
         if required:
             fix = ("请安装 NVIDIA 驱动（nvidia-smi 要能运行），或改用 --backend ppocr。",

@@ -28,7 +28,7 @@ def check_weights(settings: Settings) -> CheckResult:
     except WeightsMissing as e:
         fix = ("请下载：.venv/bin/hunyuanocr fetch", e.hint)
         if not required:
-            fix = (f"不用处理：由 CPU 识别。{fix[0]}", f"No action needed: the CPU reader is used. {e.hint}")
+            fix = (f"不用处理：由 CPU 识别。{fix[0]}", f"No action needed: the CPU backend is used. {e.hint}")
         return CheckResult("weights", "fail" if required else "ok", _WEIGHTS, same_text(e.message), fix)
     except WeightsInvalid as e:
         return CheckResult(
