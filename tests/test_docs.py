@@ -1,6 +1,7 @@
 """The documents match the code."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from hunyuanocr.cli.settings import table
@@ -70,3 +71,31 @@ def test_the_glossary_is_short_and_sorted():
 def test_ten_changes_have_a_place_and_a_test():
     assert len(rows("Where do I change …")) == 10
     assert all(row.count("`") >= 4 for row in rows("Where do I change …"))
+
+
+def modules(text: str) -> set[str]:
+    """Return the modules that a text runs with `python -m`."""
+    return set(re.findall(r"python -m ([\w.]+)", text)) - {"venv", "pip"}
+
+
+def test_every_module_that_a_document_runs_exists():
+    folders = (".", "docs", "models", "models/hunyuanocr-demo", "synthesis", "bench", "examples")
+    documents = [path for folder in folders for path in (ROOT / folder).glob("*.md")]
+    assert {ROOT / "README.md", ROOT / "models" / "hunyuanocr-demo" / "README.md"} <= set(documents)
+    missing = [
+        (path.name, name) for path in documents for name in modules(path.read_text(encoding="utf-8")) if not is_module(name)
+    ]
+    assert missing == []
+
+
+def is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def test_a_module_that_was_moved_is_found():
+    assert modules("python -m demo_model render OUT, python -m moved.away build") == {"demo_model", "moved.away"}
+    assert is_module("demo_model")
+    assert not is_module("moved.away")
