@@ -249,8 +249,7 @@ class Pipeline:
             pages = opened or await self.decoding.picture(request, deadline, timing)
             with timing.stage("wait"):
                 await stack.enter_async_context(self.decoding.reading(deadline))
-            backend = active.backend
-            timing.pages = len(pages)
+            backend, timing.pages = active.backend, len(pages)
             if len(pages) > 1:
                 yield Progress(0, len(pages))
             evidence_task: asyncio.Task[EvidenceReading] | None = None

@@ -21,6 +21,7 @@ from hunyuanocr.services.background_reader import BackgroundReader
 from hunyuanocr.services.camera import CameraService
 from hunyuanocr.services.ephemeral import EphemeralSweeper
 from hunyuanocr.services.jobs import JobEvents, JobService, JobWorkers, worker
+from hunyuanocr.services.jobs.leases import worker_name
 from hunyuanocr.services.metrics import Metrics
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.retention import Retention
@@ -110,7 +111,7 @@ class Services:
                 self._run(other.run)
 
     def _start_jobs(self, database: Database, keeper: Timekeeper, serializers: Serializers) -> None:
-        name, events, jobs = worker.worker_name(self._folder.instance), self._job_events, self._settings.jobs
+        name, events, jobs = worker_name(self._folder.instance), self._job_events, self._settings.jobs
         workers = JobWorkers(
             database, events, self.recorder, self.background, self._settings, worker=name,
             poll_interval_s=None if self._is_exclusive(database) else worker.POLL_INTERVAL_S,

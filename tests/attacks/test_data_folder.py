@@ -22,7 +22,7 @@ from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.container import Services
-from hunyuanocr.services.jobs.worker import worker_name
+from hunyuanocr.services.jobs.leases import worker_name
 from hunyuanocr.store import folder as folders
 from hunyuanocr.store.folder import DataFolder
 from tests.support.appliance import appliance

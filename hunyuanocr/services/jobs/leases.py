@@ -6,10 +6,19 @@ by this process's own monotonic clock, belongs to a dead worker. Kubernetes elec
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable
 
 from hunyuanocr.store.leases import Lease
+
+
+def worker_name(instance: str) -> str:
+    """Return the name under which an appliance holds leases: the same after a restart, another one for each data folder.
+
+    `instance`: id of the data folder.
+    """
+    return f"{socket.gethostname()[:100]}:{instance}"
 
 
 class LeaseWatch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -43,11 +42,6 @@ _LEASE_S = 60.0
 _CLEAN_UP_INTERVAL_S = 600.0
 _MAX_UPLOAD_S = 3600.0  # an upload of a batch that has not finished by then never will
 _MAX_BACKOFF_S = 30.0
-
-
-def worker_name(instance: str) -> str:
-    """Return a name that stays the same after a restart and differs between appliances. `instance`: id of the data folder."""
-    return f"{socket.gethostname()[:100]}:{instance}"
 
 
 class JobWorkers:
