@@ -103,7 +103,7 @@ def concat(*parts: Rule) -> Rule:
 
 
 def alternation(*options: Rule) -> Rule:
-    """Return a rule for any one of the options (one or more). Its shortest text is `null` if that is an option: an unread value is not empty."""
+    """Return a rule for one of the options. Its shortest text is `null` if that is an option: an unread value is not empty."""
     if len(options) == 1:
         return options[0]
     texts = [o.shortest for o in options]
