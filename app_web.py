@@ -67,9 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="launch_web_pt.sh", allow_abbrev=False, description="Serve the page and the API of the appliance.",
+        prog="launch_web_pt.sh",
+        allow_abbrev=False,
+        description="Serve the page and the API of the appliance.",
         epilog="Precedence: flags, environment variables (HUNYUANOCR_…), TOML file. docs/settings.md lists all settings.",
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("--host", help="address to listen on (127.0.0.1: this machine only; 0.0.0.0: all interfaces)")
     add("--port", type=int, help="port of the page and the API (default: 7860)")
@@ -133,8 +135,11 @@ def _allow_connections(settings: Settings) -> None:
     if (allowed := connection_limit(configured)) < configured:
         log.warning(
             "The limit of %d file descriptors allows %d connections, fewer than the %d of 'network.connections'. Increase "
-            "'ulimit -n', LimitNOFILE of systemd, or the ulimits of Docker.", hard_limit, allowed, configured,
-        )  # fmt: skip
+            "'ulimit -n', LimitNOFILE of systemd, or the ulimits of Docker.",
+            hard_limit,
+            allowed,
+            configured,
+        )
 
 
 @contextmanager
@@ -240,10 +245,16 @@ class _Server(uvicorn.Server):
 def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
     from api.uvicorn_config import uvicorn_options  # noqa: PLC0415
 
-    return _Server(uvicorn.Config(
-        app, lifespan=lifespan, access_log=False, log_level="warning", log_config=None,
-        **uvicorn_options(app.state.settings),
-    ))  # fmt: skip
+    return _Server(
+        uvicorn.Config(
+            app,
+            lifespan=lifespan,
+            access_log=False,
+            log_level="warning",
+            log_config=None,
+            **uvicorn_options(app.state.settings),
+        )
+    )
 
 
 async def _serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI, api_socket: socket.socket) -> int:

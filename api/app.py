@@ -25,9 +25,12 @@ _ROUTES = (ocr, jobs, batch, chat, records, sync, health, metrics, camera, login
 
 
 def create_app(
-    settings: Settings, pipeline: Pipeline | None = None, services: Services | None = None, network: NetworkLimits | None = None,
+    settings: Settings,
+    pipeline: Pipeline | None = None,
+    services: Services | None = None,
+    network: NetworkLimits | None = None,
     gate: Authenticator | None = None,
-) -> FastAPI:  # fmt: skip
+) -> FastAPI:
     """Return the API around `pipeline`, or around a new one for the backend of the settings.
 
     The app's lifespan starts and closes the pipeline and the services. Two apps of one process share `services` (background
@@ -39,10 +42,16 @@ def create_app(
     network = network or NetworkLimits(settings)
     gate = gate or Authenticator(settings, services)
     app = FastAPI(
-        title="HunyuanOCR", version=__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None,
-        license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"}, servers=[{"url": "/"}],
-        lifespan=lifespan, middleware=middleware_stack(network, gate),
-    )  # fmt: skip
+        title="HunyuanOCR",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        servers=[{"url": "/"}],
+        lifespan=lifespan,
+        middleware=middleware_stack(network, gate),
+    )
     state = app.state
     state.settings, state.pipeline, state.services, state.network, state.gate = settings, pipeline, services, network, gate
     errors.register_exception_handlers(app)

@@ -175,9 +175,14 @@ class CameraSocket:
         if not task_values or task_values == self._task_values:
             return
         task: Task = await asyncio.to_thread(
-            parse_instruction, options.instruction or "", task=options.task, fields=options.fields, schema=options.json_schema,
-            language=options.language, evidence=options.evidence,
-        )  # fmt: skip
+            parse_instruction,
+            options.instruction or "",
+            task=options.task,
+            fields=options.fields,
+            schema=options.json_schema,
+            language=options.language,
+            evidence=options.evidence,
+        )
         self._require_camera().configure(task)
         self._task_values = task_values
 
@@ -195,9 +200,14 @@ def _configured_message(camera: CameraConnection) -> dict[str, Any]:
     session = camera.session
     last = None if session.last is None else OcrResponse.of(session.last).model_dump(mode="json")
     return {
-        "type": ServerMessageType.CONFIGURED, "session": session.id, "resumed": session.resumed, "task": session.task.kind,
-        "fields": [f.key for f in session.task.fields], "rate": session.rate_limiter.rate, "last": last,
-    }  # fmt: skip
+        "type": ServerMessageType.CONFIGURED,
+        "session": session.id,
+        "resumed": session.resumed,
+        "task": session.task.kind,
+        "fields": [f.key for f in session.task.fields],
+        "rate": session.rate_limiter.rate,
+        "last": last,
+    }
 
 
 def to_reported_error(error: Exception) -> HunyuanOcrError:

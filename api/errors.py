@@ -53,10 +53,18 @@ _FRAMEWORK_ERRORS = {  # errors that the framework itself raises
 class ErrorResponse(BaseModel):
     """Body of every error response."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{
-        "detail": "The JPEG cannot be decoded.", "code": "unreadable_image",
-        "hint": "The file is damaged or incomplete. Take or export the image again.",
-        "request_id": "8f14e45fceea467f9b5c3c5ed3b2a1f0"}]})  # fmt: skip
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "detail": "The JPEG cannot be decoded.",
+                    "code": "unreadable_image",
+                    "hint": "The file is damaged or incomplete. Take or export the image again.",
+                    "request_id": "8f14e45fceea467f9b5c3c5ed3b2a1f0",
+                }
+            ]
+        }
+    )
 
     detail: str = Field(description="What went wrong, for people. The wording may change.")
     code: str = Field(description="Stable error code, for programs.")
@@ -105,9 +113,15 @@ def _challenge(error: e.HunyuanOcrError) -> dict[str, str]:
 
 
 def json_error(
-    request: HTTPConnection, status: int, code: str, detail: str, hint: str, *,
-    headers: dict[str, str] | None = None, errors: list[dict[str, Any]] | None = None,
-) -> JSONResponse:  # fmt: skip
+    request: HTTPConnection,
+    status: int,
+    code: str,
+    detail: str,
+    hint: str,
+    *,
+    headers: dict[str, str] | None = None,
+    errors: list[dict[str, Any]] | None = None,
+) -> JSONResponse:
     """Return an error response: `ErrorResponse`, or OpenAI's error format on `OPENAI_PATH`."""
     payload = ErrorResponse(
         detail=detail, code=code, hint=hint, request_id=getattr(request.state, "request_id", ""), errors=errors

@@ -93,6 +93,12 @@ def _log_access(scope: Scope, status: int, seconds: float, *, page: bool) -> Non
     level = logging.DEBUG if (page or scope["path"] in _QUIET) and status < 400 else logging.INFO
     path = scope["path"].encode("ascii", "backslashreplace").decode()
     access.log(
-        level, "%s %s %d %.0fms request=%s", scope["method"], path, status, 1000 * seconds, scope["state"]["request_id"],
+        level,
+        "%s %s %d %.0fms request=%s",
+        scope["method"],
+        path,
+        status,
+        1000 * seconds,
+        scope["state"]["request_id"],
         extra={"fields": {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1)}},
-    )  # fmt: skip
+    )

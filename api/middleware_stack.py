@@ -38,6 +38,9 @@ def middleware_stack(network: NetworkLimits, gate: Authenticator) -> list[Middle
 
 def _cors(network: NetworkLimits) -> Middleware:
     return Middleware(
-        CORSMiddleware, allow_origins=network.settings.origins, allow_methods=["*"], allow_headers=["*"],
+        CORSMiddleware,
+        allow_origins=network.settings.origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
         expose_headers=_EXPOSED_HEADERS,
-    )  # fmt: skip
+    )

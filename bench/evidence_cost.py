@@ -82,9 +82,11 @@ async def load(
 
 async def measure(given: argparse.Namespace, folder: Path, pictures: list[bytes]) -> dict[str, Any]:
     settings = Settings(
-        model_path=folder, device=given.device, torch=TorchSettings(dtype=given.dtype, vram_gb=given.vram_gb),
+        model_path=folder,
+        device=given.device,
+        torch=TorchSettings(dtype=given.dtype, vram_gb=given.vram_gb),
         pipeline=PipelineSettings(cache_mb=0, deadline_s=600),
-    )  # fmt: skip
+    )
     backend = VlmBackend(Capped(TorchGenerator(settings), given.answer_tokens, given.spotting_tokens))
     pipeline = Pipeline(backend, settings, create_evidence_backend(settings, backend))
     await pipeline.start()
@@ -108,7 +110,7 @@ async def measure(given: argparse.Namespace, folder: Path, pictures: list[bytes]
             "share_of_none": round(statistics.median(rates[kind]) / plain, 3),
         }
         for kind in kinds
-    }  # fmt: skip
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -56,10 +56,12 @@ class Recorder:
             into, out = (f"{part} {_kind(f'{plain} {side}')}" for side in ("in", "out"))
             module.register_forward_hook(
                 lambda _, given, named, made, into=into, out=out: (
-                    self.note(into, given or list(named.values())[:1]), self.note(out, made), None,
+                    self.note(into, given or list(named.values())[:1]),
+                    self.note(out, made),
+                    None,
                 )[-1],
                 with_kwargs=True,
-            )  # fmt: skip
+            )
 
     def note(self, kind: str, value: Any) -> None:
         """Record the first tensor of a module's input or output."""
@@ -113,9 +115,13 @@ def measure(folder: Path, images: list[np.ndarray], tokens: int) -> dict[str, An
     largest = ranges(folder, prompts, tokens)
     peak = max(largest.values())
     result: dict[str, Any] = {
-        "checkpoint": folder.name, "pictures": len(images), "tokens": tokens, "largest": largest,
-        "fits": peak < MAX_SIZE, "least_headroom": round(MAX_SIZE / peak, 2),
-    }  # fmt: skip
+        "checkpoint": folder.name,
+        "pictures": len(images),
+        "tokens": tokens,
+        "largest": largest,
+        "fits": peak < MAX_SIZE,
+        "least_headroom": round(MAX_SIZE / peak, 2),
+    }
     exact = written(folder, "float32", prompts, tokens)
     try:
         return result | agreement(exact, written(folder, "float16", prompts, tokens)) | {"overflow": None}

@@ -65,9 +65,15 @@ def quantise(name: str, pictures: list[np.ndarray], operators: list[str]) -> Non
         onnx.save(onnx.version_converter.convert_version(onnx.load(weight_file(name)), 13), newer)  # for scales per channel
         quant_pre_process(str(newer), str(ready), skip_symbolic_shape=True)
         quantize_static(
-            str(ready), str(INT8_FOLDER / name), Calibration(pictures), quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=operators,
-        )  # fmt: skip
+            str(ready),
+            str(INT8_FOLDER / name),
+            Calibration(pictures),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=operators,
+        )
     sizes = [path.stat().st_size / 1e6 for path in (weight_file(name), INT8_FOLDER / name)]
     print(f"{name}: {sizes[0]:.1f} MB -> {sizes[1]:.1f} MB")
 

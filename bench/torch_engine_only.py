@@ -17,13 +17,21 @@ import torch_load
 from torch_engines import Ours
 
 BANDWIDTHS = {  # GB/s by the vendor's data sheet; the first name that is part of the device's name counts
-    "H200": 4800, "H100": 3350, "H20": 4000, "A100-SXM4-80GB": 2039, "A100": 1555, "L40S": 864, "RTX 5090": 1792,
-    "RTX 4090": 1008, "RTX 3090": 936,
-}  # fmt: skip
+    "H200": 4800,
+    "H100": 3350,
+    "H20": 4000,
+    "A100-SXM4-80GB": 2039,
+    "A100": 1555,
+    "L40S": 864,
+    "RTX 5090": 1792,
+    "RTX 4090": 1008,
+    "RTX 3090": 936,
+}
 SCHEMA = {
-    "type": "object", "properties": {name: {"type": "string"} for name in ("merchant", "date", "total_amount", "invoice_number")},
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("merchant", "date", "total_amount", "invoice_number")},
     "required": ["merchant", "date", "total_amount", "invoice_number"],
-}  # fmt: skip
+}
 DOCUMENT_TOKENS = 60
 _START = """
 import asyncio, sys, time
@@ -86,9 +94,12 @@ def stream(ours: Ours, given: argparse.Namespace, streams: int, rates: Any) -> d
     weights = (decoder.work + decoder.embedding.numel()) * decoder.embedding.element_size()
     cache = sum(len(prompt.ids) + given.tokens // 2 for prompt in prompts) * ours.model.budget.token
     found = {
-        "streams": streams, "prompt_tokens": len(prompts[0].ids), "tokens_a_second": round(rate, 2),
-        "step_ms": round(1000 * step, 3), "bytes_a_step": weights + cache,
-    }  # fmt: skip
+        "streams": streams,
+        "prompt_tokens": len(prompts[0].ids),
+        "tokens_a_second": round(rate, 2),
+        "step_ms": round(1000 * step, 3),
+        "bytes_a_step": weights + cache,
+    }
     if isinstance(rates, dict) and rates:
         found["share_of_bandwidth"] = round((weights + cache) / step / 1e9 / rates["used"], 3)
     return found
@@ -103,9 +114,12 @@ def first_token(ours: Ours, size: tuple[int, int], runs: int) -> dict[str, Any]:
     ours.run([prompt], 1)
     seconds = [ours.run([prompt], 1).first_token_s for _ in range(runs)]
     return {
-        "width": size[0], "height": size[1], "prompt_tokens": len(prompt.ids), "prepare_s": round(prepared, 4),
+        "width": size[0],
+        "height": size[1],
+        "prompt_tokens": len(prompt.ids),
+        "prepare_s": round(prepared, 4),
         "first_token_s": round(statistics.median(seconds), 4),
-    }  # fmt: skip
+    }
 
 
 def documents(ours: Ours, given: argparse.Namespace, at_once: int) -> dict[str, Any]:
@@ -125,9 +139,12 @@ def memory(ours: Ours, given: argparse.Namespace, requests: int = 8) -> dict[str
     began = time.perf_counter()
     run = ours.run(prompts, given.large_tokens, together=False)
     found: dict[str, Any] = {
-        "requests": requests, "prompt_tokens": len(prompts[0].ids), "tokens": given.large_tokens,
-        "seconds": round(time.perf_counter() - began, 2), "all_at_once": run.at_once,
-    }  # fmt: skip
+        "requests": requests,
+        "prompt_tokens": len(prompts[0].ids),
+        "tokens": given.large_tokens,
+        "seconds": round(time.perf_counter() - began, 2),
+        "all_at_once": run.at_once,
+    }
     if not cuda:
         return found | {"resident_gb": round(torch_load.resident_mib() * 2**20 / 1e9, 2)}
     # The allocator keeps its memory, so the driver reports the peak. Decimal GB, as in --vram-gb.

@@ -105,11 +105,12 @@ class Ours:
         last = len(prompts) - 1
         sequences = [
             self._sequence(
-                prompt, tokens + (_MAX_TOKENS_DURING_PREFILL * (last - n) if together else 0),
+                prompt,
+                tokens + (_MAX_TOKENS_DURING_PREFILL * (last - n) if together else 0),
                 lambda item, n=n: events.put((time.perf_counter(), n, item)),
             )
             for n, prompt in enumerate(prompts)
-        ]  # fmt: skip
+        ]
         run = Run(time.perf_counter(), *([[] for _ in prompts] for _ in range(3)))
         for sequence in sequences:
             self.engine.submit(sequence)

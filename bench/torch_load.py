@@ -77,9 +77,14 @@ def machine() -> dict[str, Any]:
     versions = {name: version(name) for name in ("torch", "transformers", "xgrammar", "numpy")}
     cpus = len(os.sched_getaffinity(0))
     return {
-        "cpu": cpu, "cpus": cpus, "threads": torch.get_num_threads(), "gpu": gpu, "cuda": torch.version.cuda,
-        "python": platform.python_version(), "versions": versions,
-    }  # fmt: skip
+        "cpu": cpu,
+        "cpus": cpus,
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
 
 
 def resident_mib() -> float:

@@ -98,8 +98,17 @@ def main() -> int:
         rows.append(
             [clients, *(f"{rates[n]:.2f}" for n in WAYS), f"{share:.3f}", *(f"{times[n]:.0f}" for n in WAYS), f"{added:+.1f}"]
         )
-    head = ["clients", "direct /s", "through /s", "with `fast` /s", "through : direct",
-            "direct p50 ms", "through p50 ms", "`fast` p50 ms", "added ms"]  # fmt: skip
+    head = [
+        "clients",
+        "direct /s",
+        "through /s",
+        "with `fast` /s",
+        "through : direct",
+        "direct p50 ms",
+        "through p50 ms",
+        "`fast` p50 ms",
+        "added ms",
+    ]
     print(serving.table(head, rows))
     print(f"limits: {MIN_RATE} of the direct rate, {MAX_ADDED_MS:g} ms for a single client: {'met' if good else 'not met'}")
     if args.out:

@@ -73,10 +73,12 @@ class FixedReader:
 async def serve(reader_s: float) -> None:
     """Run the server: print the port, serve until stopped; `/bench` returns memory and lag since its last call."""
     settings = Settings(
-        data=Path(tempfile.mkdtemp()), store=StoreSettings(enabled=False), pipeline=PipelineSettings(cache_mb=0),
+        data=Path(tempfile.mkdtemp()),
+        store=StoreSettings(enabled=False),
+        pipeline=PipelineSettings(cache_mb=0),
         camera=CameraSettings(connections=100_000),
         network=NetworkSettings(connections=100_000, connections_per_address=100_000, requests_per_minute_per_ip=0),
-    )  # fmt: skip
+    )
     app: FastAPI = create_app(settings, Pipeline(FixedReader(reader_s), settings))
     lags: list[float] = []
 
@@ -201,10 +203,22 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         empty = ask()
         for n in range(a.clients):
             share = [(whole + n) // a.clients for whole in (a.connections, a.senders)]
-            cameras.append(child(
-                "--role", "cameras", "--url", f"ws://127.0.0.1:{port}/v1/ws", "--connections", str(share[0]),
-                "--senders", str(share[1]), "--fps", str(a.fps), "--seconds", str(a.seconds),
-            ))  # fmt: skip
+            cameras.append(
+                child(
+                    "--role",
+                    "cameras",
+                    "--url",
+                    f"ws://127.0.0.1:{port}/v1/ws",
+                    "--connections",
+                    str(share[0]),
+                    "--senders",
+                    str(share[1]),
+                    "--fps",
+                    str(a.fps),
+                    "--seconds",
+                    str(a.seconds),
+                )
+            )
         for camera in cameras:
             line_of(camera)
         time.sleep(1.0)

@@ -23,8 +23,12 @@ TEXT: dict[str, Any] = {
     },
 }  # fmt: skip
 VISION: dict[str, Any] = {
-    "hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 4, "num_hidden_layers": 5, "max_image_size": 640,
-}  # fmt: skip
+    "hidden_size": 192,
+    "intermediate_size": 768,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 5,
+    "max_image_size": 640,
+}
 PIXELS = (64 * 64, 448 * 704)
 _EMBEDDING_STD = 0.06  # large enough to distinguish tokens in all layers
 
@@ -37,9 +41,13 @@ def create(folder: Path, *, text: dict[str, Any] | None = None, vision: dict[str
     language |= {"bos_token_id": ids["bos"], "eos_token_id": ids["eos"], "pad_token_id": ids["pad"]}
     hidden = language["hidden_size"]
     config = HunYuanVLConfig(
-        text_config=language, vision_config=VISION | (vision or {}) | {"text_hidden_size": hidden, "out_hidden_size": hidden},
-        image_token_id=ids["image"], im_start_id=ids["image_start"], im_end_id=ids["image_end"], tie_word_embeddings=True,
-    )  # fmt: skip
+        text_config=language,
+        vision_config=VISION | (vision or {}) | {"text_hidden_size": hidden, "out_hidden_size": hidden},
+        image_token_id=ids["image"],
+        im_start_id=ids["image_start"],
+        im_end_id=ids["image_end"],
+        tie_word_embeddings=True,
+    )
     torch.manual_seed(seed)
     model = HunYuanVLForConditionalGeneration(config)
     _initialise(model)
@@ -53,8 +61,10 @@ def create(folder: Path, *, text: dict[str, Any] | None = None, vision: dict[str
 @torch.no_grad()
 def _initialise(model: Any) -> None:
     """Initialise matrices by fan-in, ends of residual branches smaller, and positions as sines for attention to neighbours."""
-    depth = {"vision_tower": model.config.vision_config.num_hidden_layers,
-             "language_model": model.config.text_config.num_hidden_layers}  # fmt: skip
+    depth = {
+        "vision_tower": model.config.vision_config.num_hidden_layers,
+        "language_model": model.config.text_config.num_hidden_layers,
+    }
     for name, module in model.named_modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)) and "lm_head" not in name:
             std = 1 / math.sqrt(module.weight[0].numel())

@@ -10,8 +10,10 @@ CHAT_TEMPLATE = (
     SPECIAL["bos"] + "{%- for m in messages -%}"
     "{%- for part in ([{'type':'text','text':m.content}] if m.content is string else m.content) -%}"
     "{%- if part.type == 'text' -%}{{- part.text -}}{%- else -%}"
-    + SPECIAL["image_start"] + SPECIAL["image"] + SPECIAL["image_end"]
+    + SPECIAL["image_start"]
+    + SPECIAL["image"]
+    + SPECIAL["image_end"]
     + "{%- endif -%}{%- endfor -%}"
     "{{- {'system':'" + SPECIAL["system"] + "','user':'" + SPECIAL["user"] + "','assistant':'" + SPECIAL["eos"] + "'}[m.role] -}}"
     "{%- endfor -%}"
-)  # fmt: skip
+)

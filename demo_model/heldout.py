@@ -62,8 +62,10 @@ def measure(folder: Path, count: int, seed: int) -> dict[str, Any]:
         found = page(seed, index)
         names = {name: value for name, value in truth(found, seed, index).items() if not name.startswith("_")}
         asked = [(key, value) for key, value in names.items() if key in hits or value is None]
-        questions = [(curriculum.asked((key,)), json.dumps({key: value}, ensure_ascii=False, separators=(",", ":")))
-                     for key, value in asked]  # fmt: skip
+        questions = [
+            (curriculum.asked((key,)), json.dumps({key: value}, ensure_ascii=False, separators=(",", ":")))
+            for key, value in asked
+        ]
         turns = [*questions, (prompts.TEXT, found.text)]
         for (key, value), turn in zip([*asked, ("text", "")], turns, strict=True):
             result = models.compute_losses(net, collator([Sample(found.image, (turn,))]))

@@ -49,9 +49,18 @@ NEVER = ("invoice_number", "tax_number", "order_number", "address", "tax_amount"
 def glyphs() -> str:
     """Return every character that may be printed, in a fixed order."""
     words = chain(
-        STEMS_A, STEMS_B, KINDS, SURNAMES, GIVEN, (name for name, _ in GOODS), *LABELS.values(), PAYMENTS, GREETINGS, TITLES,
+        STEMS_A,
+        STEMS_B,
+        KINDS,
+        SURNAMES,
+        GIVEN,
+        (name for name, _ in GOODS),
+        *LABELS.values(),
+        PAYMENTS,
+        GREETINGS,
+        TITLES,
         ("￥¥元年月日：（）×",),
-    )  # fmt: skip
+    )
     plain = string.digits + string.ascii_letters + "!#$%&'()*+,-./:;=@[]_|~?<>\""
     return plain + "".join(sorted({char for word in words for char in word if char not in plain and not char.isspace()}))
 

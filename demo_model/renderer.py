@@ -128,8 +128,9 @@ class _Pen:
         left = {"left": self.margin, "center": (WIDTH - length) / 2, "right": WIDTH - self.margin - length}[cell.side]
         return text, font, left
 
-    def _write(self, pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont,
-               at: tuple[float, float]) -> tuple[Box, list[tuple[str, float, float]]]:  # fmt: skip
+    def _write(
+        self, pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, at: tuple[float, float]
+    ) -> tuple[Box, list[tuple[str, float, float]]]:
         x, top = at
         base = top + font.size * 1.0
         pen.text((x, base), text, fill=self.ink, font=font, anchor="ls")

@@ -33,11 +33,16 @@ def build() -> Any:
     tokenizer.train_from_iterator(_text(), trainer)
     tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in SPECIAL.values()])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=SPECIAL["bos"], eos_token=SPECIAL["eos"], pad_token=SPECIAL["pad"],
+        tokenizer_object=tokenizer,
+        bos_token=SPECIAL["bos"],
+        eos_token=SPECIAL["eos"],
+        pad_token=SPECIAL["pad"],
         extra_special_tokens={
-            "image_token": SPECIAL["image"], "image_start_token": SPECIAL["image_start"], "image_end_token": SPECIAL["image_end"],
+            "image_token": SPECIAL["image"],
+            "image_start_token": SPECIAL["image_start"],
+            "image_end_token": SPECIAL["image_end"],
         },
-    )  # fmt: skip
+    )
 
 
 def _text() -> list[str]:

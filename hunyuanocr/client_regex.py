@@ -26,8 +26,18 @@ _MAX_MEMORY = 768 * 1024
 # Character classes. Letters outside Latin, CJK and full-width forms are included as whole blocks: the exact tables of RE2
 # (\p{L}\p{N}) need 1,346 instructions per use, so that \w{1,200} would not compile.
 _DIGIT = [(0x30, 0x39), (0xFF10, 0xFF19)]
-_SPACE = [(0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029),
-          (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)]  # fmt: skip
+_SPACE = [
+    (0x09, 0x0D),
+    (0x1C, 0x20),
+    (0x85, 0x85),
+    (0xA0, 0xA0),
+    (0x1680, 0x1680),
+    (0x2000, 0x200A),
+    (0x2028, 0x2029),
+    (0x202F, 0x202F),
+    (0x205F, 0x205F),
+    (0x3000, 0x3000),
+]
 _WORD = [
     (0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A), (0xAA, 0xAA), (0xB2, 0xB3), (0xB5, 0xB5), (0xB9, 0xBA), (0xBC, 0xBE),
     (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x167F), (0x1681, 0x1FFF), (0x2070, 0x2079), (0x207F, 0x2089), (0x2090, 0x209C),
@@ -40,8 +50,9 @@ _WORD = [
 _TOKEN = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\[pP]\{\^?\w{1,40}\}"
     r"|\\[pP].|\\x\{[0-9a-fA-F]{1,8}\}|\\x[0-9a-fA-F]{2}|\\[0-7]{1,3}|\\.|\{[0-9]{0,9},?[0-9]{0,9}\}|\(\?P?<\w{1,100}>"
-    r"|\(\?(?:[imsU-]{0,9}[:)]|<?[=!]|[>#(]|P=)|.", re.DOTALL
-)  # fmt: skip
+    r"|\(\?(?:[imsU-]{0,9}[:)]|<?[=!]|[>#(]|P=)|.",
+    re.DOTALL,
+)
 _CLASS_ESCAPE = re.compile(r"\\[dDwWsS]")
 _ZERO_WIDTH = ("\\b", "\\B", "\\A", "\\Z", "\\z", "^", "$")
 _REASONS = {

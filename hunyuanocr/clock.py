@@ -125,9 +125,11 @@ class Clock:
     def _warn(wall: datetime, known: datetime) -> None:
         level = logging.WARNING if abs(wall - known) > _WARN_ABOVE else logging.INFO
         log.log(
-            level, "The system clock jumped to %s; expected %s. Nothing is deleted by age until it has run evenly for a day.",
-            wall.isoformat(timespec="seconds"), known.isoformat(timespec="seconds"),
-        )  # fmt: skip
+            level,
+            "The system clock jumped to %s; expected %s. Nothing is deleted by age until it has run evenly for a day.",
+            wall.isoformat(timespec="seconds"),
+            known.isoformat(timespec="seconds"),
+        )
 
 
 def _continued(doubt: Mapping[str, Any], wall: datetime) -> float | None:

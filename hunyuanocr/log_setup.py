@@ -97,8 +97,10 @@ class JsonFormatter(logging.Formatter):
         """Return JSON (RFC 8259) in ASCII, independent of the encoding of log collectors."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage(),
-        }  # fmt: skip
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
         if request := _request.get():
             line["request_id"] = request
         fields = getattr(record, "fields", None)

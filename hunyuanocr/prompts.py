@@ -48,10 +48,13 @@ JSON_PENALTY = 1.0  # keys, quotes and digits repeat legitimately
 _MIN_VALUE = 8  # minimum tokens per value
 _MAX_ROWS = 128
 _ALWAYS: Mapping[TaskKind, tuple[str, int]] = {
-    TaskKind.SPOT: (SPOTTING, PAGE_TOKENS), TaskKind.PARSE: (DOCUMENT, PAGE_TOKENS), TaskKind.TABLE: (TABLE, PAGE_TOKENS),
-    TaskKind.CHART: (CHART, PAGE_TOKENS), TaskKind.FORMULA: (FORMULA, SHORT_TOKENS),
+    TaskKind.SPOT: (SPOTTING, PAGE_TOKENS),
+    TaskKind.PARSE: (DOCUMENT, PAGE_TOKENS),
+    TaskKind.TABLE: (TABLE, PAGE_TOKENS),
+    TaskKind.CHART: (CHART, PAGE_TOKENS),
+    TaskKind.FORMULA: (FORMULA, SHORT_TOKENS),
     TaskKind.SUBTITLES: (SUBTITLES, SHORT_TOKENS),
-}  # fmt: skip
+}
 
 # Columns of line items by words in the instruction.
 _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -63,9 +66,16 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"", ("name", "quantity", "unit_price", "amount")),
 )
 _COLUMN_WORDS: Mapping[str, str] = {
-    "name": "名称", "quantity": "数量", "unit_price": "单价", "amount": "金额", "specification": "规格", "unit": "单位",
-    "usage": "用法用量", "result": "结果", "reference": "参考范围",
-}  # fmt: skip
+    "name": "名称",
+    "quantity": "数量",
+    "unit_price": "单价",
+    "amount": "金额",
+    "specification": "规格",
+    "unit": "单位",
+    "usage": "用法用量",
+    "result": "结果",
+    "reference": "参考范围",
+}
 # Chinese names for fields whose first label in the catalogue is too vague.
 _FIELD_WORDS: Mapping[str, str] = {"total_amount": "总金额", "merchant": "商户名称"}
 _SPECIAL = re.compile(r"<｜[^<>]{0,80}｜>")  # turn and image tokens, reserved for the chat template

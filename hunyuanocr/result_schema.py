@@ -26,9 +26,14 @@ class FieldDetail(BaseModel):
     def of(cls, field: t.Field) -> FieldDetail:
         """Convert a Field of the pipeline."""
         return cls(
-            value=field.value, type=field.type, normalized=field.normalized, box=_to_box(field.box), page=field.page,
-            confidence=_round_confidence(field.confidence), grounded=field.grounded,
-        )  # fmt: skip
+            value=field.value,
+            type=field.type,
+            normalized=field.normalized,
+            box=_to_box(field.box),
+            page=field.page,
+            confidence=_round_confidence(field.confidence),
+            grounded=field.grounded,
+        )
 
 
 class Line(BaseModel):
@@ -108,16 +113,27 @@ class OcrResponse(BaseModel):
         """Convert a Result of the pipeline."""
         width, height = result.page_sizes[0]
         return cls(
-            id=result.id, task=result.task, text=result.text, markdown=result.markdown,
-            fields=fields_object(result), details={f.key: _field_details(f) for f in result.fields},
-            lines=[Line(text=n.text, box=list(n.box), confidence=_round_confidence(n.confidence), type=n.type, page=n.page)
-                   for n in result.lines],
-            width=width, height=height, page_sizes=list(result.page_sizes), pages=len(result.page_sizes),
+            id=result.id,
+            task=result.task,
+            text=result.text,
+            markdown=result.markdown,
+            fields=fields_object(result),
+            details={f.key: _field_details(f) for f in result.fields},
+            lines=[
+                Line(text=n.text, box=list(n.box), confidence=_round_confidence(n.confidence), type=n.type, page=n.page)
+                for n in result.lines
+            ],
+            width=width,
+            height=height,
+            page_sizes=list(result.page_sizes),
+            pages=len(result.page_sizes),
             warnings=[Warning(code=w.code, message=w.message, page=w.page) for w in result.notices],
-            truncated=result.truncated, backend=result.backend, model=result.model,
+            truncated=result.truncated,
+            backend=result.backend,
+            model=result.model,
             usage=Usage.of(result.usage),
             elapsed_ms=max(0.1, round(result.elapsed_ms, 1)),
-        )  # fmt: skip
+        )
 
 
 def fields_object(result: t.Result) -> dict[str, Any]:

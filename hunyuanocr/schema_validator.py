@@ -62,9 +62,7 @@ def _pattern(validator: Validator, pattern: str, instance: Any, schema: Any) -> 
         yield ValidationError(f"{instance[:200]!r} does not match {pattern!r}")
 
 
-def _pattern_properties(
-    validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Any
-) -> Iterator[ValidationError]:  # fmt: skip
+def _pattern_properties(validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Any) -> Iterator[ValidationError]:
     for pattern, part in patterns.items() if validator.is_type(instance, "object") else ():
         for key, value in instance.items():
             if compile_regex(pattern).search(key):

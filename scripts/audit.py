@@ -29,8 +29,20 @@ def look_up(pins: str, *options: str) -> list[dict[str, Any]]:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(names(pins))
         file.flush()
-        command = [sys.executable, "-m", "pip_audit", "-r", file.name, "--no-deps", "--disable-pip", "-f", "json",
-                   "--progress-spinner", "off", *options]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pip_audit",
+            "-r",
+            file.name,
+            "--no-deps",
+            "--disable-pip",
+            "-f",
+            "json",
+            "--progress-spinner",
+            "off",
+            *options,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- our own pins
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]

@@ -13,8 +13,12 @@ from synthesis.prescriptions import prescription
 from synthesis.receipts import receipt
 
 MAKERS: Mapping[str, Callable[[random.Random, Language], Document]] = {
-    "receipt": receipt, "prescription": prescription, "slip": slip, "invoice": invoice, "parcel": parcel,
-}  # fmt: skip
+    "receipt": receipt,
+    "prescription": prescription,
+    "slip": slip,
+    "invoice": invoice,
+    "parcel": parcel,
+}
 
 
 def document(rng: random.Random, language: Language | None = None, kind: str | None = None) -> Document:

@@ -86,8 +86,14 @@ def _sums(w: Writer, plan: Plan) -> None:
             text = w.money(cents)
             w.pair(w.label(label), text, ((key, text),), place=place)
     text = w.money(s.total)
-    w.pair(w.label("invoice_total"), text, (("total_amount", text),), place=place,
-           scale=w.rng.choice((1.0, 1.2)), bold=w.rng.random() < 0.4)  # fmt: skip
+    w.pair(
+        w.label("invoice_total"),
+        text,
+        (("total_amount", text),),
+        place=place,
+        scale=w.rng.choice((1.0, 1.2)),
+        bold=w.rng.random() < 0.4,
+    )
     if w.style.language == "zh" and w.rng.random() < 0.6:
         w.pair(w.label("in_words"), in_words(s.total), place="inline")
 

@@ -30,10 +30,15 @@ class Shop:
         self.base = f"http://127.0.0.1:{self.port}"
         self.receiver = receiver
         self.seconds = seconds
-        self.environment = os.environ | {
-            "HUNYUANOCR_DATA": str(folder), "HUNYUANOCR_JOBS__WEBHOOK_SECRET": SECRET,
-            "HUNYUANOCR_JOBS__WEBHOOK_HOSTS": json.dumps([receiver.address.removeprefix("http://")]),
-        } | ({} if url is None else {"HUNYUANOCR_STORE__URL": url})  # fmt: skip
+        self.environment = (
+            os.environ
+            | {
+                "HUNYUANOCR_DATA": str(folder),
+                "HUNYUANOCR_JOBS__WEBHOOK_SECRET": SECRET,
+                "HUNYUANOCR_JOBS__WEBHOOK_HOSTS": json.dumps([receiver.address.removeprefix("http://")]),
+            }
+            | ({} if url is None else {"HUNYUANOCR_STORE__URL": url})
+        )
         self.ids: dict[int, str] = {}
         self.process: subprocess.Popen | None = None
         self.closed = threading.Event()
@@ -64,9 +69,11 @@ class Shop:
             while time.monotonic() < end and not self.closed.is_set():
                 try:
                     r = httpx.post(
-                        f"{self.base}/v1/jobs", files={"file": picture(n % 256, n // 256)},
-                        data={"webhook": f"{self.receiver.address}/done"}, headers={"Idempotency-Key": f"receipt-{n}"},
-                    )  # fmt: skip
+                        f"{self.base}/v1/jobs",
+                        files={"file": picture(n % 256, n // 256)},
+                        data={"webhook": f"{self.receiver.address}/done"},
+                        headers={"Idempotency-Key": f"receipt-{n}"},
+                    )
                 except httpx.TransportError:
                     time.sleep(0.02)
                     continue

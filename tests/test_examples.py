@@ -72,8 +72,10 @@ def test_read_picture(base, receipts, tmp_path):
 def test_a_job_and_its_webhook(base, receipts):
     receiver = subprocess.Popen(
         [sys.executable, str(EXAMPLES / "webhook.py"), str(WEBHOOK_PORT)],
-        env=os.environ | {"WEBHOOK_SECRET": SECRET}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=os.environ | {"WEBHOOK_SECRET": SECRET},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         printed = run(base, "job.py", receipts[0], f"http://127.0.0.1:{WEBHOOK_PORT}/done")
         assert "'total_amount': '36.80'" in printed

@@ -25,15 +25,33 @@ NAMES = {
 }  # fmt: skip
 # Phrases of texts that people read.
 PHRASES = {
-    r"\bwhoever\b": "who, clients that", r"\b(?:is|are|was|were|be|been) told\b": "is reported, is notified",
-    r"\bwitness\b": "evidence backend", r"\btestimony\b": "evidence", r"\bshelf\b": "upload store", r"\bknocks?\b": "requests",
-    r"\bfor ever\b": "indefinitely", r"\bmerely\b": "only", r"\blets? (?:it|them|him|in|this)\b.*\bin\b": "allows",
-    r"\bon a diet\b": "with limits", r"\bWho asks\b": "Authentication required", r"\bstay(?:s|ing)? home\b": "sends nothing",
-    r"\bmend(?:s|ed|ing)?\b": "repair, fix", r"\bthere is room\b": "there is capacity", r"\bnobody's\b": "of no client",
-    r"\bas it lies\b": "as stored", r"\bin one go\b": "at once", r"\bthe house\b": "the machine", r"\bhears\b": "receives",
-    r"\bgives? way\b": "yields", r"\bcomes? to an end\b": "ends", r"\bat its end\b": "ended", r"\bat work\b": "running",
-    r"\bturn(?:s|ed)? away\b": "refused", r"\bgave up on\b": "stopped", r"(?<![\"`])\bbeside\b(?![\"`])": "next to",
-}  # fmt: skip
+    r"\bwhoever\b": "who, clients that",
+    r"\b(?:is|are|was|were|be|been) told\b": "is reported, is notified",
+    r"\bwitness\b": "evidence backend",
+    r"\btestimony\b": "evidence",
+    r"\bshelf\b": "upload store",
+    r"\bknocks?\b": "requests",
+    r"\bfor ever\b": "indefinitely",
+    r"\bmerely\b": "only",
+    r"\blets? (?:it|them|him|in|this)\b.*\bin\b": "allows",
+    r"\bon a diet\b": "with limits",
+    r"\bWho asks\b": "Authentication required",
+    r"\bstay(?:s|ing)? home\b": "sends nothing",
+    r"\bmend(?:s|ed|ing)?\b": "repair, fix",
+    r"\bthere is room\b": "there is capacity",
+    r"\bnobody's\b": "of no client",
+    r"\bas it lies\b": "as stored",
+    r"\bin one go\b": "at once",
+    r"\bthe house\b": "the machine",
+    r"\bhears\b": "receives",
+    r"\bgives? way\b": "yields",
+    r"\bcomes? to an end\b": "ends",
+    r"\bat its end\b": "ended",
+    r"\bat work\b": "running",
+    r"\bturn(?:s|ed)? away\b": "refused",
+    r"\bgave up on\b": "stopped",
+    r"(?<![\"`])\bbeside\b(?![\"`])": "next to",
+}
 STORED = {("hunyuanocr/store/jobs.py", "wanted")}  # the name of a column: renaming it would need a migration
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 

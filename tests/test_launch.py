@@ -183,9 +183,13 @@ def launch(folder: Path, *arguments: str, only: Path | None = None, first: Path 
     bash = shutil.which("bash")
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HUNYUANOCR_")}
     return subprocess.run(
-        [bash, str(folder / "launch_web_pt.sh"), *arguments], cwd="/", env=clean | {"PATH": path} | environment,
-        capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+        [bash, str(folder / "launch_web_pt.sh"), *arguments],
+        cwd="/",
+        env=clean | {"PATH": path} | environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
 
 
 def tools(folder: Path, *besides: str) -> Path:

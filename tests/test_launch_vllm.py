@@ -53,10 +53,15 @@ def test_the_first_start_makes_both_environments_and_the_second_installs_nothing
     assert launch()[0] == ""
 
 
-@pytest.mark.parametrize(("arguments", "environment"), [
-    (("--vllm-url", "http://a:8000"), {}), (("--vllm-url=http://a",), {}), ((), {"HUNYUANOCR_VLLM__URL": "http://a"}),
-    (("--help",), {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (("--vllm-url", "http://a:8000"), {}),
+        (("--vllm-url=http://a",), {}),
+        ((), {"HUNYUANOCR_VLLM__URL": "http://a"}),
+        (("--help",), {}),
+    ],
+)
 def test_a_server_elsewhere_needs_no_vllm_here(folder, launch, arguments, environment):
     asked, done = launch(*arguments, **environment)
     assert len(asked.splitlines()) == 1

@@ -266,9 +266,19 @@ def test_api_and_web_never_name_a_backend():
 
 
 HEAVY = {
-    "torch", "transformers", "xgrammar", "vllm", "onnxruntime", "openvino", "cv2", "fastapi", "gradio", "rapidocr", "sqlalchemy",
+    "torch",
+    "transformers",
+    "xgrammar",
+    "vllm",
+    "onnxruntime",
+    "openvino",
+    "cv2",
+    "fastapi",
+    "gradio",
+    "rapidocr",
+    "sqlalchemy",
     "alembic",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

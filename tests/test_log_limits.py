@@ -37,8 +37,9 @@ def test_a_repeated_warning_is_written_some_times_and_then_counted(log):
     clock.now = 11.0
     logger.warning("something else")
     assert written.getvalue().splitlines()[20:] == [
-        "Repeated 4980 more times: socket.accept() out of system resource 0", "something else",
-    ]  # fmt: skip
+        "Repeated 4980 more times: socket.accept() out of system resource 0",
+        "something else",
+    ]
     logger.warning("socket.accept() out of system resource %d", 1)
     assert written.getvalue().endswith("resource 1\n"), "a new window"
 

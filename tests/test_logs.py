@@ -35,9 +35,12 @@ def reported(tmp_path_factory):
     """What an appliance has written at DEBUG while it was asked in every way, for good and for ill; and its log file."""
     file = tmp_path_factory.mktemp("log") / "box.log"
     environment = {
-        "HUNYUANOCR_LOG__FORMAT": "json", "HUNYUANOCR_LOG__LEVEL": "debug", "HUNYUANOCR_LOG__FILE": str(file),
-        "HUNYUANOCR_SERVER__PORT": "0", "HUNYUANOCR_DATA": str(file.parent / "data"),
-    }  # fmt: skip
+        "HUNYUANOCR_LOG__FORMAT": "json",
+        "HUNYUANOCR_LOG__LEVEL": "debug",
+        "HUNYUANOCR_LOG__FILE": str(file),
+        "HUNYUANOCR_SERVER__PORT": "0",
+        "HUNYUANOCR_DATA": str(file.parent / "data"),
+    }
     with appliance("--no-page", json_log=True, **environment) as running:
         running.until_ready()
         base, data = running.api, photo()
@@ -58,11 +61,14 @@ def reported(tmp_path_factory):
 def _ask_everywhere(client, data):
     encoded = base64.b64encode(data).decode()
     for body in (
-        {"image": encoded, "fields": ["Quokka", "77431"]}, {"image": "quokka 77431", "instruction": INSTRUCTION},
-        {"image": encoded, "task": "zirkon"}, {"image": encoded, "schema": {"type": "Quokka"}}, {"image": encoded, "zirkon": 1},
+        {"image": encoded, "fields": ["Quokka", "77431"]},
+        {"image": "quokka 77431", "instruction": INSTRUCTION},
+        {"image": encoded, "task": "zirkon"},
+        {"image": encoded, "schema": {"type": "Quokka"}},
+        {"image": encoded, "zirkon": 1},
         {"image": encoded, "instruction": INSTRUCTION, "stream": True},
         {"image": encoded, "schema": {"type": "object", "properties": {"袋熊": {"type": "number"}}, "required": ["袋熊"]}},
-    ):  # fmt: skip
+    ):
         client.post("/v1/ocr", json=body)
     job = client.post("/v1/jobs", files={"file": ("Quokka.png", data)}, data={"instruction": INSTRUCTION}).json()["id"]
     assert client.get(f"/v1/jobs/{job}?wait=60").json()["status"] == "done"

@@ -15,9 +15,18 @@ from hunyuanocr.prompts import build_prompt
 from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 
 KEYWORDS = {
-    "type", "properties", "required", "additionalProperties", "items", "maxItems", "maxLength", "enum", "anyOf", "minimum",
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "maxItems",
+    "maxLength",
+    "enum",
+    "anyOf",
+    "minimum",
     "maximum",
-}  # fmt: skip
+}
 
 
 def assert_bounded(part):
@@ -178,9 +187,10 @@ def test_scalars_of_a_clients_schema_are_asked_for_as_printed():
         )
     )
     assert set(map(json.dumps, asked.schema["properties"].values())) == {
-        '{"type": ["string", "null"], "maxLength": 32}', '{"type": ["string", "null"], "maxLength": 256}',
+        '{"type": ["string", "null"], "maxLength": 32}',
+        '{"type": ["string", "null"], "maxLength": 256}',
         '{"type": ["string", "null"], "maxLength": 8}',
-    }  # fmt: skip
+    }
     assert accepts(asked, dict.fromkeys(asked.schema["properties"], "¥ 3.50"[:8]))
 
 
@@ -188,15 +198,22 @@ def test_what_print_cannot_say_is_asked_for_in_the_clients_form():
     tags = {"type": "array", "items": {"type": "number"}}
     who = of(name={"type": "string"}, age={"type": "integer"}, tags=tags)
     properties = of(
-        paid={"type": "boolean"}, method={"enum": ["cash", "card"]}, one={"const": 1}, who={"$ref": "#/$defs/Who"},
+        paid={"type": "boolean"},
+        method={"enum": ["cash", "card"]},
+        one={"const": 1},
+        who={"$ref": "#/$defs/Who"},
         kind={"anyOf": [{"const": "a"}, {"const": "b"}, {"type": "null"}]},
         words={"type": "array", "items": {"type": "string"}, "maxItems": 3},
-    )  # fmt: skip
+    )
     asked = extract(schema={"$defs": {"Who": who}, **properties})
     answer = {
-        "paid": True, "method": "card", "kind": "b", "one": 1, "words": ["a"] * 3,
+        "paid": True,
+        "method": "card",
+        "kind": "b",
+        "one": 1,
+        "words": ["a"] * 3,
         "who": {"name": "x", "age": 3, "tags": [1.5, None]},
-    }  # fmt: skip
+    }
     assert accepts(asked, answer)
     assert accepts(asked, dict.fromkeys(answer))
     wrong = {"paid": "yes", "method": "CARD", "kind": "c", "one": True, "words": ["a"] * 4, "who": {"name": "x"}}
@@ -218,7 +235,7 @@ WIDE = of(**{f"k{n}": of(**{f"k{m}": {"type": "string"} for m in range(40)}) for
 BOMB = {
     "$defs": {f"d{n}": of(**{k: {"$ref": f"#/$defs/d{n + 1}"} for k in "abcdefgh"}) for n in range(6)} | {"d6": {}},
     **of(x={"$ref": "#/$defs/d0"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("schema", [RECURSIVE, LISTS, WIDE, of(a={"type": "object"}), of(a=of(b={"type": "object"}))])

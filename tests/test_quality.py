@@ -156,10 +156,12 @@ def test_the_blur_of_a_single_line_is_measured_against_its_own_contrast() -> Non
 
 
 @given(
-    st.integers(1, 1600), st.integers(1, 1600), st.integers(0, 255),
+    st.integers(1, 1600),
+    st.integers(1, 1600),
+    st.integers(0, 255),
     st.lists(st.tuples(st.integers(0, 999), st.integers(0, 999), st.integers(1, 40), st.integers(1, 1600), st.integers(0, 255))),
     st.booleans(),
-)  # fmt: skip
+)
 @example(1600, 1600, 255, [(0, 600, 1, 1600, 0)], False)
 def test_measures_of_sparse_pages_stay_in_their_range(
     width: int, height: int, paper: int, marks: list[tuple[int, int, int, int, int]], upright: bool

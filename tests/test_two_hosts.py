@@ -147,9 +147,19 @@ def phone(hosts):
 
 
 GETS = (
-    "/", "/config", "/theme.css", "/docs", "/v1/records", "/v1/admin/keys", "/metrics", "/gradio_api/queue/data?session_hash=x",
-    "/gradio_api/heartbeat/x", "/gradio_api/app_id", "/gradio_api/info", "/gradio_api/file=/etc/passwd",
-)  # fmt: skip
+    "/",
+    "/config",
+    "/theme.css",
+    "/docs",
+    "/v1/records",
+    "/v1/admin/keys",
+    "/metrics",
+    "/gradio_api/queue/data?session_hash=x",
+    "/gradio_api/heartbeat/x",
+    "/gradio_api/app_id",
+    "/gradio_api/info",
+    "/gradio_api/file=/etc/passwd",
+)
 POSTS = ("/ocr", "/v1/ocr", "/v1/jobs", "/page/uploads", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/read")
 
 
@@ -163,10 +173,17 @@ def visit(base, headers):
     return answers
 
 
-@pytest.mark.parametrize("headers", [
-    {}, {"X-API-Key": "hyo_0123456789ab_wrong"}, {"Authorization": "Bearer wrong"}, {"Cookie": "hunyuanocr_session=e30.e30"},
-    {"X-Forwarded-For": "127.0.0.1"},
-], ids=["none", "wrong key", "wrong token", "forged cookie", "spoofed address"])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-API-Key": "hyo_0123456789ab_wrong"},
+        {"Authorization": "Bearer wrong"},
+        {"Cookie": "hunyuanocr_session=e30.e30"},
+        {"X-Forwarded-For": "127.0.0.1"},
+    ],
+    ids=["none", "wrong key", "wrong token", "forged cookie", "spoofed address"],
+)
 def test_without_a_good_key_every_door_is_shut(served, phone, headers):
     assert set(phone(visit, served.page, headers).values()) == {401}
     html = phone(httpx.get, served.page, headers={"Accept": "text/html"}, timeout=60)

@@ -128,9 +128,10 @@ def test_expected_tensors_are_those_of_transformers_at_full_size():
     from hunyuanocr.weights.architecture import parse_config
 
     config = HunYuanVLConfig(
-        text_config=FULL_TEXT, vision_config=FULL_VISION | {"out_hidden_size": 1024},
+        text_config=FULL_TEXT,
+        vision_config=FULL_VISION | {"out_hidden_size": 1024},
         architectures=["HunYuanVLForConditionalGeneration"],
-    )  # fmt: skip
+    )
     with torch.device("meta"):
         model = HunYuanVLForConditionalGeneration(config)
     theirs = {name: tuple(t.shape) for name, t in model.state_dict().items() if name != "lm_head.weight"}

@@ -31,15 +31,25 @@ log = logging.getLogger(__name__)
 
 _EXPIRE_INTERVAL_S = 5.0
 _FONTS = (  # system fonts; the browser uses the first one that has the character
-    "system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "WenQuanYi Micro Hei",
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Noto Sans CJK SC",
+    "WenQuanYi Micro Hei",
     "sans-serif",
-)  # fmt: skip
+)
 
 
 def mount_page(
-    app: FastAPI, pipeline: Pipeline, settings: Settings, *,
-    limits: PageLimits | None = None, clock: Callable[[], float] = time.monotonic,
-) -> FastAPI:  # fmt: skip
+    app: FastAPI,
+    pipeline: Pipeline,
+    settings: Settings,
+    *,
+    limits: PageLimits | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
     """Mount the page at `/` of `app`, after all routes: it receives every request that no route matches.
 
     The caller starts the pipeline.
@@ -53,10 +63,21 @@ def mount_page(
     redirect_tracebacks()
     app.include_router(uploads(controller))
     gr.mount_gradio_app(
-        app, _blocks(controller), path="/", footer_links=[], run_history=False, show_error=False, ssr_mode=False, pwa=False,
-        mcp_server=False, enable_monitoring=False, theme=_theme(),
-        head=f"<style>{read_asset('page.css')}</style>", js=read_asset("page.js"), favicon_path=str(HERE / "favicon.png"),
-    )  # fmt: skip
+        app,
+        _blocks(controller),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        theme=_theme(),
+        head=f"<style>{read_asset('page.css')}</style>",
+        js=read_asset("page.js"),
+        favicon_path=str(HERE / "favicon.png"),
+    )
     mounts = (route for route in reversed(app.routes) if isinstance(route, Mount))
     mount, page = next((each, each.app) for each in mounts if isinstance(each.app, gr.routes.App))
     pages = OpenPages(GradioMemory(page, limits.events), limits, clock)
@@ -71,9 +92,11 @@ def _theme() -> gr.themes.Base:
     mono = ("ui-monospace", "Consolas", "monospace")
     theme = gr.themes.Default(primary_hue="teal", neutral_hue="slate", radius_size="lg", font=_FONTS, font_mono=mono)
     return theme.set(  # darker than the defaults of Gradio, to be readable in sunlight (contrast of WCAG AA)
-        color_accent="*primary_700", body_text_color_subdued="*neutral_600",
-        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800",
-    )  # fmt: skip
+        color_accent="*primary_700",
+        body_text_color_subdued="*neutral_600",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+    )
 
 
 def _expire_periodically(app: FastAPI, controller: PageController, pages: OpenPages) -> None:

@@ -82,9 +82,13 @@ class PageComponents:
         no_image = f'<div class="waiting">{translate("empty", language)}</div>'
         no_result = f'<div class="waiting">{translate("waiting", language)}</div>'
         return {
-            self.notices: view.notices, self.picture: view.picture or no_image, self.fields: view.fields or no_result,
-            self.text: view.text or no_result, self.json: view.json or no_result, self.tabs: gr.Tabs(selected=view.tab),
-        }  # fmt: skip
+            self.notices: view.notices,
+            self.picture: view.picture or no_image,
+            self.fields: view.fields or no_result,
+            self.text: view.text or no_result,
+            self.json: view.json or no_result,
+            self.tabs: gr.Tabs(selected=view.tab),
+        }
 
     @property
     def all(self) -> list[Any]:

@@ -75,9 +75,12 @@ class EventSchema:
         if shape is None or not (trigger is None or (type(trigger) is int and trigger in self._components)):
             raise BadRequest("The event is unknown.", hint=HINT)
         return {
-            "data": _values(event.get("data"), shape), "event_data": _event_data(event.get("event_data"), shape),
-            "fn_index": number, "trigger_id": trigger, "session_hash": page_id(event.get("session_hash")),
-        }  # fmt: skip
+            "data": _values(event.get("data"), shape),
+            "event_data": _event_data(event.get("event_data"), shape),
+            "fn_index": number,
+            "trigger_id": trigger,
+            "session_hash": page_id(event.get("session_hash")),
+        }
 
 
 def _values(data: object, shape: _Shape) -> list[Any]:

@@ -85,12 +85,19 @@ _WARNINGS: Mapping[str, str] = {  # code: Chinese text; the English text comes w
 
 
 _NAMES: Mapping[str, str] = {  # table headings for fields where the first Chinese label in the catalogue does not serve as one
-    "total_amount": "总金额", "merchant": "商户", "items": "明细",
-}  # fmt: skip
+    "total_amount": "总金额",
+    "merchant": "商户",
+    "items": "明细",
+}
 _COLUMNS: Mapping[str, str] = {  # table headings of line items
-    "name": "名称", "quantity": "数量", "unit": "单位", "unit_price": "单价", "amount": "金额", "specification": "规格",
+    "name": "名称",
+    "quantity": "数量",
+    "unit": "单位",
+    "unit_price": "单价",
+    "amount": "金额",
+    "specification": "规格",
     "dosage": "用法用量",
-}  # fmt: skip
+}
 
 
 def translate(key: str, language: Language) -> str:

@@ -138,9 +138,10 @@ class ApiKeyCache:
     async def flush_last_used(self) -> None:
         """Write the times of last use, once a minute for each key. Raises StoreUnavailable."""
         due = {
-            id: at for id, at in self._seen.items()
+            id: at
+            for id, at in self._seen.items()
             if id not in self._written or (at - self._written[id]).total_seconds() >= _TOUCH_INTERVAL_S
-        }  # fmt: skip
+        }
         if due:
             await self._database.write(keys.touch, due)
             self._written |= due

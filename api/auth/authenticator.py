@@ -49,9 +49,12 @@ class Authenticator:
         self._origins = settings.network.origins
         self.exposed = not _is_loopback(settings.server.host)
         self._auth_required = (
-            self.exposed or self._settings.require_auth_on_loopback or self._settings.jwt.used
-            or bool(self._settings.devices) or bool(settings.network.trusted_proxies)
-        )  # fmt: skip
+            self.exposed
+            or self._settings.require_auth_on_loopback
+            or self._settings.jwt.used
+            or bool(self._settings.devices)
+            or bool(settings.network.trusted_proxies)
+        )
         marker_file = settings.data / "keys-in-use"
         self.database = services.database or Database(settings.database_url)
         self._own_database = None if services.database else self.database
@@ -111,7 +114,7 @@ class Authenticator:
         policy = policy_for("WS" if scope["type"] == "websocket" else scope["method"], get_route_path(scope))
         self.audit_log.record(
             None, "refused", policy.path, status=401, address=client_host(scope), request_id=state.get("request_id", "")
-        )  # fmt: skip
+        )
 
     async def identity_from_token(self, credential: str) -> Identity | None:
         """Return the identity of an API key or token; None if it is invalid. Raises StoreUnavailable."""

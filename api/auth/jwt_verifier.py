@@ -62,9 +62,14 @@ class JwtVerifier:
             if key is None:
                 return None
             claims = jwt.decode(
-                text, key, algorithms=[algorithm], audience=self._settings.audience, issuer=self._settings.issuer,
-                leeway=_LEEWAY_S, options={"require": _REQUIRED_CLAIMS},
-            )  # fmt: skip
+                text,
+                key,
+                algorithms=[algorithm],
+                audience=self._settings.audience,
+                issuer=self._settings.issuer,
+                leeway=_LEEWAY_S,
+                options={"require": _REQUIRED_CLAIMS},
+            )
         except (jwt.PyJWTError, ValueError, TypeError) as e:
             log.debug("Token rejected: %s", type(e).__name__)
             return None

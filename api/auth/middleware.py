@@ -99,9 +99,13 @@ class AuthMiddleware:
         """Write an audit log entry for an invalid credential or a missing scope; requests without credentials are not logged."""
         if isinstance(error, (InvalidCredential, MissingScope)):
             self._authenticator.audit_log.record(
-                identity, "refused", policy.path, status=401 if identity is None else 403, address=client_host(scope),
+                identity,
+                "refused",
+                policy.path,
+                status=401 if identity is None else 403,
+                address=client_host(scope),
                 request_id=scope["state"].get("request_id", ""),
-            )  # fmt: skip
+            )
 
 
 def _take_ticket(scope: Scope) -> str | None:

@@ -108,7 +108,7 @@ ROUTE_POLICIES = (
     _policy("GET", "/logout", ADMIN),
     _policy("GET", "/monitoring", ADMIN),
     _policy("GET", "/monitoring/{path:path}", ADMIN),
-)  # fmt: skip
+)
 DEFAULT_POLICY = _policy("*", "{path:path}", ADMIN)
 
 

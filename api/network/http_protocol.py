@@ -36,19 +36,25 @@ _GRACE_PERIOD_S = 20.0
 _RESERVE_HEADER_TIMEOUT_S = 1.0  # for a connection of the reserve
 _MIN_CHECKED_CHUNKS, _MIN_CHUNK_SIZE = 500, 32
 READ_SIZE = 32 * 1024  # bytes parsed per read, so that other connections are served in between; asyncio's default is 256 KB
-_FULL_BODY = json.dumps({
-    "detail": "Too many connections are open.", "code": "too_many_connections",
-    "hint": "Close some connections and try again. The administrator can raise 'network.connections' and "
-    "'network.connections_per_address', or add a proxy to 'network.trusted_proxies'.",
-}).encode()  # fmt: skip
+_FULL_BODY = json.dumps(
+    {
+        "detail": "Too many connections are open.",
+        "code": "too_many_connections",
+        "hint": "Close some connections and try again. The administrator can raise 'network.connections' and "
+        "'network.connections_per_address', or add a proxy to 'network.trusted_proxies'.",
+    }
+).encode()
 _FULL_HEADERS = b"content-type: application/json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: %d\r\n" % len(
     _FULL_BODY
 )
 FULL = b"HTTP/1.1 503 Service Unavailable\r\n" + _FULL_HEADERS + b"\r\n" + _FULL_BODY
-_MALFORMED_BODY = json.dumps({
-    "detail": "Malformed HTTP request, or the chunks of the body are too small.",
-    "code": "bad_request", "hint": "Use an HTTP library, and send chunks of 1 KB or more.",
-}).encode()  # fmt: skip
+_MALFORMED_BODY = json.dumps(
+    {
+        "detail": "Malformed HTTP request, or the chunks of the body are too small.",
+        "code": "bad_request",
+        "hint": "Use an HTTP library, and send chunks of 1 KB or more.",
+    }
+).encode()
 _MALFORMED_HEADERS = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n" % len(_MALFORMED_BODY)
 _MALFORMED = b"HTTP/1.1 400 Bad Request\r\n" + _MALFORMED_HEADERS + b"\r\n" + _MALFORMED_BODY
 

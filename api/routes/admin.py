@@ -45,9 +45,10 @@ class SwapModelRequest(BaseModel):
 
 
 @router.post(
-    "/model", summary="Replace the active model",
+    "/model",
+    summary="Replace the active model",
     responses={status: {"model": ErrorResponse, "description": text} for status, text in _ERROR_RESPONSES.items()},
-)  # fmt: skip
+)
 async def swap_model(request: SwapModelRequest, pipeline: PipelineDep) -> Model:
     """Load and warm up another model or backend and switch to it. The current model finishes its running requests.
 

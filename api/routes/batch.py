@@ -39,8 +39,10 @@ _file_fields = JobRequest.model_json_schema(by_alias=True)["properties"] | {
     "fields": {"type": "string", "description": "Field names, separated by commas or as a JSON list."},
 }
 _files = {
-    "type": "array", "items": {"type": "string", "format": "binary"}, "description": "Images, PDF files, and ZIP files of these.",
-}  # fmt: skip
+    "type": "array",
+    "items": {"type": "string", "format": "binary"},
+    "description": "Images, PDF files, and ZIP files of these.",
+}
 _BODY = {
     "required": True,
     "content": {"multipart/form-data": {
@@ -50,9 +52,13 @@ _BODY = {
 
 
 @router.post(
-    "", status_code=202, response_model=BatchResponse, responses=SUBMIT_RESPONSES, openapi_extra={"requestBody": _BODY},
+    "",
+    status_code=202,
+    response_model=BatchResponse,
+    responses=SUBMIT_RESPONSES,
+    openapi_extra={"requestBody": _BODY},
     summary="Submit a batch",
-)  # fmt: skip
+)
 async def submit_batch(
     request: Request, response: Response, *, pipeline: PipelineDep, services: ServicesDep, settings: SettingsDep, owner: OwnerDep
 ) -> BatchResponse:
@@ -73,8 +79,18 @@ async def submit_batch(
         else IdempotencyKey(key, await asyncio.to_thread(params.fingerprint, *(data for _, data in uploaded_files)))
     )
     batch_id = new_id()
-    template = Job("", owner, services.job_service.now(), params.to_params(), 0, priority=params.priority, batch_id=batch_id,
-                   device=device_from(request, params), webhook=params.webhook, fair_key=fair_key_of(request))  # fmt: skip
+    template = Job(
+        "",
+        owner,
+        services.job_service.now(),
+        params.to_params(),
+        0,
+        priority=params.priority,
+        batch_id=batch_id,
+        device=device_from(request, params),
+        webhook=params.webhook,
+        fair_key=fair_key_of(request),
+    )
     ids = sorted(new_id() for _ in files)  # results are sorted by id: this keeps the order of the files
     jobs = [(_job(file, replace(template, id=id)), file.data) for id, file in zip(ids, files, strict=True)]
     accepted, new = await services.job_service.submit_batch(owner, batch_id, jobs, stored_key)

@@ -17,9 +17,11 @@ router = APIRouter(tags=["cameras"], generate_unique_id_function=operation_id)
 
 
 @router.get(
-    PATHS[0], status_code=426, summary="Send camera frames (WebSocket)",
+    PATHS[0],
+    status_code=426,
+    summary="Send camera frames (WebSocket)",
     responses={426: {"model": ErrorResponse, "description": "WebSocket connection required."}},
-)  # fmt: skip
+)
 async def upgrade_required(request: Request) -> JSONResponse:
     """Connect with a WebSocket client: `ws://…/v1/ws?instruction=提取总金额`. Alias: `/ws/ocr`.
 
@@ -32,9 +34,13 @@ async def upgrade_required(request: Request) -> JSONResponse:
     docs/streaming.md for the whole protocol.
     """
     return errors.json_error(
-        request, 426, "upgrade_required", "WebSocket connection required.", "Connect with ws:// or wss://. See /docs.",
+        request,
+        426,
+        "upgrade_required",
+        "WebSocket connection required.",
+        "Connect with ws:// or wss://. See /docs.",
         headers={"Upgrade": "websocket"},
-    )  # fmt: skip
+    )
 
 
 async def camera_socket(socket: WebSocket, services: ServicesDep, owner: OwnerDep) -> None:

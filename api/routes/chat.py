@@ -25,8 +25,9 @@ from hunyuanocr.types import Progress, Result, TextDelta
 
 _IMAGE = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ…"}}
 _EXAMPLE: dict[str, Any] = {
-    "model": "any", "messages": [{"role": "user", "content": [{"type": "text", "text": "提取总金额和日期"}, _IMAGE]}],
-}  # fmt: skip
+    "model": "any",
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "提取总金额和日期"}, _IMAGE]}],
+}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"description": "With `stream`: chunks, then `[DONE]`."}}}},
     "4XX": {"model": OpenAIErrorResponse, "description": "Client error, in OpenAI's format."},
@@ -54,9 +55,12 @@ def _resolve_refs(part: Any, definitions: dict[str, Any]) -> Any:
 
 
 @router.post(
-    OPENAI_PATH, response_model=ChatCompletion, summary="Create a chat completion (OpenAI-compatible)",
-    openapi_extra={"requestBody": _openapi_body()}, responses=_RESPONSES,
-)  # fmt: skip
+    OPENAI_PATH,
+    response_model=ChatCompletion,
+    summary="Create a chat completion (OpenAI-compatible)",
+    openapi_extra={"requestBody": _openapi_body()},
+    responses=_RESPONSES,
+)
 async def create_chat_completion(
     request: Request, pipeline: PipelineDep, services: ServicesDep, settings: SettingsDep, owner: OwnerDep
 ) -> Response:
@@ -78,9 +82,13 @@ async def create_chat_completion(
     )
     request.state.created_resource = f"/v1/records/{work.id}"
     record = partial(
-        services.recorder.record, owner=owner, source="chat", instruction=chat_task.instruction, device=device_from(request),
+        services.recorder.record,
+        owner=owner,
+        source="chat",
+        instruction=chat_task.instruction,
+        device=device_from(request),
         image=chat_task.images[0],
-    )  # fmt: skip
+    )
     if chat_request.stream:
         live = chat_task.task.kind in LIVE and not chat_request.wants_json
         chunks = _chunks(chat_request, work.id, created, model, live=live)

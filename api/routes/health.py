@@ -24,11 +24,12 @@ async def get_health() -> HealthResponse:
 
 
 @router.get(
-    "/ready", summary="Check that the server accepts requests",
+    "/ready",
+    summary="Check that the server accepts requests",
     responses={
         503: {"model": ErrorResponse, "description": "The backend is loading, failed to start, or is disabled after errors."}
     },
-)  # fmt: skip
+)
 async def get_ready(pipeline: PipelineDep, services: ServicesDep) -> ReadyResponse:
     """Readiness probe, for a load balancer: the backend is loaded, and PDF files can be rendered.
 
@@ -57,19 +58,24 @@ async def list_models(pipeline: PipelineDep) -> ModelList:
     """Return the active model and the tasks that it supports."""
     backend, state = pipeline.backend, await pipeline.health()
     model = Model(
-        id=backend.model, created=_STARTED_AT, backend=backend.name.value, tasks=sorted(backend.tasks), ready=state.ready,
+        id=backend.model,
+        created=_STARTED_AT,
+        backend=backend.name.value,
+        tasks=sorted(backend.tasks),
+        ready=state.ready,
         detail=pipeline.reason or state.detail,
-    )  # fmt: skip
+    )
     return ModelList(data=[model])
 
 
 @router.get(
-    "/v1/models/{model:path}", summary="Get a model",
+    "/v1/models/{model:path}",
+    summary="Get a model",
     responses={
         404: {"model": ErrorResponse, "description": "The model is not active."},
         422: {"model": ErrorResponse, "description": "Invalid parameter."},
     },
-)  # fmt: skip
+)
 async def get_model(model: str, pipeline: PipelineDep) -> Model:
     """Return the active model, if it has this name."""
     (active,) = (await list_models(pipeline)).data

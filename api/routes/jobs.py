@@ -43,10 +43,13 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait until the j
 
 
 @router.post(
-    "", status_code=202, response_model=JobResponse, responses=SUBMIT_RESPONSES,
+    "",
+    status_code=202,
+    response_model=JobResponse,
+    responses=SUBMIT_RESPONSES,
     openapi_extra={"requestBody": openapi_request_body(JobRequest)},
     summary="Submit a job",
-)  # fmt: skip
+)
 async def submit_job(
     request: Request, response: Response, *, pipeline: PipelineDep, services: ServicesDep, settings: SettingsDep, owner: OwnerDep
 ) -> JobResponse:
@@ -62,9 +65,16 @@ async def submit_job(
         raise UnsupportedMedia("The file is not a supported image or PDF.")
     await validate_job(params, pipeline, settings)
     job = Job(
-        new_id(), owner, job_service.now(), params.to_params(), len(upload.data), priority=params.priority,
-        device=device_from(request, params), webhook=params.webhook, fair_key=fair_key_of(request),
-    )  # fmt: skip
+        new_id(),
+        owner,
+        job_service.now(),
+        params.to_params(),
+        len(upload.data),
+        priority=params.priority,
+        device=device_from(request, params),
+        webhook=params.webhook,
+        fair_key=fair_key_of(request),
+    )
     stored_key = None if key is None else IdempotencyKey(key, await asyncio.to_thread(params.fingerprint, upload.data))
     id, new = await job_service.submit(job, upload.data, stored_key)
     response.headers["Location"] = f"/v1/jobs/{id}"
@@ -98,13 +108,14 @@ def idempotency_key(request: Request) -> str | None:
 
 @router.get("", summary="List jobs")
 async def list_jobs(
-    services: ServicesDep, owner: OwnerDep,
+    services: ServicesDep,
+    owner: OwnerDep,
     status: Annotated[Status | None, Query(description="Only jobs with this status.")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of jobs on a page.")] = 50,
     cursor: Annotated[
         str | None, Query(max_length=64, pattern=r"^[0-9A-Za-z_-]+$", description="`next` of the previous page.")
     ] = None,
-) -> JobList:  # fmt: skip
+) -> JobList:
     """Return your jobs, newest first, without their results."""
     jobs = await services.store.read(store.search, owner, limit + 1, status=status, before=cursor)
     next_cursor = jobs[limit - 1].id if len(jobs) > limit else None

@@ -35,9 +35,11 @@ class CreateKeyRequest(BaseModel):
 
     name: str = Field(max_length=100, examples=["kiosk-1"], description="Name of the device or program that uses the key.")
     owner: str | None = Field(
-        None, max_length=100, examples=["local"],
+        None,
+        max_length=100,
+        examples=["local"],
         description="Owner of the records that the key can access; keys of one owner share them. Default: `name`.",
-    )  # fmt: skip
+    )
     scopes: list[Scope] = Field(sorted(DEFAULT_SCOPES), min_length=1, max_length=3, description="`admin` includes the others.")
     days: float | None = Field(None, gt=0, le=36500, description="Lifetime in days. Default: valid until revoked.")
 
@@ -125,7 +127,8 @@ async def revoke_key(id: Id, authenticator: AuthenticatorDep) -> None:
 
 @router.get("/audit", summary="Read the audit log")
 async def list_audit(
-    authenticator: AuthenticatorDep, *,
+    authenticator: AuthenticatorDep,
+    *,
     limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of entries on a page.")] = 100,
     owner: Annotated[str | None, Query(max_length=200, description="Only entries of this owner.")] = None,
     action: Annotated[str | None, Query(max_length=20, description="Only entries with this action.")] = None,
@@ -133,7 +136,7 @@ async def list_audit(
     before: Annotated[
         str | None, Query(max_length=64, pattern=r"^[0-9a-f]+$", description="`next` of the previous page.")
     ] = None,
-) -> AuditPage:  # fmt: skip
+) -> AuditPage:
     """Return names, client addresses and ids. The audit log never contains recognised text."""
     await authenticator.audit_log.flush()
     filters = {name: value.replace("\x00", "") for name, value in (("owner", owner), ("action", action), ("what", what)) if value}

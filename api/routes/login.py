@@ -26,8 +26,9 @@ router = APIRouter(generate_unique_id_function=operation_id)
 _MAX_FORM_BYTES = 16 * 1024
 _HEADERS = {  # not `no-referrer`: browsers would then send `Origin: null` with the form
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "same-origin", "Cache-Control": "no-store",
-}  # fmt: skip
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 _PAGE = """<!doctype html>
 <html lang="zh"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>登录 / Log in</title>
 <style>
@@ -57,9 +58,11 @@ class Ticket(BaseModel):
 
 
 @router.post(
-    "/v1/tickets", summary="Create a WebSocket ticket", tags=["cameras"],
+    "/v1/tickets",
+    summary="Create a WebSocket ticket",
+    tags=["cameras"],
     responses={429: {"model": ErrorResponse, "description": "Too many unused tickets. Retry after `Retry-After` seconds."}},
-)  # fmt: skip
+)
 async def create_ticket(authenticator: AuthenticatorDep, identity: IdentityDep) -> Ticket:
     """Create a ticket for browser scripts, whose WebSockets cannot send headers. It authenticates one connection as you."""
     return Ticket(ticket=authenticator.tickets.issue(identity), expires_in=authenticator.tickets.seconds)

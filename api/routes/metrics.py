@@ -13,9 +13,11 @@ _EXAMPLE = 'hunyuanocr_http_requests_total{method="POST",route="/v1/ocr",status=
 
 
 @router.get(
-    "/metrics", response_class=Response, summary="Get metrics (Prometheus)",
+    "/metrics",
+    response_class=Response,
+    summary="Get metrics (Prometheus)",
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}}}},
-)  # fmt: skip
+)
 async def get_metrics(request: Request, services: ServicesDep) -> Response:
     """Return the metrics of the whole appliance, which are the same on every port. See docs/operation.md for their meaning."""
     text, media_type = await services.metrics.render(request.headers.get("accept", ""))

@@ -39,10 +39,12 @@ router = APIRouter(tags=["ocr"], generate_unique_id_function=operation_id)
 
 
 @router.post(
-    "/v1/ocr", response_model=OcrResponse | FieldsResponse, openapi_extra={"requestBody": openapi_request_body(OcrRequest)},
+    "/v1/ocr",
+    response_model=OcrResponse | FieldsResponse,
+    openapi_extra={"requestBody": openapi_request_body(OcrRequest)},
     responses=_RESPONSES,
     summary="Recognise one image or document",
-)  # fmt: skip
+)
 async def recognize(
     request: Request, pipeline: PipelineDep, services: ServicesDep, settings: SettingsDep, owner: OwnerDep
 ) -> Response:
@@ -58,9 +60,13 @@ async def recognize(
     work = PipelineRequest(upload.data, await _parse_task(params), owner=owner, client=fair_key_of(request))
     request.state.created_resource = f"/v1/records/{work.id}"
     record = partial(
-        services.recorder.record, owner=owner, source="ocr", instruction=params.instruction or "",
-        device=device_from(request, params), image=upload.data,
-    )  # fmt: skip
+        services.recorder.record,
+        owner=owner,
+        source="ocr",
+        instruction=params.instruction or "",
+        device=device_from(request, params),
+        image=upload.data,
+    )
     if params.stream:
         return await sse.start_stream(_events(pipeline.stream(work), record, params, request.state.request_id))
     result = await record(await cancel_on_disconnect(request, pipeline.run(work)))
@@ -74,9 +80,11 @@ def _response_body(result: Result, params: OcrRequest) -> str:
 
 
 async def _events(
-    parts: AsyncGenerator[TextDelta | Progress | Result, None], record: Callable[[Result], Awaitable[Result]], params: OcrRequest,
+    parts: AsyncGenerator[TextDelta | Progress | Result, None],
+    record: Callable[[Result], Awaitable[Result]],
+    params: OcrRequest,
     request_id: str,
-) -> AsyncGenerator[bytes, None]:  # fmt: skip
+) -> AsyncGenerator[bytes, None]:
     started = False
     try:
         async with aclosing(sse.with_keepalive(parts)) as timed_parts:
@@ -97,9 +105,14 @@ async def _events(
 async def _parse_task(params: OcrRequest) -> Task:
     """Parse the instruction in a thread: a long instruction or schema takes milliseconds, which would block other requests."""
     return await asyncio.to_thread(
-        parse_instruction, params.instruction or "", task=params.task, fields=params.fields, schema=params.json_schema,
-        language=params.language, evidence=params.evidence,
-    )  # fmt: skip
+        parse_instruction,
+        params.instruction or "",
+        task=params.task,
+        fields=params.fields,
+        schema=params.json_schema,
+        language=params.language,
+        evidence=params.evidence,
+    )
 
 
 router.add_api_route("/ocr", recognize, methods=["POST"], include_in_schema=False)

@@ -30,13 +30,20 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/v1/records", tags=["records"], responses=ERROR_RESPONSES, generate_unique_id_function=operation_id)
 
 _IMAGE_MEDIA_TYPES = {
-    "JPEG": "image/jpeg", "PNG": "image/png", "BMP": "image/bmp", "GIF": "image/gif", "WebP": "image/webp", "TIFF": "image/tiff",
-    "HEIC": "image/heic", "PDF": "application/pdf",
-}  # fmt: skip
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "BMP": "image/bmp",
+    "GIF": "image/gif",
+    "WebP": "image/webp",
+    "TIFF": "image/tiff",
+    "HEIC": "image/heic",
+    "PDF": "application/pdf",
+}
 _EXPORT_MEDIA_TYPES = {
-    "csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl",
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/jsonl",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}  # fmt: skip
+}
 
 
 class ExportQuery(RecordFilter):

@@ -87,10 +87,14 @@ class WebhookStatus(BaseModel):
             return cls(url=view.job.webhook, status="waiting")
         status: Any = delivery.status
         return cls(
-            url=delivery.url, status=status, id=delivery.id, attempts=delivery.attempts,
-            next_at=delivery.due_at if status == "pending" else None, delivered_at=delivery.delivered_at,
+            url=delivery.url,
+            status=status,
+            id=delivery.id,
+            attempts=delivery.attempts,
+            next_at=delivery.due_at if status == "pending" else None,
+            delivered_at=delivery.delivered_at,
             trouble=delivery.trouble,
-        )  # fmt: skip
+        )
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -129,12 +133,22 @@ class JobResponse(BaseModel):
         job = view.job
         status: Any = job.status
         return cls(
-            id=job.id, status=status, ahead=view.ahead, priority=job.priority, file=job.name, batch_id=job.batch_id,
-            device=job.device, created_at=job.created_at, started_at=job.started_at, finished_at=job.finished_at,
-            attempts=job.attempts, progress=JobProgress.of(view),
-            webhook=WebhookStatus.of(view), error=None if job.error is None else JobError(**job.error),
+            id=job.id,
+            status=status,
+            ahead=view.ahead,
+            priority=job.priority,
+            file=job.name,
+            batch_id=job.batch_id,
+            device=job.device,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            attempts=job.attempts,
+            progress=JobProgress.of(view),
+            webhook=WebhookStatus.of(view),
+            error=None if job.error is None else JobError(**job.error),
             result=None if view.result is None else _response_body(view.result, job.wanted.get("response")),
-        )  # fmt: skip
+        )
 
 
 def _response_body(result: Result, response: Any) -> OcrResponse | dict[str, Any]:

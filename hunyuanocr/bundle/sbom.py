@@ -66,9 +66,13 @@ def build_sbom(packages: Iterable[Distribution], version: str, sums: Mapping[str
 
 def _component(name: str, package: Distribution, reference: str, digest: str | None) -> dict[str, Any]:
     component: dict[str, Any] = {
-        "type": "library", "name": name, "version": package.version, "bom-ref": reference, "purl": reference,
+        "type": "library",
+        "name": name,
+        "version": package.version,
+        "bom-ref": reference,
+        "purl": reference,
         "licenses": _licences(licence_of(package)),
-    }  # fmt: skip
+    }
     if digest:
         component["hashes"] = [{"alg": "SHA-256", "content": digest}]
     return component

@@ -8,9 +8,18 @@ from pathlib import Path
 
 TREES = ("hunyuanocr", "api", "web", "docs", "docker", "scripts")
 FILES = (
-    "LICENSE", "README.md", "README_zh.md", "app_web.py", "compose.yaml", "constraints-vllm.txt", "constraints.txt",
-    "launch_vllm.sh", "launch_web_pt.sh", "models/README.md", "pyproject.toml",
-)  # fmt: skip
+    "LICENSE",
+    "README.md",
+    "README_zh.md",
+    "app_web.py",
+    "compose.yaml",
+    "constraints-vllm.txt",
+    "constraints.txt",
+    "launch_vllm.sh",
+    "launch_web_pt.sh",
+    "models/README.md",
+    "pyproject.toml",
+)
 _LEFT_OUT = re.compile(r"(^|/)(\.[^/]*|__pycache__|[^/]*\.egg-info|build)(/|$)|\.(pyc|log|part)$")
 
 

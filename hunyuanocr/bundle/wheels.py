@@ -30,9 +30,22 @@ def download_wheels(root: Path, extras: Sequence[str], folder: Path) -> list[Pat
     except KeyError as e:
         raise BundleFailed(f"Unknown extra {e}.", hint="See [project.optional-dependencies] in pyproject.toml.") from e
     command = [
-        sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet", "--only-binary", ":all:",
-        "--dest", str(folder), "-c", str(root / "constraints.txt"), "-r", str(lines),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--quiet",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        str(folder),
+        "-c",
+        str(root / "constraints.txt"),
+        "-r",
+        str(lines),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- fixed arguments
     lines.unlink()
     if done.returncode:

@@ -19,8 +19,12 @@ _SETTINGS = "settings-of-backup.toml"
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing data.")]
 
 
-def backup(file: Annotated[Path, typer.Argument(help="Archive to write, e.g. shop.tar.gz.")], *, data: DataOption = None,
-           force: ForceOption = False) -> None:  # fmt: skip
+def backup(
+    file: Annotated[Path, typer.Argument(help="Archive to write, e.g. shop.tar.gz.")],
+    *,
+    data: DataOption = None,
+    force: ForceOption = False,
+) -> None:
     """Write database, stored images and settings (without secrets) to one archive; the server can keep running."""
     from hunyuanocr.cli import backup_archive
 
@@ -36,8 +40,12 @@ def backup(file: Annotated[Path, typer.Argument(help="Archive to write, e.g. sho
     errors.print(f"{file}: {manifest['records']} records, {manifest['jobs']} jobs, {images} images, {size:.1f} MB.")
 
 
-def restore(file: Annotated[Path, typer.Argument(help="Archive of `hunyuanocr backup`.")], *, data: DataOption = None,
-            force: ForceOption = False) -> None:  # fmt: skip
+def restore(
+    file: Annotated[Path, typer.Argument(help="Archive of `hunyuanocr backup`.")],
+    *,
+    data: DataOption = None,
+    force: ForceOption = False,
+) -> None:
     """Verify an archive and restore it to the data folder. Stop the server first."""
     from hunyuanocr.store.folder import DataFolder
 

@@ -53,9 +53,14 @@ def write(settings: Settings, file: Path, database: Path) -> dict[str, Any]:
         files = {DATABASE: copy, SETTINGS: _settings(settings, work)} | _link_files(settings.data, copy, links)
         listed = {name: _size_and_hash(path) for name, path in files.items()}
         manifest = {
-            "form": _FORMAT, "version": __version__, "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "revision": _revision(copy), "records": _count(copy, "records"), "jobs": _count(copy, "jobs"), "files": listed,
-        }  # fmt: skip
+            "form": _FORMAT,
+            "version": __version__,
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "revision": _revision(copy),
+            "records": _count(copy, "records"),
+            "jobs": _count(copy, "jobs"),
+            "files": listed,
+        }
         part = work / "archive"
         _pack(part, manifest, files)
         part.replace(file)

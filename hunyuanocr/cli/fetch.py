@@ -88,9 +88,10 @@ def _client() -> httpx.Client:
     from hunyuanocr import __version__
 
     return httpx.Client(
-        headers={"User-Agent": f"hunyuanocr/{__version__}", "Accept-Encoding": "identity"}, follow_redirects=True,
+        headers={"User-Agent": f"hunyuanocr/{__version__}", "Accept-Encoding": "identity"},
+        follow_redirects=True,
         timeout=httpx.Timeout(60.0, connect=10.0),
-    )  # fmt: skip
+    )
 
 
 def _choose(client: httpx.Client, source: Source, revision: str | None, *, draft: bool) -> tuple[Hub, list[RemoteFile]]:
@@ -119,6 +120,12 @@ def _choose(client: httpx.Client, source: Source, revision: str | None, *, draft
 def _progress() -> Progress:
     """Return a bar on stderr with bytes, speed and remaining time; it is disabled if stderr is not a terminal."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-        console=errors, transient=True, disable=not errors.is_terminal,
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )

@@ -56,9 +56,14 @@ def finetune(
     from hunyuanocr.finetune.run import FineTuneRun, RunConfig
 
     run_config = RunConfig(
-        folder, settings.model_path, out, _recipe(recipe, batch=batch, rate=rate, seed=seed, method=method), method.value,
-        hold_out, settings.device,
-    )  # fmt: skip
+        folder,
+        settings.model_path,
+        out,
+        _recipe(recipe, batch=batch, rate=rate, seed=seed, method=method),
+        method.value,
+        hold_out,
+        settings.device,
+    )
     with progress() as bar:
         task = bar.add_task("loading documents", total=None)
         run = FineTuneRun(run_config, settings.images, lambda: bar.advance(task))
@@ -108,7 +113,7 @@ def _announce(run: FineTuneRun, steps: int | None, minutes: float | None) -> Non
     errors.print(
         f"{len(run.documents)} documents ({len(run.held)} held out; {sizes} image sizes); "
         f"{run.batches} steps per epoch, " + (f"{minutes:g} minutes" if steps is None else f"{steps} steps") + " in total."
-    )  # fmt: skip
+    )
     errors.print(
         f"{checkpoint.name} on {run.device}: training {estimate.trained:,} of {checkpoint.parameters:,} parameters "
         f"({run.run_config.method}); about {estimate.memory / 1e9:.1f} GB of memory, {estimate.disk / 1e9:.1f} GB of disk."

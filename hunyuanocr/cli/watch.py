@@ -49,10 +49,13 @@ async def _watch(watch_settings: WatchSettings, settings: Settings, *, once: boo
     try:
         async with running_pipeline(settings) as pipeline:
             watcher = create_watcher(
-                watch_settings, settings, BackgroundReader(pipeline),
+                watch_settings,
+                settings,
+                BackgroundReader(pipeline),
                 lambda result: OcrResponse.of(result).model_dump(mode="json"),
-                recorder=Recorder(database, settings), on_filed=_report,
-            )  # fmt: skip
+                recorder=Recorder(database, settings),
+                on_filed=_report,
+            )
             errors.print(f"Watching {watch_settings.folder}.", style="dim")
             watching = asyncio.create_task(watcher.run(once=once))
             for number in (signal.SIGINT, signal.SIGTERM):

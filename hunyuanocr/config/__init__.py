@@ -72,19 +72,22 @@ class ImageSettings(SettingsGroup):
     )
     pdf_dpi: int = Field(200, ge=50, le=600, description="Resolution of rendered PDF pages, dots per inch.")
     pdf_timeout_s: float = Field(
-        20.0, gt=0, le=3600,
+        20.0,
+        gt=0,
+        le=3600,
         description="Time limit for rendering one PDF page, seconds. A whole PDF or TIFF may take three times as long.",
-    )  # fmt: skip
+    )
     pdf_memory_mb: float = Field(
         512.0,
         ge=64,
         description="Memory limit of a process that renders PDFs, MB. At most two run, and only when needed.",
     )
     decode_memory_mb: float | None = Field(
-        None, gt=0,
+        None,
+        gt=0,
         description="Memory for decoding all images, MB. An image that needs more is refused. "
         "Default: 170 with `ppocr.small_memory`, otherwise 1000.",
-    )  # fmt: skip
+    )
 
 
 class PipelineSettings(SettingsGroup):
@@ -132,9 +135,10 @@ class Settings(BaseSettings):
     model_path: Path = Field(Path("models/hunyuanocr-1b"), description="Folder with the HunyuanOCR weights.")
     data: Path = Field(Path("data"), description="Folder for the database, stored images and session keys.")
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
         description="Device of the model: cpu, cuda or cuda:N. auto: the first GPU, otherwise the CPU.",
-    )  # fmt: skip
+    )
     server: ServerSettings = ServerSettings()
     network: NetworkSettings = NetworkSettings()
     security: SecuritySettings = SecuritySettings()

@@ -59,6 +59,7 @@ class VllmSettings(SettingsGroup):
     """The vLLM engine of the HunyuanOCR model. Data type and memory are set in the group `torch`."""
 
     url: str | None = Field(
-        None, pattern=r"^https?://[^\s/]+",
+        None,
+        pattern=r"^https?://[^\s/]+",
         description="URL of a running vLLM server (http://192.168.1.5:8000). Default: start one on this machine.",
-    )  # fmt: skip
+    )

@@ -37,9 +37,10 @@ class NetworkSettings(SettingsGroup):
         256, ge=1, description="Maximum number of open connections from one IP address. Trusted proxies are exempt."
     )
     upload_memory_mb: float = Field(
-        512.0, gt=0,
+        512.0,
+        gt=0,
         description="Memory for request bodies, MB, half of it for one IP address. At least twice the largest allowed body.",
-    )  # fmt: skip
+    )
     header_timeout_s: float = Field(15.0, gt=0, description="Time limit for receiving the request headers, seconds.")
     min_upload_kb_s: float = Field(
         4.0, gt=0, description="Minimum upload rate, KB/s. Checked after 20 seconds; slower uploads are aborted."

@@ -18,9 +18,10 @@ class JwtSettings(SettingsGroup):
     secret: SecretStr | None = Field(None, description="Shared secret for HS256, at least 32 bytes.")
     key_file: Path | None = Field(None, description="PEM file of the public key: RSA for RS256, P-256 for ES256.")
     jwks_url: str | None = Field(
-        None, pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[^\s]+$",
+        None,
+        pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[^\s]+$",
         description="JWKS URL of the identity provider (RS256 and ES256). https, or http on this machine.",
-    )  # fmt: skip
+    )
     issuer: str | None = Field(None, description="Required `iss` claim.")
     audience: str | None = Field(
         None, description="Required `aud` claim. It prevents the use of tokens that were issued for other programs."

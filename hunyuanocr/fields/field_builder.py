@@ -98,7 +98,10 @@ def rows_field(spec: FieldSpec, rows: Sequence[Mapping[str, Field]]) -> Field:
     cells = [cell for row in rows for cell in row.values()]
     scores = [c.confidence for c in cells if c.confidence is not None]
     return Field(
-        spec.key, FieldType.ROWS, rows=tuple(rows) or None, page=cells[0].page if cells else None,
+        spec.key,
+        FieldType.ROWS,
+        rows=tuple(rows) or None,
+        page=cells[0].page if cells else None,
         confidence=min(scores) if scores and len(scores) == len(cells) else None,
         grounded=bool(cells) and all(c.grounded for c in cells),
-    )  # fmt: skip
+    )

@@ -95,9 +95,15 @@ class Collator:
             positions[:, n, tokens] = len(head) + _turn_positions(turn)
         patches = np.stack([prefix.patches[0] for prefix in prefixes])
         return Batch(
-            torch.from_numpy(patches), grid, torch.from_numpy(ids), torch.from_numpy(labels), torch.from_numpy(positions),
-            _mask(torch.from_numpy(parts)), (start, end), self._slot_labels(samples, grid),
-        )  # fmt: skip
+            torch.from_numpy(patches),
+            grid,
+            torch.from_numpy(ids),
+            torch.from_numpy(labels),
+            torch.from_numpy(positions),
+            _mask(torch.from_numpy(parts)),
+            (start, end),
+            self._slot_labels(samples, grid),
+        )
 
     def _encode_prompt(self, text: str) -> NDArray[np.int64]:
         """Return the ids after the image: the prompt and the token that ends the user turn."""

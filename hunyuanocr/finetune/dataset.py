@@ -80,8 +80,10 @@ class DocumentDataset:
         del level
         epoch, index = divmod(step, self.batches(count))
         chosen = self._order(epoch, count)[index]
-        return [Sample(load_pixels(d.path, self._images), d.turns(random.Random(f"{self._seed}:{step}:{d.path.name}")))  # noqa: S311
-                for d in chosen]  # fmt: skip
+        return [
+            Sample(load_pixels(d.path, self._images), d.turns(random.Random(f"{self._seed}:{step}:{d.path.name}")))  # noqa: S311
+            for d in chosen
+        ]
 
     def _order(self, epoch: int, count: int) -> list[list[TrainingDocument]]:
         rng = random.Random(f"{self._seed}:epoch:{epoch}")  # noqa: S311  not a secret

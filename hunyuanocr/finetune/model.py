@@ -18,8 +18,19 @@ from hunyuanocr.finetune.char_head import CharacterHead
 from hunyuanocr.weights.verify import verify
 
 # Files of a checkpoint in addition to weights, config and generation config, of both generations of folders.
-COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
-              "processor_config.json", "preprocessor_config.json", "LICENSE", "LICENSE.txt", "NOTICE", "NOTICE.txt")  # fmt: skip
+COMPANIONS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "LICENSE",
+    "LICENSE.txt",
+    "NOTICE",
+    "NOTICE.txt",
+)
 
 
 @dataclass(frozen=True, eq=False)

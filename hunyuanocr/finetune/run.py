@@ -96,9 +96,12 @@ class FineTuneRun:
     def estimate(self) -> ResourceEstimate:
         """Return the resources that training needs."""
         return estimate(
-            self._shape, parameters=self.checkpoint.parameters, documents=self.documents, recipe=self.run_config.recipe,
+            self._shape,
+            parameters=self.checkpoint.parameters,
+            documents=self.documents,
+            recipe=self.run_config.recipe,
             full=self.run_config.method == "full",
-        )  # fmt: skip
+        )
 
     def start(self, *, steps: int | None = None, minutes: float | None = None) -> None:
         """Load the weights, evaluate them on the held-out documents (once), and resume the run if it was started.

@@ -63,8 +63,9 @@ class Trainer:
             if head is not None and "head" in parts:
                 head.load_state_dict(parts["head"])
 
-    def run(self, *, minutes: float | None = None, steps: int | None = None,
-            on_progress: Callable[[str], None] | None = None) -> checkpoint.TrainState:  # fmt: skip
+    def run(
+        self, *, minutes: float | None = None, steps: int | None = None, on_progress: Callable[[str], None] | None = None
+    ) -> checkpoint.TrainState:
         """Train for a time or a number of steps and save the state. `on_progress` gets a status line at intervals."""
         started_at = saved_at = time.monotonic()
         first, total = self.progress.step, minutes * 60 if minutes else steps
@@ -82,8 +83,11 @@ class Trainer:
                 losses = self._step(batch, self._pace(started_at, minutes, end))
                 self._account(losses, level, len(batch.ids), time.monotonic() - start)
                 pending = following if self.progress.level == reached else self._submit(prefetch, self.progress.step)
-                bar.update(task, completed=time.monotonic() - started_at if minutes else self.progress.step - first,
-                           description=self.status(losses))  # fmt: skip
+                bar.update(
+                    task,
+                    completed=time.monotonic() - started_at if minutes else self.progress.step - first,
+                    description=self.status(losses),
+                )
                 if on_progress is not None and self.progress.step % _LOG_STEPS == 0:
                     on_progress(self.status(losses))
                 if time.monotonic() - saved_at > self.recipe.save_minutes * 60:
@@ -122,8 +126,10 @@ class Trainer:
         p = self.progress
         speed = p.samples / p.seconds if p.seconds else 0.0
         name = self.recipe.levels[p.level].name
-        return (f"{name} step {p.step} samples {p.samples} loss {p.running or 0:.3f} reading {p.reading or 0:.3f} "
-                f"right {losses.right:.3f} whole {losses.exact_match:.3f} read {losses.read:.3f} {speed:.1f}/s")  # fmt: skip
+        return (
+            f"{name} step {p.step} samples {p.samples} loss {p.running or 0:.3f} reading {p.reading or 0:.3f} "
+            f"right {losses.right:.3f} whole {losses.exact_match:.3f} read {losses.read:.3f} {speed:.1f}/s"
+        )
 
     def _level(self, step: int) -> int:
         """Return the level of a step: the current one, sometimes an earlier one."""
@@ -184,5 +190,11 @@ def _is_over(started_at: float, minutes: float | None) -> bool:
 
 def _bar() -> Bar:
     console = Console(stderr=True)
-    return Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-               console=console, disable=not console.is_terminal)  # fmt: skip
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -60,9 +60,14 @@ class PdfProcess:
         environment |= {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1", "HOME": "/"}  # without HOME Python reads /etc/passwd
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own program
-                [*command, str(memory_bytes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env=environment, cwd="/", bufsize=0,
-            )  # fmt: skip
+                [*command, str(memory_bytes)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                cwd="/",
+                bufsize=0,
+            )
         except OSError as e:
             raise RendererUnavailable(f"Cannot start the process that renders PDFs: {e.strerror}.") from e
         self.documents = 0  # rendered so far

@@ -97,9 +97,15 @@ def picture_pages(
 
 
 def picture(
-    data: bytes, kind: str, settings: ImageSettings, memory: DecodingMemory, cancellation: Cancellation, *,
-    long_side: int, mode: Mode = "RGB",
-) -> Decoded:  # fmt: skip
+    data: bytes,
+    kind: str,
+    settings: ImageSettings,
+    memory: DecodingMemory,
+    cancellation: Cancellation,
+    *,
+    long_side: int,
+    mode: Mode = "RGB",
+) -> Decoded:
     """Decode one image (not TIFF), scaled down to `long_side` (longer side): uint8 [h, w, 3], or [h, w] for mode L."""
     if kind == "WebP":
         return _decoded(_opened_webp(data, settings), memory, cancellation, long_side, mode)

@@ -60,9 +60,11 @@ async def _report_progress(stats: RunStats, on_progress: Callable[[str], None], 
 def write(stats: RunStats, seconds: float, target: Target, folder: Path) -> dict[str, Any]:
     """Write report.json and the plots to `folder`; return the report."""
     content = {
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"), "program": __version__, "server": target.url,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "program": __version__,
+        "server": target.url,
         "serves": _version(target),
-    } | report(stats, seconds)  # fmt: skip
+    } | report(stats, seconds)
     content["pictures"] = [file.name for file in draw_all(stats, seconds, folder)]
     (folder / "report.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     return content

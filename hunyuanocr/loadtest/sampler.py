@@ -28,10 +28,17 @@ async def sample_metrics(target: Target, stats: RunStats, interval_s: float, end
                 memory, fds, cpu = (metrics[f"process_{n}"] + metrics.get(f"hunyuanocr_children_{n}", 0.0) for n in _SUMS)
                 rate = (cpu - before[1]) / (at - before[0]) if stats.samples else None
                 before = at, cpu
-                stats.samples.append(Sample(
-                    at, len(stats.at), memory, fds, rate,
-                    metrics.get("hunyuanocr_gpu_utilization_ratio"), metrics.get("hunyuanocr_gpu_memory_used_bytes"),
-                ))  # fmt: skip
+                stats.samples.append(
+                    Sample(
+                        at,
+                        len(stats.at),
+                        memory,
+                        fds,
+                        rate,
+                        metrics.get("hunyuanocr_gpu_utilization_ratio"),
+                        metrics.get("hunyuanocr_gpu_memory_used_bytes"),
+                    )
+                )
             try:
                 async with asyncio.timeout(interval_s):
                     await end.wait()

@@ -29,9 +29,13 @@ def server(flags: Sequence[str], log: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="hunyuanocr-soak-") as data, log.open("w", encoding="utf-8") as output:
         command = [sys.executable, str(_ROOT / "app_web.py"), "--no-page", "--host", "127.0.0.1", "--port=0", "--api-port=0"]
         process = subprocess.Popen(  # noqa: S603 -- our own program
-            [*command, *flags], cwd=_ROOT, env=_SMALL_CACHE | os.environ | _TEXT_LOG | {"HUNYUANOCR_DATA": data},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [*command, *flags],
+            cwd=_ROOT,
+            env=_SMALL_CACHE | os.environ | _TEXT_LOG | {"HUNYUANOCR_DATA": data},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
         try:
             yield _wait_ready(process, log)
         finally:

@@ -53,9 +53,12 @@ class Traffic:
         options: dict[str, Any] = {"base_url": self._target.url, "headers": self._target.headers | {"X-Device": "soak"}}
         async with httpx.AsyncClient(timeout=self._timeout_s, limits=httpx.Limits(max_connections=8), **options) as client:
             works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-                ("ocr", lambda: self._ocr(client)), ("ocr", lambda: self._ocr(client)), ("job", lambda: self._job(client)),
-                ("frame", self._camera), ("records", lambda: self._records(client)),
-            ]  # fmt: skip
+                ("ocr", lambda: self._ocr(client)),
+                ("ocr", lambda: self._ocr(client)),
+                ("job", lambda: self._job(client)),
+                ("frame", self._camera),
+                ("records", lambda: self._records(client)),
+            ]
             await asyncio.gather(*(self._repeat(kind, work, end) for kind, work in works))
             await self._delete(client, len(self._record_ids))
 

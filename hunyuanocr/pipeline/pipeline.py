@@ -275,9 +275,15 @@ class Pipeline:
             with timing.stage("fields"):
                 reading = replace(reading, notices=(*reading.notices, *evidence.notices))
                 work = partial(
-                    build_result, request.task, pages, reading, evidence.reading,
-                    id=request.id, backend=backend.name.value, model=backend.model,
-                )  # fmt: skip
+                    build_result,
+                    request.task,
+                    pages,
+                    reading,
+                    evidence.reading,
+                    id=request.id,
+                    backend=backend.name.value,
+                    model=backend.model,
+                )
                 result = await self._thread(deadline, work)
         yield result  # after the slot was released: a slow client does not hold it
 

@@ -113,9 +113,14 @@ class Services:
     def _start_jobs(self, database: Database, keeper: Timekeeper, serializers: Serializers) -> None:
         name, events, jobs = worker_name(self._folder.instance), self._job_events, self._settings.jobs
         workers = JobWorkers(
-            database, events, self.recorder, self.background, self._settings, worker=name,
+            database,
+            events,
+            self.recorder,
+            self.background,
+            self._settings,
+            worker=name,
             poll_interval_s=None if self._is_exclusive(database) else worker.POLL_INTERVAL_S,
-        )  # fmt: skip
+        )
         webhooks = Webhooks(database, events, self.recorder.clock, jobs, worker=name, body=serializers.job)
         self.job_counts, self.webhook_counts = workers.counts, webhooks.counts
 

@@ -49,9 +49,15 @@ class Recorder:
         return self.clock.now()
 
     async def record(
-        self, result: Result, *, owner: str, source: Source, instruction: str = "", device: str | None = None,
+        self,
+        result: Result,
+        *,
+        owner: str,
+        source: Source,
+        instruction: str = "",
+        device: str | None = None,
         image: bytes | None = None,
-    ) -> Result:  # fmt: skip
+    ) -> Result:
         """Store a result; return it unchanged or with the warning `not_recorded`. Never raises; takes at most 5 seconds.
 
         A record has the id of its Result and is written once, however often this is called. `image` is the uploaded file; it

@@ -67,10 +67,15 @@ class Sync:
     """
 
     def __init__(
-        self, database: Database, settings: SyncSettings, *, clock: Callable[[], datetime],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, spread: Callable[[float, float], float] = random.uniform,
+        self,
+        database: Database,
+        settings: SyncSettings,
+        *,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        spread: Callable[[float, float], float] = random.uniform,
         transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._database, self._settings = database, settings
         self._clock, self._sleep, self._spread, self._transport = clock, sleep, spread, transport
         self._url = _address(settings.url)
@@ -157,16 +162,23 @@ class Sync:
     def _confirm(self, conn: Connection, batch: outbox.Batch) -> None:
         outbox.confirm(conn, batch.id)
         now, host = self._clock(), httpx.URL(self._url).host
-        audit.append(conn, [
-            audit.outgoing_entry(record.owner, now, "sync", to=host, what=f"/v1/records/{record.id}", status=200,
-                message=batch.id)
-            for record in batch.records
-        ])  # fmt: skip
+        audit.append(
+            conn,
+            [
+                audit.outgoing_entry(
+                    record.owner, now, "sync", to=host, what=f"/v1/records/{record.id}", status=200, message=batch.id
+                )
+                for record in batch.records
+            ],
+        )
 
     async def _deliver(self, client: httpx.AsyncClient, batch: outbox.Batch) -> None:
         message = {
-            "version": 1, "batch": batch.id, "site": self._settings.site, "records": [self._public(r) for r in batch.records],
-        }  # fmt: skip
+            "version": 1,
+            "batch": batch.id,
+            "site": self._settings.site,
+            "records": [self._public(r) for r in batch.records],
+        }
         encrypted = await asyncio.to_thread(encrypt_batch, message, self._key)
         headers = {"Content-Type": "application/octet-stream", "X-Batch-Id": batch.id}
         if self._settings.token is not None:
@@ -205,9 +217,14 @@ class Sync:
         known = await self._database.read(facts.get_state, _LATEST_RUN)
         message, at = self._error or (None, None)
         return SyncState(
-            waiting=backlog.records, oldest=backlog.oldest, sending=self._sending, next_run=self._due(self._clock()),
-            last_success=None if known is None else datetime.fromisoformat(known), last_error=message, last_error_at=at,
-        )  # fmt: skip
+            waiting=backlog.records,
+            oldest=backlog.oldest,
+            sending=self._sending,
+            next_run=self._due(self._clock()),
+            last_success=None if known is None else datetime.fromisoformat(known),
+            last_error=message,
+            last_error_at=at,
+        )
 
 
 def _address(url: str | None) -> str:

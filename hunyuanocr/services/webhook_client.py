@@ -92,9 +92,12 @@ class WebhookClient:
         timestamp = int(now.timestamp())
         signature = "" if self._secret is None else sign(self._secret.get_secret_value(), id, timestamp, body)
         return {
-            "content-type": "application/json", "user-agent": f"hunyuanocr-edge/{__version__}",
-            "webhook-id": id, "webhook-timestamp": str(timestamp), "webhook-signature": signature,
-        }  # fmt: skip
+            "content-type": "application/json",
+            "user-agent": f"hunyuanocr-edge/{__version__}",
+            "webhook-id": id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature,
+        }
 
 
 def _is_ip(host: str) -> bool:

@@ -216,9 +216,10 @@ class Webhooks:
     def _text(self, seen: JobView) -> bytes:
         finished = seen.job.finished_at
         message = {
-            "type": f"job.{seen.job.status}", "timestamp": None if finished is None else finished.isoformat(),
+            "type": f"job.{seen.job.status}",
+            "timestamp": None if finished is None else finished.isoformat(),
             "data": self.body(seen),
-        }  # fmt: skip
+        }
         return json.dumps(message, ensure_ascii=False).encode()
 
 

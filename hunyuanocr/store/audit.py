@@ -12,7 +12,8 @@ from hunyuanocr.ids import new_id
 from hunyuanocr.store.tables import Id, Owner, Utc, metadata
 
 audit = Table(
-    "audit", metadata,
+    "audit",
+    metadata,
     Column("id", Id, primary_key=True),
     Column("owner", Owner, nullable=False),  # of the data; "" if the client was not identified
     Column("at", Utc, nullable=False),
@@ -25,7 +26,7 @@ audit = Table(
     Column("request_id", String(64), nullable=False),  # of the first repetition
     Index(None, "at"),
     Index(None, "owner", "id"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,14 @@ def append(conn: Connection, entries: Sequence[AuditEntry]) -> None:
 
 
 def list_latest(
-    conn: Connection, limit: int, *, owner: str | None = None, action: str | None = None, what: str | None = None,
+    conn: Connection,
+    limit: int,
+    *,
+    owner: str | None = None,
+    action: str | None = None,
+    what: str | None = None,
     before: str | None = None,
-) -> list[AuditEntry]:  # fmt: skip
+) -> list[AuditEntry]:
     """Return at most `limit` entries, newest first. `what`: end of a path, such as a record id; `before`: id of an entry."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     for column, value in ((audit.c.owner, owner), (audit.c.action, action)):

@@ -36,9 +36,7 @@ def commit_batch(
         if (before := find_idempotent(conn, owner, key)) is not None:
             conn.execute(delete(jobs).where(*mine))
             return before, False
-        conn.execute(keys.insert().values(
-            owner=owner, key=key.key, fingerprint=key.fingerprint, target=batch_id, created_at=now
-        ))  # fmt: skip
+        conn.execute(keys.insert().values(owner=owner, key=key.key, fingerprint=key.fingerprint, target=batch_id, created_at=now))
     if (fair_key := conn.scalar(select(jobs.c.fair_key).where(*mine).limit(1))) is not None:
         reschedule_batch(conn, fair_key, batch_id)
     conn.execute(update(jobs).where(*mine, jobs.c.error.is_(None)).values(status="queued"))

@@ -37,9 +37,12 @@ log = logging.getLogger(__name__)
 
 _BUSY_MS = 5_000  # how long a transaction waits for a writer in another process
 _PRAGMAS = (
-    f"PRAGMA busy_timeout={_BUSY_MS}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={_BUSY_MS}",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
-)  # fmt: skip
+)
 _TRUNCATE_MS, _TRUNCATE_ATTEMPTS = 100, 10
 _READERS = 2
 _CONNECTIONS = 4  # for writers on PostgreSQL

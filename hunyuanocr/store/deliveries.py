@@ -13,7 +13,8 @@ from hunyuanocr.store.jobs import Job
 from hunyuanocr.store.tables import Id, Owner, Utc, metadata
 
 deliveries = Table(
-    "job_webhooks", metadata,
+    "job_webhooks",
+    metadata,
     Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("id", Id, nullable=False),  # id of the message, for the receiver
     Column("owner", Owner, nullable=False),
@@ -25,7 +26,7 @@ deliveries = Table(
     Column("delivered_at", Utc),
     Column("trouble", Text),  # error of the latest attempt
     Index(None, "status", "due_at"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ def add(conn: Connection, job: Job, id: str, now: datetime) -> None:
     """Queue the message about the end of a job, if the job has a webhook."""
     if job.webhook is None:
         return
-    conn.execute(deliveries.insert().values(
-        job_id=job.id, id=id, owner=job.owner, url=job.webhook, status="pending", attempts=0, due_at=now
-    ))  # fmt: skip
+    conn.execute(
+        deliveries.insert().values(
+            job_id=job.id, id=id, owner=job.owner, url=job.webhook, status="pending", attempts=0, due_at=now
+        )
+    )
 
 
 def by_job(conn: Connection, job_ids: Sequence[str]) -> dict[str, Delivery]:
@@ -81,14 +84,15 @@ def due_of(conn: Connection, owner: str, now: datetime, busy: Collection[str], l
 def take(conn: Connection, worker: str, now: datetime, lease_s: float, job_ids: Collection[str]) -> list[Delivery]:
     """Claim and return those messages that are still due. Without `record_attempt` they are due again after `lease_s` seconds."""
     mine = (deliveries.c.status == "pending", deliveries.c.due_at <= now, deliveries.c.job_id.in_(job_ids))
-    due = [_delivery(row) for row in conn.execute(
-        select(*_COLUMNS).where(*mine).order_by(deliveries.c.due_at).with_for_update(skip_locked=True)
-    )]  # fmt: skip
+    due = [
+        _delivery(row)
+        for row in conn.execute(select(*_COLUMNS).where(*mine).order_by(deliveries.c.due_at).with_for_update(skip_locked=True))
+    ]
     ids = [d.job_id for d in due]
     if ids:
-        conn.execute(update(deliveries).where(deliveries.c.job_id.in_(ids)).values(
-            due_at=now + timedelta(seconds=lease_s), worker=worker
-        ))  # fmt: skip
+        conn.execute(
+            update(deliveries).where(deliveries.c.job_id.in_(ids)).values(due_at=now + timedelta(seconds=lease_s), worker=worker)
+        )
     return due
 
 
@@ -96,9 +100,13 @@ def record_attempt(
     conn: Connection, delivery: Delivery, status: str, *, due_at: datetime, delivered_at: datetime | None, trouble: str | None
 ) -> None:
     """Record the outcome of an attempt: `delivered`, `given_up`, or `pending` until `due_at`."""
-    conn.execute(update(deliveries).where(deliveries.c.job_id == delivery.job_id).values(
-        status=status, attempts=delivery.attempts + 1, due_at=due_at, delivered_at=delivered_at, trouble=trouble, worker=None
-    ))  # fmt: skip
+    conn.execute(
+        update(deliveries)
+        .where(deliveries.c.job_id == delivery.job_id)
+        .values(
+            status=status, attempts=delivery.attempts + 1, due_at=due_at, delivered_at=delivered_at, trouble=trouble, worker=None
+        )
+    )
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:
@@ -110,10 +118,12 @@ def next_due(conn: Connection, after: datetime) -> datetime | None:
 def stuck(conn: Connection, now: datetime, max_due_s: Sequence[float]) -> list[str]:
     """Return jobs whose message is due later than possible by this clock; `max_due_s`: maximum seconds by attempts."""
     late = [
-        and_(deliveries.c.attempts >= n if n == len(max_due_s) - 1 else deliveries.c.attempts == n,
-             deliveries.c.due_at > now + timedelta(seconds=seconds))
+        and_(
+            deliveries.c.attempts >= n if n == len(max_due_s) - 1 else deliveries.c.attempts == n,
+            deliveries.c.due_at > now + timedelta(seconds=seconds),
+        )
         for n, seconds in enumerate(max_due_s)
-    ]  # fmt: skip
+    ]
     return list(conn.scalars(select(deliveries.c.job_id).where(deliveries.c.status == "pending", or_(*late)).limit(1000)))
 
 

@@ -83,9 +83,11 @@ def add(conn: Connection, job: Job, data: bytes, limits: QueueLimits, key: Idemp
     if key is not None:
         if (before := find_idempotent(conn, job.owner, key)) is not None:
             return before, False
-        conn.execute(keys.insert().values(
-            owner=job.owner, key=key.key, fingerprint=key.fingerprint, target=job.id, created_at=job.created_at
-        ))  # fmt: skip
+        conn.execute(
+            keys.insert().values(
+                owner=job.owner, key=key.key, fingerprint=key.fingerprint, target=job.id, created_at=job.created_at
+            )
+        )
     fair_key = job.fair_key or job.owner
     check_capacity(conn, fair_key, 1, len(data), limits)
     insert(conn, job, data, next_turn(conn, fair_key))
@@ -113,9 +115,15 @@ def get(conn: Connection, owner: str, id: str) -> Job | None:
 
 
 def search(
-    conn: Connection, owner: str, limit: int, *, status: str | None = None, batch_id: str | None = None,
-    before: str | None = None, after: str | None = None,
-) -> list[Job]:  # fmt: skip
+    conn: Connection,
+    owner: str,
+    limit: int,
+    *,
+    status: str | None = None,
+    batch_id: str | None = None,
+    before: str | None = None,
+    after: str | None = None,
+) -> list[Job]:
     """Return up to `limit` jobs, newest first; with `after` (an id, '' for the beginning) oldest first. Ids sort by time."""
     query = _visible(owner).limit(limit)
     if status is not None:
@@ -151,10 +159,17 @@ def claim(conn: Connection, worker: str, now: datetime, lease_s: float, *, suspe
     id = take_next(conn, suspects=suspects)
     if id is None:
         return None
-    conn.execute(update(jobs).where(jobs.c.id == id).values(
-        status="running", attempts=jobs.c.attempts + 1, worker=worker, lease_until=now + timedelta(seconds=lease_s),
-        started_at=now,
-    ))  # fmt: skip
+    conn.execute(
+        update(jobs)
+        .where(jobs.c.id == id)
+        .values(
+            status="running",
+            attempts=jobs.c.attempts + 1,
+            worker=worker,
+            lease_until=now + timedelta(seconds=lease_s),
+            started_at=now,
+        )
+    )
     query = select(*_COLUMNS, inputs.c.data).join(inputs, inputs.c.job_id == jobs.c.id)
     row = conn.execute(query.where(jobs.c.id == id)).one()
     return _job(row), bytes(row.data)
@@ -166,9 +181,13 @@ def finish(conn: Connection, job: Job, status: str, now: datetime, *, pages: int
     Return False, without a change, if the job no longer belongs to the claimer.
     """
     mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
-    finished = conn.execute(update(jobs).where(*mine).values(
-        status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None, wanted=_public(job.wanted)
-    )).rowcount  # fmt: skip
+    finished = conn.execute(
+        update(jobs)
+        .where(*mine)
+        .values(
+            status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None, wanted=_public(job.wanted)
+        )
+    ).rowcount
     if finished:
         conn.execute(delete(inputs).where(inputs.c.job_id == job.id))
     return bool(finished)
@@ -177,17 +196,19 @@ def finish(conn: Connection, job: Job, status: str, now: datetime, *, pages: int
 def requeue(conn: Connection, job: Job, *, uncounted: bool) -> None:
     """Queue a claimed job again; `uncounted`: the attempt does not count, because the job did not cause its end."""
     mine = (jobs.c.id == job.id, jobs.c.status == "running", jobs.c.worker == job.worker, jobs.c.attempts == job.attempts)
-    conn.execute(update(jobs).where(*mine).values(
-        status="queued", attempts=jobs.c.attempts - int(uncounted), worker=None, lease_until=None
-    ))  # fmt: skip
+    conn.execute(
+        update(jobs)
+        .where(*mine)
+        .values(status="queued", attempts=jobs.c.attempts - int(uncounted), worker=None, lease_until=None)
+    )
 
 
 def cancel(conn: Connection, owner: str, id: str, now: datetime) -> bool:
     """Cancel a waiting or running job. Return False if this owner has no such unfinished job."""
     mine = (jobs.c.id == id, jobs.c.owner == owner, jobs.c.status.in_(OPEN))
-    cancelled = conn.execute(update(jobs).where(*mine).values(
-        status="cancelled", finished_at=now, worker=None, lease_until=None, wanted={}
-    )).rowcount  # fmt: skip
+    cancelled = conn.execute(
+        update(jobs).where(*mine).values(status="cancelled", finished_at=now, worker=None, lease_until=None, wanted={})
+    ).rowcount
     if cancelled:
         conn.execute(delete(inputs).where(inputs.c.job_id == id))
     return bool(cancelled)
@@ -214,9 +235,7 @@ def renew(conn: Connection, worker: str, ids: Collection[str], now: datetime, le
 def release(conn: Connection, worker: str) -> None:
     """Queue the jobs that this worker has started, on a regular shutdown."""
     mine = (jobs.c.worker == worker, jobs.c.status == "running")
-    conn.execute(update(jobs).where(*mine).values(
-        status="queued", attempts=jobs.c.attempts - 1, worker=None, lease_until=None
-    ))  # fmt: skip
+    conn.execute(update(jobs).where(*mine).values(status="queued", attempts=jobs.c.attempts - 1, worker=None, lease_until=None))
 
 
 def forget(conn: Connection, owner: str, ids: Collection[str]) -> list[str]:

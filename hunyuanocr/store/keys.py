@@ -16,7 +16,8 @@ from sqlalchemy import Column, Connection, Index, String, Table, select, update
 from hunyuanocr.store.tables import Id, Json, Owner, Utc, metadata
 
 api_keys = Table(
-    "api_keys", metadata,
+    "api_keys",
+    metadata,
     Column("id", Id, primary_key=True),  # the public part of the key
     Column("owner", Owner, nullable=False),
     Column("name", String(100), nullable=False),
@@ -27,7 +28,7 @@ api_keys = Table(
     Column("seen_at", Utc),  # last use, accurate to about a minute
     Column("revoked_at", Utc),
     Index(None, "owner", "created_at"),
-)  # fmt: skip
+)
 
 NAME = re.compile(r"[^\W_][\w .:@/+-]{0,99}")  # of keys and owners: letters of any script, no control characters
 

@@ -16,21 +16,36 @@ _MAX_KEY_LENGTH = 200
 
 
 def build_entry(
-    result: Result, *, owner: str, created_at: datetime, source: Source, instruction: str = "", device: str | None = None,
+    result: Result,
+    *,
+    owner: str,
+    created_at: datetime,
+    source: Source,
+    instruction: str = "",
+    device: str | None = None,
     image: str | None = None,
-) -> Entry:  # fmt: skip
+) -> Entry:
     """Return everything that is stored of one result; `image`: SHA-256 of a stored image."""
     packed = encode_result(result)
     scores = [line.confidence for line in result.lines if line.confidence is not None]
     record = Record(
-        id=result.id, owner=owner, created_at=created_at, source=source, task=result.task.value,
+        id=result.id,
+        owner=owner,
+        created_at=created_at,
+        source=source,
+        task=result.task.value,
         instruction=sanitize_json(instruction),
-        backend=result.backend, model=result.model, pages=len(result.page_sizes), text=packed["text"],
-        fields=sanitize_json(printed_fields(result)), warnings=packed["notices"],
+        backend=result.backend,
+        model=result.model,
+        pages=len(result.page_sizes),
+        text=packed["text"],
+        fields=sanitize_json(printed_fields(result)),
+        warnings=packed["notices"],
         device=sanitize_json(device) if device else None,
         confidence=round(sum(scores) / len(scores), 4) if scores else None,
-        confidence_min=round(min(scores), 4) if scores else None, image=image,
-    )  # fmt: skip
+        confidence_min=round(min(scores), 4) if scores else None,
+        image=image,
+    )
     return Entry(record, packed, tuple(v for f in result.fields for v in _values(f, f.key[:_MAX_KEY_LENGTH], "")))
 
 

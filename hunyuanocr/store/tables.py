@@ -27,10 +27,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
-metadata = MetaData(naming_convention={
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s",
-})  # fmt: skip
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Id = String(64)
@@ -60,7 +65,8 @@ class Utc(TypeDecorator[datetime]):
 
 
 records = Table(
-    "records", metadata,
+    "records",
+    metadata,
     Column("id", Id, primary_key=True),
     Column("owner", Owner, nullable=False),
     Column("created_at", Utc, nullable=False),
@@ -81,19 +87,21 @@ records = Table(
     Index(None, "owner", "device", "created_at"),
     Index(None, "image"),
     Index(None, "created_at"),
-)  # fmt: skip
+)
 
 # The complete results, separate from the searched columns, so that a scan through texts does not read them.
 results = Table(
-    "record_results", metadata,
+    "record_results",
+    metadata,
     Column("record_id", Id, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
     Column("owner", Owner, nullable=False),
     Column("result", Json, nullable=False),
-)  # fmt: skip
+)
 
 # One row per value, so that an index finds values; a field with rows (`items`) has `items.name`, `items.amount` …
 values = Table(
-    "record_values", metadata,
+    "record_values",
+    metadata,
     Column("record_id", Id, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("owner", Owner, nullable=False),
@@ -103,28 +111,31 @@ values = Table(
     Column("normalized", Text),  # as text: '36.80', '2026-11-20'
     Index(None, "owner", "name", "record_id"),
     Index(None, "owner", "key"),
-)  # fmt: skip
+)
 
 # Records that HQ has not received; written in the record's transaction, deleted when HQ confirms it, or with the record.
 outbox = Table(
-    "outbox", metadata,
+    "outbox",
+    metadata,
     Column("record_id", Id, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
     Column("owner", Owner, nullable=False),
     Column("queued_at", Utc, nullable=False),
     Column("batch_id", Id),  # unconfirmed batch in which it was sent
     Index(None, "queued_at", "record_id"),
     Index(None, "batch_id"),
-)  # fmt: skip
+)
 
 # State that survives restarts, such as the time of the last retention sweep or of the last sync.
 state = Table(
-    "state", metadata,
+    "state",
+    metadata,
     Column("owner", Owner, primary_key=True),
     Column("name", String(100), primary_key=True),
     Column("value", Json, nullable=False),
-)  # fmt: skip
+)
 jobs = Table(
-    "jobs", metadata,
+    "jobs",
+    metadata,
     Column("id", Id, primary_key=True),
     Column("owner", Owner, nullable=False),
     Column("batch_id", Id),
@@ -151,20 +162,22 @@ jobs = Table(
     Index(None, "owner", "id"),
     Index(None, "batch_id", "id"),
     Index(None, "finished_at"),
-)  # fmt: skip
+)
 inputs = Table(
-    "job_inputs", metadata,
+    "job_inputs",
+    metadata,
     Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("owner", Owner, nullable=False),
     Column("data", LargeBinary, nullable=False),
-)  # fmt: skip
+)
 # Idempotency keys; `target` is the id of the job or batch that was created with the key.
 keys = Table(
-    "job_keys", metadata,
+    "job_keys",
+    metadata,
     Column("owner", Owner, primary_key=True),
     Column("key", String(200), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
     Column("target", Id, nullable=False),
     Column("created_at", Utc, nullable=False),
     Index(None, "created_at"),
-)  # fmt: skip
+)

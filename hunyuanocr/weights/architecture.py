@@ -112,19 +112,36 @@ def _read_text(config: Mapping[str, Any], tied: bool) -> TextConfig:
     if vocabulary is None:
         raise KeyError("vocab_size")
     return TextConfig(
-        int(vocabulary), hidden, int(config["intermediate_size"]), int(config["num_hidden_layers"]), heads,
-        int(config.get("num_key_value_heads") or heads), head, bool(config.get("attention_bias", False)),
-        tied, sections,
-    )  # fmt: skip
+        int(vocabulary),
+        hidden,
+        int(config["intermediate_size"]),
+        int(config["num_hidden_layers"]),
+        heads,
+        int(config.get("num_key_value_heads") or heads),
+        head,
+        bool(config.get("attention_bias", False)),
+        tied,
+        sections,
+    )
 
 
 def _read_vision(config: Mapping[str, Any]) -> VisionConfig:
     vision = config["vision_config"]
-    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_channels", "patch_size", "spatial_merge_size",
-             "max_image_size")  # fmt: skip
+    names = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_channels",
+        "patch_size",
+        "spatial_merge_size",
+        "max_image_size",
+    )
     defaults = VisionConfig()
-    sizes = zip(names, (defaults.hidden, defaults.inner, defaults.layers, defaults.channels, defaults.patch, defaults.merge,
-                        defaults.side), strict=True)  # fmt: skip
+    sizes = zip(
+        names,
+        (defaults.hidden, defaults.inner, defaults.layers, defaults.channels, defaults.patch, defaults.merge, defaults.side),
+        strict=True,
+    )
     return VisionConfig(*(int(vision.get(name, default)) for name, default in sizes))
 
 
@@ -137,8 +154,12 @@ def _text(t: TextConfig) -> Iterator[tuple[str, Shape]]:
     yield "model.language_model.norm.weight", (t.hidden,)
     if not t.tied:
         yield "lm_head.weight", (t.vocabulary, t.hidden)
-    projections = {"q_proj": (t.heads * t.head, t.hidden), "k_proj": (t.kv_heads * t.head, t.hidden),
-                   "v_proj": (t.kv_heads * t.head, t.hidden), "o_proj": (t.hidden, t.heads * t.head)}  # fmt: skip
+    projections = {
+        "q_proj": (t.heads * t.head, t.hidden),
+        "k_proj": (t.kv_heads * t.head, t.hidden),
+        "v_proj": (t.kv_heads * t.head, t.hidden),
+        "o_proj": (t.hidden, t.heads * t.head),
+    }
     for n in range(t.layers):
         layer = f"model.language_model.layers.{n}."
         for name, shape in projections.items():

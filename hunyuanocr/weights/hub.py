@@ -19,8 +19,9 @@ from hunyuanocr.errors import HunyuanOcrError
 NEEDED = re.compile(
     r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|preprocessor_config"
     r"|processor_config|chat_template)\.json|chat_template\.jinja|merges\.txt|[\w.-]+\.safetensors(\.index\.json)?"
-    r"|(LICEN[SC]E|NOTICE)(\.txt|\.md)?", re.IGNORECASE,
-)  # fmt: skip
+    r"|(LICEN[SC]E|NOTICE)(\.txt|\.md)?",
+    re.IGNORECASE,
+)
 DRAFT = "dflash"  # folder of the draft model for speculative decoding
 
 
@@ -116,9 +117,12 @@ def _read_huggingface(hub: Hub, client: httpx.Client) -> Iterable[RemoteFile]:
     for entry in listing["siblings"]:
         name, lfs = str(entry["rfilename"]), entry.get("lfs") or {}
         yield RemoteFile(
-            name, (f"{hub.endpoint}/{hub.repository}/resolve/{commit}/{quote(name)}",), lfs.get("size") or entry.get("size"),
-            lfs.get("sha256"), None if lfs else entry.get("blobId"),
-        )  # fmt: skip
+            name,
+            (f"{hub.endpoint}/{hub.repository}/resolve/{commit}/{quote(name)}",),
+            lfs.get("size") or entry.get("size"),
+            lfs.get("sha256"),
+            None if lfs else entry.get("blobId"),
+        )
 
 
 def _read_modelscope(hub: Hub, client: httpx.Client) -> Iterable[RemoteFile]:

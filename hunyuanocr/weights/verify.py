@@ -71,10 +71,16 @@ def verify(model_path: Path) -> Checkpoint:
     for tensor in tensors.values():
         parameters[tensor.dtype] += tensor.numbers
     return Checkpoint(
-        folder=folder, name=folder.resolve().name, architecture=NAME, dtype=parameters.most_common(1)[0][0],
-        parameters=parameters.total(), bytes=sum(file.stat().st_size for file in files), files=files,
-        axes=len(shape.text.sections), has_dflash=(folder / "dflash" / "config.json").is_file(),
-    )  # fmt: skip
+        folder=folder,
+        name=folder.resolve().name,
+        architecture=NAME,
+        dtype=parameters.most_common(1)[0][0],
+        parameters=parameters.total(),
+        bytes=sum(file.stat().st_size for file in files),
+        files=files,
+        axes=len(shape.text.sections),
+        has_dflash=(folder / "dflash" / "config.json").is_file(),
+    )
 
 
 def _fetch_hint(folder: Path, *, again: bool = False) -> str:
@@ -168,8 +174,9 @@ def _compare(shape: Architecture, tensors: dict[str, Tensor]) -> None:
     expected.setdefault("lm_head.weight", (shape.text.vocabulary, shape.text.hidden))  # some files contain the tied head
     wrong = [
         f"{name} is {list(tensors[name].shape)} instead of {list(size)}"
-        for name, size in expected.items() if name in tensors and tensors[name].shape != size
-    ]  # fmt: skip
+        for name, size in expected.items()
+        if name in tensors and tensors[name].shape != size
+    ]
     if wrong:
         raise WeightsInvalid(f"The weights do not match config.json: {_first_names(wrong)}.")
     if unexpected := [name for name in tensors if name not in expected and shape.layers_of(name) is not None]:

@@ -68,9 +68,12 @@ def _without_special_tokens(backend: Any) -> tuple[Any, list[bytes]]:
     special = set(tokenizer.all_special_ids) | {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     tokens = [b"" if i in special else token for i, token in enumerate(plain.decoded_vocab)]
     info = xgrammar.TokenizerInfo(
-        tokens, xgrammar.VocabType.RAW, vocab_size=backend.vocab_size, stop_token_ids=plain.stop_token_ids,
+        tokens,
+        xgrammar.VocabType.RAW,
+        vocab_size=backend.vocab_size,
+        stop_token_ids=plain.stop_token_ids,
         add_prefix_space=plain.add_prefix_space,
-    )  # fmt: skip
+    )
     kept = vllm.envs.VLLM_XGRAMMAR_CACHE_MB * 1024 * 1024
     return xgrammar.GrammarCompiler(info, max_threads=8, cache_enabled=True, cache_limit_bytes=kept), tokens
 

@@ -25,8 +25,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @asynccontextmanager
 async def opened(model: Path) -> AsyncIterator[FastAPI]:
-    settings = Settings(backend="torch", model_path=model, device="cpu", torch=TorchSettings(vram_gb=0.2, max_num_seqs=2),
-                        pipeline={"evidence_backend": "off"}, store={"enabled": False})  # fmt: skip
+    settings = Settings(
+        backend="torch",
+        model_path=model,
+        device="cpu",
+        torch=TorchSettings(vram_gb=0.2, max_num_seqs=2),
+        pipeline={"evidence_backend": "off"},
+        store={"enabled": False},
+    )
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         await wait_until(lambda: app.state.pipeline._state.ready)

@@ -28,9 +28,11 @@ async def shop(reader, tmp_path):
 
         async def make(**jobs):
             settings = Settings(
-                data=tmp_path / "data", images=ImageSettings(max_bytes=20_000), pipeline=PipelineSettings(cache_mb=0),
+                data=tmp_path / "data",
+                images=ImageSettings(max_bytes=20_000),
+                pipeline=PipelineSettings(cache_mb=0),
                 jobs=JobSettings(**jobs),
-            )  # fmt: skip
+            )
             return await open_client(stack, settings, reader)
 
         yield make
@@ -75,8 +77,13 @@ async def test_many_files_and_a_zip_in_one_request(shop, reader):
     assert r.headers["location"] == f"/v1/batch/{batch['id']}"
     batch = await over(client, batch["id"])
     assert {k: batch[k] for k in ("total", "done", "failed", "queued", "running", "cancelled")} == {
-        "total": 5, "done": 3, "failed": 2, "queued": 0, "running": 0, "cancelled": 0,
-    }  # fmt: skip
+        "total": 5,
+        "done": 3,
+        "failed": 2,
+        "queued": 0,
+        "running": 0,
+        "cancelled": 0,
+    }
     found = await lines(client, batch["id"])
     assert [job["file"] for job in found] == ["a.png", "x/b.png", "收据.png", "notes.txt", "big.png"]
     assert [(job["error"] or {}).get("code") for job in found] == [None, None, None, "unsupported_media_type", "image_too_large"]
@@ -85,8 +92,9 @@ async def test_many_files_and_a_zip_in_one_request(shop, reader):
     head, *rows = csv.reader(io.StringIO(table))
     assert head == ["file", "job", "status", "total_amount", "error"]
     assert [(row[0], row[2], row[3], row[4]) for row in rows][2:4] == [
-        ("收据.png", "done", "36.80", ""), ("notes.txt", "failed", "", "unsupported_media_type"),
-    ]  # fmt: skip
+        ("收据.png", "done", "36.80", ""),
+        ("notes.txt", "failed", "", "unsupported_media_type"),
+    ]
     assert (await client.get(f"/v1/jobs/{found[0]['id']}")).json()["batch_id"] == batch["id"]
 
 

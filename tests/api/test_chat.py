@@ -191,8 +191,13 @@ def test_several_pictures_and_a_pdf_are_pages_of_one_document(client, reader):
 
 
 def test_a_conversation_keeps_its_picture_and_the_latest_words_count(client, reader):
-    ask(client, {"role": "system", "content": "You are a poet."}, user("Who wrote this?", picture(1)),
-        {"role": "assistant", "content": "Li Bai."}, {"role": "user", "content": "And how old is the ink?"})  # fmt: skip
+    ask(
+        client,
+        {"role": "system", "content": "You are a poet."},
+        user("Who wrote this?", picture(1)),
+        {"role": "assistant", "content": "Li Bai."},
+        {"role": "user", "content": "And how old is the ink?"},
+    )
     assert (reader.pages, reader.asked.instruction) == (1, "And how old is the ink?")
     ask(client, {"role": "system", "content": "extract the total amount"}, user(None, picture(1)))
     assert [f.key for f in reader.asked.fields] == ["total_amount"], "where the user says nothing, the system's words count"

@@ -13,9 +13,25 @@ from hunyuanocr.types import Field, FieldType, Line, Result, ResultWarning, Task
 from tests.support.fake_backend import picture
 
 ANSWER_KEYS = {
-    "id", "success", "task", "text", "fields", "details", "lines", "markdown", "width", "height", "page_sizes", "pages",
-    "warnings", "truncated", "usage", "backend", "model", "elapsed_ms",
-}  # fmt: skip
+    "id",
+    "success",
+    "task",
+    "text",
+    "fields",
+    "details",
+    "lines",
+    "markdown",
+    "width",
+    "height",
+    "page_sizes",
+    "pages",
+    "warnings",
+    "truncated",
+    "usage",
+    "backend",
+    "model",
+    "elapsed_ms",
+}
 IMAGE = picture(1, 2, 3)
 B64 = base64.b64encode(IMAGE).decode()
 
@@ -44,16 +60,31 @@ def test_the_response_has_every_part_of_a_result():
     row = {"name": Field("name", FieldType.NAME, "tea"), "amount": Field("amount", FieldType.MONEY)}
     items = Field("items", FieldType.ROWS, rows=(row,))
     result = Result(
-        "7", TaskKind.EXTRACT, "t", (Line("t", box, 0.5, 1, FieldType.DATE),), (money, items, Field("gone", FieldType.TEXT)),
-        "# t", ((9, 4), (5, 6)), "torch", "m", 0.0, notices=(ResultWarning("blurred", "take it again", 1),),
-        truncated=True, usage=Usage(3, 4),
-    )  # fmt: skip
+        "7",
+        TaskKind.EXTRACT,
+        "t",
+        (Line("t", box, 0.5, 1, FieldType.DATE),),
+        (money, items, Field("gone", FieldType.TEXT)),
+        "# t",
+        ((9, 4), (5, 6)),
+        "torch",
+        "m",
+        0.0,
+        notices=(ResultWarning("blurred", "take it again", 1),),
+        truncated=True,
+        usage=Usage(3, 4),
+    )
     body = json.loads(OcrResponse.of(result).model_dump_json())
     assert body["fields"] == {"总": "¥36.80", "items": [{"name": "tea", "amount": None}], "gone": None}
     assert body["details"]["总"] == {
-        "value": "¥36.80", "type": "money", "normalized": {"amount": "36.80", "currency": "CNY"},
-        "box": [[0, 0], [9, 0], [9, 4], [0, 4]], "page": 0, "confidence": 0.9877, "grounded": True,
-    }  # fmt: skip
+        "value": "¥36.80",
+        "type": "money",
+        "normalized": {"amount": "36.80", "currency": "CNY"},
+        "box": [[0, 0], [9, 0], [9, 4], [0, 4]],
+        "page": 0,
+        "confidence": 0.9877,
+        "grounded": True,
+    }
     assert body["details"]["items"][0]["name"]["value"] == "tea"
     assert body["details"]["gone"]["grounded"] is False
     assert body["lines"][0]["page"] == 1

@@ -26,9 +26,10 @@ async def shop(reader: FakeBackend, tmp_path):
 async def batch(client) -> str:
     """The id of the one job of a batch that is over, which has all of `WORDS`."""
     sent = await client.post(
-        "/v1/batch", files={"file": ("mrs-smith-4711.png", picture())},
+        "/v1/batch",
+        files={"file": ("mrs-smith-4711.png", picture())},
         data={"instruction": "instruction-4711 total", "device": "ward-4711"},
-    )  # fmt: skip
+    )
     assert sent.status_code == 202, sent.text
     (job,) = (await client.get("/v1/jobs")).json()["data"]
     over = (await client.get(f"/v1/jobs/{job['id']}?wait=30")).json()
@@ -99,7 +100,8 @@ async def test_the_audit_log_names_created_and_revoked_keys(shop):
         lines = (await shop.get("/v1/admin/audit?action=admin")).json()["data"]
     reported = {(line["who"], line["what"], line["status"]) for line in lines}
     assert reported == {
-        ("local", f"/v1/admin/keys/{made['id']}", 201), ("office", f"/v1/admin/keys/{other}", 201),
+        ("local", f"/v1/admin/keys/{made['id']}", 201),
+        ("office", f"/v1/admin/keys/{other}", 201),
         ("office", f"/v1/admin/keys/{other}", 204),
-    }  # fmt: skip
+    }
     assert made["key"] not in str(lines)

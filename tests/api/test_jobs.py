@@ -28,9 +28,12 @@ async def shop(reader, database, tmp_path):
         async def make(store: bool = True, **jobs: Any):
             url = database.url.render_as_string(hide_password=False)
             settings = Settings(
-                data=tmp_path / "data", images=ImageSettings(max_bytes=100_000), pipeline=PipelineSettings(cache_mb=0),
-                store=StoreSettings(enabled=store, url=url), jobs=JobSettings(**jobs),
-            )  # fmt: skip
+                data=tmp_path / "data",
+                images=ImageSettings(max_bytes=100_000),
+                pipeline=PipelineSettings(cache_mb=0),
+                store=StoreSettings(enabled=store, url=url),
+                jobs=JobSettings(**jobs),
+            )
             client = await open_client(stack, settings, reader)
             client.services = services_of(client)
             return client

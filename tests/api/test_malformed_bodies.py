@@ -9,16 +9,19 @@ import random
 from tests.support.fake_backend import picture
 
 IMAGE = picture()
-FORM = b"".join(
-    b'--xyz\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % part
-    for part in (
-        (b"file", b'; filename="a.png"\r\nContent-Type: image/png', IMAGE),
-        (b"fields", b"", b"total,date"),
-        (b"instruction", b"", "提取总金额和日期，请用原文".encode()),
-        (b"evidence", b"", b"fast"),
-        (b"response", b"", b"full"),
+FORM = (
+    b"".join(
+        b'--xyz\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % part
+        for part in (
+            (b"file", b'; filename="a.png"\r\nContent-Type: image/png', IMAGE),
+            (b"fields", b"", b"total,date"),
+            (b"instruction", b"", "提取总金额和日期，请用原文".encode()),
+            (b"evidence", b"", b"fast"),
+            (b"response", b"", b"full"),
+        )
     )
-) + b"--xyz--\r\n"  # fmt: skip
+    + b"--xyz--\r\n"
+)
 WANTED = {"fields": ["total", "日期"], "evidence": "fast", "response": "full", "stream": False, "task": "extract"}
 BODY = json.dumps({**WANTED, "image": base64.b64encode(IMAGE).decode()}).encode()
 

@@ -204,8 +204,12 @@ async def test_csv(shop):
     assert head[:6] == ["id", "time", "device", "source", "task", "instruction"]
     assert head[6:] == ["'=1+1", "items", "minus", "total_amount", "confidence", "warnings", "text"]
     assert (new[0], new[2], new[6], new[8], new[-1]) == (
-        second, "'@x", '\'=HYPERLINK("http://x")', "-5.00", "'=cmd|'/c calc'!A0\n第二行",
-    )  # fmt: skip
+        second,
+        "'@x",
+        '\'=HYPERLINK("http://x")',
+        "-5.00",
+        "'=cmd|'/c calc'!A0\n第二行",
+    )
     assert (old[0], old[9], old[6]) == (first, "¥36.80", "")
     assert json.loads(old[7])[1] == {"name": "面包", "amount": "27.80"}
     assert datetime.strptime(old[1], "%Y-%m-%d %H:%M:%S").astimezone() == NOON

@@ -110,8 +110,12 @@ def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(served_
         name, body = next(reported)
         assert list(reported) == []
     assert name == "error"
-    assert body == {"detail": "The reader broke on this picture.", "code": "reader_failed", "hint": BackendFailed.hint,
-                    "request_id": answer.headers["x-request-id"]}  # fmt: skip
+    assert body == {
+        "detail": "The reader broke on this picture.",
+        "code": "reader_failed",
+        "hint": BackendFailed.hint,
+        "request_id": answer.headers["x-request-id"],
+    }
 
 
 def test_unexpected_errors_are_reported_without_internals(served_app, caplog):

@@ -114,8 +114,12 @@ async def test_a_frame_is_answered_with_a_result_and_text_comes_before(base_url,
         assert (again["frame_id"], again["unchanged"], again["result"]) == (8, True, answer["result"])
         await client.frame(8.01)
         assert await client.answer() == {
-            "type": "answer", "frame_id": 8.01, "status": "skipped", "skipped": True, "reason": "sampled",
-        }  # fmt: skip
+            "type": "answer",
+            "frame_id": 8.01,
+            "status": "skipped",
+            "skipped": True,
+            "reason": "sampled",
+        }
 
 
 async def test_a_binary_frame_is_a_header_and_a_picture(base_url):

@@ -99,8 +99,12 @@ def huge_image() -> bytes:
 
 
 SLOW_PDFS: Mapping[str, Callable[[], bytes]] = {
-    "shadings": shadings, "annotations": annotations, "form fields": form_fields, "tiling": tiling, "transparency": transparency,
-}  # fmt: skip
+    "shadings": shadings,
+    "annotations": annotations,
+    "form fields": form_fields,
+    "tiling": tiling,
+    "transparency": transparency,
+}
 GREEDY_PDFS: Mapping[str, Callable[[], bytes]] = {"flate": flate_bomb, "nested forms": nested_forms}
 DAMAGED_PDFS: Mapping[str, Callable[[], bytes]] = {"deep tree": deep_tree, "lying count": lying_count}
 

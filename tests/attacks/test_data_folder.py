@@ -47,16 +47,24 @@ def held(tmp_path):
 
 def child(code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, env=os.environ | environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
 
 
 def test_a_second_start_is_refused_in_plain_words(held):
     second = subprocess.run(
         [sys.executable, "app_web.py", "--backend", "ppocr", "--no-page", "--port", "0", "--api-port", "0"],
-        cwd=ROOT, env=os.environ | {"HUNYUANOCR_DATA": str(held)}, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"HUNYUANOCR_DATA": str(held)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert second.returncode == 2
     for words in (str(held), f"process {os.getpid()}", "HUNYUANOCR_DATA=/another/folder"):
         assert words in second.stderr

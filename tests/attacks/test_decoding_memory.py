@@ -111,7 +111,7 @@ MORE_MODES: dict[str, Callable[[], bytes]] = {
     **{f"JPEG {mode} progressive": lambda mode=mode: jpeg(mode, progressive=True) for mode in ("L", "RGB")},
     "WebP RGB": lambda: hostile.encoded(Image.new("RGB", (SIDE, SIDE)), "WebP", quality=10, method=0),
     "HEIC RGB": lambda: heic("RGB"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("modes", [MODES, pytest.param(MORE_MODES, marks=pytest.mark.long)], ids=["", "more"])
@@ -147,10 +147,15 @@ def test_the_api_with_small_memory_stays_within_450_mib_whatever_the_picture(tmp
     """Children included; several at a time."""
     side = 5900
     files = [
-        hostile.black_png("RGBA", side, side), hostile.black_png("I;16", 10_000, 9900), hostile.black_png("RGB;16", side, side),
-        hostile.black_png("L", side, side), hostile.encoded(Image.new("RGB", (side, side)), "TIFF", compression="tiff_lzw"),
-        jpeg("RGB", progressive=True), hostile.encoded(Image.new("RGBA", (side, side)), "WebP", method=0), heic("RGBA"),
-    ]  # fmt: skip
+        hostile.black_png("RGBA", side, side),
+        hostile.black_png("I;16", 10_000, 9900),
+        hostile.black_png("RGB;16", side, side),
+        hostile.black_png("L", side, side),
+        hostile.encoded(Image.new("RGB", (side, side)), "TIFF", compression="tiff_lzw"),
+        jpeg("RGB", progressive=True),
+        hostile.encoded(Image.new("RGBA", (side, side)), "WebP", method=0),
+        heic("RGBA"),
+    ]
     peak = 0.0
     with appliance("--no-page", HUNYUANOCR_PPOCR__SMALL_MEMORY="true", HUNYUANOCR_DATA=str(tmp_path)) as running:
         running.until_ready()

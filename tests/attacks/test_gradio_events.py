@@ -122,9 +122,26 @@ def test_no_route_of_the_page_opens_or_contacts_what_a_client_names(attacked):
 
 
 def test_no_legacy_spelling_is_served(attacked):
-    for path in ("run/predict", "api/predict", "queue/join", "call/read", "upload", "file=/dev/zero", "proxy=http://10.255.255.1",
-                 "gradio_api/mcp/sse", "gradio_api/mcp", "mcp", "monitoring", "api", "info", "gradio_api/../gradio_api/info",
-                 "gradio_api//upload", "deep_link", "svelte/a.js", "manifest.json"):  # fmt: skip
+    for path in (
+        "run/predict",
+        "api/predict",
+        "queue/join",
+        "call/read",
+        "upload",
+        "file=/dev/zero",
+        "proxy=http://10.255.255.1",
+        "gradio_api/mcp/sse",
+        "gradio_api/mcp",
+        "mcp",
+        "monitoring",
+        "api",
+        "info",
+        "gradio_api/../gradio_api/info",
+        "gradio_api//upload",
+        "deep_link",
+        "svelte/a.js",
+        "manifest.json",
+    ):
         for method in ("GET", "POST"):
             assert attacked.status(method, f"/{path}") in (404, 405), path
     attacked.assert_untouched()

@@ -150,10 +150,15 @@ def test_bounds_are_where_they_are_said_to_be():
 
 LONG = "a" * 70_000
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.just(LONG)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.just(LONG)
     | st.builds(lambda text: LONG + text, st.text()),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=20), inner, max_size=5),
-)  # fmt: skip
+)
 
 
 @given(VALUES, st.booleans())

@@ -37,8 +37,13 @@ SCHEMAS = {
     "unevaluatedProperties": {"patternProperties": {FREEZES: {}}, "unevaluatedProperties": False},
     "format": {"format": "regex"},
 }
-VALUES = {"format": "(" * 2000, "additionalProperties": {"a" * 60 + "!": 1}, "patternProperties": {"a" * 60 + "!": 1},
-          "propertyNames": {"a" * 60 + "!": 1}, "unevaluatedProperties": {"a" * 60 + "!": 1}}  # fmt: skip
+VALUES = {
+    "format": "(" * 2000,
+    "additionalProperties": {"a" * 60 + "!": 1},
+    "patternProperties": {"a" * 60 + "!": 1},
+    "propertyNames": {"a" * 60 + "!": 1},
+    "unevaluatedProperties": {"a" * 60 + "!": 1},
+}
 PROGRAM = """
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.fields.schema.client_schema import coerce
@@ -111,10 +116,17 @@ def test_classes_are_those_of_python_where_chinese_and_latin_papers_are_written(
         assert [c for c in letters if ours.search(c) != bool(python.search(c))] == [], name
 
 
-@pytest.mark.parametrize("pattern", [
-    "x{0,500}" * 2 + "y",
-    r"\w{0,200}y", "(?:x?x?){500}y", "(?:(?:x|y)*(?:xx|yx)*x?){100}z", "(x{0,30}){0,30}y", "[^a]*x[^a]{300}y",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "x{0,500}" * 2 + "y",
+        r"\w{0,200}y",
+        "(?:x?x?){500}y",
+        "(?:(?:x|y)*(?:xx|yx)*x?){100}z",
+        "(x{0,30}){0,30}y",
+        "[^a]*x[^a]{300}y",
+    ],
+)
 def test_the_costliest_patterns_take_little_time(pattern):
     """Compiling holds the interpreter: it must be short. Matching does not; its time is linear."""
     began = time.thread_time()
@@ -226,9 +238,26 @@ def test_a_slow_pattern_is_found(pattern):
         assert not slow_texts(Found(pattern, 0, "", {"fullmatch"}), 1600, 0.005)
 
 
-@pytest.mark.parametrize("unit", [
-    " ", "1,", "1.000,", "a ", "（", "总金额、", "of ", "“a”", '{"a":"', "(1)", "[1", "total, ", "为", "a/b ", "\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "unit",
+    [
+        " ",
+        "1,",
+        "1.000,",
+        "a ",
+        "（",
+        "总金额、",
+        "of ",
+        "“a”",
+        '{"a":"',
+        "(1)",
+        "[1",
+        "total, ",
+        "为",
+        "a/b ",
+        "\n",
+    ],
+)
 def test_a_hostile_instruction_is_understood_in_time(unit):
     for start in ("", "提取", "what is "):
         began = time.thread_time()
@@ -237,9 +266,26 @@ def test_a_hostile_instruction_is_understood_in_time(unit):
         assert time.thread_time() - began < 0.5
 
 
-@pytest.mark.parametrize("unit", [
-    " ", "1 ", "1-", "1,", "¥1 ", "RM1.00 ", "金额", "total,", "(1)", "[1", "省路", "一", "a@", "1mgx1", "::",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "unit",
+    [
+        " ",
+        "1 ",
+        "1-",
+        "1,",
+        "¥1 ",
+        "RM1.00 ",
+        "金额",
+        "total,",
+        "(1)",
+        "[1",
+        "省路",
+        "一",
+        "a@",
+        "1mgx1",
+        "::",
+    ],
+)
 def test_fields_are_found_on_a_hostile_page_in_time(unit):
     names = ["total_amount", "date", "merchant", "items", "phone", "address", "email", "发票号", "quantity", "备注"]
     task = parse_instruction(fields=names)

@@ -47,11 +47,12 @@ def column_reader(path: Path, size: Size = ("n", 1, 16, "w"), classes: int = 3, 
     ]
     steps = width // 4 if isinstance(width, int) else "steps"
     graph = helper.make_graph(
-        nodes, "columns",
+        nodes,
+        "columns",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [number, channels, height, width])],
         [helper.make_tensor_value_info("chances" if softmax else "logits", TensorProto.FLOAT, [number, steps, classes])],
         constants,
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
     onnx.checker.check_model(model)
     onnx.save(model, path)

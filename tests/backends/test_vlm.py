@@ -185,9 +185,13 @@ async def test_cells_of_rows_have_confidences_of_their_own():
     written = '{"items":[{"name":"tea","quantity":null,"unit_price":"3","amount":"9"},{"name":"x","quantity":"1"}]}'
     _, reading = await run(Player(Play(written, size=1, doubts=(("9", 0.3), ("x", 0.5)))), extract("items"))
     assert {k: round(v, 2) for k, v in reading.confidences.items()} == {
-        "items/0/name": 0.99, "items/0/quantity": 0.99, "items/0/unit_price": 0.99, "items/0/amount": 0.3,
-        "items/1/name": 0.5, "items/1/quantity": 0.99,
-    }  # fmt: skip
+        "items/0/name": 0.99,
+        "items/0/quantity": 0.99,
+        "items/0/unit_price": 0.99,
+        "items/0/amount": 0.3,
+        "items/1/name": 0.5,
+        "items/1/quantity": 0.99,
+    }
 
 
 async def test_keys_that_were_not_asked_for_are_left_out():
@@ -383,8 +387,11 @@ async def test_a_value_that_is_not_on_the_page_is_not_grounded():
     fields = {f.key: f for f in result.fields}
     assert {key: f.value for key, f in fields.items()} == written
     assert {key: f.grounded for key, f in fields.items()} == {
-        "total_amount": True, "date": False, "phone": False, "merchant": True,
-    }  # fmt: skip
+        "total_amount": True,
+        "date": False,
+        "phone": False,
+        "merchant": True,
+    }
     assert fields["total_amount"].box is not None
     assert fields["date"].box is None
     assert fields["total_amount"].confidence == pytest.approx(0.99)
@@ -399,8 +406,11 @@ async def test_rows_are_grounded_cell_by_cell():
     (field,) = (await answer(json.dumps({"items": rows}), extract("items"))).fields
     assert not field.grounded
     assert {k: v.grounded for k, v in field.rows[0].items()} == {
-        "name": True, "quantity": True, "unit_price": True, "amount": False,
-    }  # fmt: skip
+        "name": True,
+        "quantity": True,
+        "unit_price": True,
+        "amount": False,
+    }
     assert field.rows[0]["amount"].confidence == pytest.approx(0.99)
 
 
@@ -427,13 +437,21 @@ SCHEMA = {
 
 async def test_a_clients_schema_is_answered_in_its_own_types():
     written = {
-        "total": "12.00", "day": "2026-11-20", "paid": False, "method": "card", "who": {"shop": "SHOP", "no": None},
-        "lines": [{"description": "Tea", "price": "4.50", "fresh": True}], "words": ["SHOP", "Tea"],
-    }  # fmt: skip
+        "total": "12.00",
+        "day": "2026-11-20",
+        "paid": False,
+        "method": "card",
+        "who": {"shop": "SHOP", "no": None},
+        "lines": [{"description": "Tea", "price": "4.50", "fresh": True}],
+        "words": ["SHOP", "Tea"],
+    }
     result = await answer(json.dumps(written), parse_instruction("", schema=SCHEMA))
     assert result.answer == {
-        **written, "total": 12.0, "who": {"shop": "SHOP"}, "lines": [{"description": "Tea", "price": 4.5, "fresh": True}],
-    }  # fmt: skip
+        **written,
+        "total": 12.0,
+        "who": {"shop": "SHOP"},
+        "lines": [{"description": "Tea", "price": 4.5, "fresh": True}],
+    }
     grounded = {f.key: f.grounded for f in result.fields}
     assert grounded["total"]
     assert grounded["who"]

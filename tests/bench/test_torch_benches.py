@@ -16,9 +16,18 @@ pytest.importorskip("torch")
 
 BENCH = Path(__file__).parents[2] / "bench"
 SMALL = [
-    "--dtype=float32", "--runs=1", "--tokens=10", "--picture=96x64", "--compare=1,2", "--streams=1,2", "--sizes=64x64,128x64",
-    "--documents=8", "--large=128x128", "--large-tokens=30", "--vram-gb=0.7",
-]  # fmt: skip
+    "--dtype=float32",
+    "--runs=1",
+    "--tokens=10",
+    "--picture=96x64",
+    "--compare=1,2",
+    "--streams=1,2",
+    "--sizes=64x64,128x64",
+    "--documents=8",
+    "--large=128x128",
+    "--large-tokens=30",
+    "--vram-gb=0.7",
+]
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +120,16 @@ def test_float16_range(bench, folder, tmp_path):
     assert bench("fp16_range").main(["--model-path", str(folder), "--tokens", "6", "--out", str(out)]) == 0
     found = json.loads(out.read_text(encoding="utf-8"))
     kinds = set(found["largest"])
-    assert {"text residual stream", "text logits", "vision residual stream", "text queries, keys, values", "text attention out",
-            "text mlp intermediate", "vision mlp intermediate", "vision patch merger"} <= kinds  # fmt: skip
+    assert {
+        "text residual stream",
+        "text logits",
+        "vision residual stream",
+        "text queries, keys, values",
+        "text attention out",
+        "text mlp intermediate",
+        "vision mlp intermediate",
+        "vision patch merger",
+    } <= kinds
     assert all(0 < value < 65504 for value in found["largest"].values())
     assert found["equal_leading_tokens"] > 0.5
     assert found["overflow"] is None
@@ -131,9 +148,19 @@ def test_float16_that_overflows_is_told(bench, tmp_path, capsys):
 def test_evidence_cost(bench, folder, tmp_path):
     Image.new("RGB", (96, 64), "white").save(tmp_path / "blank.png")
     arguments = [
-        str(tmp_path), "--checkpoint", str(folder), "--out", str(tmp_path / "e.json"), "--device=cpu", "--vram-gb=0.7",
-        "--requests=2", "--rounds=1", "--at-once=2", "--answer-tokens=8", "--spotting-tokens=8",
-    ]  # fmt: skip
+        str(tmp_path),
+        "--checkpoint",
+        str(folder),
+        "--out",
+        str(tmp_path / "e.json"),
+        "--device=cpu",
+        "--vram-gb=0.7",
+        "--requests=2",
+        "--rounds=1",
+        "--at-once=2",
+        "--answer-tokens=8",
+        "--spotting-tokens=8",
+    ]
     assert bench("evidence_cost").main(arguments) == 0
     found = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["evidence"]
     assert set(found) == {"none", "fast", "full"}

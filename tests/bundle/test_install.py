@@ -83,9 +83,13 @@ def test_one_wrong_byte_and_nothing_is_installed(shop, tmp_path):
     bundle = unpack(shop["first"].path, tmp_path / "b")
     assert install(bundle, "--check").returncode == 0
     names = (
-        "wheels/till-1.0-py3-none-any.whl", "app/pyproject.toml", "app/scripts/bootstrap.sh", "bundle.json",
-        "install.py", "SHA256SUMS",
-    )  # fmt: skip
+        "wheels/till-1.0-py3-none-any.whl",
+        "app/pyproject.toml",
+        "app/scripts/bootstrap.sh",
+        "bundle.json",
+        "install.py",
+        "SHA256SUMS",
+    )
     for name in names:
         whole = (bundle / name).read_bytes()
         (bundle / name).write_bytes(bytes([whole[0] ^ 0x01]) + whole[1:])

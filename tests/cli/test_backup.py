@@ -45,9 +45,11 @@ class Shop:
         self.recorder = Recorder(self.database, self.settings)
 
     def add(self, number: int) -> None:
-        made = asyncio.run(self.recorder.record(
-            result(id=f"{number:032x}"), owner="local", source="ocr", instruction="提取总金额", image=picture(number % 256)
-        ))  # fmt: skip
+        made = asyncio.run(
+            self.recorder.record(
+                result(id=f"{number:032x}"), owner="local", source="ocr", instruction="提取总金额", image=picture(number % 256)
+            )
+        )
         assert "not_recorded" not in {n.code for n in made.notices}
 
     def all(self) -> dict[str, tuple]:
@@ -175,17 +177,21 @@ def listing(members, **more):
     return members | {"manifest.json": json.dumps(reported).encode()}
 
 
-@pytest.mark.parametrize("change", [
-    lambda m: m | {"hunyuanocr.db": flipped(m["hunyuanocr.db"])},
-    lambda m: {n: d for n, d in m.items() if n != "hunyuanocr.db"},
-    lambda m: {n: d for n, d in m.items() if not n.startswith("images/")},
-    lambda m: {n: d for n, d in m.items() if n != "manifest.json"},
-    lambda m: m | {"../../outside": b"x"},
-    lambda m: m | {"images/ab/evil.sh": b"x"},
-    lambda m: listing(m, form=99),
-    lambda m: listing(m, files=7),
-    lambda m: m | {"manifest.json": b"[]"},
-], ids=["flipped", "no-database", "no-pictures", "no-list", "outside", "a-script", "form", "odd-list", "no-object"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m | {"hunyuanocr.db": flipped(m["hunyuanocr.db"])},
+        lambda m: {n: d for n, d in m.items() if n != "hunyuanocr.db"},
+        lambda m: {n: d for n, d in m.items() if not n.startswith("images/")},
+        lambda m: {n: d for n, d in m.items() if n != "manifest.json"},
+        lambda m: m | {"../../outside": b"x"},
+        lambda m: m | {"images/ab/evil.sh": b"x"},
+        lambda m: listing(m, form=99),
+        lambda m: listing(m, files=7),
+        lambda m: m | {"manifest.json": b"[]"},
+    ],
+    ids=["flipped", "no-database", "no-pictures", "no-list", "outside", "a-script", "form", "odd-list", "no-object"],
+)
 def test_a_damaged_or_forged_archive_is_refused_and_nothing_is_touched(shop, tmp_path, change):
     archive = tmp_path / "shop.tar.gz"
     run("backup", archive, "--data", tmp_path / "data")

@@ -105,8 +105,9 @@ def test_fetches_what_is_needed_once(hub: str, state: HubState, contents, tmp_pa
 def test_the_draft_model_comes_when_asked(hub: str, state: HubState, tmp_path: Path):
     assert fetch(tmp_path, "--draft").exit_code == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "dflash").iterdir()} == {
-        "config.json": b"{}", "model.safetensors": b"draft",
-    }  # fmt: skip
+        "config.json": b"{}",
+        "model.safetensors": b"draft",
+    }
     assert verify(tmp_path).has_dflash
     for name in [name for name in state.files if name.startswith("dflash/")]:
         del state.files[name]
@@ -205,19 +206,27 @@ def swap(data: bytes) -> bytes:
     return data[:-1] + bytes([data[-1] ^ 1])
 
 
-@pytest.mark.parametrize(("source", "name", "reported"), [
-    ("huggingface", WEIGHTS, "SHA-256"), ("modelscope", WEIGHTS, "SHA-256"), ("modelscope", "config.json", "SHA-256"),
-    ("huggingface", "config.json", "git checksum"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "name", "reported"),
+    [
+        ("huggingface", WEIGHTS, "SHA-256"),
+        ("modelscope", WEIGHTS, "SHA-256"),
+        ("modelscope", "config.json", "SHA-256"),
+        ("huggingface", "config.json", "git checksum"),
+    ],
+)
 def test_a_wrong_checksum_is_refused_and_the_old_files_stay(hub: str, state: HubState, tmp_path: Path, source, name, reported):
     bring(hub, source, tmp_path)
     old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     truth = state.files[name]
     digest = hashlib.sha256(truth + b"x").hexdigest()
     state.listed[name] = (
-        {"Sha256": digest} if source == "modelscope" else {"lfs": {"sha256": digest, "size": len(truth)}}
-        if name == WEIGHTS else {"blobId": digest[:40]}
-    )  # fmt: skip
+        {"Sha256": digest}
+        if source == "modelscope"
+        else {"lfs": {"sha256": digest, "size": len(truth)}}
+        if name == WEIGHTS
+        else {"blobId": digest[:40]}
+    )
     with pytest.raises(FetchFailed, match=f"{name} was received with a wrong {reported}") as refusal:
         bring(hub, source, tmp_path)
     assert "--source" in refusal.value.hint
@@ -304,9 +313,16 @@ def test_an_address_that_is_none(hub: str, monkeypatch, tmp_path: Path):
     assert "HF_ENDPOINT is not a valid URL" in refused(fetch(tmp_path)).message
 
 
-@pytest.mark.parametrize(("given", "status"), [
-    ({}, 0), ({"HUNYUANOCR_OFFLINE": "1"}, 2), ({"HF_HUB_OFFLINE": "1"}, 2), ({"HF_HUB_OFFLINE": "0"}, 0),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({}, 0),
+        ({"HUNYUANOCR_OFFLINE": "1"}, 2),
+        ({"HF_HUB_OFFLINE": "1"}, 2),
+        ({"HF_HUB_OFFLINE": "0"}, 0),
+    ],
+    ids=str,
+)
 def test_the_owner_may_forbid_it_and_our_own_switches_do_not(hub: str, state: HubState, tmp_path: Path, given, status: int):
     """The whole program, started from one that has set the switches of privacy, as the server does."""
     child = [sys.executable, "-c", "from hunyuanocr.cli import main; main()", "fetch", "--model-path", str(tmp_path / "model")]

@@ -63,9 +63,13 @@ def command(documents: Path, out: Path, *others: str) -> list[str]:
 def child(*arguments: str) -> subprocess.Popen[str]:
     code = "import sys; from hunyuanocr.cli import main; sys.argv[0] = 'hunyuanocr'; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:

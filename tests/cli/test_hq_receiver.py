@@ -129,10 +129,30 @@ def test_nobody_sends_without_a_token_over_the_network(tmp_path, flags):
 
 def certificate(folder):
     """A certificate for 127.0.0.1 that is its own authority."""
-    made = subprocess.run([
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-        "-subj", "/CN=hq", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "tls.key", "-out", folder / "tls.pem",
-    ], capture_output=True, timeout=60)  # fmt: skip
+    made = subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=hq",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            folder / "tls.key",
+            "-out",
+            folder / "tls.pem",
+        ],
+        capture_output=True,
+        timeout=60,
+    )
     assert made.returncode == 0, made.stderr
 
 
@@ -145,9 +165,17 @@ async def test_a_shop_sends_over_https_to_an_hq_of_its_own_authority(tmp_path, r
         "--token-file", tmp_path / "token", "--certificate", tmp_path / "tls.pem", "--certificate-key", tmp_path / "tls.key"
     )
     assert url.startswith("https://")
-    settings = Settings(data=tmp_path, sync=SyncSettings(
-        enabled=True, url=url, public_key=public, site="shop", token=SecretStr("s3cret"), ca_file=tmp_path / "tls.pem",
-    ))  # fmt: skip
+    settings = Settings(
+        data=tmp_path,
+        sync=SyncSettings(
+            enabled=True,
+            url=url,
+            public_key=public,
+            site="shop",
+            token=SecretStr("s3cret"),
+            ca_file=tmp_path / "tls.pem",
+        ),
+    )
     database = Database(settings.database_url)
     recorder = Recorder(database, settings)
     answer = result()

@@ -18,9 +18,13 @@ ROOT = Path(__file__).parents[2]
 
 def hunyuanocr(folder, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", "from hunyuanocr.cli import main; main()", *arguments], cwd=ROOT, capture_output=True, text=True,
-        env=os.environ | {"HUNYUANOCR_DATA": str(folder)}, timeout=100,
-    )  # fmt: skip
+        [sys.executable, "-c", "from hunyuanocr.cli import main; main()", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HUNYUANOCR_DATA": str(folder)},
+        timeout=100,
+    )
 
 
 async def test_a_key_is_made_used_and_revoked_while_the_server_runs(tmp_path):

@@ -122,16 +122,25 @@ def doubled(times, keyword="allOf"):
     return properties(total={"type": "string", "not": {"not": {"$ref": "#/$defs/a0"}}}) | {"$defs": links | {f"a{times}": {}}}
 
 
-@pytest.mark.parametrize("schema", [
-    doubled(40), doubled(40, "anyOf"), properties(total={"not": {"$ref": "#/properties/total"}}),
-    properties(total={"not": {"$ref": "#/nowhere"}}), properties(total={"not": {"$ref": "#name"}}),
-    properties(total={"not": {"$dynamicRef": "#name"}}), properties(total={"$ref": "#/x"}) | {"x": {"type": 5}},
-    properties(total={"$ref": "#/x"}) | {"x": {"anyOf": 5}}, properties(total={"$ref": "#/%78"}) | {"x": {"minimum": "1"}},
-    properties(total={"allOf": [{"$ref": "#/x/0"}]}) | {"x": [{"maxLength": "1"}]},
-    properties(total={"$id": "http://127.0.0.1:9/", "$ref": "#/x"}) | {"x": {}},
-    properties(**{f"k{n}": {"$ref": f"#/x/k{n}"} for n in range(20)}) | {"x": {f"k{n}": {} for n in range(20)}},
-    properties(total={"$ref": "#/$defs/a0"}) | {"$defs": {f"a{n}": {"not": {"$ref": f"#/$defs/a{n + 1}"}} for n in range(200)}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "schema",
+    [
+        doubled(40),
+        doubled(40, "anyOf"),
+        properties(total={"not": {"$ref": "#/properties/total"}}),
+        properties(total={"not": {"$ref": "#/nowhere"}}),
+        properties(total={"not": {"$ref": "#name"}}),
+        properties(total={"not": {"$dynamicRef": "#name"}}),
+        properties(total={"$ref": "#/x"}) | {"x": {"type": 5}},
+        properties(total={"$ref": "#/x"}) | {"x": {"anyOf": 5}},
+        properties(total={"$ref": "#/%78"}) | {"x": {"minimum": "1"}},
+        properties(total={"allOf": [{"$ref": "#/x/0"}]}) | {"x": [{"maxLength": "1"}]},
+        properties(total={"$id": "http://127.0.0.1:9/", "$ref": "#/x"}) | {"x": {}},
+        properties(**{f"k{n}": {"$ref": f"#/x/k{n}"} for n in range(20)}) | {"x": {f"k{n}": {} for n in range(20)}},
+        properties(total={"$ref": "#/$defs/a0"})
+        | {"$defs": {f"a{n}": {"not": {"$ref": f"#/$defs/a{n + 1}"}} for n in range(200)}},
+    ],
+)
 def test_references_that_lead_nowhere_or_never_end(schema):
     for ask in (field_specs, lambda s: coerce(s, [Field("total", FieldType.TEXT, "5")])):
         with pytest.raises(InvalidSchema):
@@ -141,8 +150,10 @@ def test_references_that_lead_nowhere_or_never_end(schema):
 def test_references_to_any_place_of_the_schema():
     tree = {"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"}, "right": {"$ref": "#/$defs/tree"}}}
     schema = properties(总金额={"$ref": "#/parts/0"}, 收款={"not": {"$ref": "#/$defs/tree"}}) | {
-        "$id": "https://shop.example/receipt", "parts": [{"type": "number"}], "$defs": {"tree": tree},
-    }  # fmt: skip
+        "$id": "https://shop.example/receipt",
+        "parts": [{"type": "number"}],
+        "$defs": {"tree": tree},
+    }
     assert answer(schema, SUPERMARKET)["总金额"] == 36.8
     assert len(field_specs(properties(**{f"field {n}": {"type": "string", "title": "x"} for n in range(700)}))) == 700
 
@@ -162,15 +173,23 @@ def model_answer(schema, values):
 def test_values_of_a_language_model_are_typed_like_those_of_the_page():
     rows = properties(description={"type": "string"}, qty={"type": "integer"}, cost={"type": "number"}, fee=properties(amount={}))
     schema = properties(
-        total={"type": "number"}, day={"type": "string", "format": "date"}, lines={"type": "array", "items": rows},
+        total={"type": "number"},
+        day={"type": "string", "format": "date"},
+        lines={"type": "array", "items": rows},
         fee={**properties(amount={"type": "number"}), "additionalProperties": False},
         size=properties(number={"type": "number"}, unit=NULLABLE),
-        sums={"type": "array", "items": {"type": "number"}}, words={"type": "array", "items": {"type": "string"}},
-    )  # fmt: skip
+        sums={"type": "array", "items": {"type": "number"}},
+        words={"type": "array", "items": {"type": "string"}},
+    )
     written = {
-        "total": "¥36.80", "day": "2026/11/20", "fee": "3.50元", "size": "2.5kg", "sums": ["1.70", "17.00"], "words": ["苹果"],
+        "total": "¥36.80",
+        "day": "2026/11/20",
+        "fee": "3.50元",
+        "size": "2.5kg",
+        "sums": ["1.70", "17.00"],
+        "words": ["苹果"],
         "lines": [{"description": "苹果", "qty": "2", "cost": "¥17.00", "fee": "1.00"}],
-    }  # fmt: skip
+    }
     assert model_answer(schema, written) == {
         "total": 36.8, "day": "2026-11-20", "fee": {"amount": 3.5}, "size": {"number": 2.5, "unit": "kg"}, "sums": [1.7, 17.0],
         "words": ["苹果"],
@@ -181,9 +200,13 @@ def test_values_of_a_language_model_are_typed_like_those_of_the_page():
 def test_what_print_cannot_say_passes_as_it_was_written_if_it_validates():
     inner = properties(a={"type": "integer"}, b=properties(c={"type": "string"}))
     schema = properties(
-        paid={"type": "boolean"}, one={"enum": [1, 2, None]}, kind={"anyOf": [{"const": "x"}, {"const": "y"}]}, own=inner,
-        flags={"type": "array", "items": {"type": "boolean"}}, many={"type": "array", "items": {"type": "array"}},
-    )  # fmt: skip
+        paid={"type": "boolean"},
+        one={"enum": [1, 2, None]},
+        kind={"anyOf": [{"const": "x"}, {"const": "y"}]},
+        own=inner,
+        flags={"type": "array", "items": {"type": "boolean"}},
+        many={"type": "array", "items": {"type": "array"}},
+    )
     written = {"paid": True, "one": 2, "kind": "y", "own": {"a": 1, "b": {"c": "z"}}, "flags": [False], "many": [[1], ["a"]]}
     assert model_answer(schema, written) == written
     assert model_answer(schema, {**written, "own": {"a": None, "b": {"c": None}}})["own"] == {"b": {}}

@@ -53,8 +53,10 @@ def test_questions_are_those_of_serving(tmp_path: Path, processor: Processor) ->
     assert text == "Corner Shop\n合计 ￥36.80"
     runs = spotting.parse(placed)
     assert [(run.text, run.box) for run in runs] == [
-        ("Corner Shop", (200, 100, 450, 300)), ("合计", (50, 500, 300, 700)), ("￥36.80", (500, 500, 750, 720)),
-    ]  # fmt: skip
+        ("Corner Shop", (200, 100, 450, 300)),
+        ("合计", (50, 500, 300, 700)),
+        ("￥36.80", (500, 500, 750, 720)),
+    ]
     assert asked_fields == targets.extraction_prompt(("merchant", "total_amount", "date", "车牌号"))
     assert "'车牌号'" in asked_fields
     assert fields == '{"merchant":"Corner Shop","total_amount":"￥36.80","date":null,"车牌号":"A1"}'
@@ -144,10 +146,19 @@ def bad(folder: Path, name: str) -> None:
         put(folder, "odd.tif")
         Image.new("L", (64, 64)).save(folder / "odd.tif", save_all=True, append_images=[Image.new("L", (64, 64))])
     else:
-        odd = put(folder, "odd.png", lines="0,0,5,0,5,500,0,500,x\n" if name == "outside" else LINES,
-                  fields={f"f{n}": "1" for n in range(70)} if name == "too many" else FIELDS)  # fmt: skip
-        data = {"broken json": (".json", '{"total": '), "broken line": (".csv", "1,2,3\n"), "a list": (".json", "[1]"),
-                "damaged": (".png", "neither a supported image"), "empty file": (".png", "")}  # fmt: skip
+        odd = put(
+            folder,
+            "odd.png",
+            lines="0,0,5,0,5,500,0,500,x\n" if name == "outside" else LINES,
+            fields={f"f{n}": "1" for n in range(70)} if name == "too many" else FIELDS,
+        )
+        data = {
+            "broken json": (".json", '{"total": '),
+            "broken line": (".csv", "1,2,3\n"),
+            "a list": (".json", "[1]"),
+            "damaged": (".png", "neither a supported image"),
+            "empty file": (".png", ""),
+        }
         if name in data:
             odd.with_suffix(data[name][0]).write_text(data[name][1], encoding="utf-8")
         if name == "nothing":
@@ -157,10 +168,19 @@ def bad(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("no truth", "no labels: odd.png"), ("two pages", "2 pages"), ("outside", "outside the image"), ("too many", "limit is 64"),
-     ("broken json", "not JSON"), ("broken line", "line 1"), ("a list", "not a JSON object"), ("damaged", "neither"),
-     ("empty file", "empty"), ("nothing", "labels are empty")],
-)  # fmt: skip
+    [
+        ("no truth", "no labels: odd.png"),
+        ("two pages", "2 pages"),
+        ("outside", "outside the image"),
+        ("too many", "limit is 64"),
+        ("broken json", "not JSON"),
+        ("broken line", "line 1"),
+        ("a list", "not a JSON object"),
+        ("damaged", "neither"),
+        ("empty file", "empty"),
+        ("nothing", "labels are empty"),
+    ],
+)
 def test_every_mistake_is_told_by_the_files_name(tmp_path: Path, processor: Processor, name: str, said: str) -> None:
     bad(tmp_path, name)
     with pytest.raises(InvalidValue, match=said) as raised:

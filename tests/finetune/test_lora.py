@@ -39,9 +39,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2}
     vision = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_hidden_layers": 1, "max_image_size": 128}
     return random_checkpoint(
-        tmp_path_factory.mktemp("base"), text={**text, "num_key_value_heads": 1, "initializer_range": 0.05}, vision=vision,
+        tmp_path_factory.mktemp("base"),
+        text={**text, "num_key_value_heads": 1, "initializer_range": 0.05},
+        vision=vision,
         dtype="bfloat16",
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")

@@ -108,10 +108,14 @@ def test_our_pass_is_that_of_transformers(checkpoint: Path) -> None:
     with torch.no_grad():
         ours = model.compute_losses(net, batch).answer
         theirs = net(
-            input_ids=batch.ids, attention_mask=torch.ones_like(batch.ids), labels=batch.labels, pixel_values=batch.patches[0],
-            image_grid_thw=torch.tensor([[1, *batch.grid]]), position_ids=batch.positions,
+            input_ids=batch.ids,
+            attention_mask=torch.ones_like(batch.ids),
+            labels=batch.labels,
+            pixel_values=batch.patches[0],
+            image_grid_thw=torch.tensor([[1, *batch.grid]]),
+            position_ids=batch.positions,
             mm_token_type_ids=(batch.ids == processor.image_token_id).int(),
-        ).loss  # fmt: skip
+        ).loss
     assert ours is not None
     assert torch.allclose(ours, theirs, atol=1e-5)
 
@@ -181,9 +185,14 @@ def test_the_state_before_a_broken_one_is_used(tmp_path: Path, damage: Any, capl
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("rate = ", "Cannot use"), ("speed = 1\n[[levels]]\nname='a'\nbatch=1", "speed"), ("rate = 1e-3", "no levels"),
-     ("[[levels]]\nname = 'a'", "batch"), ("[[levels]]\nname='a'\nbatch=1\nsize=3", "size")],
-)  # fmt: skip
+    [
+        ("rate = ", "Cannot use"),
+        ("speed = 1\n[[levels]]\nname='a'\nbatch=1", "speed"),
+        ("rate = 1e-3", "no levels"),
+        ("[[levels]]\nname = 'a'", "batch"),
+        ("[[levels]]\nname='a'\nbatch=1\nsize=3", "size"),
+    ],
+)
 def test_a_recipe_with_mistakes_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "r.toml"
     file.write_text(text, encoding="utf-8")

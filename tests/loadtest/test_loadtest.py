@@ -94,9 +94,9 @@ def run_of(seconds=600, per_s=10, *, leak=0.0, fds=0, slower=0.0, failures=0) ->
         tally.done("ocr", n / per_s, 0.5 * spread[n % 4] * (1 + slower * share))
     for second in range(seconds):
         busy = second % 3
-        tally.samples.append(Sample(
-            second, second * per_s, 5e8 + second * per_s * leak + 1e6 * busy, 30 + busy + fds * second / seconds, 1.0
-        ))  # fmt: skip
+        tally.samples.append(
+            Sample(second, second * per_s, 5e8 + second * per_s * leak + 1e6 * busy, 30 + busy + fds * second / seconds, 1.0)
+        )
     for _ in range(failures):
         tally.failure("job", "500")
     return tally
@@ -110,9 +110,15 @@ def test_a_healthy_run_passes():
     assert made["requests_per_s"] == 10
 
 
-@pytest.mark.parametrize(("trouble", "verdict"), [
-    ({"leak": 1500.0}, "memory"), ({"fds": 20}, "descriptors"), ({"slower": 0.2}, "latency"), ({"failures": 1}, "nothing_failed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("trouble", "verdict"),
+    [
+        ({"leak": 1500.0}, "memory"),
+        ({"fds": 20}, "descriptors"),
+        ({"slower": 0.2}, "latency"),
+        ({"failures": 1}, "nothing_failed"),
+    ],
+)
 def test_what_goes_wrong_is_seen(trouble, verdict):
     made = report(run_of(**trouble), 600)
     assert [name for name, good in made["verdicts"].items() if good is False] == [verdict]

@@ -166,9 +166,11 @@ async def test_the_witness_ends_with_the_request(make, model, evidence_backend, 
 async def test_nobody_testifies_who_is_not_needed(make, model, evidence_backend):
     pipeline = await make(evidence_backend)
     for task in (
-        parse_instruction(fields=["total_amount"], evidence="none"), parse_instruction(fields=["total_amount"], evidence="full"),
-        Task(TaskKind.READ), Task(TaskKind.SPOT),
-    ):  # fmt: skip
+        parse_instruction(fields=["total_amount"], evidence="none"),
+        parse_instruction(fields=["total_amount"], evidence="full"),
+        Task(TaskKind.READ),
+        Task(TaskKind.SPOT),
+    ):
         assert codes(await pipeline.run(Request(picture(), task))) == []
     model.name = BackendName.PPOCR
     await pipeline.run(Request(picture(), TOTAL))

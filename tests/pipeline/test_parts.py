@@ -184,12 +184,21 @@ def test_keys_tell_apart_whatever_changes_the_answer():
     ("text", "kind"),
     [
         ("合计 ¥36.80", FieldType.MONEY),
-        ("TOTAL 1,234.50", FieldType.MONEY), ("RM 12", FieldType.MONEY), ("应付36元", FieldType.MONEY),
-        ("2026年1月31日", FieldType.DATE), ("Date: 31/01/2026 10:22", FieldType.DATE), ("31 Jan 2026", FieldType.DATE),
-        ("10:22:05", FieldType.TIME), ("GST 6%", FieldType.PERCENT), ("TEL: 03-8076 1234", FieldType.PHONE),
+        ("TOTAL 1,234.50", FieldType.MONEY),
+        ("RM 12", FieldType.MONEY),
+        ("应付36元", FieldType.MONEY),
+        ("2026年1月31日", FieldType.DATE),
+        ("Date: 31/01/2026 10:22", FieldType.DATE),
+        ("31 Jan 2026", FieldType.DATE),
+        ("10:22:05", FieldType.TIME),
+        ("GST 6%", FieldType.PERCENT),
+        ("TEL: 03-8076 1234", FieldType.PHONE),
         ("13812345678", FieldType.PHONE),
-        ("便民超市", FieldType.TEXT), ("12", FieldType.TEXT), ("No. 4, Jalan 3/4", FieldType.TEXT), ("", FieldType.TEXT),
+        ("便民超市", FieldType.TEXT),
+        ("12", FieldType.TEXT),
+        ("No. 4, Jalan 3/4", FieldType.TEXT),
+        ("", FieldType.TEXT),
     ],
-)  # fmt: skip
+)
 def test_lines_are_tagged_by_their_looks(text: str, kind: FieldType):
     assert classify_line(text) is kind

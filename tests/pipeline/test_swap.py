@@ -26,8 +26,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def settings(model: Path) -> Settings:
-    return Settings(backend="torch", model_path=model, device="cpu", torch=TorchSettings(vram_gb=0.2, max_num_seqs=2),
-                    pipeline={"evidence_backend": "off", "cache_mb": 8, "queue_size": 4})  # fmt: skip
+    return Settings(
+        backend="torch",
+        model_path=model,
+        device="cpu",
+        torch=TorchSettings(vram_gb=0.2, max_num_seqs=2),
+        pipeline={"evidence_backend": "off", "cache_mb": 8, "queue_size": 4},
+    )
 
 
 def request(shade: int, **expected: object) -> Request:

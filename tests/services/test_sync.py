@@ -235,10 +235,16 @@ async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
     assert after.last_success is not None
 
 
-@pytest.mark.parametrize("answer", [
-    httpx.Response(200, text="<html>Welcome to our hotel</html>"), httpx.Response(200, json={"batch": "another"}),
-    httpx.Response(302, headers={"location": "https://elsewhere.test"}), httpx.Response(401), httpx.Response(200, json=[]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text="<html>Welcome to our hotel</html>"),
+        httpx.Response(200, json={"batch": "another"}),
+        httpx.Response(302, headers={"location": "https://elsewhere.test"}),
+        httpx.Response(401),
+        httpx.Response(200, json=[]),
+    ],
+)
 async def test_only_hqs_own_word_counts(shop, hq, answer):
     await shop.record()
     hq.fault = lambda request: answer if len(hq.seen) == 1 else None

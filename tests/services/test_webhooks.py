@@ -225,8 +225,9 @@ async def test_what_went_out_stands_in_the_audit_log(shop):
         message = (await settled(desk, id, attempts=2)).id
         lines = await desk.database.read(audit.list_latest, 10)
     assert [(line.owner, line.who, line.action, line.status) for line in lines] == [
-        ("clinic", "webhook", "send", 200), ("clinic", "webhook", "send", 500),
-    ]  # fmt: skip
+        ("clinic", "webhook", "send", 200),
+        ("clinic", "webhook", "send", 500),
+    ]
     assert {(line.address, line.what, line.request_id) for line in lines} == {("127.0.0.1", f"/v1/jobs/{id}", message)}
 
 

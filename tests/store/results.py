@@ -18,10 +18,14 @@ def money(key: str, printed: str, amount: str) -> Field:
     return Field(key, FieldType.MONEY, printed, {"amount": amount, "currency": "CNY"}, BOX, 0, 0.98, grounded=True)
 
 
-ITEMS = Field("items", FieldType.ROWS, rows=(
-    {"name": Field("name", FieldType.NAME, "矿泉水"), "amount": money("amount", "9.00", "9.00")},
-    {"name": Field("name", FieldType.NAME, "面包"), "amount": money("amount", "27.80", "27.80")},
-))  # fmt: skip
+ITEMS = Field(
+    "items",
+    FieldType.ROWS,
+    rows=(
+        {"name": Field("name", FieldType.NAME, "矿泉水"), "amount": money("amount", "9.00", "9.00")},
+        {"name": Field("name", FieldType.NAME, "面包"), "amount": money("amount", "27.80", "27.80")},
+    ),
+)
 
 
 TOTAL = money("total_amount", "¥36.80", "36.80")
@@ -30,10 +34,18 @@ TOTAL = money("total_amount", "¥36.80", "36.80")
 def result(text: str = "便民超市\n合计：¥36.80", fields: tuple[Field, ...] = (TOTAL,), **other: Any) -> Result:
     lines = tuple(Line(words, BOX, 0.9 - 0.1 * n) for n, words in enumerate(text.splitlines()))
     given = {
-        "id": new_id(), "task": TaskKind.EXTRACT, "text": text, "lines": lines, "fields": fields, "markdown": None,
-        "page_sizes": ((937, 1450),), "backend": "ppocr", "model": "test-reader", "elapsed_ms": 12.5,
+        "id": new_id(),
+        "task": TaskKind.EXTRACT,
+        "text": text,
+        "lines": lines,
+        "fields": fields,
+        "markdown": None,
+        "page_sizes": ((937, 1450),),
+        "backend": "ppocr",
+        "model": "test-reader",
+        "elapsed_ms": 12.5,
         "notices": (ResultWarning("blurred", "The picture is blurred.", 0),),
-    } | other  # fmt: skip
+    } | other
     return Result(**given)
 
 

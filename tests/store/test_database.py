@@ -204,10 +204,16 @@ database.close()
         assert conn.scalar(text("SELECT count(*) FROM alembic_version")) == 1
 
 
-@pytest.mark.parametrize(("url", "said"), [
-    ("no url at all", "not a database URL"), ("mysql://host/name", "mysql"), ("sqlite://", "needs a file"),
-    ("sqlite:///:memory:", "needs a file"), ("oracle+nothing://x", "oracle"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("no url at all", "not a database URL"),
+        ("mysql://host/name", "mysql"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("oracle+nothing://x", "oracle"),
+    ],
+)
 def test_a_url_that_cannot_work_is_told_at_once(url, said):
     with pytest.raises(ConfigError, match=said):
         Database(url)

@@ -49,9 +49,11 @@ def test_names_of_keys(name, good):
 
 def test_the_log_is_searched(database):
     lines = [
-        line(1, "/v1/records/1"), line(2, "/v1/records/2", "other"), line(3, "/v1/records/1", action="delete"),
+        line(1, "/v1/records/1"),
+        line(2, "/v1/records/2", "other"),
+        line(3, "/v1/records/1", action="delete"),
         line(4, "/v1/records/1_"),
-    ]  # fmt: skip
+    ]
     with database.transaction() as conn:
         audit.append(conn, lines)
         audit.append(conn, [])

@@ -57,10 +57,24 @@ async def test_a_record_that_several_write_at_once_is_written_once(database):
     assert found(database) == [made.record.id]
 
 
-@pytest.mark.parametrize(("part", "hits"), [
-    ("便民超市", [0]), ("合计", [0, 1]), ("计", [0, 1]), ("超市\n合", [0]), ("total", [2]), ("TOTAL", [2]), ("100%", [2]),
-    ("%", [2]), ("_", [3]), ("\\", [3]), ("a_b", [3]), ("没有", []), ("1' OR '1'='1", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("part", "hits"),
+    [
+        ("便民超市", [0]),
+        ("合计", [0, 1]),
+        ("计", [0, 1]),
+        ("超市\n合", [0]),
+        ("total", [2]),
+        ("TOTAL", [2]),
+        ("100%", [2]),
+        ("%", [2]),
+        ("_", [3]),
+        ("\\", [3]),
+        ("a_b", [3]),
+        ("没有", []),
+        ("1' OR '1'='1", []),
+    ],
+)
 def test_words_are_found_in_any_language_and_no_sign_is_special(database, part, hits):
     texts = ["便民超市\n合计：¥36.80", "医院\n合计 5", "Total 100% paid", r"a_b and c\d"]
     made = [kept(words, minutes=-n) for n, words in enumerate(texts)]

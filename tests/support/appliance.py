@@ -66,9 +66,14 @@ def _started(
 ) -> Iterator[Appliance]:
     command = [*program, "--host", "127.0.0.1", "--port", "0", "--api-port", "0", "--backend", "ppocr", *flags]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     printed: list[str] = []
 

@@ -15,8 +15,12 @@ TINY_TEXT: dict[str, Any] = {
     },
 }  # fmt: skip
 TINY_VISION: dict[str, Any] = {
-    "hidden_size": 96, "intermediate_size": 192, "num_attention_heads": 4, "num_hidden_layers": 2, "max_image_size": 1024,
-}  # fmt: skip
+    "hidden_size": 96,
+    "intermediate_size": 192,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "max_image_size": 1024,
+}
 FULL_TEXT: dict[str, Any] = {
     "vocab_size": 120818, "hidden_size": 1024, "intermediate_size": 3584, "num_hidden_layers": 24, "num_attention_heads": 16,
     "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 32768, "initializer_range": 0.02,
@@ -25,8 +29,12 @@ FULL_TEXT: dict[str, Any] = {
     },
 }  # fmt: skip
 FULL_VISION: dict[str, Any] = {
-    "hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16, "num_hidden_layers": 27, "max_image_size": 2048,
-}  # fmt: skip
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 27,
+    "max_image_size": 2048,
+}
 
 
 def byte_tokenizer() -> Any:
@@ -36,8 +44,23 @@ def byte_tokenizer() -> Any:
 
     vocab = {c: n for n, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     merges = []
-    for left, right in [("t", "o"), ("to", "t"), ("tot", "a"), ("tota", "l"), ('"', ":"), ('"', ","), ("n", "u"), ("l", "l"),
-                        ("nu", "ll"), (",", '"'), ("{", '"'), ("0", "0"), ("Ġ", "t"), ("ä", "¸"), ("ä¸", "Ń")]:  # fmt: skip
+    for left, right in [
+        ("t", "o"),
+        ("to", "t"),
+        ("tot", "a"),
+        ("tota", "l"),
+        ('"', ":"),
+        ('"', ","),
+        ("n", "u"),
+        ("l", "l"),
+        ("nu", "ll"),
+        (",", '"'),
+        ("{", '"'),
+        ("0", "0"),
+        ("Ġ", "t"),
+        ("ä", "¸"),
+        ("ä¸", "Ń"),
+    ]:
         merges.append((left, right))
         vocab[left + right] = len(vocab)
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
@@ -45,17 +68,28 @@ def byte_tokenizer() -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(s, special=True) for s in SPECIAL.values()])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=SPECIAL["bos"], eos_token=SPECIAL["eos"], pad_token=SPECIAL["pad"],
+        tokenizer_object=tokenizer,
+        bos_token=SPECIAL["bos"],
+        eos_token=SPECIAL["eos"],
+        pad_token=SPECIAL["pad"],
         extra_special_tokens={
-            "image_token": SPECIAL["image"], "image_start_token": SPECIAL["image_start"], "image_end_token": SPECIAL["image_end"],
+            "image_token": SPECIAL["image"],
+            "image_start_token": SPECIAL["image_start"],
+            "image_end_token": SPECIAL["image_end"],
         },
-    )  # fmt: skip
+    )
 
 
 def random_checkpoint(
-    folder: Path, *, text: dict[str, Any] | None = None, vision: dict[str, Any] | None = None, seed: int = 0,
-    dtype: str = "float32", pixels: tuple[int, int] = (64 * 64, 1024 * 1024), stop: float = 1.0,
-) -> Path:  # fmt: skip
+    folder: Path,
+    *,
+    text: dict[str, Any] | None = None,
+    vision: dict[str, Any] | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    pixels: tuple[int, int] = (64 * 64, 1024 * 1024),
+    stop: float = 1.0,
+) -> Path:
     """Write a checkpoint of random weights (tiny unless `text` and `vision` say otherwise) and return its folder.
 
     `stop` stretches the embedding of the stop token: above 1 the weights write it the sooner.
@@ -72,8 +106,11 @@ def random_checkpoint(
     config = HunYuanVLConfig(
         text_config=text_config,
         vision_config=TINY_VISION | (vision or {}) | {"text_hidden_size": hidden, "out_hidden_size": hidden},
-        image_token_id=ids["image"], im_start_id=ids["image_start"], im_end_id=ids["image_end"], tie_word_embeddings=True,
-    )  # fmt: skip
+        image_token_id=ids["image"],
+        im_start_id=ids["image_start"],
+        im_end_id=ids["image_end"],
+        tie_word_embeddings=True,
+    )
     torch.manual_seed(seed)
     with torch.device("cpu"):
         default = torch.get_default_dtype()

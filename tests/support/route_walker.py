@@ -43,11 +43,21 @@ async def send_request(app: Any, method: str, path: str, headers: dict[str, str]
     socket = method == "WS"
     raw = [(b"host", b"192.168.1.5:8000"), *((k.lower().encode(), v.encode()) for k, v in (headers or {}).items())]
     scope = {
-        "type": "websocket" if socket else "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "path": path,
-        "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": raw,
-        "scheme": "ws" if socket else "http", "client": ("192.168.1.20", 4711), "server": ("192.168.1.5", 8000), "state": {},
-        "subprotocols": [], "extensions": {"websocket.http.response": {}},
-    } | ({} if socket else {"method": method})  # fmt: skip
+        "type": "websocket" if socket else "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": raw,
+        "scheme": "ws" if socket else "http",
+        "client": ("192.168.1.20", 4711),
+        "server": ("192.168.1.5", 8000),
+        "state": {},
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}},
+    } | ({} if socket else {"method": method})
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     incoming: list[dict[str, Any]] = [{"type": "websocket.connect"}] if socket else [{"type": "http.request", "body": b""}]
 

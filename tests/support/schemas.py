@@ -9,10 +9,30 @@ from random import Random
 from typing import Any
 
 KEYS = (
-    "merchant", "address", "date", "total_amount", "tax", "currency", "invoice_number", "phone", "note", "unit price",
-    'a "quoted" key', "back\\slash",
-    "café", "总金额", "日期", "商户名称", "发票号码", "税额", "备注", "单价", "数量", "名称", "😀",
-)  # fmt: skip
+    "merchant",
+    "address",
+    "date",
+    "total_amount",
+    "tax",
+    "currency",
+    "invoice_number",
+    "phone",
+    "note",
+    "unit price",
+    'a "quoted" key',
+    "back\\slash",
+    "café",
+    "总金额",
+    "日期",
+    "商户名称",
+    "发票号码",
+    "税额",
+    "备注",
+    "单价",
+    "数量",
+    "名称",
+    "😀",
+)
 WORDS = ("现金", "银行卡", "cash", "card", 'say "yes"', "a\\b", "", "CNY", "CN", "two\nlines", "€", "😀")
 
 

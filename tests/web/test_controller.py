@@ -94,9 +94,14 @@ async def test_the_language_changes_what_is_shown_without_reading_again(desk):
     assert desk.pipeline.backend.begun == begun
 
 
-@pytest.mark.parametrize(("data", "code"), [
-    (b"", "empty_input"), (b"a shopping list\n" * 40, "unsupported_media_type"), (picture(form="JPEG")[:300], "unreadable_image"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "empty_input"),
+        (b"a shopping list\n" * 40, "unsupported_media_type"),
+        (picture(form="JPEG")[:300], "unreadable_image"),
+    ],
+)
 async def test_a_bad_file_is_an_error_with_a_hint_and_is_not_kept(desk, data, code):
     session, view = await desk.open_upload(upload(desk, data), "zh")
     assert f'data-code="{code}"' in view.notices

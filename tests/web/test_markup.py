@@ -120,10 +120,12 @@ def test_nothing_that_is_read_becomes_markup():
     rows = Field(HOSTILE, FieldType.ROWS, rows=({HOSTILE: hostile},))
     line = Line(HOSTILE, BOX)
     html = [
-        render_fields([hostile, rows], "en"), render_text(HOSTILE, "en"),
+        render_fields([hostile, rows], "en"),
+        render_text(HOSTILE, "en"),
         render_pages(make_previews([blank()]), 1, "en", [line], [hostile, rows], token="t"),
-        render_warnings([ResultWarning(HOSTILE, HOSTILE)], "en"), render_error(PasswordProtected(HOSTILE, hint=HOSTILE), "en"),
-    ]  # fmt: skip
+        render_warnings([ResultWarning(HOSTILE, HOSTILE)], "en"),
+        render_error(PasswordProtected(HOSTILE, hint=HOSTILE), "en"),
+    ]
     for part in html:
         tags = Tags(part)
         assert not [a for _, a in tags.found if any(name.startswith("on") for name in a)]

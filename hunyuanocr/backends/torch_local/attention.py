@@ -96,13 +96,28 @@ class FlashAttention:
             self._prefill_args = key, torch.tensor(rows, dtype=torch.int32, device=q.device)
         query_bounds, starts, lengths = self._prefill_args[1]
         return self._varlen_attn(  # type: ignore[return-value]
-            q.contiguous(), self.kv_cache.keys[layer], self.kv_cache.values[layer], query_bounds, starts, len(q),
-            num_cached + len(q), window_size=(-1, 0), enable_gqa=True, seqused_k=lengths[:1],
-        )  # fmt: skip
+            q.contiguous(),
+            self.kv_cache.keys[layer],
+            self.kv_cache.values[layer],
+            query_bounds,
+            starts,
+            len(q),
+            num_cached + len(q),
+            window_size=(-1, 0),
+            enable_gqa=True,
+            seqused_k=lengths[:1],
+        )
 
     def decode(self, layer: int, q: Tensor, batch: DecodeBatch) -> Tensor:
         """See Attention."""
         return self._varlen_attn(  # type: ignore[return-value]
-            q.contiguous(), self.kv_cache.keys[layer], self.kv_cache.values[layer], self._query_starts[: len(q) + 1],
-            batch.seq_starts, 1, self._max_length, enable_gqa=True, seqused_k=batch.context_lens,
-        )  # fmt: skip
+            q.contiguous(),
+            self.kv_cache.keys[layer],
+            self.kv_cache.values[layer],
+            self._query_starts[: len(q) + 1],
+            batch.seq_starts,
+            1,
+            self._max_length,
+            enable_gqa=True,
+            seqused_k=batch.context_lens,
+        )

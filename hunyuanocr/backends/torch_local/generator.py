@@ -89,9 +89,13 @@ class TorchGenerator:
         available = max(model.max_tokens - len(prompt.ids), min(_MIN_OUTPUT_TOKENS, request.max_tokens))
         grammar = grammars.compile(request.schema) if request.schema is not None else None
         return Sequence(
-            prompt, min(request.max_tokens, available), request.repetition_penalty,
-            model.processor.tokenizer.backend_tokenizer, stream.put, grammar,
-        )  # fmt: skip
+            prompt,
+            min(request.max_tokens, available),
+            request.repetition_penalty,
+            model.processor.tokenizer.backend_tokenizer,
+            stream.put,
+            grammar,
+        )
 
     async def health(self) -> Health:
         """Ready from the end of `start` until the device fails."""

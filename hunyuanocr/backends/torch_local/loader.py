@@ -64,14 +64,27 @@ def load_model(folder: Path, device: torch.device, settings: TorchSettings) -> L
         raise ConfigError(f"Not enough memory for the model: {budget}.", hint="Increase --vram-gb.")
     max_tokens = min(config.max_position_embeddings, budget.tokens)
     kv_cache = KvCache(
-        layers=config.num_hidden_layers, heads=decoder.kv_heads, dim=decoder.dim, dtype=dtype, device=device,
+        layers=config.num_hidden_layers,
+        heads=decoder.kv_heads,
+        dim=decoder.dim,
+        dtype=dtype,
+        device=device,
         tokens=min(budget.tokens, settings.max_num_seqs * max_tokens),
-    )  # fmt: skip
+    )
     log.info("%s loaded on %s in %s: %.1f s, %s", folder.name, device, _name(dtype), time.perf_counter() - started, budget)
     return LoadedModel(
-        folder.resolve().name, decoder, vision_tower, Processor(folder), kv_cache, _stop_ids(folder, config), max_tokens,
-        config.vocab_size, PREFILL_CHUNK[device.type], device, budget,
-    )  # fmt: skip
+        folder.resolve().name,
+        decoder,
+        vision_tower,
+        Processor(folder),
+        kv_cache,
+        _stop_ids(folder, config),
+        max_tokens,
+        config.vocab_size,
+        PREFILL_CHUNK[device.type],
+        device,
+        budget,
+    )
 
 
 def choose_device(name: str) -> torch.device:

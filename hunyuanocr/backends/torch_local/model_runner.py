@@ -163,9 +163,12 @@ class ModelRunner:
         state = self.batch_state
         try:
             graphs = CudaGraphs(
-                state.num_slots, state.num_slots, self.device, lambda slots: self.decode_logits(slots, None),
+                state.num_slots,
+                state.num_slots,
+                self.device,
+                lambda slots: self.decode_logits(slots, None),
                 lambda slots, logits: state.sample(slots, logits, True),
-            )  # fmt: skip
+            )
             size = graphs.forward(list(range(len(expected))))
             _require_close(graphs.logits(size)[: len(expected)], expected)
             self.graphs = graphs

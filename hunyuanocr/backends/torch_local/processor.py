@@ -184,9 +184,10 @@ def _control_tokens(tokenizer: PreTrainedTokenizerFast) -> re.Pattern[str]:
     declare.
     """
     names = {
-        token.content for token in tokenizer.added_tokens_decoder.values()
+        token.content
+        for token in tokenizer.added_tokens_decoder.values()
         if re.fullmatch(r"\S\S.*", token.content) and (token.special or re.fullmatch(r"<.*>", token.content))
-    }  # fmt: skip
+    }
     return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
 
 

@@ -123,10 +123,17 @@ class VllmProcess:
         prepare_home(self._folder, self._home)
         guard = Path(__file__).with_name("process_guard.py")
         process = await asyncio.create_subprocess_exec(
-            self._command[0], "-I", str(guard), *self._command, env=self._environment, cwd=self._home,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            self._command[0],
+            "-I",
+            str(guard),
+            *self._command,
+            env=self._environment,
+            cwd=self._home,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # so that signals of the terminal do not reach it
-        )  # fmt: skip
+        )
         self._process = process
         self._lines.clear()
         reading_output = asyncio.create_task(self._read_output(process))

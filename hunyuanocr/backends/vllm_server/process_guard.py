@@ -26,8 +26,10 @@ def main() -> int:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     child = subprocess.Popen(  # noqa: S603 -- the command comes from the parent
-        sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=die_with_guard,  # noqa: PLW1509
-    )  # fmt: skip
+        sys.argv[1:],
+        stdin=subprocess.DEVNULL,
+        preexec_fn=die_with_guard,  # noqa: PLW1509
+    )
     threading.Thread(target=_kill_group_with_parent, daemon=True).start()
     status = child.wait()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -108,17 +108,23 @@ def check_gpu(settings: Settings) -> Iterator[CheckResult]:
         fix = ("不用处理：由 CPU 识别。", "No action needed: the CPU backend is used.")
         required = settings.backend in ("torch", "vllm") and settings.device != "cpu" and settings.vllm.url is None
         if required:
-            fix = ("请安装 NVIDIA 驱动（nvidia-smi 要能运行），或改用 --backend ppocr。",
-                   "Install the NVIDIA driver (nvidia-smi must run), or use --backend ppocr.")  # fmt: skip
+            fix = (
+                "请安装 NVIDIA 驱动（nvidia-smi 要能运行），或改用 --backend ppocr。",
+                "Install the NVIDIA driver (nvidia-smi must run), or use --backend ppocr.",
+            )
         yield CheckResult("gpu", "warn" if required else "ok", _GPU, none, fix)
         return
     for gpu in devices.all:
         free = (gpu.memory - gpu.used) / 1e9
-        detail = (f"{gpu.name}，驱动 {devices.driver}，显存空闲 {free:.1f} / {gpu.memory / 1e9:.1f} GB",
-                  f"{gpu.name}, driver {devices.driver}, {free:.1f} of {gpu.memory / 1e9:.1f} GB free")  # fmt: skip
+        detail = (
+            f"{gpu.name}，驱动 {devices.driver}，显存空闲 {free:.1f} / {gpu.memory / 1e9:.1f} GB",
+            f"{gpu.name}, driver {devices.driver}, {free:.1f} of {gpu.memory / 1e9:.1f} GB free",
+        )
         if free < settings.torch.vram_gb:
-            fix = (f"模型最多占用 {settings.torch.vram_gb:g} GB：请关闭占用显卡的程序，或调低 --vram-gb。",
-                   f"The model can use {settings.torch.vram_gb:g} GB: close other GPU programs, or lower --vram-gb.")  # fmt: skip
+            fix = (
+                f"模型最多占用 {settings.torch.vram_gb:g} GB：请关闭占用显卡的程序，或调低 --vram-gb。",
+                f"The model can use {settings.torch.vram_gb:g} GB: close other GPU programs, or lower --vram-gb.",
+            )
             yield CheckResult("gpu", "warn", _GPU, detail, fix)
         else:
             yield CheckResult("gpu", "ok", _GPU, detail)

@@ -45,9 +45,10 @@ def _listening_process(number: int) -> tuple[int | None, str, str]:
 
     try:
         listening = [
-            c for c in psutil.net_connections("inet")
+            c
+            for c in psutil.net_connections("inet")
             if c.status == psutil.CONN_LISTEN and getattr(c.laddr, "port", None) == number
-        ]  # fmt: skip
+        ]
         pid = next((c.pid for c in listening if c.pid is not None), None)
         if pid is None:
             return None, "", ""

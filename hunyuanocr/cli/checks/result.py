@@ -26,9 +26,12 @@ class CheckResult:
         """Return the result in one language, for JSON and for the table."""
         index = 0 if language == "zh" else 1
         return {
-            "name": self.name, "verdict": self.verdict, "what": self.what[index], "detail": self.detail[index],
+            "name": self.name,
+            "verdict": self.verdict,
+            "what": self.what[index],
+            "detail": self.detail[index],
             "fix": self.fix[index],
-        }  # fmt: skip
+        }
 
 
 def same_text(text: str) -> Bilingual:

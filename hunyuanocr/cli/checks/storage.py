@@ -111,8 +111,10 @@ def _postgres(settings: Settings) -> CheckResult:
 
     url = make_url(settings.database_url).set(drivername="postgresql+psycopg")
     address = url.render_as_string(hide_password=True)
-    fix = ("请检查网络、数据库服务器是否运行，以及 store.url 里的用户名、密码和库名。",
-           "Check the network, that the server runs, and the user, password and database name in 'store.url'.")  # fmt: skip
+    fix = (
+        "请检查网络、数据库服务器是否运行，以及 store.url 里的用户名、密码和库名。",
+        "Check the network, that the server runs, and the user, password and database name in 'store.url'.",
+    )
     try:
         engine = create_engine(url, connect_args={"connect_timeout": 5})
         with engine.connect() as conn:

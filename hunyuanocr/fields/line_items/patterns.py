@@ -6,9 +6,18 @@ import re
 
 # Labels of the sums that follow the items.
 ENDS = {
-    "total_amount", "subtotal", "tax_amount", "total_quantity", "paid_amount", "change", "service_charge", "rounding",
-    "discount", "savings", "balance",
-}  # fmt: skip
+    "total_amount",
+    "subtotal",
+    "tax_amount",
+    "total_quantity",
+    "paid_amount",
+    "change",
+    "service_charge",
+    "rounding",
+    "discount",
+    "savings",
+    "balance",
+}
 USAGE = re.compile(
     r"用法|口服|每日|一日|每次|外用|静滴|肌注|皮下|雾化|静脉|滴注|注射|含服|喷|饭[前后]|必要时|顿服|睡前"
     r"|\bsig\b|\btake\b|\bapply\b|\b(?:od|qd|bd|bid|tds|tid|qid|qn|prn|po)\b"

@@ -43,8 +43,10 @@ def date_candidates(page: PageAnalysis, type: FieldType) -> list[DateCandidate]:
     find: Any = find_times if type is FieldType.TIME else find_dates
     return [
         DateCandidate(page.layout.segment(cell.line, span.start, span.end), value)
-        for row in page.layout.rows for cell in row for span, value in find(page.lines[cell.line].text)
-    ]  # fmt: skip
+        for row in page.layout.rows
+        for cell in row
+        for span, value in find(page.lines[cell.line].text)
+    ]
 
 
 def choose_date(page: PageAnalysis) -> tuple[TextSegment, float] | None:

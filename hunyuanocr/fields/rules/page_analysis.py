@@ -16,14 +16,17 @@ from hunyuanocr.fields.values.money import Money, find_money
 from hunyuanocr.types import FieldSpec, FieldType, Line
 
 _MIN_QUALITY = 0.6  # of a label inside a line; below it the label is part of a value
-_TITLES = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
-    ("prescription", r"处\s?方|\brx\b|prescription|\bRp\b"),
-    ("lab_report", r"检验报告|检查报告|检测报告|化验|laboratory|test report|lab report"),
-    ("parcel", r"运单|快递|速运|物流|面单|waybill|consignment|tracking"),
-    ("card", r"身份证|护照|驾驶证|passport|identity card|driving licen[cs]e"),
-    ("receipt", r"小票|收据|结账|收银|receipt|cash bill"),
-    ("invoice", r"发票|invoice"),
-))  # fmt: skip
+_TITLES = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE))
+    for kind, pattern in (
+        ("prescription", r"处\s?方|\brx\b|prescription|\bRp\b"),
+        ("lab_report", r"检验报告|检查报告|检测报告|化验|laboratory|test report|lab report"),
+        ("parcel", r"运单|快递|速运|物流|面单|waybill|consignment|tracking"),
+        ("card", r"身份证|护照|驾驶证|passport|identity card|driving licen[cs]e"),
+        ("receipt", r"小票|收据|结账|收银|receipt|cash bill"),
+        ("invoice", r"发票|invoice"),
+    )
+)
 _WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)
 
 

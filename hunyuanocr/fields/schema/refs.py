@@ -19,10 +19,19 @@ _MAX_INSTRUCTIONS = 200_000  # of distinct patterns: the cost of compiling them
 _MAX_STEPS = 500_000  # instructions of all patterns, counted for each reference
 _MAX_RECURSION = 8  # rounds of a recursive reference
 _DEFINITIONS = ("$defs", "definitions")
-_NESTING = frozenset((  # keywords whose schemas apply to parts of a value
-    "properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames", "items", "prefixItems",
-    "contains", "unevaluatedItems",
-))  # fmt: skip
+_NESTING = frozenset(
+    (  # keywords whose schemas apply to parts of a value
+        "properties",
+        "patternProperties",
+        "additionalProperties",
+        "unevaluatedProperties",
+        "propertyNames",
+        "items",
+        "prefixItems",
+        "contains",
+        "unevaluatedItems",
+    )
+)
 _PATTERN_HINT = (
     "Patterns use RE2 syntax (https://github.com/google/re2/wiki/Syntax) without look-around and back-references. Use maxLength."
 )

@@ -95,10 +95,18 @@ def _percent(value: str) -> str | None:
 
 
 _NORMALIZERS: Mapping[FieldType, Callable[[str], Any]] = {
-    FieldType.TEXT: _words, FieldType.NAME: _words, FieldType.ADDRESS: _words, FieldType.IDENTIFIER: _identifier,
-    FieldType.MONEY: _money, FieldType.DATE: _date, FieldType.TIME: _time, FieldType.DATETIME: _datetime,
-    FieldType.PHONE: _phone, FieldType.QUANTITY: _quantity, FieldType.PERCENT: _percent,
-}  # fmt: skip
+    FieldType.TEXT: _words,
+    FieldType.NAME: _words,
+    FieldType.ADDRESS: _words,
+    FieldType.IDENTIFIER: _identifier,
+    FieldType.MONEY: _money,
+    FieldType.DATE: _date,
+    FieldType.TIME: _time,
+    FieldType.DATETIME: _datetime,
+    FieldType.PHONE: _phone,
+    FieldType.QUANTITY: _quantity,
+    FieldType.PERCENT: _percent,
+}
 
 
 def normalize(value: str, type: FieldType) -> Any | None:

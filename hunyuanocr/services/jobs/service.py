@@ -52,9 +52,14 @@ class JobService:
     """
 
     def __init__(
-        self, database: Database, settings: JobSettings, clock: Clock, events: JobEvents | None = None, *,
+        self,
+        database: Database,
+        settings: JobSettings,
+        clock: Clock,
+        events: JobEvents | None = None,
+        *,
         poll_interval_s: float = POLL_INTERVAL_S,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.database = database
         self.clock = clock
         self.now = clock.now

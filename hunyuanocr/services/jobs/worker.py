@@ -52,9 +52,16 @@ class JobWorkers:
     """
 
     def __init__(
-        self, database: Database, events: JobEvents, recorder: Recorder, background: BackgroundReader, settings: Settings,
-        *, worker: str, poll_interval_s: float | None = POLL_INTERVAL_S,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        events: JobEvents,
+        recorder: Recorder,
+        background: BackgroundReader,
+        settings: Settings,
+        *,
+        worker: str,
+        poll_interval_s: float | None = POLL_INTERVAL_S,
+    ) -> None:
         self.recorder = recorder
         self.background = background
         self.settings = settings
@@ -198,9 +205,13 @@ class JobWorkers:
         """Store the outcome, however long the database is unavailable, so that no job is read twice."""
         if isinstance(outcome, Result):
             entry = await asyncio.to_thread(
-                self.recorder.prepare, outcome, owner=job.owner, source="job",
-                instruction=str(job.wanted.get("instruction") or ""), device=job.device,
-            )  # fmt: skip
+                self.recorder.prepare,
+                outcome,
+                owner=job.owner,
+                source="job",
+                instruction=str(job.wanted.get("instruction") or ""),
+                device=job.device,
+            )
             stored = await self._retry_store(partial(self._database.write, self._done, job, outcome, entry, data))
         elif _is_transient(outcome) and job.attempts < MAX_ATTEMPTS:
             await self._retry_store(partial(self._database.write, jobs.requeue, job, uncounted=False))
@@ -267,9 +278,13 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
 def task_from_params(params: Mapping[str, Any]) -> Task:
     """Return the task that the stored parameters of a job describe. Raises InvalidValue."""
     return parse_instruction(
-        params.get("instruction") or "", task=params.get("task"), fields=params.get("fields"), schema=params.get("schema"),
-        language=params.get("language"), evidence=params.get("evidence") or "fast",
-    )  # fmt: skip
+        params.get("instruction") or "",
+        task=params.get("task"),
+        fields=params.get("fields"),
+        schema=params.get("schema"),
+        language=params.get("language"),
+        evidence=params.get("evidence") or "fast",
+    )
 
 
 def _is_transient(e: HunyuanOcrError) -> bool:

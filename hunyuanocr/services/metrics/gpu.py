@@ -48,10 +48,13 @@ def _gpu(index: int) -> Gpu:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     return Gpu(
-        index, pynvml.nvmlDeviceGetName(handle), int(memory.total), int(memory.used),
+        index,
+        pynvml.nvmlDeviceGetName(handle),
+        int(memory.total),
+        int(memory.used),
         _optional(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
         _optional(lambda: float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
-    )  # fmt: skip
+    )
 
 
 def _optional(query: Callable[[], float]) -> float | None:

@@ -33,19 +33,26 @@ class Metrics:
         ProcessCollector(registry=own)
         self._requests = Counter("hunyuanocr_http_requests", "Requests answered.", ("method", "route", "status"), registry=own)
         self._request_s = Histogram(
-            "hunyuanocr_http_request_seconds", "Time from the first byte of a request to the last of its response.", ("route",),
-            buckets=_SECONDS, registry=own,
-        )  # fmt: skip
+            "hunyuanocr_http_request_seconds",
+            "Time from the first byte of a request to the last of its response.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=own,
+        )
         self._in_flight = Gauge("hunyuanocr_http_requests_in_flight", "Requests that are being answered.", registry=own)
         self._readings = Counter(
-            "hunyuanocr_readings", "Recognition requests, by outcome: 'ok', 'cancelled' or an error code.",
-            ("task", "outcome"), registry=own,
-        )  # fmt: skip
+            "hunyuanocr_readings",
+            "Recognition requests, by outcome: 'ok', 'cancelled' or an error code.",
+            ("task", "outcome"),
+            registry=own,
+        )
         self._stage_s = Histogram(
             "hunyuanocr_stage_seconds",
             "Stages of a request: wait, decode, read (first: up to the model's first text), evidence, fields, total.",
-            ("stage",), buckets=_SECONDS, registry=own,
-        )  # fmt: skip
+            ("stage",),
+            buckets=_SECONDS,
+            registry=own,
+        )
         self._pages = Counter("hunyuanocr_pages", "Pages read.", registry=own)
         self._tokens = Counter("hunyuanocr_tokens", "Tokens of the language model.", ("kind",), registry=own)
         self._rate = Histogram(

@@ -66,10 +66,16 @@ class Watcher:
     """Read new files in `folder`. `counts`: processed files since the start."""
 
     def __init__(
-        self, folder: Path, options: WatchOptions, background: BackgroundReader, *, results: Path | None = None,
+        self,
+        folder: Path,
+        options: WatchOptions,
+        background: BackgroundReader,
+        *,
+        results: Path | None = None,
         subfolders: bool = False,
-        interval_s: float = 2.0, max_bytes: int,
-    ) -> None:  # fmt: skip
+        interval_s: float = 2.0,
+        max_bytes: int,
+    ) -> None:
         self.folder = folder.absolute()
         self.options = options
         self.background = background
@@ -193,8 +199,13 @@ class Watcher:
 
     async def _fail(self, found: ScannedFile, id: str, e: HunyuanOcrError) -> None:
         reason = {
-            "file": _shown(found.path), "id": id, "success": False, "detail": e.message, "code": e.code, "hint": e.hint,
-        }  # fmt: skip
+            "file": _shown(found.path),
+            "id": id,
+            "success": False,
+            "detail": e.message,
+            "code": e.code,
+            "hint": e.hint,
+        }
         await asyncio.to_thread(self.filer.file_failed, found, reason)
         self._filed(found, e.code)
 
@@ -233,17 +244,27 @@ def validate(watch: WatchSettings) -> Path:
 
 
 def create_watcher(
-    watch: WatchSettings, settings: Settings, background: BackgroundReader, answer: Callable[[Result], Answer], *,
-    recorder: Recorder | None = None, on_filed: Callable[[Path, str | None], None] | None = None,
-) -> Watcher:  # fmt: skip
+    watch: WatchSettings,
+    settings: Settings,
+    background: BackgroundReader,
+    answer: Callable[[Result], Answer],
+    *,
+    recorder: Recorder | None = None,
+    on_filed: Callable[[Path, str | None], None] | None = None,
+) -> Watcher:
     """Return the watcher of `watch.folder`. Raises ConfigError like `validate`."""
     folder = validate(watch)
     task = parse_instruction(watch.instruction)
     options = WatchOptions(task, answer, _record_writer(recorder, watch.instruction), on_filed, table=watch.csv)
     return Watcher(
-        folder, options, background, results=watch.results, subfolders=watch.subfolders,
-        interval_s=watch.interval_s, max_bytes=settings.images.max_bytes,
-    )  # fmt: skip
+        folder,
+        options,
+        background,
+        results=watch.results,
+        subfolders=watch.subfolders,
+        interval_s=watch.interval_s,
+        max_bytes=settings.images.max_bytes,
+    )
 
 
 def _record_writer(recorder: Recorder | None, instruction: str) -> Callable[[Result, bytes], Awaitable[None]] | None:

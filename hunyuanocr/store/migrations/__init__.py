@@ -19,9 +19,11 @@ from sqlalchemy import Connection, text
 from hunyuanocr.errors import ConfigError
 
 MODULES = (  # modules that declare tables
-    "hunyuanocr.store.tables", "hunyuanocr.store.deliveries", "hunyuanocr.store.keys",
+    "hunyuanocr.store.tables",
+    "hunyuanocr.store.deliveries",
+    "hunyuanocr.store.keys",
     "hunyuanocr.store.audit",
-)  # fmt: skip
+)
 _ALEMBIC = threading.Lock()  # Alembic's context is global: databases of one process must not be migrated concurrently
 _LOCK = 7_240_117  # PostgreSQL advisory lock: any number, always the same
 

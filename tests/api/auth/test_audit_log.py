@@ -75,9 +75,12 @@ async def test_failures_are_logged_without_the_credential(running_app):
         await somebody.post("/login", data={"key": running_app.keys["clinic"]})
         await somebody.post("/logout")
     assert await lines(running_app) == [
-        ("", "login", "/login", 401), ("", "refused", "/v1/records/{id}", 401), ("kiosk", "refused", "/v1/records", 403),
-        ("clinic", "login", "/login", 200), ("clinic", "logout", "/logout", 200),
-    ]  # fmt: skip
+        ("", "login", "/login", 401),
+        ("", "refused", "/v1/records/{id}", 401),
+        ("kiosk", "refused", "/v1/records", 403),
+        ("clinic", "login", "/login", 200),
+        ("clinic", "logout", "/logout", 200),
+    ]
     with running_app.gate.database.read_transaction() as session:
         found = audit.list_latest(session, 100)
     assert {line.times for line in found if line.status == 401 and line.action == "refused"} == {30}, "one line, counted"

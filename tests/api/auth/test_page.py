@@ -145,13 +145,32 @@ async def test_forged_gradio_events_are_rejected(shop):
 
 
 CLOSED = (
-    ("GET", "file=/etc/passwd"), ("GET", "file/x"), ("POST", "upload"), ("GET", "upload_progress?upload_id=a"),
-    ("POST", "run/read"), ("POST", "api/read"), ("POST", "call/read"), ("POST", "call/v2/read"), ("GET", "call/read/a"),
-    ("POST", "cancel"), ("POST", "reset"),
-    ("POST", "component_server"), ("GET", "proxy=http://a.test"), ("GET", "info"), ("GET", "queue/status"), ("POST", "stream/a"),
-    ("GET", "stream/a/b/1/playlist-file"), ("GET", "deep_link?session_hash=a"), ("GET", "queue/data/"), ("POST", "queue/join/"),
-    ("POST", "process_recording"), ("POST", "vibe-edit"), ("GET", "startup-events"), ("GET", "token"), ("GET", ""),
-)  # fmt: skip
+    ("GET", "file=/etc/passwd"),
+    ("GET", "file/x"),
+    ("POST", "upload"),
+    ("GET", "upload_progress?upload_id=a"),
+    ("POST", "run/read"),
+    ("POST", "api/read"),
+    ("POST", "call/read"),
+    ("POST", "call/v2/read"),
+    ("GET", "call/read/a"),
+    ("POST", "cancel"),
+    ("POST", "reset"),
+    ("POST", "component_server"),
+    ("GET", "proxy=http://a.test"),
+    ("GET", "info"),
+    ("GET", "queue/status"),
+    ("POST", "stream/a"),
+    ("GET", "stream/a/b/1/playlist-file"),
+    ("GET", "deep_link?session_hash=a"),
+    ("GET", "queue/data/"),
+    ("POST", "queue/join/"),
+    ("POST", "process_recording"),
+    ("POST", "vibe-edit"),
+    ("GET", "startup-events"),
+    ("GET", "token"),
+    ("GET", ""),
+)
 
 
 async def test_unused_gradio_routes_are_blocked(shop):

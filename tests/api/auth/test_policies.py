@@ -11,9 +11,11 @@ from tests.api.auth.conftest import AWAY, JWT, token
 from tests.support.route_walker import denied, example, routes_of, send_request
 
 NEEDS = {
-    Scope.READ: {"reader", "admin"}, Scope.SUBMIT: {"kiosk", "admin"}, Scope.ADMIN: {"admin"},
+    Scope.READ: {"reader", "admin"},
+    Scope.SUBMIT: {"kiosk", "admin"},
+    Scope.ADMIN: {"admin"},
     AUTHENTICATED: {"reader", "kiosk", "admin"},
-}  # fmt: skip
+}
 GRADIO = ("/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/app_id")  # of the page's, what it uses
 
 
@@ -100,9 +102,21 @@ async def test_required_scopes_of_every_route(served):
 
 
 SPELLINGS = (
-    "//v1/records", "/v1/records/", "/health/../v1/records", "/v1/%72ecords", "/V1/records", "/health/", "/login/x", "/health\n",
-    "/ready/", "/version/x", "/v1/ocr/../../health", "/v1;/records", "/\u200b/v1/records", "",
-)  # fmt: skip
+    "//v1/records",
+    "/v1/records/",
+    "/health/../v1/records",
+    "/v1/%72ecords",
+    "/V1/records",
+    "/health/",
+    "/login/x",
+    "/health\n",
+    "/ready/",
+    "/version/x",
+    "/v1/ocr/../../health",
+    "/v1;/records",
+    "/\u200b/v1/records",
+    "",
+)
 
 
 async def test_other_spellings_of_a_path_are_not_open(served):

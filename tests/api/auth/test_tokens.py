@@ -77,13 +77,28 @@ async def test_forgeries():
     head, body, signature = token().split(".")
     raised = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
     for forged in (
-        token("", "none"), by_hand({"alg": "none"}, claims), by_hand({"alg": "None"}, claims),
+        token("", "none"),
+        by_hand({"alg": "none"}, claims),
+        by_hand({"alg": "None"}, claims),
         by_hand({"alg": "nOnE"}, claims, b"x"),
-        by_hand({}, claims), by_hand({"alg": ["HS256"]}, claims), by_hand({"alg": None}, claims), by_hand([], claims),
-        token("a secret of somebody else that is as long as the first one"), token(SECRET * 2, "HS512"), token(RSA, "RS256"),
-        f"{head}.{raised}.{signature}", f"{head}.{body}.", f"{head}.{body}", f"{head}.{body}.{signature}.", "..", "a.b.c",
-        "é.é.é", token() + "A", token(name="x" * 9000), token(headers={"crit": ["exp"]}),
-    ):  # fmt: skip
+        by_hand({}, claims),
+        by_hand({"alg": ["HS256"]}, claims),
+        by_hand({"alg": None}, claims),
+        by_hand([], claims),
+        token("a secret of somebody else that is as long as the first one"),
+        token(SECRET * 2, "HS512"),
+        token(RSA, "RS256"),
+        f"{head}.{raised}.{signature}",
+        f"{head}.{body}.",
+        f"{head}.{body}",
+        f"{head}.{body}.{signature}.",
+        "..",
+        "a.b.c",
+        "é.é.é",
+        token() + "A",
+        token(name="x" * 9000),
+        token(headers={"crit": ["exp"]}),
+    ):
         assert await good.verify(forged) is None, forged[:60]
 
 
@@ -159,9 +174,12 @@ async def test_keys_from_a_jwks_url(provider, monkeypatch):
     assert (await checked.verify(token(RSA, "RS256", {"kid": "one"}))).owner == "nurse"
     assert (await checked.verify(token(EC, "ES256", {"kid": "two"}))).owner == "nurse"
     for wrong in (
-        token(RSA, "RS256", {"kid": "two"}), token(EC, "ES256", {"kid": "one"}), token(OTHER_RSA, "RS256", {"kid": "one"}),
-        token(RSA, "RS256"), token(SECRET, "HS256", {"kid": "one"}),
-    ):  # fmt: skip
+        token(RSA, "RS256", {"kid": "two"}),
+        token(EC, "ES256", {"kid": "one"}),
+        token(OTHER_RSA, "RS256", {"kid": "one"}),
+        token(RSA, "RS256"),
+        token(SECRET, "HS256", {"kid": "one"}),
+    ):
         assert await checked.verify(wrong) is None
     for n in range(50):
         assert await checked.verify(token(RSA, "RS256", {"kid": f"made up {n}"})) is None

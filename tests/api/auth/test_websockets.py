@@ -26,10 +26,16 @@ PATHS = ("/v1/ws", "/ws/ocr")
 @asynccontextmanager
 async def listening(running_app):
     """The app behind uvicorn, in this loop; its address without the scheme."""
-    server = uvicorn.Server(uvicorn.Config(
-        running_app.app, host="127.0.0.1", port=0, lifespan="off", log_level="warning",
-        **uvicorn_options(running_app.app.state.settings),
-    ))  # fmt: skip
+    server = uvicorn.Server(
+        uvicorn.Config(
+            running_app.app,
+            host="127.0.0.1",
+            port=0,
+            lifespan="off",
+            log_level="warning",
+            **uvicorn_options(running_app.app.state.settings),
+        )
+    )
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -74,8 +80,11 @@ async def ticket(running_app, place, key="camera"):
 async def test_a_key_in_the_handshake(at):
     running_app, place = at
     for path in PATHS:
-        for header in ({"X-API-Key": running_app.keys["camera"]}, {"Authorization": f"Bearer {running_app.keys['camera']}"},
-                       {"Authorization": f"Bearer {token()}"}):  # fmt: skip
+        for header in (
+            {"X-API-Key": running_app.keys["camera"]},
+            {"Authorization": f"Bearer {running_app.keys['camera']}"},
+            {"Authorization": f"Bearer {token()}"},
+        ):
             async with connect(f"ws://{place}{path}", additional_headers=header) as socket:
                 assert await pong(socket)
         for bad in (running_app.keys["revoked"], running_app.keys["expired"], "wrong", token(exp=1), token("", "none")):
@@ -108,13 +117,19 @@ async def test_invalid_first_messages(at):
     running_app, place = at
     revoked, reader = running_app.keys["revoked"], running_app.keys["reader"]
     for said, code, close in (
-        ({"type": "auth", "key": "wrong"}, "bad_key", 3000), ({"type": "auth", "key": revoked}, "bad_key", 3000),
-        ({"type": "auth", "key": token(exp=1)}, "bad_key", 3000), ({"type": "auth"}, "bad_key", 3000),
-        ({"type": "auth", "key": 7}, "bad_key", 3000), ({"type": "auth", "key": reader}, "missing_scope", 3003),
-        ({"type": "frame", "frame_id": 1, "image": "aaaa"}, "unauthorized", 3000), ([], "unauthorized", 3000),
-        ("[" * 5000, "unauthorized", 3000), (b"\x00\x01", "unauthorized", 3000), ("", "unauthorized", 3000),
+        ({"type": "auth", "key": "wrong"}, "bad_key", 3000),
+        ({"type": "auth", "key": revoked}, "bad_key", 3000),
+        ({"type": "auth", "key": token(exp=1)}, "bad_key", 3000),
+        ({"type": "auth"}, "bad_key", 3000),
+        ({"type": "auth", "key": 7}, "bad_key", 3000),
+        ({"type": "auth", "key": reader}, "missing_scope", 3003),
+        ({"type": "frame", "frame_id": 1, "image": "aaaa"}, "unauthorized", 3000),
+        ([], "unauthorized", 3000),
+        ("[" * 5000, "unauthorized", 3000),
+        (b"\x00\x01", "unauthorized", 3000),
+        ("", "unauthorized", 3000),
         ({"type": "auth", "key": "x" * 20_000}, "unauthorized", 3000),
-    ):  # fmt: skip
+    ):
         async with connect(f"ws://{place}/v1/ws") as socket:
             await socket.send(said if isinstance(said, (str, bytes)) else json.dumps(said))
             assert json.loads(await socket.recv())["error"]["code"] == code, said

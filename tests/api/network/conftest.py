@@ -53,9 +53,13 @@ def child(tmp_path: Path, **environment: str) -> Iterator[Child]:
     """Started, and ready; ended by its own process."""
     settings = {"HUNYUANOCR_DATA": str(tmp_path), "HUNYUANOCR_PIPELINE__CACHE_MB": "0"} | environment
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.server_program"], cwd=ROOT, env=os.environ | settings, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.support.server_program"],
+        cwd=ROOT,
+        env=os.environ | settings,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
         assert process.stdout is not None
         running = Child(int(process.stdout.readline()), process)

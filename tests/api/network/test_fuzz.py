@@ -101,9 +101,11 @@ def frame(rng: random.Random, n: int) -> str | bytes:
 def shop(tmp_path_factory):
     """An app and the port of its server, which waits four seconds for a head."""
     settings = Settings(
-        data=tmp_path_factory.mktemp("data"), images=LIMITS, pipeline=PipelineSettings(cache_mb=0),
+        data=tmp_path_factory.mktemp("data"),
+        images=LIMITS,
+        pipeline=PipelineSettings(cache_mb=0),
         network=NetworkSettings(requests_per_minute_per_ip=0, auth_failures_per_minute=0, header_timeout_s=4),
-    )  # fmt: skip
+    )
     app = create_app(settings, Pipeline(FakeBackend(), settings))
     with served(app) as base:
         wait_ready(base)

@@ -69,9 +69,11 @@ def watched(running):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     with child(
-        tmp_path_factory.mktemp("data"), HUNYUANOCR_JOBS__BATCH_MB="60", HUNYUANOCR_IMAGES__MAX_BYTES=str(16 * MB),
+        tmp_path_factory.mktemp("data"),
+        HUNYUANOCR_JOBS__BATCH_MB="60",
+        HUNYUANOCR_IMAGES__MAX_BYTES=str(16 * MB),
         HUNYUANOCR_NETWORK__UPLOAD_MEMORY_MB="1",  # the least that there may be: twice a batch
-    ) as started:  # fmt: skip
+    ) as started:
         httpx.post(f"{started.base}/ocr", files={"file": picture()}, timeout=60)
         yield started
 

@@ -40,9 +40,11 @@ def nginx(folder: Path, upstream: int, https: int, http: int):
     """Ours, on these ports, all that it writes in `folder`; ended by its own process."""
     conf = (ROOT / "docker/nginx/default.conf.template").read_text(encoding="utf-8")
     for ours, theirs in {
-        "${OCR_UPSTREAM}": f"127.0.0.1:{upstream}", "listen 443 ssl": f"listen 127.0.0.1:{https} ssl",
-        "listen 80": f"listen 127.0.0.1:{http}", "/etc/nginx/certs": str(folder),
-    }.items():  # fmt: skip
+        "${OCR_UPSTREAM}": f"127.0.0.1:{upstream}",
+        "listen 443 ssl": f"listen 127.0.0.1:{https} ssl",
+        "listen 80": f"listen 127.0.0.1:{http}",
+        "/etc/nginx/certs": str(folder),
+    }.items():
         assert ours in conf
         conf = conf.replace(ours, theirs)
     temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -70,10 +72,16 @@ def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nginx")
     trust = certificate(folder / "tls.crt", folder / "tls.key")
     ports = free_port(), free_port()
-    with child(
-        folder / "data", HUNYUANOCR_NETWORK__TRUSTED_PROXIES='["127.0.0.1"]', HUNYUANOCR_NETWORK__DENY=f'["{STRANGER}"]',
-        HUNYUANOCR_SECURITY__ALLOW_ANONYMOUS="true", TEST_GATE=str(folder / "gate"),
-    ) as running, nginx(folder, running.port, *ports) as address:  # fmt: skip
+    with (
+        child(
+            folder / "data",
+            HUNYUANOCR_NETWORK__TRUSTED_PROXIES='["127.0.0.1"]',
+            HUNYUANOCR_NETWORK__DENY=f'["{STRANGER}"]',
+            HUNYUANOCR_SECURITY__ALLOW_ANONYMOUS="true",
+            TEST_GATE=str(folder / "gate"),
+        ) as running,
+        nginx(folder, running.port, *ports) as address,
+    ):
         yield address, trust, folder / "gate", f"http://127.0.0.1:{ports[1]}"
 
 

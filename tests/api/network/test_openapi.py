@@ -35,9 +35,11 @@ MODEL = "/v1/admin/model"
 @pytest.fixture(scope="module")
 def document(tmp_path_factory):
     limits = Settings(
-        data=tmp_path_factory.mktemp("data"), network=NetworkSettings(requests_per_minute_per_ip=0, auth_failures_per_minute=0),
-        pipeline=PipelineSettings(cache_mb=0, deadline_s=20), jobs=JobSettings(queue=10**6),
-    )  # fmt: skip
+        data=tmp_path_factory.mktemp("data"),
+        network=NetworkSettings(requests_per_minute_per_ip=0, auth_failures_per_minute=0),
+        pipeline=PipelineSettings(cache_mb=0, deadline_s=20),
+        jobs=JobSettings(queue=10**6),
+    )
     with served(create_app(limits, Pipeline(FakeBackend(), limits))) as base:
         wait_ready(base)
         yield schemathesis.openapi.from_url(f"{base}/openapi.json")

@@ -36,10 +36,11 @@ FRAME = json.dumps({"frame_id": 1, "timestamp": 0, "image": base64.b64encode(pic
 def shop(tmp_path_factory):
     """An app that asks for keys, the address of its sockets, and a key of a camera."""
     settings = Settings(
-        data=tmp_path_factory.mktemp("data"), security=SecuritySettings(require_auth_on_loopback=True),
+        data=tmp_path_factory.mktemp("data"),
+        security=SecuritySettings(require_auth_on_loopback=True),
         pipeline=PipelineSettings(cache_mb=0),
         network=NetworkSettings(auth_failures_per_minute=0),
-    )  # fmt: skip
+    )
     app = create_app(settings, Pipeline(FakeBackend(), settings))
     with served(app) as base:
         wait_ready(base)
@@ -65,9 +66,16 @@ def pieces(text: str, size: int) -> list[str]:
     return [text[n : n + size] for n in range(0, len(text), size)]
 
 
-@pytest.mark.parametrize("message", [
-    FRAME, FRAME.encode(), pieces(FRAME, 10_000), json.dumps({"type": "auth", "key": "x" * 200_000}),
-], ids=["text", "binary", "fragments", "key"])  # fmt: skip
+@pytest.mark.parametrize(
+    "message",
+    [
+        FRAME,
+        FRAME.encode(),
+        pieces(FRAME, 10_000),
+        json.dumps({"type": "auth", "key": "x" * 200_000}),
+    ],
+    ids=["text", "binary", "fragments", "key"],
+)
 def test_a_large_message_before_the_key_ends_the_connection(shop, message):
     app, url, _ = shop
     with connect(url, open_timeout=60, max_size=None) as camera:

@@ -113,9 +113,13 @@ class EngineHarness:
         """Ids and raw log-probabilities of transformers' greedy `generate`, without the stop token."""
         inputs = self.inputs(request)
         out = self.reference_model.generate(
-            **inputs, max_new_tokens=request.tokens, do_sample=False, repetition_penalty=request.penalty,
-            return_dict_in_generate=True, output_logits=True,
-        )  # fmt: skip
+            **inputs,
+            max_new_tokens=request.tokens,
+            do_sample=False,
+            repetition_penalty=request.penalty,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
         ids = out.sequences[0, inputs["input_ids"].shape[1] :].tolist()
         logprobs = [float(x[0].float().log_softmax(-1)[t]) for x, t in zip(out.logits, ids, strict=True)]
         if ids[-1] in self.model.stop_ids:

@@ -183,8 +183,9 @@ def test_out_of_memory_fails_the_request_and_the_engine_continues(folder, tmp_pa
     code = textwrap.dedent(OUT_OF_MEMORY).format(folder=wide)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     assert done.stdout.splitlines() == [
-        "ImageTooLargeForMemory image_too_large_for_memory", "stop (0, 0)" if "stop" in done.stdout else "length (0, 0)",
-    ], done.stderr  # fmt: skip
+        "ImageTooLargeForMemory image_too_large_for_memory",
+        "stop (0, 0)" if "stop" in done.stdout else "length (0, 0)",
+    ], done.stderr
 
 
 def test_the_parts_of_the_memory_budget_add_up(harness):

@@ -18,9 +18,11 @@ from hunyuanocr.errors import BackendFailed, BackendUnavailable, ConfigError, Im
 from tests.backends.torch_local.harness import Output, Request, noise
 
 SCHEMA = {
-    "type": "object", "required": ["a", "n"], "additionalProperties": False,
+    "type": "object",
+    "required": ["a", "n"],
+    "additionalProperties": False,
     "properties": {"a": {"type": ["string", "null"], "maxLength": 12}, "n": {"type": "integer"}},
-}  # fmt: skip
+}
 IMAGE = (noise(96, 96),)
 
 

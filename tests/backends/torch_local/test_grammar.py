@@ -93,9 +93,10 @@ def test_text_of_another_grammar_has_no_completion(foreign):
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "string", "maxLength": 10**9}, {"type": "array", "maxItems": 1000, "items": {"type": "null"}},
+        {"type": "string", "maxLength": 10**9},
+        {"type": "array", "maxItems": 1000, "items": {"type": "null"}},
     ],
-)  # fmt: skip
+)
 def test_expensive_schemas_compile_quickly(part):
     schema = field(part)
     written, _ = sample(schema, "bytes", "endless", 200, 0)

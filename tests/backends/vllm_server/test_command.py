@@ -35,9 +35,14 @@ def test_the_share_of_the_card_is_worked_out_from_its_real_size():
     assert float(flags(settings(vram_gb=8), gpu=Gpu(0, 10**10))["--gpu-memory-utilization"]) == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize(("gigabytes", "card", "words"), [
-    (3.9, CARD, "requires 4 GB"), (26, CARD, "has 25.8 GB, less than"), (8, Gpu(0, 8 * 10**9), "less than --vram-gb 8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gigabytes", "card", "words"),
+    [
+        (3.9, CARD, "requires 4 GB"),
+        (26, CARD, "has 25.8 GB, less than"),
+        (8, Gpu(0, 8 * 10**9), "less than --vram-gb 8"),
+    ],
+)
 def test_memory_that_cannot_do_is_told(gigabytes, card, words):
     with pytest.raises(ConfigError, match=words) as reported:
         flags(settings(vram_gb=gigabytes), gpu=card)
@@ -61,9 +66,15 @@ def test_without_a_card_it_computes_in_float32_without_graphs():
     assert "--gpu-memory-utilization" not in given
 
 
-@pytest.mark.parametrize(("gigabytes", "folder", "card", "writes_ahead"), [
-    (5.0, True, CARD, True), (4.9, True, CARD, False), (8.0, False, CARD, False), (8.0, True, None, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gigabytes", "folder", "card", "writes_ahead"),
+    [
+        (5.0, True, CARD, True),
+        (4.9, True, CARD, False),
+        (8.0, False, CARD, False),
+        (8.0, True, None, False),
+    ],
+)
 def test_the_draft_model_needs_its_folder_room_and_a_card(tmp_path, gigabytes, folder, card, writes_ahead):
     if folder:
         (tmp_path / "dflash").mkdir()

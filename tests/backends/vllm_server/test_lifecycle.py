@@ -18,10 +18,12 @@ from tests.backends.vllm_server.conftest import START_S, all_gone, engines, nois
 
 pytestmark = pytest.mark.timeout(800)
 ENDLESS = Generation(
-    (noise(64, 64, 0),), "x",
+    (noise(64, 64, 0),),
+    "x",
     {"type": "object", "properties": {"a": {"enum": [list(range(900))]}}, "required": ["a"]},
-    max_tokens=4000, repetition_penalty=1.0,
-)  # fmt: skip
+    max_tokens=4000,
+    repetition_penalty=1.0,
+)
 
 
 async def running(vllm) -> int:

@@ -78,15 +78,26 @@ def test_strings_end_at_the_schemas_longest_length_in_both(vllm, torch_engine, l
     assert max(len(value) for value in json.loads(one.text).values()) in range(40, 48), "the last token may run over"
 
 
-@pytest.mark.parametrize("task", [
-    Task(TaskKind.READ, "read", evidence=EvidenceMode.NONE),
-    Task(TaskKind.SPOT, "spot"),
-    Task(TaskKind.PARSE, "parse"),
-    Task(TaskKind.FREE, "what is this?"),
-    Task(TaskKind.EXTRACT, "", fields=(FieldSpec("合计"),), schema={
-        "type": "object", "properties": {"合计": {"enum": ["36.80", "12.00", None]}}, "required": ["合计"],
-    }),
-], ids=lambda task: task.kind)  # fmt: skip
+@pytest.mark.parametrize(
+    "task",
+    [
+        Task(TaskKind.READ, "read", evidence=EvidenceMode.NONE),
+        Task(TaskKind.SPOT, "spot"),
+        Task(TaskKind.PARSE, "parse"),
+        Task(TaskKind.FREE, "what is this?"),
+        Task(
+            TaskKind.EXTRACT,
+            "",
+            fields=(FieldSpec("合计"),),
+            schema={
+                "type": "object",
+                "properties": {"合计": {"enum": ["36.80", "12.00", None]}},
+                "required": ["合计"],
+            },
+        ),
+    ],
+    ids=lambda task: task.kind,
+)
 def test_readings_are_the_same(vllm, torch_engine, loop, task):
     """Of two pages side by side."""
 

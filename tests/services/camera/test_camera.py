@@ -108,8 +108,13 @@ async def test_a_scene_is_read_once_and_again_when_it_changes(house):
         camera.submit(frame(id, bars))
         await wait_until(lambda id=id: len(answers(reported)) == id + 1)
     assert [brief(r) for r in answers(reported)] == [
-        (0, "read"), (1, "unchanged"), (2, "unchanged"), (3, "read"), (4, "unchanged"), (5, "read"),
-    ]  # fmt: skip
+        (0, "read"),
+        (1, "unchanged"),
+        (2, "unchanged"),
+        (3, "read"),
+        (4, "unchanged"),
+        (5, "read"),
+    ]
     assert isinstance(reported[0], FrameDelta), "text comes while it is written"
     results = [r.result for r in answers(reported)]
     assert results[0] == results[1] == results[2] != results[3]

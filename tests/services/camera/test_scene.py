@@ -32,9 +32,17 @@ def before(base) -> SceneFingerprint:
     return scene(shot(base, 1))
 
 
-@pytest.mark.parametrize("light", [
-    {}, {"noise": 6.0}, {"gain": 0.9, "offset": 5}, {"gain": 1.08}, {"gain": 0.75}, {"offset": 12},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "light",
+    [
+        {},
+        {"noise": 6.0},
+        {"gain": 0.9, "offset": 5},
+        {"gain": 1.08},
+        {"gain": 0.75},
+        {"offset": 12},
+    ],
+)
 def test_noise_and_exposure_are_no_change(base, before, light):
     for seed in (2, 3, 4):
         assert not diff(before, scene(shot(base, seed, **light)))
