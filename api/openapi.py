@@ -38,7 +38,7 @@ def operation_id(route: APIRoute) -> str:
 def openapi_request_body(form: type[OcrRequest]) -> dict[str, Any]:
     """Return the OpenAPI request body for one image and the parameters of `form`, as multipart and as JSON."""
     parameters = form.model_json_schema(by_alias=True)["properties"]
-    file = {"type": "string", "format": "binary", "description": "JPEG, PNG, BMP, GIF, WebP, TIFF, HEIC or PDF."}
+    file = {"type": "string", "format": "binary", "description": "JPEG, PNG, BMP, GIF, WebP, TIFF, HEIC, AVIF or PDF."}
     image = {"type": "string", "description": "Raw base64 or a data URI. Alias: `file`."}
     multipart = {"type": "object", "required": ["file"], "properties": {"file": file} | parameters}
     multipart["properties"]["schema"] = {"type": "string", "description": "JSON Schema, as JSON text."}

@@ -102,7 +102,7 @@ def _picker(language: Language) -> str:
         return f'<label class="{kind}" tabindex="0" role="button">{label}<input type="file" {attributes} tabindex="-1"></label>'
 
     camera = 'accept="image/*" capture="environment"'  # the camera app; a live camera needs HTTPS
-    files = 'accept="image/*,.heic,.heif,.tif,.tiff,.pdf,application/pdf"'
+    files = 'accept="image/*,.heic,.heif,.avif,.tif,.tiff,.pdf,application/pdf"'
     return (
         f'<div class="drop"><div class="buttons">{file_input("camera", translate("camera", language), camera)}'
         f"{file_input('file', translate('choose', language), files)}</div>"

@@ -25,8 +25,8 @@ TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
     "choose": ("选择文件", "Choose a file"),
     "drop": ("也可以把文件拖进来，或直接粘贴图片", "or drop a file here, or paste an image"),
     "formats": (
-        "支持 JPEG、PNG、WebP、BMP、GIF、TIFF、PDF，iPhone 照片（HEIC）也可以",
-        "JPEG, PNG, WebP, BMP, GIF, TIFF, PDF and iPhone photos (HEIC)",
+        "支持 JPEG、PNG、WebP、BMP、GIF、TIFF、PDF，AVIF 和 iPhone 照片（HEIC）也可以",
+        "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PDF and iPhone photos (HEIC)",
     ),
     "sending": ("正在上传…", "Uploading…"),
     "instruction": ("想要什么？", "What do you need?"),
@@ -80,6 +80,7 @@ _WARNINGS: Mapping[str, str] = {  # code: Chinese text; the English text comes w
     "no_evidence": "这次没能在图上核对结果，请您看一遍。",
     "fake_backend": "现在是试用模式，内容是编的，没有真的识别图片。",
     "truncated": "内容太多，没有识别完，后面的可能缺了。",
+    "incomplete_image": "图片没传完整，可能缺了一部分，最好重新发一次。",
     "low_resolution": "照片太小，小字可能认不准，最好靠近一点重拍。",
 }
 

@@ -37,6 +37,7 @@ _IMAGE_MEDIA_TYPES = {
     "WebP": "image/webp",
     "TIFF": "image/tiff",
     "HEIC": "image/heic",
+    "AVIF": "image/avif",
     "PDF": "application/pdf",
 }
 _EXPORT_MEDIA_TYPES = {

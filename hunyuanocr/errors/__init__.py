@@ -35,6 +35,7 @@ from hunyuanocr.errors.input import (
     TooManyPages,
     UnknownTask,
     UnreadableImage,
+    UnsupportedCompression,
     UnsupportedMedia,
     WebhookNotAllowed,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "Unauthorized",
     "UnknownTask",
     "UnreadableImage",
+    "UnsupportedCompression",
     "UnsupportedMedia",
     "UploadBudgetExceeded",
     "WebhookNotAllowed",

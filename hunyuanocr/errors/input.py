@@ -65,7 +65,14 @@ class UnsupportedMedia(HunyuanOcrError):
     """The file is neither a supported image nor a PDF, or the content type of the request is not supported."""
 
     code = "unsupported_media_type"
-    hint = "Send JPEG, PNG, BMP, GIF, WebP, TIFF, HEIC or PDF."
+    hint = "Send JPEG, PNG, BMP, GIF, WebP, TIFF, HEIC, AVIF or PDF."
+
+
+class UnsupportedCompression(UnsupportedMedia):
+    """The file has a supported type and is not damaged, but its compression or pixel format is not supported."""
+
+    code = "unsupported_compression"
+    hint = "Save the image as JPEG, PNG or PDF, or a TIFF with LZW or CCITT compression, and send it again."
 
 
 class ImageTooLarge(HunyuanOcrError):

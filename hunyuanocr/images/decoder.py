@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,15 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hunyuanocr.config import ImageSettings
-from hunyuanocr.errors import DocumentTooComplex, HunyuanOcrError, TooManyPages, UnreadableImage
+from hunyuanocr.errors import DocumentTooComplex, HunyuanOcrError, TooManyPages, UnreadableImage, UnsupportedCompression
 from hunyuanocr.image_quality import assess
 from hunyuanocr.images.cancellation import Cancellation, WorkCancelled
 from hunyuanocr.images.kinds import kind_of, sniff
 from hunyuanocr.images.memory import DecodingMemory
 from hunyuanocr.images.pdf_pool import DOCUMENT_PAGES, PdfPool
 from hunyuanocr.images.pictures import Decoded, picture, picture_pages
-from hunyuanocr.types import Page
+from hunyuanocr.types import Page, ResultWarning
 
+_DOCUMENTS = ("PDF", "TIFF")
+_UNSUPPORTED = re.compile(  # messages of decoders about files that are not damaged
+    r"Unsupported BMP|unknown pixel mode|unknown data organization|cannot handle \d+-bit layers|Support for this compression"
+    r"|Unsupported feature|Unsupported codec"
+)
 _MEMORY_MB, _SMALL_MEMORY_MB = 1000.0, 170.0
 
 
@@ -50,17 +56,18 @@ class ImageDecoder:
     def open_pages(self, data: bytes, cancellation: Cancellation | None = None) -> tuple[Page, ...]:
         """Decode `data` into upright RGB pages (uint8 [h, w, 3]), scaled down so that the longer side fits `long_side`.
 
-        `Page.notices` contains warnings about blur, glare and low resolution. Raise EmptyInput, UnsupportedMedia,
-        UnreadableImage, PasswordProtected, ImageTooLarge, TooManyPages, DocumentTooComplex, DecodingBusy, RendererUnavailable,
-        and WorkCancelled after `cancellation.cancel()`.
+        `Page.notices` contains warnings about missing rows, blur, glare and low resolution. Raise EmptyInput, UnsupportedMedia,
+        UnsupportedCompression, UnreadableImage, PasswordProtected, ImageTooLarge, TooManyPages, DocumentTooComplex, DecodingBusy,
+        RendererUnavailable, and WorkCancelled after `cancellation.cancel()`.
         """
         cancellation = cancellation or Cancellation()
-        kind = kind_of(data, self.settings)
+        kind, data = kind_of(data, self.settings)
         deadline = time.monotonic() + DOCUMENT_PAGES * self.settings.pdf_timeout_s
         pages: list[Page] = []
         with _map_decoder_errors(kind):
-            for index, (pixels, width, height) in enumerate(self._decoded(data, kind, cancellation)):
-                pages.append(Page(pixels, width, height, index, assess(pixels, width, height, index)))
+            for index, (pixels, width, height, incomplete) in enumerate(self._decoded(data, kind, cancellation)):
+                notices = (_incomplete(index),) * incomplete + assess(pixels, width, height, index)
+                pages.append(Page(pixels, width, height, index, notices))
                 if index and time.monotonic() > deadline:
                     raise DocumentTooComplex(
                         f"Opening the {kind} takes too long; the time limit was reached after page {index + 1}."
@@ -69,7 +76,7 @@ class ImageDecoder:
 
     def _decoded(self, data: bytes, kind: str, cancellation: Cancellation) -> Iterator[Decoded]:
         if kind == "PDF":
-            return self.pdf.pages(data, self.settings, cancellation)
+            return (Decoded(*page) for page in self.pdf.pages(data, self.settings, cancellation))
         return picture_pages(data, kind, self.settings, self.memory, cancellation)
 
     def open_all(self, files: Sequence[bytes], cancellation: Cancellation | None = None) -> tuple[Page, ...]:
@@ -90,16 +97,21 @@ class ImageDecoder:
         size. Raise the errors of `open_pages`.
         """
         settings = self.settings.model_copy(update={"max_bytes": max_bytes})
-        kind = kind_of(data, settings)
-        if is_document(data):
+        kind, data = kind_of(data, settings)
+        if kind in _DOCUMENTS:
             return None
         with _map_decoder_errors(kind):
-            return picture(data, kind, settings, self.memory, Cancellation(), long_side=long_side, mode="L")
+            return picture(data, kind, settings, self.memory, Cancellation(), long_side=long_side, mode="L")[:3]
 
 
 def is_document(data: bytes) -> bool:
     """Return whether the file may have many pages (PDF, TIFF), so that opening it may take long."""
-    return sniff(data) in ("PDF", "TIFF")
+    return sniff(data) in _DOCUMENTS
+
+
+def _incomplete(index: int) -> ResultWarning:
+    message = "The file ends early, so a part of the picture may be missing. Check the values or send it again."
+    return ResultWarning("incomplete_image", message, index)
 
 
 def _numbered(page: Page, index: int) -> Page:
@@ -108,10 +120,12 @@ def _numbered(page: Page, index: int) -> Page:
 
 @contextmanager
 def _map_decoder_errors(kind: str) -> Iterator[None]:
-    """Map exceptions of decoders, which raise many classes for damaged data, to UnreadableImage."""
+    """Map exceptions of decoders, which raise many classes, to UnsupportedCompression, or to UnreadableImage for damaged data."""
     try:
         yield
     except (HunyuanOcrError, WorkCancelled):
         raise
     except Exception as e:
+        if _UNSUPPORTED.search(str(e)):
+            raise UnsupportedCompression(f"This kind of {kind} is not supported ({str(e)[:120]}).") from e
         raise UnreadableImage(f"The {kind} cannot be decoded ({type(e).__name__}: {str(e)[:120]}).") from e

@@ -1,7 +1,7 @@
 """Decode image files into small upright pixels. The memory for decoding is estimated from the header and reserved first.
 
 JPEG, PNG, BMP, GIF (first frame) and TIFF (pages) are decoded by Pillow; WebP (first frame) by OpenCV, because the decoder of
-Pillow needs 16 bytes per pixel and holds the GIL; HEIC by libheif.
+Pillow needs 16 bytes per pixel and holds the GIL; HEIC by libheif; AVIF (first frame) by the libavif in Pillow.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,48 +18,58 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
-    JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 
 from hunyuanocr.config import ImageSettings
-from hunyuanocr.errors import ImageTooLarge, TooManyPages
+from hunyuanocr.cpu_count import usable_cpus
+from hunyuanocr.errors import ImageTooLarge, TooManyPages, UnreadableImage
 from hunyuanocr.images.cancellation import Cancellation
+from hunyuanocr.images.incomplete import MAX_MISSING, JpegImage, jpeg_stream, load_partial
 from hunyuanocr.images.memory import DecodingMemory
 from hunyuanocr.images.orientation import orientation_of, upright
 from hunyuanocr.images.raster import BAND_BYTES, BAND_PIXELS, ArrayRaster, PillowRaster, Raster, reduced
-from hunyuanocr.images.structure import check_bmp, check_gif, check_png, check_scans, jpeg_scans, tiff_pages
+from hunyuanocr.images.structure import (
+    check_bmp,
+    check_compression,
+    check_gif,
+    check_png,
+    check_scans,
+    jpeg_scans,
+    tiff_pages,
+)
 from hunyuanocr.malloc import trim_memory
 
 Mode = Literal["RGB", "L"]
-Decoded = tuple[NDArray[np.uint8], int, int]  # pixels, and the upright original's width and height
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # bytes per pixel in Pillow; 4 in other modes
 _LARGE = 32_000_000  # bytes; after larger images free memory is returned to the system
 _COEFFICIENT_BYTES = 2  # libjpeg stores those of the whole image if it has several scans
-_WEBP_BYTES, _HEIC_BYTES = 6, 5  # per pixel, measured, including buffers of the decoder
-_ALPHA_BYTES = 8  # of both, with alpha or more than 8 bits
+_WEBP_BYTES, _HEIC_BYTES, _AVIF_BYTES = 6, 5, 10  # per pixel, measured, including buffers of the decoder
+_ALPHA_BYTES, _AVIF_ALPHA_BYTES = 8, 13  # with alpha; 8 with more than 8 bits too
 
 
-class _Jpeg(JpegImagePlugin.JpegImageFile):
-    """A JPEG plugin that does not read the resolution from EXIF, for which Pillow would parse all EXIF entries."""
+class Decoded(NamedTuple):
+    """Pixels, width and height of the upright original, and whether the file ends before the image does."""
 
-    def _read_dpi_from_exif(self) -> None:
-        return
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    incomplete: bool = False
 
 
 # Plugin classes are called directly, because `Image.open` adds the pixel limit of Pillow.
 _PILLOW: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
-    "JPEG": _Jpeg,
+    "JPEG": JpegImage,
     "PNG": PngImagePlugin.PngImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
 }
 _CHECKS: dict[str, Callable[[bytes], None]] = {"PNG": check_png, "GIF": check_gif, "BMP": check_bmp}
-KINDS = (*_PILLOW, "WebP", "HEIC")
+KINDS = (*_PILLOW, "WebP", "HEIC", "AVIF")
 
 
 @dataclass(frozen=True)
@@ -87,10 +97,11 @@ def picture_pages(
     found = tiff_pages(data, settings.max_pages)
     if len(found) > settings.max_pages:
         raise TooManyPages(f"The TIFF has more than {settings.max_pages} pages.")
-    for number, page in enumerate(found):
+    for page in found:
         cancellation.check()
+        check_compression(page)
         with _PILLOW[kind](io.BytesIO(data)) as image:  # opened for each page, because closing frees the pixels
-            image.seek(number)
+            image.seek(page.number)
             turned = 1 if page.orientation == 1 else 2  # Pillow rotates the whole image, which needs a copy
             opened = _opened_pillow(image, _size(image.size, settings), extra=page.buffer_bytes, orientation=1, copies=turned)
             yield _decoded(opened, memory, cancellation, settings.long_side, "RGB")
@@ -109,15 +120,19 @@ def picture(
     """Decode one image (not TIFF), scaled down to `long_side` (longer side): uint8 [h, w, 3], or [h, w] for mode L."""
     if kind == "WebP":
         return _decoded(_opened_webp(data, settings), memory, cancellation, long_side, mode)
-    if kind == "HEIC":
-        return _decoded(_opened_heic(data, settings), memory, cancellation, long_side, mode)
+    if kind in ("HEIC", "AVIF"):
+        opened = _opened_heic(data, settings) if kind == "HEIC" else _opened_avif(data, settings)
+        return _decoded(opened, memory, cancellation, long_side, mode)
     _CHECKS.get(kind, _unchecked)(data)
-    scans = jpeg_scans(data) if kind == "JPEG" else 0
-    with _PILLOW[kind](io.BytesIO(data)) as image:
+    scans, has_end = jpeg_scans(data) if kind == "JPEG" else (0, True)
+    stream, extra = jpeg_stream(data) if kind == "JPEG" else (io.BytesIO(data), 0)
+    with _PILLOW[kind](stream) as image:
         width, height = _size(image.size, settings)
         check_scans(scans, width, height)
-        extra = _coefficients(image) if scans > 1 else 0
-        if isinstance(image, JpegImagePlugin.JpegImageFile):  # decode at ½, ¼ or ⅛ of the size if that is enough
+        extra += _coefficients(image) if scans > 1 else 0
+        if isinstance(image, JpegImage):
+            image.has_end = has_end
+            # Decodes at ½, ¼ or ⅛ of the size if that is enough.
             image.draft("L" if mode == "L" else None, fit(width, height, long_side))
         copies = 3 if kind == "BMP" and image.info.get("compression") else 1
         opened = _opened_pillow(image, (width, height), extra=extra, orientation=orientation_of(image), copies=copies)
@@ -135,14 +150,18 @@ def _decoded(opened: _Opened, memory: DecodingMemory, cancellation: Cancellation
     band = BAND_BYTES * min(pixels, max(BAND_PIXELS, opened.width))
     columns, rows = fit(opened.width, opened.height, long_side)
     with memory.reserved(opened.needed + band + 3 * columns * rows, cancellation):
-        small = reduced(opened.decode(), (columns, rows), mode)
+        raster = opened.decode()
+        missing = raster.missing
+        if missing is not None and missing > MAX_MISSING:
+            raise UnreadableImage(f"The file ends early: {missing:.0%} of the image is missing.")
+        small = reduced(raster, (columns, rows), mode)
         opened.close()
         if opened.needed > _LARGE:
             trim_memory()  # the next image may use another arena; takes some milliseconds
         if opened.orientation == 1:
-            return small, opened.width, opened.height
+            return Decoded(small, opened.width, opened.height, missing is not None)
         turned, width, height = upright(Image.fromarray(small), opened.orientation, opened.width, opened.height)
-        return np.array(turned), width, height
+        return Decoded(np.array(turned), width, height, missing is not None)
 
 
 def _unchecked(data: bytes) -> None:
@@ -167,8 +186,8 @@ def _opened_pillow(image: ImageFile.ImageFile, size: tuple[int, int], *, extra: 
     needed = columns * rows * _BYTES.get(image.mode, 4) * copies + extra
 
     def decode() -> Raster:
-        image.load()
-        return PillowRaster(image)
+        missing = load_partial(image)
+        return PillowRaster(image, missing)
 
     return _Opened(width, height, orientation, needed, decode, image.close)
 
@@ -220,3 +239,23 @@ def _opened_heic(data: bytes, settings: ImageSettings) -> _Opened:
         found = image = None
 
     return _Opened(width, height, 1, width * height * (_ALPHA_BYTES if deep else _HEIC_BYTES), decode, close)
+
+
+def _opened_avif(data: bytes, settings: ImageSettings) -> _Opened:
+    """Open an AVIF with the decoder of Pillow, not with its plugin, which would parse all EXIF entries."""
+    from PIL import _avif  # noqa: PLC0415
+
+    decoder: Any = _avif.AvifDecoder(data, "auto", usable_cpus())
+    size, _, mode, _, _, orientation, _ = decoder.get_info()
+    width, height = _size(size, settings)
+
+    def decode() -> Raster:
+        pixels = np.frombuffer(decoder.get_frame(0)[0], np.uint8)
+        return ArrayRaster(pixels.reshape(height, width, len(mode)) if len(mode) > 1 else pixels.reshape(height, width))
+
+    def close() -> None:
+        nonlocal decoder
+        decoder = None
+
+    needed = width * height * (_AVIF_ALPHA_BYTES if mode.endswith("A") else _AVIF_BYTES)
+    return _Opened(width, height, orientation, needed, decode, close)

@@ -12,12 +12,13 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hunyuanocr.errors import DocumentTooComplex, UnreadableImage
+from hunyuanocr.errors import DocumentTooComplex, UnreadableImage, UnsupportedCompression
 
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _JPEG_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither a stuffed byte nor a restart marker
 _JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+_JPEG_UNSUPPORTED = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))  # frame headers
 _MAX_SEGMENTS = 4096  # a color profile has up to 255, a depth map some hundred
 _FREE_SCANS = 20  # always allowed; a progressive JPEG has about ten
 _MAX_SCANNED_PIXELS = 2_000_000_000  # in all scans; takes 1 to 2 seconds
@@ -28,6 +29,16 @@ _MAX_ENTRIES = 4096  # of a TIFF directory
 _MAX_VALUES = 65_536  # of an entry (strips or tiles); an A4 page at 600 dpi in strips of one row has 7,016
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _BYTE_TYPES = (1, 2, 6, 7)
+_COPY, _MASK = 1, 4  # bits of NewSubfileType (254): a copy with lower resolution, a transparency mask
+_OLD_COPY = 2  # value of SubfileType (255)
+_SPARE_DIRECTORIES = 64  # of copies and masks, besides one for each page
+_COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000, 50001))  # that Pillow decodes
+_COMPRESSION_NAMES = {
+    32766: "NeXT", 32809: "ThunderScan", 33003: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34676: "SGI LogLuv",
+    34677: "SGI LogLuv", 34712: "JPEG 2000", 34715: "JBIG2", 34887: "LERC", 34892: "lossy JPEG of DNG", 50002: "JPEG XL",
+    52546: "JPEG XL",
+}  # fmt: skip
+_LAYOUT = (258, 273, 279, 324, 325)  # bits of the samples; offsets and sizes of strips and tiles
 _SUBDIRECTORIES = (34665, 34853, 40965)  # EXIF, GPS, interoperability: Pillow reads them too
 
 
@@ -60,25 +71,30 @@ def check_bmp(data: bytes) -> None:
         raise DocumentTooComplex("The BMP is run-length encoded and too large for this encoding.")
 
 
-def jpeg_scans(data: bytes) -> int:
-    """Return the number of scans of a JPEG. Raise DocumentTooComplex for too many segments."""
+def jpeg_scans(data: bytes) -> tuple[int, bool]:
+    """Return the number of scans of a JPEG, and whether it has an end marker.
+
+    Raise DocumentTooComplex for too many segments, UnsupportedCompression for a process that libjpeg does not decode.
+    """
     at = 2
     scans = 0
     for _ in range(_MAX_SEGMENTS):
         match = _JPEG_MARKER.search(data, at)
         if match is None:
-            return scans
+            return scans, False
         at, marker = match.end(), data[match.end() - 1]
         if marker == _JPEG_END:
-            return scans
+            return scans, True
         if marker in _JPEG_BARE:
             continue
+        if marker in _JPEG_UNSUPPORTED:
+            raise UnsupportedCompression("The JPEG is lossless or hierarchical, which is not supported.")
         at += int.from_bytes(data[at : at + 2], "big")
         if marker == _JPEG_SCAN:
             scans += 1
             after = _JPEG_AFTER_SCAN.search(data, at)
             if after is None:
-                return scans
+                return scans, False
             at = after.start()
     raise DocumentTooComplex(f"The JPEG has more than {_MAX_SEGMENTS} segments.")
 
@@ -91,32 +107,50 @@ def check_scans(scans: int, width: int, height: int) -> None:
 
 @dataclass(frozen=True)
 class TiffPage:
-    """Buffer size in bytes for the largest strip or tile of a page, and its orientation (EXIF, 1…8)."""
+    """A directory of a TIFF. `buffer_bytes` is the size of its largest strip or tile."""
 
+    number: int
     buffer_bytes: int
-    orientation: int
+    orientation: int  # as in EXIF
+    compression: int  # tag 259
+    reduced: bool  # a copy with lower resolution, or a mask: not a page of its own
 
 
 def tiff_pages(data: bytes, max_pages: int) -> list[TiffPage]:
-    """Return the pages of a TIFF or BigTIFF (TIFF 6.0, section 2), at most `max_pages` + 1.
+    """Return the pages of a TIFF or BigTIFF (TIFF 6.0, section 2), at most `max_pages` + 1, without reduced copies.
 
     Raise DocumentTooComplex for excessive directories, UnreadableImage for truncated ones.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
+    directories: list[TiffPage] = []
+    pages: list[TiffPage] = []
     try:
         (at,) = struct.unpack_from(order + "Q", data, 8) if big else struct.unpack_from(order + "I", data, 4)
-        pages: list[TiffPage] = []
         while at and len(pages) <= max_pages:
-            page, at = _tiff_page(data, at, order, big)
-            pages.append(page)
+            if len(directories) > 2 * max_pages + _SPARE_DIRECTORIES:
+                raise DocumentTooComplex(f"The TIFF has more than {len(directories) - 1} directories.")
+            page, at = _tiff_page(data, at, (order, big), len(directories))
+            directories.append(page)
+            pages += [] if page.reduced else [page]
     except struct.error as e:
         raise UnreadableImage("The TIFF is incomplete.") from e
-    return pages
+    return pages or directories[: max_pages + 1]
 
 
-def _tiff_page(data: bytes, at: int, order: str, big: bool, depth: int = 0) -> tuple[TiffPage, int]:
-    """Return the page of the directory at `at`, and the offset of the next directory (0: none)."""
+def check_compression(page: TiffPage) -> None:
+    """Raise UnsupportedCompression for a page that Pillow cannot decode though it is not damaged."""
+    if page.compression not in _COMPRESSIONS:
+        name = _COMPRESSION_NAMES.get(page.compression, "unknown")
+        raise UnsupportedCompression(f"The TIFF uses the compression {page.compression} ({name}), which is not supported.")
+
+
+def _tiff_page(data: bytes, at: int, form: tuple[str, bool], page: int, depth: int = 0) -> tuple[TiffPage, int]:
+    """Return the directory at `at`, which has the number `page`, and the offset of the next directory (0: none).
+
+    `form` is the byte order of `struct`, and whether the file is a BigTIFF.
+    """
+    order, big = form
     count_form, entry_form, next_form = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
     entry_bytes, inline = (20, 8) if big else (12, 4)
     (count,) = struct.unpack_from(order + count_form, data, at)
@@ -136,6 +170,8 @@ def _tiff_page(data: bytes, at: int, order: str, big: bool, depth: int = 0) -> t
         if size > inline:
             external_bytes += size
             (value_at,) = struct.unpack_from(order + next_form, data, value_at)
+            if depth == 0 and tag in _LAYOUT and value_at + size > len(data):
+                raise UnreadableImage("The TIFF is incomplete.")
         if kind in (3, 4, 16) and value_at < 2**62:
             values[tag] = struct.unpack_from(order + {3: "H", 4: "I", 16: "Q"}[kind], data, value_at)[0]
     if external_bytes > len(data):  # entries share their bytes; decoders read each separately
@@ -143,9 +179,10 @@ def _tiff_page(data: bytes, at: int, order: str, big: bool, depth: int = 0) -> t
     for tag in _SUBDIRECTORIES:
         if tag in values and values[tag] < len(data) and depth < 2:
             with suppress(struct.error):  # Pillow ignores damaged ones too
-                _tiff_page(data, values[tag], order, big, depth + 1)
+                _tiff_page(data, values[tag], form, page, depth + 1)
     (following,) = struct.unpack_from(order + next_form, data, at + count * entry_bytes)
-    return TiffPage(_tiff_buffer(values), values.get(274, 1)), following
+    reduced = bool(values.get(254, 0) & (_COPY | _MASK)) or values.get(255) == _OLD_COPY
+    return TiffPage(page, _tiff_buffer(values), values.get(274, 1), values.get(259, 1), reduced), following
 
 
 def _tiff_buffer(values: dict[int, int]) -> int:

@@ -99,7 +99,11 @@ MODES: dict[str, Callable[[], bytes]] = {
     "JPEG progressive": lambda: jpeg("CMYK", progressive=True),
     "WebP": lambda: hostile.encoded(Image.new("RGBA", (SIDE, SIDE), (9, 9, 9, 100)), "WebP", lossless=True, method=0),
     "HEIC": lambda: heic("RGBA"),
+    "AVIF": lambda: hostile.encoded(Image.new("RGBA", (SIDE, SIDE)), "AVIF", speed=10, subsampling="4:4:4"),
     "GIF": lambda: hostile.encoded(Image.new("P", (SIDE, SIDE)), "GIF"),
+    "JPEG cut": lambda: jpeg("RGB", progressive=False)[:-2],
+    "JPEG cut and filled": lambda: jpeg("CMYK", progressive=True)[:-2] + bytes(20_000_000),
+    "PNG cut": lambda: hostile.encoded(Image.effect_noise((SIDE, SIDE), 99), "PNG", compress_level=1)[:-4000],
     "BMP": lambda: hostile.encoded(Image.new("L", (SIDE, SIDE)), "BMP"),
 }
 MORE_MODES: dict[str, Callable[[], bytes]] = {
@@ -110,6 +114,7 @@ MORE_MODES: dict[str, Callable[[], bytes]] = {
     **{f"JPEG {mode}": lambda mode=mode: jpeg(mode, progressive=False) for mode in ("L", "RGB", "CMYK")},
     **{f"JPEG {mode} progressive": lambda mode=mode: jpeg(mode, progressive=True) for mode in ("L", "RGB")},
     "WebP RGB": lambda: hostile.encoded(Image.new("RGB", (SIDE, SIDE)), "WebP", quality=10, method=0),
+    "AVIF RGB": lambda: hostile.encoded(Image.effect_noise((SIDE, SIDE), 99).convert("RGB"), "AVIF", speed=10, quality=30),
     "HEIC RGB": lambda: heic("RGB"),
 }
 
@@ -248,9 +253,9 @@ def test_other_threads_run_while_a_large_webp_is_decoded(decoder: ImageDecoder) 
 def test_honest_progressive_jpegs_are_read_and_their_scans_counted(decoder: ImageDecoder) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 800, 3), dtype=np.uint8))
     data = hostile.encoded(noise, "JPEG", progressive=True, quality=90)
-    assert jpeg_scans(data) == 10
-    assert jpeg_scans(hostile.encoded(noise, "JPEG")) == 1
-    assert jpeg_scans(data + b"\xff\xda" * 5000) == 10, "a film after the picture, as phones append"
+    assert jpeg_scans(data) == (10, True)
+    assert jpeg_scans(hostile.encoded(noise, "JPEG")) == (1, True)
+    assert jpeg_scans(data + b"\xff\xda" * 5000) == (10, True), "a film after the picture, as phones append"
     for file in (data, data + b"\xff\xda" * 5000, hostile.jpeg_of_scans(60, side=800)):
         assert len(decoder.open_pages(file)) == 1
 
