@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import tempfile
@@ -16,7 +15,7 @@ from xlsxwriter import Workbook
 
 from api.schemas.records import PageEnd, RecordDetail
 from hunyuanocr.errors import StoreUnavailable
-from hunyuanocr.services.csv_safety import escape_cell
+from hunyuanocr.services.csv_safety import csv_row
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.records import Packed, Record
@@ -46,7 +45,7 @@ async def iter_rows(database: Database, query: RecordQuery) -> Rows:
 
 
 def _row(record: Record, keys: Sequence[str]) -> list[str]:
-    time = record.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")  # local time: the file is for people
+    time = record.created_at.astimezone().isoformat(" ", "seconds")  # local, because the file is for people; with its offset
     before = [record.id, time, record.device, record.source, record.task, record.instruction]
     warnings = " ".join(dict.fromkeys(w["code"] for w in record.warnings))
     confidence = "" if record.confidence is None else f"{record.confidence:.4f}"
@@ -60,13 +59,12 @@ def _to_text(value: Any) -> str:
 
 
 async def stream_csv(rows: Rows) -> AsyncIterator[bytes]:
-    """Yield CSV in UTF-8 with a byte order mark, for Excel; line ends as in RFC 4180, formulas escaped."""
+    """Yield CSV in UTF-8 with a byte order mark, for Excel; all cells quoted, formulas and identifiers escaped."""
     buffer = io.StringIO()
     buffer.write("\ufeff")
-    writer = csv.writer(buffer)
     async with aclosing(rows):
         async for row in rows:
-            writer.writerow([escape_cell(value) for value in row])
+            buffer.write(csv_row(row))
             if buffer.tell() > _BLOCK_SIZE:
                 yield buffer.getvalue().encode()
                 buffer.seek(0)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -24,7 +22,7 @@ from hunyuanocr.config import Settings
 from hunyuanocr.errors import EmptyInput, NotFound, UnsupportedMedia
 from hunyuanocr.ids import new_id
 from hunyuanocr.result_schema import fields_object
-from hunyuanocr.services.csv_safety import escape_cell
+from hunyuanocr.services.csv_safety import csv_row
 from hunyuanocr.services.jobs.service import JobView
 from hunyuanocr.services.jobs.zip_upload import UploadedFile, UploadLimits, expand_uploads
 from hunyuanocr.store import batches
@@ -168,16 +166,11 @@ async def _csv(results: Callable[[], AsyncIterator[JobView]]) -> AsyncIterator[b
     async for view in results():
         if view.result is not None:
             keys |= dict.fromkeys(field.key for field in view.result.fields)
-    yield "\ufeff".encode() + _row(["file", "job", "status", *(keys or ["text"]), "error"])
+    yield ("\ufeff" + csv_row(["file", "job", "status", *(keys or ["text"]), "error"])).encode()
     async for view in results():
         values: dict[str, Any] = {"text": "" if view.result is None else view.result.text}
         if view.result is not None and keys:
             values = fields_object(view.result)
         error = "" if view.job.error is None else view.job.error["code"]
-        yield _row([view.job.name, view.job.id, view.job.status, *(values.get(key) for key in keys or ["text"]), error])
-
-
-def _row(values: list[Any]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out).writerow([escape_cell(value) for value in values])
-    return out.getvalue().encode()
+        cells = (values.get(key) for key in keys or ["text"])
+        yield csv_row([view.job.name, view.job.id, view.job.status, *cells, error]).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -87,15 +86,14 @@ def _failure(e: HunyuanOcrError | OSError) -> Result:
 
 def _write_csv(results: Sequence[Result]) -> None:
     """Write the columns file, every field of any result (or the text if no field was requested), error."""
-    from hunyuanocr.services.csv_safety import escape_cell
+    from hunyuanocr.services.csv_safety import csv_row
 
     keys = list(dict.fromkeys(key for result in results for key in result.get("fields") or {}))
-    writer = csv.writer(sys.stdout)
-    writer.writerow(["file", *map(escape_cell, keys or ["text"]), "error"])
+    sys.stdout.write(csv_row(["file", *(keys or ["text"]), "error"]))
     for result in results:
         fields = result.get("fields") or {}
         values = [fields.get(key) for key in keys] if keys else [result.get("text", "")]
-        writer.writerow([escape_cell(value) for value in (result["file"], *values, result.get("error", ""))])
+        sys.stdout.write(csv_row([result["file"], *values, result.get("error", "")]))
 
 
 def _show_text(result: Result, *, show_name: bool) -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import struct
 import zipfile
+import zlib
 from contextlib import AsyncExitStack
 
 import pytest
@@ -156,13 +157,50 @@ async def test_other_content_types_are_rejected(shop):
     assert (await client.get("/v1/batch/none/results")).status_code == 404
 
 
-def test_names_in_gbk_are_read():
-    """Windows in Chinese writes names in GBK, without saying so."""
-    data = bytearray(packed(**{"aaaa.png": picture()}))
-    gbk = "发票".encode("gbk")
-    assert len(gbk) == 4
-    data = bytes(data).replace(b"aaaa", gbk)
-    assert expand_uploads([("x", data)], LIMITS)[0].name == "发票.png"
+def zip_with_names(*names, extra=b""):
+    """A ZIP whose entries have these bytes as names, without the flag of UTF-8."""
+    out = io.BytesIO()
+    substitutes = [bytes([ord("A") + number]) * len(name) for number, name in enumerate(names)]
+    with zipfile.ZipFile(out, "w") as archive:
+        for substitute in substitutes:
+            entry = zipfile.ZipInfo(substitute.decode())
+            entry.extra = extra
+            archive.writestr(entry, picture())
+    data = out.getvalue()
+    for substitute, name in zip(substitutes, names, strict=True):
+        data = data.replace(substitute, name)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("gbk", ["小票.jpg"]),  # valid UTF-8 by accident: "СƱ"
+        ("gbk", ["药.jpg"]),
+        ("gbk", ["张三的处方.jpg", "微信图片_20241120.jpg"]),
+        ("big5", ["統一發票.jpg", "陳先生.jpg"]),
+        ("cp932", ["領収書.jpg"]),
+        ("cp932", ["レシート.jpg", "田中 1.jpg"]),
+        ("cp437", ["März.jpg", "Beleg_Köln.jpg"]),
+        ("utf-8", ["小票.jpg"]),
+        ("utf-8", ["чек.jpg"]),
+        ("utf-8", ["März.jpg", "reçu.jpg"]),
+        ("utf-8", ["영수증.jpg"]),
+    ],
+)
+def test_names_in_a_zip_are_read_in_the_encoding_of_their_system(encoding, names):
+    data = zip_with_names(*(name.encode(encoding) for name in names))
+    assert [file.name for file in expand_uploads([("x", data)], LIMITS)] == names
+
+
+def test_a_declared_name_in_utf8_has_precedence():
+    """The flag, or the extra field of Info-ZIP, if it belongs to this name."""
+    assert [f.name for f in expand_uploads([("x", packed(**{"Ʊ.png": picture()}))], LIMITS)] == ["Ʊ.png"]
+    utf8 = "票.png".encode()
+    for crc, expected in ((zlib.crc32(b"y.png"), "票.png"), (1, "y.png")):
+        extra = struct.pack("<HHBI", 0x7075, 5 + len(utf8), 1, crc) + utf8
+        data = zip_with_names(b"y.png", extra=extra)
+        assert [f.name for f in expand_uploads([("x", data)], LIMITS)] == [expected]
 
 
 def test_names_are_labels_only(tmp_path, monkeypatch):

@@ -212,7 +212,8 @@ async def test_csv(shop):
     )
     assert (old[0], old[9], old[6]) == (first, "¥36.80", "")
     assert json.loads(old[7])[1] == {"name": "面包", "amount": "27.80"}
-    assert datetime.strptime(old[1], "%Y-%m-%d %H:%M:%S").astimezone() == NOON
+    assert datetime.fromisoformat(old[1]) == NOON
+    assert datetime.fromisoformat(old[1]).utcoffset() == NOON.astimezone().utcoffset(), "in the local zone, which it names"
     only = (await shop.get("/export", device="@x")).content.decode("utf-8-sig")
     assert first not in only
     assert "total_amount" not in only
@@ -249,7 +250,7 @@ async def test_json_lines_contain_whole_results(shop, monkeypatch):
 
 
 async def test_an_empty_export(shop):
-    assert (await shop.get("/export")).content.decode("utf-8-sig").startswith("id,time,")
+    assert (await shop.get("/export")).content.decode("utf-8-sig").startswith('"id","time",')
     assert (await shop.get("/export", format="jsonl")).content == b""
     assert (await shop.get("/export", format="xlsx")).content.startswith(b"PK")
     assert (await shop.get("/export", format="pdf")).status_code == 422

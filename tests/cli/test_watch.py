@@ -37,7 +37,10 @@ def test_what_is_there_is_read_and_filed(folder, tmp_path):
     said, _ = process.communicate(timeout=280)
     assert process.returncode == 1, said  # one of the two is no picture
     assert json.loads((folder / "done" / "a.png.json").read_text())["fields"] == {"total_amount": "$36.80"}
-    assert (folder / "done" / "a.png.csv").read_text(encoding="utf-8-sig").splitlines() == ["file,total_amount", "a.png,$36.80"]
+    assert (folder / "done" / "a.png.csv").read_text(encoding="utf-8-sig").splitlines() == [
+        '"file","total_amount"',
+        '"a.png","$36.80"',
+    ]
     assert json.loads((folder / "failed" / "b.png.json").read_text())["code"] == "unsupported_media_type"
     assert "a.png: done" in said
     assert "b.png: failed (unsupported_media_type)" in said

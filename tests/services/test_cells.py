@@ -2,7 +2,7 @@
 
 import pytest
 
-from hunyuanocr.services.csv_safety import escape_cell
+from hunyuanocr.services.csv_safety import csv_row, escape_cell
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,25 @@ def test_formulas(text):
 )
 def test_plain_values(text):
     assert escape_cell(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["91310000123456789", "6222021234567890123", "123456789012", "00012345", "02155551234", "12E45", "1e5", "+8613800138000"],
+)
+def test_digits_that_a_spreadsheet_would_change_stay_text(text):
+    assert escape_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "text", ["13800138000", "12345678901", "0", "0.50", "36.80", "-0.5", "2026-11-20", "1,234,567.00", "A0012"]
+)
+def test_digits_that_a_spreadsheet_keeps_have_no_apostrophe(text):
+    assert escape_cell(text) == text
+
+
+def test_every_cell_is_quoted():
+    assert csv_row(["x;=cmd|'/c calc'!A0", 'a "b"', None, 1]) == '"x;=cmd|\'/c calc\'!A0","a ""b""","","1"\r\n'
 
 
 def test_what_is_no_text():

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from hunyuanocr.errors import BadRequest, BatchTooLarge, HunyuanOcrError, ImageTooLarge, UnsupportedMedia
 from hunyuanocr.images import sniff
+from hunyuanocr.services.jobs.zip_names import entry_names
 
-_UTF8 = 0x800  # flag of an entry whose name is UTF-8
 _ENCRYPTED = 0x1
 _MAX_NAME_LENGTH = 500  # characters
 
@@ -70,7 +70,7 @@ def _unpack(data: bytes, limits: UploadLimits, max_total: int) -> Iterator[Uploa
             entries = [entry for entry in archive.infolist() if not _is_junk(entry)]
             if len(entries) > limits.files:
                 raise BatchTooLarge(f"The ZIP archive has more than {limits.files} files.")
-            for entry in entries:
+            for entry, name in zip(entries, entry_names(entries), strict=True):
                 if entry.flag_bits & _ENCRYPTED:
                     raise BadRequest("The ZIP archive is encrypted.", hint="Send an archive without a password.")
                 with archive.open(entry) as packed:  # the declared size is not trusted
@@ -78,7 +78,7 @@ def _unpack(data: bytes, limits: UploadLimits, max_total: int) -> Iterator[Uploa
                 if len(content) > max_total:
                     raise BatchTooLarge(f"The batch has more than {limits.all} bytes unpacked.")
                 max_total -= len(content)
-                yield _file(_label(_name(entry)), content, limits.each)
+                yield _file(_label(name), content, limits.each)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError, RuntimeError) as e:
         raise BadRequest(f"The ZIP archive is damaged ({type(e).__name__}).", hint="Create it again.") from e
 
@@ -87,19 +87,6 @@ def _is_junk(entry: zipfile.ZipInfo) -> bool:
     """Return whether the entry is a folder or a file that operating systems add to archives."""
     last = entry.filename.rsplit("/", 1)[-1]
     return entry.is_dir() or entry.filename.startswith("__MACOSX/") or last.startswith(".") or last.lower() == "thumbs.db"
-
-
-def _name(entry: zipfile.ZipInfo) -> str:
-    """Return the decoded name. Without the UTF-8 flag the format prescribes code page 437, but Chinese systems write GBK."""
-    if entry.flag_bits & _UTF8:
-        return entry.filename
-    raw = entry.filename.encode("cp437", "replace")
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return entry.filename
 
 
 def _label(name: str) -> str:

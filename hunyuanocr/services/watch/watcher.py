@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import hashlib
-import io
 import itertools
 import logging
 import os
@@ -28,7 +26,7 @@ from hunyuanocr.errors import (
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Request
 from hunyuanocr.services.background_reader import MAX_WORKERS, BackgroundReader
-from hunyuanocr.services.csv_safety import escape_cell
+from hunyuanocr.services.csv_safety import csv_row
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.watch.results import Answer, ResultFiler
 from hunyuanocr.services.watch.scanner import FolderScanner, ScannedFile, has_changed, read_if_unchanged
@@ -301,8 +299,4 @@ def _shown(path: Path) -> str:
 def _table(answer: dict[str, Any]) -> str:
     """Return a CSV with one row: the file and its fields, or its text if no field was requested."""
     fields: dict[str, Any] = answer.get("fields") or {"text": answer.get("text")}
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["file", *map(escape_cell, fields)])
-    writer.writerow([escape_cell(answer.get("file")), *(escape_cell(value) for value in fields.values())])
-    return out.getvalue()
+    return csv_row(["file", *fields]) + csv_row([answer.get("file"), *fields.values()])
