@@ -41,7 +41,7 @@ class JpegImage(JpegImagePlugin.JpegImageFile):
 
 
 def jpeg_stream(data: bytes) -> tuple[io.BytesIO, int]:
-    """Return a JPEG without zero bytes at its end (a buffer that was not filled), and the bytes that the copy needs."""
+    """Return a JPEG without trailing zero bytes (a buffer that was not filled), and the bytes that the copy needs."""
     used = data.rstrip(b"\0") if data.endswith(b"\0") else data
     return io.BytesIO(used), 0 if used is data else len(used)
 
