@@ -49,23 +49,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     disable_telemetry()  # before the backends and the page are imported
     limit_malloc_arenas()
     try:
-        settings = _settings(_parser().parse_args(argv))
+        settings = settings_from_flags(create_parser().parse_args(argv))
         log_setup.configure_logging(settings.log)
         _check_tls(settings)
         folder = _claim_folder(settings)
         backend, reason = create_backend(settings)  # before the ports are opened: missing parts are reported immediately
         _allow_connections(settings)
-        with _listening(settings) as (page_socket, api_socket):
-            page_app, api_app = _apps(settings, backend, reason, folder)
-            _announce(settings, reason, page_socket, api_socket)
+        with listening(settings) as (page_socket, api_socket):
+            page_app, api_app = create_apps(settings, backend, reason, folder)
+            announce(settings, reason, page_socket, api_socket)
             _print_first_key(page_app, page_socket)
-            return asyncio.run(_serve(page_app, page_socket, api_app, api_socket))
+            return asyncio.run(serve(page_app, page_socket, api_app, api_socket))
     except HunyuanOcrError as e:
         _err.print(f"Error: {e.message}\n  {e.hint}", markup=False)
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = argparse.ArgumentParser(
         prog="launch_web_pt.sh",
         allow_abbrev=False,
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(flags: argparse.Namespace) -> Settings:
+def settings_from_flags(flags: argparse.Namespace) -> Settings:
     """Load the settings; flags have precedence over the environment and the file."""
     if flags.config is not None:
         os.environ["HUNYUANOCR_CONFIG"] = str(flags.config)
@@ -143,14 +144,18 @@ def _allow_connections(settings: Settings) -> None:
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket]]:
+def listening(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Bind both sockets before anything is loaded, so that a port in use is reported immediately."""
     server = settings.server
-    with _bound(server.host, server.port, "--port") as page, _bound(server.host, server.api_port, "--api-port") as api:
+    with (
+        bound_socket(server.host, server.port, "--port") as page,
+        bound_socket(server.host, server.api_port, "--api-port") as api,
+    ):
         yield page, api
 
 
-def _bound(host: str, port: int, flag: str) -> socket.socket:
+def bound_socket(host: str, port: int, flag: str) -> socket.socket:
+    """Return a listening socket. Raise ConfigError, which names `flag`, if the port is in use or the address is not available."""
     from api.network.descriptors import Listener  # noqa: PLC0415
     from api.network.http_protocol import FULL  # noqa: PLC0415
 
@@ -175,7 +180,7 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
     return listener
 
 
-def _apps(settings: Settings, backend: Backend, reason: str, folder: DataFolder | None = None) -> tuple[FastAPI, FastAPI]:
+def create_apps(settings: Settings, backend: Backend, reason: str, folder: DataFolder | None = None) -> tuple[FastAPI, FastAPI]:
     """Create two apps with one pipeline. The lifespan of the first starts and closes it; the second runs without a lifespan."""
     from api.app import create_app  # noqa: PLC0415
     from api.auth.authenticator import Authenticator  # noqa: PLC0415
@@ -194,7 +199,7 @@ def _apps(settings: Settings, backend: Backend, reason: str, folder: DataFolder 
     return apps
 
 
-def _announce(settings: Settings, reason: str, page: socket.socket, api: socket.socket) -> None:
+def announce(settings: Settings, reason: str, page: socket.socket, api: socket.socket) -> None:
     """Print the backend, the reason for it and the URLs; with JSON logs, log them."""
     lines = [reason]
     for label, listener in (("Page and API" if settings.server.page else "API", page), ("API alone", api)):
@@ -235,7 +240,7 @@ def _print_first_key(app: FastAPI, page: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server without signal handlers: two servers run in this process, and `_serve` handles the signals for both."""
+    """A server without signal handlers: two servers run in this process, and `serve` handles the signals for both."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -257,7 +262,8 @@ def _server(app: FastAPI, lifespan: Literal["on", "off"]) -> _Server:
     )
 
 
-async def _serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI, api_socket: socket.socket) -> int:
+async def serve(page_app: FastAPI, page_socket: socket.socket, api_app: FastAPI, api_socket: socket.socket) -> int:
+    """Run both servers until a signal; return the exit status: 1 if one of them did not start."""
     from api.exit_watchdog import ExitWatchdog  # noqa: PLC0415
 
     servers = page, api = _server(page_app, "on"), _server(api_app, "off")

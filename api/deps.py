@@ -39,7 +39,7 @@ def _identity(request: HTTPConnection) -> Identity:
     return identity
 
 
-def _owner(request: HTTPConnection) -> str:
+def owner_of(request: HTTPConnection) -> str:
     """Return the owner whose data the request may access."""
     return _identity(request).owner
 
@@ -53,7 +53,7 @@ PipelineDep = Annotated[Pipeline, Depends(_pipeline)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ServicesDep = Annotated[Services, Depends(_services)]
 IdentityDep = Annotated[Identity, Depends(_identity)]
-OwnerDep = Annotated[str, Depends(_owner)]
+OwnerDep = Annotated[str, Depends(owner_of)]
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -8,6 +8,7 @@ import tempfile
 from asyncio import to_thread
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,22 +24,36 @@ from hunyuanocr.store.search import RecordQuery
 from hunyuanocr.store.workdir import EXPORT, workdir
 
 MAX_COLUMNS = 500  # columns for fields
-_PAGE_SIZE = 500  # records
 _LEADING_COLUMNS = ("id", "time", "device", "source", "task", "instruction")
 _TRAILING_COLUMNS = ("confidence", "warnings", "text")
-_MAX_ROWS = 1_048_576  # of a worksheet, as Excel limits it
 _MAX_CELL_LENGTH = 32_767  # characters, as Excel limits it
 _BLOCK_SIZE = 256 * 1024
 
 Rows = AsyncGenerator[list[str], None]
 
 
-async def iter_rows(database: Database, query: RecordQuery) -> Rows:
+@dataclass(frozen=True)
+class ExportLimits:
+    """`page_size`: records read at a time. `max_rows`: rows of a worksheet, as Excel limits them."""
+
+    page_size: int = 500
+    max_rows: int = 1_048_576
+
+
+_LIMITS = ExportLimits()
+
+
+def export_limits() -> ExportLimits:
+    """Return the limits of the exports, a dependency of the route."""
+    return _LIMITS
+
+
+async def iter_rows(database: Database, query: RecordQuery, page_size: int = _LIMITS.page_size) -> Rows:
     """Yield the header row, then one row for each record, newest first. Each field has a column, in alphabetical order."""
     keys = await database.read(records.keys, query, MAX_COLUMNS)
     yield [*_LEADING_COLUMNS, *keys, *_TRAILING_COLUMNS]
     after: PageEnd | None = None
-    while page := await database.read(records.search, query, _PAGE_SIZE, after):
+    while page := await database.read(records.search, query, page_size, after):
         for record in page:
             yield _row(record, keys)
         after = page[-1].created_at, page[-1].id
@@ -72,10 +87,10 @@ async def stream_csv(rows: Rows) -> AsyncIterator[bytes]:
     yield buffer.getvalue().encode()
 
 
-async def stream_jsonl(database: Database, query: RecordQuery) -> AsyncIterator[bytes]:
+async def stream_jsonl(database: Database, query: RecordQuery, page_size: int = _LIMITS.page_size) -> AsyncIterator[bytes]:
     """Yield JSON Lines: one whole record per line."""
     after: PageEnd | None = None
-    while page := await database.read(records.search_results, query, _PAGE_SIZE // 5, after):
+    while page := await database.read(records.search_results, query, page_size // 5, after):
         yield await to_thread(_json_lines, page)
         after = page[-1][0].created_at, page[-1][0].id
 
@@ -85,7 +100,7 @@ def _json_lines(page: Sequence[tuple[Record, Packed]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-async def write_xlsx(rows: Rows, data_folder: Path) -> IO[bytes]:
+async def write_xlsx(rows: Rows, data_folder: Path, max_rows: int = _LIMITS.max_rows) -> IO[bytes]:
     """Return a workbook in an unnamed temporary file, positioned at the start. All cells are text. Raises StoreUnavailable.
 
     The library writes rows to named temporary files until the workbook is closed. They are in a work folder inside the data
@@ -97,7 +112,7 @@ async def write_xlsx(rows: Rows, data_folder: Path) -> IO[bytes]:
             options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "tmpdir": str(folder)}
             book = Workbook(file, options)
             async with aclosing(rows):
-                await _fill(book, rows)
+                await _fill(book, rows, max_rows)
             await to_thread(book.close)
     except OSError as e:
         file.close()
@@ -110,13 +125,13 @@ async def write_xlsx(rows: Rows, data_folder: Path) -> IO[bytes]:
     return file
 
 
-async def _fill(book: Workbook, rows: Rows) -> None:
+async def _fill(book: Workbook, rows: Rows, max_rows: int) -> None:
     header: list[str] = []
     sheet: Any = None
-    row_number = _MAX_ROWS
+    row_number = max_rows
     async for row in rows:
         header = header or row
-        if row_number == _MAX_ROWS:
+        if row_number == max_rows:
             sheet = book.add_worksheet()
             sheet.write_row(0, 0, header)
             row_number = 1

@@ -37,7 +37,7 @@ class RepeatFilter(logging.Filter):
         super().__init__()
         self._handler = handler
         self._clock = clock
-        self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()  # by the start of their window
+        self.kinds: OrderedDict[Hashable, _Kind] = OrderedDict()  # by the start of their window
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log the record."""
@@ -45,7 +45,7 @@ class RepeatFilter(logging.Filter):
             return True
         now = self._clock()
         self._close_windows(now)
-        kind = self._kinds.setdefault(_kind_of(record), _Kind(now, record))
+        kind = self.kinds.setdefault(_kind_of(record), _Kind(now, record))
         kind.count += 1
         if kind.count <= _MAX_REPEATS:
             return True
@@ -53,17 +53,17 @@ class RepeatFilter(logging.Filter):
         return False
 
     def _close_windows(self, now: float) -> None:
-        while self._kinds:
-            kind = next(iter(self._kinds.values()))
-            if now - kind.since < _WINDOW_S and len(self._kinds) <= _MAX_KINDS:
+        while self.kinds:
+            kind = next(iter(self.kinds.values()))
+            if now - kind.since < _WINDOW_S and len(self.kinds) <= _MAX_KINDS:
                 return
-            self._kinds.popitem(last=False)
+            self.kinds.popitem(last=False)
             self._summarise(kind)
 
     def flush(self) -> None:
         """Log the counts of all open windows."""
-        while self._kinds:
-            self._summarise(self._kinds.popitem(last=False)[1])
+        while self.kinds:
+            self._summarise(self.kinds.popitem(last=False)[1])
 
     def _summarise(self, kind: _Kind) -> None:
         if not kind.suppressed:

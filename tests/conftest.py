@@ -10,8 +10,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hunyuanocr.services import recorder
-from hunyuanocr.store import database as databases
+from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.store.database import Database
 from tests.support import postgres
 
@@ -56,8 +55,8 @@ def _data_folder_of_one_test(_data_folder, monkeypatch, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """A machine that is busy with something else is no database that is away, and nobody who hinders the scrubbing."""
-    monkeypatch.setattr(recorder, "_WAIT_S", 60.0)
-    monkeypatch.setattr(databases, "_TRUNCATE_ATTEMPTS", 300)
+    monkeypatch.setattr(Recorder, "wait_s", 60.0)
+    monkeypatch.setattr(Database, "truncate_attempts", 300)
 
 
 @pytest.fixture(scope="session")

@@ -101,22 +101,22 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path, monke
     file.write_text("[server]\nport = 1001\napi_port = 1002\nhost = '0.0.0.0'\n")
     monkeypatch.setenv("HUNYUANOCR_CONFIG", "")  # restored afterwards: the flag sets it
     monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", "2002")
-    flags = app_web._parser().parse_args(["--config", str(file), "--port", "3001", "--no-page"])
-    server = app_web._settings(flags).server
+    flags = app_web.create_parser().parse_args(["--config", str(file), "--port", "3001", "--no-page"])
+    server = app_web.settings_from_flags(flags).server
     assert (server.port, server.api_port, server.host, server.page) == (3001, 2002, "0.0.0.0", False)
 
 
 def test_flags_of_the_model(monkeypatch):
     monkeypatch.setenv("HUNYUANOCR_TORCH__MAX_NUM_SEQS", "3")
     flags = ("--vram-gb", "6.5", "--dtype", "bfloat16", "--device", "cuda:1")
-    settings = app_web._settings(app_web._parser().parse_args(flags))
+    settings = app_web.settings_from_flags(app_web.create_parser().parse_args(flags))
     assert (settings.torch.vram_gb, settings.torch.dtype, settings.torch.max_num_seqs, settings.device) == (
         6.5,
         "bfloat16",
         3,
         "cuda:1",
     )
-    none = app_web._settings(app_web._parser().parse_args([])).torch
+    none = app_web.settings_from_flags(app_web.create_parser().parse_args([])).torch
     assert (none.vram_gb, none.dtype) == (8.0, "auto")
 
 
@@ -136,7 +136,7 @@ def test_addresses_for_phones_are_this_machines_own():
 
 def test_an_address_family_that_is_not_there_is_an_error_of_ours():
     with pytest.raises(ConfigError, match="Cannot listen on no"):
-        app_web._bound("no.such.host.invalid", 0, "--port")
+        app_web.bound_socket("no.such.host.invalid", 0, "--port")
 
 
 async def test_answers_are_sent_at_once():
@@ -147,7 +147,7 @@ async def test_answers_are_sent_at_once():
         reported.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
-    with app_web._bound("127.0.0.1", 0, "--port") as listener:
+    with app_web.bound_socket("127.0.0.1", 0, "--port") as listener:
         async with await asyncio.start_server(look, sock=listener) as server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             await reader.read()

@@ -297,3 +297,57 @@ def test_light_imports_stay_light(module, allowed):
     code = f"import sys\nimport {module}\nprint(*sorted({HEAVY - allowed!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == []
+
+
+# Private attributes that tests may read: they compare tensors and memory inside the engine, which has no public form of them.
+ENGINE_TESTS = "tests/backends/torch_local/"
+
+
+def private_accesses(source: str) -> list[str]:
+    """Return "line: code" for each attribute or patched name that starts with one underscore, except on `self` and `cls`."""
+    found: list[ast.expr | ast.stmt] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            own = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
+            if is_private(node.attr) and not own:
+                found.append(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {"setattr", "getattr", "delattr"}:
+            names = [arg.value for arg in node.args[:2] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            if any(is_private(name.rpartition(".")[2]) for name in names):
+                found.append(node)
+        elif isinstance(node, ast.ImportFrom):
+            ours = str(node.module).split(".")[0] in TOPS
+            if ours and any(is_private(alias.name) for alias in node.names):
+                found.append(node)
+    return [f"{node.lineno}: {ast.unparse(node)}" for node in found]
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_use_only_public_names(path):
+    """Clocks, intervals and limits are injected through constructors, settings or public attributes."""
+    if not str(path.relative_to(ROOT)).startswith(ENGINE_TESTS):
+        assert private_accesses(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "assert sender._queue == []",
+        "monkeypatch.setattr(webhooks, '_FIRST_S', 0.1)",
+        "monkeypatch.setattr('hunyuanocr.store.outbox._MAX_RECORDS', 5)",
+        "getattr(pipeline, '_state')",
+        "from hunyuanocr.services.jobs.worker import _recover",
+    ],
+)
+def test_a_private_access_is_found(code):
+    (found,) = private_accesses(f"def f():\n    {code}\n")
+    assert found.startswith("2: ")
+
+
+@pytest.mark.parametrize("code", ["self._count += 1", "cls._made = []", "point.__class__", "_helper()", "from re import _parser"])
+def test_own_attributes_are_not_private_accesses(code):
+    assert private_accesses(code) == []

@@ -73,7 +73,7 @@ def test_it_remembers_no_more_than_so_many_kinds_and_counts_at_the_end(log):
     logger, written, _, limiter = log
     for n in range(3000):
         logger.info("line %d", n)
-    assert len(limiter._kinds) <= 1001
+    assert len(limiter.kinds) <= 1001
     for _ in range(30):
         logger.error("the last")
     limiter.flush()

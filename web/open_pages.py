@@ -45,9 +45,9 @@ class OpenPages:
 
     def __init__(self, memory: GradioMemory, limits: PageLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
-        self._memory = memory
+        self.memory = memory
         self._clock = clock
-        self._pages: dict[str, _Page] = {}  # least recently used first
+        self.pages: dict[str, _Page] = {}  # least recently used first
 
     @asynccontextmanager
     async def joining(self, page: str) -> AsyncIterator[None]:
@@ -64,10 +64,10 @@ class OpenPages:
 
     def _check_capacity(self, page: str) -> None:
         """Raise QueueFull if the page or its identity has too many events or unfetched results."""
-        running = self._memory.running()
+        running = self.memory.running()
         self._release(running)
-        events = running + self._memory.finished()
-        events.update({each: opened.joining for each, opened in self._pages.items()})
+        events = running + self.memory.finished()
+        events.update({each: opened.joining for each, opened in self.pages.items()})
         mine = self._of_identity(page)
         if (
             events[page] >= self.limits.events_per_page
@@ -85,7 +85,7 @@ class OpenPages:
         opened = self._touch(page)
         opened.connections += 1
         if listens:
-            self._memory.prune(page)
+            self.memory.prune(page)
             opened.listeners += 1
             opened.listening.set()
         try:
@@ -100,7 +100,7 @@ class OpenPages:
 
     async def wait_for_listener(self, page: str | None) -> None:
         """Wait until the page listens for results. Raise DeadlineExceeded after `listen_s`."""
-        opened = self._pages.get(page or "")
+        opened = self.pages.get(page or "")
         try:
             async with asyncio.timeout(self.limits.listen_s):
                 if opened is None:
@@ -111,58 +111,58 @@ class OpenPages:
 
     def reserve(self, page: str | None, size: int) -> bool:
         """Reserve `size` characters for the result of a running event. Return whether the identity has enough budget."""
-        opened = self._pages.get(page or "")
+        opened = self.pages.get(page or "")
         if page is None or opened is None or self._waiting_bytes(self._of_identity(page)) + size > self.limits.waiting_bytes:
             return False
         opened.reserved += size
         return True
 
     def _waiting_bytes(self, pages: list[str]) -> int:
-        return sum(self._memory.waiting_bytes(page) + self._pages[page].reserved for page in pages)
+        return sum(self.memory.waiting_bytes(page) + self.pages[page].reserved for page in pages)
 
     def _release(self, running: Counter[str]) -> None:
         """Clear reservations of pages without running events: their results are now counted as unfetched, or were fetched."""
-        for page, opened in self._pages.items():
+        for page, opened in self.pages.items():
             if not running[page] and not opened.joining:
                 opened.reserved = 0
 
     async def expire(self) -> None:
         """Drop results that were not fetched in time, and pages that were closed long ago."""
-        for page in self._memory.pages() - self._pages.keys():
-            if page not in self._pages:
-                await self._memory.forget(page)
-        running = self._memory.running()
-        for page, opened in list(self._pages.items()):
+        for page in self.memory.pages() - self.pages.keys():
+            if page not in self.pages:
+                await self.memory.forget(page)
+        running = self.memory.running()
+        for page, opened in list(self.pages.items()):
             if opened.joining or (running[page] and opened.listeners):
                 opened.last_used = self._clock()
             idle = self._clock() - opened.last_used
             if idle > self.limits.age_s and not opened.connections:
                 await self._forget(page)
             elif idle > (self.limits.age_s if opened.listeners else self.limits.listen_s):
-                await self._memory.forget_messages(page)
+                await self.memory.forget_messages(page)
 
     def _of_identity(self, page: str) -> list[str]:
-        return [each for each in self._pages if _identity(each) == _identity(page)]
+        return [each for each in self.pages if _identity(each) == _identity(page)]
 
     def _touch(self, page: str) -> _Page:
-        opened = self._pages.pop(page, None) or _Page(self._clock())
+        opened = self.pages.pop(page, None) or _Page(self._clock())
         opened.last_used = self._clock()
-        self._pages[page] = opened
+        self.pages[page] = opened
         return opened
 
     async def _evict(self, newest: str) -> None:
         """Drop pages of the identity with most pages until the limits hold; closed pages first, then the least recently used."""
         while True:
-            counts = Counter(map(_identity, self._pages))
+            counts = Counter(map(_identity, self.pages))
             identity, count = counts.most_common(1)[0]
-            if len(self._pages) <= self.limits.pages and count <= self.limits.pages // 2:
+            if len(self.pages) <= self.limits.pages and count <= self.limits.pages // 2:
                 return
-            older = [page for page in self._pages if _identity(page) == identity and page != newest]
-            await self._forget(min(older, key=lambda page: bool(self._pages[page].connections)))
+            older = [page for page in self.pages if _identity(page) == identity and page != newest]
+            await self._forget(min(older, key=lambda page: bool(self.pages[page].connections)))
 
     async def _forget(self, page: str) -> None:
-        self._pages.pop(page, None)
-        await self._memory.forget(page)
+        self.pages.pop(page, None)
+        await self.memory.forget(page)
 
 
 def _identity(page: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 _MAX_AGE_S = 0.8  # of the table: a key that another process revokes is refused within a second
 _MAX_STALE_S = 300.0  # the table is used for so long while the database does not answer
-_WAIT_S = 2.0  # a request waits so long for a new table
 _TOUCH_INTERVAL_S = 60.0  # the time of a key's last use is written at most this often
 _DUMMY_HASH = hashlib.sha256(b"").hexdigest()  # compared for unknown ids, so that they take the same time
 
@@ -40,13 +40,16 @@ class ApiKeyCache:
     """The API keys of a database, in memory.
 
     `marker_file` exists once a key was created; it still proves that keys are required while the database is unavailable. The
-    table is read on its own thread, so that a long search of records does not delay authentication.
+    table is read on its own thread, so that a long search of records does not delay authentication. `ticks` is a monotonic clock.
     """
+
+    wait_s = 2.0  # a request waits so long for a new table
 
     def __init__(self, database: Database, marker_file: Path, clock: Clock | None = None) -> None:
         self._database = database
         self._clock = clock or Clock()
-        self._marker_file = marker_file
+        self.ticks: Callable[[], float] = time.monotonic
+        self.marker_file = marker_file
         self._keys: dict[str, ApiKeyRow] = {}
         self._at = self._tried = self._changed = -_MAX_STALE_S
         self._loading: asyncio.Task[None] | None = None
@@ -70,7 +73,7 @@ class ApiKeyCache:
 
     async def has_keys(self) -> bool:
         """Return whether a key was ever created here. Revoking the last key, or losing the database, does not change it."""
-        if self._marker_file.exists():
+        if self.marker_file.exists():
             return True
         try:
             return bool(await self._table())
@@ -93,20 +96,20 @@ class ApiKeyCache:
         for _ in range(2):  # a load that began before a key was created here does not contain that key
             if not self._stale():
                 break
-            if self._loading is None and time.monotonic() - self._tried > _MAX_AGE_S:
+            if self._loading is None and self.ticks() - self._tried > _MAX_AGE_S:
                 self._loading = asyncio.create_task(self._load(self._database))
             if self._loading is not None and not self._slow:
-                _, late = await asyncio.wait((self._loading,), timeout=_WAIT_S)
+                _, late = await asyncio.wait((self._loading,), timeout=self.wait_s)
                 self._slow = bool(late)  # other requests do not wait for a slow load
-        if time.monotonic() - self._at > _MAX_STALE_S:
+        if self.ticks() - self._at > _MAX_STALE_S:
             raise StoreUnavailable("The API keys cannot be read now.")
         return self._keys
 
     def _stale(self) -> bool:
-        return self._at < self._changed or time.monotonic() - self._at > _MAX_AGE_S
+        return self._at < self._changed or self.ticks() - self._at > _MAX_AGE_S
 
     async def _load(self, database: Database) -> None:
-        started = time.monotonic()
+        started = self.ticks()
         try:
             rows = await asyncio.get_running_loop().run_in_executor(self._thread, self._read, database)
         except HunyuanOcrError as e:
@@ -116,23 +119,23 @@ class ApiKeyCache:
         else:
             self._keys, self._at = {key.id: key for key in rows}, started
         finally:
-            self._tried = time.monotonic() if started >= self._changed else -_MAX_STALE_S
+            self._tried = self.ticks() if started >= self._changed else -_MAX_STALE_S
             self._loading, self._slow = None, False
 
     def _read(self, database: Database) -> list[ApiKeyRow]:
-        if database.sqlite and not (Path(str(database.url.database)).exists() or self._marker_file.exists()):
+        if database.sqlite and not (Path(str(database.url.database)).exists() or self.marker_file.exists()):
             return []  # reading must not create a database file
         with database.read_transaction() as conn:
             rows = keys.list_all(conn)
-        if rows and not self._marker_file.exists():
+        if rows and not self.marker_file.exists():
             with suppress(OSError):  # the keys are valid even if the folder cannot be written
-                self._marker_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._marker_file.touch(mode=0o600)
+                self.marker_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.marker_file.touch(mode=0o600)
         return rows
 
     def invalidate(self) -> None:
         """Read the table again at the next request: a key was created or revoked in this process."""
-        self._changed = time.monotonic()
+        self._changed = self.ticks()
         self._tried = -_MAX_STALE_S
 
     async def flush_last_used(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from starlette._utils import get_route_path
 from starlette.requests import HTTPConnection
@@ -35,6 +35,15 @@ log = logging.getLogger(__name__)
 TICKET_S = 30.0
 LINK_S = 3600.0  # lifetime of the login link that the first start prints
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass
+class SocketLimits:
+    """Limits of WebSockets that have not authenticated yet: their number, in total and of one client address, and the time."""
+
+    pending: int = 128
+    pending_per_client: int = 16
+    timeout_s: float = 10.0
 
 
 class Authenticator:
@@ -72,6 +81,7 @@ class Authenticator:
             if self._own_database and self._timekeeper
             else None
         )
+        self.socket_limits = SocketLimits()
         self.pending_sockets: Counter[str] = Counter()  # open WebSockets that have not authenticated yet, by client address
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -26,8 +26,6 @@ _LEEWAY_S = 30
 _MIN_RSA_BITS = 2048
 _FETCH_TIMEOUT_S = 5.0
 _MAX_JWKS_BYTES = 1024 * 1024
-_REFRESH_INTERVAL_S = 600.0  # also the time after which a withdrawn key stops working
-_MIN_FETCH_INTERVAL_S = 10.0  # clients with invented key ids must not cause more fetches
 _MAX_AGE_S = 24 * 3600.0  # a key set stays valid for this time while the provider does not respond
 _REQUIRED_CLAIMS = ["exp", "iss", "aud"]
 _MAX_EXPIRY = 1e11  # Unix time in seconds, thousands of years ahead: a claim may have more digits than a float can hold
@@ -38,7 +36,7 @@ class JwtVerifier:
 
     def __init__(self, settings: JwtSettings) -> None:
         self._settings = settings
-        self._jwks = JwksClient(settings.jwks_url) if settings.jwks_url else None
+        self.jwks = JwksClient(settings.jwks_url) if settings.jwks_url else None
         self._algorithms: list[str] = []
         self._key: Any = None
         if settings.secret is not None:
@@ -46,7 +44,7 @@ class JwtVerifier:
         elif settings.key_file is not None:
             algorithm, self._key = _load_key(settings.key_file)
             self._algorithms = [algorithm]
-        elif self._jwks is not None:
+        elif self.jwks is not None:
             self._algorithms = ["RS256", "ES256"]
 
     async def verify(self, text: str) -> Identity | None:
@@ -58,7 +56,7 @@ class JwtVerifier:
             algorithm = header.get("alg")
             if algorithm not in self._algorithms:
                 return None
-            key = self._key if self._jwks is None else await self._jwks.key(header.get("kid"))
+            key = self._key if self.jwks is None else await self.jwks.key(header.get("kid"))
             if key is None:
                 return None
             claims = jwt.decode(
@@ -107,28 +105,31 @@ def _load_key(file: Any) -> tuple[str, Any]:
 class JwksClient:
     """Fetches a JSON Web Key Set (RFC 7517) when it is needed. Redirects are not followed."""
 
+    refresh_interval_s = 600.0  # also the time after which a withdrawn key stops working
+    min_fetch_interval_s = 10.0  # clients with invented key ids must not cause more fetches
+
     def __init__(self, url: str) -> None:
         self.url = url
         self.fetched = 0
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_at = self._attempted_at = float("-inf")
         self._lock = asyncio.Lock()
-        self._refresh_task: asyncio.Task[None] | None = None
+        self.refresh_task: asyncio.Task[None] | None = None
 
     async def key(self, id: object) -> jwt.PyJWK | None:
         """Return the key with this id; without an id, the only key of the set. None if there is no such key."""
         id = id if isinstance(id, str) else None
         if id not in self._keys:
             await self._refresh()
-        elif time.monotonic() - self._fetched_at > _REFRESH_INTERVAL_S and not self._lock.locked():
-            self._refresh_task = asyncio.create_task(self._refresh())  # requests do not wait for a slow provider
+        elif time.monotonic() - self._fetched_at > self.refresh_interval_s and not self._lock.locked():
+            self.refresh_task = asyncio.create_task(self._refresh())  # requests do not wait for a slow provider
         if time.monotonic() - self._fetched_at > _MAX_AGE_S:
             return None
         return self._keys.get(id)
 
     async def _refresh(self) -> None:
         async with self._lock:
-            if time.monotonic() - self._attempted_at > _MIN_FETCH_INTERVAL_S:
+            if time.monotonic() - self._attempted_at > self.min_fetch_interval_s:
                 await self._fetch()
 
     async def _fetch(self) -> None:

@@ -37,17 +37,17 @@ class SessionCookies:
 
     def __init__(self, api_keys: ApiKeyCache, secret: Path, hours: float, clock: Clock | None = None) -> None:
         self._api_keys = api_keys
-        self._clock = clock or Clock()
+        self.clock = clock or Clock()
         self._file = secret
         self._seconds = 3600 * hours
         self._secret: bytes | None = None
         self._revoked_file = secret.with_name(f"{secret.stem}.ended")
-        self._revoked: dict[str, float] = {}  # id of a revoked session: its time of expiry
+        self.revoked: dict[str, float] = {}  # id of a revoked session: its time of expiry
         self._revoke_lock = threading.Lock()
 
     def create(self, identity: Identity) -> tuple[str, int]:
         """Return a new cookie for the identity, and its lifetime in seconds."""
-        now = self._clock.now().timestamp()
+        now = self.clock.now().timestamp()
         until = min(now + self._seconds, identity.until or float("inf"))
         claims = {"k": identity.key} if identity.key else {"o": identity.owner, "n": identity.name, "s": sorted(identity.scopes)}
         body = _encode(json.dumps(claims | {"i": secrets.token_hex(8), "x": until}).encode())
@@ -74,10 +74,10 @@ class SessionCookies:
         if claims is None:
             return
         with self._revoke_lock:
-            now = self._clock.trusted()  # a system clock that jumps ahead for a while must not discard logouts
+            now = self.clock.trusted()  # a system clock that jumps ahead for a while must not discard logouts
             expired_before = 0.0 if now is None else now.timestamp()
-            revoked = {id: until for id, until in self._revoked.items() if until > expired_before} | {claims["i"]: claims["x"]}
-            self._revoked = revoked
+            revoked = {id: until for id, until in self.revoked.items() if until > expired_before} | {claims["i"]: claims["x"]}
+            self.revoked = revoked
             try:
                 write_atomic(self._revoked_file, json.dumps(revoked).encode(), mode=0o600)
             except OSError as e:
@@ -90,7 +90,7 @@ class SessionCookies:
             return None
         body = cookie.partition(".")[0]
         claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return None if claims["x"] <= self._clock.now().timestamp() or claims["i"] in self._revoked else claims
+        return None if claims["x"] <= self.clock.now().timestamp() or claims["i"] in self.revoked else claims
 
     def _is_signed(self, cookie: str) -> bool:
         body, _, signature = cookie.partition(".")
@@ -104,7 +104,7 @@ class SessionCookies:
     def _load_secret(self) -> bytes:
         """Load the revoked sessions and return the signing key. If the revoked sessions are unreadable, replace the key."""
         try:
-            self._revoked = {str(id): float(until) for id, until in json.loads(self._revoked_file.read_bytes()).items()}
+            self.revoked = {str(id): float(until) for id, until in json.loads(self._revoked_file.read_bytes()).items()}
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError):

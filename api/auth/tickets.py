@@ -18,12 +18,12 @@ class TicketStore:
 
     def __init__(self, seconds: float, *, ticks: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
-        self._ticks = ticks
+        self.ticks = ticks
         self._tickets: dict[bytes, tuple[Identity, float]] = {}
 
     def issue(self, identity: Identity) -> str:
         """Return a new ticket of 256 random bits for the identity. Raises QueueFull."""
-        now = self._ticks()
+        now = self.ticks()
         for expired in [ticket for ticket, (_, until) in self._tickets.items() if until <= now]:
             del self._tickets[expired]
         if len(self._tickets) >= _MAX_TICKETS:
@@ -35,7 +35,7 @@ class TicketStore:
     def redeem(self, text: str) -> Identity | None:
         """Return the identity of a ticket and invalidate it; None if the ticket is unknown, used or expired."""
         identity, until = self._tickets.pop(_hash(text), (None, 0.0))
-        return identity if self._ticks() < until else None
+        return identity if self.ticks() < until else None
 
 
 def _hash(text: str) -> bytes:

@@ -19,10 +19,7 @@ from hunyuanocr.ids import new_id
 UNAUTHORIZED = 3000  # close codes of the IANA registry
 FORBIDDEN = 3003
 _TRY_AGAIN_LATER = 1013
-_AUTH_TIMEOUT_S = 10.0
 _MAX_MESSAGE_LENGTH = 16 * 1024  # characters of the authentication message
-_MAX_PENDING = 128  # WebSockets that have not authenticated yet
-_MAX_PENDING_PER_CLIENT = 16  # of one client address
 
 
 class FirstMessageAuth:
@@ -43,12 +40,12 @@ class FirstMessageAuth:
         """
         await self._receive()  # websocket.connect
         await self._send({"type": "websocket.accept"})
-        pending = self._authenticator.pending_sockets
-        if pending.total() >= _MAX_PENDING or pending[self._address] >= _MAX_PENDING_PER_CLIENT:
+        pending, limits = self._authenticator.pending_sockets, self._authenticator.socket_limits
+        if pending.total() >= limits.pending or pending[self._address] >= limits.pending_per_client:
             raise QueueFull("Too many connections have not authenticated yet.")
         pending[self._address] += 1
         try:
-            async with asyncio.timeout(_AUTH_TIMEOUT_S):
+            async with asyncio.timeout(limits.timeout_s):
                 message = await self._receive()
         except TimeoutError:
             raise Unauthorized("No credential was received in time.") from None

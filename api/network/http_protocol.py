@@ -25,14 +25,13 @@ from uvicorn.protocols.utils import get_remote_addr
 
 from api.network.ip import parse_ip, rate_limit_key
 from api.network.middleware import PROBE_PATHS
-from api.network.websocket_protocol import DRAIN_TIMEOUT_S, WRITE_STALL_TIMEOUT_S, LimitedWebSocketProtocol
+from api.network.websocket_protocol import WRITE_STALL_TIMEOUT_S, LimitedWebSocketProtocol
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from api.network.limits import NetworkLimits
 
-_GRACE_PERIOD_S = 20.0
 _RESERVE_HEADER_TIMEOUT_S = 1.0  # for a connection of the reserve
 _MIN_CHECKED_CHUNKS, _MIN_CHUNK_SIZE = 500, 32
 READ_SIZE = 32 * 1024  # bytes parsed per read, so that other connections are served in between; asyncio's default is 256 KB
@@ -181,7 +180,7 @@ class TimeoutH11Protocol(H11Protocol):
             # A client that does not read must not keep the connection half-closed.
             self.loop.call_later(WRITE_STALL_TIMEOUT_S, self.transport.abort)
         elif self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE:
-            self._start_timer(h11.DONE, DRAIN_TIMEOUT_S)
+            self._start_timer(h11.DONE, self.network.drain_timeout_s)
         elif self.conn.their_state is h11.IDLE:
             self._stop_timer()  # uvicorn's keep-alive timeout applies
         else:
@@ -214,7 +213,8 @@ class TimeoutH11Protocol(H11Protocol):
             return  # still draining a rejected body
         if state in (h11.IDLE, h11.SEND_BODY):
             if self._phase is not state:
-                self._start_timer(state, self.network.settings.header_timeout_s if state is h11.IDLE else _GRACE_PERIOD_S)
+                network = self.network
+                self._start_timer(state, network.settings.header_timeout_s if state is h11.IDLE else network.grace_period_s)
         else:
             self._stop_timer()
 
@@ -232,9 +232,9 @@ class TimeoutH11Protocol(H11Protocol):
     def _on_timeout(self) -> None:
         if self._phase is h11.SEND_BODY:
             if self.flow.read_paused:  # the server is not reading
-                self._start_timer(h11.SEND_BODY, _GRACE_PERIOD_S)
+                self._start_timer(h11.SEND_BODY, self.network.grace_period_s)
                 return
-            allowed_s = _GRACE_PERIOD_S + self._received / (1000 * self.network.settings.min_upload_kb_s)
+            allowed_s = self.network.grace_period_s + self._received / (1000 * self.network.settings.min_upload_kb_s)
             remaining_s = self._phase_start + allowed_s - self.loop.time()
             if remaining_s > 0:
                 self._timer = self.loop.call_later(remaining_s, self._on_timeout)

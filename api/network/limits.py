@@ -21,6 +21,10 @@ from hunyuanocr.errors import TooManyAuthFailures, TooManyRequests
 class NetworkLimits:
     """Network settings and their counters."""
 
+    grace_period_s = 20.0  # for a request body, in addition to the time at the minimum rate
+    drain_timeout_s = 10.0  # for data that a client sends after its response
+    quiet_period_s = 1.0  # without received data: the WebSocket client has sent everything
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings.network
         self.trusted = NetworkSet(self.settings.trusted_proxies)

@@ -18,12 +18,10 @@ from api.network.ip import rate_limit_key
 from api.network.middleware import client_host
 
 if TYPE_CHECKING:
-    from api.network.limits import ByteBudget
+    from api.network.limits import NetworkLimits
 
 _MAX_FRAGMENTS = 20_000  # of one message; each fragment is an object in memory, however short it is
 _MAX_UNAUTHENTICATED_LENGTH = 32 * 1024  # bytes, twice the longest token: up to this size a client receives the exact error
-DRAIN_TIMEOUT_S = 10.0  # for data that a client sends after its response
-_QUIET_PERIOD_S = 1.0  # without received data: the client has sent everything
 WRITE_STALL_TIMEOUT_S = 30.0  # for a client that reads nothing
 _NOT_UTF8, _MESSAGE_TOO_BIG, _TRY_AGAIN_LATER = 1007, 1009, 1013  # RFC 6455, 7.4.1, and the IANA registry of close codes
 
@@ -57,14 +55,15 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
             return True
         if not self._held_bytes:  # not earlier: behind a proxy, the app sets the client address
             self._client_key = rate_limit_key(client_host(scope))
-        if not self._budget().acquire(self._client_key, count):
+        if not self._network.budget.acquire(self._client_key, count):
             return False
         self._held_bytes += count
         return True
 
-    def _budget(self) -> ByteBudget:
-        budget: ByteBudget = self.config.app.state.network.budget  # type: ignore[union-attr]
-        return budget
+    @property
+    def _network(self) -> NetworkLimits:
+        network: NetworkLimits = self.config.app.state.network  # type: ignore[union-attr]
+        return network
 
     def _is_authenticated(self) -> bool:
         """Return whether the connection is authenticated."""
@@ -99,11 +98,11 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._resume_reading()
-        self._drain(self.loop.time() + DRAIN_TIMEOUT_S)
+        self._drain(self.loop.time() + self._network.drain_timeout_s)
 
     def _drain(self, until: float) -> None:
         self._received_data = False
-        self.close_timer = self.loop.call_later(_QUIET_PERIOD_S, self._check_drained, until)
+        self.close_timer = self.loop.call_later(self._network.quiet_period_s, self._check_drained, until)
 
     def _check_drained(self, until: float) -> None:
         if self._received_data and self.loop.time() < until:
@@ -144,7 +143,7 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _release(self) -> None:
         if self._held_bytes:
-            self._budget().release(self._client_key, self._held_bytes)
+            self._network.budget.release(self._client_key, self._held_bytes)
             self._held_bytes = 0
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
 from api import exports
 from api.deps import OwnerDep, ServicesDep, cancel_on_disconnect
 from api.errors import ErrorResponse
+from api.exports import ExportLimits, export_limits
 from api.openapi import operation_id
 from api.schemas.records import Record, RecordDetail, RecordFilter, RecordList, RecordPageQuery, next_cursor
 from hunyuanocr.errors import NotFound
@@ -64,7 +65,11 @@ async def list_records(query: Annotated[RecordPageQuery, Query()], services: Ser
 
 @router.get("/export", summary="Export records", response_class=Response)
 async def export_records(
-    request: Request, query: Annotated[ExportQuery, Query()], services: ServicesDep, owner: OwnerDep
+    request: Request,
+    query: Annotated[ExportQuery, Query()],
+    services: ServicesDep,
+    owner: OwnerDep,
+    limits: Annotated[ExportLimits, Depends(export_limits)],
 ) -> Response:
     """Download the records of a search as CSV, XLSX or JSON Lines. CSV and XLSX have a column for each field; JSON Lines contain
     the whole results.
@@ -72,16 +77,13 @@ async def export_records(
     database, conditions = services.store, query.search(owner)
     name = f"records-{datetime.now().astimezone():%Y%m%d-%H%M%S}.{query.format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    rows = exports.iter_rows(database, conditions, limits.page_size)
     if query.format == "xlsx":  # the directory of the ZIP container is written last, so the file is sent when it is complete
-        file = await cancel_on_disconnect(request, exports.write_xlsx(exports.iter_rows(database, conditions), services.data))
+        file = await cancel_on_disconnect(request, exports.write_xlsx(rows, services.data, limits.max_rows))
         headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
         file.seek(0)
         return StreamingResponse(exports.iter_file(file), headers=headers, media_type=_EXPORT_MEDIA_TYPES["xlsx"])
-    body = (
-        exports.stream_jsonl(database, conditions)
-        if query.format == "jsonl"
-        else exports.stream_csv(exports.iter_rows(database, conditions))
-    )
+    body = exports.stream_jsonl(database, conditions, limits.page_size) if query.format == "jsonl" else exports.stream_csv(rows)
     return StreamingResponse(await _prefetch(body), headers=headers, media_type=_EXPORT_MEDIA_TYPES[query.format])
 
 

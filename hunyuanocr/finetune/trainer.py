@@ -79,8 +79,8 @@ class Trainer:
             ):
                 start = time.monotonic()
                 batch, following = pending.result(), self._submit(prefetch, self.progress.step + 1)
-                level, reached = self._level(self.progress.step), self.progress.level
-                losses = self._step(batch, self._pace(started_at, minutes, end))
+                level, reached = self.level_of(self.progress.step), self.progress.level
+                losses = self._step(batch, self.pace_at(started_at, minutes, end))
                 self._account(losses, level, len(batch.ids), time.monotonic() - start)
                 pending = following if self.progress.level == reached else self._submit(prefetch, self.progress.step)
                 bar.update(
@@ -131,17 +131,17 @@ class Trainer:
             f"right {losses.right:.3f} whole {losses.exact_match:.3f} read {losses.read:.3f} {speed:.1f}/s"
         )
 
-    def _level(self, step: int) -> int:
+    def level_of(self, step: int) -> int:
         """Return the level of a step: the current one, sometimes an earlier one."""
         level, rng = self.progress.level, random.Random(f"{self.recipe.seed}:level:{step}")  # noqa: S311  not a secret
         return rng.randrange(level) if level and rng.random() < self.recipe.review else level
 
     def _submit(self, prefetch: ThreadPoolExecutor, step: int) -> Future[Batch]:
         """Create a step's batch in the background."""
-        level = self._level(step)
+        level = self.level_of(step)
         return prefetch.submit(lambda: self.collator(self.source.batch(level, step, self.recipe.levels[level].batch)))
 
-    def _pace(self, started_at: float, minutes: float | None, end: int | None) -> float:
+    def pace_at(self, started_at: float, minutes: float | None, end: int | None) -> float:
         """Return the current share of the learning rates; `end`: last step of the run."""
         pace = min(1.0, (self.progress.step + 1) / max(1, self.recipe.warmup))
         if minutes is not None and self.recipe.decay_minutes:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from hunyuanocr.errors import DecodingBusy, ImageTooLarge
 from hunyuanocr.images.cancellation import Cancellation
 
-_WAIT_S = 20.0  # other images take one or two seconds to decode, and with little memory recognition must end first
-
 
 class DecodingMemory:
     """A budget of `limit` bytes, granted in the order of requests. Thread-safe."""
+
+    wait_s = 20.0  # other images take one or two seconds to decode, and with little memory recognition must end first
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -58,14 +58,14 @@ class DecodingMemory:
 
     def _wait(self, needed: int, cancellation: Cancellation) -> None:
         ticket = object()
-        deadline = time.monotonic() + _WAIT_S
+        deadline = time.monotonic() + self.wait_s
         with self._changed:
             self._queue.append(ticket)
             try:
                 while self._queue[0] is not ticket or self._used + needed > self.limit:
                     cancellation.check()
                     if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
-                        raise DecodingBusy("Other large images are being decoded.", retry_after=_WAIT_S / 4)
+                        raise DecodingBusy("Other large images are being decoded.", retry_after=self.wait_s / 4)
                 self._used += needed
             finally:
                 self._queue.remove(ticket)

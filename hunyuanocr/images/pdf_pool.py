@@ -18,15 +18,16 @@ log = logging.getLogger(__name__)
 
 SIZE = 2  # child processes
 DOCUMENT_PAGES = 3  # time limit of a document, in multiples of the limit of a page
-_MAX_DOCUMENTS = 200  # after which a child is replaced, because libraries leak memory
-_IDLE_S = 30.0  # after which an idle child is stopped
-_OVERDUE_S = 15.0  # past its deadline: the child cannot be killed
-_PROBE_S = 5.0  # between two attempts to start a child after a failure
 _FILE_ERRORS = (PasswordProtected, TooManyPages, UnreadableImage)  # the child can be reused after these
 
 
 class PdfPool:
     """Render at most `SIZE` documents concurrently, each in its own child process. Thread-safe."""
+
+    max_documents = 200  # after which a child is replaced, because libraries leak memory
+    idle_s = 30.0  # after which an idle child is stopped
+    overdue_s = 15.0  # past its deadline: the child cannot be killed
+    probe_s = 5.0  # between two attempts to start a child after a failure
 
     def __init__(self, settings: ImageSettings, command: Sequence[str] = COMMAND) -> None:
         self.command = command
@@ -62,7 +63,7 @@ class PdfPool:
     def problem(self) -> str | None:
         """Return why PDFs cannot be rendered now, or None if no problem is known. Cheap."""
         with self._lock:
-            overdue = sum(time.monotonic() > deadline + _OVERDUE_S for deadline in self._busy.values())
+            overdue = sum(time.monotonic() > deadline + self.overdue_s for deadline in self._busy.values())
         return "All processes that render PDFs are stuck." if overdue >= SIZE else self._problem
 
     @property
@@ -109,7 +110,7 @@ class PdfPool:
                 reusable = True
                 raise
             finally:
-                if reusable and not cancellation.cancelled and process.documents < _MAX_DOCUMENTS:
+                if reusable and not cancellation.cancelled and process.documents < self.max_documents:
                     self._put(process)
                 else:
                     process.close()
@@ -142,7 +143,7 @@ class PdfPool:
             cancellation.check()
             if isinstance(e, RendererUnavailable):
                 log.error("%s", e.message)
-                self._problem, self._next_probe = e.message, time.monotonic() + _PROBE_S
+                self._problem, self._next_probe = e.message, time.monotonic() + self.probe_s
             raise
         self._problem, self._next_probe = None, math.inf
         return process
@@ -153,7 +154,7 @@ class PdfPool:
             if not self._closed:
                 process.idle_since = time.monotonic()
                 self._idle.append(process)
-                self._reap_later(_IDLE_S)
+                self._reap_later(self.idle_s)
                 return
         process.close()
 
@@ -164,10 +165,10 @@ class PdfPool:
             self._reaper.start()
 
     def _reap(self) -> None:
-        """Stop children that have been idle for `_IDLE_S`, and schedule the next run for the others."""
+        """Stop children that have been idle for `idle_s`, and schedule the next run for the others."""
         with self._lock:
             self._reaper = None
-            latest = time.monotonic() - _IDLE_S
+            latest = time.monotonic() - self.idle_s
             expired = [process for process in self._idle if process.idle_since <= latest]
             self._idle = [process for process in self._idle if process.idle_since > latest]
             if self._idle and not self._closed:

@@ -80,6 +80,11 @@ class SwapGate:
         """Number of requests that wait for the gate to open."""
         return len(self._queue)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests pass."""
+        return self._open.is_set()
+
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
         """Hold all requests while the block runs."""

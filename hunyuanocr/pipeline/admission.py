@@ -25,7 +25,7 @@ class AdmissionQueue:
         self.concurrency = concurrency
         self.queue_capacity = queue_capacity
         self._queue = FairQueue(queue_capacity)
-        self._turns = RoundRobin()
+        self.turns = RoundRobin()
         self._mean_s: float | None = None
         self._closed = False
         self._idle = asyncio.Event()
@@ -39,7 +39,7 @@ class AdmissionQueue:
     @property
     def running(self) -> int:
         """Number of requests that run."""
-        return self._turns.running.total()
+        return self.turns.running.total()
 
     def retry_after(self, key: str = "") -> float:
         """Return the estimated seconds until this key's queued requests and those ahead of them are done; at least 1."""
@@ -56,7 +56,7 @@ class AdmissionQueue:
         start = time.perf_counter()
         try:
             yield
-            self._record_duration(time.perf_counter() - start)  # completed requests only: cancelled ones are too short
+            self.record_duration(time.perf_counter() - start)  # completed requests only: cancelled ones are too short
         finally:
             self._leave(key)
 
@@ -66,10 +66,10 @@ class AdmissionQueue:
         if not self._queue and self.running < self.concurrency:
             self._start(key)
             return
-        if not background and self._queue.full_for(key, self._turns.running):
+        if not background and self._queue.full_for(key, self.turns.running):
             raise self._full(key)
         waiter = Waiter(key, background)
-        displaced = self._queue.join(waiter, self._turns.running)
+        displaced = self._queue.join(waiter, self.turns.running)
         if displaced is not None:
             _refuse(displaced, self._full(displaced.key))
         try:
@@ -84,13 +84,13 @@ class AdmissionQueue:
         return QueueFull(f"The queue is full: {self.waiting} requests are waiting.", retry_after=self.retry_after(key))
 
     def _start(self, key: str) -> None:
-        self._turns.start(key)
+        self.turns.start(key)
         self._idle.clear()
 
     def _leave(self, key: str) -> None:
-        self._turns.end(key)
+        self.turns.end(key)
         while self._queue and self.running < self.concurrency:
-            waiter = self._queue.pop(self._turns)
+            waiter = self._queue.pop(self.turns)
             if not waiter.turn.done():
                 self._start(waiter.key)
                 waiter.served = True
@@ -98,7 +98,8 @@ class AdmissionQueue:
         if not self.running:
             self._idle.set()
 
-    def _record_duration(self, seconds: float) -> None:
+    def record_duration(self, seconds: float) -> None:
+        """Count a completed request in the moving average of service times."""
         old = self._mean_s
         self._mean_s = seconds if old is None else (1.0 - _LATEST_WEIGHT) * old + _LATEST_WEIGHT * seconds
 

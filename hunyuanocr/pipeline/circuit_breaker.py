@@ -22,7 +22,7 @@ class CircuitBreaker:
         self._reset_timeout_s = reset_timeout_s
         self._clock = clock
         self._failures = 0
-        self._until = 0.0
+        self.until = 0.0
         self._probing = False
 
     @property
@@ -34,7 +34,7 @@ class CircuitBreaker:
         """Raise BackendUnavailable while the circuit is open or its probe runs."""
         if not self.open:
             return
-        left = self._until - self._clock()
+        left = self.until - self._clock()
         if left > 0 or self._probing:
             raise BackendUnavailable(
                 f"The OCR backend failed {self._failures} times in a row and is paused.",
@@ -52,7 +52,7 @@ class CircuitBreaker:
             self._failures = 0
         except (BackendFailed, BackendUnavailable):
             self._failures += 1
-            self._until = self._clock() + self._reset_timeout_s
+            self.until = self._clock() + self._reset_timeout_s
             raise
         finally:
             if probe:

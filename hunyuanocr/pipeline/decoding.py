@@ -38,7 +38,7 @@ class Decoding:
         self._deadline_s = settings.pipeline.deadline_s
         self._opening = ClientSlots(SIZE, _MAX_WAITING)  # for documents that are being opened
         capacity = 1 if self._ocr_bytes else SIZE
-        self._open = ClientSlots(capacity, settings.pipeline.queue_size)  # for documents that are open and wait for the backend
+        self.open_documents = ClientSlots(capacity, settings.pipeline.queue_size)  # open, waiting for the backend
         # One spare thread: decoding whose request was cancelled must not delay the next request.
         self._images = ThreadPoolExecutor(concurrency + 1 + _PREVIEW_THREADS, thread_name_prefix="images")
         self._documents = ThreadPoolExecutor(SIZE + _SPARE_THREADS, thread_name_prefix="documents")
@@ -46,7 +46,7 @@ class Decoding:
     @property
     def busy(self) -> bool:
         """Whether documents are being opened or wait to be opened."""
-        return bool(self._open.running or self._open.waiting)
+        return bool(self.open_documents.running or self.open_documents.waiting)
 
     async def open(self, files: Sequence[bytes], client: str, deadline: Deadline) -> tuple[Page, ...]:
         """Return the pages of all files. Raises the errors of `ImageDecoder.open_all`, DecodingBusy and DeadlineExceeded.
@@ -75,7 +75,7 @@ class Decoding:
             return
         async with AsyncExitStack() as stack:
             with timing.stage("wait"):
-                await stack.enter_async_context(self._open.slot(request.fair_key, deadline))
+                await stack.enter_async_context(self.open_documents.slot(request.fair_key, deadline))
             with timing.stage("decode"):
                 pages = await self.open(files, request.fair_key, deadline)
             yield pages

@@ -20,19 +20,19 @@ class RoundRobin:
 
     def __init__(self) -> None:
         self.running: Counter[str] = Counter()
-        self._served: dict[str, int] = {}
+        self.served: dict[str, int] = {}
         self._turn = 0
 
     def choose(self, waiting: Iterable[str]) -> str:
         """Return the key that is next, of at least one."""
         keys = list(waiting)
-        self._served = {key: self._served[key] for key in {*keys, *self.running} if key in self._served}
-        return min(keys, key=lambda key: (self.running[key], self._served.get(key, 0)))
+        self.served = {key: self.served[key] for key in {*keys, *self.running} if key in self.served}
+        return min(keys, key=lambda key: (self.running[key], self.served.get(key, 0)))
 
     def start(self, key: str) -> None:
         """Count a request of this key as running."""
         self._turn += 1
-        self._served[key] = self._turn
+        self.served[key] = self._turn
         self.running[key] += 1
 
     def end(self, key: str) -> None:

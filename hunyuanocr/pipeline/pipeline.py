@@ -51,10 +51,10 @@ class Pipeline:
         self.cache = ResultCache(0 if settings.store.ephemeral else limits.cache_mb, limits.cache_age_s)
         self.timings: deque[Timing] = deque(maxlen=256)
         self.on_request_end: list[Callable[[Timing], None]] = []  # called after each request; must not raise
-        self._active = ActiveBackend(backend, evidence_backend, settings, reason)
-        self._state = Health(False, "The OCR backend has not been started.")
-        self._loading = asyncio.Lock()
-        self._gate = SwapGate(limits.queue_size)
+        self.active = ActiveBackend(backend, evidence_backend, settings, reason)
+        self.state = Health(False, "The OCR backend has not been started.")
+        self.loading = asyncio.Lock()
+        self.gate = SwapGate(limits.queue_size)
         self.decoding = Decoding(settings, self.concurrency)
         # One spare thread: work whose request was cancelled must not delay the next request.
         self._threads = ThreadPoolExecutor(self.concurrency + 1, thread_name_prefix="pipeline")
@@ -62,22 +62,22 @@ class Pipeline:
     @property
     def backend(self) -> Backend:
         """The active backend."""
-        return self._active.backend
+        return self.active.backend
 
     @property
     def evidence_backend(self) -> Backend | None:
         """The evidence backend, if any."""
-        return self._active.evidence_backend
+        return self.active.evidence_backend
 
     @property
     def admission(self) -> AdmissionQueue:
         """The running and waiting requests."""
-        return self._active.admission
+        return self.active.admission
 
     @property
     def concurrency(self) -> int:
         """Number of requests that run at the same time."""
-        return self._active.concurrency
+        return self.active.concurrency
 
     @property
     def busy(self) -> bool:
@@ -87,31 +87,31 @@ class Pipeline:
     @property
     def reason(self) -> str:
         """Which backend is active, on which device, and why, in one sentence; may be empty."""
-        return self._active.reason
+        return self.active.reason
 
     async def start(self) -> None:
         """Load the backends, once. Raises their errors, which `health()` reports afterwards as well."""
-        async with self._loading:  # two applications, on two ports, may share one pipeline
-            if self._state.ready:
+        async with self.loading:  # two applications, on two ports, may share one pipeline
+            if self.state.ready:
                 return
-            self._state = Health(False, "The OCR backend is loading.")
+            self.state = Health(False, "The OCR backend is loading.")
             try:
-                await self._active.start()
+                await self.active.start()
             except Exception as e:
                 hint = e.hint if isinstance(e, HunyuanOcrError) else ""
-                self._state = Health(False, f"The OCR backend did not start: {e} {hint}".strip())
+                self.state = Health(False, f"The OCR backend did not start: {e} {hint}".strip())
                 raise
-            self._state = Health(True, "ready")
+            self.state = Health(True, "ready")
 
     @property
     def active_settings(self) -> Settings:
         """The settings of the active backend."""
-        return self._active.settings
+        return self.active.settings
 
     @property
     def is_swapping(self) -> bool:
         """Whether a backend is being loaded, at the start or by `swap`."""
-        return self._loading.locked()
+        return self.loading.locked()
 
     async def swap(self, settings: Settings, *, concurrently: bool) -> None:
         """Replace the backend with the one that `settings` configure. If it does not load, keep the old one and raise the error.
@@ -120,15 +120,15 @@ class Pipeline:
         queue's capacity and their deadlines, while the old one is closed and the new one is loaded.
         """
         new = create_active_backend(settings)
-        async with self._loading:
-            old = self._active
+        async with self.loading:
+            old = self.active
             if concurrently:
                 await start_or_close(new)
                 self._serve(new)
                 await old.wait_idle()
                 await old.close()
                 return
-            async with self._gate.closed():
+            async with self.gate.closed():
                 await old.wait_idle()
                 await old.close()
                 await self._start_or_restore(new, old.settings)
@@ -145,25 +145,25 @@ class Pipeline:
         self._serve(new)
 
     def _serve(self, new: ActiveBackend) -> None:
-        self._active = new
+        self.active = new
         self.cache.clear()  # the new model may have the same name
-        self._state = Health(True, "ready")
+        self.state = Health(True, "ready")
 
     async def close(self) -> None:
         """Refuse waiting requests, wait up to five seconds for running ones, and release all resources. May be called twice."""
-        self._state = Health(False, "The OCR backend is shutting down.")
+        self.state = Health(False, "The OCR backend is shutting down.")
         await self.admission.close(_GRACE_PERIOD_S)
-        await self._active.close()
+        await self.active.close()
         self.decoding.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.cache.clear()
 
     async def health(self) -> Health:
         """Return whether requests are accepted now, and one sentence about it. Cheap."""
-        if not self._state.ready:
-            return self._state
+        if not self.state.ready:
+            return self.state
         try:
-            self._active.breaker.check()
+            self.active.breaker.check()
         except BackendUnavailable as e:
             return Health(False, e.message)
         return await self.backend.health()
@@ -209,7 +209,7 @@ class Pipeline:
                 timing.cached = True
                 yield cached
                 return
-        self._active.breaker.check()
+        self.active.breaker.check()
         deadline = Deadline(request.deadline_s or self.settings.pipeline.deadline_s)
         async with aclosing(self._admitted(request, deadline, timing)) as parts:
             async for part in parts:
@@ -223,8 +223,8 @@ class Pipeline:
 
     def _check_acceptable(self, task: Task) -> None:
         """Raise the error of a request that cannot be served, regardless of its image."""
-        if not self._state.ready:
-            raise BackendUnavailable(self._state.detail)
+        if not self.state.ready:
+            raise BackendUnavailable(self.state.detail)
         check_task(self.backend, task.kind)
 
     async def _acquire(self, stack: AsyncExitStack, request: Request, deadline: Deadline) -> ActiveBackend:
@@ -234,9 +234,9 @@ class Pipeline:
         requests.
         """
         key, background = request.fair_key, request.background
-        if await self._gate.wait_open(deadline, key, background=background):
+        if await self.gate.wait_open(deadline, key, background=background):
             self._check_acceptable(request.task)
-        active = self._active
+        active = self.active
         await stack.enter_async_context(active.admission.slot(deadline, key, background=background))
         return active
 

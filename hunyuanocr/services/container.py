@@ -50,7 +50,7 @@ class Services:
     def __init__(self, settings: Settings, pipeline: Pipeline, folder: DataFolder | None = None) -> None:
         self.pipeline = pipeline
         self.data = settings.data
-        self._settings = settings
+        self.settings = settings
         self._folder = folder or DataFolder(settings.data)
         self.database = Database(settings.database_url) if settings.store.enabled else None
         self.recorder = Recorder(self.database, settings)
@@ -62,10 +62,10 @@ class Services:
             self._job_service = JobService(self.database, settings.jobs, self.recorder.clock, self._job_events)
         self.sync = create_sync(self.database, settings)
         ephemeral.validate(settings)
-        self._keeper = None if self.database is None else Timekeeper(self.database, self.recorder.clock)
+        self.keeper = None if self.database is None else Timekeeper(self.database, self.recorder.clock)
         self.ephemeral = None
-        if self._job_service is not None and self._keeper is not None and settings.store.ephemeral:
-            self.ephemeral = EphemeralSweeper(self._job_service, settings, self._keeper)
+        if self._job_service is not None and self.keeper is not None and settings.store.ephemeral:
+            self.ephemeral = EphemeralSweeper(self._job_service, settings, self.keeper)
         if settings.watch.folder is not None:
             validate(settings.watch)
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,30 +94,30 @@ class Services:
 
         Raises ConfigError while another server uses the data folder.
         """
-        await asyncio.to_thread(claim_folder, self._folder, self._settings)
+        await asyncio.to_thread(claim_folder, self._folder, self.settings)
         self._run(trim_memory_periodically)
-        if self._settings.watch.folder is not None:
+        if self.settings.watch.folder is not None:
             watcher = create_watcher(
-                self._settings.watch, self._settings, self.background, serializers.answer, recorder=self.recorder
+                self.settings.watch, self.settings, self.background, serializers.answer, recorder=self.recorder
             )
             self._run(watcher.run)
-        if self.database is not None and self._keeper is not None:
-            self._start_jobs(self.database, self._keeper, serializers)
-            retention = Retention(self.database, self.recorder, self._settings, self._keeper)
-            for work in (self._check_database, self._keeper.run, retention.run):
+        if self.database is not None and self.keeper is not None:
+            self._start_jobs(self.database, self.keeper, serializers)
+            retention = Retention(self.database, self.recorder, self.settings, self.keeper)
+            for work in (self._check_database, self.keeper.run, retention.run):
                 self._run(work)
         for other in (self.ephemeral, self.sync):
             if other is not None:
                 self._run(other.run)
 
     def _start_jobs(self, database: Database, keeper: Timekeeper, serializers: Serializers) -> None:
-        name, events, jobs = worker_name(self._folder.instance), self._job_events, self._settings.jobs
+        name, events, jobs = worker_name(self._folder.instance), self._job_events, self.settings.jobs
         workers = JobWorkers(
             database,
             events,
             self.recorder,
             self.background,
-            self._settings,
+            self.settings,
             worker=name,
             poll_interval_s=None if self._is_exclusive(database) else worker.POLL_INTERVAL_S,
         )

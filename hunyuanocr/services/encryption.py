@@ -19,7 +19,7 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from hunyuanocr.errors import BadRequest, ConfigError
 
-_MAX_BATCH_BYTES = 128 * 1024 * 1024  # decompressed
+MAX_BATCH_BYTES = 128 * 1024 * 1024  # decompressed
 
 
 def generate_keypair() -> tuple[str, str]:
@@ -53,12 +53,12 @@ def encrypt_batch(message: Any, to: PublicKey) -> bytes:
     return bytes(SealedBox(to).encrypt(gzip.compress(json.dumps(message, ensure_ascii=False).encode(), mtime=0)))
 
 
-def decrypt_batch(encrypted: bytes, key: PrivateKey) -> Any:
-    """Return the message. Raises BadRequest if it is damaged, too long, or encrypted for another key."""
+def decrypt_batch(encrypted: bytes, key: PrivateKey, max_bytes: int = MAX_BATCH_BYTES) -> Any:
+    """Return the message. Raises BadRequest if it is damaged, longer than `max_bytes`, or encrypted for another key."""
     try:
         compressed = SealedBox(key).decrypt(encrypted)
         decompressor = zlib.decompressobj(wbits=31)
-        plain = decompressor.decompress(compressed, _MAX_BATCH_BYTES)
+        plain = decompressor.decompress(compressed, max_bytes)
         if not decompressor.eof:
             raise BadRequest("The batch is too long or truncated.")
         return json.loads(plain)

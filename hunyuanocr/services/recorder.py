@@ -22,7 +22,6 @@ from hunyuanocr.types import Result, ResultWarning
 
 log = logging.getLogger(__name__)
 
-_WAIT_S = 5.0  # maximum delay of a response by its record
 _BACKOFF_S = 5.0  # after a failure: results in the meantime do not wait at all
 
 
@@ -31,8 +30,11 @@ class Recorder:
 
     `last_error` is the reason why the latest record was not written, or None. `clock` is the appliance's; a time that is
     certainly in the past (an empty battery) is replaced. `ephemeral`: only results of jobs are stored, for a short time, and
-    only what their owner is allowed to see.
+    only what their owner is allowed to see. `retry_at`: time of the monotonic clock before which, after a failure, no other
+    record is written.
     """
+
+    wait_s = 5.0  # maximum delay of a response by its record
 
     def __init__(self, database: Database | None, settings: Settings, *, clock: Clock | None = None) -> None:
         self.database = database
@@ -42,7 +44,7 @@ class Recorder:
         self.ephemeral = settings.store.ephemeral
         self._keeps_images = settings.store.keep_images
         self._sends = settings.sync.enabled
-        self._retry_at = 0.0
+        self.retry_at = 0.0
 
     def now(self) -> datetime:
         """Return the time of a record created now."""
@@ -66,16 +68,16 @@ class Recorder:
         """
         if self.database is None or self.ephemeral:
             return result
-        if time.monotonic() < self._retry_at:
+        if time.monotonic() < self.retry_at:
             return _unrecorded(result, self.last_error or "")
         try:
             prepared = await asyncio.to_thread(
                 self.prepare, result, owner=owner, source=source, instruction=instruction, device=device
             )
-            async with asyncio.timeout(_WAIT_S):
+            async with asyncio.timeout(self.wait_s):
                 image_stored = await self.database.write(self.write, prepared, image)
         except TimeoutError:
-            return self._failed(result, f"The database did not answer within {_WAIT_S:g} seconds.")
+            return self._failed(result, f"The database did not answer within {self.wait_s:g} seconds.")
         except HunyuanOcrError as e:
             return self._failed(result, f"{e.message} {e.hint}")
         except Exception:  # a bug: the result is returned anyway
@@ -108,7 +110,7 @@ class Recorder:
         if self.last_error is None:
             log.error("Results are not recorded: %s", reason)
         self.last_error = reason
-        self._retry_at = time.monotonic() + _BACKOFF_S
+        self.retry_at = time.monotonic() + _BACKOFF_S
         return _unrecorded(result, reason)
 
 

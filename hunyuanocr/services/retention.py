@@ -21,7 +21,6 @@ from hunyuanocr.store.image_store import ImageStore
 log = logging.getLogger(__name__)
 
 _INTERVAL_S = 3600.0
-_BATCH_SIZE = 200  # records per transaction, so that other writers do not wait
 
 
 def delete_records(conn: Connection, pictures: ImageStore, owner: str, ids: Sequence[str]) -> int:
@@ -46,6 +45,8 @@ class Retention:
     A machine that was off for a week deletes a day later. A machine with an empty battery or a clock set to the next century
     deletes nothing early.
     """
+
+    batch_size = 200  # records per transaction, so that other writers do not wait
 
     def __init__(self, database: Database, recorder: Recorder, settings: Settings, keeper: Timekeeper) -> None:
         self.database = database
@@ -88,26 +89,25 @@ class Retention:
         return total
 
     def _old_records(self, conn: Connection, before: datetime) -> int:
-        expired = sorted(records.expired(conn, before, _BATCH_SIZE))
+        expired = sorted(records.expired(conn, before, self.batch_size))
         for owner, group in groupby(expired, key=lambda pair: pair[0]):
             delete_records(conn, self.recorder.pictures, owner, [id for _, id in group])
         return len(expired)
 
     def _old_images(self, conn: Connection, before: datetime) -> int:
-        expired = records.expired(conn, before, _BATCH_SIZE, with_image=True)
+        expired = records.expired(conn, before, self.batch_size, with_image=True)
         if expired:
             records.lock_pictures(conn)
             _drop(conn, self.recorder.pictures, records.clear_images(conn, [id for _, id in expired]))
         return len(expired)
 
-    @staticmethod
-    def _old_lines(conn: Connection, before: datetime) -> int:
-        return audit.delete_older(conn, before, _BATCH_SIZE)
+    def _old_lines(self, conn: Connection, before: datetime) -> int:
+        return audit.delete_older(conn, before, self.batch_size)
 
     async def _orphans(self, now: datetime) -> None:
         """Delete images without a record, which a crash leaves behind."""
         old = self.recorder.pictures.old(now)
-        while names := await asyncio.to_thread(lambda: list(islice(old, _BATCH_SIZE))):
+        while names := await asyncio.to_thread(lambda: list(islice(old, self.batch_size))):
             await self.database.write(self._drop_unreferenced, names)
 
     def _drop_unreferenced(self, conn: Connection, names: Sequence[str]) -> None:

@@ -26,9 +26,7 @@ from hunyuanocr.store.records import Record
 
 log = logging.getLogger(__name__)
 
-_MAX_BATCH_BYTES = 4_000_000  # before compression; limits the memory for the backlog
 _TIMEOUT_S = 60.0  # without receiving a byte
-_DEADLINE_S = 600.0  # for sending one batch over a slow line and its confirmation
 _MAX_RESPONSE_BYTES = 64 * 1024
 _FIRST_RETRY_S, _MAX_RETRY_S = 2.0, 900.0  # between two attempts; doubled each time
 _MAX_RETRY_AFTER_S = 3600.0  # longest `Retry-After` that is respected
@@ -78,6 +76,9 @@ class Sync:
     ) -> None:
         self._database, self._settings = database, settings
         self._clock, self._sleep, self._spread, self._transport = clock, sleep, spread, transport
+        self.max_batch_bytes = 4_000_000  # before compression; limits the memory for the backlog
+        self.max_batch_records = outbox.MAX_RECORDS
+        self.deadline_s = 600.0  # for sending one batch over a slow line and its confirmation
         self._url = _address(settings.url)
         self._key = public_key(settings.public_key or "")
         self._tls = _tls(settings)
@@ -151,7 +152,7 @@ class Sync:
 
     async def _send_one(self, client: httpx.AsyncClient) -> bool:
         """Send one batch and remove it from the outbox; return False if the outbox is empty."""
-        batch = await self._database.write(outbox.next_batch, self._size, _MAX_BATCH_BYTES)
+        batch = await self._database.write(outbox.next_batch, self._size, self.max_batch_bytes, self.max_batch_records)
         if batch is None:
             return False
         if batch.records:  # empty if they were deleted before they were sent
@@ -185,14 +186,14 @@ class Sync:
             headers["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
         try:
             async with (
-                asyncio.timeout(_DEADLINE_S),
+                asyncio.timeout(self.deadline_s),
                 client.stream("POST", self._url, content=encrypted, headers=headers) as response,
             ):
                 confirmed = await _confirmed_batch(response)
         except httpx.HTTPError as e:
             raise DeliveryError(f"HQ cannot be reached ({type(e).__name__}: {e}).") from e
         except TimeoutError as e:
-            raise DeliveryError(f"HQ did not confirm batch {batch.id} within {_DEADLINE_S:g} seconds.") from e
+            raise DeliveryError(f"HQ did not confirm batch {batch.id} within {self.deadline_s:g} seconds.") from e
         if response.status_code != 200 or confirmed != batch.id:  # a captive portal also answers 200
             wait = _retry_after(response)
             raise DeliveryError(f"HQ did not confirm batch {batch.id} (status {response.status_code}).", wait)

@@ -70,8 +70,23 @@ def _matches(allowed: str, parts: SplitResult, port: int) -> bool:
     return entry.hostname == parts.hostname and (entry.port or PORTS[parts.scheme]) == port
 
 
+def retry_delay(attempts: int) -> timedelta:
+    """Return an exponential backoff with random jitter, so that failed messages are not retried all at once."""
+    return timedelta(seconds=_backoff_s(attempts) * random.uniform(*_SPREAD))  # noqa: S311 -- not a secret
+
+
+def _backoff_s(attempts: int) -> float:
+    return min(_FIRST_S * _FACTOR ** (attempts - 1), _MAX_RETRY_S)
+
+
+# Maximum seconds that a message may be due in the future, by its attempts; more means that it was written with another clock.
+_MAX_DUE_S = tuple(max(_LEASE_S, _backoff_s(n) * _SPREAD[1]) + 1.0 for n in range(ATTEMPTS))
+
+
 class Webhooks:
     """Deliver due messages. `body` serializes a job; `counts` are the attempts since the start."""
+
+    retry_delay: Callable[[int], timedelta] = staticmethod(retry_delay)
 
     def __init__(
         self, database: Database, events: JobEvents, clock: Clock, settings: JobSettings, *, worker: str, body: Body
@@ -182,7 +197,7 @@ class Webhooks:
         elif status == "pending" and delivery.attempts + 1 >= ATTEMPTS:
             status = "given_up"
         elif status == "pending":
-            due_at = timer + retry_delay(delivery.attempts + 1)
+            due_at = timer + self.retry_delay(delivery.attempts + 1)
 
         def record(conn: Connection) -> None:
             deliveries.record_attempt(conn, delivery, status, due_at=due_at, delivered_at=delivered_at, trouble=error)
@@ -221,16 +236,3 @@ class Webhooks:
             "data": self.body(seen),
         }
         return json.dumps(message, ensure_ascii=False).encode()
-
-
-def retry_delay(attempts: int) -> timedelta:
-    """Return an exponential backoff with random jitter, so that failed messages are not retried all at once."""
-    return timedelta(seconds=_backoff_s(attempts) * random.uniform(*_SPREAD))  # noqa: S311 -- not a secret
-
-
-def _backoff_s(attempts: int) -> float:
-    return min(_FIRST_S * _FACTOR ** (attempts - 1), _MAX_RETRY_S)
-
-
-# Maximum seconds that a message may be due in the future, by its attempts; more means that it was written with another clock.
-_MAX_DUE_S = tuple(max(_LEASE_S, _backoff_s(n) * _SPREAD[1]) + 1.0 for n in range(ATTEMPTS))

@@ -35,15 +35,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_BUSY_MS = 5_000  # how long a transaction waits for a writer in another process
 _PRAGMAS = (
-    f"PRAGMA busy_timeout={_BUSY_MS}",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
 )
-_TRUNCATE_MS, _TRUNCATE_ATTEMPTS = 100, 10
+_TRUNCATE_MS = 100
 _READERS = 2
 _CONNECTIONS = 4  # for writers on PostgreSQL
 _READ_ONLY = "hunyuanocr_reading"
@@ -54,19 +52,22 @@ class Database:
 
     It is opened and migrated on first use, so the server can start before the database. Methods raise StoreUnavailable if the
     database cannot be reached or written; the constructor raises ConfigError for an invalid URL and MissingDependency if the
-    PostgreSQL driver is not installed.
+    PostgreSQL driver is not installed. `busy_ms`: how long a transaction waits for a writer in another process (SQLite).
     """
 
-    def __init__(self, url: str) -> None:
+    truncate_attempts = 10  # of `truncate_wal`
+
+    def __init__(self, url: str, *, busy_ms: int = 5_000) -> None:
         self.url = _url(url)
+        self._busy_ms = busy_ms
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.display_url = self.url.render_as_string(hide_password=True)  # for logs
         self._watchdog: Watchdog | None = None
-        self._engine = self._open()
+        self.engine = self._open()
         if not self.sqlite:
-            self._watchdog = Watchdog(self._engine, self._try_connection)
+            self._watchdog = Watchdog(self.engine, self._try_connection)
         self._writing, self._reading = Lane(), Lane()
-        self._migrated = False
+        self.migrated = False
         self._migrating = threading.Lock()
         writers = 1 if self.sqlite else _CONNECTIONS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="store")
@@ -82,12 +83,19 @@ class Database:
                 "The PostgreSQL driver is not installed.", hint="Run: .venv/bin/pip install -e '.[cluster]'"
             ) from e
         if self.sqlite:
-            event.listen(engine, "connect", _configure)
+            event.listen(engine, "connect", self._configure)
             event.listen(engine, "begin", _begin)
         else:
             event.listen(engine, "do_connect", self._connect)
             event.listen(engine, "connect", watchdog.limit)
         return engine
+
+    def _configure(self, connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver starts no transactions; `_begin` does
+        cursor = connection.cursor()
+        for pragma in (f"PRAGMA busy_timeout={self._busy_ms}", *_PRAGMAS):
+            cursor.execute(pragma)
+        cursor.close()
 
     def _connect(self, dialect: Any, _: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
         """Open a driver connection; fail immediately while the server is known to be unavailable."""
@@ -101,7 +109,7 @@ class Database:
 
     def _try_connection(self) -> None:
         """Open and close a new connection. Raises TimeoutError if the server does not respond."""
-        dialect = self._engine.dialect
+        dialect = self.engine.dialect
         arguments, options = dialect.create_connect_args(self.url)
         try:
             dialect.connect(*arguments, **{**options, "connect_timeout": 2}).close()
@@ -122,14 +130,14 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """Open a read-write transaction: committed at the end, rolled back on an exception."""
         self._migrate_once()
-        with self._map_errors(), self._engine.begin() as conn:
+        with self._map_errors(), self.engine.begin() as conn:
             yield conn
 
     @contextmanager
     def read_transaction(self) -> Iterator[Connection]:
         """Open a read-only transaction; on SQLite it never waits for the writer, nor the writer for it."""
         self._migrate_once()
-        with self._map_errors(), self._engine.connect() as connection:
+        with self._map_errors(), self.engine.connect() as connection:
             conn = connection.execution_options(**({_READ_ONLY: True} if self.sqlite else {"postgresql_readonly": True}))
             with conn.begin():
                 yield conn
@@ -159,10 +167,10 @@ class Database:
         return await future
 
     def _migrate_once(self) -> None:
-        if self._migrated:
+        if self.migrated:
             return
         with self._migrating:
-            if not self._migrated:
+            if not self.migrated:
                 self.migrate()
 
     def migrate(self) -> None:
@@ -174,9 +182,9 @@ class Database:
 
         if self.sqlite:
             self._create_folder()
-        with self._map_errors(), self._engine.begin() as conn, self._unlimited(conn):
+        with self._map_errors(), self.engine.begin() as conn, self._unlimited(conn):
             upgrade(conn)
-        self._migrated = True
+        self.migrated = True
 
     @contextmanager
     def _unlimited(self, conn: Connection) -> Iterator[None]:
@@ -209,22 +217,22 @@ class Database:
         """
         if not self.sqlite:
             return
-        with self._map_errors(), self._engine.connect() as connection:
+        with self._map_errors(), self.engine.connect() as connection:
             raw = connection.connection.cursor()
             raw.execute(f"PRAGMA busy_timeout={_TRUNCATE_MS}")
-            for _ in range(_TRUNCATE_ATTEMPTS):
+            for _ in range(self.truncate_attempts):
                 busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 if not busy:
                     break
                 time.sleep(_TRUNCATE_MS / 1000)  # another checkpoint is running; the busy timeout does not cover this
-            raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            raw.execute(f"PRAGMA busy_timeout={self._busy_ms}")
             raw.close()
 
     def close(self) -> None:
         """Finish running transactions, stop the threads and close the connections. Can be called twice."""
         for threads in (self._writers, self._readers):
             threads.shutdown(wait=True, cancel_futures=True)
-        self._engine.dispose()
+        self.engine.dispose()
         if self._watchdog is not None:
             self._watchdog.close()
 
@@ -259,14 +267,6 @@ def _url(text: str) -> URL:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _configure(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # the driver starts no transactions; `_begin` does
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
 
 
 def _begin(connection: Connection) -> None:

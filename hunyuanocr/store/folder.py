@@ -26,7 +26,6 @@ from hunyuanocr.errors import ConfigError
 log = logging.getLogger(__name__)
 
 FILE = "lock"
-_WAIT_S = 2.0  # a server that is shutting down may still hold the lock
 _POLL_S = 0.05
 _MAX_BYTES = 4096
 _LOCKED = (errno.EWOULDBLOCK, errno.EACCES)  # errors of flock(2), also on NFS, while another process holds the lock
@@ -34,6 +33,8 @@ _LOCKED = (errno.EWOULDBLOCK, errno.EACCES)  # errors of flock(2), also on NFS, 
 
 class DataFolder:
     """The lock of one data folder, and the id of its appliance."""
+
+    wait_s = 2.0  # a server that is shutting down may still hold the lock
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -76,7 +77,7 @@ class DataFolder:
 
     def _lock(self, fd: int) -> bool:
         """Return True with the lock, False if the file system has no locks. Raises ConfigError."""
-        end = time.monotonic() + _WAIT_S
+        end = time.monotonic() + self.wait_s
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

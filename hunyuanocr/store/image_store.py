@@ -14,7 +14,6 @@ from pathlib import Path
 from hunyuanocr.files import write_atomic
 
 _NAME = re.compile(r"[0-9a-f]{64}")
-_LOCK_TIMEOUT_S = 3600.0  # younger files without a record may belong to a transaction in progress
 
 
 class ImageStore:
@@ -23,6 +22,8 @@ class ImageStore:
     Call `keep` and `drop` inside a transaction with `store.records.lock_pictures`, so that no image of a record in progress is
     deleted.
     """
+
+    min_age_s = 3600.0  # younger files without a record may belong to a transaction in progress
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,7 +67,7 @@ class ImageStore:
 
         `now` must not be in the future: a clock that has jumped makes nothing old.
         """
-        limit = min(time.time(), now.timestamp()) - _LOCK_TIMEOUT_S
+        limit = min(time.time(), now.timestamp()) - self.min_age_s
         for path in self.folder.glob("??/*"):
             if path.stat().st_mtime > limit:
                 continue

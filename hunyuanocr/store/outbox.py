@@ -12,7 +12,7 @@ from hunyuanocr.ids import new_id
 from hunyuanocr.store.records import COLUMNS, Record, row_to_record
 from hunyuanocr.store.tables import outbox, records
 
-_MAX_RECORDS = 200  # per batch
+MAX_RECORDS = 200  # per batch
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Backlog:
     oldest: datetime | None
 
 
-def next_batch(conn: Connection, size: Callable[[Record], int], max_bytes: int) -> Batch | None:
-    """Return the unconfirmed batch, or a new one of the oldest records: up to `max_bytes`, at least one record."""
+def next_batch(conn: Connection, size: Callable[[Record], int], max_bytes: int, max_records: int = MAX_RECORDS) -> Batch | None:
+    """Return the unconfirmed batch, or a new one of the oldest records: up to `max_bytes` and `max_records`, at least one."""
     unconfirmed = conn.scalar(select(outbox.c.batch_id).where(outbox.c.batch_id.is_not(None)).limit(1))
     if unconfirmed is not None:
-        return Batch(unconfirmed, tuple(_records(conn, outbox.c.batch_id == unconfirmed)))
+        return Batch(unconfirmed, tuple(_records(conn, outbox.c.batch_id == unconfirmed, max_records)))
     chosen: list[Record] = []
-    for record in _records(conn, outbox.c.batch_id.is_(None)):
+    for record in _records(conn, outbox.c.batch_id.is_(None), max_records):
         max_bytes -= size(record)
         if chosen and max_bytes < 0:
             break
@@ -50,11 +50,9 @@ def next_batch(conn: Connection, size: Callable[[Record], int], max_bytes: int) 
     return batch
 
 
-def _records(conn: Connection, which: object) -> list[Record]:
+def _records(conn: Connection, which: object, limit: int) -> list[Record]:
     query = select(*COLUMNS).join(outbox, outbox.c.record_id == records.c.id).where(which)  # type: ignore[arg-type]
-    return [
-        row_to_record(row) for row in conn.execute(query.order_by(outbox.c.queued_at, outbox.c.record_id).limit(_MAX_RECORDS))
-    ]
+    return [row_to_record(row) for row in conn.execute(query.order_by(outbox.c.queued_at, outbox.c.record_id).limit(limit))]
 
 
 def confirm(conn: Connection, batch_id: str) -> None:

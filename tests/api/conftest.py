@@ -17,6 +17,7 @@ from api.app import create_app
 from api.uvicorn_config import uvicorn_options
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings
 from hunyuanocr.pipeline import Pipeline
+from tests.support.app_client import AppClient
 from tests.support.fake_backend import FakeBackend, wait_until
 
 
@@ -35,7 +36,7 @@ def quick_settings(**limits: Any) -> Settings:
 
 
 @pytest.fixture
-async def client(reader: FakeBackend) -> AsyncIterator[httpx.AsyncClient]:
+async def client(reader: FakeBackend) -> AsyncIterator[AppClient]:
     async with AsyncExitStack() as stack:
         yield await open_client(stack, quick_settings(), reader)
 
@@ -45,20 +46,19 @@ async def make_client(reader: FakeBackend) -> AsyncIterator[Make]:
     """`await make_client(queue_size=1, …)` → a client of an API with these limits."""
     async with AsyncExitStack() as stack:
 
-        async def make(**limits: Any) -> httpx.AsyncClient:
+        async def make(**limits: Any) -> AppClient:
             return await open_client(stack, quick_settings(**limits), reader)
 
         yield make
 
 
-async def open_client(stack: AsyncExitStack, settings: Settings, reader: FakeBackend) -> httpx.AsyncClient:
+async def open_client(stack: AsyncExitStack, settings: Settings, reader: FakeBackend) -> AppClient:
     """In process, lifespan included; ready when returned, unless the reader is one that fails to start."""
     pipeline = Pipeline(reader, settings)
     app = create_app(settings, pipeline)
     await stack.enter_async_context(app.router.lifespan_context(app))
-    await wait_until(lambda: reader.started > 0 and not pipeline._loading.locked())
-    transport = httpx.ASGITransport(app)
-    return await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60))
+    await wait_until(lambda: reader.started > 0 and not pipeline.is_swapping)
+    return await stack.enter_async_context(AppClient(app))
 
 
 @contextmanager

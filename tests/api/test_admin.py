@@ -35,7 +35,7 @@ async def opened(model: Path) -> AsyncIterator[FastAPI]:
     )
     app = create_app(settings)
     async with app.router.lifespan_context(app):
-        await wait_until(lambda: app.state.pipeline._state.ready)
+        await wait_until(lambda: app.state.pipeline.state.ready)
         yield app
 
 
@@ -68,7 +68,7 @@ async def test_swapping_is_local_and_one_at_a_time(models: tuple[Path, Path]) ->
                 refused = await away.post("/v1/admin/model", json={"model_path": str(models[1])})
                 assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
         assert app.state.pipeline.backend.model == "first"
-        async with client(app) as here, app.state.pipeline._loading:
+        async with client(app) as here, app.state.pipeline.loading:
             refused = await here.post("/v1/admin/model", json={"model_path": str(models[1])})
             assert (refused.status_code, refused.json()["code"]) == (409, "model_busy")
 

@@ -202,7 +202,7 @@ async def test_a_failed_backend_is_a_500_without_internals(client, reader, caplo
 
 async def test_an_unexpected_exception_is_a_500(reader, monkeypatch, caplog, make_client):
     client = await make_client()
-    app = client._transport.app
+    app = client.app
 
     async def broken(request):
         raise ZeroDivisionError("secret")

@@ -62,7 +62,7 @@ async def test_other_jobs_are_kept(shop):
 
 async def asked(client) -> dict[str, object]:
     """What the database has of what was asked, by the state of the job."""
-    store = client._transport.app.state.services.store
+    store = client.app.state.services.store
     return dict(await store.read(lambda s: s.execute(select(jobs.c.status, jobs.c.wanted)).all()))
 
 

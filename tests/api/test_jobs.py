@@ -34,15 +34,13 @@ async def shop(reader, database, tmp_path):
                 store=StoreSettings(enabled=store, url=url),
                 jobs=JobSettings(**jobs),
             )
-            client = await open_client(stack, settings, reader)
-            client.services = services_of(client)
-            return client
+            return await open_client(stack, settings, reader)
 
         yield make
 
 
 def services_of(client) -> Services:
-    return client._transport.app.state.services
+    return client.app.state.services
 
 
 async def send(client, n=1, **extra):
@@ -144,7 +142,7 @@ async def test_a_wait_ends_without_the_job(shop, reader):
     reader.gate.set()
     assert (await waiting)["status"] == "done"
     assert (await client.get(f"/v1/jobs/{id}?wait=61")).status_code == 422
-    assert not services_of(client).job_service._waiting, "nobody is kept in mind"
+    assert not services_of(client).job_service.waiting, "nobody is kept in mind"
 
 
 async def test_a_failure_is_reported(shop, reader):
@@ -193,7 +191,7 @@ async def test_an_abandoned_lease_expires(database):
     """A worker died, or its claim was lost: another worker reads the job again, at most three times."""
     from hunyuanocr.clock import Clock, utc_now
     from hunyuanocr.services.jobs.leases import LeaseWatch
-    from hunyuanocr.services.jobs.worker import _recover
+    from hunyuanocr.services.jobs.worker import recover_jobs
     from hunyuanocr.store import jobs, leases
     from hunyuanocr.store.jobqueue import QueueLimits
     from hunyuanocr.store.jobs import Job
@@ -202,7 +200,7 @@ async def test_an_abandoned_lease_expires(database):
     watch = LeaseWatch(60.0, lambda: seconds)
 
     async def look():
-        await database.write(_recover, None, watch.expired(await database.read(leases.leases)), Clock())
+        await database.write(recover_jobs, None, watch.expired(await database.read(leases.leases)), Clock())
 
     await database.write(jobs.add, Job("a", "local", now, {}, 1), b"x", QueueLimits(9, 9))
     for attempt in (1, 2, 3):
@@ -354,11 +352,11 @@ async def test_jobs_are_listed_in_pages(shop):
 
 
 async def test_jobs_of_other_owners_are_404(shop):
-    from api.deps import _owner
+    from api.deps import owner_of
 
     client = await shop()
     id = (await send(client)).json()["id"]
-    client._transport.app.dependency_overrides[_owner] = lambda: "somebody else"
+    client.app.dependency_overrides[owner_of] = lambda: "somebody else"
     for r in (
         await client.get(f"/v1/jobs/{id}"),
         await client.get(f"/v1/jobs/{id}?wait=1"),
@@ -395,7 +393,7 @@ async def test_synchronous_requests_are_not_starved(shop, reader):
         await send(client, n)
     await wait_until(lambda: reader.now == 1)
     asked = asyncio.create_task(client.post("/v1/ocr", files={"file": picture(99)}))
-    await wait_until(lambda: client._transport.app.state.pipeline.admission.waiting == 1)
+    await wait_until(lambda: client.app.state.pipeline.admission.waiting == 1)
     reader.gate.set()
     assert (await asked).json()["text"] == "#632030"
     assert order.index("#632030") == 1, order
@@ -403,12 +401,12 @@ async def test_synchronous_requests_are_not_starved(shop, reader):
 
 async def test_jobs_accepted_before_the_reader_is_ready_wait_for_it(shop, reader, database):
     client = await shop()
-    pipeline = client._transport.app.state.pipeline
-    ready, pipeline._state = pipeline._state, type(pipeline._state)(False, "The reader is loading.")
+    pipeline = client.app.state.pipeline
+    ready, pipeline.state = pipeline.state, type(pipeline.state)(False, "The reader is loading.")
     id = (await send(client)).json()["id"]
     assert (await done(client, id, wait=0.5))["status"] == "queued"
     assert (await done(client, id, wait=0))["attempts"] == 0, "nothing is begun that a failing start could be blamed for"
-    pipeline._state = ready
+    pipeline.state = ready
     assert (await done(client, id))["status"] == "done"
 
 

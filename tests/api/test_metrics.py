@@ -173,7 +173,7 @@ async def test_jobs_by_state(client, reader):
 
 async def test_database_failures_are_reported(client):
     before = await scrape(client)
-    client._transport.app.state.services.database.close()
+    client.app.state.services.database.close()
     now = await scrape(client)
     assert (before.of("hunyuanocr_store_up"), now.of("hunyuanocr_store_up")) == (1, 0)
     assert now.total("hunyuanocr_jobs") == 0

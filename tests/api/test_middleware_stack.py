@@ -58,7 +58,7 @@ async def make(tmp_path: Any) -> AsyncIterator[Make]:
             pipeline = Pipeline(FakeBackend(), settings)
             app = create_app(settings, pipeline)
             await stack.enter_async_context(app.router.lifespan_context(app))
-            await wait_until(lambda: pipeline._state.ready)
+            await wait_until(lambda: pipeline.state.ready)
             site = Site(app)
             with app.state.gate.database.transaction() as conn:
                 keys.insert(conn, site.row)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import openpyxl
 import pytest
 
-from api.exports import MAX_COLUMNS
+from api.exports import MAX_COLUMNS, ExportLimits, export_limits
 from hunyuanocr.config import PipelineSettings, Settings, StoreSettings, SyncSettings
 from hunyuanocr.errors import StoreUnavailable
 from hunyuanocr.services.encryption import generate_keypair
@@ -28,7 +28,7 @@ class Shop:
 
     def __init__(self, client):
         self.client = client
-        self.services = client._transport.app.state.services
+        self.services = client.services
 
     async def get(self, path="", **query):
         return await self.client.get(f"/v1/records{path}", params=query)
@@ -231,8 +231,8 @@ async def test_xlsx(shop):
     assert b"<f>" not in zipfile.ZipFile(io.BytesIO(r.content)).read("xl/worksheets/sheet1.xml")
 
 
-async def test_a_full_worksheet_is_followed_by_another(shop, monkeypatch):
-    monkeypatch.setattr("api.exports._MAX_ROWS", 4)
+async def test_a_full_worksheet_is_followed_by_another(shop):
+    shop.client.app.dependency_overrides[export_limits] = lambda: ExportLimits(max_rows=4)
     await shop.keep(*(kept(f"row {n}", minutes=n) for n in range(7)))
     book = openpyxl.load_workbook(io.BytesIO((await shop.get("/export", format="xlsx")).content))
     rows = [list(sheet.iter_rows(values_only=True)) for sheet in book.worksheets]
@@ -241,8 +241,8 @@ async def test_a_full_worksheet_is_followed_by_another(shop, monkeypatch):
     assert sorted(row[-1] for some in rows for row in some[1:]) == [f"row {n}" for n in range(7)]
 
 
-async def test_json_lines_contain_whole_results(shop, monkeypatch):
-    monkeypatch.setattr("api.exports._PAGE_SIZE", 10)
+async def test_json_lines_contain_whole_results(shop):
+    shop.client.app.dependency_overrides[export_limits] = lambda: ExportLimits(page_size=10)
     made = await shop.keep(*(kept(str(n), minutes=n) for n in range(7)))
     lines = (await shop.get("/export", format="jsonl")).text.splitlines()
     assert [json.loads(line)["id"] for line in lines] == made[::-1]
@@ -311,7 +311,7 @@ async def test_requests_succeed_while_the_store_is_unavailable(open_shop, tmp_pa
     assert ready.status_code == 200, "it reads; a balancer must not take it away"
     assert "folder" in ready.json()["store"]
     (tmp_path / "data").unlink()
-    shop.services.recorder._retry_at = 0.0
+    shop.services.recorder.retry_at = 0.0
     assert warned(await shop.client.post("/ocr", files={"file": picture()})) == []
     assert len(await shop.found()) == 1
     assert (await shop.client.get("/ready")).json()["store"] == "ok"
@@ -319,7 +319,7 @@ async def test_requests_succeed_while_the_store_is_unavailable(open_shop, tmp_pa
 
 async def test_a_database_failure_ends_an_export(shop, monkeypatch):
     """No file that looks whole and is not."""
-    monkeypatch.setattr("api.exports._PAGE_SIZE", 5)
+    shop.client.app.dependency_overrides[export_limits] = lambda: ExportLimits(page_size=5)
     await shop.keep(*(kept(str(n), minutes=n) for n in range(4)))
     query = shop.services.store.read
     asked = []

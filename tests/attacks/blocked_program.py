@@ -37,7 +37,7 @@ async def block(how: str) -> None:
     BLOCKS[how]()
 
 
-with app_web._listening(settings) as (page, api):
-    app_web._announce(settings, "A reader for tests.", page, api)
+with app_web.listening(settings) as (page, api):
+    app_web.announce(settings, "A reader for tests.", page, api)
     sys.stdout.flush()
-    sys.exit(asyncio.run(app_web._serve(apps[0], page, apps[1], api)))
+    sys.exit(asyncio.run(app_web.serve(apps[0], page, apps[1], api)))

@@ -39,13 +39,13 @@ def serve() -> int:
     log_setup.configure_logging(settings.log)
     reader = FakeBackend()
     reader.text = "合计 ¥36.80"
-    page_app, api_app = app_web._apps(settings, reader, "A reader for tests.")
+    page_app, api_app = app_web.create_apps(settings, reader, "A reader for tests.")
     (own,) = [route.app for route in page_app.routes if type(getattr(route, "app", None)).__name__ == "GradioIsolationMiddleware"]
     (FOLDER / "routes.json").write_text(json.dumps([*routes_of(page_app.routes), *routes_of(own.app.routes)]))
-    with app_web._listening(settings) as (page, api):
-        app_web._announce(settings, "A reader for tests.", page, api)
+    with app_web.listening(settings) as (page, api):
+        app_web.announce(settings, "A reader for tests.", page, api)
         sys.stdout.flush()
-        return asyncio.run(app_web._serve(page_app, page, api_app, api))
+        return asyncio.run(app_web.serve(page_app, page, api_app, api))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 import time_machine
 
@@ -15,11 +14,12 @@ from hunyuanocr.cli.checks import storage
 from hunyuanocr.clock import MAX_OFF, PROOF_S, Clock, boot_ticks
 from hunyuanocr.config import JobSettings, Settings, StoreSettings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services import webhooks
 from hunyuanocr.services.api_keys import DEFAULT_SCOPES, create_api_key
 from hunyuanocr.services.jobs.worker import JobWorkers
 from hunyuanocr.services.retention import Retention
+from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.store import keys
+from tests.support.app_client import AppClient
 from tests.support.fake_backend import FakeBackend, picture
 from tests.support.webhooks import SECRET, receiving
 
@@ -66,11 +66,9 @@ async def box(data, moment, **groups):
     services.recorder.clock.ticks = moment.ticks
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app, client=("127.0.0.1", 1)), base_url="http://127.0.0.1:8000", timeout=30
-        ) as client,
+        AppClient(app, base_url="http://127.0.0.1:8000", timeout=30) as client,
     ):
-        await services._keeper.ready()
+        await services.keeper.ready()
         yield client, services
 
 
@@ -88,12 +86,12 @@ async def sweep(services) -> None:
         services.job_service.events,
         services.recorder,
         services.background,
-        services._settings,
+        services.settings,
         worker="sweeper",
     )
-    await services._keeper.trusted()
-    await workers._clean_up()
-    await Retention(services.database, services.recorder, services._settings, services._keeper).sweep()
+    await services.keeper.trusted()
+    await workers.clean_up()
+    await Retention(services.database, services.recorder, services.settings, services.keeper).sweep()
 
 
 async def there(client, id: str) -> tuple[int, int]:
@@ -109,7 +107,7 @@ async def until(condition, seconds: float = 10.0) -> None:
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("jump", [-30 * DAY, 3 * 365 * DAY, -timedelta(hours=1)], ids=["month back", "years ahead", "hour back"])
 async def test_a_pending_webhook_is_tried_again_in_its_normal_time(tmp_path, moment, monkeypatch, jump, restart):
-    monkeypatch.setattr(webhooks, "_FIRST_S", 0.5)
+    monkeypatch.setattr(Webhooks, "retry_delay", staticmethod(lambda attempts: timedelta(seconds=0.5 * 4 ** (attempts - 1))))
     with receiving(lambda n: 500 if n == 1 else 200) as receiver:
         settings = {"jobs": JobSettings(webhook_hosts=[receiver.address.removeprefix("http://")], webhook_secret=SECRET)}
         asked = {"files": {"file": picture()}, "data": {"webhook": f"{receiver.address}/done"}}
@@ -169,7 +167,7 @@ async def test_the_doctor_tells_of_a_clock_that_jumped(tmp_path, moment):
     moment.jump(-30 * DAY)
     async with box(tmp_path, moment) as (_, services):
         moment.pass_(timedelta(hours=4))
-        await services._keeper.trusted()
+        await services.keeper.trusted()
     (finding,) = storage.ages(Settings(data=tmp_path))
     assert (finding.verdict, "20 more hours" in finding.detail[1]) == ("warn", True)
 
@@ -209,7 +207,7 @@ async def test_an_hour_of_daylight_saving_changes_nothing(tmp_path, moment, hour
 
 async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp_path, moment):
     async with box(tmp_path, moment, security={"require_auth_on_loopback": True}) as (client, services):
-        gate = client._transport.app.state.gate
+        gate = client.app.state.gate
         made = {
             name: create_api_key(name, name, DEFAULT_SCOPES, expires_at=NOON + timedelta(hours=2)) for name in ("short", "till")
         }
@@ -232,9 +230,9 @@ async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp
         assert await gate.identity_from_token(made["short"][0]) is None
         assert await gate.sessions.identity(short_session) is None
         assert await gate.identity_from_token(made["till"][0]) is not None, "a key without an end is good"
-        await services._keeper.trusted()
+        await services.keeper.trusted()
     async with box(tmp_path, moment, security={"require_auth_on_loopback": True}) as (client, _):
-        gate = client._transport.app.state.gate
+        gate = client.app.state.gate
         assert await gate.identity_from_token(made["short"][0]) is None, "after a restart neither"
         assert await gate.sessions.identity(left) is None
 

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(folders, "_WAIT_S", 0.1)
+    monkeypatch.setattr(DataFolder, "wait_s", 0.1)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from PIL import Image
 
 from hunyuanocr.config import ImageSettings
 from hunyuanocr.errors import DecodingBusy, DocumentTooComplex, HunyuanOcrError, ImageTooLarge
-from hunyuanocr.images import Cancellation, ImageDecoder, WorkCancelled, memory
+from hunyuanocr.images import Cancellation, ImageDecoder, WorkCancelled
 from hunyuanocr.images.memory import DecodingMemory
 from hunyuanocr.images.raster import PillowRaster, flat, reduced
 from hunyuanocr.images.structure import jpeg_scans, tiff_pages
@@ -308,14 +308,14 @@ def test_memory_is_given_in_order_and_given_back() -> None:
     assert (order, budget.used) == (["large", "small"], 0)
 
 
-def test_waiting_for_memory_ends_with_a_refusal_or_with_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_WAIT_S", 0.2)
+def test_waiting_for_memory_ends_with_a_refusal_or_with_the_request() -> None:
     budget, cancellation = DecodingMemory(100), Cancellation()
+    budget.wait_s = 0.2
     with budget.reserved(60, Cancellation()):
         with pytest.raises(DecodingBusy) as refusal, budget.reserved(50, Cancellation()):
             pass
         assert refusal.value.retry_after > 0
-        monkeypatch.setattr(memory, "_WAIT_S", 20.0)
+        budget.wait_s = 20.0
         threading.Timer(0.1, cancellation.cancel).start()
         began = time.monotonic()
         with pytest.raises(WorkCancelled), budget.reserved(50, cancellation):

@@ -134,7 +134,7 @@ async def test_a_request_that_finds_no_descriptor_hears_503(make_client: Any):
     from fastapi import FastAPI
 
     client = await make_client()
-    app: FastAPI = client._transport.app
+    app: FastAPI = client.app
 
     def open_something() -> None:
         try:

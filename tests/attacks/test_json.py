@@ -52,7 +52,7 @@ async def client():
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http,
     ):
-        await wait_until(lambda: pipeline._state.ready)
+        await wait_until(lambda: pipeline.state.ready)
         yield http
 
 

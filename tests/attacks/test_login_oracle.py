@@ -9,7 +9,7 @@ from tests.api.auth import conftest as security
 from tests.api.auth.conftest import AWAY, code
 from tests.support.route_walker import example, routes_of, send_request
 
-build, _patient_with_keys = security.build, security._patient_with_keys  # fixtures
+build, patient_with_keys = security.build, security.patient_with_keys  # fixtures
 
 WRONG = "hyo_000000000000_" + "A" * 43
 

@@ -19,7 +19,7 @@ import pytest
 from api.app import create_app
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings
 from hunyuanocr.errors import DeadlineExceeded, DecodingBusy, DocumentTooComplex, HunyuanOcrError, RendererUnavailable
-from hunyuanocr.images import Cancellation, ImageDecoder, WorkCancelled, pdf_pool
+from hunyuanocr.images import Cancellation, ImageDecoder, WorkCancelled
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
 from tests.api.conftest import served
@@ -61,7 +61,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, P
     pipeline = Pipeline(FakeBackend(), settings)
     app = create_app(settings, pipeline)
     async with app.router.lifespan_context(app):
-        await wait_until(lambda: pipeline._state.ready)
+        await wait_until(lambda: pipeline.state.ready)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=60) as client:
             yield client, pipeline
 
@@ -234,7 +234,7 @@ async def test_one_client_cannot_keep_another_from_having_a_pdf_read() -> None:
 async def test_too_many_documents_are_told_when_to_come_again() -> None:
     async with opened(settings(page_s=30, queue_size=4)) as (client, pipeline):
         attacks = [asyncio.create_task(read(client, hostile.shadings())) for _ in range(3)]
-        await wait_until(lambda: pipeline.decoding._open.waiting == 2)
+        await wait_until(lambda: pipeline.decoding.open_documents.waiting == 2)
         answer = await read(client, hostile.honest_pdf())
         assert (answer.status_code, answer.json()["code"]) == (503, "decoding_busy")
         assert int(answer.headers["retry-after"]) > 0
@@ -273,10 +273,10 @@ def test_cancelling_ends_the_work_at_once(decoder: ImageDecoder) -> None:
         decoder.open_pages(hostile.honest_pdf(), cancellation)
 
 
-async def test_ready_is_red_while_no_child_starts_and_green_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pdf_pool, "_PROBE_S", 0.1)
+async def test_ready_is_red_while_no_child_starts_and_green_again_afterwards() -> None:
     async with opened(settings()) as (client, pipeline):
         pool = pipeline.decoding.decoder.pdf
+        pool.probe_s = 0.1
         whole, pool.command = pool.command, (sys.executable, "-c", "raise SystemExit(7)")
         answer = await client.get("/ready")
         assert (answer.status_code, answer.json()["code"]) == (503, "renderer_unavailable")
@@ -291,9 +291,9 @@ async def test_ready_is_red_while_no_child_starts_and_green_again_afterwards(mon
         assert (await read(client, hostile.honest_pdf())).status_code == 200
 
 
-async def test_ready_is_red_while_all_children_are_stuck_beyond_their_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pdf_pool, "_OVERDUE_S", -59.0)  # as if a minute had passed since the deadline
+async def test_ready_is_red_while_all_children_are_stuck_beyond_their_deadline() -> None:
     async with opened(settings(page_s=20)) as (client, pipeline):
+        pipeline.decoding.decoder.pdf.overdue_s = -59.0  # as if a minute had passed since the deadline
         attacks = [asyncio.create_task(pipeline.run(Request(hostile.shadings(), READ, owner=name))) for name in ("one", "two")]
         await wait_until(lambda: len(workers()) == 2)
         await asyncio.sleep(1.2)
@@ -314,22 +314,20 @@ def test_a_child_that_was_killed_while_idle_is_replaced(decoder: ImageDecoder) -
     assert len(decoder.open_pages(hostile.honest_pdf())) == 1
 
 
-def test_a_child_is_used_again_and_ended_when_idle(decoder: ImageDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_is_used_again_and_ended_when_idle(decoder: ImageDecoder) -> None:
+    decoder.pdf.idle_s = 1.5
     decoder.open_pages(hostile.honest_pdf())
     (child,) = workers()
     with pytest.raises(HunyuanOcrError):
         decoder.open_pages(b"%PDF-1.7 nothing else")
-    monkeypatch.setattr(pdf_pool, "_IDLE_S", 0.3)
-    decoder.pdf._reaper.cancel()
-    decoder.pdf._reaper = None
     decoder.open_pages(hostile.honest_pdf())
     assert workers() == [child]
-    child.wait(5)
+    child.wait(10)
     assert workers() == []
 
 
-def test_a_child_is_replaced_after_many_documents(decoder: ImageDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pdf_pool, "_MAX_DOCUMENTS", 2)
+def test_a_child_is_replaced_after_many_documents(decoder: ImageDecoder) -> None:
+    decoder.pdf.max_documents = 2
     decoder.open_pages(hostile.honest_pdf())
     (child,) = workers()
     decoder.open_pages(hostile.honest_pdf())

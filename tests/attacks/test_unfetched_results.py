@@ -39,7 +39,7 @@ class Site:
 
     @property
     def memory(self):
-        return self.pages._memory
+        return self.pages.memory
 
     def client(self, address="127.0.0.1"):
         transport = httpx.ASGITransport(self.app, client=(address, 4711))
@@ -67,7 +67,7 @@ async def site(monkeypatch):
     (own,) = (route.app for route in app.routes if isinstance(getattr(route, "app", None), GradioIsolationMiddleware))
     made.pages = own.pages
     async with app.router.lifespan_context(app):
-        await wait_until(lambda: pipeline._state.ready)
+        await wait_until(lambda: pipeline.state.ready)
         yield made
 
 
@@ -97,7 +97,7 @@ async def test_a_result_that_is_not_fetched_is_gone_after_its_time(site):
     async with site.client() as client:
         page = OpenPage(client)
         preview = await chosen(page)
-        (known,) = site.pages._pages
+        (known,) = site.pages.pages
         assert (await page.join("input", [None, "en"])).status_code == 200
         with site.pages.connected(known, listens=True):  # a stream that is open and is not read
             await wait_until(lambda: site.memory.finished()[known] == 1 and not site.memory.running())
@@ -131,7 +131,7 @@ async def test_the_last_result_is_kept_as_long_as_its_picture(site):
         await chosen(page)
         assert "¥36.80" in await page.does("click", [None, "extract total amount", "en"])
         await site.later(890)
-        with site.pages.connected(next(iter(site.pages._pages)), listens=False):  # the page is open still
+        with site.pages.connected(next(iter(site.pages.pages)), listens=False):  # the page is open still
             assert "¥36.80" in await page.does("input", [None, "zh"])
             await site.later(20)
             assert "¥36.80" not in await page.does("input", [None, "en"])
@@ -165,7 +165,7 @@ async def test_many_pages_of_one_push_out_nobody_elses(site):
         await chosen(page)
         for n in range(30):
             await fetched(OpenPage(greedy, f"p{n}"))
-        assert len(site.pages._pages) <= LIMITS.pages // 2 + 1
+        assert len(site.pages.pages) <= LIMITS.pages // 2 + 1
         assert len(site.memory.pages()) <= LIMITS.pages // 2 + 1
         assert "¥36.80" in await page.does("click", [None, "extract total amount", "en"])
 
@@ -176,7 +176,7 @@ async def test_results_that_wait_have_a_bound_in_bytes(site):
         await chosen(page)
         site.reader.text = "\n".join(f"a line of a long receipt {n}" for n in range(300))
         await page.does("click", [None, "read all", "en"])
-        known = next(iter(site.pages._pages))
+        known = next(iter(site.pages.pages))
         with site.pages.connected(known, listens=True):
             for _ in range(LIMITS.events_per_page):
                 assert (await page.join("input", [None, "en"])).status_code == 200

@@ -14,7 +14,6 @@ from api.schemas.jobs import SERIALIZERS
 from hunyuanocr.clock import Clock
 from hunyuanocr.config import JobSettings, SyncSettings
 from hunyuanocr.ids import new_id
-from hunyuanocr.services import sync as syncing
 from hunyuanocr.services import webhook_client
 from hunyuanocr.services.encryption import generate_keypair
 from hunyuanocr.services.jobs import JobService
@@ -186,10 +185,9 @@ async def test_a_name_server_that_is_away_takes_no_threads(desk_of, monkeypatch)
         go_on.set()
 
 
-async def test_an_hq_that_drips_its_answer_is_tried_again(receivers, stack, tmp_path, monkeypatch):
+async def test_an_hq_that_drips_its_answer_is_tried_again(receivers, stack, tmp_path):
     from tests.store.results import NOON, result
 
-    monkeypatch.setattr(syncing, "_DEADLINE_S", 1.2)
     host = await receivers.start("drip")
     database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
     stack.callback(database.close)
@@ -205,6 +203,7 @@ async def test_an_hq_that_drips_its_answer_is_tried_again(receivers, stack, tmp_
 
     settings = SyncSettings(enabled=True, url=f"http://{host}/v1/batches", public_key=generate_keypair()[1])
     sender = Sync(database, settings, clock=lambda: NOON, sleep=rest)
+    sender.deadline_s = 1.2
     task = asyncio.create_task(sender.send_all())
     await until(lambda: rests, 10)
     task.cancel()

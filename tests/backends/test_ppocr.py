@@ -139,14 +139,14 @@ async def test_leaving_stops_the_work_between_pages() -> None:
     backend = PpocrBackend(PpocrSettings())
     await backend.start()
     begun = 0
-    real = backend._loaded().read
+    real = backend.load_reader().read
 
     def counted(page: Page, go_on: object) -> object:
         nonlocal begun
         begun += 1
         return real(page, go_on)  # type: ignore[arg-type]
 
-    backend._loaded().read = counted  # type: ignore[method-assign, assignment]
+    backend.load_reader().read = counted  # type: ignore[method-assign, assignment]
     task = asyncio.create_task(read(backend, [text_page(["STOP ME"], n) for n in range(200)]))
     while begun == 0:
         await asyncio.sleep(0.005)
@@ -180,10 +180,10 @@ async def test_lazy_loads_at_the_first_picture() -> None:
     backend = PpocrBackend(PpocrSettings(load="lazy"))
     assert not (await backend.health()).ready
     await backend.start()
-    assert backend._reader is None
+    assert backend.reader is None
     assert (await backend.health()).ready
     assert (await read(backend, [text_page(["LAZY"])])).text == "LAZY"
-    assert backend._reader is not None
+    assert backend.reader is not None
     await backend.close()
 
 
@@ -250,7 +250,7 @@ def test_clean_up_enlarges_small_pictures_and_maps_boxes_back() -> None:
         PageReader(PpocrSettings(upscale_small_images="auto")),
     )
     page = text_page(["Far away 12.50", "Small print"], size=14, width=320)
-    assert cleaning._detector.input_size(320, 136)[0] > plain._detector.input_size(320, 136)[0]
+    assert cleaning.detector.input_size(320, 136)[0] > plain.detector.input_size(320, 136)[0]
     first, second = (reader.read(page)[0][0] for reader in (plain, cleaning))
     assert first.text.replace(" ", "") == second.text.replace(" ", "") == "Faraway12.50"
     assert np.abs(np.array(first.box) - np.array(second.box)).max() < 8
@@ -260,7 +260,7 @@ def test_clean_up_enlarges_small_pictures_and_maps_boxes_back() -> None:
 @pytest.mark.parametrize("small", [False, True])
 def test_what_detection_takes_is_bounded(reader: PageReader, size: tuple[int, int], small: bool) -> None:
     options = DetectorOptions(long_side=1280, pixels=800_000) if small else DetectorOptions()
-    width, height = Detector(reader._detector._network, options).input_size(*size)
+    width, height = Detector(reader.detector.network, options).input_size(*size)
     assert width % 64 == height % 64 == 0
     assert min(width, height) >= 64
     assert max(width, height) <= options.long_side

@@ -60,7 +60,7 @@ def test_a_taken_port_is_named_with_its_holder(box, monkeypatch):
 
 
 def test_the_appliance_itself_is_no_trouble(monkeypatch):
-    monkeypatch.setattr(ports, "_listening_process", lambda _: (77, "python", "/opt/box/.venv/bin/python app_web.py"))
+    monkeypatch.setattr(ports, "listening_process", lambda _: (77, "python", "/opt/box/.venv/bin/python app_web.py"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found = ports.check_port("127.0.0.1", taken.getsockname()[1], "--port")
     assert (found.verdict, "77" in found.detail[1]) == ("ok", True)

@@ -203,7 +203,7 @@ def test_the_rate_falls_over_the_last_fifth_of_the_steps(base: Path, documents: 
     paces = []
     for step in (0, 15, 16, 17, 19):
         ours.trainer.progress.step = step
-        paces.append(ours.trainer._pace(0.0, None, 20))
+        paces.append(ours.trainer.pace_at(0.0, None, 20))
     assert paces == [1.0, 1.0, 1.0, 0.75, 0.25]
     again = tuning(base, documents, tmp_path, recipe=replace(RECIPE, decay_steps=2))
     again.start(steps=20)

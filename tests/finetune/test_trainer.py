@@ -86,7 +86,7 @@ def test_levels_rise_when_the_loss_is_low_and_old_ones_are_repeated(checkpoint: 
     assert ours.progress.level == 0, "a running loss of few steps says nothing"
     ours.run(steps=2)
     assert ours.progress.level == 1
-    assert {ours._level(step) for step in range(40)} == {0, 1}
+    assert {ours.level_of(step) for step in range(40)} == {0, 1}
 
 
 def test_what_is_saved_loads_and_says_the_same(checkpoint: Path, tmp_path: Path) -> None:

@@ -133,4 +133,4 @@ async def test_whatever_happens_every_place_comes_back():
     outcomes = await asyncio.gather(*counter.tasks, return_exceptions=True)
     assert {type(one) for one in outcomes} <= {type(None), QueueFull, DeadlineExceeded, asyncio.CancelledError}
     await wait_until(lambda: (counter.admission.running, counter.admission.waiting) == (0, 0))
-    assert len(counter.admission._turns._served) <= 5, "clients that are gone are forgotten"
+    assert len(counter.admission.turns.served) <= 5, "clients that are gone are forgotten"

@@ -28,7 +28,7 @@ class Clock:
 async def test_retry_after_follows_the_queue_and_the_latest_readings():
     admission = AdmissionQueue(concurrency=2, queue_capacity=4)
     for seconds in (9.0,) * 30:
-        admission._record_duration(seconds)
+        admission.record_duration(seconds)
     async with AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(admission.slot(Deadline(60)))
@@ -37,7 +37,7 @@ async def test_retry_after_follows_the_queue_and_the_latest_readings():
         assert admission.retry_after() == pytest.approx(27.0)  # six readings of nine seconds, two at a time
         assert admission.retry_after("another") == pytest.approx(13.5), "one of the four comes before another key's first"
         for seconds in (1.0,) * 30:
-            admission._record_duration(seconds)
+            admission.record_duration(seconds)
         assert 3.0 <= admission.retry_after() < 3.1  # the latest readings count
         for one in waiting:
             one.cancel()

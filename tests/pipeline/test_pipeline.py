@@ -195,7 +195,7 @@ async def test_a_failing_reader_is_given_a_rest_and_probed(make, reader):
     assert e.value.retry_after > 0
     assert reader.begun == 3
     assert not (await pipeline.health()).ready
-    pipeline._active.breaker._until -= 60  # a minute later
+    pipeline.active.breaker.until -= 60  # a minute later
     reader.fault = None
     assert (await pipeline.run(Request(picture(), READ))).text
     assert (await pipeline.health()).ready

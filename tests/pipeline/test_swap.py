@@ -80,7 +80,7 @@ async def test_requests_are_answered_through_a_swap_and_the_old_reader_ends_what
         if extra:
             may_load.clear()
         swapping = asyncio.create_task(pipeline.swap(settings(models[1]), concurrently=extra))
-        await wait_until(lambda: pipeline.is_swapping and pipeline._gate._open.is_set() == extra)
+        await wait_until(lambda: pipeline.is_swapping and pipeline.gate.is_open == extra)
         during = await pipeline.run(request(200))
         may_load.set()
         await swapping
@@ -122,9 +122,9 @@ async def test_who_comes_while_there_is_no_reader_waits_within_bounds(models: tu
     try:
         may_load.clear()
         swapping = asyncio.create_task(pipeline.swap(settings(models[1]), concurrently=False))
-        await wait_until(lambda: not pipeline._gate._open.is_set())
+        await wait_until(lambda: not pipeline.gate.is_open)
         first = asyncio.create_task(pipeline.run(request(1, deadline_s=3)))
-        await wait_until(lambda: pipeline._gate.waiting == 1)
+        await wait_until(lambda: pipeline.gate.waiting == 1)
         others = [asyncio.create_task(pipeline.run(request(shade))) for shade in range(2, 9)]
         await asyncio.wait((first,))
         may_load.set()

@@ -28,7 +28,7 @@ async def box(data, reader=None, **store):
     pipeline = Pipeline(reader, settings)
     app = create_app(settings, pipeline)
     async with app.router.lifespan_context(app):
-        await wait_until(lambda: reader.started > 0 and not pipeline._loading.locked())
+        await wait_until(lambda: reader.started > 0 and not pipeline.is_swapping)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t", timeout=60) as client:
             yield client, app.state.services, reader
 

@@ -107,17 +107,17 @@ async def test_without_the_database_answers_go_out_and_say_so(recorder, monkeypa
         assert recorder.last_error == "The disk is full. Make room."
     rested = await recorder.record(result(), owner="local", source="ocr")
     assert rested.notices[-1].code == "not_recorded", "it is not tried again at once"
-    monkeypatch.setattr(recorder, "_retry_at", 0.0)
+    recorder.retry_at = 0.0
     await recorder.record(answer := result(), owner="local", source="ocr")
     assert recorder.last_error is None
     assert await ids(recorder) == [answer.id]
 
 
-async def test_a_locked_database_holds_up_no_answer(tmp_path, settings, monkeypatch):
+async def test_a_locked_database_holds_up_no_answer(tmp_path, settings):
     """A real lock, of another connection; the wait is shortened so that the test is short."""
-    monkeypatch.setattr(recording, "_WAIT_S", 0.3)
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
     recorder = Recorder(database, settings)
+    recorder.wait_s = 0.3
     database.migrate()
     other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -181,8 +181,8 @@ async def test_records_and_pictures_go_when_their_time_is_over(recorder, retenti
     assert await ids(recorder) == []
 
 
-async def test_many_go_in_steps(recorder, retention, clock, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.retention._BATCH_SIZE", 3)
+async def test_many_go_in_steps(recorder, retention, clock):
+    retention.batch_size = 3
     await retention.sweep()
     for n in range(8):
         await made(recorder, bytes([n]))
@@ -262,6 +262,6 @@ async def test_pictures_without_a_record_are_swept(recorder, retention, clock, m
     recorder.pictures.keep(b"left by a crash")
     await retention.sweep()
     assert len(pictures(recorder)) == 2, "it may belong to a transaction that runs"
-    monkeypatch.setattr("hunyuanocr.store.image_store._LOCK_TIMEOUT_S", -1.0)
+    recorder.pictures.min_age_s = -1.0
     await retention.sweep()
     assert pictures(recorder) == [recorder.pictures.name_of(b"named")]

@@ -196,7 +196,7 @@ async def test_a_sender_that_died_goes_on_with_the_same_batch(shop, hq):
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
     """Twenty records a day meanwhile; all arrive when it is back, the oldest first, in bounded batches."""
-    monkeypatch.setattr(outbox, "_MAX_RECORDS", 50)
+    shop.sync.max_batch_records = 50
     hq.fault = lambda request: httpx.Response(503)
     ids = await shop.record(20)
     made = []
@@ -277,7 +277,7 @@ async def test_a_token(database, tmp_path):
     hq = Hq(tmp_path / "hq.db", token="right")
     shop = Shop(database, tmp_path, hq, token=SecretStr("wrong"))
     await shop.record()
-    shop.time.at(1, lambda: object.__setattr__(shop.sync._settings, "token", SecretStr("right")))
+    shop.time.at(1, lambda: object.__setattr__(shop.settings.sync, "token", SecretStr("right")))
     await shop.sync.send_all()
     assert len(hq.rows()) == 1
     assert len(hq.seen) > 2
@@ -291,7 +291,7 @@ async def test_what_was_deleted_before_it_was_sent_is_not_sent(shop, hq):
 
 
 async def test_long_records_make_small_batches(shop, hq, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.sync._MAX_BATCH_BYTES", 10)
+    shop.sync.max_batch_bytes = 10
     ids = await shop.record(3)
     await shop.sync.send_all()
     assert len(hq.seen) == 3
@@ -385,7 +385,6 @@ def test_the_receiver_refuses_what_is_no_batch(tmp_path, message):
         store_batch(encrypt_batch(message, public_key(PUBLIC)), private_key(PRIVATE), tmp_path / "hq.db")
 
 
-def test_a_batch_that_would_fill_the_memory_is_refused(monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.encryption._MAX_BATCH_BYTES", 1000)
+def test_a_batch_that_would_fill_the_memory_is_refused():
     with pytest.raises(BadRequest, match="too long"):
-        decrypt_batch(encrypt_batch("x" * 2000, public_key(PUBLIC)), private_key(PRIVATE))
+        decrypt_batch(encrypt_batch("x" * 2000, public_key(PUBLIC)), private_key(PRIVATE), max_bytes=1000)

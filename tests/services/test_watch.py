@@ -14,6 +14,7 @@ import pytest
 
 from hunyuanocr.errors import BackendFailed, ConfigError
 from hunyuanocr.services.recorder import Recorder
+from hunyuanocr.services.watch.watcher import Watcher
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.search import RecordQuery
@@ -116,7 +117,7 @@ async def test_names_of_files_being_written_are_passed_over(folder, pipeline, na
 async def test_an_empty_file_is_waited_for(folder, pipeline):
     moment = 0.0
     one = watcher(folder, pipeline)
-    one.scanner._clock = lambda: moment
+    one.scanner.clock = lambda: moment
     (folder / "a.png").touch()
     for moment in (0.0, 1.0, 59.0):  # noqa: B007 -- the clock reads it
         assert one.scanner.scan() == []
@@ -229,7 +230,7 @@ async def test_a_folder_that_becomes_a_link_after_the_look_is_not_followed(folde
     (found,) = one.scanner.scan()
     (folder / "sub").rename(tmp_path / "moved")
     (folder / "sub").symlink_to(tmp_path / "moved")
-    await one._process(found)
+    await one.process(found)
     assert one.counts == {"done": 0, "failed": 0}
 
 
@@ -257,7 +258,7 @@ async def test_a_folder_for_answers_that_is_away_leaves_the_file(folder, pipelin
 
 
 async def test_a_failed_reader_is_tried_again_and_then_given_up(folder, pipeline, reader, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.services.watch.watcher._FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(Watcher, "first_backoff_s", 0.01)
     (folder / "a.png").write_bytes(picture())
     reader.fault = lambda: BackendFailed("a bad moment") if reader.begun < 3 else None
     one = watcher(folder, pipeline)
@@ -278,7 +279,7 @@ async def test_a_failed_reader_is_tried_again_and_then_given_up(folder, pipeline
 
 
 async def test_while_the_database_is_away_files_stay(folder, pipeline, monkeypatch, tmp_path):
-    monkeypatch.setattr("hunyuanocr.services.watch.watcher._FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(Watcher, "first_backoff_s", 0.01)
     place = tmp_path / "db"
     place.touch()  # a file where the database's folder shall be
     database = Database(f"sqlite:///{place / 'shop.db'}")
@@ -323,7 +324,7 @@ async def test_a_picture_at_which_the_process_died_three_times_is_given_up(folde
     await asyncio.sleep(0.01)
     (found,) = one.scanner.scan()
     reader.gate = asyncio.Event()
-    taking = asyncio.create_task(one._process(found))
+    taking = asyncio.create_task(one.process(found))
     await wait_until(lambda: reader.now == 1)
     (mark,) = (folder / ".hunyuanocr").iterdir()
     assert mark.stat().st_size == 1

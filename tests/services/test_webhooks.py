@@ -173,8 +173,7 @@ async def test_a_message_is_delivered_once_signed_and_whole(shop):
 
 
 async def test_a_message_that_is_not_taken_is_sent_again_under_the_same_id(shop, monkeypatch):
-    monkeypatch.setattr(webhooks, "_FIRST_S", 0.01)
-    monkeypatch.setattr(webhooks, "_FACTOR", 1.0)
+    monkeypatch.setattr(Webhooks, "retry_delay", staticmethod(lambda attempts: timedelta(seconds=0.01)))
     with receiving(lambda n: 503 if n < 4 else 200) as receiver:
         desk, _, _ = await shop(receiver)
         id = await over(desk, f"{receiver.address}/done")
@@ -184,8 +183,7 @@ async def test_a_message_that_is_not_taken_is_sent_again_under_the_same_id(shop,
 
 
 async def test_it_is_given_up_at_last(shop, monkeypatch):
-    monkeypatch.setattr(webhooks, "_FIRST_S", 0.001)
-    monkeypatch.setattr(webhooks, "_FACTOR", 1.0)
+    monkeypatch.setattr(Webhooks, "retry_delay", staticmethod(lambda attempts: timedelta(seconds=0.001)))
     with receiving(lambda n: 500) as receiver:
         desk, _, _ = await shop(receiver)
         id = await over(desk, f"{receiver.address}/done")

@@ -265,7 +265,7 @@ def fill(database):
 def limited(database):
     from sqlalchemy import event
 
-    event.listen(database._engine, "begin", lambda c: c.exec_driver_sql("PRAGMA max_page_count=200"))
+    event.listen(database.engine, "begin", lambda c: c.exec_driver_sql("PRAGMA max_page_count=200"))
 
 
 def test_read_only(tmp_path):
@@ -296,8 +296,7 @@ def test_read_only(tmp_path):
 
 
 def test_locked_by_another_program(tmp_path, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.store.database._PRAGMAS", ("PRAGMA busy_timeout=50",))
-    database = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}", busy_ms=50)
     database.migrate()
     other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -335,7 +334,7 @@ def test_refused_by_the_server(database):
     with database.transaction() as conn:
         conn.execute(text("ALTER ROLE shop SET default_transaction_read_only = on"))
     other = Database(database.url.render_as_string(hide_password=False))
-    other._migrated = True
+    other.migrated = True
     try:
         failing(other, "read-only")
     finally:
@@ -403,8 +402,8 @@ def test_ids_sort_by_time():
 
 
 def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.store.database._TRUNCATE_ATTEMPTS", 2)
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    database.truncate_attempts = 2
     with database.transaction() as conn:
         note(conn, "secret", value="diagnosis-4711" * 50)
     with database.read_transaction() as reader:

@@ -188,7 +188,7 @@ def test_pictures_are_whole_and_once(tmp_path, monkeypatch):
     assert pictures.keep(b"bytes of a picture") == name == ImageStore.name_of(b"bytes of a picture")
     assert pictures.path(name).read_bytes() == b"bytes of a picture"
     assert list(pictures.old(utc_now())) == []
-    monkeypatch.setattr("hunyuanocr.store.image_store._LOCK_TIMEOUT_S", -1.0)
+    pictures.min_age_s = -1.0
     left = pictures.path(name).with_name("x.part")
     left.touch()
     assert list(pictures.old(utc_now())) == [name]

@@ -39,7 +39,7 @@ log_setup.configure_logging(settings.log)
 pipeline = Pipeline(reader, settings)
 services, network = Services(settings, pipeline), NetworkLimits(settings)
 apps = [create_app(settings, pipeline, services, network) for _ in range(2)]
-with app_web._listening(settings) as (page, api):
-    app_web._announce(settings, "A reader for tests.", page, api)
+with app_web.listening(settings) as (page, api):
+    app_web.announce(settings, "A reader for tests.", page, api)
     sys.stdout.flush()
-    sys.exit(asyncio.run(app_web._serve(apps[0], page, apps[1], api)))
+    sys.exit(asyncio.run(app_web.serve(apps[0], page, apps[1], api)))

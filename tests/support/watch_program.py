@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.watch import watcher as watching
+from hunyuanocr.services.watch.watcher import Watcher
 from tests.services.conftest import quick_settings, watcher
 from tests.support.fake_backend import FakeBackend, colour
 
@@ -38,5 +38,5 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    watching._MAX_ATTEMPTS = int(sys.argv[2]) if len(sys.argv) > 2 else watching._MAX_ATTEMPTS
+    Watcher.max_attempts = int(sys.argv[2]) if len(sys.argv) > 2 else Watcher.max_attempts
     asyncio.run(main(Path(sys.argv[1])))

@@ -30,7 +30,7 @@ class PpocrBackend:
     def __init__(self, settings: PpocrSettings) -> None:
         self.model = "pp-ocrv6-small" if settings.recogniser is None else f"pp-ocrv6-small+{settings.recogniser.stem}"
         self._settings = settings
-        self._reader: PageReader | None = None
+        self.reader: PageReader | None = None
         self._loading = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -39,7 +39,7 @@ class PpocrBackend:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="ppocr")
         if self._settings.load == "eager":
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._loaded)
+            await asyncio.get_running_loop().run_in_executor(self._pool, self.load_reader)
 
     async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[Progress | Reading]:
         """Yield progress after each of several pages, then one Reading. Cancellation takes effect at the next batch of lines.
@@ -65,7 +65,7 @@ class PpocrBackend:
         """Return ready once started; with lazy loading, before the networks are loaded."""
         if self._pool is None:
             return Health(False, "PP-OCR is not started.")
-        if self._reader is None:
+        if self.reader is None:
             lazy = self._settings.load == "lazy"
             return Health(lazy, "The networks will be loaded with the first image." if lazy else "The networks are being loaded.")
         return Health(True, "PP-OCR is ready.")
@@ -75,17 +75,18 @@ class PpocrBackend:
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
-        self._reader = None
+        self.reader = None
 
-    def _loaded(self) -> PageReader:
+    def load_reader(self) -> PageReader:
+        """Return the reader, loaded at the first call. Blocking."""
         with self._loading:
-            if self._reader is None:
+            if self.reader is None:
                 from hunyuanocr.backends.ppocr.ocr import PageReader  # noqa: PLC0415 - loads OpenCV and the engine
 
                 reader = PageReader(self._settings)
                 reader.warm_up()
-                self._reader = reader
-            return self._reader
+                self.reader = reader
+            return self.reader
 
     def _read(self, page: Page, cancelled: threading.Event) -> list[list[Line]]:
         def check_cancelled() -> None:
@@ -93,7 +94,7 @@ class PpocrBackend:
                 raise _Cancelled
 
         check_cancelled()
-        reader = self._loaded()
+        reader = self.load_reader()
         try:
             return reader.read(page, check_cancelled)
         except (HunyuanOcrError, _Cancelled):

@@ -40,7 +40,7 @@ class Detector:
     """Detects the text lines of a page."""
 
     def __init__(self, network: Network, options: DetectorOptions) -> None:
-        self._network = network
+        self.network = network
         self._options = options
 
     def __call__(self, page: NDArray[np.uint8]) -> Quads:
@@ -49,7 +49,7 @@ class Detector:
         width, height = self.input_size(columns, rows)
         reduced = width * height < columns * rows
         image = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA if reduced else cv2.INTER_LINEAR)
-        for output in self._network.run([image[None]]):
+        for output in self.network.run([image[None]]):
             quads = self._boxes(output[0, 0])
         quads *= np.array([columns / width, rows / height], np.float32)
         return np.clip(quads, 0, np.array([columns, rows], np.float32))

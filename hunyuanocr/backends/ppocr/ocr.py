@@ -39,9 +39,7 @@ class PageReader:
         threads = settings.threads or usable_cpus()
         half = not settings.int8
         detection = EngineOptions(threads, kernels=500, half=half)  # pages have many more sizes than lines
-        self._detector = Detector(
-            load_network(_weight_file(_DETECTOR, settings), runtime, detection), _detector_options(settings)
-        )
+        self.detector = Detector(load_network(_weight_file(_DETECTOR, settings), runtime, detection), _detector_options(settings))
         # Lines are many and small: one stream per thread is faster than sharing a line among threads.
         recognition = EngineOptions(threads, streams=1 if settings.small_memory else threads, half=half)
         self._recogniser = _recogniser(settings, runtime, recognition)
@@ -49,7 +47,7 @@ class PageReader:
 
     def warm_up(self) -> None:
         """Run the most common input sizes once, so that the first image is not slow."""
-        self._detector(np.full((1536, 896, 3), 255, np.uint8))
+        self.detector(np.full((1536, 896, 3), 255, np.uint8))
         widths = range(32, 513, 16)
         self._recogniser.read([np.full((self._recogniser.height, w, 3), 255, np.uint8) for w in widths])
 
@@ -59,7 +57,7 @@ class PageReader:
         if self._small_memory:
             trim_memory()  # returns the memory of decoding before detection needs its own
         image = cv2.cvtColor(page.pixels, cv2.COLOR_RGB2BGR)  # the networks were trained with BGR
-        quads = self._detector(image)
+        quads = self.detector(image)
         if self._small_memory:
             trim_memory()
         if len(quads) == 0:

@@ -97,7 +97,7 @@ def _chunk(choice: Mapping[str, Any], usage: Mapping[str, Any], raw_probabilitie
     reason = choice.get("finish_reason")
     ids = choice.get("token_ids") or []
     scores = (choice.get("logprobs") or {}).get("content") or []
-    texts = _texts(str(choice["delta"].get("content") or ""), [str(s["token"]) for s in scores])
+    texts = texts_of_tokens(str(choice["delta"].get("content") or ""), [str(s["token"]) for s in scores])
     if len(ids) != len(scores):
         raise BackendFailed("The server does not report token IDs: vLLM 0.32 or newer is required.")
     tokens = [
@@ -128,7 +128,7 @@ def _finish(reason: str | None) -> Literal["stop", "length"] | None:
     raise BackendUnavailable(f"vLLM aborted the request ({reason}).")
 
 
-def _texts(text: str, names: Sequence[str]) -> list[str]:
+def texts_of_tokens(text: str, names: Sequence[str]) -> list[str]:
     """Split the text of a chunk by its tokens.
 
     The name of a token may differ from its text (special tokens, parts of a character). Text that cannot be assigned goes to the

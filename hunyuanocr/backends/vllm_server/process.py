@@ -27,9 +27,7 @@ from hunyuanocr.errors import BackendUnavailable, ConfigError, HunyuanOcrError
 log = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 900.0  # CUDA graphs are compiled at the first start
-_BACKOFFS_S = (0.0, 1.0, 5.0, 15.0, 60.0)  # before the next start, by the number of consecutive early exits
 _STABLE_S = 5.0  # after so long a server that answers did not fail at its start
-_MAX_EARLY_EXITS = 3  # in a row; then the start is reported as failed
 _MAX_LINES = 200  # of output that are kept
 _CAUSE_ABOVE = ("See root cause above", "See stack trace (above)")
 _ERROR_NAME = re.compile(r"\b[A-Za-z_][A-Za-z_.]{0,80}Error\b")  # torch.OutOfMemoryError
@@ -41,12 +39,15 @@ Probe = Callable[[httpx.AsyncClient], Awaitable[None]]
 class VllmProcess:
     """The server of one model, on a Unix socket that only this user can open. `ready` is True while it answers."""
 
+    backoffs_s: tuple[float, ...] = (0.0, 1.0, 5.0, 15.0, 60.0)  # before the next start, by the number of consecutive early exits
+    max_early_exits = 3  # in a row; then the start is reported as failed
+
     def __init__(self, settings: Settings, folder: Path, name: str, probe: Probe) -> None:
         """Prepare the command line, without starting the server. Raises ConfigError, MissingDependency."""
-        self._home = Path(tempfile.gettempdir()) / f"hunyuanocr-vllm-{secrets.token_hex(8)}"
+        self.home = Path(tempfile.gettempdir()) / f"hunyuanocr-vllm-{secrets.token_hex(8)}"
         self._folder = folder
         gpu = find_gpu(settings.device)
-        self._command = build_command(settings, folder, name, self._home, gpu)
+        self.command = build_command(settings, folder, name, self.home, gpu)
         self._environment = environment(settings, folder, gpu)
         self._probe = probe
         self._lines: deque[str] = deque(maxlen=_MAX_LINES)  # of the current server
@@ -58,25 +59,29 @@ class VllmProcess:
         self._ready_since = math.inf  # of the current server
         self._changed = asyncio.Condition()
         self.ready = False
-        transport = httpx.AsyncHTTPTransport(uds=str(self._home / SOCKET), limits=httpx.Limits(max_connections=None))
+        transport = httpx.AsyncHTTPTransport(uds=str(self.home / SOCKET), limits=httpx.Limits(max_connections=None))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://vllm", timeout=httpx.Timeout(None, connect=5.0))
 
     async def start(self) -> None:
         """Start, and wait for the first answer. Raises ConfigError if the server exits three times in a row instead."""
         if self._supervision is None:
-            self._home.mkdir(mode=0o700)
+            self.home.mkdir(mode=0o700)
             self._supervision = asyncio.create_task(self._supervise())
         async with self._changed:
-            await self._changed.wait_for(lambda: self.ready or self._early_exits >= _MAX_EARLY_EXITS)
+            await self._changed.wait_for(lambda: self.ready or self._failed)
         if not self.ready:
             log.error("vLLM does not start. Its last output:\n%s", "\n".join(self._lines))  # contains no client data yet
             await self.close()
             raise ConfigError(f"vLLM does not start: {self._last_error}", hint="See its last output in the log.")
 
+    @property
+    def _failed(self) -> bool:
+        return self._early_exits >= self.max_early_exits
+
     async def wait_ready(self) -> None:
         """Wait until the server is ready. Raises BackendUnavailable if it fails to start repeatedly."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self.ready or self._early_exits >= _MAX_EARLY_EXITS or self._supervision is None)
+            await self._changed.wait_for(lambda: self.ready or self._failed or self._supervision is None)
         if not self.ready:
             raise BackendUnavailable((await self.health()).detail)
 
@@ -84,7 +89,7 @@ class VllmProcess:
         """Return ready while the server answers."""
         if self.ready:
             return Health(True, "ready", self._exits)
-        if self._early_exits >= _MAX_EARLY_EXITS:
+        if self._failed:
             detail = f"vLLM exited {self._early_exits} times in a row shortly after its start: {self._last_error}"
         else:
             detail = "vLLM is starting." if self._early_exits == 0 else "vLLM exited and is being restarted."
@@ -98,7 +103,7 @@ class VllmProcess:
             await asyncio.gather(supervision, return_exceptions=True)
         await self._set(ready=False)
         await self.client.aclose()
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     async def _supervise(self) -> None:
         while True:
@@ -114,21 +119,21 @@ class VllmProcess:
             self._early_exits = 0 if time.monotonic() - self._ready_since > _STABLE_S else self._early_exits + 1
             self._exits += 1
             await self._set(ready=False)
-            backoff = _BACKOFFS_S[min(self._early_exits, len(_BACKOFFS_S) - 1)]
+            backoff = self.backoffs_s[min(self._early_exits, len(self.backoffs_s) - 1)]
             log.error("vLLM exited (%s); restarting in %g s.", self._last_error, backoff)
             await asyncio.sleep(backoff)
 
     async def _run_once(self) -> None:
         """Run the server once: start it, wait until it answers, then until it exits. Then kill all of its processes."""
-        prepare_home(self._folder, self._home)
+        prepare_home(self._folder, self.home)
         guard = Path(__file__).with_name("process_guard.py")
         process = await asyncio.create_subprocess_exec(
-            self._command[0],
+            self.command[0],
             "-I",
             str(guard),
-            *self._command,
+            *self.command,
             env=self._environment,
-            cwd=self._home,
+            cwd=self.home,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -14,13 +14,13 @@ from hunyuanocr.errors import BackendUnavailable, ConfigError, HunyuanOcrError
 
 log = logging.getLogger(__name__)
 
-_START_TIMEOUT_S = 300.0
-_POLL_INTERVAL_S = 5.0
-_READY_TIMEOUT_S = 30.0  # for which a request waits
-
 
 class RemoteServer:
     """The server at an address, polled every few seconds. `ready` is True while it answers."""
+
+    start_timeout_s = 300.0
+    poll_interval_s = 5.0
+    ready_timeout_s = 30.0  # for which a request waits
 
     def __init__(self, url: str, probe: Probe) -> None:
         self._url = url.rstrip("/").removesuffix("/v1")
@@ -37,11 +37,11 @@ class RemoteServer:
     async def start(self) -> None:
         """Wait for the first answer: the server may be starting as well. Raises ConfigError if there is none."""
         try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
+            async with asyncio.timeout(self.start_timeout_s):
                 while not await self._answers():  # noqa: ASYNC110 -- the server has no event to wait for
-                    await asyncio.sleep(_POLL_INTERVAL_S)
+                    await asyncio.sleep(self.poll_interval_s)
         except (TimeoutError, HunyuanOcrError) as e:
-            reason = e.message if isinstance(e, HunyuanOcrError) else f"no response within {_START_TIMEOUT_S:g} s."
+            reason = e.message if isinstance(e, HunyuanOcrError) else f"no response within {self.start_timeout_s:g} s."
             hint = "Check --vllm-url and that the server is running."
             raise ConfigError(f"vLLM at {self._url} does not respond: {reason}", hint=hint) from e
         self.ready = True
@@ -62,7 +62,7 @@ class RemoteServer:
         if self.ready:
             return
         try:
-            async with asyncio.timeout(_READY_TIMEOUT_S), self._changed:
+            async with asyncio.timeout(self.ready_timeout_s), self._changed:
                 await self._changed.wait_for(lambda: self.ready)
         except TimeoutError as e:
             raise BackendUnavailable(f"vLLM at {self._url} does not respond.") from e
@@ -86,13 +86,13 @@ class RemoteServer:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(_POLL_INTERVAL_S)
+            await asyncio.sleep(self.poll_interval_s)
             await self._poll_once()
 
     async def _poll_once(self) -> None:
         ready = False
         with contextlib.suppress(httpx.TransportError, HunyuanOcrError):
-            healthy = (await self.client.get("/health", timeout=_POLL_INTERVAL_S)).is_success
+            healthy = (await self.client.get("/health", timeout=self.poll_interval_s)).is_success
             if healthy and not self.ready:  # the server may have been replaced
                 await self._probe(self.client)
             ready = healthy

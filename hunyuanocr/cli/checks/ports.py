@@ -26,7 +26,7 @@ def check_port(host: str, number: int, flag: str) -> CheckResult:
 
 def _bind_error(name: str, what: Bilingual, flag: str, number: int, error: OSError) -> CheckResult:
     if error.errno == errno.EADDRINUSE:
-        pid, program, command = _listening_process(number)
+        pid, program, command = listening_process(number)
         if any(word in command for word in _OURS):
             running = (f"本程序正在运行（进程 {pid}）", f"The appliance is running (process {pid}).")
             return CheckResult(name, "ok", what, running)
@@ -39,7 +39,7 @@ def _bind_error(name: str, what: Bilingual, flag: str, number: int, error: OSErr
     return CheckResult(name, "fail", what, same_text(error.strerror or str(error)), fix)
 
 
-def _listening_process(number: int) -> tuple[int | None, str, str]:
+def listening_process(number: int) -> tuple[int | None, str, str]:
     """Return process id, name and command line of the program that listens on the port; None if this user cannot see it."""
     import psutil
 

@@ -50,9 +50,9 @@ class CameraConnection:
         self._send = send
         self._device = device
         self._fair_key = fair_key
-        self._arrived: _ComparedFrame | None = None  # waits for comparison; newer than `_waiting`
-        self._comparing = False  # a frame that is newer than `_waiting`
-        self._waiting: _ComparedFrame | None = None  # waits for recognition
+        self._arrived: _ComparedFrame | None = None  # waits for comparison; newer than `waiting`
+        self._comparing = False  # a frame that is newer than `waiting`
+        self.waiting: _ComparedFrame | None = None  # waits for recognition
         self._unanswered: set[Frame] = set()  # counted in the frame budget
         self._closed = False
 
@@ -71,19 +71,19 @@ class CameraConnection:
             self._send(FrameSkipped(frame.id, SkipReason.SAMPLED))
         elif not self._acquire(frame):
             self._send(FrameSkipped(frame.id, SkipReason.NO_ROOM))
-        elif self._waiting is None or self._arrived is not None or self._comparing:
+        elif self.waiting is None or self._arrived is not None or self._comparing:
             self._arrive(_ComparedFrame(frame))
         else:  # the backend is slower than the camera: compare a frame in its turn only, since most are superseded before
-            self._supersede(self._waiting)
-            self._waiting = _ComparedFrame(frame)
+            self._supersede(self.waiting)
+            self.waiting = _ComparedFrame(frame)
 
     def _acquire(self, frame: Frame) -> bool:
         """Count the frame's memory; if the budget is used up, drop older frames of this camera. False if it does not fit."""
         memory, holder = self._cameras.frame_budget, self._fair_key
         if not memory.acquire(frame, holder):
             self._supersede(self._arrived)
-            self._supersede(self._waiting)
-            self._arrived = self._waiting = None
+            self._supersede(self.waiting)
+            self._arrived = self.waiting = None
             if not memory.acquire(frame, holder):
                 return False
         self._unanswered.add(frame)
@@ -101,7 +101,7 @@ class CameraConnection:
         self._closed = True
         await self._cameras.compare_queue.cancel(self._compare)
         await self._cameras.read_queue.cancel(self._read)
-        self._arrived = self._waiting = None
+        self._arrived = self.waiting = None
         self._cameras.frame_budget.release(self._unanswered, self._fair_key)
         self._unanswered.clear()
         self._cameras.sessions.leave(self.session)
@@ -130,10 +130,10 @@ class CameraConnection:
             return
         finally:
             self._comparing = False
-        self._supersede(self._waiting)
-        self._waiting = None
+        self._supersede(self.waiting)
+        self.waiting = None
         if not self._unchanged(seen):
-            self._waiting = seen
+            self.waiting = seen
             self._cameras.read_queue.enqueue(self._read, self._fair_key)
 
     def _unchanged(self, seen: _ComparedFrame) -> bool:
@@ -162,7 +162,7 @@ class CameraConnection:
 
     async def _read(self) -> None:
         """Recognise the waiting frame."""
-        seen, self._waiting = self._waiting, None
+        seen, self.waiting = self.waiting, None
         if seen is None:
             return
         try:
@@ -172,7 +172,7 @@ class CameraConnection:
                 self._end(seen.frame, await self._answer(seen, self.session.task))
         except Exception as e:  # noqa: BLE001 -- reported to the camera, and logged if unexpected
             self._end(seen.frame, FrameFailed(seen.frame.id, _client_error(e)))
-        later, self._waiting = self._waiting, None
+        later, self.waiting = self.waiting, None
         if later is None:
             return
         if self._arrived is None and not self._comparing:

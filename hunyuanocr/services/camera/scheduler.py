@@ -20,8 +20,8 @@ class TurnScheduler:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._queues: dict[str, dict[Work, None]] = {}
-        self._running: dict[Work, asyncio.Task[None]] = {}
+        self.queues: dict[str, dict[Work, None]] = {}
+        self.running: dict[Work, asyncio.Task[None]] = {}
         self._keys = RoundRobin()
 
     def enqueue(self, work: Work, key: str = "") -> None:
@@ -29,42 +29,42 @@ class TurnScheduler:
 
         A member has one turn at a time and always the same key.
         """
-        self._queues.setdefault(key, {}).setdefault(work)
+        self.queues.setdefault(key, {}).setdefault(work)
         self._next()
 
     async def cancel(self, work: Work) -> None:
         """Remove a member from the queue; cancel its running turn and wait until it has ended."""
-        for key, queue in list(self._queues.items()):
+        for key, queue in list(self.queues.items()):
             if work in queue:
                 self._drop(key, work)
-        running = self._running.get(work)
+        running = self.running.get(work)
         if running is not None:
             running.cancel()
             await asyncio.wait((running,))
 
     def _drop(self, key: str, work: Work) -> None:
-        queue = self._queues[key]
+        queue = self.queues[key]
         del queue[work]
         if not queue:
-            del self._queues[key]
+            del self.queues[key]
 
     def _next(self) -> None:
-        while len(self._running) < self.capacity:
-            ready = {key: work for key, queue in self._queues.items() if (work := self._first(queue)) is not None}
+        while len(self.running) < self.capacity:
+            ready = {key: work for key, queue in self.queues.items() if (work := self._first(queue)) is not None}
             if not ready:
                 return
             key = self._keys.choose(ready)
             self._drop(key, ready[key])
             self._keys.start(key)
             task = asyncio.create_task(ready[key]())
-            self._running[ready[key]] = task
+            self.running[ready[key]] = task
             task.add_done_callback(partial(self._ended, ready[key], key))
 
     def _first(self, queue: dict[Work, None]) -> Work | None:
         """Return the first member without a running turn."""
-        return next((work for work in queue if work not in self._running), None)
+        return next((work for work in queue if work not in self.running), None)
 
     def _ended(self, work: Work, key: str, _: asyncio.Task[None]) -> None:
-        del self._running[work]
+        del self.running[work]
         self._keys.end(key)
         self._next()

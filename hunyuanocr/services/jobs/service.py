@@ -68,7 +68,7 @@ class JobService:
         self.mean_seconds: float | None = None  # running mean of the jobs that this process has read
         self._settings = settings
         self._poll_interval_s = poll_interval_s
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self.waiting: dict[str, set[asyncio.Event]] = {}
         self.events.progress.subscribe(self.progress.__setitem__)
         self.events.read.subscribe(self._on_read)
         self.events.finished.subscribe(self._on_finished)
@@ -80,7 +80,7 @@ class JobService:
             self.mean_seconds = seconds if before is None else (1 - _NEWEST_WEIGHT) * before + _NEWEST_WEIGHT * seconds
 
     def _on_finished(self, id: str) -> None:
-        for event in self._waiting.get(id, ()):
+        for event in self.waiting.get(id, ()):
             event.set()
 
     def _queue_limits(self) -> QueueLimits:
@@ -139,14 +139,14 @@ class JobService:
     @contextmanager
     def _listening(self, id: str) -> Iterator[asyncio.Event]:
         finished = asyncio.Event()
-        self._waiting.setdefault(id, set()).add(finished)
+        self.waiting.setdefault(id, set()).add(finished)
         try:
             yield finished
         finally:
-            others = self._waiting[id]
+            others = self.waiting[id]
             others.discard(finished)
             if not others:
-                del self._waiting[id]
+                del self.waiting[id]
 
     async def cancel(self, owner: str, id: str) -> JobView:
         """Cancel a job, also while it is being read. Raises NotFound, and JobAlreadyFinished when it has finished otherwise."""

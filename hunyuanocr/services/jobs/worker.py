@@ -84,7 +84,7 @@ class JobWorkers:
 
     async def run(self) -> None:
         """Read jobs until cancelled; jobs that have not finished then are queued again."""
-        await self._retry_store(partial(self._database.write, _recover, self.worker, (), self._clock))
+        await self._retry_store(partial(self._database.write, recover_jobs, self.worker, (), self._clock))
         self._events.webhook_due.publish()
         subscriptions = [self._events.submitted.subscribe(self._wake_all), self._events.cancelled.subscribe(self._stop)]
         try:
@@ -92,7 +92,7 @@ class JobWorkers:
                 for index in range(MAX_WORKERS):
                     group.create_task(self._worker_loop(index))
                 group.create_task(_every(_LEASE_S / 3, self._keep_leases))
-                group.create_task(_every(_CLEAN_UP_INTERVAL_S, self._clean_up))
+                group.create_task(_every(_CLEAN_UP_INTERVAL_S, self.clean_up))
                 if self._poll_interval_s is not None:
                     group.create_task(_every(self._poll_interval_s, self._poll))
         finally:
@@ -241,12 +241,13 @@ class JobWorkers:
         for id in self._running.keys() - ours:
             self._stop(id)
         if expired := self._leases.expired(await self._database.read(leases.leases)):
-            await self._database.write(_recover, None, expired, self._clock)
+            await self._database.write(recover_jobs, None, expired, self._clock)
             self._events.submitted.publish()
         if self._claimed:
             self._wake_next()  # another model may need more workers than before
 
-    async def _clean_up(self) -> None:
+    async def clean_up(self) -> None:
+        """Delete unfinished batches and expired jobs. Does nothing until the clock is trusted."""
         now = self._clock.trusted()
         if now is None:
             return
@@ -300,7 +301,7 @@ def _failed(conn: Connection, job: Job, e: HunyuanOcrError, clock: Clock) -> boo
     return True
 
 
-def _recover(conn: Connection, worker: str | None, expired: Collection[Lease], clock: Clock) -> None:
+def recover_jobs(conn: Connection, worker: str | None, expired: Collection[Lease], clock: Clock) -> None:
     """Queue the jobs of dead workers again; one that was being read at `MAX_ATTEMPTS` crashes fails."""
     if worker is not None:
         deliveries.release_stale(conn, worker, clock.timer())

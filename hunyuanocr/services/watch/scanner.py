@@ -36,7 +36,7 @@ class FolderScanner:
         self.unstable = 0
         self._subfolders = subfolders
         self._skip = skip
-        self._clock = clock
+        self.clock = clock
         self._seen: dict[Path, tuple[ScannedFile, float]] = {}  # with the time since when the file is unchanged
         self._warned: set[Path] = set()
 
@@ -45,7 +45,7 @@ class FolderScanner:
 
         Blocking. Raises OSError if the folder cannot be listed.
         """
-        now = self._clock()
+        now = self.clock()
         seen: dict[Path, tuple[ScannedFile, float]] = {}
         complete = []
         for found in self._files(Path()):

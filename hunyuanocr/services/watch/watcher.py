@@ -34,8 +34,6 @@ from hunyuanocr.types import Result, Task
 
 log = logging.getLogger(__name__)
 
-_MAX_ATTEMPTS = 3  # for transient errors, and for a file that crashed the process
-_FIRST_BACKOFF_S = 2.0  # before a file is tried again; doubled each time
 _MAX_BACKOFF_S = 60.0
 
 
@@ -62,6 +60,9 @@ class _Backoff:
 
 class Watcher:
     """Read new files in `folder`. `counts`: processed files since the start."""
+
+    max_attempts = 3  # for transient errors, and for a file that crashed the process
+    first_backoff_s = 2.0  # before a file is tried again; doubled each time
 
     def __init__(
         self,
@@ -101,7 +102,8 @@ class Watcher:
                 worker.cancel()
 
     def _is_finished(self) -> bool:
-        return not self._taken and not self.scanner.unstable and all(t.times >= _MAX_ATTEMPTS for t in self._backoffs.values())
+        failed = all(backoff.times >= self.max_attempts for backoff in self._backoffs.values())
+        return not self._taken and not self.scanner.unstable and failed
 
     @property
     def pending_errors(self) -> int:
@@ -137,7 +139,7 @@ class Watcher:
             rank, _, found = await self._queue.get()
             finished = True
             try:
-                finished = await self._process(found, rank)
+                finished = await self.process(found, rank)
             except (OSError, HunyuanOcrError) as e:  # an error of the disk, the share or the database, not of the file
                 self._back_off(found, e)
             except Exception as e:  # a bug must not stop the watcher
@@ -147,7 +149,7 @@ class Watcher:
                 if finished:
                     self._taken.discard(found.path)
 
-    async def _process(self, found: ScannedFile, rank: int = 0) -> bool:
+    async def process(self, found: ScannedFile, rank: int = 0) -> bool:
         """Read a file and write its result; return False if it was queued again, behind files with fewer crashes."""
         data = await asyncio.to_thread(read_if_unchanged, self.folder, found, self._max_bytes)
         if data is None:
@@ -164,7 +166,7 @@ class Watcher:
             except StoreUnavailable:
                 raise
             except HunyuanOcrError as e:
-                if _is_transient(e) and self._attempt(found) < _MAX_ATTEMPTS:
+                if _is_transient(e) and self._attempt(found) < self.max_attempts:
                     raise
                 if not await self._changed(found):
                     await self._fail(found, id, e)
@@ -179,7 +181,7 @@ class Watcher:
         """Return the result and store it as a record; None if the file has changed in the meantime."""
         if len(data) > self._max_bytes:
             raise ImageTooLarge(f"The file has {found.size} bytes; the limit is {self._max_bytes}.")
-        if crashes >= _MAX_ATTEMPTS:
+        if crashes >= self.max_attempts:
             await asyncio.to_thread(self.filer.clear_mark, id)  # if a person puts the file back, it is tried again
             raise BackendCrashed(f"The process crashed {crashes} times while it read this file.")
         request = Request(data, self.options.task, id=id)
@@ -224,7 +226,7 @@ class Watcher:
         if isinstance(e, FileNotFoundError) and not os.path.lexists(self.folder / found.path):
             return  # the file was removed
         times = self._attempt(found)
-        delay = min(_FIRST_BACKOFF_S * 2 ** (times - 1), _MAX_BACKOFF_S)
+        delay = min(self.first_backoff_s * 2 ** (times - 1), _MAX_BACKOFF_S)
         self._backoffs[found] = _Backoff(times, time.monotonic() + delay)
         reason = getattr(e, "strerror", None) or type(e).__name__
         if isinstance(e, HunyuanOcrError):  # a backend's hint may repeat text of the image

@@ -16,7 +16,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.auth import api_keys
+from api.auth.api_keys import ApiKeyCache
 from hunyuanocr.clock import utc_now
 from hunyuanocr.config import Settings
 from hunyuanocr.pipeline import Pipeline
@@ -65,9 +65,9 @@ Build = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
-def _patient_with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient_with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the database takes on a busy machine, the keys are those that are there now."""
-    monkeypatch.setattr(api_keys, "_WAIT_S", 60.0)
+    monkeypatch.setattr(ApiKeyCache, "wait_s", 60.0)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def build() -> AsyncIterator[Build]:
                 await running[given.data].aclose()
             running[given.data] = life = await stack.enter_async_context(AsyncExitStack())
             await life.enter_async_context(app.router.lifespan_context(app))
-            await wait_until(lambda: pipeline._state.ready)
+            await wait_until(lambda: pipeline.state.ready)
             return RunningApp(app)
 
         yield built

@@ -104,10 +104,10 @@ async def test_cached_keys_expire_while_the_database_is_unavailable(running_app,
 
     async with running_app.client("shop") as shop:
         assert (await shop.get("/v1/models")).status_code == 200
-        monkeypatch.setattr(running_app.gate.api_keys, "_read", away)
+        monkeypatch.setattr(running_app.gate.database, "read_transaction", away)
         running_app.gate.api_keys.invalidate()
         assert (await shop.get("/v1/models")).status_code == 200
-        running_app.gate.api_keys._at -= 400
+        running_app.gate.api_keys.ticks = lambda: time.monotonic() + 400
         assert code(await shop.get("/v1/models")) == (503, "store_unavailable")
 
 
@@ -163,7 +163,7 @@ async def test_the_first_key_enables_authentication_permanently(build):
         async with running_app.client(made["key"], address="127.0.0.1") as admin:
             assert (await admin.delete(f"/v1/admin/keys/{made['id']}")).status_code == 204
         assert code(await here.get("/v1/records")) == (401, "unauthorized")
-    assert running_app.gate.api_keys._marker_file.exists()
+    assert running_app.gate.api_keys.marker_file.exists()
 
 
 async def test_authentication_stays_enabled_while_the_database_is_unavailable(build, tmp_path):

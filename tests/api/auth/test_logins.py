@@ -101,12 +101,12 @@ async def test_expired_revocations_are_removed(running_app, monkeypatch):
     shop = await running_app.gate.identity_from_token(running_app.keys["shop"])
     first, _ = sessions.create(shop)
     sessions.revoke(first)
-    assert len(sessions._revoked) == 1
-    await running_app.app.state.services._keeper.ready()
-    monkeypatch.setattr(sessions._clock, "ticks", lambda: boot_ticks() + 1e6)
+    assert len(sessions.revoked) == 1
+    await running_app.app.state.services.keeper.ready()
+    monkeypatch.setattr(sessions.clock, "ticks", lambda: boot_ticks() + 1e6)
     second, _ = sessions.create(shop)
     sessions.revoke(second)
-    assert len(sessions._revoked) == 1
+    assert len(sessions.revoked) == 1
 
 
 async def test_forged_cookies_are_rejected(running_app):

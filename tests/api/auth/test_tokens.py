@@ -11,7 +11,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from api.auth import jwt_verifier
 from api.auth.jwt_verifier import JwtVerifier
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
@@ -168,9 +167,9 @@ def provider():
         thread.join(10)
 
 
-async def test_keys_from_a_jwks_url(provider, monkeypatch):
-    monkeypatch.setattr(jwt_verifier, "_MIN_FETCH_INTERVAL_S", 1e6)
+async def test_keys_from_a_jwks_url(provider):
     checked = JwtVerifier(settings(jwks_url=provider.url))
+    checked.jwks.min_fetch_interval_s = 1e6
     assert (await checked.verify(token(RSA, "RS256", {"kid": "one"}))).owner == "nurse"
     assert (await checked.verify(token(EC, "ES256", {"kid": "two"}))).owner == "nurse"
     for wrong in (
@@ -185,10 +184,9 @@ async def test_keys_from_a_jwks_url(provider, monkeypatch):
         assert await checked.verify(token(RSA, "RS256", {"kid": f"made up {n}"})) is None
     assert provider.asked == 1, "strangers do not make us ask"
     provider.published = {"keys": [jwk(OTHER_RSA, "three")]}
-    monkeypatch.setattr(jwt_verifier, "_MIN_FETCH_INTERVAL_S", 0.0)
-    monkeypatch.setattr(jwt_verifier, "_REFRESH_INTERVAL_S", 0.0)
+    checked.jwks.min_fetch_interval_s = checked.jwks.refresh_interval_s = 0.0
     assert (await checked.verify(token(RSA, "RS256", {"kid": "one"}))).owner == "nurse", "the old set is renewed meanwhile"
-    await checked._jwks._refresh_task
+    await checked.jwks.refresh_task
     assert (await checked.verify(token(OTHER_RSA, "RS256", {"kid": "three"}))).owner == "nurse", "a new key is found"
     assert await checked.verify(token(RSA, "RS256", {"kid": "one"})) is None, "a withdrawn one is gone"
 

@@ -11,7 +11,7 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from api.auth import websocket
+from api.auth.authenticator import SocketLimits
 from api.uvicorn_config import uvicorn_options
 from hunyuanocr.clock import utc_now
 from hunyuanocr.services.api_keys import ALL_SCOPES, Scope
@@ -139,15 +139,14 @@ async def test_invalid_first_messages(at):
     assert not running_app.gate.pending_sockets
 
 
-async def test_authentication_times_out(at, monkeypatch):
+async def test_authentication_times_out(at):
     running_app, place = at
-    monkeypatch.setattr(websocket, "_AUTH_TIMEOUT_S", 0.3)
+    running_app.gate.socket_limits.timeout_s = 0.3
     async with connect(f"ws://{place}/v1/ws") as socket:
         assert json.loads(await socket.recv())["error"]["code"] == "unauthorized"
     while running_app.gate.pending_sockets:  # the server hears of the end a moment later than we
         await asyncio.sleep(0.01)
-    monkeypatch.setattr(websocket, "_MAX_PENDING", 1)
-    monkeypatch.setattr(websocket, "_AUTH_TIMEOUT_S", 60.0)
+    running_app.gate.socket_limits = SocketLimits(pending=1, timeout_s=60.0)
     async with connect(f"ws://{place}/v1/ws") as silent, connect(f"ws://{place}/v1/ws") as more:
         assert json.loads(await more.recv())["error"]["code"] == "queue_full"
         await silent.send(json.dumps({"type": "auth", "key": running_app.keys["camera"]}))
@@ -157,9 +156,9 @@ async def test_authentication_times_out(at, monkeypatch):
 async def test_pending_connections_are_limited_per_address(at):
     running_app, place = at
     async with AsyncExitStack() as stack:
-        for _ in range(websocket._MAX_PENDING_PER_CLIENT):
+        for _ in range(running_app.gate.socket_limits.pending_per_client):
             await stack.enter_async_context(connect(f"ws://{place}/v1/ws"))
-        await wait_until(lambda: running_app.gate.pending_sockets.total() == websocket._MAX_PENDING_PER_CLIENT)
+        await wait_until(lambda: running_app.gate.pending_sockets.total() == running_app.gate.socket_limits.pending_per_client)
         async with connect(f"ws://{place}/v1/ws") as more:
             assert json.loads(await more.recv())["error"]["code"] == "queue_full"
         async with connect(f"ws://{place}/v1/ws", local_addr=("127.0.0.2", 0)) as other:
@@ -178,7 +177,7 @@ async def test_a_ticket_is_valid_once_and_expires(at):
     for path in ("/v1/ws", "/ws/ocr"):
         assert await refused(f"ws://{place}{path}?ticket=made-up") == 401
     late = await ticket(running_app, place)
-    running_app.gate.tickets._ticks = lambda: 1e12
+    running_app.gate.tickets.ticks = lambda: 1e12
     assert await refused(f"ws://{place}/v1/ws?ticket={late}") == 401
     async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
         assert (await client.post("/v1/tickets", headers={"X-API-Key": running_app.keys["reader"]})).status_code == 403

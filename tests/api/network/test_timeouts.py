@@ -17,7 +17,6 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.network import http_protocol
 from hunyuanocr.config import NetworkSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
@@ -145,12 +144,13 @@ def test_slow_bodies_time_out(hurried, count):
     assert grown < 20 + count / 10, "MB"
 
 
-def test_timeouts_of_bodies_and_sockets(monkeypatch):
+def test_timeouts_of_bodies_and_sockets():
     """With less grace than there is: a body that dribbles ends, one that comes in pieces is read, and a socket stays open."""
-    monkeypatch.setattr(http_protocol, "_GRACE_PERIOD_S", 1.0)
     settings = Settings(network=NetworkSettings(header_timeout_s=1))
     body = json.dumps({"image": base64.b64encode(picture()).decode(), "instruction": " " * 60_000}).encode()
-    with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
+    app = create_app(settings, Pipeline(FakeBackend(), settings))
+    app.state.network.grace_period_s = 1.0
+    with served(app) as base:
         wait_ready(base)
         port = int(base.rsplit(":", 1)[1])
         with connect(f"ws://127.0.0.1:{port}/v1/ws", open_timeout=60) as camera, opened(port, HALF_A_BODY) as (slow,):

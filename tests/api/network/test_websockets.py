@@ -17,8 +17,7 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.auth import websocket
-from api.network import websocket_protocol as network_sockets
+from api.auth.authenticator import SocketLimits
 from hunyuanocr.config import NetworkSettings, PipelineSettings, SecuritySettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.api_keys import Scope
@@ -93,15 +92,14 @@ def test_an_oversized_message_is_stopped_early(shop):
     sent, most = 0, 0
     with ExitStack() as stack:
         made = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
-            for _ in range(websocket._MAX_PENDING_PER_CLIENT)
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(SocketLimits.pending_per_client)
         ]
         for camera in made:
             camera.sendall(SHAKE)
             assert camera.recv(4096).startswith(b"HTTP/1.1 101")
             camera.sendall(b"\x81\xff" + (8_000_000).to_bytes(8, "big") + os.urandom(4))
         going = list(made)
-        while going and sent < websocket._MAX_PENDING_PER_CLIENT * 1_000_000:
+        while going and sent < SocketLimits.pending_per_client * 1_000_000:
             time.sleep(0.05)
             for camera in select.select(going, [], [], 0)[0]:
                 assert TOO_BIG.to_bytes(2, "big") in camera.recv(4096)
@@ -109,7 +107,7 @@ def test_an_oversized_message_is_stopped_early(shop):
             sent += sum(camera.send(bytes(8000)) for camera in going)
             most = max(most, app.state.network.budget.held)
     assert not going, "they are still read from"
-    assert 0 < most <= websocket._MAX_PENDING_PER_CLIENT * 64 * 1024
+    assert 0 < most <= SocketLimits.pending_per_client * 64 * 1024
 
 
 @pytest.fixture
@@ -129,9 +127,10 @@ def test_a_client_that_reads_last_receives_the_error(raw):
     assert raw.recv(1) == b"", "and that is the end"
 
 
-def test_endless_sending_is_disconnected(raw, monkeypatch):
-    monkeypatch.setattr(network_sockets, "DRAIN_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(network_sockets, "_QUIET_PERIOD_S", 0.2)
+def test_endless_sending_is_disconnected(raw, shop, monkeypatch):
+    network = shop[0].state.network
+    monkeypatch.setattr(network, "drain_timeout_s", 0.5)
+    monkeypatch.setattr(network, "quiet_period_s", 0.2)
     raw.sendall(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4))
     began = time.monotonic()
     with suppress(BrokenPipeError, ConnectionResetError):

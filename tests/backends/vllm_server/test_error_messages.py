@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from hunyuanocr import log_setup
-from hunyuanocr.backends.vllm_server import command, openai_protocol, process
+from hunyuanocr.backends.vllm_server import command, openai_protocol
 from hunyuanocr.backends.vllm_server.process import VllmProcess
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
@@ -34,8 +34,6 @@ def engine(tmp_path, monkeypatch):
     """`engine("whole")` → a Child whose engine answers, and ends with words when it is asked; "broken" never answers."""
     monkeypatch.setattr(command, "PYTHON", tmp_path / "python")
     (tmp_path / "python").symlink_to(sys.executable)
-    monkeypatch.setattr(process, "_BACKOFFS_S", (0.0,))
-    monkeypatch.setattr(process, "_MAX_EARLY_EXITS", 1)
     (tmp_path / "model").mkdir()
 
     async def probe(client: httpx.AsyncClient) -> None:
@@ -43,7 +41,8 @@ def engine(tmp_path, monkeypatch):
 
     def make(kind: str) -> VllmProcess:
         made = VllmProcess(Settings(device="cpu"), tmp_path / "model", "m", probe)
-        made._command = [sys.executable, "-c", ENGINE, kind]
+        made.backoffs_s, made.max_early_exits = (0.0,), 1
+        made.command = [sys.executable, "-c", ENGINE, kind]
         return made
 
     return make

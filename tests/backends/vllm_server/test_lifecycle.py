@@ -13,6 +13,7 @@ import pytest
 
 from hunyuanocr.backends.base import Generation
 from hunyuanocr.backends.vllm_server import VllmGenerator
+from hunyuanocr.backends.vllm_server.process import VllmProcess
 from hunyuanocr.errors import BackendUnavailable, ConfigError
 from tests.backends.vllm_server.conftest import START_S, all_gone, engines, noise, settings_of, write
 
@@ -69,9 +70,7 @@ def test_a_request_that_is_left_leaves_no_running_sequence(vllm, loop):
 
 
 def test_weights_that_vllm_cannot_load_are_told_with_its_words(checkpoint, loop, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "hunyuanocr.backends.vllm_server.process._MAX_EARLY_EXITS", 1
-    )  # else it tries three times, which takes three times as long
+    monkeypatch.setattr(VllmProcess, "max_early_exits", 1)  # else it tries three times, which takes three times as long
     broken = shutil.copytree(checkpoint, tmp_path / "broken")
     config = json.loads((broken / "config.json").read_text())
     (broken / "config.json").write_text(json.dumps(config | {"model_type": "abacus"}))
@@ -87,7 +86,7 @@ def test_weights_that_vllm_cannot_load_are_told_with_its_words(checkpoint, loop,
 
 @pytest.mark.long
 def test_a_crash_loop_is_told_and_ends_when_its_cause_does(checkpoint, loop, tmp_path, monkeypatch):
-    monkeypatch.setattr("hunyuanocr.backends.vllm_server.process._BACKOFFS_S", (0.0, 0.5, 0.5, 5.0))
+    monkeypatch.setattr(VllmProcess, "backoffs_s", (0.0, 0.5, 0.5, 5.0))
     folder = shutil.copytree(checkpoint, tmp_path / "model")
     vllm = VllmGenerator(settings_of(folder), folder)
 

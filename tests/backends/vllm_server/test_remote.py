@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from hunyuanocr.backends.base import Generation
-from hunyuanocr.backends.vllm_server import VllmGenerator, remote_server
+from hunyuanocr.backends.vllm_server import VllmGenerator
+from hunyuanocr.backends.vllm_server.remote_server import RemoteServer
 from hunyuanocr.config import Settings, VllmSettings
 from hunyuanocr.errors import BackendUnavailable, ConfigError
 from tests.backends.vllm_server.conftest import noise, write
@@ -59,7 +60,7 @@ async def _carry(reader, writer):
 
 @pytest.fixture
 def port(vllm, loop):
-    made = Port(vllm.server._home / "socket")
+    made = Port(vllm.server.home / "socket")
     loop.run(made.open())
     yield made
     loop.run(made.close())
@@ -82,8 +83,8 @@ def test_it_answers_as_a_child_does_and_runs_on(vllm, loop, port, path):
 
 
 def test_while_it_is_away_requests_are_refused_and_then_it_is_found_again(vllm, loop, port, monkeypatch):
-    monkeypatch.setattr(remote_server, "_POLL_INTERVAL_S", 0.2)
-    monkeypatch.setattr(remote_server, "_READY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(RemoteServer, "poll_interval_s", 0.2)
+    monkeypatch.setattr(RemoteServer, "ready_timeout_s", 1.0)
     far = at(port)
     loop.run(far.start())
     loop.run(port.close())
@@ -104,7 +105,7 @@ def test_while_it_is_away_requests_are_refused_and_then_it_is_found_again(vllm, 
 
 
 def test_a_request_that_waits_is_read_when_it_comes_back_in_time(vllm, loop, port, monkeypatch):
-    monkeypatch.setattr(remote_server, "_POLL_INTERVAL_S", 0.2)
+    monkeypatch.setattr(RemoteServer, "poll_interval_s", 0.2)
     far = at(port)
     loop.run(far.start())
 
@@ -121,7 +122,7 @@ def test_a_request_that_waits_is_read_when_it_comes_back_in_time(vllm, loop, por
 
 
 def test_it_may_be_switched_on_after_us(vllm, loop, port, monkeypatch):
-    monkeypatch.setattr(remote_server, "_POLL_INTERVAL_S", 0.2)
+    monkeypatch.setattr(RemoteServer, "poll_interval_s", 0.2)
     far = at(port)
 
     async def switched_on_late():
@@ -167,8 +168,8 @@ async def _nonsense(reader, writer):
 
 @pytest.mark.parametrize("answers", [None, _nonsense], ids=["nobody", "somebody else"])
 async def test_an_address_without_vllm_is_told_at_start(answers, monkeypatch):
-    monkeypatch.setattr(remote_server, "_START_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(remote_server, "_POLL_INTERVAL_S", 0.1)
+    monkeypatch.setattr(RemoteServer, "start_timeout_s", 0.5)
+    monkeypatch.setattr(RemoteServer, "poll_interval_s", 0.1)
     server = await asyncio.start_server(_nonsense, "127.0.0.1", 0)
     number = server.sockets[0].getsockname()[1]
     if answers is None:

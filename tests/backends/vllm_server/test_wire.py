@@ -49,8 +49,8 @@ def test_a_schema_is_sent_as_our_own_grammar():
     ("", ["<｜end｜>"], [""]),
 ])  # fmt: skip
 def test_the_text_of_a_chunk_is_shared_out_to_its_tokens(text, named, texts):
-    assert openai_protocol._texts(text, named) == texts
-    assert "".join(openai_protocol._texts(text, named)) == text
+    assert openai_protocol.texts_of_tokens(text, named) == texts
+    assert "".join(openai_protocol.texts_of_tokens(text, named)) == text
 
 
 def test_a_token_without_a_rival_is_forced():

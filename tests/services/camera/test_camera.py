@@ -130,7 +130,7 @@ async def test_a_slow_reader_gets_the_latest_frame(house, reader):
     await wait_until(lambda: reader.begun == 1)
     for id in range(1, 6):
         camera.submit(frame(id, id + 1))
-        await wait_until(lambda id=id: camera._waiting is not None and camera._waiting.frame.id == id)
+        await wait_until(lambda id=id: camera.waiting is not None and camera.waiting.frame.id == id)
     reader.gate.set()
     await wait_until(lambda: len(answers(reported)) == 6)
     found = dict(map(brief, answers(reported)))
@@ -153,7 +153,7 @@ async def test_a_frame_that_waited_for_what_it_shows_is_not_read_again(house, re
     camera.submit(frame(0, 1))
     await wait_until(lambda: reader.begun == 1)
     camera.submit(frame(1, 1))
-    await wait_until(lambda: camera._waiting is not None)
+    await wait_until(lambda: camera.waiting is not None)
     reader.gate.set()
     await wait_until(lambda: len(answers(reported)) == 2)
     assert [brief(r) for r in answers(reported)] == [(0, "read"), (1, "unchanged")]
@@ -166,7 +166,7 @@ async def test_frames_that_wait_for_a_slow_reader_are_not_decoded_before_their_t
     camera.submit(frame(0, 1))
     await wait_until(lambda: reader.begun == 1)
     camera.submit(frame(1, 2))
-    await wait_until(lambda: camera._waiting is not None)
+    await wait_until(lambda: camera.waiting is not None)
     decoded: list[int] = []
 
     def load(id: int, data: bytes) -> bytes:

@@ -29,8 +29,8 @@ async def test_one_camera_of_one_client_has_half_of_the_turns_among_a_hundred_of
     assert 19 <= order.count("one") <= 31, order.count("one")
     for taker in takers.values():
         await turns.cancel(taker)
-    assert not turns._queues
-    assert not turns._running
+    assert not turns.queues
+    assert not turns.running
 
 
 def test_frames_of_one_client_leave_room_for_anothers():
