@@ -4,7 +4,9 @@ import itertools
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.store.database import Database
 from tests.support import postgres
+from tests.support.postgres import Server
 
 _NUMBER = itertools.count()
 
@@ -22,12 +25,12 @@ settings.load_profile("ours")
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
     """With several workers a file stays in one piece, so that what its fixtures start is started once; so do tests of vLLM."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Files(LoadScopeScheduling):
-        def _split_scope(self, nodeid):
+        def _split_scope(self, nodeid: Any) -> str:
             file = Path(nodeid.partition("::")[0])
             return str(file.parent if file.parent.name == "vllm_server" else file)
 
@@ -35,7 +38,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _data_folder(tmp_path_factory):
+def _data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """For what outlives a test: servers of a module or of the session."""
     before = os.environ.get("HUNYUANOCR_DATA")
     os.environ["HUNYUANOCR_DATA"] = str(tmp_path_factory.mktemp("data"))
@@ -47,20 +50,22 @@ def _data_folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _data_folder_of_one_test(_data_folder, monkeypatch, tmp_path_factory):
+def _data_folder_of_one_test(
+    _data_folder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """For every Settings() of a test: another one's queue and records are not its own. Made only when something is kept."""
     monkeypatch.setenv("HUNYUANOCR_DATA", str(tmp_path_factory.getbasetemp() / "data-of" / str(next(_NUMBER))))
 
 
 @pytest.fixture(autouse=True)
-def _patient(monkeypatch):
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with something else is no database that is away, and nobody who hinders the scrubbing."""
     monkeypatch.setattr(Recorder, "wait_s", 60.0)
     monkeypatch.setattr(Database, "truncate_attempts", 300)
 
 
 @pytest.fixture(scope="session")
-def postgres_server():
+def postgres_server() -> Iterator[Server]:
     """A real PostgreSQL, or a skip that says what is missing."""
     if why := postgres.missing():
         pytest.skip(why)
@@ -73,7 +78,7 @@ def postgres_server():
 
 
 @pytest.fixture
-def postgres_url(postgres_server):
+def postgres_url(postgres_server: Server) -> Iterator[str]:
     """The address of an empty database."""
     name = f"shop_{secrets.token_hex(4)}"
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
@@ -84,7 +89,7 @@ def postgres_url(postgres_server):
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, tmp_path):
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty Database of each kind."""
     url = f"sqlite:///{tmp_path / 'shop.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     made = Database(url)

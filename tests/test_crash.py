@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -140,7 +141,7 @@ def pages(client: httpx.Client, path: str) -> list[dict]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request):
+def url(request: pytest.FixtureRequest) -> Any:
     return None if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
@@ -150,13 +151,13 @@ def flaky(n: int) -> int:
 
 
 @pytest.mark.timeout(600)
-def test_five_kills_lose_nothing(tmp_path):
+def test_five_kills_lose_nothing(tmp_path: Path) -> None:
     with receiving(flaky) as receiver:
         killed(Shop(tmp_path, None, receiver, 0.05), 50, 5, random.Random(11))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-def test_thirty_kills_lose_nothing(url, tmp_path):
+def test_thirty_kills_lose_nothing(url: Any, tmp_path: Path) -> None:
     with receiving(flaky) as receiver:
         killed(Shop(tmp_path, url, receiver, 0.1), 300, 30, random.Random(13))

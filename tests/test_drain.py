@@ -5,6 +5,9 @@ import sqlite3
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,22 +19,22 @@ from tests.support.fake_backend import picture
 PROGRAM = (sys.executable, "-m", "tests.support.drain_program")
 
 
-def serve(seconds, grace, data, **environment):
+def serve(seconds: Any, grace: float, data: Path, **environment: Any) -> AbstractContextManager[Any]:
     return appliance(program=(*PROGRAM, str(seconds), str(grace)), HUNYUANOCR_DATA=str(data), **environment)
 
 
-def ask(base, answers, **form):
+def ask(base: Any, answers: list[Any], **form: Any) -> None:
     answers.append(httpx.post(f"{base}/ocr", files={"file": picture(**form)}, timeout=120))
 
 
-def until_reading(base):
+def until_reading(base: Any) -> None:
     end = time.monotonic() + 60
     while "hunyuanocr_readings_running 1.0" not in httpx.get(f"{base}/metrics", timeout=60).text:
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
-def draining(base):
+def draining(base: Any) -> httpx.Response:
     """A connection that was open before the signal, as a till's program keeps it."""
     end = time.monotonic() + 60
     with httpx.Client(base_url=base, timeout=60) as client:
@@ -41,10 +44,10 @@ def draining(base):
     return answer
 
 
-def test_a_reading_ends_and_a_new_one_hears_503(tmp_path):
+def test_a_reading_ends_and_a_new_one_hears_503(tmp_path: Path) -> None:
     with serve(tmp_path / "go", 120, tmp_path) as running:
         running.until_ready()
-        answers = []
+        answers: list[Any] = []
         asking = threading.Thread(target=ask, args=(running.page, answers))
         asking.start()
         until_reading(running.api)
@@ -66,12 +69,12 @@ def test_a_reading_ends_and_a_new_one_hears_503(tmp_path):
     assert "Traceback" not in "".join(running.printed)
 
 
-def test_the_grace_is_a_bound(tmp_path):
+def test_the_grace_is_a_bound(tmp_path: Path) -> None:
     with serve(600, 0.5, tmp_path) as running:
         running.until_ready()
-        answers = []
+        answers: list[Any] = []
 
-        def asked():
+        def asked() -> None:
             try:
                 ask(running.page, answers)
             except httpx.HTTPError as e:
@@ -86,7 +89,7 @@ def test_the_grace_is_a_bound(tmp_path):
     assert getattr(answers[0], "status_code", 0) != 200
 
 
-def test_a_job_goes_on_after_the_restart(tmp_path):
+def test_a_job_goes_on_after_the_restart(tmp_path: Path) -> None:
     with serve(600, 60, tmp_path) as running:
         running.until_ready()
         job = httpx.post(f"{running.api}/v1/jobs", files={"file": picture()}, timeout=60).json()["id"]

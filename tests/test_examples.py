@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ WEBHOOK_PORT = free_port()
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server whose backend reads a date and a total on every picture."""
     backend = FakeBackend()
     backend.text = "Date: 2026-03-14\nTotal: 36.80"
@@ -36,7 +38,7 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture
-def receipts(tmp_path):
+def receipts(tmp_path: Path) -> list[Any]:
     """Two equal pictures and a different one."""
     files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
     for file, red in zip(files, (16, 16, 200), strict=True):
@@ -55,21 +57,21 @@ def run(base: str, program: str, *arguments: str, status: int = 0) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
-def test_curl(base, receipts):
+def test_curl(base: str, receipts: list[Any]) -> None:
     fields, job = run(base, "curl.sh", receipts[0]).splitlines()
     assert fields == '{"total_amount": "36.80"}'
     assert '"status":"done"' in job
     assert '"date":"2026-03-14"' in job
 
 
-def test_read_picture(base, receipts, tmp_path):
+def test_read_picture(base: str, receipts: list[Any], tmp_path: Path) -> None:
     assert run(base, "read_picture.py", receipts[0], "extract total amount").strip() == "total_amount: 36.80"
     assert run(base, "read_picture.py", receipts[0], "read all text").strip() == "Date: 2026-03-14\nTotal: 36.80"
     (tmp_path / "text.jpg").write_text("not a picture")
     assert "unsupported_media" in run(base, "read_picture.py", str(tmp_path / "text.jpg"), "read all text", status=1)
 
 
-def test_a_job_and_its_webhook(base, receipts):
+def test_a_job_and_its_webhook(base: str, receipts: list[Any]) -> None:
     receiver = subprocess.Popen(
         [sys.executable, str(EXAMPLES / "webhook.py"), str(WEBHOOK_PORT)],
         env=os.environ | {"WEBHOOK_SECRET": SECRET},
@@ -85,19 +87,19 @@ def test_a_job_and_its_webhook(base, receipts):
         receiver.communicate(timeout=60)
 
 
-def test_camera(base, receipts):
+def test_camera(base: str, receipts: list[Any]) -> None:
     first, second, third = run(base, "camera.py", *receipts).splitlines()
     assert first.split(maxsplit=2) == ["0", "success", "{'total_amount': '36.80'}"]
     assert second.split()[:3] == ["1", "success", "unchanged"]
     assert third.split()[:2] == ["2", "success"]
 
 
-def test_chat(base, receipts):
+def test_chat(base: str, receipts: list[Any]) -> None:
     pytest.importorskip("openai")
     assert run(base, "chat.py", receipts[0], "提取总金额").strip() == '{"total_amount": "36.80"}'
 
 
-def test_every_example_is_run_here_and_is_short():
+def test_every_example_is_run_here_and_is_short() -> None:
     programs = [path for path in EXAMPLES.iterdir() if path.suffix in {".py", ".sh"}]
     tested, listed = Path(__file__).read_text(encoding="utf-8"), (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert len(programs) >= 5

@@ -57,7 +57,11 @@ def quarters(pixels: np.ndarray) -> list[str]:
     for y in (rows // 4, rows * 3 // 4):
         for x in (columns // 4, columns * 3 // 4):
             bright = pixels[y, x] > 100
-            seen.append({(1, 0, 0): "r", (0, 1, 0): "g", (0, 0, 1): "b", (1, 1, 1): "w"}.get(tuple(map(int, bright)), "?"))
+            seen.append(
+                {(1, 0, 0): "r", (0, 1, 0): "g", (0, 0, 1): "b", (1, 1, 1): "w"}.get(
+                    (int(bright[0]), int(bright[1]), int(bright[2])), "?"
+                )
+            )
     return seen
 
 

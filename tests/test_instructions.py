@@ -1,5 +1,7 @@
 """Sentences and parameters → tasks."""
 
+from typing import Any
+
 import pytest
 
 from hunyuanocr.errors import InvalidSchema, InvalidValue, UnknownTask
@@ -40,7 +42,7 @@ def keys(sentence: str) -> list[str]:
         "read the total",
     ],
 )
-def test_one_known_field_however_it_is_asked(sentence):
+def test_one_known_field_however_it_is_asked(sentence: str) -> None:
     assert keys(sentence) == ["total_amount"]
 
 
@@ -81,7 +83,7 @@ def test_one_known_field_however_it_is_asked(sentence):
         ("总金额和数量", ["total_amount", "数量"]),
     ],
 )
-def test_several_known_fields(sentence, expected):
+def test_several_known_fields(sentence: str, expected: list[str]) -> None:
     assert keys(sentence) == expected
 
 
@@ -99,7 +101,7 @@ def test_several_known_fields(sentence, expected):
         ("extract 'terms and conditions code'", None),
     ],
 )
-def test_unknown_fields_keep_the_persons_word(sentence, expected):
+def test_unknown_fields_keep_the_persons_word(sentence: str, expected: list[str] | None) -> None:
     got = keys(sentence)
     if expected is not None:
         assert got == expected
@@ -144,7 +146,7 @@ def test_unknown_fields_keep_the_persons_word(sentence, expected):
         ("这张照片里的人在做什么并且他们为什么看起来那么高兴", TaskKind.FREE),
     ],
 )
-def test_kinds(sentence, kind):
+def test_kinds(sentence: str, kind: TaskKind) -> None:
     assert parse_instruction(sentence).kind is kind
 
 
@@ -160,17 +162,17 @@ def test_kinds(sentence, kind):
         ("译为日语", "ja"),
     ],
 )
-def test_language_of_a_translation(sentence, language):
+def test_language_of_a_translation(sentence: str, language: str) -> None:
     assert parse_instruction(sentence).language == language
 
 
-def test_fields_parameter_keeps_keys_letter_for_letter():
+def test_fields_parameter_keeps_keys_letter_for_letter() -> None:
     task = parse_instruction("anything", fields=["Total ", "公司", "车牌号"])
     assert [(s.key, s.name) for s in task.fields] == [("Total ", "total_amount"), ("公司", "merchant"), ("车牌号", None)]
     assert task.fields[0].type is FieldType.MONEY
 
 
-def test_schema_gives_the_fields():
+def test_schema_gives_the_fields() -> None:
     task = parse_instruction(
         schema={"type": "object", "properties": {"total_amount": {"type": "number"}, "date": {"type": "string"}}}
     )
@@ -178,7 +180,7 @@ def test_schema_gives_the_fields():
     assert [s.key for s in task.fields] == ["total_amount", "date"]
 
 
-def test_explicit_task_wins_over_the_sentence():
+def test_explicit_task_wins_over_the_sentence() -> None:
     assert parse_instruction("提取总金额", task="read").kind is TaskKind.READ
     assert parse_instruction("提取总金额", task="Extract").fields[0].key == "total_amount"
 
@@ -197,12 +199,12 @@ def test_explicit_task_wins_over_the_sentence():
         ({"instruction": "x" * 4001}, InvalidValue),
     ],
 )
-def test_what_cannot_be_is_an_error_with_a_hint(arguments, error):
+def test_what_cannot_be_is_an_error_with_a_hint(arguments: dict[str, Any], error: Any) -> None:
     with pytest.raises(error) as raised:
         parse_instruction(**arguments)
     assert raised.value.message
     assert raised.value.hint
 
 
-def test_evidence_is_kept():
+def test_evidence_is_kept() -> None:
     assert parse_instruction(evidence="none").evidence is EvidenceMode.NONE

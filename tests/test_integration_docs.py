@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +34,7 @@ def examples(page: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server whose reader finds a total on every picture."""
     reader = FakeBackend()
     reader.text = "Date: 2026-03-14\nTotal: 36.80"
@@ -43,7 +45,7 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture
-def run(base, tmp_path):
+def run(base: Any, tmp_path: Any) -> Callable[..., Any]:
     """Run an example in a folder with a receipt; return what it prints."""
     (tmp_path / "receipt.png").write_bytes(picture())
 
@@ -58,7 +60,7 @@ def run(base, tmp_path):
     return go
 
 
-def test_every_example_is_run_here():
+def test_every_example_is_run_here() -> None:
     code = re.findall(r"^```(\w+)", (ROOT / "docs" / "integration.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(code) == len(examples("integration.md"))
     tested = Path(__file__).read_text(encoding="utf-8")
@@ -66,29 +68,29 @@ def test_every_example_is_run_here():
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
-def test_curl(run):
+def test_curl(run: Callable[..., Any]) -> None:
     printed = run("counter.sh", "bash", "-eu")
     assert '{"total_amount": "36.80"}' in printed
     assert '"status":"done"' in printed
 
 
-def test_a_pda(run):
+def test_a_pda(run: Callable[..., Any]) -> None:
     assert run("pda.py", sys.executable) == "36.80 certain\n"
 
 
-def test_an_erp(run):
+def test_an_erp(run: Callable[..., Any]) -> None:
     run("pda.py", sys.executable)
     first = run("erp.py", sys.executable)
     assert "36.80" in first
     assert run("erp.py", sys.executable) == first, "each record once"
 
 
-def test_an_openai_client(run):
+def test_an_openai_client(run: Callable[..., Any]) -> None:
     pytest.importorskip("openai")
     assert "36.80" in run("chat.py", sys.executable)
 
 
-def test_a_kiosk(base):
+def test_a_kiosk(base: str) -> None:
     body = examples("integration.md")["kiosk.http"].rstrip("\n").replace("\n", "\r\n")
     head, _, form = body.partition("\r\n\r\n")
     sent = (form + "\r\n").encode().replace(b"{picture}", picture())
@@ -102,7 +104,7 @@ def test_a_kiosk(base):
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_page_in_a_browser(base):
+def test_a_page_in_a_browser(base: str) -> None:
     from playwright.sync_api import sync_playwright
 
     script = examples("integration.md")["page.js"]
@@ -123,7 +125,7 @@ def encoded() -> str:
     return base64.b64encode(picture()).decode()
 
 
-def test_the_check_of_a_webhook(tmp_path):
+def test_the_check_of_a_webhook(tmp_path: Path) -> None:
     (tmp_path / "verify.py").write_text(examples("jobs.md")["verify.py"], encoding="utf-8")
     spec = importlib.util.spec_from_file_location("verify", tmp_path / "verify.py")
     verify = importlib.util.module_from_spec(spec)

@@ -3,6 +3,9 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +16,7 @@ COPIED = ("launch_vllm.sh", "pyproject.toml", "constraints.txt", "constraints-vl
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     home = tmp_path / "the clinic"
     home.mkdir()
     for name in COPIED:
@@ -24,12 +27,12 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def launch(folder, tmp_path):
+def launch(folder: Any, tmp_path: Any) -> Callable[..., Any]:
     """Starts it with a Python whose pip is a stand-in; returns what pip was asked for, and the finished process."""
     program(tmp_path / "fake", "python3.11", FAKE)
     log = tmp_path / "pip.log"
 
-    def go(*arguments, status=0, gpu=False, megabytes=90000, **environment):
+    def go(*arguments: Any, status: int = 0, gpu: bool = False, megabytes: int = 90000, **environment: Any) -> Any:
         program(tmp_path / "fake", "nvidia-smi", "exit 0\n" if gpu else "exit 9\n")
         program(tmp_path / "fake", "df", f"echo Filesystem; echo '/dev/x 99999 9 {megabytes} 9% /'\n")
         log.write_text("")
@@ -43,7 +46,9 @@ def launch(folder, tmp_path):
     return go
 
 
-def test_the_first_start_makes_both_environments_and_the_second_installs_nothing(folder, launch):
+def test_the_first_start_makes_both_environments_and_the_second_installs_nothing(
+    folder: Path, launch: Callable[..., Any]
+) -> None:
     asked, done = launch("--model-path", "m")
     ours, pins, plugin = (line.partition("pip install ")[2] for line in asked.splitlines())
     assert ours.endswith(f"-e {folder} -c {folder}/constraints.txt"), "without the extra [torch]"
@@ -62,7 +67,9 @@ def test_the_first_start_makes_both_environments_and_the_second_installs_nothing
         (("--help",), {}),
     ],
 )
-def test_a_server_elsewhere_needs_no_vllm_here(folder, launch, arguments, environment):
+def test_a_server_elsewhere_needs_no_vllm_here(
+    folder: Path, launch: Callable[..., Any], arguments: tuple[Any, ...], environment: dict[str, Any]
+) -> None:
     asked, done = launch(*arguments, **environment)
     assert len(asked.splitlines()) == 1
     assert "served --backend vllm" in done.stdout
@@ -70,7 +77,7 @@ def test_a_server_elsewhere_needs_no_vllm_here(folder, launch, arguments, enviro
 
 
 @pytest.mark.parametrize("name", ["constraints-vllm.txt", "scripts/vllm_plugin/hunyuanocr_vllm_plugin.py"])
-def test_what_has_changed_is_installed_again(folder, launch, name):
+def test_what_has_changed_is_installed_again(folder: Path, launch: Callable[..., Any], name: str) -> None:
     launch()
     with (folder / name).open("a") as file:
         file.write("\n")
@@ -78,7 +85,7 @@ def test_what_has_changed_is_installed_again(folder, launch, name):
     assert launch()[0] == ""
 
 
-def test_an_interrupted_installation_is_begun_afresh(folder, launch):
+def test_an_interrupted_installation_is_begun_afresh(folder: Path, launch: Callable[..., Any]) -> None:
     launch()
     (folder / ".venv-vllm" / ".installing").touch()
     (folder / ".venv-vllm" / "half").touch()
@@ -88,7 +95,7 @@ def test_an_interrupted_installation_is_begun_afresh(folder, launch):
     assert not (folder / ".venv-vllm" / "half").exists()
 
 
-def test_a_failed_installation_is_told_and_tried_again(folder, launch):
+def test_a_failed_installation_is_told_and_tried_again(folder: Path, launch: Callable[..., Any]) -> None:
     launch("--vllm-url", "http://a")  # .venv
     _, done = launch(status=2, PIP_FAILS="1")
     assert "vLLM could not be installed" in done.stderr
@@ -96,7 +103,9 @@ def test_a_failed_installation_is_told_and_tried_again(folder, launch):
     assert len(launch()[0].splitlines()) == 2
 
 
-def test_with_a_gpu_it_is_the_vllm_for_it_and_the_transformers_that_know_the_model(folder, launch):
+def test_with_a_gpu_it_is_the_vllm_for_it_and_the_transformers_that_know_the_model(
+    folder: Path, launch: Callable[..., Any]
+) -> None:
     asked, _ = launch(gpu=True)
     _, package, transformers, _ = asked.splitlines()
     assert package.endswith("vllm==0.32.0")
@@ -104,7 +113,9 @@ def test_with_a_gpu_it_is_the_vllm_for_it_and_the_transformers_that_know_the_mod
 
 
 @pytest.mark.parametrize(("gpu", "megabytes", "needed"), [(False, 3400, "3500 MB"), (True, 23000, "24000 MB")])
-def test_a_disk_that_is_too_small_is_told_with_the_way_round(folder, launch, gpu, megabytes, needed):
+def test_a_disk_that_is_too_small_is_told_with_the_way_round(
+    folder: Path, launch: Callable[..., Any], gpu: bool, megabytes: int, needed: str
+) -> None:
     launch("--vllm-url", "http://a")
     asked, done = launch(status=2, gpu=gpu, megabytes=megabytes)
     assert asked == ""

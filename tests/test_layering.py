@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -196,11 +197,11 @@ def cycles(graph: Graph) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_of)
-def test_imports_point_downwards(path):
+def test_imports_point_downwards(path: Any) -> None:
     assert violations(path) == []
 
 
-def test_a_wrong_import_is_found(tmp_path, monkeypatch):
+def test_a_wrong_import_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     wrong = tmp_path / "hunyuanocr" / "fields" / "values" / "x.py"
     wrong.parent.mkdir(parents=True)
@@ -212,15 +213,15 @@ def test_a_wrong_import_is_found(tmp_path, monkeypatch):
     assert "no layer" in violations(unknown)[0]
 
 
-def test_every_part_exists():
+def test_every_part_exists() -> None:
     assert {part for part in LEVEL if not exists(part)} == set()
 
 
-def test_no_imports_form_a_cycle():
+def test_no_imports_form_a_cycle() -> None:
     assert cycles({module_of(path): imports(path) for path in sources()}) == []
 
 
-def test_a_cycle_is_found(tmp_path, monkeypatch):
+def test_a_cycle_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     package = tmp_path / "api"
     package.mkdir()
@@ -237,7 +238,7 @@ def test_a_cycle_is_found(tmp_path, monkeypatch):
     assert cycles(graph) == [["api.a", "api.b", "api.c"]]
 
 
-def test_the_command_line_imports_nothing_above_it():
+def test_the_command_line_imports_nothing_above_it() -> None:
     """It runs the programs of higher layers by name (`run_program`), and those exist."""
     folder = ROOT / "hunyuanocr" / "cli"
     imported = {name for path in folder.rglob("*.py") for name in imports(path)}
@@ -248,7 +249,7 @@ def test_the_command_line_imports_nothing_above_it():
         assert exists(program)
 
 
-def test_no_backend_imports_another():
+def test_no_backend_imports_another() -> None:
     """Nor does `vlm`, which turns an engine into a backend, import an engine: only the factory knows all of them."""
     folder = ROOT / "hunyuanocr" / "backends"
     for path in folder.rglob("*.py"):
@@ -259,7 +260,7 @@ def test_no_backend_imports_another():
         assert all(name.split(".")[2] in {own, "base"} for name in others), path
 
 
-def test_api_and_web_never_name_a_backend():
+def test_api_and_web_never_name_a_backend() -> None:
     for path in [*(ROOT / "api").rglob("*.py"), *(ROOT / "web").rglob("*.py")]:
         named = {name for name in imports(path) if name.startswith("hunyuanocr.backends.")}
         assert named <= {"hunyuanocr.backends.base"}, path
@@ -293,7 +294,7 @@ HEAVY = {
         ("api.app", {"cv2", "fastapi", "sqlalchemy"}),
     ],
 )
-def test_light_imports_stay_light(module, allowed):
+def test_light_imports_stay_light(module: str, allowed: set[Any]) -> None:
     code = f"import sys\nimport {module}\nprint(*sorted({HEAVY - allowed!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == []
@@ -327,7 +328,7 @@ def is_private(name: str) -> bool:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_tests_use_only_public_names(path):
+def test_tests_use_only_public_names(path: Any) -> None:
     """Clocks, intervals and limits are injected through constructors, settings or public attributes."""
     if not str(path.relative_to(ROOT)).startswith(ENGINE_TESTS):
         assert private_accesses(path.read_text(encoding="utf-8")) == []
@@ -343,11 +344,11 @@ def test_tests_use_only_public_names(path):
         "from hunyuanocr.services.jobs.worker import _recover",
     ],
 )
-def test_a_private_access_is_found(code):
+def test_a_private_access_is_found(code: str) -> None:
     (found,) = private_accesses(f"def f():\n    {code}\n")
     assert found.startswith("2: ")
 
 
 @pytest.mark.parametrize("code", ["self._count += 1", "cls._made = []", "point.__class__", "_helper()", "from re import _parser"])
-def test_own_attributes_are_not_private_accesses(code):
+def test_own_attributes_are_not_private_accesses(code: str) -> None:
     assert private_accesses(code) == []

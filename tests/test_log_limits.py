@@ -2,6 +2,8 @@
 
 import io
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ class Clock:
 
 
 @pytest.fixture
-def log():
+def log() -> Iterator[Any]:
     """A logger with a limited handler, what was written, and the clock."""
     clock, written = Clock(), io.StringIO()
     handler = logging.StreamHandler(written)
@@ -28,7 +30,7 @@ def log():
     handler.close()
 
 
-def test_a_repeated_warning_is_written_some_times_and_then_counted(log):
+def test_a_repeated_warning_is_written_some_times_and_then_counted(log: Any) -> None:
     logger, written, clock, _ = log
     for n in range(5000):
         logger.warning("socket.accept() out of system resource %d", n)
@@ -44,10 +46,10 @@ def test_a_repeated_warning_is_written_some_times_and_then_counted(log):
     assert written.getvalue().endswith("resource 1\n"), "a new window"
 
 
-def test_failures_at_different_places_are_different(log):
+def test_failures_at_different_places_are_different(log: Any) -> None:
     logger, written, _, _ = log
 
-    def fail(kind):
+    def fail(kind: Any) -> None:
         try:
             raise kind("x")
         except Exception:
@@ -59,7 +61,7 @@ def test_failures_at_different_places_are_different(log):
     assert written.getvalue().count("request <class") == 60
 
 
-def test_lines_about_different_requests_are_all_written(log):
+def test_lines_about_different_requests_are_all_written(log: Any) -> None:
     logger, written, _, _ = log
     for n in range(500):
         logger.info("GET /v1/ocr 200 request=%d", n)
@@ -69,7 +71,7 @@ def test_lines_about_different_requests_are_all_written(log):
     assert len(written.getvalue().splitlines()) == 520
 
 
-def test_it_remembers_no_more_than_so_many_kinds_and_counts_at_the_end(log):
+def test_it_remembers_no_more_than_so_many_kinds_and_counts_at_the_end(log: Any) -> None:
     logger, written, _, limiter = log
     for n in range(3000):
         logger.info("line %d", n)
@@ -80,9 +82,9 @@ def test_it_remembers_no_more_than_so_many_kinds_and_counts_at_the_end(log):
     assert written.getvalue().splitlines()[-1] == "Repeated 10 more times: the last"
 
 
-def test_a_handler_that_cannot_write_says_so_once(capsys):
+def test_a_handler_that_cannot_write_says_so_once(capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(io.StringIO):
-        def write(self, _):
+        def write(self, _: Any) -> None:
             raise OSError(28, "No space left on device")
 
     handler = logging.StreamHandler(Broken())

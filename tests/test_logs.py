@@ -7,11 +7,14 @@ import logging
 import re
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from PIL import Image, ImageDraw, ImageFont
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from hunyuanocr import log_setup
 from hunyuanocr.config import LogSettings
@@ -31,10 +34,10 @@ def photo() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def reported(tmp_path_factory):
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What an appliance has written at DEBUG while it was asked in every way, for good and for ill; and its log file."""
     file = tmp_path_factory.mktemp("log") / "box.log"
-    environment = {
+    environment: dict[str, Any] = {
         "HUNYUANOCR_LOG__FORMAT": "json",
         "HUNYUANOCR_LOG__LEVEL": "debug",
         "HUNYUANOCR_LOG__FILE": str(file),
@@ -45,7 +48,7 @@ def reported(tmp_path_factory):
         running.until_ready()
         base, data = running.api, photo()
         with httpx.Client(base_url=base, timeout=60) as client:
-            asked = {"files": {"file": data}, "data": {"instruction": INSTRUCTION}}
+            asked: dict[str, Any] = {"files": {"file": data}, "data": {"instruction": INSTRUCTION}}
             seen = client.post("/ocr", headers={"X-Request-Id": "till-7"}, **asked)
             assert seen.status_code == 200, seen.text
             assert "77431" in seen.json()["text"], "it was read"
@@ -58,7 +61,7 @@ def reported(tmp_path_factory):
     return "".join(running.printed), file.read_text(encoding="utf-8")
 
 
-def _ask_everywhere(client, data):
+def _ask_everywhere(client: httpx.Client, data: bytes) -> None:
     encoded = base64.b64encode(data).decode()
     for body in (
         {"image": encoded, "fields": ["Quokka", "77431"]},
@@ -81,11 +84,11 @@ def _ask_everywhere(client, data):
     client.get("/health")
 
 
-def _picture(encoded):
+def _picture(encoded: str) -> dict[Any, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
 
 
-def _ask_by_socket(socket, data):
+def _ask_by_socket(socket: ClientConnection, data: bytes) -> None:
     socket.send(json.dumps({"type": "configure", "instruction": INSTRUCTION}))
     socket.recv(60)
     for sent in (data, b"quokka 77431"):
@@ -96,7 +99,7 @@ def _ask_by_socket(socket, data):
     socket.recv(60)
 
 
-def test_nothing_that_was_sent_is_in_the_log(reported):
+def test_nothing_that_was_sent_is_in_the_log(reported: Any) -> None:
     for text in reported:
         assert len(text.splitlines()) > 10
         low = text.lower()
@@ -104,7 +107,7 @@ def test_nothing_that_was_sent_is_in_the_log(reported):
         assert base64.b64encode(photo()).decode()[:40] not in text
 
 
-def test_every_line_is_an_object(reported):
+def test_every_line_is_an_object(reported: Any) -> None:
     for text in reported:
         for line in text.splitlines():
             seen = json.loads(line)
@@ -112,7 +115,7 @@ def test_every_line_is_an_object(reported):
             assert seen["time"].endswith("Z")
 
 
-def test_a_requests_lines_carry_its_id_and_fields(reported):
+def test_a_requests_lines_carry_its_id_and_fields(reported: Any) -> None:
     lines = [json.loads(line) for line in reported[1].splitlines()]
     mine = [line for line in lines if line.get("request_id") == "till-7"]
     reading = next(n for n in mine if n["logger"] == "hunyuanocr.pipeline.pipeline")
@@ -126,12 +129,12 @@ def test_a_requests_lines_carry_its_id_and_fields(reported):
 
 
 @pytest.fixture
-def written(tmp_path):
+def written(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Logs set up as settings say, and put back afterwards; gives what is in the file."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, {room: logging.getLogger(room).level for room in log_setup.OWN_PACKAGES}
 
-    def go(**settings):
+    def go(**settings: Any) -> Path:
         file = tmp_path / "folder" / "box.log"
         log_setup.configure_logging(LogSettings(file=file, **settings))
         return file
@@ -146,7 +149,7 @@ def written(tmp_path):
     logging.captureWarnings(capture=False)
 
 
-def test_words_of_a_failure_are_left_out_where_they_may_hold_text(written):
+def test_words_of_a_failure_are_left_out_where_they_may_hold_text(written: Callable[..., Any]) -> None:
     file, sent = written(format="json"), " ".join(SECRETS)
     try:
         try:
@@ -162,7 +165,7 @@ def test_words_of_a_failure_are_left_out_where_they_may_hold_text(written):
     assert "BackendFailed: The reader broke." in line["exception"], "and what cannot be anybody's text"
 
 
-def test_a_group_and_a_circle_of_failures_are_told():
+def test_a_group_and_a_circle_of_failures_are_told() -> None:
     group = ExceptionGroup("quokka", [OSError(28, "No space left on device"), KeyError("quokka")])
     group.__cause__ = sqlite3.OperationalError("no such table: jobs")
     group.__cause__.__context__ = group
@@ -172,7 +175,7 @@ def test_a_group_and_a_circle_of_failures_are_told():
     assert "quokka" not in said
 
 
-def test_a_line_for_people_has_the_id_once(written):
+def test_a_line_for_people_has_the_id_once(written: Callable[..., Any]) -> None:
     file = written()
     with log_setup.request_context("r-1"):
         logging.getLogger("hunyuanocr.test").info("It works.")
@@ -184,7 +187,7 @@ def test_a_line_for_people_has_the_id_once(written):
     assert "request" not in third
 
 
-def test_nobody_writes_lines_of_his_own(written):
+def test_nobody_writes_lines_of_his_own(written: Callable[..., Any]) -> None:
     file, forged = written(), "/x\n2026-11-21 00:00:00,000 INFO api.lifespan: All is well\r\x1b[31m\x85\u2028袋熊"
     logging.getLogger("hunyuanocr.access").info("GET %s 404", forged)
     try:
@@ -198,7 +201,7 @@ def test_nobody_writes_lines_of_his_own(written):
     assert "\x1b" not in reported
 
 
-def test_libraries_tell_warnings_only(written):
+def test_libraries_tell_warnings_only(written: Callable[..., Any]) -> None:
     file = written(level="debug")
     logging.getLogger("websockets.server").debug("< TEXT 'quokka'")
     logging.getLogger("hunyuanocr.test").debug("Ours.")
@@ -206,7 +209,7 @@ def test_libraries_tell_warnings_only(written):
     assert [line.rpartition(": ")[2] for line in file.read_text().splitlines()] == ["Ours.", "Odd."]
 
 
-def test_the_file_is_turned_over(written):
+def test_the_file_is_turned_over(written: Callable[..., Any]) -> None:
     file = written(file_mb=0.001, files=2)
     for n in range(100):
         logging.getLogger("hunyuanocr.test").info("line %d", n)
@@ -214,7 +217,7 @@ def test_the_file_is_turned_over(written):
     assert all(f.stat().st_size <= 1000 for f in file.parent.iterdir())
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path, written):
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, written: Callable[..., Any]) -> None:
     (tmp_path / "folder").write_text("not a folder")
     with pytest.raises(ConfigError, match="cannot be written"):
         written()

@@ -58,18 +58,18 @@ print(before, taken, freed, megabytes())
 """
 
 
-def heaps(mode):
+def heaps(mode: str) -> int:
     said = subprocess.run([sys.executable, "-c", HEAPS, mode], capture_output=True, text=True, timeout=120, check=True).stdout
     if "another" in said:
         pytest.skip("the C library is not glibc; run it on Debian, Ubuntu, Fedora …")
     return said.count("<heap ")
 
 
-def test_threads_share_two_heaps():
+def test_threads_share_two_heaps() -> None:
     assert heaps("shared") <= 2 < heaps("own")
 
 
-def test_freed_memory_goes_back():
+def test_freed_memory_goes_back() -> None:
     said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True).stdout
     if "another" in said:
         pytest.skip("the C library is not glibc; run it on Debian, Ubuntu, Fedora …")

@@ -2,19 +2,21 @@
 
 import base64
 import io
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import httpx
 import openai
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from tests.support.appliance import appliance
+from tests.support.appliance import Appliance, appliance
 from tests.support.checkpoints import random_checkpoint
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     folder = random_checkpoint(tmp_path_factory.mktemp("models") / "tiny-hunyuan")
     flags = ("--no-page", "--backend", "torch", "--device", "cpu", "--model-path", str(folder), "--vram-gb", "0.5")
     with appliance(*flags) as running:
@@ -25,7 +27,7 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def receipt():
+def receipt() -> bytes:
     image = Image.new("RGB", (480, 300), "white")
     for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
         ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))
@@ -34,11 +36,11 @@ def receipt():
     return out.getvalue()
 
 
-def ask(served, receipt, **expected):
+def ask(served: Appliance, receipt: bytes, **expected: Any) -> httpx.Response:
     return httpx.post(f"{served.api}/ocr", files={"file": receipt}, data=expected, timeout=60)
 
 
-def test_it_says_which_model_serves_where_and_why(served):
+def test_it_says_which_model_serves_where_and_why(served: Appliance) -> None:
     why = "HunyuanOCR (tiny-hunyuan) runs on the CPU (slow) because it was requested."
     assert "".join(served.printed).splitlines()[0] == why
     (model,) = httpx.get(f"{served.api}/v1/models", timeout=60).json()["data"]
@@ -48,13 +50,13 @@ def test_it_says_which_model_serves_where_and_why(served):
     assert (version["backend"], version["model"]) == ("torch", "tiny-hunyuan")
 
 
-def test_text_is_streamed_while_the_model_writes(served, receipt):
+def test_text_is_streamed_while_the_model_writes(served: Appliance, receipt: bytes) -> None:
     """To OpenAI's client, within its bound of tokens; the pieces are the same text as without a stream."""
     picture = "data:image/png;base64," + base64.b64encode(receipt).decode()
     words = {"type": "text", "text": "Describe this picture for a blind person."}
-    message = {"role": "user", "content": [words, {"type": "image_url", "image_url": {"url": picture}}]}
+    message: Any = {"role": "user", "content": [words, {"type": "image_url", "image_url": {"url": picture}}]}
     with openai.OpenAI(base_url=f"{served.api}/v1", api_key="x", max_retries=0, timeout=60) as client:
-        ask = partial(client.chat.completions.create, model="any", messages=[message], max_tokens=12)
+        ask: Any = partial(client.chat.completions.create, model="any", messages=[message], max_tokens=12)
         chunks = list(ask(stream=True, stream_options={"include_usage": True}))
         whole = ask()
     assert whole.usage.completion_tokens == chunks[-1].usage.completion_tokens == 12
@@ -64,7 +66,7 @@ def test_text_is_streamed_while_the_model_writes(served, receipt):
     assert "".join(pieces).strip() == whole.choices[0].message.content
 
 
-def test_fields_are_the_models_and_their_proof_the_cpu_readers(served, receipt):
+def test_fields_are_the_models_and_their_proof_the_cpu_readers(served: Appliance, receipt: bytes) -> None:
     answer = ask(served, receipt, instruction="extract total amount").json()
     assert (answer["backend"], answer["model"]) == ("torch", "tiny-hunyuan")
     assert list(answer["fields"]) == ["total_amount"]

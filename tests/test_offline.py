@@ -30,13 +30,13 @@ def probe(mode: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_page_and_api_work_without_a_route():
+def test_page_and_api_work_without_a_route() -> None:
     seen = probe("none")
     assert (seen["page"], seen["docs"], seen["ocr"]) == (200, 200, 200)
     assert "36.80" in seen["fields"]["total_amount"]
 
 
-def test_nothing_tries_to_leave_where_it_could():
+def test_nothing_tries_to_leave_where_it_could() -> None:
     seen = probe("watched")
     own, rest = seen["packets"][:1], seen["packets"][1:]
     assert own

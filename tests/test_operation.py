@@ -8,9 +8,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from hunyuanocr.config import Settings, SyncSettings
 from hunyuanocr.errors import ConfigError
@@ -21,6 +24,7 @@ from hunyuanocr.services.metrics import gpu
 from hunyuanocr.store import state
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.migrations import downgrade, head
+from hunyuanocr.store.records import Entry
 from tests.store.results import kept
 from tests.support.fake_backend import FakeBackend
 
@@ -30,7 +34,7 @@ UNIT = ROOT / "docker" / "systemd" / "hunyuanocr.service"
 
 
 @pytest.fixture
-async def shown(tmp_path, monkeypatch):
+async def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[Any]:
     """All of /metrics: sample names with their labels, of a machine with a GPU, an engine process and a finished sync."""
     one = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (one,)))
@@ -50,17 +54,17 @@ async def shown(tmp_path, monkeypatch):
     return declared | samples | {f"{name}_{part}" for name in histograms for part in ("bucket", "sum", "count")}
 
 
-def expressions(board):
+def expressions(board: Any) -> Iterator[Any]:
     for panel in board["panels"]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"]
 
 
-def names(expression):
+def names(expression: Any) -> set[Any]:
     return set(re.findall(r"\b(?:hunyuanocr|process)_\w+", expression))
 
 
-def test_every_expression_of_the_dashboard_asks_for_what_there_is(shown):
+def test_every_expression_of_the_dashboard_asks_for_what_there_is(shown: set[Any]) -> None:
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     asked = list(expressions(board))
     assert len(asked) > 30
@@ -74,7 +78,7 @@ def test_every_expression_of_the_dashboard_asks_for_what_there_is(shown):
     assert not names("rate(hunyuanocr_no_such_total[5m])") <= shown, "the look finds what is not there"
 
 
-def test_the_dashboard_shows_every_figure_of_ours(shown):
+def test_the_dashboard_shows_every_figure_of_ours(shown: set[Any]) -> None:
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     used = set().union(*(names(expression) for _, expression in expressions(board)))
     stems = {re.sub(r"_(bucket|sum|count|total|created|info)$", "", name) for name in used}
@@ -82,7 +86,7 @@ def test_the_dashboard_shows_every_figure_of_ours(shown):
     assert ours - stems <= {"hunyuanocr_cache_entries", "hunyuanocr_reader_concurrency"}
 
 
-def test_panels_do_not_lie_upon_each_other():
+def test_panels_do_not_lie_upon_each_other() -> None:
     places = [panel["gridPos"] for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]]
     cells = [(x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])]
     assert len(cells) == len(set(cells))
@@ -94,7 +98,7 @@ def unit() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def test_the_unit_waits_longer_than_the_server():
+def test_the_unit_waits_longer_than_the_server() -> None:
     found = unit()
     assert float(found["TimeoutStopSec"]) > 2 * Settings().server.grace_s + 10
     assert (found["KillSignal"], found["Restart"], found["User"]) == ("SIGTERM", "always", "hunyuanocr")
@@ -104,7 +108,7 @@ def test_the_unit_waits_longer_than_the_server():
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
-def test_systemd_understands_the_unit(tmp_path):
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     text = UNIT.read_text(encoding="utf-8")
     here = text.replace("/opt/hunyuanocr/.venv/bin/python app_web.py", "/bin/true").replace("/opt/hunyuanocr", "/")
     (tmp_path / UNIT.name).write_text(here)
@@ -115,7 +119,7 @@ def test_systemd_understands_the_unit(tmp_path):
     assert "ProtectEverything" in done.stderr, "the look finds what is wrong"
 
 
-async def test_a_database_of_the_first_version_is_taken_up_at_the_start(tmp_path):
+async def test_a_database_of_the_first_version_is_taken_up_at_the_start(tmp_path: Path) -> None:
     """With what it has; as an older program left it."""
     settings = Settings(data=tmp_path)
     old = Database(settings.database_url)
@@ -133,13 +137,13 @@ async def test_a_database_of_the_first_version_is_taken_up_at_the_start(tmp_path
     services.database.close()
 
 
-def _insert_as_of_old(session, entry):
+def _insert_as_of_old(session: Connection, entry: Entry) -> None:
     from hunyuanocr.store import records
 
     records.insert(session, entry, send=False)
 
 
-async def test_a_database_of_a_newer_version_is_refused(tmp_path):
+async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     new = Database(settings.database_url)
     new.migrate()

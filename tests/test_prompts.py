@@ -1,6 +1,7 @@
 """The official prompts letter for letter, and answers that are bounded whatever a client's schema says."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hunyuanocr import prompts
 from hunyuanocr.errors import InvalidSchema, InvalidValue
 from hunyuanocr.fields.catalogue import KNOWN
 from hunyuanocr.instructions import parse_instruction
-from hunyuanocr.prompts import build_prompt
+from hunyuanocr.prompts import Prompt, build_prompt
 from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 
 KEYWORDS = {
@@ -29,7 +30,7 @@ KEYWORDS = {
 }
 
 
-def assert_bounded(part):
+def assert_bounded(part: Any) -> None:
     """No string without an end, no array without a most, no key that is not named, nothing to look up."""
     assert set(part) <= KEYWORDS
     if "anyOf" in part:
@@ -53,14 +54,14 @@ def assert_bounded(part):
             assert_bounded(inner)
 
 
-def extract(**more):
+def extract(**more: Any) -> Prompt:
     asked = build_prompt(parse_instruction("", **more))
     Draft202012Validator.check_schema(asked.schema)
     assert_bounded(asked.schema)
     return asked
 
 
-def accepts(asked, answer):
+def accepts(asked: Any, answer: dict[str, Any]) -> bool:
     return Draft202012Validator(asked.schema).is_valid(answer)
 
 
@@ -91,7 +92,7 @@ def accepts(asked, answer):
         (Task(TaskKind.FREE, "  "), "检测并识别图片中的文字，将文本坐标格式化输出。"),
     ],
 )
-def test_official_prompts(task, prompt):
+def test_official_prompts(task: Task, prompt: str) -> None:
     asked = build_prompt(task)
     assert asked.prompt == prompt
     assert asked.schema is None
@@ -99,12 +100,12 @@ def test_official_prompts(task, prompt):
     assert 0 < asked.max_tokens <= 4096
 
 
-def test_every_task_can_be_asked():
+def test_every_task_can_be_asked() -> None:
     for kind in set(TaskKind) - {TaskKind.EXTRACT}:
         assert build_prompt(Task(kind, "words")).prompt
 
 
-def test_fields_are_asked_by_the_clients_own_keys():
+def test_fields_are_asked_by_the_clients_own_keys() -> None:
     asked = extract(fields=["单价", "上车时间"])
     assert asked.prompt == "提取图片中的: ['单价','上车时间'] 的字段内容，并按照 JSON 格式返回。"
     assert list(asked.schema["properties"]) == ["单价", "上车时间"]
@@ -116,7 +117,7 @@ def test_fields_are_asked_by_the_clients_own_keys():
     assert not accepts(asked, {"单价": "3" * 300, "上车时间": None})
 
 
-def test_our_own_names_are_explained_in_the_persons_words():
+def test_our_own_names_are_explained_in_the_persons_words() -> None:
     assert build_prompt(parse_instruction("提取总金额和日期")).prompt == (
         "提取图片中的: ['total_amount','date'] 的字段内容，并按照 JSON 格式返回。其中 total_amount 是总金额，date 是日期。"
     )
@@ -124,7 +125,7 @@ def test_our_own_names_are_explained_in_the_persons_words():
     assert "其中" not in extract(fields=["Total", "金额"]).prompt
 
 
-def test_every_known_field_has_chinese_words():
+def test_every_known_field_has_chinese_words() -> None:
     for name, known in KNOWN.items():
         assert f"{name} 是" in build_prompt(Task(TaskKind.EXTRACT, fields=(FieldSpec(name, name, known.type),))).prompt
 
@@ -137,7 +138,7 @@ def test_every_known_field_has_chinese_words():
         ("提取检验项目", ["name", "result", "unit", "reference"]),
     ],
 )
-def test_rows_have_the_columns_of_their_document(instruction, columns):
+def test_rows_have_the_columns_of_their_document(instruction: str, columns: list[str]) -> None:
     asked = build_prompt(parse_instruction(instruction))
     assert_bounded(asked.schema)
     assert list(asked.schema["properties"]["items"]["items"]["properties"]) == columns
@@ -148,7 +149,7 @@ def test_rows_have_the_columns_of_their_document(instruction, columns):
     assert 2048 < asked.max_tokens <= 4096
 
 
-def test_budget_grows_with_the_fields_and_has_an_end():
+def test_budget_grows_with_the_fields_and_has_an_end() -> None:
     one, two, many = (extract(fields=[f"field {n}" for n in range(count)]) for count in (1, 2, 64))
     assert one.max_tokens < two.max_tokens < many.max_tokens <= 4096
     assert many.schema["properties"]["field 0"]["maxLength"] < one.schema["properties"]["field 0"]["maxLength"]
@@ -156,13 +157,13 @@ def test_budget_grows_with_the_fields_and_has_an_end():
         build_prompt(parse_instruction("", fields=[f"{n}" + "long name " * 19 for n in range(64)]))
 
 
-def test_a_client_may_bound_the_answer_but_not_beyond_the_budget():
+def test_a_client_may_bound_the_answer_but_not_beyond_the_budget() -> None:
     assert build_prompt(Task(TaskKind.READ, max_tokens=7)).max_tokens == 7
     assert build_prompt(Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),), max_tokens=7)).max_tokens == 7
     assert build_prompt(Task(TaskKind.READ, max_tokens=10**9)).max_tokens == build_prompt(Task(TaskKind.READ)).max_tokens
 
 
-def test_marks_of_the_model_are_taken_out_of_a_persons_words():
+def test_marks_of_the_model_are_taken_out_of_a_persons_words() -> None:
     picture = "<｜hy_place▁holder▁no▁102｜>"
     assert build_prompt(Task(TaskKind.FREE, f"What <｜hy_<｜hy_User｜>User｜> is{picture} it?")).prompt == "What  is it?"
     asked = extract(fields=[f"a{picture}", "it's\n"])
@@ -170,11 +171,11 @@ def test_marks_of_the_model_are_taken_out_of_a_persons_words():
     assert list(asked.schema["properties"]) == [f"a{picture}", "it's\n"]  # the keys stay the client's
 
 
-def of(**properties):
+def of(**properties: Any) -> dict[Any, Any]:
     return {"type": "object", "properties": properties}
 
 
-def test_scalars_of_a_clients_schema_are_asked_for_as_printed():
+def test_scalars_of_a_clients_schema_are_asked_for_as_printed() -> None:
     asked = extract(
         schema=of(
             total={"type": "number", "minimum": 0},
@@ -194,7 +195,7 @@ def test_scalars_of_a_clients_schema_are_asked_for_as_printed():
     assert accepts(asked, dict.fromkeys(asked.schema["properties"], "¥ 3.50"[:8]))
 
 
-def test_what_print_cannot_say_is_asked_for_in_the_clients_form():
+def test_what_print_cannot_say_is_asked_for_in_the_clients_form() -> None:
     tags = {"type": "array", "items": {"type": "number"}}
     who = of(name={"type": "string"}, age={"type": "integer"}, tags=tags)
     properties = of(
@@ -221,7 +222,7 @@ def test_what_print_cannot_say_is_asked_for_in_the_clients_form():
         assert not accepts(asked, {**answer, key: value})
 
 
-def test_columns_of_a_clients_rows_keep_their_names_and_are_asked_for_as_printed():
+def test_columns_of_a_clients_rows_keep_their_names_and_are_asked_for_as_printed() -> None:
     columns = of(description={"type": "string"}, qty={"type": "number"}, done={"type": "boolean"})
     asked = extract(schema=of(lines={"type": "array", "items": columns, "description": "what was bought."}))
     assert asked.prompt.endswith("其中 lines 是what was bought。")
@@ -239,13 +240,13 @@ BOMB = {
 
 
 @pytest.mark.parametrize("schema", [RECURSIVE, LISTS, WIDE, of(a={"type": "object"}), of(a=of(b={"type": "object"}))])
-def test_a_schema_without_bounds_is_refused(schema):
+def test_a_schema_without_bounds_is_refused(schema: Any) -> None:
     task = parse_instruction("", schema=schema)  # a reader without a language model can take it
     with pytest.raises(InvalidSchema):
         build_prompt(task)
 
 
-def test_a_schema_that_unfolds_to_a_hundred_thousand_parts_is_refused_by_every_reader():
+def test_a_schema_that_unfolds_to_a_hundred_thousand_parts_is_refused_by_every_reader() -> None:
     with pytest.raises(InvalidSchema):
         parse_instruction("", schema=BOMB)
 
@@ -273,7 +274,7 @@ parts = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=9), parts, min_size=1, max_size=4))
-def test_any_schema_is_bounded_or_refused(properties):
+def test_any_schema_is_bounded_or_refused(properties: Any) -> None:
     task = parse_instruction("", schema=of(**properties))
     try:
         asked = build_prompt(task)
@@ -286,7 +287,7 @@ def test_any_schema_is_bounded_or_refused(properties):
     assert 0 < asked.max_tokens <= prompts.PAGE_TOKENS
 
 
-def test_rows_are_asked_for_whatever_their_key():
+def test_rows_are_asked_for_whatever_their_key() -> None:
     asked = build_prompt(Task(TaskKind.EXTRACT, fields=(FieldSpec("买了什么", "items", FieldType.ROWS),)))
     columns = "name（名称）、quantity（数量）、unit_price（单价）、amount（金额）"
     assert asked.prompt.endswith(f"其中 买了什么 是明细，每项有 {columns}。")

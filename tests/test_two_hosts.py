@@ -12,16 +12,19 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.support.appliance import appliance
+from tests.support.appliance import Appliance, appliance
 from tests.support.offline_probe import picture
 
 BOX, PHONE, SCANNER = "10.77.0.1", "10.77.0.2", "10.77.0.3"  # the last two are addresses of the same other host
@@ -43,7 +46,7 @@ TOTAL = "36.80"
 
 
 @contextmanager
-def namespace():
+def namespace() -> Iterator[int]:
     """The process id of a host of its own. It is gone with that process, and that one with us, whatever ends us."""
     holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo up; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
@@ -53,11 +56,11 @@ def namespace():
         holder.communicate(timeout=10)
 
 
-def join(box, other):
+def join(box: Any, other: int) -> None:
     subprocess.run(["sh", "-ec", CABLE.format(box=box, other=other)], check=True, capture_output=True)
 
 
-def can_join_hosts():
+def can_join_hosts() -> bool:
     """Whether two namespaces and a cable between them can be made here, tried out."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
         return False
@@ -83,25 +86,25 @@ pytestmark = [
 class Host:
     """Whoever sits at a host: what is asked through it goes out of its network card."""
 
-    def __init__(self, pid):
+    def __init__(self, pid: int) -> None:
         self.pid = pid
         self._thread = ThreadPoolExecutor(1, initializer=self._move)  # a thread may be in another network than its process
 
-    def _move(self):
+    def _move(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         with Path(f"/proc/{self.pid}/ns/net").open() as network:
             if libc.setns(network.fileno(), 0):
                 raise OSError(ctypes.get_errno(), "setns")
 
-    def __call__(self, ask, *arguments, **more):
+    def __call__(self, ask: Any, *arguments: Any, **more: Any) -> Any:
         return self._thread.submit(ask, *arguments, **more).result(120)
 
-    def leave(self):
+    def leave(self) -> None:
         self._thread.shutdown()
 
 
 @pytest.fixture(scope="module")
-def hosts():
+def hosts() -> Iterator[Any]:
     """The box's process id and the other host."""
     with namespace() as box, namespace() as other:
         join(box, other)
@@ -111,7 +114,7 @@ def hosts():
 
 
 @contextmanager
-def started(hosts, *flags, **environment):
+def started(hosts: Any, *flags: Any, **environment: Any) -> Iterator[Appliance]:
     """The real program in the box, listening on its address in the network, ready."""
     box, phone = hosts
     program = ("nsenter", "-t", str(box), "-n", sys.executable, "app_web.py")
@@ -124,7 +127,7 @@ def started(hosts, *flags, **environment):
 
 
 @pytest.fixture(scope="module")
-def served(hosts, tmp_path_factory):
+def served(hosts: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """Its first start, with nothing said about who may come in. It would not stand so many wrong keys as come here."""
     uncounted = {"HUNYUANOCR_NETWORK__AUTH_FAILURES_PER_MINUTE": "0", "HUNYUANOCR_NETWORK__REQUESTS_PER_MINUTE_PER_IP": "0"}
     with started(hosts, HUNYUANOCR_DATA=str(tmp_path_factory.mktemp("box")), **uncounted) as running:
@@ -132,17 +135,17 @@ def served(hosts, tmp_path_factory):
 
 
 @pytest.fixture
-def key(served):
+def key(served: Appliance) -> Any:
     return re.search(r"shown only once: (hyo_\S+)", "".join(served.printed))[1]
 
 
 @pytest.fixture
-def link(served):
+def link(served: Appliance) -> Any:
     return re.search(r"valid once and for one hour: (http://\S+)", "".join(served.printed))[1]
 
 
 @pytest.fixture
-def phone(hosts):
+def phone(hosts: Any) -> Any:
     return hosts[1]
 
 
@@ -163,11 +166,15 @@ GETS = (
 POSTS = ("/ocr", "/v1/ocr", "/v1/jobs", "/page/uploads", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/read")
 
 
-def visit(base, headers):
+def visit(base: Any, headers: Any) -> dict[str, int]:
     """What every door answers to somebody with these headers."""
     answers = {}
     with httpx.Client(base_url=base, headers=headers, timeout=60) as client:
-        for method, path, sent in [*(("GET", path, {}) for path in GETS), *(("POST", path, {"files": FILE}) for path in POSTS)]:
+        requests: list[tuple[str, str, Any]] = [
+            *(("GET", path, {}) for path in GETS),
+            *(("POST", path, {"files": FILE}) for path in POSTS),
+        ]
+        for method, path, sent in requests:
             with client.stream(method, path, **sent) as answer:  # where somebody is let in, some never end
                 answers[path] = answer.status_code
     return answers
@@ -184,13 +191,13 @@ def visit(base, headers):
     ],
     ids=["none", "wrong key", "wrong token", "forged cookie", "spoofed address"],
 )
-def test_without_a_good_key_every_door_is_shut(served, phone, headers):
+def test_without_a_good_key_every_door_is_shut(served: Appliance, phone: Any, headers: dict[str, Any]) -> None:
     assert set(phone(visit, served.page, headers).values()) == {401}
     html = phone(httpx.get, served.page, headers={"Accept": "text/html"}, timeout=60)
     assert (html.status_code, html.headers["location"]) == (303, "/login?next=/")
 
 
-def converse(url, key, headers):
+def converse(url: Any, key: Any, headers: Any) -> Any:
     """How a socket ends after its first message: a close code, or the status of the refused handshake; or that it stays open."""
     try:
         with connect(url, additional_headers=headers, open_timeout=60) as socket:
@@ -206,7 +213,7 @@ def converse(url, key, headers):
         return e.response.status_code
 
 
-def test_the_socket_wants_a_key_too(served, phone, key):
+def test_the_socket_wants_a_key_too(served: Appliance, phone: Any, key: Any) -> None:
     url = served.page.replace("http", "ws") + "/ws/ocr"
     assert phone(converse, url, None, {}) == 3000
     assert phone(converse, url, "hyo_wrong", {}) == 3000
@@ -214,7 +221,7 @@ def test_the_socket_wants_a_key_too(served, phone, key):
     assert phone(converse, url, key, {}) == "open"
 
 
-def through_the_page(base, key):
+def through_the_page(base: Any, key: Any) -> Any:
     """Log in, send a picture, have it read: what the page's script does. The answers, and what the page shows in the end."""
     with httpx.Client(base_url=base, timeout=120) as browser:
         login = browser.post("/login", data={"key": key})
@@ -231,13 +238,13 @@ def through_the_page(base, key):
         return login.status_code, shown
 
 
-def test_with_the_key_a_picture_is_read_through_the_page_and_the_api(served, phone, key):
+def test_with_the_key_a_picture_is_read_through_the_page_and_the_api(served: Appliance, phone: Any, key: Any) -> None:
     status, shown = phone(through_the_page, served.page, key)
     assert status == 303
     assert TOTAL in shown
     assert phone(through_the_page, served.page, "hyo_wrong") == (401, "")
     for base in (served.page, served.api):
-        sent = {"files": FILE, "data": ASKED, "headers": {"X-API-Key": key}, "timeout": 120}
+        sent: dict[str, Any] = {"files": FILE, "data": ASKED, "headers": {"X-API-Key": key}, "timeout": 120}
         answer = phone(httpx.post, f"{base}/ocr", **sent)
         assert (answer.status_code, TOTAL in answer.json()["total_amount"]) == (200, True)
     lines = phone(httpx.get, f"{served.api}/v1/admin/audit?most=100", headers={"X-API-Key": key}, timeout=60).json()["data"]
@@ -246,7 +253,7 @@ def test_with_the_key_a_picture_is_read_through_the_page_and_the_api(served, pho
 
 
 @pytest.fixture
-def chromium(phone, tmp_path):
+def chromium(phone: Any, tmp_path: Path) -> Iterator[Browser]:
     """A browser of the other host."""
     from tests.web.conftest import ARGUMENTS, CHROMIUM
 
@@ -264,7 +271,7 @@ def chromium(phone, tmp_path):
 
 
 @pytest.mark.browser
-def test_the_printed_link_logs_a_browser_in_once(served, phone, link, chromium):
+def test_the_printed_link_logs_a_browser_in_once(served: Appliance, phone: Any, link: Any, chromium: Browser) -> None:
     assert link.startswith(f"http://{BOX}:")
     page = chromium.new_page(locale="en-US")
     page.set_default_timeout(60_000)
@@ -283,8 +290,8 @@ def test_the_printed_link_logs_a_browser_in_once(served, phone, link, chromium):
     assert (again.status_code, "set-cookie" in again.headers) == (401, False)
 
 
-def test_a_device_without_a_key_is_let_in_by_its_address_and_another_is_not(hosts, phone, tmp_path):
-    def read(base, address):
+def test_a_device_without_a_key_is_let_in_by_its_address_and_another_is_not(hosts: Any, phone: Any, tmp_path: Path) -> None:
+    def read(base: Any, address: Any) -> Any:
         with httpx.Client(base_url=base, transport=httpx.HTTPTransport(local_address=address), timeout=120) as device:
             answer = device.post("/ocr", files=FILE, data=ASKED)
             return answer.status_code, answer.json(), device.get("/v1/admin/keys").status_code

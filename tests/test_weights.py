@@ -95,7 +95,7 @@ def as_in_memory(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [as_of_2025, as_in_memory, shard], ids=lambda f: f.__name__)
-def test_every_form_verifies_and_loads_to_the_same_weights(whole: Path, folder: Path, form):
+def test_every_form_verifies_and_loads_to_the_same_weights(whole: Path, folder: Path, form: Callable[..., Any]) -> None:
     import torch
     from transformers import HunYuanVLForConditionalGeneration
 
@@ -111,7 +111,7 @@ def test_every_form_verifies_and_loads_to_the_same_weights(whole: Path, folder: 
     assert list(rope.mrope_section) == list(right.mrope_section)
 
 
-def test_what_is_told_of_a_whole_one(folder: Path):
+def test_what_is_told_of_a_whole_one(folder: Path) -> None:
     (folder / "dflash").mkdir()
     shutil.copy(folder / "config.json", folder / "dflash")
     found = verify(folder)
@@ -121,7 +121,7 @@ def test_what_is_told_of_a_whole_one(folder: Path):
     assert found.bytes == (folder / "model.safetensors").stat().st_size
 
 
-def test_expected_tensors_are_those_of_transformers_at_full_size():
+def test_expected_tensors_are_those_of_transformers_at_full_size() -> None:
     import torch
     from transformers import HunYuanVLConfig, HunYuanVLForConditionalGeneration
 
@@ -138,7 +138,7 @@ def test_expected_tensors_are_those_of_transformers_at_full_size():
     assert parse_config(config.to_dict()).tensors() == theirs
 
 
-def test_the_check_reads_headers_only(folder: Path):
+def test_the_check_reads_headers_only(folder: Path) -> None:
     """A sparse file of 2 GB with a true header is checked in a fraction of a second."""
     header = {}
     from hunyuanocr.weights.architecture import parse_config
@@ -255,7 +255,11 @@ def index_leads_outside(folder: Path) -> None:
 
 
 def without(*names: str) -> Callable[[Path], None]:
-    return lambda folder: [(folder / name).unlink() for name in names]
+    def remove(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return remove
 
 
 def tokenizer_cut(folder: Path) -> None:
@@ -294,7 +298,7 @@ def tokenizer_cut(folder: Path) -> None:
     (without("processor_config.json"), WeightsMissing, "no processor_config.json or preprocessor_config.json"),
     (without("chat_template.jinja"), WeightsMissing, "no chat template"),
 ], ids=lambda v: getattr(v, "__name__", None))  # fmt: skip
-def test_damage_is_told(folder: Path, harm: Callable[[Path], None], error: type[ConfigError], reported: str):
+def test_damage_is_told(folder: Path, harm: Callable[[Path], None], error: type[ConfigError], reported: str) -> None:
     verify(folder)
     harm(folder)
     with pytest.raises(error, match=reported) as refusal:
@@ -304,30 +308,30 @@ def test_damage_is_told(folder: Path, harm: Callable[[Path], None], error: type[
     assert "Download the weights" not in refusal.value.hint or f"--model-path '{folder}'" in refusal.value.hint
 
 
-def test_pickles_beside_the_weights_do_no_harm(folder: Path):
+def test_pickles_beside_the_weights_do_no_harm(folder: Path) -> None:
     (folder / "training_args.bin").write_bytes(b"\x80\x04")
     verify(folder)
 
 
-def test_a_tensor_that_the_model_does_not_use_may_be_absent(folder: Path):
+def test_a_tensor_that_the_model_does_not_use_may_be_absent(folder: Path) -> None:
     tensors = tensors_of(folder)
     del tensors["vit.perceive.image_sep"]
     write(folder, tensors)
     verify(folder)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path):
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissing, match="does not exist"):
         verify(tmp_path / "none")
 
 
-def test_a_folder_one_level_too_high(folder: Path):
+def test_a_folder_one_level_too_high(folder: Path) -> None:
     with pytest.raises(WeightsMissing, match="only in") as refusal:
         find(folder.parent)
     assert refusal.value.hint == f"Use --model-path {folder}"
 
 
-def test_the_check_needs_no_heavy_package():
+def test_the_check_needs_no_heavy_package() -> None:
     heavy = {"torch", "transformers", "safetensors", "numpy", "httpx"}
     code = f"import sys, hunyuanocr.weights; print(*sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

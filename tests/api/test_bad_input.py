@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -15,8 +17,9 @@ from api.app import create_app
 from hunyuanocr.config import ImageSettings, Settings
 from hunyuanocr.errors import BackendFailed
 from hunyuanocr.pipeline import Pipeline
-from tests.api.conftest import served, wait_ready
+from tests.api.conftest import Make, served, wait_ready
 from tests.attacks.hostile import CATALOGUE, pdf
+from tests.support.app_client import AppClient
 from tests.support.fake_backend import FakeBackend, picture
 from tests.test_images import bomb_png
 
@@ -147,7 +150,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize(("kwargs", "status", "code"), [c[1:] for c in PICTURES + FORMS], ids=[c[0] for c in PICTURES + FORMS])
-async def test_bad_requests(client, kwargs, status, code):
+async def test_bad_requests(client: AppClient, kwargs: Any, status: Any, code: Any) -> None:
     r = await client.post("/v1/ocr", **kwargs)
     assert (r.status_code, r.json()["code"]) == (status, code), r.text
     check_body(r)
@@ -164,12 +167,12 @@ def check_body(r: httpx.Response) -> None:
         assert set(mistake) == {"loc", "msg", "type"}
 
 
-async def test_one_pixel_is_a_picture(client):
+async def test_one_pixel_is_a_picture(client: AppClient) -> None:
     r = await client.post("/ocr", files={"file": picture(size=(1, 1))})
     assert (r.status_code, r.json()["width"], r.json()["height"]) == (200, 1, 1)
 
 
-async def test_a_validation_error_names_the_location_without_the_value(client):
+async def test_a_validation_error_names_the_location_without_the_value(client: AppClient) -> None:
     r = await client.post("/ocr", json={"image": B64, "fields": {"secret-word": 1}, "response": "secret-word"})
     assert r.status_code == 422
     assert {tuple(e["loc"]) for e in r.json()["errors"]} == {("fields",), ("response",)}
@@ -181,13 +184,15 @@ async def test_a_validation_error_names_the_location_without_the_value(client):
     ("PUT", "/v1/ocr", 405, "method_not_allowed"),
     ("POST", "/health", 405, "method_not_allowed"),
 ])  # fmt: skip
-async def test_unknown_paths_have_the_error_body(client, method, path, status, code):
+async def test_unknown_paths_have_the_error_body(client: AppClient, method: str, path: str, status: int, code: str) -> None:
     r = await client.request(method, path)
     assert (r.status_code, r.json()["code"]) == (status, code)
     check_body(r)
 
 
-async def test_a_failed_backend_is_a_500_without_internals(client, reader, caplog):
+async def test_a_failed_backend_is_a_500_without_internals(
+    client: AppClient, reader: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
     def fault() -> Exception:
         return RuntimeError("password=hunter2 in /srv/secret")
 
@@ -200,11 +205,13 @@ async def test_a_failed_backend_is_a_500_without_internals(client, reader, caplo
     assert "hunter2" in caplog.text  # the log has the whole story
 
 
-async def test_an_unexpected_exception_is_a_500(reader, monkeypatch, caplog, make_client):
+async def test_an_unexpected_exception_is_a_500(
+    reader: FakeBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make_client: Make
+) -> None:
     client = await make_client()
     app = client.app
 
-    async def broken(request):
+    async def broken(request: Any) -> None:
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(app.state.pipeline, "run", broken)
@@ -215,7 +222,7 @@ async def test_an_unexpected_exception_is_a_500(reader, monkeypatch, caplog, mak
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_an_open_circuit_breaker_is_a_503_with_retry_after(make_client, reader):
+async def test_an_open_circuit_breaker_is_a_503_with_retry_after(make_client: Make, reader: FakeBackend) -> None:
     client = await make_client(breaker_failures=1, breaker_reset_s=30)
     reader.fault = lambda: BackendFailed("broken")
     assert (await client.post("/ocr", files={"file": IMAGE})).status_code == 500
@@ -226,7 +233,7 @@ async def test_an_open_circuit_breaker_is_a_503_with_retry_after(make_client, re
     assert (await client.get("/health")).status_code == 200
 
 
-async def test_a_deadline_is_a_504_and_the_work_is_cancelled(make_client, reader):
+async def test_a_deadline_is_a_504_and_the_work_is_cancelled(make_client: Make, reader: FakeBackend) -> None:
     client = await make_client(deadline_s=2)
     reader.seconds = 60
     r = await client.post("/ocr", files={"file": IMAGE})
@@ -235,7 +242,7 @@ async def test_a_deadline_is_a_504_and_the_work_is_cancelled(make_client, reader
 
 
 @pytest.mark.parametrize("form", ["multipart", "json"])
-def test_a_60_mb_upload_is_rejected_and_not_buffered(form):
+def test_a_60_mb_upload_is_rejected_and_not_buffered(form: str) -> None:
     """Over a real socket: the client hears the 413 although it sends everything first, and the server does not grow by it."""
     import psutil
 
@@ -256,21 +263,21 @@ def test_a_60_mb_upload_is_rejected_and_not_buffered(form):
     assert grown < 25_000_000
 
 
-def pieces(content: bytes):
+def pieces(content: bytes) -> Iterator[bytes]:
     """64 KB at a time, so that the sending side holds nothing either."""
     view = memoryview(content)
     for i in range(0, len(content), 65536):
         yield bytes(view[i : i + 65536])
 
 
-async def test_a_file_over_the_limit_within_a_body_under_it(client):
+async def test_a_file_over_the_limit_within_a_body_under_it(client: AppClient) -> None:
     r = await client.post("/ocr", files={"file": b"\xff\xd8\xff" + bytes(2_500_000)})
     assert (r.status_code, r.json()["code"]) == (413, "image_too_large")
     r = await client.post("/ocr", json={"image": base64.b64encode(b"\xff\xd8\xff" + bytes(2_500_000)).decode()})
     assert (r.status_code, r.json()["code"]) == (413, "image_too_large")
 
 
-async def test_errors_are_json_that_any_client_can_read(client):
+async def test_errors_are_json_that_any_client_can_read(client: AppClient) -> None:
     r = await client.post("/ocr", json={"image": B64, "task": "sing 唱"})
     assert r.headers["content-type"] == "application/json"
     assert json.loads(r.content)["code"] == "unknown_task"

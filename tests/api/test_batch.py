@@ -9,7 +9,10 @@ import json
 import struct
 import zipfile
 import zlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,17 +20,18 @@ from hunyuanocr.config import ImageSettings, JobSettings, PipelineSettings, Sett
 from hunyuanocr.errors import BadRequest, BatchTooLarge
 from hunyuanocr.services.jobs.zip_upload import UploadLimits, expand_uploads
 from tests.api.conftest import open_client
-from tests.support.fake_backend import picture, wait_until
+from tests.support.app_client import AppClient
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 LIMITS = UploadLimits(files=50, each=20_000, all=100_000)
 
 
 @pytest.fixture
-async def shop(reader, tmp_path):
+async def shop(reader: FakeBackend, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """`await shop(batch_files=3)` → a client of an API with a database of its own."""
     async with AsyncExitStack() as stack:
 
-        async def make(**jobs):
+        async def make(**jobs: Any) -> AppClient:
             settings = Settings(
                 data=tmp_path / "data",
                 images=ImageSettings(max_bytes=20_000),
@@ -47,23 +51,23 @@ def packed(**files: bytes) -> bytes:
     return out.getvalue()
 
 
-async def send(client, *files, headers=None, **extra):
+async def send(client: Any, *files: tuple[str, bytes], headers: dict[str, str] | None = None, **extra: Any) -> Any:
     return await client.post("/v1/batch", files=[("file", file) for file in files], data=extra, headers=headers)
 
 
-async def over(client, id):
+async def over(client: Any, id: Any) -> Any:
     while (batch := (await client.get(f"/v1/batch/{id}")).json())["status"] != "done":
         await asyncio.sleep(0.01)
     return batch
 
 
-async def lines(client, id):
+async def lines(client: Any, id: Any) -> list[Any]:
     r = await client.get(f"/v1/batch/{id}/results")
     assert r.headers["content-type"] == "application/jsonl"
     return [json.loads(line) for line in r.text.splitlines()]
 
 
-async def test_many_files_and_a_zip_in_one_request(shop, reader):
+async def test_many_files_and_a_zip_in_one_request(shop: Callable[..., Any], reader: FakeBackend) -> None:
     reader.text = "Total: 36.80"
     client = await shop()
     archive = packed(
@@ -99,7 +103,7 @@ async def test_many_files_and_a_zip_in_one_request(shop, reader):
     assert (await client.get(f"/v1/jobs/{found[0]['id']}")).json()["batch_id"] == batch["id"]
 
 
-async def test_the_same_key_is_the_same_batch(shop, reader):
+async def test_the_same_key_is_the_same_batch(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     key = {"Idempotency-Key": "day-1"}
     first, again = [await send(client, ("a.png", picture(1)), ("b.png", picture(2)), headers=key) for _ in range(2)]
@@ -111,7 +115,7 @@ async def test_the_same_key_is_the_same_batch(shop, reader):
     assert reader.begun == 2
 
 
-async def test_a_batch_is_cancelled(shop, reader):
+async def test_a_batch_is_cancelled(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     reader.gate = asyncio.Event()
     id = (await send(client, *((f"{n}.png", picture(n)) for n in range(4)))).json()["id"]
@@ -121,7 +125,7 @@ async def test_a_batch_is_cancelled(shop, reader):
     assert reader.begun == 1
 
 
-async def test_a_batch_is_accepted_as_a_whole_or_not_at_all(shop, reader):
+async def test_a_batch_is_accepted_as_a_whole_or_not_at_all(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop(queue=3)
     reader.gate = asyncio.Event()
     r = await send(client, *((f"{n}.png", picture(n)) for n in range(4)))
@@ -140,7 +144,7 @@ async def test_a_batch_is_accepted_as_a_whole_or_not_at_all(shop, reader):
         ([("a.zip", packed(**{f"{n}.png": picture() for n in range(6)}))], 413, "batch_too_large"),
     ],
 )
-async def test_bad_batches_are_refused(shop, files, status, code):
+async def test_bad_batches_are_refused(shop: Callable[..., Any], files: list[Any], status: int, code: str) -> None:
     client = await shop(batch_files=5)
     r = await client.post(
         "/v1/batch", files=[("file", f) for f in files], headers={} if files else {"content-type": "multipart/form-data"}
@@ -148,7 +152,7 @@ async def test_bad_batches_are_refused(shop, files, status, code):
     assert (r.status_code, r.json()["code"]) == (status, code), r.text
 
 
-async def test_other_content_types_are_rejected(shop):
+async def test_other_content_types_are_rejected(shop: Callable[..., Any]) -> None:
     client = await shop()
     assert (await client.post("/v1/batch", json={"image": "x"})).status_code == 415
     assert (await send(client, ("a.png", picture()), task="chart")).status_code == 422
@@ -157,7 +161,7 @@ async def test_other_content_types_are_rejected(shop):
     assert (await client.get("/v1/batch/none/results")).status_code == 404
 
 
-def zip_with_names(*names, extra=b""):
+def zip_with_names(*names: Any, extra: Any = b"") -> Any:
     """A ZIP whose entries have these bytes as names, without the flag of UTF-8."""
     out = io.BytesIO()
     substitutes = [bytes([ord("A") + number]) * len(name) for number, name in enumerate(names)]
@@ -188,12 +192,12 @@ def zip_with_names(*names, extra=b""):
         ("utf-8", ["영수증.jpg"]),
     ],
 )
-def test_names_in_a_zip_are_read_in_the_encoding_of_their_system(encoding, names):
+def test_names_in_a_zip_are_read_in_the_encoding_of_their_system(encoding: Any, names: Any) -> None:
     data = zip_with_names(*(name.encode(encoding) for name in names))
     assert [file.name for file in expand_uploads([("x", data)], LIMITS)] == names
 
 
-def test_a_declared_name_in_utf8_has_precedence():
+def test_a_declared_name_in_utf8_has_precedence() -> None:
     """The flag, or the extra field of Info-ZIP, if it belongs to this name."""
     assert [f.name for f in expand_uploads([("x", packed(**{"Ʊ.png": picture()}))], LIMITS)] == ["Ʊ.png"]
     utf8 = "票.png".encode()
@@ -203,7 +207,7 @@ def test_a_declared_name_in_utf8_has_precedence():
         assert [f.name for f in expand_uploads([("x", data)], LIMITS)] == [expected]
 
 
-def test_names_are_labels_only(tmp_path, monkeypatch):
+def test_names_are_labels_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = expand_uploads(
         [("../../up.png", picture()), ("x", packed(**{"../../etc/x.png": picture(), "/abs.png": picture()}))], LIMITS
@@ -212,7 +216,7 @@ def test_names_are_labels_only(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_zip_bombs_are_rejected():
+def test_zip_bombs_are_rejected() -> None:
     bomb = packed(**{"a.png": b"\0" * 50_000_000})
     assert len(bomb) < 100_000
     (found,) = expand_uploads([("x", bomb)], LIMITS)
@@ -222,7 +226,7 @@ def test_zip_bombs_are_rejected():
         expand_uploads([("x", many)], LIMITS)
 
 
-def test_an_entry_with_a_false_size_is_rejected():
+def test_an_entry_with_a_false_size_is_rejected() -> None:
     data = packed(**{"a.png": picture() + b"\0" * 10_000})
     at = data.index(b"PK\x01\x02")
     lying = data[:24].replace(data[22:26], b"") + data[24:]  # a shorter local header: everything after is shifted
@@ -235,7 +239,7 @@ def test_an_entry_with_a_false_size_is_rejected():
         assert all(f.data is None or len(f.data) <= LIMITS.each for f in found)
 
 
-def test_an_encrypted_zip_is_rejected():
+def test_an_encrypted_zip_is_rejected() -> None:
     data = bytearray(packed(**{"a.png": picture()}))
     data[6] |= 1  # the flag of the local header, then of the directory
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -243,6 +247,6 @@ def test_an_encrypted_zip_is_rejected():
         expand_uploads([("x", bytes(data))], LIMITS)
 
 
-def test_too_many_entries_are_refused():
+def test_too_many_entries_are_refused() -> None:
     with pytest.raises(BatchTooLarge):
         expand_uploads([("x", packed(**{f"{n}.png": b"x" for n in range(51)}))], LIMITS)

@@ -7,11 +7,13 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import openai
 import pytest
+from openai import OpenAI
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import BaseModel
 
@@ -29,12 +31,12 @@ class Model(FakeBackend):
     def __init__(self) -> None:
         super().__init__(tasks=frozenset(TaskKind), name=BackendName.TORCH)
         self.gate_shut = threading.Event()
-        self.asked = None
+        self.asked: Any = None
         self.pages = 0
-        self.finish = "stop"
+        self.finish: Any = "stop"
         self.left = False
 
-    async def read(self, pages, task):
+    async def read(self, pages: Any, task: Any) -> AsyncIterator[TextDelta | Reading]:
         self.asked, self.pages = task, len(pages)
         try:
             words = ["you ", "asked ", "well "]
@@ -57,12 +59,12 @@ def reader() -> Model:
 
 
 @pytest.fixture
-def pipeline(reader) -> Pipeline:
+def pipeline(reader: Model) -> Pipeline:
     return Pipeline(reader, quick_settings(queue_size=1))
 
 
 @pytest.fixture
-def base_url(reader, pipeline) -> Iterator[str]:
+def base_url(reader: Model, pipeline: Pipeline) -> Iterator[str]:
     with served(create_app(pipeline.settings, pipeline)) as base:
         wait_ready(base)
         yield base
@@ -70,7 +72,7 @@ def base_url(reader, pipeline) -> Iterator[str]:
 
 
 @pytest.fixture
-def client(base_url) -> Iterator[openai.OpenAI]:
+def client(base_url: str) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{base_url}/v1", api_key="any word", max_retries=0, timeout=60) as client:
         yield client
 
@@ -79,17 +81,17 @@ def uri(data: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def user(words: str | None, *pictures: bytes) -> dict:
+def user(words: str | None, *pictures: bytes) -> Any:
     texts = [{"type": "text", "text": words}] if words is not None else []
     images = [{"type": "image_url", "image_url": {"url": uri(p), "detail": "high"}} for p in pictures]
     return {"role": "user", "content": [*texts, *images]}
 
 
-def ask(client: openai.OpenAI, *messages: dict, **more):
+def ask(client: openai.OpenAI, *messages: Any, **more: Any) -> Any:
     return client.chat.completions.create(model="any", messages=list(messages), **more)
 
 
-def test_a_question_gets_a_text_answer(client, reader):
+def test_a_question_gets_a_text_answer(client: OpenAI, reader: Model) -> None:
     answer = ask(client, user("What is on the back of this?", picture()), temperature=0.7, top_p=0.9, seed=3, max_tokens=50)
     assert (answer.object, answer.model, answer.id[:9]) == ("chat.completion", "test-reader", "chatcmpl-")
     (choice,) = answer.choices
@@ -100,7 +102,7 @@ def test_a_question_gets_a_text_answer(client, reader):
 
 
 @pytest.mark.parametrize(("words", "said"), [("ping", "Send an image"), ("你好", "请把图片")])
-def test_text_without_an_image_gets_a_fixed_reply(client, reader, words, said):
+def test_text_without_an_image_gets_a_fixed_reply(client: OpenAI, reader: Model, words: str, said: Any) -> None:
     answer = ask(client, {"role": "user", "content": words}, max_tokens=5)
     assert said in answer.choices[0].message.content
     assert (answer.choices[0].finish_reason, answer.usage.total_tokens) == ("stop", 0)
@@ -110,12 +112,12 @@ def test_text_without_an_image_gets_a_fixed_reply(client, reader, words, said):
     assert reader.asked is None
 
 
-def test_truncated_text_has_finish_reason_length(client, reader):
+def test_truncated_text_has_finish_reason_length(client: OpenAI, reader: Model) -> None:
     reader.finish = "length"
     assert ask(client, user("read", picture())).choices[0].finish_reason == "length"
 
 
-def test_fields_in_an_instruction_are_returned_as_json(client, reader):
+def test_fields_in_an_instruction_are_returned_as_json(client: OpenAI, reader: Model) -> None:
     reader.values = {"total_amount": "36.80", "date": None}
     answer = ask(client, user("提取总金额和日期", picture()))
     assert json.loads(answer.choices[0].message.content) == {"total_amount": "36.80", "date": None}
@@ -129,7 +131,7 @@ class Receipt(BaseModel):
     total_amount: float
 
 
-def test_a_schema_is_filled_or_the_request_fails(client, reader):
+def test_a_schema_is_filled_or_the_request_fails(client: OpenAI, reader: Model) -> None:
     reader.values = {"total_amount": "¥36.80", "merchant": "Corner Shop"}
     answer = client.chat.completions.parse(model="any", messages=[user("", picture())], response_format=Receipt)
     assert answer.choices[0].message.parsed == Receipt(merchant="Corner Shop", total_amount=36.8)
@@ -140,7 +142,7 @@ def test_a_schema_is_filled_or_the_request_fails(client, reader):
     assert failed.value.code == "schema_not_satisfied"
 
 
-def test_deltas_are_streamed(client, reader):
+def test_deltas_are_streamed(client: OpenAI, reader: Model) -> None:
     reader.gate_shut.set()
     stream = ask(client, user("What is this?", picture()), stream=True, stream_options={"include_usage": True})
     pieces = [next(stream).choices[0].delta for _ in range(3)]
@@ -152,14 +154,14 @@ def test_deltas_are_streamed(client, reader):
     assert (usage.choices, usage.usage.total_tokens, usage.id) == ([], 103, last.id)
 
 
-def test_a_stream_of_fields_has_no_raw_text(client, reader):
+def test_a_stream_of_fields_has_no_raw_text(client: OpenAI, reader: Model) -> None:
     reader.values = {"total_amount": "36.80"}
     chunks = list(ask(client, user("total amount", picture()), stream=True))
     assert [c.choices[0].delta.content for c in chunks] == ['{"total_amount": "36.80"}', None]
     assert all(c.usage is None for c in chunks)
 
 
-def test_a_disconnect_from_a_stream_cancels_the_work(client, reader):
+def test_a_disconnect_from_a_stream_cancels_the_work(client: OpenAI, reader: Model) -> None:
     reader.gate_shut.set()
     stream = ask(client, user("What is this?", picture()), stream=True)
     next(stream)
@@ -168,7 +170,7 @@ def test_a_disconnect_from_a_stream_cancels_the_work(client, reader):
         threading.Event().wait(0.005)
 
 
-def test_a_stream_that_breaks_raises_in_the_client(client, reader):
+def test_a_stream_that_breaks_raises_in_the_client(client: OpenAI, reader: Model) -> None:
     reader.gate_shut.set()
     reader.fault = lambda: ValueError("a secret of ours")
     stream = ask(client, user("What is this?", picture()), stream=True)
@@ -180,7 +182,7 @@ def test_a_stream_that_breaks_raises_in_the_client(client, reader):
     assert "secret" not in str(failed.value)
 
 
-def test_several_pictures_and_a_pdf_are_pages_of_one_document(client, reader):
+def test_several_pictures_and_a_pdf_are_pages_of_one_document(client: OpenAI, reader: Model) -> None:
     out = io.BytesIO()
     Image.new("RGB", (60, 40), "white").save(out, "PDF")
     file = {"type": "file", "file": {"filename": "a.pdf", "file_data": uri(out.getvalue(), "application/pdf")}}
@@ -190,7 +192,7 @@ def test_several_pictures_and_a_pdf_are_pages_of_one_document(client, reader):
     assert reader.pages == 3
 
 
-def test_a_conversation_keeps_its_picture_and_the_latest_words_count(client, reader):
+def test_a_conversation_keeps_its_picture_and_the_latest_words_count(client: OpenAI, reader: Model) -> None:
     ask(
         client,
         {"role": "system", "content": "You are a poet."},
@@ -228,16 +230,19 @@ def schema_of(schema: dict | None) -> dict:
     (user("read", picture()), {"max_tokens": 0}, 422, "invalid_value", "max_tokens"),
 ])  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
-def test_invalid_requests_have_openais_error_format(client, message, more, status, code, param, stream):
+def test_invalid_requests_have_openais_error_format(
+    client: OpenAI, message: dict[str, Any], more: dict[str, Any], status: int, code: str, param: str | None, stream: bool
+) -> None:
     with pytest.raises(openai.APIStatusError) as failed:
         ask(client, message, stream=stream, **more)
     error = failed.value
     assert (error.status_code, error.code, error.type, error.param) == (status, code, "invalid_request_error", param)
-    assert error.body.keys() == {"message", "type", "param", "code"}
-    assert error.response.headers["x-request-id"] in error.body["message"]
+    body: Any = error.body
+    assert body.keys() == {"message", "type", "param", "code"}
+    assert error.response.headers["x-request-id"] in body["message"]
 
 
-def test_other_errors_have_openais_format(client, base_url, reader, monkeypatch):
+def test_other_errors_have_openais_format(client: OpenAI, base_url: str, reader: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     reader.fault = lambda: ValueError("x")
     with pytest.raises(openai.InternalServerError) as failed:
         ask(client, user("read", picture()))
@@ -251,7 +256,7 @@ def test_other_errors_have_openais_format(client, base_url, reader, monkeypatch)
     assert failed.value.code == "internal_error"
 
 
-def test_a_full_queue_is_a_rate_limit(client, pipeline, reader):
+def test_a_full_queue_is_a_rate_limit(client: OpenAI, pipeline: Pipeline, reader: Model) -> None:
     reader.gate_shut.set()
     streams = [ask(client, user("Who?", picture(n)), stream=True) for n in range(pipeline.concurrency)]
     waiting = threading.Thread(target=ask, args=(client, user("Who?", picture(100))))
@@ -268,7 +273,7 @@ def test_a_full_queue_is_a_rate_limit(client, pipeline, reader):
         list(stream)
 
 
-def test_models_are_listed_and_fetched(client):
+def test_models_are_listed_and_fetched(client: OpenAI) -> None:
     (model,) = client.models.list().data
     assert (model.id, model.object) == ("test-reader", "model")
     assert client.models.retrieve("test-reader").id == "test-reader"
@@ -276,11 +281,11 @@ def test_models_are_listed_and_fetched(client):
         client.models.retrieve("gpt-5")
 
 
-def test_openapi_has_no_loose_references(base_url):
+def test_openapi_has_no_loose_references(base_url: str) -> None:
     reference = httpx.get(f"{base_url}/openapi.json", timeout=60).json()
     known = {f"#/components/schemas/{name}" for name in reference["components"]["schemas"]}
 
-    def references(part) -> Iterator[str]:
+    def references(part: Any) -> Iterator[str]:
         if isinstance(part, dict):
             yield from ([part["$ref"]] if isinstance(part.get("$ref"), str) else [])
         for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
@@ -289,7 +294,7 @@ def test_openapi_has_no_loose_references(base_url):
     assert set(references(reference["paths"])) <= known
 
 
-def test_the_cpu_backend_serves_chat(real):
+def test_the_cpu_backend_serves_chat(real: str) -> None:
     image = Image.new("RGB", (480, 300), "white")
     for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
         ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))

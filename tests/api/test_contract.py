@@ -10,7 +10,8 @@ import pytest
 
 from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.types import Field, FieldType, Line, Result, ResultWarning, TaskKind, Usage
-from tests.support.fake_backend import picture
+from tests.support.app_client import AppClient
+from tests.support.fake_backend import FakeBackend, picture
 
 ANSWER_KEYS = {
     "id",
@@ -36,7 +37,7 @@ IMAGE = picture(1, 2, 3)
 B64 = base64.b64encode(IMAGE).decode()
 
 
-async def test_the_answer_has_exactly_the_keys_of_the_contract(client, reader):
+async def test_the_answer_has_exactly_the_keys_of_the_contract(client: AppClient, reader: FakeBackend) -> None:
     reader.text = "Total 12.00"
     r = await client.post("/v1/ocr", files={"file": ("a.jpg", IMAGE, "image/jpeg")})
     assert r.status_code == 200
@@ -54,7 +55,7 @@ async def test_the_answer_has_exactly_the_keys_of_the_contract(client, reader):
     assert body["truncated"] is False
 
 
-def test_the_response_has_every_part_of_a_result():
+def test_the_response_has_every_part_of_a_result() -> None:
     box = ((0.0, 0.0), (9.0, 0.0), (9.0, 4.0), (0.0, 4.0))
     money = Field("总", FieldType.MONEY, "¥36.80", {"amount": "36.80", "currency": "CNY"}, box, 0, 0.98765, True)
     row = {"name": Field("name", FieldType.NAME, "tea"), "amount": Field("amount", FieldType.MONEY)}
@@ -96,7 +97,7 @@ def test_the_response_has_every_part_of_a_result():
 
 @pytest.mark.parametrize("path", ["/ocr", "/v1/ocr"])
 @pytest.mark.parametrize("key", ["file", "image", "image_file"])
-async def test_every_way_to_send_a_picture(client, path, key):
+async def test_every_way_to_send_a_picture(client: AppClient, path: str, key: str) -> None:
     sent: list[dict[str, Any]] = [
         {"files": {key: ("a.jpg", IMAGE, "image/jpeg")}},
         {"files": {key: ("a.exe", IMAGE, "application/octet-stream")}},  # the bytes tell, not the name
@@ -111,7 +112,7 @@ async def test_every_way_to_send_a_picture(client, path, key):
         assert (r.status_code, r.json().get("text")) == (200, "#010203"), (kwargs, r.text)
 
 
-async def test_json_with_a_charset_and_unknown_keys(client):
+async def test_json_with_a_charset_and_unknown_keys(client: AppClient) -> None:
     body = json.dumps({"image": B64, "frame_id": 7, "timestamp": 1.5, "options": {"a": []}})
     r = await client.post("/ocr", content=body, headers={"content-type": "application/json; charset=utf-8"})
     assert r.status_code == 200
@@ -119,7 +120,7 @@ async def test_json_with_a_charset_and_unknown_keys(client):
 
 @pytest.mark.parametrize("key", ["instruction", "prompt"])
 @pytest.mark.parametrize("form", [True, False])
-async def test_an_instruction_in_words(client, reader, key, form):
+async def test_an_instruction_in_words(client: AppClient, reader: FakeBackend, key: str, form: bool) -> None:
     reader.text = "Total 12.00"
     kwargs = {"files": {"file": IMAGE}, "data": {key: "请提取总金额"}} if form else {"json": {"image": B64, key: "请提取总金额"}}
     body = (await client.post("/ocr", **kwargs)).json()
@@ -138,7 +139,9 @@ async def test_an_instruction_in_words(client, reader, key, form):
         {"json": {"image": B64, "fields": "Total,日期,no such"}},
     ],
 )
-async def test_fields_come_back_under_the_clients_own_names(client, reader, kwargs):
+async def test_fields_come_back_under_the_clients_own_names(
+    client: AppClient, reader: FakeBackend, kwargs: dict[str, Any]
+) -> None:
     reader.text = "Total 12.00"
     fields = (await client.post("/ocr", **kwargs)).json()["fields"]
     assert list(fields) == ["Total", "日期", "no such"]
@@ -146,7 +149,7 @@ async def test_fields_come_back_under_the_clients_own_names(client, reader, kwar
     assert fields["no such"] is None
 
 
-async def test_response_fields_answers_the_fields_alone(client, reader):
+async def test_response_fields_answers_the_fields_alone(client: AppClient, reader: FakeBackend) -> None:
     reader.text = "Total 12.00"
     r = await client.post("/ocr", files={"file": IMAGE}, data={"instruction": "请提取总金额", "response": "fields"})
     assert set(r.json()) == {"total_amount"}
@@ -155,7 +158,7 @@ async def test_response_fields_answers_the_fields_alone(client, reader):
 
 
 @pytest.mark.parametrize("form", [True, False])
-async def test_a_schema_gives_normalised_values_that_fit_it(client, reader, form):
+async def test_a_schema_gives_normalised_values_that_fit_it(client: AppClient, reader: FakeBackend, form: bool) -> None:
     reader.text = "Total: 12.00"
     schema = {"type": "object", "properties": {"total_amount": {"type": "number"}}, "required": ["total_amount"]}
     as_form = {"files": {"file": IMAGE}, "data": {"schema": json.dumps(schema)}}
@@ -164,13 +167,13 @@ async def test_a_schema_gives_normalised_values_that_fit_it(client, reader, form
     assert body["details"]["total_amount"]["value"]
 
 
-async def test_no_text_is_success(client, reader):
+async def test_no_text_is_success(client: AppClient, reader: FakeBackend) -> None:
     reader.text = ""
     body = (await client.post("/ocr", files={"file": IMAGE})).json()
     assert (body["success"], body["text"], body["lines"]) == (True, "", [])
 
 
-async def test_empty_parameters_are_ignored(client):
+async def test_empty_parameters_are_ignored(client: AppClient) -> None:
     names = ("instruction", "task", "fields", "schema", "language", "evidence", "stream", "response")
     form = await client.post("/ocr", files={"file": IMAGE}, data=dict.fromkeys(names, ""))
     as_json = [await client.post("/ocr", json={"image": B64} | dict.fromkeys(names, empty)) for empty in ("", None)]
@@ -178,7 +181,7 @@ async def test_empty_parameters_are_ignored(client):
         assert (r.status_code, r.json()["task"]) == (200, "read"), r.text
 
 
-async def test_an_empty_alias_hides_nothing(client):
+async def test_an_empty_alias_hides_nothing(client: AppClient) -> None:
     for empty in ("", None, "  "):
         wish = {"instruction": empty, "prompt": "提取日期", "response": "fields"}
         assert (await client.post("/ocr", json={"image": B64, **wish})).json() == {"date": None}
@@ -191,16 +194,16 @@ async def test_an_empty_alias_hides_nothing(client):
         assert (await client.post("/ocr", json=nothing)).json()["code"] == "empty_input"
 
 
-async def test_request_ids_are_echoed_when_sane_and_made_when_not(client):
+async def test_request_ids_are_echoed_when_sane_and_made_when_not(client: AppClient) -> None:
     r = await client.post("/ocr", files={"file": IMAGE}, headers={"X-Request-Id": "till-7.2026"})
     assert r.headers["x-request-id"] == "till-7.2026"
     for bad in ("a" * 65, "new\tline", "ü", "<b>", ""):
-        r = await client.post("/ocr", files={"file": b""}, headers={"X-Request-Id": bad.encode()})
+        r = await client.post("/ocr", files={"file": b""}, headers={b"X-Request-Id": bad.encode()})
         made = r.headers["x-request-id"]
         assert len(made) == 32
         assert r.json()["request_id"] == made
 
 
-async def test_ids_of_answers_are_their_own(client):
+async def test_ids_of_answers_are_their_own(client: AppClient) -> None:
     ids = {(await client.post("/ocr", files={"file": IMAGE}, headers={"X-Request-Id": "same"})).json()["id"] for _ in range(5)}
     assert len(ids) == 5

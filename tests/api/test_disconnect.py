@@ -7,13 +7,15 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from api.app import create_app
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.types import Progress, Reading, TextDelta
 from tests.api.conftest import quick_settings, served, wait_ready
 from tests.support.fake_backend import FakeBackend, picture
 
@@ -25,7 +27,7 @@ class GateReader(FakeBackend):
         super().__init__()
         self.opened = threading.Event()
 
-    async def read(self, pages, task):
+    async def read(self, pages: Any, task: Any) -> AsyncIterator[TextDelta | Progress | Reading]:
         async for part in super().read(pages, task):
             while not self.opened.is_set():
                 await asyncio.sleep(0.005)
@@ -44,7 +46,7 @@ def served_app() -> Iterator[tuple[str, GateReader, Pipeline]]:
 
 
 @pytest.fixture
-def send(served_app) -> Iterator[Callable[..., socket.socket]]:
+def send(served_app: Any) -> Iterator[Callable[..., socket.socket]]:
     """`send(n)` posts picture n; the test holds the wire."""
     base = served_app[0]
     wires: list[socket.socket] = []
@@ -73,12 +75,14 @@ def length(data: bytes) -> int:
     return int(data.lower().split(b"content-length:")[1].split(b"\r\n")[0])
 
 
-def wait(condition) -> None:
+def wait(condition: Any) -> None:
     while not condition():
         threading.Event().wait(0.005)
 
 
-def test_a_disconnect_during_recognition_frees_the_slot(served_app, send):
+def test_a_disconnect_during_recognition_frees_the_slot(
+    served_app: tuple[str, GateReader, Pipeline], send: Callable[..., socket.socket]
+) -> None:
     base, reader, pipeline = served_app
     gone = send(1)
     wait(lambda: reader.now == 1)
@@ -94,7 +98,9 @@ def test_a_disconnect_during_recognition_frees_the_slot(served_app, send):
     assert answer(third)["text"] == "#032030"
 
 
-def test_a_disconnect_in_the_queue_frees_the_slot(served_app, send, caplog):
+def test_a_disconnect_in_the_queue_frees_the_slot(
+    served_app: tuple[str, GateReader, Pipeline], send: Callable[..., socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
     _, reader, pipeline = served_app
     read = send(1)
     wait(lambda: reader.now == 1)
@@ -112,7 +118,9 @@ def test_a_disconnect_in_the_queue_frees_the_slot(served_app, send, caplog):
     assert reader.begun == 2  # the one that left was never read
 
 
-def test_a_disconnect_during_the_upload_leaves_nothing(served_app, send, caplog):
+def test_a_disconnect_during_the_upload_leaves_nothing(
+    served_app: tuple[str, GateReader, Pipeline], send: Callable[..., socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
     base, reader, pipeline = served_app
     with caplog.at_level(logging.INFO, "hunyuanocr.access"):
         send(1, whole=False).close()
@@ -124,7 +132,7 @@ def test_a_disconnect_during_the_upload_leaves_nothing(served_app, send, caplog)
     assert httpx.post(f"{base}/ocr", files={"file": picture(3)}, timeout=60).status_code == 200
 
 
-def test_a_full_queue_has_retry_after(served_app, send):
+def test_a_full_queue_has_retry_after(served_app: tuple[str, GateReader, Pipeline], send: Callable[..., socket.socket]) -> None:
     base, reader, pipeline = served_app
     wires = [send(1)]
     wait(lambda: reader.now == 1)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -11,19 +14,20 @@ from sqlalchemy import select
 from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.store.tables import jobs
 from tests.api.conftest import open_client
+from tests.support.app_client import AppClient
 from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 WORDS = (b"instruction-4711", b"mrs-smith-4711", b"ward-4711")
 
 
 @pytest.fixture
-async def shop(reader: FakeBackend, tmp_path):
+async def shop(reader: FakeBackend, tmp_path: Path) -> AsyncIterator[AppClient]:
     """A client of an API with a SQLite database in `tmp_path / "data"`, and with its cache."""
     async with AsyncExitStack() as stack:
         yield await open_client(stack, Settings(data=tmp_path / "data", store=StoreSettings()), reader)
 
 
-async def batch(client) -> str:
+async def batch(client: AppClient) -> str:
     """The id of the one job of a batch that is over, which has all of `WORDS`."""
     sent = await client.post(
         "/v1/batch",
@@ -37,8 +41,8 @@ async def batch(client) -> str:
     return job["id"]
 
 
-async def test_deleting_a_record_deletes_the_text_of_its_job(shop, tmp_path):
-    def kept():
+async def test_deleting_a_record_deletes_the_text_of_its_job(shop: AppClient, tmp_path: Path) -> None:
+    def kept() -> set[Any]:
         files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
         return {word for word in WORDS if any(word in path.read_bytes() for path in files)}
 
@@ -52,7 +56,7 @@ async def test_deleting_a_record_deletes_the_text_of_its_job(shop, tmp_path):
     assert results.status_code == 200
 
 
-async def test_other_jobs_are_kept(shop):
+async def test_other_jobs_are_kept(shop: AppClient) -> None:
     id = await batch(shop)
     other = (await shop.post("/v1/ocr", files={"file": picture(1)})).json()["id"]
     assert (await shop.delete(f"/v1/records/{other}")).status_code == 204
@@ -60,15 +64,15 @@ async def test_other_jobs_are_kept(shop):
     assert (await shop.get(f"/v1/records/{id}")).json()["instruction"] == "instruction-4711 total"
 
 
-async def asked(client) -> dict[str, object]:
+async def asked(client: AppClient) -> dict[str, Any]:
     """What the database has of what was asked, by the state of the job."""
     store = client.app.state.services.store
     return dict(await store.read(lambda s: s.execute(select(jobs.c.status, jobs.c.wanted)).all()))
 
 
-async def test_the_instruction_is_removed_from_a_finished_job(shop, reader):
+async def test_the_instruction_is_removed_from_a_finished_job(shop: AppClient, reader: FakeBackend) -> None:
     reader.gate = asyncio.Event()
-    send = {"files": {"file": picture()}, "data": {"instruction": "instruction-4711 total", "response": "fields"}}
+    send: dict[str, Any] = {"files": {"file": picture()}, "data": {"instruction": "instruction-4711 total", "response": "fields"}}
     first, second = [(await shop.post("/v1/jobs", **send)).json()["id"] for _ in range(2)]
     await wait_until(lambda: reader.now == 1)
     assert {expected["instruction"] for expected in (await asked(shop)).values()} == {"instruction-4711 total"}
@@ -79,7 +83,7 @@ async def test_the_instruction_is_removed_from_a_finished_job(shop, reader):
     assert await asked(shop) == {"done": {"response": "fields"}, "cancelled": {}}
 
 
-async def test_deleting_a_record_clears_the_cache(shop, reader):
+async def test_deleting_a_record_clears_the_cache(shop: AppClient, reader: FakeBackend) -> None:
     async def read() -> str:
         return (await shop.post("/v1/ocr", files={"file": picture()})).json()["id"]
 
@@ -90,7 +94,7 @@ async def test_deleting_a_record_clears_the_cache(shop, reader):
     assert (reader.begun, first != again) == (2, True)
 
 
-async def test_the_audit_log_names_created_and_revoked_keys(shop):
+async def test_the_audit_log_names_created_and_revoked_keys(shop: AppClient) -> None:
     made = (await shop.post("/v1/admin/keys", json={"name": "office", "scopes": ["admin"]})).json()
     shop.headers["X-API-Key"] = made["key"]
     other = (await shop.post("/v1/admin/keys", json={"name": "till"})).json()["id"]

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import io
 import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from PIL import Image
@@ -15,17 +17,19 @@ from PIL import Image
 from hunyuanocr.config import ImageSettings, JobSettings, PipelineSettings, Settings, StoreSettings
 from hunyuanocr.errors import BackendFailed
 from hunyuanocr.services.container import Services
-from hunyuanocr.types import Progress
+from hunyuanocr.store.database import Database
+from hunyuanocr.types import Progress, Reading, TextDelta
 from tests.api.conftest import open_client
-from tests.support.fake_backend import colour, picture, wait_until
+from tests.support.app_client import AppClient
+from tests.support.fake_backend import FakeBackend, colour, picture, wait_until
 
 
 @pytest.fixture
-async def shop(reader, database, tmp_path):
+async def shop(reader: FakeBackend, database: Database, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """`await shop(queue=1)` → a client of an API with a database of its own."""
     async with AsyncExitStack() as stack:
 
-        async def make(store: bool = True, **jobs: Any):
+        async def make(store: bool = True, **jobs: Any) -> AppClient:
             url = database.url.render_as_string(hide_password=False)
             settings = Settings(
                 data=tmp_path / "data",
@@ -39,22 +43,22 @@ async def shop(reader, database, tmp_path):
         yield make
 
 
-def services_of(client) -> Services:
+def services_of(client: Any) -> Services:
     return client.app.state.services
 
 
-async def send(client, n=1, **extra):
+async def send(client: Any, n: int = 1, **extra: Any) -> Any:
     headers = extra.pop("headers", {})
     return await client.post("/v1/jobs", files={"file": ("a.png", picture(n))}, data=extra, headers=headers)
 
 
-async def done(client, id, wait=30):
+async def done(client: Any, id: Any, wait: float = 30) -> Any:
     r = await client.get(f"/v1/jobs/{id}?wait={wait}")
     assert r.status_code == 200, r.text
     return r.json()
 
 
-async def test_a_job_is_accepted_read_and_recorded(shop):
+async def test_a_job_is_accepted_read_and_recorded(shop: Callable[..., Any]) -> None:
     client = await shop()
     r = await send(client, 1, device="till-2")
     assert r.status_code == 202
@@ -69,7 +73,7 @@ async def test_a_job_is_accepted_read_and_recorded(shop):
     assert (record["source"], record["device"], record["text"]) == ("job", "till-2", "#012030")
 
 
-async def test_the_pages_of_a_document_are_counted_while_it_is_read(shop, reader):
+async def test_the_pages_of_a_document_are_counted_while_it_is_read(shop: Callable[..., Any], reader: FakeBackend) -> None:
     pages = [Image.new("RGB", (40, 30), (n, n, n)) for n in range(3)]
     document = io.BytesIO()
     pages[0].save(document, "TIFF", save_all=True, append_images=pages[1:])
@@ -84,10 +88,10 @@ async def test_the_pages_of_a_document_are_counted_while_it_is_read(shop, reader
     assert client.services.job_service.progress == {}
 
 
-async def test_a_job_result_equals_the_ocr_response(shop, reader):
+async def test_a_job_result_equals_the_ocr_response(shop: Callable[..., Any], reader: FakeBackend) -> None:
     reader.text = "Total: 36.80"
     client = await shop()
-    asked = {"instruction": "总金额", "response": "fields"}
+    asked: dict[str, Any] = {"instruction": "总金额", "response": "fields"}
     whole = (await client.post("/v1/ocr", files={"file": picture()}, data={"instruction": "总金额"})).json()
     id = (await send(client, instruction="总金额")).json()["id"]
     job = (await done(client, id))["result"]
@@ -98,7 +102,7 @@ async def test_a_job_result_equals_the_ocr_response(shop, reader):
     assert (await done(client, id))["result"] == {"total_amount": "36.80"}
 
 
-async def test_json_is_taken_too(shop):
+async def test_json_is_taken_too(shop: Callable[..., Any]) -> None:
     client = await shop()
     body = {"image": base64.b64encode(picture(3)).decode(), "priority": 3, "fields": ["total_amount"]}
     job = (await client.post("/v1/jobs", json=body)).json()
@@ -107,7 +111,7 @@ async def test_json_is_taken_too(shop):
     assert over["result"]["fields"] == {"total_amount": None}
 
 
-async def test_a_deleted_record_takes_the_result_with_it(shop):
+async def test_a_deleted_record_takes_the_result_with_it(shop: Callable[..., Any]) -> None:
     client = await shop()
     id = (await send(client)).json()["id"]
     await done(client, id)
@@ -116,7 +120,7 @@ async def test_a_deleted_record_takes_the_result_with_it(shop):
     assert (job["status"], job["result"]) == ("done", None)
 
 
-async def test_priority_and_place_in_the_queue(shop, reader):
+async def test_priority_and_place_in_the_queue(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     reader.gate = asyncio.Event()
     first = (await send(client, 1)).json()["id"]
@@ -131,7 +135,7 @@ async def test_priority_and_place_in_the_queue(shop, reader):
     assert {j["ahead"] for j in jobs} == {None}
 
 
-async def test_a_wait_ends_without_the_job(shop, reader):
+async def test_a_wait_ends_without_the_job(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     reader.gate = asyncio.Event()
     id = (await send(client)).json()["id"]
@@ -145,7 +149,7 @@ async def test_a_wait_ends_without_the_job(shop, reader):
     assert not services_of(client).job_service.waiting, "nobody is kept in mind"
 
 
-async def test_a_failure_is_reported(shop, reader):
+async def test_a_failure_is_reported(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     r = await client.post("/v1/jobs", files={"file": picture()[:60]})
     job = await done(client, r.json()["id"])
@@ -153,20 +157,22 @@ async def test_a_failure_is_reported(shop, reader):
     assert job["error"]["hint"]
 
 
-async def test_a_failing_backend_is_tried_three_times(shop, reader):
+async def test_a_failing_backend_is_tried_three_times(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     reader.fault = lambda: BackendFailed("a bad moment")
     job = await done(client, (await send(client)).json()["id"])
     assert (job["status"], job["error"]["code"], job["attempts"], reader.begun) == ("failed", "reader_failed", 3, 3)
 
 
-async def test_internal_errors_are_hidden_from_clients(shop, reader, caplog):
+async def test_internal_errors_are_hidden_from_clients(
+    shop: Callable[..., Any], reader: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
     client = await shop()
 
-    async def broken(*_):
+    async def broken(*_: Any) -> None:
         raise RuntimeError("a secret")
 
-    services_of(client).background.read = broken
+    services_of(client).background.read = cast(Any, broken)
     with caplog.at_level(logging.ERROR):
         job = await done(client, (await send(client)).json()["id"])
     assert (job["status"], job["error"]["code"]) == ("failed", "internal_error")
@@ -174,10 +180,12 @@ async def test_internal_errors_are_hidden_from_clients(shop, reader, caplog):
     assert "a secret" in caplog.text
 
 
-async def test_a_failure_while_finishing_leaves_no_unfinished_job(shop, caplog):
+async def test_a_failure_while_finishing_leaves_no_unfinished_job(
+    shop: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     client = await shop()
 
-    def broken(*_, **__):
+    def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug")
 
     services_of(client).recorder.prepare = broken
@@ -187,7 +195,7 @@ async def test_a_failure_while_finishing_leaves_no_unfinished_job(shop, caplog):
     assert caplog.text.count("a bug") >= 3
 
 
-async def test_an_abandoned_lease_expires(database):
+async def test_an_abandoned_lease_expires(database: Database) -> None:
     """A worker died, or its claim was lost: another worker reads the job again, at most three times."""
     from hunyuanocr.clock import Clock, utc_now
     from hunyuanocr.services.jobs.leases import LeaseWatch
@@ -199,7 +207,7 @@ async def test_an_abandoned_lease_expires(database):
     now, seconds = utc_now(), 0.0
     watch = LeaseWatch(60.0, lambda: seconds)
 
-    async def look():
+    async def look() -> None:
         await database.write(recover_jobs, None, watch.expired(await database.read(leases.leases)), Clock())
 
     await database.write(jobs.add, Job("a", "local", now, {}, 1), b"x", QueueLimits(9, 9))
@@ -220,7 +228,7 @@ async def test_an_abandoned_lease_expires(database):
     assert (found.status, found.error["code"]) == ("failed", "reader_crashed")
 
 
-async def test_cancel_a_queued_job(shop, reader):
+async def test_cancel_a_queued_job(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     reader.gate = asyncio.Event()
     first, second = [(await send(client, n)).json()["id"] for n in (1, 2)]
@@ -233,7 +241,7 @@ async def test_cancel_a_queued_job(shop, reader):
     assert reader.begun == 1
 
 
-async def test_cancel_a_running_job(shop, reader):
+async def test_cancel_a_running_job(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     reader.gate = asyncio.Event()
     id = (await send(client)).json()["id"]
@@ -248,7 +256,7 @@ async def test_cancel_a_running_job(shop, reader):
     assert (await done(client, (await send(client, 2)).json()["id"]))["status"] == "done", "the workers read on"
 
 
-async def test_a_finished_job_cannot_be_cancelled(shop):
+async def test_a_finished_job_cannot_be_cancelled(shop: Callable[..., Any]) -> None:
     client = await shop()
     id = (await send(client)).json()["id"]
     await done(client, id)
@@ -257,7 +265,7 @@ async def test_a_finished_job_cannot_be_cancelled(shop):
     assert (await done(client, id))["result"]["text"] == "#012030"
 
 
-async def test_the_image_is_deleted_when_the_job_ends(shop, database):
+async def test_the_image_is_deleted_when_the_job_ends(shop: Callable[..., Any], database: Database) -> None:
     from sqlalchemy import func, select
 
     from hunyuanocr.store.tables import inputs
@@ -269,7 +277,7 @@ async def test_the_image_is_deleted_when_the_job_ends(shop, database):
     assert await database.read(lambda s: s.scalar(select(func.count()).select_from(inputs))) == 0
 
 
-async def test_the_same_key_is_the_same_job(shop, reader):
+async def test_the_same_key_is_the_same_job(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     key = {"Idempotency-Key": "till-2/4711"}
     first = await send(client, 1, headers=key, instruction="total")
@@ -285,14 +293,14 @@ async def test_the_same_key_is_the_same_job(shop, reader):
     assert (await send(client, 1, headers={"Idempotency-Key": ""})).status_code == 422
 
 
-async def test_the_same_key_at_the_same_time(shop, reader):
+async def test_the_same_key_at_the_same_time(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop()
     answers = await asyncio.gather(*(send(client, 1, headers={"Idempotency-Key": "k"}) for _ in range(8)))
     assert {r.status_code for r in answers} == {202}
     assert len({r.json()["id"] for r in answers}) == 1
 
 
-async def test_a_full_queue(shop, reader):
+async def test_a_full_queue(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop(queue=2)
     reader.gate = asyncio.Event()
     ids = [(await send(client, n)).json()["id"] for n in (1, 2)]
@@ -303,7 +311,7 @@ async def test_a_full_queue(shop, reader):
     assert (await send(client, 3)).status_code == 202
 
 
-async def test_a_queue_full_of_bytes(shop, reader):
+async def test_a_queue_full_of_bytes(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop(queue_mb=len(picture(1)) * 1.5 / 1e6)
     reader.gate = asyncio.Event()
     assert (await send(client, 1)).status_code == 202
@@ -321,21 +329,21 @@ async def test_a_queue_full_of_bytes(shop, reader):
         ({"schema": "{"}, 422, "invalid_value"),
     ],
 )
-async def test_hopeless_jobs_are_rejected(shop, extra, status, code):
+async def test_hopeless_jobs_are_rejected(shop: Callable[..., Any], extra: Any, status: int, code: str) -> None:
     client = await shop()
     r = await send(client, **extra)
     assert (r.status_code, r.json()["code"]) == (status, code)
     assert (await client.get("/v1/jobs")).json()["data"] == []
 
 
-async def test_a_job_without_an_image_is_rejected(shop):
+async def test_a_job_without_an_image_is_rejected(shop: Callable[..., Any]) -> None:
     client = await shop()
     r = await client.post("/v1/jobs", files={"file": b"no picture"})
     assert (r.status_code, r.json()["code"]) == (415, "unsupported_media_type")
     assert (await client.post("/v1/jobs", files={"file": b"\x89PNG\r\n\x1a\n" + b"x" * 2_000_000})).status_code == 413
 
 
-async def test_jobs_are_listed_in_pages(shop):
+async def test_jobs_are_listed_in_pages(shop: Callable[..., Any]) -> None:
     client = await shop()
     ids = [(await send(client, n)).json()["id"] for n in range(5)]
     for id in ids:
@@ -351,7 +359,7 @@ async def test_jobs_are_listed_in_pages(shop):
     assert (await client.get("/v1/jobs?status=lost")).status_code == 422
 
 
-async def test_jobs_of_other_owners_are_404(shop):
+async def test_jobs_of_other_owners_are_404(shop: Callable[..., Any]) -> None:
     from api.deps import owner_of
 
     client = await shop()
@@ -367,7 +375,7 @@ async def test_jobs_of_other_owners_are_404(shop):
     assert (await client.get("/v1/jobs/no%00id")).status_code == 422
 
 
-async def test_no_jobs_without_a_store(shop):
+async def test_no_jobs_without_a_store(shop: Callable[..., Any]) -> None:
     client = await shop(store=False)
     for r in (
         await send(client),
@@ -378,12 +386,12 @@ async def test_no_jobs_without_a_store(shop):
         assert (r.status_code, r.json()["code"]) == (404, "store_off")
 
 
-async def test_synchronous_requests_are_not_starved(shop, reader):
+async def test_synchronous_requests_are_not_starved(shop: Callable[..., Any], reader: FakeBackend) -> None:
     """With forty jobs in the queue, a request waits for the one that is being read and for no other."""
     client = await shop()
     read, order = reader.read, []
 
-    def noted(pages, task):
+    def noted(pages: Any, task: Any) -> AsyncIterator[TextDelta | Progress | Reading]:
         order.append(colour(pages[0]))
         return read(pages, task)
 
@@ -399,7 +407,9 @@ async def test_synchronous_requests_are_not_starved(shop, reader):
     assert order.index("#632030") == 1, order
 
 
-async def test_jobs_accepted_before_the_reader_is_ready_wait_for_it(shop, reader, database):
+async def test_jobs_accepted_before_the_reader_is_ready_wait_for_it(
+    shop: Callable[..., Any], reader: FakeBackend, database: Database
+) -> None:
     client = await shop()
     pipeline = client.app.state.pipeline
     ready, pipeline.state = pipeline.state, type(pipeline.state)(False, "The reader is loading.")
@@ -410,7 +420,7 @@ async def test_jobs_accepted_before_the_reader_is_ready_wait_for_it(shop, reader
     assert (await done(client, id))["status"] == "done"
 
 
-async def test_old_jobs_are_forgotten_and_their_records_stay(shop, reader):
+async def test_old_jobs_are_forgotten_and_their_records_stay(shop: Callable[..., Any], reader: FakeBackend) -> None:
     client = await shop(retention_hours=1)
     id = (await send(client, headers={"Idempotency-Key": "k"})).json()["id"]
     await done(client, id)

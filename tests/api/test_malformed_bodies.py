@@ -6,6 +6,7 @@ import base64
 import json
 import random
 
+from tests.support.app_client import AppClient
 from tests.support.fake_backend import picture
 
 IMAGE = picture()
@@ -42,7 +43,7 @@ def damage(rng: random.Random, data: bytes) -> bytes:
     return bytes(out[: rng.randrange(1, len(out))] if rng.random() < 0.1 else out)
 
 
-async def test_damaged_bodies_and_headers(client):
+async def test_damaged_bodies_and_headers(client: AppClient) -> None:
     rng = random.Random(20)
     seen: dict[int, int] = {}
     for n in range(1200):

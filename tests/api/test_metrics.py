@@ -6,9 +6,13 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import httpx
+import pynvml
 import pytest
 import websockets.sync.client
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,7 +25,8 @@ from hunyuanocr.errors import BackendFailed
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.metrics import gpu
 from hunyuanocr.types import Reading, TextDelta, Usage
-from tests.api.conftest import open_client, quick_settings, served, wait_ready
+from tests.api.conftest import Make, open_client, quick_settings, served, wait_ready
+from tests.support.app_client import AppClient
 from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 
@@ -50,7 +55,7 @@ async def scrape(client: httpx.AsyncClient) -> Figures:
     return figures(answer.text)
 
 
-async def test_requests_are_counted_by_route_and_status(client):
+async def test_requests_are_counted_by_route_and_status(client: AppClient) -> None:
     for _ in range(3):
         assert (await client.post("/ocr", files={"file": picture()})).status_code == 200
     assert (await client.get("/v1/records/not-there")).status_code == 404
@@ -70,7 +75,7 @@ async def test_requests_are_counted_by_route_and_status(client):
     assert now.of("hunyuanocr_disk_free_bytes") > 0
 
 
-async def test_failures_are_counted_as_failures(client, reader):
+async def test_failures_are_counted_as_failures(client: AppClient, reader: FakeBackend) -> None:
     reader.fault = lambda: BackendFailed("broken")
     assert (await client.post("/ocr", files={"file": picture()})).status_code == 500
     assert (await client.post("/ocr", files={"file": b"no picture"})).status_code == 415
@@ -83,7 +88,7 @@ async def test_failures_are_counted_as_failures(client, reader):
     assert now.total("hunyuanocr_stage_seconds_count", stage="total") == 0
 
 
-async def test_random_paths_create_no_metric_series(client):
+async def test_random_paths_create_no_metric_series(client: AppClient) -> None:
     await client.get("/nothing/here")
     before = await scrape(client)
     for n in range(60):
@@ -100,7 +105,7 @@ async def test_random_paths_create_no_metric_series(client):
     assert "提取" not in str(after)
 
 
-async def test_queue_gauges(make_client, reader):
+async def test_queue_gauges(make_client: Make, reader: FakeBackend) -> None:
     client = await make_client()
     reader.gate = asyncio.Event()
     asked = [asyncio.create_task(client.post("/ocr", files={"file": picture(n)})) for n in range(3)]
@@ -116,7 +121,7 @@ async def test_queue_gauges(make_client, reader):
     assert (now.of("hunyuanocr_queue_length"), now.of("hunyuanocr_readings_running")) == (0, 0)
 
 
-async def test_the_cache(reader):
+async def test_the_cache(reader: FakeBackend) -> None:
     async with AsyncExitStack() as stack:
         client = await open_client(stack, Settings(pipeline=PipelineSettings(cache_mb=4)), reader)
         for red in (1, 1, 1, 2):
@@ -132,18 +137,18 @@ async def test_the_cache(reader):
 class Writer(FakeBackend):
     """As a language model: text in pieces, tokens counted, an engine of its own."""
 
-    async def read(self, pages, task):
+    async def read(self, pages: Any, task: Any) -> AsyncIterator[TextDelta | Reading]:
         await asyncio.sleep(0.05)
         yield TextDelta("TOT")
         await asyncio.sleep(0.02)
         yield TextDelta("AL")
         yield Reading("TOTAL", usage=Usage(120, 7))
 
-    async def health(self):
+    async def health(self) -> Health:
         return Health(False, "vLLM has ended and is being started again.", restarts=3)
 
 
-async def test_tokens_and_the_engine():
+async def test_tokens_and_the_engine() -> None:
     reader = Writer(name=BackendName.VLLM)
     async with AsyncExitStack() as stack:
         client = await open_client(stack, quick_settings(evidence_backend="off"), reader)
@@ -157,7 +162,7 @@ async def test_tokens_and_the_engine():
     assert now.of("hunyuanocr_reader_ready") == 0
 
 
-async def test_jobs_by_state(client, reader):
+async def test_jobs_by_state(client: AppClient, reader: FakeBackend) -> None:
     done = (await client.post("/v1/jobs", files={"file": picture()})).json()["id"]
     assert (await client.get(f"/v1/jobs/{done}?wait=30")).json()["status"] == "done"
     reader.gate = asyncio.Event()
@@ -171,7 +176,7 @@ async def test_jobs_by_state(client, reader):
     reader.gate.set()
 
 
-async def test_database_failures_are_reported(client):
+async def test_database_failures_are_reported(client: AppClient) -> None:
     before = await scrape(client)
     client.app.state.services.database.close()
     now = await scrape(client)
@@ -180,7 +185,7 @@ async def test_database_failures_are_reported(client):
     assert now.of("hunyuanocr_reader_ready") == 1
 
 
-async def test_two_appliances_in_one_process_do_not_count_together(tmp_path):
+async def test_two_appliances_in_one_process_do_not_count_together(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         each = [quick_settings().model_copy(update={"data": tmp_path / name}) for name in "ab"]
         one, other = [await open_client(stack, settings, FakeBackend()) for settings in each]
@@ -189,13 +194,13 @@ async def test_two_appliances_in_one_process_do_not_count_together(tmp_path):
         assert (await scrape(other)).total("hunyuanocr_readings_total") == 0
 
 
-async def test_content_negotiation(client):
+async def test_content_negotiation(client: AppClient) -> None:
     answer = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 
 
-def test_cameras_and_the_second_port():
+def test_cameras_and_the_second_port() -> None:
     settings = quick_settings()
     pipeline = Pipeline(FakeBackend(), settings)
     app = create_app(settings, pipeline)
@@ -214,7 +219,7 @@ def test_cameras_and_the_second_port():
     assert other.state.services.metrics is app.state.services.metrics, "either port shows all"
 
 
-async def test_memory_of_an_engine_process(client):
+async def test_memory_of_an_engine_process(client: AppClient) -> None:
     async def taken(what: str) -> float:
         return (await scrape(client)).total(f"hunyuanocr_children_{what}")
 
@@ -229,16 +234,16 @@ async def test_memory_of_an_engine_process(client):
     assert abs(await taken("resident_memory_bytes") - before) < 100e6, "it has ended"
 
 
-def test_no_gpu_metrics_without_a_gpu(monkeypatch):
+def test_no_gpu_metrics_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> None:
-        raise gpu.pynvml.NVMLError(gpu.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
-    monkeypatch.setattr(gpu.pynvml, "nvmlInit", none)
+    monkeypatch.setattr(pynvml, "nvmlInit", none)
     assert gpu.gpus() is None
     assert list(gpu.collect()) == []
 
 
-def test_gpu_metrics_without_utilization(monkeypatch):
+def test_gpu_metrics_without_utilization(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", 24_000, 6_000, 0.5, 61.0)
     part = gpu.Gpu(1, "MIG 1g.10gb", 10_000, 1_000, None, None)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.1", (whole, part)))
@@ -249,7 +254,7 @@ def test_gpu_metrics_without_utilization(monkeypatch):
 
 
 @pytest.mark.parametrize("status", [200, 404])
-async def test_metrics_requests_are_not_logged(client, caplog, status):
+async def test_metrics_requests_are_not_logged(client: AppClient, caplog: pytest.LogCaptureFixture, status: int) -> None:
     caplog.set_level("INFO", "hunyuanocr")
     await client.get("/metrics" if status == 200 else "/metric")
     assert ("/metric" in caplog.text) == (status == 404)

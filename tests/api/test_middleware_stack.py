@@ -68,7 +68,7 @@ async def make(tmp_path: Any) -> AsyncIterator[Make]:
         yield make
 
 
-async def test_the_stack_is_the_list_and_the_page_adds_nothing_to_it(make):
+async def test_the_stack_is_the_list_and_the_page_adds_nothing_to_it(make: Make) -> None:
     from web.app import mount_page
 
     app = (await make()).app
@@ -77,13 +77,13 @@ async def test_the_stack_is_the_list_and_the_page_adds_nothing_to_it(make):
     assert [layer.cls.__name__ for layer in app.user_middleware] == ORDER
 
 
-async def test_proxy_headers_come_before_the_address_filter(make):
+async def test_proxy_headers_come_before_the_address_filter(make: Make) -> None:
     client = (await make()).at("10.0.0.1", **{"X-Forwarded-For": BLOCKED})
     assert (await client.get("/health")).status_code == 403
     assert (await client.get("/health", headers={"X-Forwarded-For": CLIENT})).status_code == 200
 
 
-async def test_refusals_have_an_id_and_security_headers_and_are_counted(make):
+async def test_refusals_have_an_id_and_security_headers_and_are_counted(make: Make) -> None:
     site = await make()
     r = await site.at(BLOCKED, **{"X-Request-Id": "r-1"}).get("/health")
     assert (r.status_code, r.headers["x-request-id"], r.json()["request_id"]) == (403, "r-1", "r-1")
@@ -92,13 +92,13 @@ async def test_refusals_have_an_id_and_security_headers_and_are_counted(make):
     assert b'hunyuanocr_http_requests_total{method="other",route="other",status="403"} 1.0' in text
 
 
-async def test_the_address_filter_comes_before_cors(make):
+async def test_the_address_filter_comes_before_cors(make: Make) -> None:
     site = await make()
     assert (await site.at(BLOCKED).options("/v1/jobs", headers=PREFLIGHT)).status_code == 403
     assert (await site.at().options("/v1/jobs", headers=PREFLIGHT)).status_code == 200, "a preflight carries no key"
 
 
-async def test_cors_comes_before_the_rate_limit_of_addresses(make):
+async def test_cors_comes_before_the_rate_limit_of_addresses(make: Make) -> None:
     client = (await make(requests_per_minute_per_ip=1)).at(Origin=ORIGIN)
     for _ in range(3):
         assert (await client.options("/v1/jobs", headers=PREFLIGHT)).status_code == 200
@@ -107,22 +107,23 @@ async def test_cors_comes_before_the_rate_limit_of_addresses(make):
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (429, ORIGIN)
 
 
-async def test_the_rate_limit_of_addresses_comes_before_body_limit_and_authentication(make):
+async def test_the_rate_limit_of_addresses_comes_before_body_limit_and_authentication(make: Make) -> None:
     site = await make(requests_per_minute_per_ip=1)
     client = site.at()
     assert (await client.get("/version")).status_code == 200
+    headers: dict[str, str]
     for headers in ({}, site.key):
         assert (await client.post("/v1/tickets", content=TOO_LARGE, headers=headers)).status_code == 429
 
 
-async def test_wrong_keys_are_limited_before_a_key_is_checked(make):
+async def test_wrong_keys_are_limited_before_a_key_is_checked(make: Make) -> None:
     site = await make(auth_failures_per_minute=1)
     client = site.at()
     assert (await client.get("/v1/models", headers={"X-API-Key": "hyo_wrong"})).status_code == 401
     assert (await client.get("/v1/models", headers=site.key)).status_code == 429
 
 
-async def test_authentication_reads_no_body_and_the_body_limit_holds_behind_it(make):
+async def test_authentication_reads_no_body_and_the_body_limit_holds_behind_it(make: Make) -> None:
     site = await make()
     read = 0
 
@@ -139,7 +140,7 @@ async def test_authentication_reads_no_body_and_the_body_limit_holds_behind_it(m
     assert unauthenticated == 0
 
 
-async def test_the_rate_limit_of_keys_comes_after_authentication(make):
+async def test_the_rate_limit_of_keys_comes_after_authentication(make: Make) -> None:
     site = await make(requests_per_minute_per_key=1)
     with_key, without = site.at(**site.key), site.at()
     assert [(await with_key.get("/v1/models")).status_code for _ in range(2)] == [200, 429]

@@ -50,7 +50,7 @@ def drawn(text: str, form: str = "PNG") -> bytes:
     return out.getvalue()
 
 
-async def test_200_requests_at_concurrency_8_each_get_their_own_answer(base):
+async def test_200_requests_at_concurrency_8_each_get_their_own_answer(base: str) -> None:
     numbers = random.Random(3).sample(range(100_000, 1_000_000), 200)
     turns = asyncio.Semaphore(8)
 
@@ -81,7 +81,7 @@ def mutated(rng: random.Random) -> bytes:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.long)])
-def test_mutated_images_cause_no_server_error(base, count):
+def test_mutated_images_cause_no_server_error(base: str, count: int) -> None:
     rng = random.Random(count)
     seen: dict[int, int] = {}
     sizes = []
@@ -103,7 +103,7 @@ def test_mutated_images_cause_no_server_error(base, count):
 
 @pytest.mark.receipts
 @pytest.mark.skipif(not (SHARED / "data/sroie-dev").is_dir(), reason="no shared receipts in ../shared/data/sroie-dev")
-def test_existing_programs_are_served(base):
+def test_existing_programs_are_served(base: str) -> None:
     """The PDA and the micro-service of contracts/seed_clients.py; the camera's socket is another room's."""
     stem = SHARED / "data/sroie-dev/000"
     command = [sys.executable, str(SHARED / "contracts/seed_clients.py"), base, f"{stem}.jpg", "--truth", str(stem)]
@@ -112,7 +112,7 @@ def test_existing_programs_are_served(base):
     assert run.stdout.splitlines()[-1] == "all served"
 
 
-async def test_pictures_without_text_are_answered(base):
+async def test_pictures_without_text_are_answered(base: str) -> None:
     """One pixel, one colour, a hair's breadth: success with nothing on them."""
     async with httpx.AsyncClient(base_url=base, timeout=100) as client:
         for size in ((1, 1), (64, 64), (3000, 1), (1, 3000)):
@@ -121,7 +121,7 @@ async def test_pictures_without_text_are_answered(base):
             assert (r.json()["text"], r.json()["lines"], [r.json()["width"], r.json()["height"]]) == ("", [], list(size))
 
 
-def test_fields_by_instruction_end_to_end(base):
+def test_fields_by_instruction_end_to_end(base: str) -> None:
     """A drawn receipt, an instruction in Chinese, fields with their places."""
     image = Image.new("RGB", (420, 300), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(26)

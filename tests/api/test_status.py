@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import jsonschema
@@ -18,18 +19,19 @@ from hunyuanocr import __version__
 from hunyuanocr.errors import MissingDependency
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import open_client, quick_settings, served, wait_ready
+from tests.support.app_client import AppClient
 from tests.support.fake_backend import FakeBackend, picture
 
 CHROMIUM = shutil.which("chromium")
 
 
-async def test_ready_after_loading(client):
+async def test_ready_after_loading(client: AppClient) -> None:
     assert (await client.get("/health")).json() == {"status": "ok"}
     r = await client.get("/ready")
     assert (r.status_code, r.json()["ready"], r.json()["model"]) == (200, True, "test-reader")
 
 
-async def test_health_while_loading():
+async def test_health_while_loading() -> None:
     class Slow(FakeBackend):
         async def start(self) -> None:
             await loaded.wait()
@@ -52,7 +54,7 @@ async def test_health_while_loading():
 
 
 @pytest.mark.parametrize("fault", [MissingDependency("no weights", hint="fetch them"), RuntimeError("no weights; fetch them")])
-async def test_a_failed_start_is_visible_and_in_the_log(fault, caplog):
+async def test_a_failed_start_is_visible_and_in_the_log(fault: Any | RuntimeError, caplog: pytest.LogCaptureFixture) -> None:
     reader = FakeBackend()
     reader.start_fault = fault
     async with AsyncExitStack() as stack:
@@ -68,7 +70,7 @@ async def test_a_failed_start_is_visible_and_in_the_log(fault, caplog):
     assert reader.closed == 1
 
 
-async def test_version_and_models(client):
+async def test_version_and_models(client: AppClient) -> None:
     r = await client.get("/version")
     assert r.json() == {"name": "hunyuanocr-edge", "version": __version__, "backend": "ppocr", "model": "test-reader"}
     body = (await client.get("/v1/models")).json()
@@ -78,7 +80,7 @@ async def test_version_and_models(client):
     assert model["tasks"] == ["extract", "read", "spot"]
 
 
-async def test_docs_load_no_external_resources(client):
+async def test_docs_load_no_external_resources(client: AppClient) -> None:
     page = await client.get("/docs")
     assert page.status_code == 200
     sources = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text) + re.findall(r"url: '([^']+)'", page.text)
@@ -95,7 +97,7 @@ async def test_docs_load_no_external_resources(client):
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_docs_work_in_a_browser_without_internet():
+def test_docs_work_in_a_browser_without_internet() -> None:
     from playwright.sync_api import sync_playwright
 
     settings = quick_settings()
@@ -117,7 +119,7 @@ def test_docs_work_in_a_browser_without_internet():
     assert wrong == []
 
 
-async def test_openapi_shows_requests_examples_and_errors(client):
+async def test_openapi_shows_requests_examples_and_errors(client: AppClient) -> None:
     spec = (await client.get("/openapi.json")).json()
     ocr = spec["paths"]["/v1/ocr"]["post"]
     assert set(ocr["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
@@ -133,7 +135,7 @@ async def test_openapi_shows_requests_examples_and_errors(client):
     jsonschema.validate(parts["ErrorResponse"]["examples"][0], {**parts["ErrorResponse"]})
 
 
-async def test_a_response_matches_the_published_schema(client, reader):
+async def test_a_response_matches_the_published_schema(client: AppClient, reader: FakeBackend) -> None:
     reader.text = "Total 12.00"
     spec = (await client.get("/openapi.json")).json()
     body = (await client.post("/v1/ocr", files={"file": picture()}, data={"fields": "total,items"})).json()
@@ -147,7 +149,7 @@ async def test_a_response_matches_the_published_schema(client, reader):
     assert [part["$ref"].rsplit("/")[-1] for part in published] == ["OcrResponse", "FieldsResponse"]
 
 
-async def test_probes_are_not_logged(client, caplog):
+async def test_probes_are_not_logged(client: AppClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("WARNING", "httpx")
     caplog.set_level("INFO", "hunyuanocr")
     await client.get("/health")
@@ -159,14 +161,14 @@ async def test_probes_are_not_logged(client, caplog):
     assert r.headers["x-request-id"] in caplog.text
 
 
-def test_the_api_does_not_import_gradio():
+def test_the_api_does_not_import_gradio() -> None:
     heavy = ("gradio", "torch", "onnxruntime", "openvino", "cv2", "rapidocr")
     code = f"import sys, api.app; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert out.stdout.strip() == "[]"
 
 
-async def test_probes_accept_head_requests(client):
+async def test_probes_accept_head_requests(client: AppClient) -> None:
     for path in ("/health", "/ready"):
         r = await client.head(path)
         assert (r.status_code, r.content) == (200, b"")

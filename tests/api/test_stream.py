@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import httpx
 import pytest
@@ -29,7 +32,7 @@ class Writer(FakeBackend):
         self.breaks: Exception | None = None
         self.left = False
 
-    async def read(self, pages, task):
+    async def read(self, pages: Any, task: Any) -> AsyncIterator[TextDelta | Reading]:
         try:
             if not self.silent:
                 yield TextDelta("one ")
@@ -55,7 +58,7 @@ def served_app() -> Iterator[tuple[str, Writer, Pipeline]]:
         writer.go_on.set()
 
 
-def post(base: str, **expected: str):
+def post(base: str, **expected: str) -> AbstractContextManager[Any]:
     return httpx.stream("POST", f"{base}/ocr", files={"file": picture(1)}, data={"stream": "true", **expected}, timeout=60)
 
 
@@ -72,7 +75,7 @@ def events(answer: httpx.Response) -> Iterator[tuple[str, dict]]:
             yield "", {"comment": value}
 
 
-def test_deltas_precede_the_result(served_app):
+def test_deltas_precede_the_result(served_app: tuple[str, Writer, Pipeline]) -> None:
     base, writer, _ = served_app
     with post(base) as answer:
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
@@ -87,7 +90,7 @@ def test_deltas_precede_the_result(served_app):
         assert list(reported) == []
 
 
-def test_the_last_event_is_the_unstreamed_response(served_app):
+def test_the_last_event_is_the_unstreamed_response(served_app: tuple[str, Writer, Pipeline]) -> None:
     base, writer, _ = served_app
     writer.go_on.set()
     with post(base, instruction="total") as answer:
@@ -100,7 +103,7 @@ def test_the_last_event_is_the_unstreamed_response(served_app):
         assert list(events(answer))[-1] == ("result", {"total_amount": None})
 
 
-def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(served_app):
+def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(served_app: tuple[str, Writer, Pipeline]) -> None:
     base, writer, _ = served_app
     writer.breaks = BackendFailed("The reader broke on this picture.")
     with post(base) as answer:
@@ -118,12 +121,14 @@ def test_an_error_in_the_middle_is_an_event_with_the_body_of_every_error(served_
     }
 
 
-def test_unexpected_errors_are_reported_without_internals(served_app, caplog):
+def test_unexpected_errors_are_reported_without_internals(
+    served_app: tuple[str, Writer, Pipeline], caplog: pytest.LogCaptureFixture
+) -> None:
     base, writer, pipeline = served_app
     with post(base) as answer:
         reported = events(answer)
         next(reported)
-        pipeline.on_request_end.append(lambda timing: 1 / 0)  # a mistake of ours
+        pipeline.on_request_end.append(lambda timing: operator.truediv(1, 0))  # a mistake of ours
         writer.go_on.set()
         *_, (name, body) = reported
     assert (name, body["code"]) == ("error", "internal_error")
@@ -138,13 +143,15 @@ def test_unexpected_errors_are_reported_without_internals(served_app, caplog):
         ({"task": "translate"}, 422, "task_not_supported"),
     ],
 )
-def test_early_errors_have_a_status(served_app, expected, status, code):
+def test_early_errors_have_a_status(
+    served_app: tuple[str, Writer, Pipeline], expected: dict[str, str], status: int, code: str
+) -> None:
     with post(served_app[0], **expected) as answer:
         body = json.loads(answer.read())
     assert (answer.status_code, body["code"]) == (status, code)
 
 
-def test_a_full_queue_has_a_status_and_retry_after(served_app):
+def test_a_full_queue_has_a_status_and_retry_after(served_app: tuple[str, Writer, Pipeline]) -> None:
     base, writer, pipeline = served_app
     writer.silent = True
     with post(base) as read, post(base) as waiting:
@@ -157,7 +164,7 @@ def test_a_full_queue_has_a_status_and_retry_after(served_app):
         assert [list(events(a))[-1][0] for a in (read, waiting)] == ["result", "result"]
 
 
-def test_keepalive_comments(served_app, monkeypatch):
+def test_keepalive_comments(served_app: tuple[str, Writer, Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
     base, writer, _ = served_app
     writer.silent = True
     monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.02)
@@ -169,7 +176,7 @@ def test_keepalive_comments(served_app, monkeypatch):
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_a_disconnect_cancels_the_work(served_app, silent):
+def test_a_disconnect_cancels_the_work(served_app: tuple[str, Writer, Pipeline], silent: bool) -> None:
     base, writer, pipeline = served_app
     writer.silent = silent
     with post(base) as answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,10 @@ from hunyuanocr.config import PipelineSettings, Settings, WatchSettings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import open_client
-from tests.support.fake_backend import picture, wait_until
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 
-async def test_an_image_in_the_folder_becomes_a_result_and_a_record(reader, tmp_path):
+async def test_an_image_in_the_folder_becomes_a_result_and_a_record(reader: FakeBackend, tmp_path: Path) -> None:
     folder = tmp_path / "scans"
     folder.mkdir()
     watch = WatchSettings(folder=folder, interval_s=0.02)
@@ -29,7 +30,7 @@ async def test_an_image_in_the_folder_becomes_a_result_and_a_record(reader, tmp_
         assert (record["source"], record["text"]) == ("watch", "#012030")
 
 
-def test_a_file_instead_of_the_folder_fails_at_start(reader, tmp_path):
+def test_a_file_instead_of_the_folder_fails_at_start(reader: FakeBackend, tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     settings = Settings(watch=WatchSettings(folder=tmp_path / "a"))
     with pytest.raises(ConfigError, match="is not a folder"):

@@ -8,14 +8,16 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
 import websockets
 from PIL import Image, ImageDraw, ImageFont
+from websockets.asyncio.client import ClientConnection
 
 from api.app import create_app
 from api.camera_connection import MAX_QUEUED, OutgoingQueue
@@ -39,7 +41,7 @@ class Reader(FakeBackend):
         self.opened = threading.Event()
         self.opened.set()
 
-    async def read(self, pages, task):
+    async def read(self, pages: Any, task: Any) -> AsyncIterator[TextDelta | Reading]:
         self.begun += 1
         try:
             yield TextDelta("one ")
@@ -59,7 +61,7 @@ def reader() -> Reader:
 
 
 @pytest.fixture
-def base_url(reader) -> Iterator[str]:
+def base_url(reader: Reader) -> Iterator[str]:
     settings = quick_settings().model_copy(update={"camera": CameraSettings(max_bytes=100_000, connections=3)})
     with served(create_app(settings, Pipeline(reader, settings))) as base:
         wait_ready(base)
@@ -68,13 +70,13 @@ def base_url(reader) -> Iterator[str]:
 
 
 class Client:
-    def __init__(self, socket) -> None:
+    def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
 
-    async def send(self, **message) -> None:
+    async def send(self, **message: Any) -> None:
         await self.socket.send(json.dumps(message))
 
-    async def frame(self, number, bars: int = 1, **more) -> None:
+    async def frame(self, number: float, bars: int = 1, **more: Any) -> None:
         await self.send(frame_id=number, image=base64.b64encode(card(bars)).decode(), **{"timestamp": number, **more})
 
     async def binary(self, header: dict | bytes, picture: bytes) -> None:
@@ -94,13 +96,13 @@ class Client:
 
 
 @asynccontextmanager
-async def camera(base_url: str, query: str = "", path: str = "/v1/ws"):
+async def camera(base_url: str, query: str = "", path: str = "/v1/ws") -> AsyncIterator[Client]:
     async with websockets.connect(f"{base_url}{path}{query}", max_size=None, open_timeout=60) as socket:
         yield Client(socket)
 
 
 @pytest.mark.parametrize("path", ["/v1/ws", "/ws/ocr"])
-async def test_a_frame_is_answered_with_a_result_and_text_comes_before(base_url, reader, path):
+async def test_a_frame_is_answered_with_a_result_and_text_comes_before(base_url: str, reader: Reader, path: str) -> None:
     reader.opened.clear()
     async with camera(base_url, path=path) as client:
         await client.frame(7)
@@ -122,14 +124,14 @@ async def test_a_frame_is_answered_with_a_result_and_text_comes_before(base_url,
         }
 
 
-async def test_a_binary_frame_is_a_header_and_a_picture(base_url):
+async def test_a_binary_frame_is_a_header_and_a_picture(base_url: str) -> None:
     async with camera(base_url) as client:
         await client.binary({"frame_id": "a", "timestamp": 1.5}, card(1))
         answer = await client.answer()
         assert (answer["frame_id"], answer["status"]) == ("a", "success")
 
 
-async def test_the_task_can_be_set_and_changed(base_url, reader):
+async def test_the_task_can_be_set_and_changed(base_url: str, reader: Reader) -> None:
     async with camera(base_url, "?instruction=%E6%8F%90%E5%8F%96%E6%80%BB%E9%87%91%E9%A2%9D&rate=5") as client:
         configured = await client.next()
         assert (configured["type"], configured["task"], configured["fields"]) == ("configured", "extract", ["total_amount"])
@@ -152,14 +154,14 @@ async def test_the_task_can_be_set_and_changed(base_url, reader):
     assert reader.begun == 4
 
 
-async def test_a_ping_is_answered(base_url):
+async def test_a_ping_is_answered(base_url: str) -> None:
     async with camera(base_url) as client:
         await client.send(type="ping", timestamp=12.5)
         assert await client.next() == {"type": "pong", "timestamp": 12.5}
         await (await client.socket.ping())
 
 
-def as_json(**message) -> str:
+def as_json(**message: Any) -> str:
     return json.dumps(message)
 
 
@@ -199,7 +201,9 @@ IMAGE = base64.b64encode(card(1)).decode()
     (b"\0\0\0\x0e{\"frame_id\":1}", 1, "empty_input"),
     (b"\0\0\0\x0e{\"frame_id\":1}" + bytes(100_001), 1, "image_too_large"),
 ])  # fmt: skip
-async def test_bad_messages_get_an_error_and_the_connection_lives(base_url, message, frame_id, code):
+async def test_bad_messages_get_an_error_and_the_connection_lives(
+    base_url: str, message: str | bytes, frame_id: int | None, code: str
+) -> None:
     async with camera(base_url) as client:
         await client.socket.send(message)
         failed = await client.next()
@@ -211,7 +215,7 @@ async def test_bad_messages_get_an_error_and_the_connection_lives(base_url, mess
         assert (answer["frame_id"], answer["status"]) == (99, "success")
 
 
-async def test_an_oversized_message_closes_the_connection(base_url):
+async def test_an_oversized_message_closes_the_connection(base_url: str) -> None:
     async with camera(base_url) as client:
         with suppress(websockets.ConnectionClosedError):  # it may hear of it while it sends
             await client.socket.send("x" * 2_000_000)
@@ -220,7 +224,7 @@ async def test_an_oversized_message_closes_the_connection(base_url):
         assert closed.value.rcvd.code == 1009
 
 
-async def test_invalid_query_options_close_the_connection(base_url):
+async def test_invalid_query_options_close_the_connection(base_url: str) -> None:
     async with camera(base_url, "?task=nonsense") as client:
         assert (await client.next())["error"]["code"] == "unknown_task"
         with pytest.raises(websockets.ConnectionClosedError) as closed:
@@ -228,7 +232,7 @@ async def test_invalid_query_options_close_the_connection(base_url):
         assert closed.value.rcvd.code == 1008
 
 
-async def test_too_many_cameras_get_try_again_later(base_url):
+async def test_too_many_cameras_get_try_again_later(base_url: str) -> None:
     async with camera(base_url), camera(base_url), camera(base_url) as third:
         await third.send(type="ping")
         await third.next()
@@ -246,7 +250,7 @@ async def test_too_many_cameras_get_try_again_later(base_url):
     assert answer["status"] == "success"
 
 
-async def test_a_session_is_resumed(base_url, reader):
+async def test_a_session_is_resumed(base_url: str, reader: Reader) -> None:
     async with camera(base_url, "?session=till-4711&instruction=total") as client:
         await client.next("configured")
         await client.frame(1)
@@ -265,7 +269,7 @@ async def test_a_session_is_resumed(base_url, reader):
     assert reader.begun == 1
 
 
-async def test_a_disconnect_cancels_recognition(base_url, reader):
+async def test_a_disconnect_cancels_recognition(base_url: str, reader: Reader) -> None:
     reader.opened.clear()
     async with camera(base_url) as client:
         await client.frame(1)
@@ -286,10 +290,10 @@ class Slow:
         self.sent.append(json.loads(text))
 
 
-async def test_a_client_that_does_not_read_is_not_read_from():
+async def test_a_client_that_does_not_read_is_not_read_from() -> None:
     """Its pieces of text become one, its answers wait within bounds, and when it reads again it gets every one of them."""
     slow = Slow()
-    line = OutgoingQueue(slow)
+    line = OutgoingQueue(cast(Any, slow))
     for word in ("a", "b", "c"):
         line.put(FrameDelta(1, word))
     for number in range(MAX_QUEUED):
@@ -304,7 +308,7 @@ async def test_a_client_that_does_not_read_is_not_read_from():
     await line.wait_for_capacity()
 
 
-def test_the_documentation_covers_every_message_type():
+def test_the_documentation_covers_every_message_type() -> None:
     """The tables of messages in docs/streaming.md, against the enumerations that the code speaks with."""
     page = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text(encoding="utf-8")
     sends = page.split("### What a camera may send")[1].split("###")[0]
@@ -326,7 +330,7 @@ def test_the_documentation_covers_every_message_type():
         assert f"({getattr(settings, name):g})" == value
 
 
-def test_plain_http_gets_upgrade_required(base_url):
+def test_plain_http_gets_upgrade_required(base_url: str) -> None:
     base = base_url.replace("ws://", "http://")
     answer = httpx.get(f"{base}/v1/ws", timeout=60)
     assert (answer.status_code, answer.json()["code"], answer.headers["upgrade"]) == (426, "upgrade_required", "websocket")
@@ -336,7 +340,7 @@ def test_plain_http_gets_upgrade_required(base_url):
 
 
 @pytest.mark.skipif(not SEED.exists(), reason="the clients are not in this checkout")
-def test_existing_clients_are_served(real, tmp_path):
+def test_existing_clients_are_served(real: str, tmp_path: Path) -> None:
     image = Image.new("RGB", (480, 300), "white")
     for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
         ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))

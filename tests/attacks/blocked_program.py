@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import app_web
@@ -18,7 +19,7 @@ from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.container import Services
 from tests.support.fake_backend import FakeBackend
 
-BLOCKS = {
+BLOCKS: dict[str, Callable[[], object]] = {
     "sleep": lambda: time.sleep(600),  # checks for signals
     "digest": lambda: hashlib.pbkdf2_hmac("sha256", b"a", b"b", 2**31 - 1),  # neither holds the lock nor checks for signals
     "device": lambda: deque(iter(partial(os.read, os.open("/dev/zero", os.O_RDONLY), 2**16), b""), maxlen=1),

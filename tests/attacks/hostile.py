@@ -55,7 +55,7 @@ def nested_forms(depth: int = 9, width: int = 10) -> bytes:
     return page(b"/F Do", b"/XObject<</F 5 0 R>>", *forms, stream(b"0 0 500 500 re f", box))
 
 
-def annotations(count: int = 100_000) -> bytes:
+def many_annotations(count: int = 100_000) -> bytes:
     leaf = b"<</Type/Page/Parent 2 0 R%s/Annots[%s]>>" % (A4, b"4 0 R " * count)
     stamp = b"<</Type/Annot/Subtype/Stamp/Rect[0 0 500 500]/AP<</N 5 0 R>>>>"
     shown = stream(b"1 0 0 rg 0 0 500 500 re f", b"/Type/XObject/Subtype/Form/BBox[0 0 500 500]")
@@ -100,7 +100,7 @@ def huge_image() -> bytes:
 
 SLOW_PDFS: Mapping[str, Callable[[], bytes]] = {
     "shadings": shadings,
-    "annotations": annotations,
+    "annotations": many_annotations,
     "form fields": form_fields,
     "tiling": tiling,
     "transparency": transparency,

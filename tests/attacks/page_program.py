@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(sys.argv[1])
 _LOG = os.open(FOLDER / "watched.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -40,7 +41,8 @@ def serve() -> int:
     reader = FakeBackend()
     reader.text = "合计 ¥36.80"
     page_app, api_app = app_web.create_apps(settings, reader, "A reader for tests.")
-    (own,) = [route.app for route in page_app.routes if type(getattr(route, "app", None)).__name__ == "GradioIsolationMiddleware"]
+    routes: list[Any] = page_app.routes
+    (own,) = [route.app for route in routes if type(getattr(route, "app", None)).__name__ == "GradioIsolationMiddleware"]
     (FOLDER / "routes.json").write_text(json.dumps([*routes_of(page_app.routes), *routes_of(own.app.routes)]))
     with app_web.listening(settings) as (page, api):
         app_web.announce(settings, "A reader for tests.", page, api)

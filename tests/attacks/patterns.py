@@ -151,7 +151,9 @@ def _inline(name: str, text: str, names: dict[str, Any], unknown: list[str]) -> 
     within = {id(inner) for n in functions for inner in ast.walk(n)}
     loops = [(n.target, n.iter) for n in ast.walk(tree) if isinstance(n, (ast.For, ast.comprehension))]
     for node in ast.walk(tree):
-        call = node.func if isinstance(node, ast.Call) else None
+        if not isinstance(node, ast.Call):
+            continue
+        call = node.func
         if not isinstance(call, ast.Attribute) or not isinstance(call.value, ast.Name) or call.value.id != "re":
             continue
         if call.attr not in (*_METHODS, "compile") or not node.args or (call.attr == "compile" and id(node) not in within):
@@ -229,7 +231,11 @@ def _samples(items: Any) -> list[str]:
 
 def _members(parts: Any) -> list[str]:
     negated = parts[0][0] is signs.NEGATE
-    kinds = {"DIGIT": str.isdigit, "SPACE": str.isspace, "WORD": lambda c: c.isalnum() or c == "_"}
+    kinds: dict[str, Callable[[str], bool]] = {
+        "DIGIT": str.isdigit,
+        "SPACE": str.isspace,
+        "WORD": lambda c: c.isalnum() or c == "_",
+    }
     found = []
     for letter in " 1a,A一.:-/：\n总(\"'x0\\年":
         inside = False

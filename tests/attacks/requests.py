@@ -164,8 +164,8 @@ class Arsenal:
                     yield partial(_json, method, plain, f"json {name}", honest | {name: value})
         for reference in self._references:  # as the input of each of Gradio's events
             for event in range(10):
-                body = {"session_hash": "abc", "fn_index": event, "data": [reference] * 3, "event_data": reference}
-                yield partial(_json, method, plain, "event", body)
+                event_body = {"session_hash": "abc", "fn_index": event, "data": [reference] * 3, "event_data": reference}
+                yield partial(_json, method, plain, "event", event_body)
         yield from self._in_form(method, route, plain)
 
     def _in_form(self, method: str, route: str, plain: str) -> Iterator[Build]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -54,7 +55,7 @@ def attacked(folder: Path) -> Iterator[Target]:
     temporary.mkdir()
     trace = None if tracing.missing() else folder / "trace"
     command = tracing.traced(trace) if trace else (sys.executable, "app_web.py")
-    environment = SETTINGS | {"HUNYUANOCR_DATA": str(data), "TMPDIR": str(temporary)}
+    environment: dict[str, Any] = SETTINGS | {"HUNYUANOCR_DATA": str(data), "TMPDIR": str(temporary)}
     with _listener() as (url, contacted), appliance(program=command, **environment) as program:
         program.until_ready()
         made = httpx.post(f"{program.page}/v1/admin/keys", json={"name": "a", "scopes": ["admin", "read", "submit"]}, timeout=60)

@@ -3,6 +3,8 @@
 import signal
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ GRACE_S = 0.5
 PROGRAM = (sys.executable, "-m", "tests.attacks.blocked_program", str(GRACE_S))
 
 
-def seconds_to_end(how, signals, data):
+def seconds_to_end(how: Any, signals: list[Any], data: Path) -> Any:
     """From the first signal to the end of a program whose loop is blocked in this way; and what it has printed."""
     with appliance(program=PROGRAM, HUNYUANOCR_DATA=str(data)) as running:
         running.until_ready()
@@ -29,7 +31,7 @@ def seconds_to_end(how, signals, data):
     return took, "".join(running.printed)
 
 
-def test_a_second_signal_ends_a_blocked_program_soon(tmp_path):
+def test_a_second_signal_ends_a_blocked_program_soon(tmp_path: Path) -> None:
     took, printed = seconds_to_end("digest", [signal.SIGTERM] * 2, tmp_path)
     assert took < 8.0
     assert "blocked_program.py" in printed, "it says what blocked it"
@@ -37,6 +39,6 @@ def test_a_second_signal_ends_a_blocked_program_soon(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["sleep", "digest", "device", "pattern"])
-def test_one_signal_is_enough(how, tmp_path):
+def test_one_signal_is_enough(how: str, tmp_path: Path) -> None:
     took, _ = seconds_to_end(how, [signal.SIGTERM], tmp_path)
     assert GRACE_S + MARGIN_S - 1 < took < GRACE_S + MARGIN_S + 3

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -50,14 +53,14 @@ class Time:
 
 
 @pytest.fixture
-def moment():
+def moment() -> Iterator[Time]:
     made = Time()
     yield made
     made.stop()
 
 
 @asynccontextmanager
-async def box(data, moment, **groups):
+async def box(data: Path, moment: Time, **groups: Any) -> AsyncIterator[Any]:
     """The appliance from its start to its end."""
     settings = Settings(data=data, **{"pipeline": {"cache_mb": 0}} | groups)
     pipeline = Pipeline(FakeBackend(), settings)
@@ -72,14 +75,14 @@ async def box(data, moment, **groups):
         yield client, services
 
 
-async def read(client) -> str:
+async def read(client: Any) -> str:
     """A job that is done."""
     id = (await client.post("/v1/jobs", files={"file": picture()})).json()["id"]
     assert (await client.get(f"/v1/jobs/{id}?wait=30")).json()["status"] == "done"
     return id
 
 
-async def sweep(services) -> None:
+async def sweep(services: Any) -> None:
     """All that deletes by age, as it does by itself every ten minutes and every hour."""
     workers = JobWorkers(
         services.database,
@@ -94,11 +97,11 @@ async def sweep(services) -> None:
     await Retention(services.database, services.recorder, services.settings, services.keeper).sweep()
 
 
-async def there(client, id: str) -> tuple[int, int]:
+async def there(client: Any, id: str) -> tuple[int, int]:
     return (await client.get(f"/v1/jobs/{id}")).status_code, (await client.get(f"/v1/records/{id}")).status_code
 
 
-async def until(condition, seconds: float = 10.0) -> None:
+async def until(condition: Callable[..., Any], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
@@ -106,7 +109,9 @@ async def until(condition, seconds: float = 10.0) -> None:
 
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("jump", [-30 * DAY, 3 * 365 * DAY, -timedelta(hours=1)], ids=["month back", "years ahead", "hour back"])
-async def test_a_pending_webhook_is_tried_again_in_its_normal_time(tmp_path, moment, monkeypatch, jump, restart):
+async def test_a_pending_webhook_is_tried_again_in_its_normal_time(
+    tmp_path: Path, moment: Time, monkeypatch: pytest.MonkeyPatch, jump: timedelta, restart: bool
+) -> None:
     monkeypatch.setattr(Webhooks, "retry_delay", staticmethod(lambda attempts: timedelta(seconds=0.5 * 4 ** (attempts - 1))))
     with receiving(lambda n: 500 if n == 1 else 200) as receiver:
         settings = {"jobs": JobSettings(webhook_hosts=[receiver.address.removeprefix("http://")], webhook_secret=SECRET)}
@@ -126,7 +131,7 @@ async def test_a_pending_webhook_is_tried_again_in_its_normal_time(tmp_path, mom
         assert receiver.forged == 0
 
 
-async def test_jobs_end_and_are_told_while_the_clock_stands_elsewhere(tmp_path, moment):
+async def test_jobs_end_and_are_told_while_the_clock_stands_elsewhere(tmp_path: Path, moment: Time) -> None:
     with receiving() as receiver:
         settings = {"jobs": JobSettings(webhook_hosts=[receiver.address.removeprefix("http://")], webhook_secret=SECRET)}
         async with box(tmp_path, moment, **settings) as (client, _):
@@ -138,7 +143,7 @@ async def test_jobs_end_and_are_told_while_the_clock_stands_elsewhere(tmp_path, 
                 await until(lambda n=n: len(receiver.messages) == n + 1)
 
 
-async def test_three_years_ahead_and_a_restart_delete_nothing_before_the_clock_is_confirmed(tmp_path, moment):
+async def test_three_years_ahead_and_a_restart_delete_nothing_before_the_clock_is_confirmed(tmp_path: Path, moment: Time) -> None:
     """A restart deleted all jobs."""
     async with box(tmp_path, moment) as (client, _):
         id = await read(client)
@@ -160,7 +165,7 @@ async def test_three_years_ahead_and_a_restart_delete_nothing_before_the_clock_i
         assert await there(client, later) == (200, 200)
 
 
-async def test_the_doctor_tells_of_a_clock_that_jumped(tmp_path, moment):
+async def test_the_doctor_tells_of_a_clock_that_jumped(tmp_path: Path, moment: Time) -> None:
     async with box(tmp_path, moment):
         pass
     assert [*storage.ages(Settings(data=tmp_path))] == []
@@ -172,7 +177,7 @@ async def test_the_doctor_tells_of_a_clock_that_jumped(tmp_path, moment):
     assert (finding.verdict, "20 more hours" in finding.detail[1]) == ("warn", True)
 
 
-async def test_what_is_old_is_deleted_where_the_clock_is_right(tmp_path, moment):
+async def test_what_is_old_is_deleted_where_the_clock_is_right(tmp_path: Path, moment: Time) -> None:
     """The counter-case: jobs after a week, records after a year, while it runs and after a night that it was off."""
     async with box(tmp_path, moment) as (client, services):
         id = await read(client)
@@ -192,7 +197,7 @@ async def test_what_is_old_is_deleted_where_the_clock_is_right(tmp_path, moment)
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_an_hour_of_daylight_saving_changes_nothing(tmp_path, moment, hours):
+async def test_an_hour_of_daylight_saving_changes_nothing(tmp_path: Path, moment: Time, hours: int) -> None:
     settings = {"jobs": JobSettings(retention_hours=0.5), "store": StoreSettings(retention_days=0.5 / 24)}
     async with box(tmp_path, moment, **settings) as (client, services):
         id = await read(client)
@@ -205,7 +210,7 @@ async def test_an_hour_of_daylight_saving_changes_nothing(tmp_path, moment, hour
         assert await there(client, id) == (404, 404), "the steady clock goes on"
 
 
-async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp_path, moment):
+async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp_path: Path, moment: Time) -> None:
     async with box(tmp_path, moment, security={"require_auth_on_loopback": True}) as (client, services):
         gate = client.app.state.gate
         made = {
@@ -237,7 +242,7 @@ async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp
         assert await gate.sessions.identity(left) is None
 
 
-async def test_a_clock_ahead_keeps_no_ephemeral_result_for_longer(tmp_path, moment):
+async def test_a_clock_ahead_keeps_no_ephemeral_result_for_longer(tmp_path: Path, moment: Time) -> None:
     async with box(tmp_path, moment, store=StoreSettings(ephemeral=True)) as (client, services):
         await services.ephemeral.sweep()
         moment.jump(3 * 365 * DAY)
@@ -254,7 +259,8 @@ class Run:
     """A machine that is switched on and off: its clock by hand, and what it wrote down."""
 
     def __init__(self) -> None:
-        self.wall, self.saved = NOON, None
+        self.wall = NOON
+        self.saved: dict[str, Any] | None = None
         self.clock = Clock(lambda: self.wall, lambda: 0.0)
 
     def day(self, hours: float, off: float) -> bool:
@@ -271,7 +277,7 @@ class Run:
         return believed
 
 
-def test_a_shop_that_closes_every_night_proves_its_clock_over_several_days():
+def test_a_shop_that_closes_every_night_proves_its_clock_over_several_days() -> None:
     shop = Run()
     assert shop.day(10, 14)
     shop.wall += 20 * DAY  # holidays
@@ -284,7 +290,7 @@ def test_a_shop_that_closes_every_night_proves_its_clock_over_several_days():
     assert shop.day(10, 14)
 
 
-def test_a_jump_of_an_hour_is_no_more_believed_after_a_restart():
+def test_a_jump_of_an_hour_is_no_more_believed_after_a_restart() -> None:
     shop = Run()
     shop.day(3, 0)
     shop.wall += 2 * DAY

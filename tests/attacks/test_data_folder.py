@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -32,12 +34,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DataFolder, "wait_s", 0.1)
 
 
 @pytest.fixture
-def held(tmp_path):
+def held(tmp_path: Path) -> Iterator[Path]:
     """A data folder that this process uses."""
     lock = DataFolder(tmp_path / "data")
     lock.acquire()
@@ -56,7 +58,7 @@ def child(code: str, *arguments: str, **environment: str) -> subprocess.Popen[st
     )
 
 
-def test_a_second_start_is_refused_in_plain_words(held):
+def test_a_second_start_is_refused_in_plain_words(held: Path) -> None:
     second = subprocess.run(
         [sys.executable, "app_web.py", "--backend", "ppocr", "--no-page", "--port", "0", "--api-port", "0"],
         cwd=ROOT,
@@ -73,7 +75,7 @@ def test_a_second_start_is_refused_in_plain_words(held):
 
 
 @pytest.mark.timeout(120)
-async def test_second_starts_do_not_spoil_the_jobs_of_the_first(tmp_path):
+async def test_second_starts_do_not_spoil_the_jobs_of_the_first(tmp_path: Path) -> None:
     """Each start queued the running job again; the third one gave it up as `reader_crashed`."""
     data, go = tmp_path / "data", tmp_path / "go"
     with appliance(
@@ -91,7 +93,7 @@ async def test_second_starts_do_not_spoil_the_jobs_of_the_first(tmp_path):
         assert (job["status"], job["attempts"], job["error"]) == ("done", 1, None)
 
 
-def wait(condition, seconds=30.0):
+def wait(condition: Any, seconds: Any = 30.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -111,7 +113,7 @@ sys.stdin.read()
 """
 
 
-def test_a_killed_server_holds_nothing_nor_do_its_children(tmp_path):
+def test_a_killed_server_holds_nothing_nor_do_its_children(tmp_path: Path) -> None:
     holder = child(HOLDER, str(tmp_path))
     forked = int(holder.stdout.readline())
     try:
@@ -129,13 +131,13 @@ def test_a_killed_server_holds_nothing_nor_do_its_children(tmp_path):
         holder.communicate()
 
 
-def test_deleting_the_lock_file_admits_nobody(held):
+def test_deleting_the_lock_file_admits_nobody(held: Path) -> None:
     (held / folders.FILE).unlink()
     with pytest.raises(ConfigError, match="in use by another process"):
         DataFolder(held).acquire()
 
 
-def test_the_id_of_an_appliance_outlives_its_process_and_a_damaged_file(tmp_path):
+def test_the_id_of_an_appliance_outlives_its_process_and_a_damaged_file(tmp_path: Path) -> None:
     first, again, other = DataFolder(tmp_path / "a"), DataFolder(tmp_path / "a"), DataFolder(tmp_path / "b")
     for lock in (first, again, other):
         lock.acquire()
@@ -148,8 +150,10 @@ def test_the_id_of_an_appliance_outlives_its_process_and_a_damaged_file(tmp_path
     damaged.release()
 
 
-def test_a_share_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):
-    def no_locks(*_):
+def test_a_share_without_locks_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
@@ -160,7 +164,7 @@ def test_a_share_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):
     assert worker_name(first.instance) != worker_name(second.instance), "neither takes the other's jobs for its own"
 
 
-def test_commands_work_while_a_server_runs(held, monkeypatch, tmp_path):
+def test_commands_work_while_a_server_runs(held: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HUNYUANOCR_DATA", str(held))
     run = CliRunner().invoke
     for command in (["keys", "create", "till"], ["keys", "list"], ["audit"], ["backup", str(tmp_path / "shop.tar.gz")]):
@@ -169,7 +173,7 @@ def test_commands_work_while_a_server_runs(held, monkeypatch, tmp_path):
 
 
 @pytest.mark.long
-def test_a_folder_is_watched_while_a_server_runs(held, monkeypatch, tmp_path):
+def test_a_folder_is_watched_while_a_server_runs(held: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HUNYUANOCR_DATA", str(held))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(picture())
@@ -177,14 +181,14 @@ def test_a_folder_is_watched_while_a_server_runs(held, monkeypatch, tmp_path):
     assert watched.exit_code == 0, watched.output
 
 
-def test_restore_is_refused_while_a_server_runs(held, monkeypatch, tmp_path):
+def test_restore_is_refused_while_a_server_runs(held: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HUNYUANOCR_DATA", str(held))
     CliRunner().invoke(app, ["keys", "create", "till"])
     CliRunner().invoke(app, ["backup", str(tmp_path / "shop.tar.gz")])
     for more in ([], ["--force"]):
         refused = CliRunner().invoke(app, ["restore", str(tmp_path / "shop.tar.gz"), *more])
         assert isinstance(refused.exception, ConfigError)
-    assert "in use by another process" in refused.exception.message
+    assert "in use by another process" in str(refused.exception)
     assert not list(held.glob(".restore-*"))
 
 
@@ -195,7 +199,7 @@ def services(data: Path, url: str | None = None, seconds: float = 0.0) -> tuple[
     return Services(settings, pipeline), pipeline
 
 
-async def test_one_after_the_other_is_fine(tmp_path):
+async def test_one_after_the_other_is_fine(tmp_path: Path) -> None:
     for _ in range(2):
         running, _ = services(tmp_path)
         await running.start(SERIALIZERS)
@@ -206,7 +210,7 @@ async def test_one_after_the_other_is_fine(tmp_path):
         await running.close()
 
 
-async def test_nothing_is_made_where_nothing_is_kept(tmp_path):
+async def test_nothing_is_made_where_nothing_is_kept(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "data", store=StoreSettings(enabled=False))
     running = Services(settings, Pipeline(FakeBackend(), settings))
     await running.start(SERIALIZERS)
@@ -215,7 +219,7 @@ async def test_nothing_is_made_where_nothing_is_kept(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-async def test_appliances_that_share_a_postgresql_leave_each_others_jobs_alone(postgres_url, tmp_path):
+async def test_appliances_that_share_a_postgresql_leave_each_others_jobs_alone(postgres_url: str, tmp_path: Path) -> None:
     """Same host name, as containers on the host's network have it, and a clock that differs by an hour: the leases are watched,
     not compared with a clock.
     """
@@ -224,13 +228,14 @@ async def test_appliances_that_share_a_postgresql_leave_each_others_jobs_alone(p
     from hunyuanocr.store.jobs import Job
 
     first, pipeline = services(tmp_path / "a", postgres_url)
-    pipeline.backend.gate = asyncio.Event()
+    reader: Any = pipeline.backend
+    reader.gate = asyncio.Event()
     await pipeline.start()
     await first.start(SERIALIZERS)
     now = utc_now()
     job = Job("a", "local", now, {"response": "all"}, 1)
     await first.job_service.submit(job, picture())
-    while pipeline.backend.now == 0:
+    while reader.now == 0:
         await asyncio.sleep(0.01)
     second, other = services(tmp_path / "b", postgres_url)
     await second.start(SERIALIZERS)
@@ -241,7 +246,7 @@ async def test_appliances_that_share_a_postgresql_leave_each_others_jobs_alone(p
     await asyncio.sleep(0.5)
     found = await second.database.read(jobs.get, "local", "a")
     assert (found.status, found.attempts) == ("running", 1)
-    pipeline.backend.gate.set()
+    reader.gate.set()
     assert (await first.job_service.wait("local", "a", 30)).job.status == "done"
     for each in (third, second, first):
         await each.stop()

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -92,7 +93,7 @@ def jpeg(mode: str, *, progressive: bool) -> bytes:
 
 
 MODES: dict[str, Callable[[], bytes]] = {
-    **{f"PNG {mode}": lambda mode=mode: hostile.black_png(mode, SIDE, SIDE) for mode in ("L", "I;16", "RGB;16", "RGBA")},
+    **{f"PNG {mode}": partial(hostile.black_png, mode, SIDE, SIDE) for mode in ("L", "I;16", "RGB;16", "RGBA")},
     "PNG RGBA interlaced": lambda: hostile.black_png("RGBA", SIDE, SIDE, interlaced=True),
     "TIFF F in one strip": lambda: tiff("F"),
     "TIFF RGBA": lambda: tiff("RGBA", rows=64),
@@ -107,12 +108,12 @@ MODES: dict[str, Callable[[], bytes]] = {
     "BMP": lambda: hostile.encoded(Image.new("L", (SIDE, SIDE)), "BMP"),
 }
 MORE_MODES: dict[str, Callable[[], bytes]] = {
-    **{f"PNG {mode}": lambda mode=mode: hostile.black_png(mode, SIDE, SIDE) for mode in ("1", "RGB", "P", "LA")},
-    **{f"PNG {mode} interlaced": lambda mode=mode: hostile.black_png(mode, SIDE, SIDE, interlaced=True) for mode in ("L", "RGB")},
-    **{f"TIFF {mode}": lambda mode=mode: tiff(mode, rows=64) for mode in ("1", "L", "P", "RGB", "CMYK", "I", "I;16", "LAB")},
-    **{f"TIFF {mode} in one strip": lambda mode=mode: tiff(mode) for mode in ("L", "RGB", "CMYK", "I;16")},
-    **{f"JPEG {mode}": lambda mode=mode: jpeg(mode, progressive=False) for mode in ("L", "RGB", "CMYK")},
-    **{f"JPEG {mode} progressive": lambda mode=mode: jpeg(mode, progressive=True) for mode in ("L", "RGB")},
+    **{f"PNG {mode}": partial(hostile.black_png, mode, SIDE, SIDE) for mode in ("1", "RGB", "P", "LA")},
+    **{f"PNG {mode} interlaced": partial(hostile.black_png, mode, SIDE, SIDE, interlaced=True) for mode in ("L", "RGB")},
+    **{f"TIFF {mode}": partial(tiff, mode, rows=64) for mode in ("1", "L", "P", "RGB", "CMYK", "I", "I;16", "LAB")},
+    **{f"TIFF {mode} in one strip": partial(tiff, mode) for mode in ("L", "RGB", "CMYK", "I;16")},
+    **{f"JPEG {mode}": partial(jpeg, mode, progressive=False) for mode in ("L", "RGB", "CMYK")},
+    **{f"JPEG {mode} progressive": partial(jpeg, mode, progressive=True) for mode in ("L", "RGB")},
     "WebP RGB": lambda: hostile.encoded(Image.new("RGB", (SIDE, SIDE)), "WebP", quality=10, method=0),
     "AVIF RGB": lambda: hostile.encoded(Image.effect_noise((SIDE, SIDE), 99).convert("RGB"), "AVIF", speed=10, quality=30),
     "HEIC RGB": lambda: heic("RGB"),

@@ -66,7 +66,7 @@ def probe(base: str) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("said", [b"", pytest.param(b"GET /ocr HTTP/1.1\r\nHost: x\r\nX-Half", marks=pytest.mark.long)])
-def test_a_flood_of_silent_connections_leaves_health_alive_and_the_log_small(tmp_path, said):
+def test_a_flood_of_silent_connections_leaves_health_alive_and_the_log_small(tmp_path: Path, said: bytes) -> None:
     with small_program(tmp_path, DESCRIPTORS) as (base, process):
         took = []
         alone = sorted(probe(base)[1] for _ in range(20))[10]  # on a machine that is busy with something else
@@ -92,7 +92,7 @@ def test_a_flood_of_silent_connections_leaves_health_alive_and_the_log_small(tmp
     assert "Traceback" not in log, log[-2000:]
 
 
-def test_a_flood_from_this_machine_leaves_its_own_probes_alive(tmp_path):
+def test_a_flood_from_this_machine_leaves_its_own_probes_alive(tmp_path: Path) -> None:
     """With plenty of descriptors it is the limit of one address that is reached, and Docker's probe comes from that address."""
     with small_program(tmp_path, 4096) as (base, _), silent(base, 320):
         assert [probe(base)[0] for _ in range(5)] == [200] * 5
@@ -102,7 +102,7 @@ def test_a_flood_from_this_machine_leaves_its_own_probes_alive(tmp_path):
         assert int(refused.headers["retry-after"]) >= 1
 
 
-def test_where_others_have_taken_the_descriptors_it_is_503_and_passes(tmp_path):
+def test_where_others_have_taken_the_descriptors_it_is_503_and_passes(tmp_path: Path) -> None:
     """Not connections but whatever else: the limit is lowered below what is open. The spare descriptor answers."""
     with small_program(tmp_path, DESCRIPTORS) as (base, process):
         with httpx.Client(base_url=base, timeout=30) as known:  # open before
@@ -130,7 +130,7 @@ def _status(base: str) -> int:
         return 0
 
 
-async def test_a_request_that_finds_no_descriptor_hears_503(make_client: Any):
+async def test_a_request_that_finds_no_descriptor_hears_503(make_client: Any) -> None:
     from fastapi import FastAPI
 
     client = await make_client()

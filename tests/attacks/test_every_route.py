@@ -13,10 +13,12 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
 import websockets
+from websockets.asyncio.client import ClientConnection
 
 from api.app import create_app
 from hunyuanocr.config import Settings
@@ -167,7 +169,7 @@ def assert_well(target: Target, outcome: Outcome, health: Health) -> None:
     assert read.status_code == 200, read.text
 
 
-def test_a_sample_of_all_attacks(target, routes):
+def test_a_sample_of_all_attacks(target: Target, routes: list[tuple[str, str]]) -> None:
     attacks = attacks_on(target, routes, each=6, seed=14)
     assert len({a.path.partition("?")[0] for a in attacks}) > 60, "the walk met the API's routes and the page's"
     with Health(target.program.api) as health:
@@ -178,7 +180,7 @@ def test_a_sample_of_all_attacks(target, routes):
 
 
 @pytest.mark.parametrize("routes_each", [1, pytest.param(len(IMAGE_ROUTES), marks=pytest.mark.long)])
-def test_every_hostile_file_at_routes_that_take_pictures(target, routes_each):
+def test_every_hostile_file_at_routes_that_take_pictures(target: Target, routes_each: int) -> None:
     """The ordinary suite sends each file to one of the routes, in turn; the long one sends each to all of them."""
     made = arsenal(target)
     built = [list(made.files("POST", path)) for path in IMAGE_ROUTES]
@@ -191,13 +193,13 @@ def test_every_hostile_file_at_routes_that_take_pictures(target, routes_each):
     assert_well(target, outcome, health)
 
 
-def test_a_name_that_no_file_has_is_404(target):
+def test_a_name_that_no_file_has_is_404(target: Target) -> None:
     for length in (255, 256, 5000):
         assert httpx.get(f"{target.program.page}/static/{'9' * length}", headers=target.headers, timeout=10).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/login", "/docs", "/openapi.json"])
-def test_no_page_is_built_of_a_host_that_the_client_makes_up(target, path):
+def test_no_page_is_built_of_a_host_that_the_client_makes_up(target: Target, path: str) -> None:
     for name in ("X-Forwarded-Host", "Forwarded", "Host"):
         for text in ('{"a":{"a":', "host=evil.example", "evil.example", "[::1"):
             answer = httpx.get(f"{target.program.page}{path}", headers=target.headers | {name: text}, timeout=10)
@@ -205,7 +207,7 @@ def test_no_page_is_built_of_a_host_that_the_client_makes_up(target, path):
             assert name == "Host" or "evil.example" not in answer.text
 
 
-def test_a_sample_of_messages_to_each_socket(target, routes):
+def test_a_sample_of_messages_to_each_socket(target: Target, routes: list[tuple[str, str]]) -> None:
     paths = [route for method, route in routes if method == "WS"]
     assert {"/v1/ws", "/ws/ocr"} <= set(paths)
     messages = sampled(arsenal(target).messages(), 60, random.Random(15))
@@ -217,7 +219,7 @@ def test_a_sample_of_messages_to_each_socket(target, routes):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_all_attacks(target, routes):
+def test_all_attacks(target: Target, routes: list[tuple[str, str]]) -> None:
     attacks = attacks_on(target, routes, each=150, seed=int(time.time()), large=True)
     messages = list(arsenal(target, large=True).messages())
     with Health(target.program.api) as health:
@@ -238,7 +240,9 @@ async def _flood_sockets(target: Target, paths: list[str], messages: list[str | 
     return outcome
 
 
-async def _converse(ws, message, waiting, outcome: Outcome, path: str) -> None:
+async def _converse(
+    ws: ClientConnection, message: str | bytes, waiting: Iterator[str | bytes], outcome: Outcome, path: str
+) -> None:
     """Send messages on one connection until it is closed; a ping must be answered after each."""
     while message is not None:
         began = time.perf_counter()
@@ -259,7 +263,7 @@ async def _converse(ws, message, waiting, outcome: Outcome, path: str) -> None:
         message = next(waiting, None)
 
 
-def test_nothing_was_opened_or_contacted(target):
+def test_nothing_was_opened_or_contacted(target: Target) -> None:
     """The last test of this file: it judges what the attacks before it made the program do."""
     if target.trace is None:
         pytest.skip(f"needs a trace of the program: {tracing.missing()}")
@@ -283,7 +287,7 @@ def _may_write(path: str, target: Target) -> bool:
     return compiled or path.startswith((str(target.data), "/dev/null", "/dev/shm/", "/proc/self/"))
 
 
-def test_the_trace_tells_a_forbidden_file(tmp_path):
+def test_the_trace_tells_a_forbidden_file(tmp_path: Path) -> None:
     """The counter-case: a program that opens what it must not is found, and so is one that contacts another machine."""
     if why := tracing.missing():
         pytest.skip(why)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -86,7 +87,7 @@ except SystemExit:
 
 
 @pytest.fixture
-def places(tmp_path):
+def places(tmp_path: Path) -> tuple[Any, Any]:
     """The data folder and the folder for temporary files."""
     made = tmp_path / "data", tmp_path / "tmp"
     for place in made:
@@ -119,7 +120,9 @@ def copies(*folders: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("code", [BACK_UP, RESTORED, XLSX], ids=["backup", "restore", "export"])
-async def test_what_a_killed_command_leaves_is_gone_after_the_next_start(places, tmp_path, code):
+async def test_what_a_killed_command_leaves_is_gone_after_the_next_start(
+    places: tuple[Any, Any], tmp_path: Path, code: str
+) -> None:
     data, tmp = places
     (tmp_path / "away").mkdir()
     archive = tmp_path / "away" / "shop.tar.gz"
@@ -137,7 +140,7 @@ async def test_what_a_killed_command_leaves_is_gone_after_the_next_start(places,
     assert [p.name for p in archive.parent.iterdir()] == [archive.name]
 
 
-def test_a_folder_in_use_is_not_taken_for_a_leftover(tmp_path):
+def test_a_folder_in_use_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
     with workdir(tmp_path, BACKUP) as first:
         (first / "copy").write_text(MARKER)
         with workdir(tmp_path, BACKUP) as second:
@@ -148,7 +151,7 @@ def test_a_folder_in_use_is_not_taken_for_a_leftover(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_that_nobody_writes_any_more_are_deleted(tmp_path):
+def test_pictures_that_nobody_writes_any_more_are_deleted(tmp_path: Path) -> None:
     pictures = ImageStore(tmp_path)
     kept = pictures.path(pictures.keep(b"whole"))
     dead = subprocess.Popen([sys.executable, "-c", ""])

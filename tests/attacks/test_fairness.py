@@ -60,14 +60,16 @@ async def flood(client: httpx.AsyncClient, counts: Counter[int], until: asyncio.
             await asyncio.sleep(0.1)
 
 
-def test_thirty_requests_of_one_are_served_among_forty_connections_of_another():
+def test_thirty_requests_of_one_are_served_among_forty_connections_of_another() -> None:
     async def attack(base: str, headers: list[dict[str, str]]) -> tuple[list[int], list[float], Counter[int]]:
         limits = httpx.Limits(max_connections=50)
         async with (
             httpx.AsyncClient(base_url=base, headers=headers[0], timeout=60, limits=limits) as greedy,
             httpx.AsyncClient(base_url=base, headers=headers[1], timeout=60) as light,
         ):
-            over, counts, waits = asyncio.Event(), Counter(), []
+            over: Any = asyncio.Event()
+            counts: Counter[Any] = Counter()
+            waits: list[Any] = []
             flooding = [asyncio.create_task(flood(greedy, counts, over)) for _ in range(40)]
             await asyncio.sleep(0.5)
 
@@ -87,9 +89,10 @@ def test_thirty_requests_of_one_are_served_among_forty_connections_of_another():
     assert counts[200] > 20, "the greedy one has what is left"
 
 
-def test_two_keys_with_equal_load_get_equal_shares():
+def test_two_keys_with_equal_load_get_equal_shares() -> None:
     async def load(base: str, headers: list[dict[str, str]]) -> list[int]:
-        over, counts = asyncio.Event(), [Counter(), Counter()]
+        over: Any = asyncio.Event()
+        counts: list[Any] = [Counter(), Counter()]
         limits = httpx.Limits(max_connections=30)
         clients = [httpx.AsyncClient(base_url=base, headers=each, timeout=60, limits=limits) for each in headers]
         flooding = [asyncio.create_task(flood(clients[n], counts[n], over)) for n in range(2) for _ in range(24)]
@@ -109,7 +112,7 @@ def test_two_keys_with_equal_load_get_equal_shares():
     assert max(shares) / min(shares) <= 1.2, shares
 
 
-def test_a_job_is_next_though_another_key_has_sent_a_batch_of_a_thousand():
+def test_a_job_is_next_though_another_key_has_sent_a_batch_of_a_thousand() -> None:
     with (
         shop("greedy", "light", seconds=0.02) as (base, (greedy, light), reader),
         httpx.Client(base_url=base, timeout=60) as client,
@@ -132,7 +135,7 @@ def test_a_job_is_next_though_another_key_has_sent_a_batch_of_a_thousand():
         client.delete(batch.headers["location"], headers=greedy)
 
 
-def test_a_request_at_the_counter_passes_jobs_and_jobs_go_on_all_the_same():
+def test_a_request_at_the_counter_passes_jobs_and_jobs_go_on_all_the_same() -> None:
     with shop("till", "office") as (base, (till, office), _), httpx.Client(base_url=base, timeout=60) as client:
         files = [("file", (f"{n}.png", PICTURE)) for n in range(30)]
         batch = client.post("/v1/batch", files=files, headers=office).headers["location"]

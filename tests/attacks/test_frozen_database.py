@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from tests.support.fake_backend import picture
+from tests.support.postgres import Server
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_S = 8.0  # a first request may find out; on a busy machine
@@ -138,7 +139,7 @@ def health_watched(base: str) -> Iterator[None]:
     assert took[-1] < 2.0, took[-5:]
 
 
-def test_a_frozen_server_is_503_soon_and_loses_nothing(postgres_server, postgres_url, tmp_path):
+def test_a_frozen_server_is_503_soon_and_loses_nothing(postgres_server: Server, postgres_url: str, tmp_path: Path) -> None:
     with program(postgres_url, tmp_path, seconds=0.2) as (base, process):
         before = httpx.post(f"{base}/v1/jobs", files={"file": picture(1)}, timeout=60).json()["id"]
         assert httpx.get(f"{base}/v1/jobs/{before}?wait=30", timeout=60).json()["status"] == "done"
@@ -177,7 +178,9 @@ def test_a_frozen_server_is_503_soon_and_loses_nothing(postgres_server, postgres
 
 @pytest.mark.long
 @pytest.mark.parametrize("asleep_s", [0.0, 6.0])
-def test_the_program_ends_within_its_grace_though_the_server_is_frozen(postgres_server, postgres_url, tmp_path, asleep_s):
+def test_the_program_ends_within_its_grace_though_the_server_is_frozen(
+    postgres_server: Server, postgres_url: str, tmp_path: Path, asleep_s: float
+) -> None:
     with program(postgres_url, tmp_path, seconds=0.3, grace=3) as (base, process):
         ids = [httpx.post(f"{base}/v1/jobs", files={"file": picture(n)}, timeout=60).json()["id"] for n in range(8)]
         with frozen(postgres_server):
@@ -193,7 +196,7 @@ def test_the_program_ends_within_its_grace_though_the_server_is_frozen(postgres_
 
 
 @pytest.mark.long
-def test_requests_do_not_line_up_behind_a_locked_file(tmp_path):
+def test_requests_do_not_line_up_behind_a_locked_file(tmp_path: Path) -> None:
     """Ten at once: the first waits as long as a transaction may, the others do not wait one after the other."""
     with program(f"sqlite:///{tmp_path / 'shop.db'}", tmp_path) as (base, _):
         assert httpx.post(f"{base}/v1/jobs", files={"file": picture()}, timeout=60).status_code == 202

@@ -5,13 +5,16 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.api.auth.test_page import PICTURE
-from tests.support.appliance import appliance
+from tests.support.appliance import Appliance, appliance
 
 pytestmark = pytest.mark.timeout(180)
 PATIENCE_S = 2.0
@@ -22,7 +25,7 @@ JOIN = "/gradio_api/queue/join"
 class Attacked:
     """The running program, and what an attacker names: files, devices and addresses."""
 
-    def __init__(self, running, client, folder, data):
+    def __init__(self, running: Appliance, client: httpx.Client, folder: Path, data: Path) -> None:
         self.running, self.folder = running, folder
         self.client = client
         self.files = ["/dev/zero", "/etc/passwd", str(data / "session.key"), str(data / "canary.txt")]
@@ -34,10 +37,10 @@ class Attacked:
         ]
         self.seen = len(self.watched())
 
-    def watched(self):
+    def watched(self) -> list[str]:
         return (self.folder / "watched.txt").read_text().splitlines()
 
-    def status(self, method, path, **options):
+    def status(self, method: Any, path: str, **options: Any) -> int:
         """The status of an answer that must begin within two seconds."""
         with self.client.stream(method, path, **options) as answer:
             if "event-stream" not in answer.headers.get("content-type", ""):
@@ -45,13 +48,13 @@ class Attacked:
             assert answer.status_code not in (500, 502), (method, path, options)
             return answer.status_code
 
-    def health_s(self):
+    def health_s(self) -> float:
         """Seconds that /health takes."""
         began = time.monotonic()
         assert httpx.get(f"{self.running.api}/health", timeout=PATIENCE_S).status_code == 200
         return time.monotonic() - began
 
-    def assert_untouched(self):
+    def assert_untouched(self) -> None:
         """Still quick, and since the start nothing that was named was opened, contacted or copied."""
         time.sleep(0.5)  # an event that was taken runs after its answer
         assert min(self.health_s() for _ in range(5)) < 0.2
@@ -62,7 +65,7 @@ class Attacked:
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory):
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     folder = tmp_path_factory.mktemp("attacked")
     (data := folder / "data").mkdir()
     (folder / "tmp").mkdir()
@@ -78,11 +81,11 @@ def attacked(tmp_path_factory):
             yield Attacked(running, client, folder, data)
 
 
-def file_data(value):
+def file_data(value: str) -> dict[Any, Any]:
     return {"path": value, "url": value, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
 
 
-def bodies(value, data=(None, "en")):
+def bodies(value: str, data: Sequence[str | None] = (None, "en")) -> Iterator[dict[Any, Any]]:
     """Bodies of Gradio's kinds that name the value wherever it could be looked for."""
     file = file_data(value)
     common = {"fn_index": 1, "session_hash": "abc", "trigger_id": 5}
@@ -96,12 +99,12 @@ def bodies(value, data=(None, "en")):
     yield common | {"data": file, "component_id": 5, "fn_name": "process_example", "code": value}
 
 
-def filled(path, value):
+def filled(path: Any, value: str) -> str:
     """The path with the value in each of its parameters."""
     return re.sub(r"\{[^}]*\}", lambda _: quote(value, safe="/:"), path)
 
 
-def routes(attacked):
+def routes(attacked: Attacked) -> list[Any]:
     """Every route of the running program's page, the API's aside: (method, path)."""
     found = {tuple(route) for route in json.loads((attacked.folder / "routes.json").read_text())}
     own = {(m, p) for m, p in found if p.startswith(("/gradio_api", "/page", "/config", "/monitoring", "/assets", "/static"))}
@@ -109,7 +112,7 @@ def routes(attacked):
     return sorted(route for route in found if not route[1].startswith(("/v1", "/docs")) and route[0] != "WS")
 
 
-def test_no_route_of_the_page_opens_or_contacts_what_a_client_names(attacked):
+def test_no_route_of_the_page_opens_or_contacts_what_a_client_names(attacked: Attacked) -> None:
     for method, path in routes(attacked):
         for value in (*attacked.files[::2], *attacked.addresses[1:3]):
             query = dict.fromkeys(("deep_link", "page", "session_hash", "upload_id", "file", "url", "v"), value)
@@ -121,7 +124,7 @@ def test_no_route_of_the_page_opens_or_contacts_what_a_client_names(attacked):
     attacked.assert_untouched()
 
 
-def test_no_legacy_spelling_is_served(attacked):
+def test_no_legacy_spelling_is_served(attacked: Attacked) -> None:
     for path in (
         "run/predict",
         "api/predict",
@@ -147,7 +150,7 @@ def test_no_legacy_spelling_is_served(attacked):
     attacked.assert_untouched()
 
 
-def test_no_event_takes_anything_but_flat_values(attacked):
+def test_no_event_takes_anything_but_flat_values(attacked: Attacked) -> None:
     events = [event for event in attacked.client.get("/config").json()["dependencies"] if event["backend_fn"]]
     assert len(events) >= 6
     for event in events:
@@ -173,14 +176,14 @@ def test_no_event_takes_anything_but_flat_values(attacked):
     {"event_data": dict.fromkeys("abcdefg", 1)}, {"oauth_token": "a"}, {"batched": True}, {"simple_format": True},
     {"request": {}}, {"event_id": "a"},
 ])  # fmt: skip
-def test_an_event_that_the_page_does_not_send_is_refused(attacked, change):
+def test_an_event_that_the_page_does_not_send_is_refused(attacked: Attacked, change: dict[str, Any]) -> None:
     body = {"data": [None, "en"], "fn_index": 1, "trigger_id": 5, "session_hash": "abc"}
     answer = attacked.client.post(JOIN, content=json.dumps(body | change))
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
-def test_a_large_or_deep_event_is_refused_at_once(attacked):
+def test_a_large_or_deep_event_is_refused_at_once(attacked: Attacked) -> None:
     event = '{"data": [null, %s], "fn_index": 1, "session_hash": "abc"}'
     for value in (
         "[" * 60_000 + "]" * 60_000,
@@ -196,12 +199,12 @@ def test_a_large_or_deep_event_is_refused_at_once(attacked):
     assert attacked.client.post(JOIN, content=event % ('"' + "a" * 200_000 + '"')).status_code == 413
 
 
-def test_the_page_still_works(attacked):
+def test_the_page_still_works(attacked: Attacked) -> None:
     client = attacked.client
     token = client.post("/page/uploads", content=PICTURE).json()["token"]
     numbers = {target[1]: e["id"] for e in client.get("/config").json()["dependencies"] for target in e["targets"]}
     shown = ""
-    steps = ("load", [], None), ("picked", [None, "zh"], {"token": token}), ("click", [None, "提取总金额", "zh"], None)
+    steps: Any = ("load", [], None), ("picked", [None, "zh"], {"token": token}), ("click", [None, "提取总金额", "zh"], None)
     for what, data, event_data in steps:
         event = {"data": data, "event_data": event_data, "fn_index": numbers[what], "trigger_id": 0, "session_hash": "honest"}
         assert client.post(f"{JOIN}?", json=event).status_code == 200

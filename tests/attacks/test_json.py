@@ -9,7 +9,9 @@ import json
 import os
 import time
 import tracemalloc
+from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -44,7 +46,7 @@ HOSTILE = {
 
 
 @pytest.fixture
-async def client():
+async def client() -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(network={"requests_per_minute_per_ip": 0})
     pipeline = Pipeline(FakeBackend(), settings)
     app = create_app(settings, pipeline)
@@ -56,7 +58,7 @@ async def client():
         yield http
 
 
-async def longest_stall(send):
+async def longest_stall(send: partial[Any]) -> Any:
     """The answer, and for how many seconds the event loop stood still: the least of three, for the machine may be busy."""
     for _ in range(3):
         answer, stall = await _longest_stall(send())
@@ -65,11 +67,11 @@ async def longest_stall(send):
     return answer, stall
 
 
-async def _longest_stall(work):
+async def _longest_stall(work: Any) -> Any:
     """As `longest_stall`, for one request. The time in which this process did not compute is not its own stall."""
     stalls = []
 
-    async def tick():
+    async def tick() -> None:
         while True:
             began = time.perf_counter()
             busy = time.process_time()
@@ -85,7 +87,7 @@ async def _longest_stall(work):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_json_is_refused_and_nobody_waits(client, name):
+async def test_hostile_json_is_refused_and_nobody_waits(client: httpx.AsyncClient, name: Any) -> None:
     began = time.perf_counter()
     answer, stall = await longest_stall(partial(client.post, "/ocr", content=HOSTILE[name], headers=AS_JSON))
     assert answer.status_code in (400, 413), answer.text
@@ -97,14 +99,14 @@ async def test_hostile_json_is_refused_and_nobody_waits(client, name):
 @pytest.mark.parametrize(
     "path", ["/v1/ocr", "/v1/jobs", "/v1/chat/completions", "/v1/admin/keys", "/v1/admin/model", "/page/uploads"]
 )
-async def test_every_route_that_takes_json_refuses_it(client, path):
+async def test_every_route_that_takes_json_refuses_it(client: httpx.AsyncClient, path: str) -> None:
     answer, stall = await longest_stall(partial(client.post, path, content=WIDE, headers=AS_JSON))
     assert answer.status_code in (400, 404, 413), answer.text  # there is no page here
     assert stall < STALL_S
 
 
 @pytest.mark.parametrize("name", ["schema", "fields"])
-async def test_json_in_a_form_is_bounded_too(client, name):
+async def test_json_in_a_form_is_bounded_too(client: httpx.AsyncClient, name: str) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (40, 30), "white").save(picture, "PNG")
     for text, status in (("[" + "[]," * 250_000 + "[]]", 422), ("[" * 2_000_000, 400)):
@@ -114,7 +116,7 @@ async def test_json_in_a_form_is_bounded_too(client, name):
         assert stall < STALL_S
 
 
-async def test_an_honest_large_picture_is_read(client):
+async def test_an_honest_large_picture_is_read(client: httpx.AsyncClient) -> None:
     picture = io.BytesIO()
     Image.frombytes("RGB", (2400, 2400), os.urandom(2400 * 2400 * 3)).save(picture, "PNG", compress_level=0)  # 17 MB
     packed = base64.b64encode(picture.getvalue()).decode()
@@ -125,7 +127,7 @@ async def test_an_honest_large_picture_is_read(client):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_json_takes_little_memory(name):
+def test_hostile_json_takes_little_memory(name: Any) -> None:
     body = HOSTILE[name]
     tracemalloc.start()
     try:
@@ -136,8 +138,8 @@ def test_hostile_json_takes_little_memory(name):
         tracemalloc.stop()
 
 
-def test_bounds_are_where_they_are_said_to_be():
-    def lists(depth):
+def test_bounds_are_where_they_are_said_to_be() -> None:
+    def lists(depth: Any) -> Any:
         return b"[" * depth + b"]" * depth
 
     parse_json(lists(MAX_DEPTH))
@@ -162,13 +164,13 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.booleans())
-def test_what_is_within_the_bounds_is_parsed_as_it_stands(value, ascii_only):
+def test_what_is_within_the_bounds_is_parsed_as_it_stands(value: Any, ascii_only: Any) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace")
     assert parse_json(text) == json.loads(text)
 
 
 @given(st.binary(max_size=200) | st.text(alphabet='[]{},:"\\ 1ae', max_size=60).map(str.encode))
-def test_what_is_no_json_raises_a_value_error_and_nothing_else(text):
+def test_what_is_no_json_raises_a_value_error_and_nothing_else(text: Any) -> None:
     try:
         expected = json.loads(text.decode("utf-8-sig"))
     except ValueError:

@@ -1,12 +1,14 @@
 """No route tells right credentials from wrong ones without counting the wrong ones and writing them into the audit log."""
 
+from typing import Any
+
 import pytest
 
 from api.auth.sessions import COOKIE
 from hunyuanocr.services.api_keys import ALL_SCOPES
 from hunyuanocr.store import audit
 from tests.api.auth import conftest as security
-from tests.api.auth.conftest import AWAY, code
+from tests.api.auth.conftest import AWAY, Build, code
 from tests.support.route_walker import example, routes_of, send_request
 
 build, patient_with_keys = security.build, security.patient_with_keys  # fixtures
@@ -15,7 +17,7 @@ WRONG = "hyo_000000000000_" + "A" * 43
 
 
 @pytest.fixture
-async def running_app(build):
+async def running_app(build: Build) -> Any:
     made = await build(
         page=True,
         **AWAY,
@@ -26,7 +28,7 @@ async def running_app(build):
     rates = made.app.state.network.rates
     count = rates.count_auth_failure
 
-    async def counted(who):
+    async def counted(who: Any) -> None:
         made.failures.append(who)
         await count(who)
 
@@ -34,7 +36,7 @@ async def running_app(build):
     return made
 
 
-async def refusals(running_app):
+async def refusals(running_app: Any) -> Any:
     """How many refused credentials the audit log has."""
     await running_app.gate.audit_log.flush()
     with running_app.gate.database.read_transaction() as session:
@@ -42,7 +44,7 @@ async def refusals(running_app):
     return sum(line.times for line in lines if line.status == 401)
 
 
-def carried(running_app, how):
+def carried(running_app: Any, how: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Headers with a right and with a wrong credential."""
     key, cookie = running_app.keys["admin"], running_app.right_session
     forged = cookie[:-2] + ("AA" if cookie[-2:] != "AA" else "BB")
@@ -54,7 +56,7 @@ def carried(running_app, how):
 
 
 @pytest.mark.parametrize("how", ["key", "bearer", "cookie"])
-async def test_every_route_that_answers_otherwise_to_a_wrong_credential_counts_it(running_app, how):
+async def test_every_route_that_answers_otherwise_to_a_wrong_credential_counts_it(running_app: Any, how: str) -> None:
     async with running_app.client() as browser:
         await browser.post("/login", data={"key": running_app.keys["admin"]})
         running_app.right_session = browser.cookies[COOKIE]
@@ -77,7 +79,7 @@ async def test_every_route_that_answers_otherwise_to_a_wrong_credential_counts_i
     assert how == "cookie" or "/login" in reported
 
 
-async def test_a_wrong_key_at_the_login_page_is_refused_as_anywhere(running_app):
+async def test_a_wrong_key_at_the_login_page_is_refused_as_anywhere(running_app: Any) -> None:
     for headers in ({"X-API-Key": WRONG}, {"Authorization": f"Bearer {WRONG}"}):
         async with running_app.client(headers=headers) as guesser:
             assert code(await guesser.get("/login")) == code(await guesser.get("/v1/records")) == (401, "bad_key")
@@ -85,7 +87,7 @@ async def test_a_wrong_key_at_the_login_page_is_refused_as_anywhere(running_app)
     assert await refusals(running_app) == 4
 
 
-async def test_guesses_at_the_login_page_use_up_the_failures_of_an_address(build):
+async def test_guesses_at_the_login_page_use_up_the_failures_of_an_address(build: Build) -> None:
     running_app = await build(**AWAY, network={"requests_per_minute_per_ip": 0, "auth_failures_per_minute": 5})
     running_app.key("admin", ALL_SCOPES)
     async with (
@@ -97,7 +99,7 @@ async def test_guesses_at_the_login_page_use_up_the_failures_of_an_address(build
         assert (await other.get("/v1/records")).status_code == 200
 
 
-async def test_a_forged_cookie_counts_and_an_expired_one_does_not(running_app, monkeypatch):
+async def test_a_forged_cookie_counts_and_an_expired_one_does_not(running_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_app.client() as browser:
         await browser.post("/login", data={"key": running_app.keys["admin"]})
         running_app.gate.sessions.revoke(browser.cookies[COOKIE])
@@ -111,13 +113,13 @@ async def test_a_forged_cookie_counts_and_an_expired_one_does_not(running_app, m
 
 
 @pytest.mark.parametrize("form", [{"key": WRONG}, {"code": "A" * 43}, {"key": ""}, {"key": "any word"}])
-async def test_a_wrong_form_counts(running_app, form):
+async def test_a_wrong_form_counts(running_app: Any, form: dict[str, str]) -> None:
     async with running_app.client() as guesser:
         assert (await guesser.post("/login", data=form)).status_code == 401
     assert (len(running_app.failures), await refusals(running_app)) == (1, 1)
 
 
-async def test_without_a_credential_the_login_page_opens_and_a_right_key_is_led_on(running_app):
+async def test_without_a_credential_the_login_page_opens_and_a_right_key_is_led_on(running_app: Any) -> None:
     async with running_app.client() as somebody, running_app.client("admin") as known:
         assert (await somebody.get("/login")).status_code == 200
         assert (await known.get("/login")).status_code == 303

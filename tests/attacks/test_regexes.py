@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -61,13 +63,13 @@ print("all", flush=True)
 """
 
 
-def test_a_clients_pattern_cannot_stop_the_process():
+def test_a_clients_pattern_cannot_stop_the_process() -> None:
     """In a process of its own: what backtracks holds the interpreter, and no time-out of a test would end it."""
     program = [sys.executable, "-c", PROGRAM]
     try:
         done = subprocess.run(program, cwd=ROOT, timeout=20, check=True, capture_output=True, text=True).stdout
     except subprocess.TimeoutExpired as e:
-        pytest.fail(f"the last of these does not end: {e.stdout}")
+        pytest.fail(f"the last of these does not end: {e.stdout!r}")
     assert done.split() == [*SCHEMAS, "all"]
 
 
@@ -77,7 +79,7 @@ def test_a_clients_pattern_cannot_stop_the_process():
     ("a{1001}", "1,000"), (r"([0-9]{0,900}){0,900}", "1,000"), (".{1000}" * 20, "memory"), ("x{0,1000}" * 3, "memory"),
     (r"\ud83d", "surrogate"), (r"[+-\d]", "range"), ("a" * (MAX_LENGTH + 1), "1000"), (r"\Qa\E", "escape"),
 ])  # fmt: skip
-def test_what_the_engine_does_not_take_is_refused_by_name(pattern, why):
+def test_what_the_engine_does_not_take_is_refused_by_name(pattern: str, why: str) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
     for ask in (field_specs, lambda s: coerce(s, [])):
         with pytest.raises(InvalidSchema, match=why) as caught:
@@ -98,7 +100,7 @@ def test_what_the_engine_does_not_take_is_refused_by_name(pattern, why):
     (r"^[^-\s]+$", "a", "-"), (r"^.*a.*b.*c$", "xaybzc", "cba"), ("", "", None),
     (r"^[A-Z]{2,3}-?\d+$", "AB-12", "A-12"), (r"^\+?\d[\d -]{7,14}$", "+86 138 0013", "12"), (r"^(?:cash|card)$", "cash", "gold"),
 ])  # fmt: skip
-def test_everyday_patterns_mean_what_they_meant(pattern, good, bad):
+def test_everyday_patterns_mean_what_they_meant(pattern: str, good: str, bad: str | None) -> None:
     compiled = ClientRegex(pattern)
     for text in (good, bad):
         if text is not None:
@@ -107,7 +109,7 @@ def test_everyday_patterns_mean_what_they_meant(pattern, good, bad):
             )
 
 
-def test_classes_are_those_of_python_where_chinese_and_latin_papers_are_written():
+def test_classes_are_those_of_python_where_chinese_and_latin_papers_are_written() -> None:
     """Other scripts are taken in whole blocks."""
     ranges = [(0, 0x2C2), (0x2000, 0x206F), (0x3000, 0x30FF), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3), (0xFF00, 0xFFBE)]
     letters = [chr(n) for a, b in ranges for n in range(a, b, 1 if b - a < 1000 else 97)]
@@ -127,7 +129,7 @@ def test_classes_are_those_of_python_where_chinese_and_latin_papers_are_written(
         "[^a]*x[^a]{300}y",
     ],
 )
-def test_the_costliest_patterns_take_little_time(pattern):
+def test_the_costliest_patterns_take_little_time(pattern: str) -> None:
     """Compiling holds the interpreter: it must be short. Matching does not; its time is linear."""
     began = time.thread_time()
     compiled = ClientRegex(pattern)
@@ -138,7 +140,7 @@ def test_the_costliest_patterns_take_little_time(pattern):
     assert time.thread_time() - began < 1.0
 
 
-def test_many_patterns_are_bounded():
+def test_many_patterns_are_bounded() -> None:
     many = {f"p{n}": {"type": "string", "pattern": f"^{n}a$"} for n in range(300)}
     heavy = {f"p{n}": {"type": "string", "pattern": rf"^{n}\w{{0,200}}$"} for n in range(60)}
     circled = {f"p{n}": {"$ref": "#/$defs/a"} for n in range(60)}
@@ -152,7 +154,7 @@ def test_many_patterns_are_bounded():
     assert len(field_specs(few)) == 40
 
 
-def test_lists_that_cannot_be_sorted_are_not_compared_each_with_each():
+def test_lists_that_cannot_be_sorted_are_not_compared_each_with_each() -> None:
     began = time.thread_time()
     for part in ({"type": ["string", *range(4000)]}, {"required": [name for n in range(4000) for name in (n, str(n))]}):
         with pytest.raises(InvalidSchema):
@@ -160,7 +162,7 @@ def test_lists_that_cannot_be_sorted_are_not_compared_each_with_each():
     assert time.thread_time() - began < 1.0
 
 
-def test_dialects_are_left_out_at_the_top_and_refused_within():
+def test_dialects_are_left_out_at_the_top_and_refused_within() -> None:
     draft7 = "http://json-schema.org/draft-07/schema#"
     schema = {"$schema": draft7, "type": "object", "properties": {"a": {"type": "string", "pattern": "^b$"}, "c": {"$ref": "#"}}}
     assert coerce(schema, [Field("a", FieldType.TEXT, "b")]) == {"a": "b"}
@@ -171,12 +173,12 @@ def test_dialects_are_left_out_at_the_top_and_refused_within():
         field_specs({"type": "object", "properties": {"a": {"$schema": draft7}}})
 
 
-def test_a_name_of_a_property_is_no_keyword():
+def test_a_name_of_a_property_is_no_keyword() -> None:
     names = ("pattern", "patternProperties", "required", "type", "$schema")
     assert len(field_specs({"type": "object", "properties": {name: {"type": "string"} for name in names}})) == len(names)
 
 
-def test_a_long_text_matches_no_pattern():
+def test_a_long_text_matches_no_pattern() -> None:
     with pytest.raises(UnsupportedPattern):
         ClientRegex("a" * 2000)
     assert ClientRegex("a").search("a" * 4000)
@@ -220,19 +222,19 @@ def patterns() -> list[Found]:
     return found
 
 
-def test_no_pattern_of_the_product_is_slow_on_a_thousand_characters(patterns):
+def test_no_pattern_of_the_product_is_slow_on_a_thousand_characters(patterns: list[Found]) -> None:
     assert len(patterns) > 150
     assert {f"{found.place} {found.pattern[:60]!r}": slow for found in patterns if (slow := slow_texts(found, 1600, 0.005))} == {}
 
 
 @pytest.mark.long
-def test_no_pattern_of_the_product_is_superlinear(patterns):
+def test_no_pattern_of_the_product_is_superlinear(patterns: list[Found]) -> None:
     slow = {f"{found.place}": texts for found in patterns if (texts := slow_texts(found, 6000, 0.008, every=True))}
     assert slow == {}
 
 
 @pytest.mark.parametrize("pattern", [r"\s+$", r"\d[\d.]*x", r"[(\[][^)]*\d[^)]{2,}\d[^)]*\).{0,6}$", r"(?:a|b).*c"])
-def test_a_slow_pattern_is_found(pattern):
+def test_a_slow_pattern_is_found(pattern: str) -> None:
     assert slow_texts(Found(pattern, 0, "", set()), 6000, 0.005)
     if pattern.startswith((r"\s", r"\d")):
         assert not slow_texts(Found(pattern, 0, "", {"fullmatch"}), 1600, 0.005)
@@ -258,7 +260,7 @@ def test_a_slow_pattern_is_found(pattern):
         "\n",
     ],
 )
-def test_a_hostile_instruction_is_understood_in_time(unit):
+def test_a_hostile_instruction_is_understood_in_time(unit: str) -> None:
     for start in ("", "提取", "what is "):
         began = time.thread_time()
         with suppress(HunyuanOcrError):
@@ -286,14 +288,14 @@ def test_a_hostile_instruction_is_understood_in_time(unit):
         "::",
     ],
 )
-def test_fields_are_found_on_a_hostile_page_in_time(unit):
+def test_fields_are_found_on_a_hostile_page_in_time(unit: str) -> None:
     names = ["total_amount", "date", "merchant", "items", "phone", "address", "email", "发票号", "quantity", "备注"]
     task = parse_instruction(fields=names)
     for rows, letters in ((20, 200), (2, 2000)):
         boxes = [((10, y), (900, y), (900, y + 25), (10, y + 25)) for y in range(10, 10 + 30 * rows, 30)]
         lines = [Line(unit * (letters // len(unit)) + "!", box, 0.9) for box in boxes]
-        took = _seconds(lambda lines=lines: extract_fields(lines, task.fields, [(1000, 2000)]))
-        assert took < 0.5 or _seconds(lambda lines=lines: extract_fields(lines, task.fields, [(1000, 2000)])) < 0.5
+        took = _seconds(partial(extract_fields, lines, task.fields, [(1000, 2000)]))
+        assert took < 0.5 or _seconds(partial(extract_fields, lines, task.fields, [(1000, 2000)])) < 0.5
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -303,7 +305,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.thread_time() - began
 
 
-async def test_every_door_refuses_a_pattern_by_its_name(make_api):
+async def test_every_door_refuses_a_pattern_by_its_name(make_api: Callable[..., Any]) -> None:
     """`/v1/ocr` as JSON and as a form, jobs, batches, chat completions; and an honest pattern passes."""
     client = await make_api()
     image = base64.b64encode(picture()).decode()
@@ -332,6 +334,6 @@ async def test_every_door_refuses_a_pattern_by_its_name(make_api):
 
 
 @pytest.fixture
-async def make_api():
+async def make_api() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
         yield lambda: open_client(stack, quick_settings(), FakeBackend())

@@ -6,13 +6,17 @@ import json
 import socket
 import sys
 import time
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
 import psutil
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 
 from api.app import create_app
@@ -33,25 +37,25 @@ LIMITS = PageLimits(pages=12, events=16, events_per_page=3, waiting_bytes=200_00
 class Site:
     """An app with its page, whose clock the test moves."""
 
-    def __init__(self, app, pages, reader):
+    def __init__(self, app: FastAPI, pages: Any, reader: FakeBackend) -> None:
         self.app, self.pages, self.reader = app, pages, reader
         self.seconds = 0.0
 
     @property
-    def memory(self):
+    def memory(self) -> Any:
         return self.pages.memory
 
-    def client(self, address="127.0.0.1"):
+    def client(self, address: str = "127.0.0.1") -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.app, client=(address, 4711))
         return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7860", timeout=30)
 
-    async def later(self, seconds):
+    async def later(self, seconds: float) -> None:
         self.seconds += seconds
         await self.pages.expire()
 
 
 @pytest.fixture
-async def site(monkeypatch):
+async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     settings = Settings(
         security={"allow_anonymous": True},
         pipeline={"cache_mb": 0},
@@ -64,21 +68,22 @@ async def site(monkeypatch):
     made = Site(app, None, reader)
     mount_page(app, pipeline, settings, limits=LIMITS, clock=lambda: made.seconds)
     monkeypatch.setattr(upload_store, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + made.seconds))
-    (own,) = (route.app for route in app.routes if isinstance(getattr(route, "app", None), GradioIsolationMiddleware))
+    routes: list[Any] = app.routes
+    (own,) = (route.app for route in routes if isinstance(getattr(route, "app", None), GradioIsolationMiddleware))
     made.pages = own.pages
     async with app.router.lifespan_context(app):
         await wait_until(lambda: pipeline.state.ready)
         yield made
 
 
-async def chosen(page):
+async def chosen(page: OpenPage) -> str:
     """The page with a picture, and the address of its preview."""
     token = (await page.upload(picture(size=(400, 300)))).json()["token"]
     html = await page.does("picked", [None, "en"], token=token)
     return html.split('src=\\"')[1].split('\\"')[0]
 
 
-async def test_what_nobody_listens_for_is_not_read_and_cannot_be_fetched_late(site):
+async def test_what_nobody_listens_for_is_not_read_and_cannot_be_fetched_late(site: Site) -> None:
     async with site.client() as client:
         page = OpenPage(client)
         await chosen(page)
@@ -93,7 +98,7 @@ async def test_what_nobody_listens_for_is_not_read_and_cannot_be_fetched_late(si
         assert site.memory.pages() == set()
 
 
-async def test_a_result_that_is_not_fetched_is_gone_after_its_time(site):
+async def test_a_result_that_is_not_fetched_is_gone_after_its_time(site: Site) -> None:
     async with site.client() as client:
         page = OpenPage(client)
         preview = await chosen(page)
@@ -109,7 +114,7 @@ async def test_a_result_that_is_not_fetched_is_gone_after_its_time(site):
         assert (await client.get(f"/{preview}")).status_code == 404
 
 
-async def test_a_preview_is_its_identitys_is_kept_by_no_cache_and_has_its_time(site):
+async def test_a_preview_is_its_identitys_is_kept_by_no_cache_and_has_its_time(site: Site) -> None:
     async with site.client() as client, site.client("192.0.2.7") as other:
         preview = await chosen(OpenPage(client))
         shown = await client.get(f"/{preview}")
@@ -125,7 +130,7 @@ async def test_a_preview_is_its_identitys_is_kept_by_no_cache_and_has_its_time(s
         assert (await client.get(f"/{preview}")).status_code == 404
 
 
-async def test_the_last_result_is_kept_as_long_as_its_picture(site):
+async def test_the_last_result_is_kept_as_long_as_its_picture(site: Site) -> None:
     async with site.client() as client:
         page = OpenPage(client)
         await chosen(page)
@@ -138,7 +143,7 @@ async def test_the_last_result_is_kept_as_long_as_its_picture(site):
             assert "has expired" in await page.does("click", [None, "read all", "en"])
 
 
-async def test_events_that_nobody_fetches_are_refused_before_they_are_many(site):
+async def test_events_that_nobody_fetches_are_refused_before_they_are_many(site: Site) -> None:
     async with site.client() as greedy, site.client("192.0.2.7") as other:
         page = OpenPage(greedy)
         answers = [await page.join("input", [None, "en"]) for _ in range(5)]
@@ -154,12 +159,12 @@ async def test_events_that_nobody_fetches_are_refused_before_they_are_many(site)
         assert came(await fetched(page)), "who was refused is served again"
 
 
-async def fetched(page):
+async def fetched(page: OpenPage) -> list[Any]:
     assert (await page.join("input", [None, "en"])).status_code == 200
     return await page.events()
 
 
-async def test_many_pages_of_one_push_out_nobody_elses(site):
+async def test_many_pages_of_one_push_out_nobody_elses(site: Site) -> None:
     async with site.client() as client, site.client("192.0.2.7") as greedy:
         page = OpenPage(client)
         await chosen(page)
@@ -170,7 +175,7 @@ async def test_many_pages_of_one_push_out_nobody_elses(site):
         assert "¥36.80" in await page.does("click", [None, "extract total amount", "en"])
 
 
-async def test_results_that_wait_have_a_bound_in_bytes(site):
+async def test_results_that_wait_have_a_bound_in_bytes(site: Site) -> None:
     async with site.client() as client:
         page, other = OpenPage(client), OpenPage(client, "second")
         await chosen(page)
@@ -186,7 +191,7 @@ async def test_results_that_wait_have_a_bound_in_bytes(site):
         assert (await other.join("input", [None, "en"])).status_code == 200
 
 
-def noise():
+def noise() -> bytes:
     """A picture whose preview is large: 2 megapixels that no JPEG makes small."""
     pixels = np.random.default_rng(1).integers(0, 255, (1100, 1500, 3), dtype=np.uint8)
     out = io.BytesIO()
@@ -194,7 +199,7 @@ def noise():
     return out.getvalue()
 
 
-def ask(client, data, word):
+def ask(client: httpx.Client, data: bytes, word: str) -> Any:
     """Whether the server took a picture and an event that shows it."""
     upload = client.post("/page/uploads", content=data)
     if upload.status_code != 200:
@@ -205,7 +210,7 @@ def ask(client, data, word):
     return client.post("/gradio_api/queue/join", json=event).status_code == 200
 
 
-def test_the_memory_of_the_process_stays_within_the_documented_bound(tmp_path):
+def test_the_memory_of_the_process_stays_within_the_documented_bound(tmp_path: Path) -> None:
     """The bound: four times `images.max_bytes` for uploads on their way, as much for what is shown, and 30 MB for the work."""
     largest, pages, data, served = 2_000_000, 36, noise(), 0
     settings = {
@@ -232,7 +237,7 @@ def test_the_memory_of_the_process_stays_within_the_documented_bound(tmp_path):
     assert grown < 8 * largest + 30e6, f"{grown / 1e6:.0f} MB for {served} pages"
 
 
-def stalled(base, word):
+def stalled(base: str, word: str) -> socket.socket:
     """A stream of results that is opened and never read."""
     host, port = base.removeprefix("http://").split(":")
     connection = socket.socket()

@@ -6,7 +6,10 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,8 @@ from hunyuanocr.services.sync import Sync
 from hunyuanocr.services.webhooks import Webhooks
 from hunyuanocr.store import deliveries, jobs, outbox, records
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.jobs import Job, QueueLimits
+from hunyuanocr.store.jobqueue import QueueLimits
+from hunyuanocr.store.jobs import Job
 from tests.support.webhooks import SECRET
 
 IN_TIME_S = 2.0
@@ -73,18 +77,18 @@ class Receivers:
 
 
 @pytest.fixture
-async def stack():
+async def stack() -> AsyncIterator[AsyncExitStack[bool | None]]:
     async with AsyncExitStack() as made:
         yield made
 
 
 @pytest.fixture
-def receivers(stack):
+def receivers(stack: AsyncExitStack[bool | None]) -> Receivers:
     return Receivers(stack)
 
 
 @pytest.fixture
-async def desk_of(stack, tmp_path):
+async def desk_of(stack: Any, tmp_path: Path) -> Callable[..., Any]:
     """`await desk_of(hosts)` → a desk whose webhooks are delivered."""
 
     async def make(hosts: list[str]) -> JobService:
@@ -112,14 +116,16 @@ async def reported(desk: JobService, owner: str, url: str) -> str:
     return job.id
 
 
-async def until(condition, seconds: float) -> None:
+async def until(condition: Callable[..., Any], seconds: float) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(("kind", "count", "hosts"), [("drip", 8, 8), ("drip", 8, 1), ("silent", 40, 40), ("silent", 40, 1)])
-async def test_slow_receivers_make_nobody_elses_message_late(receivers, desk_of, kind, count, hosts):
+async def test_slow_receivers_make_nobody_elses_message_late(
+    receivers: Receivers, desk_of: Callable[..., Any], kind: str, count: int, hosts: int
+) -> None:
     """Eight that drip blocked all webhooks without end, forty silent ones all others for 75 seconds."""
     slow = [await receivers.start(kind) for _ in range(hosts)]
     good = await receivers.start("good")
@@ -138,7 +144,9 @@ async def test_slow_receivers_make_nobody_elses_message_late(receivers, desk_of,
         assert receivers.most <= 4, "one receiver is not stormed"
 
 
-async def test_an_answer_that_drips_has_an_end(receivers, desk_of, monkeypatch):
+async def test_an_answer_that_drips_has_an_end(
+    receivers: Receivers, desk_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(webhook_client, "TIMEOUT_S", 1.2)  # twice the time between two drops: each alone comes in time
     host = await receivers.start("drip")
     desk = await desk_of([host])
@@ -149,7 +157,7 @@ async def test_an_answer_that_drips_has_an_end(receivers, desk_of, monkeypatch):
     assert (found.status, found.trouble) == ("pending", "No response within 1.2 seconds.")
 
 
-async def test_all_messages_to_a_good_receiver_arrive(receivers, desk_of):
+async def test_all_messages_to_a_good_receiver_arrive(receivers: Receivers, desk_of: Callable[..., Any]) -> None:
     """The counter-case: a backlog of one lane is delivered whole, by several at a time."""
     host = await receivers.start("good")
     desk = await desk_of([host])
@@ -160,10 +168,10 @@ async def test_all_messages_to_a_good_receiver_arrive(receivers, desk_of):
             await asyncio.sleep(0.05)
 
 
-async def test_a_name_server_that_is_away_takes_no_threads(desk_of, monkeypatch):
+async def test_a_name_server_that_is_away_takes_no_threads(desk_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     asked, go_on, real = [], threading.Event(), socket.getaddrinfo
 
-    def hang(host, *rest, **more):
+    def hang(host: Any, *rest: Any, **more: Any) -> list[tuple[Any, ...]]:
         if not str(host).endswith(".invalid"):
             return real(host, *rest, **more)
         asked.append(host)
@@ -185,7 +193,9 @@ async def test_a_name_server_that_is_away_takes_no_threads(desk_of, monkeypatch)
         go_on.set()
 
 
-async def test_an_hq_that_drips_its_answer_is_tried_again(receivers, stack, tmp_path):
+async def test_an_hq_that_drips_its_answer_is_tried_again(
+    receivers: Receivers, stack: AsyncExitStack[bool | None], tmp_path: Path
+) -> None:
     from tests.store.results import NOON, result
 
     host = await receivers.start("drip")

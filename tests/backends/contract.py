@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,9 +37,14 @@ def blank_page(index: int = 0) -> Page:
     return Page(np.full((400, 300, 3), 255, np.uint8), 300, 400, index)
 
 
+def generator_of(parts: Any) -> Any:
+    """Every `read` of a backend is an asynchronous generator, which can be closed; the protocol promises an iterator."""
+    return parts
+
+
 async def read(backend: Backend, pages: list[Page], task: Task = READ) -> Reading:
     """The one Reading that must come last and alone of its kind."""
-    async with contextlib.aclosing(backend.read(pages, task)) as events:
+    async with contextlib.aclosing(generator_of(backend.read(pages, task))) as events:
         seen = [event async for event in events]
     assert isinstance(seen[-1], Reading)
     assert all(isinstance(event, (TextDelta, Progress)) for event in seen[:-1])
@@ -86,7 +92,7 @@ class BackendContract:
 
     async def test_a_document_tells_how_many_pages_have_been_read(self, backend: Backend) -> None:
         for pages in (1, 3):
-            async with contextlib.aclosing(backend.read([blank_page(n) for n in range(pages)], READ)) as events:
+            async with contextlib.aclosing(generator_of(backend.read([blank_page(n) for n in range(pages)], READ))) as events:
                 reported = [event async for event in events if isinstance(event, Progress)]
             assert reported == ([Progress(n, 3) for n in (1, 2, 3)] if pages > 1 else [])
 

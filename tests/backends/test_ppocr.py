@@ -146,7 +146,7 @@ async def test_leaving_stops_the_work_between_pages() -> None:
         begun += 1
         return real(page, go_on)  # type: ignore[arg-type]
 
-    backend.load_reader().read = counted  # type: ignore[method-assign, assignment]
+    backend.load_reader().read = counted  # type: ignore[assignment]
     task = asyncio.create_task(read(backend, [text_page(["STOP ME"], n) for n in range(200)]))
     while begun == 0:
         await asyncio.sleep(0.005)

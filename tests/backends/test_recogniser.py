@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -126,7 +127,7 @@ async def test_it_serves_by_setting(tmp_path: Path, runtime: str) -> None:
     file = column_reader(tmp_path / "columns.onnx", classes=4)
     letters = tmp_path / "letters.txt"
     letters.write_text("A\nB\nC\n")
-    backend = PpocrBackend(PpocrSettings(runtime=runtime, recogniser=file, dictionary=letters))  # type: ignore[arg-type]
+    backend = PpocrBackend(PpocrSettings(runtime=runtime, recogniser=file, dictionary=letters))
     assert "columns" in backend.model
     await backend.start()
     reading = await read(backend, [text_page(["HHHHHHHH", "IIIIIIII"])])
@@ -171,12 +172,13 @@ def test_characters_in_the_file_itself(tmp_path: Path, runtime: str) -> None:
 def test_a_network_of_another_kind_is_refused(tmp_path: Path, runtime: str) -> None:
     value = helper.make_tensor_value_info
     relu = helper.make_node("Relu", ["x"], ["y"])
+    shape: list[Any]
     for shape in (["n", 8], ["n", 5, 48, "w"]):
-        graph = helper.make_graph([relu], "g", [value("x", 1, shape)], [value("y", 1, shape)])
+        graph = helper.make_graph([relu], "g", [value("x", 1, cast(Any, shape))], [value("y", 1, cast(Any, shape))])
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9), tmp_path / "odd.onnx")
         with pytest.raises(ConfigError, match="expected"):
             load_network(tmp_path / "odd.onnx", runtime, EngineOptions(1))
     graph = helper.make_graph([relu], "g", [value("x", 1, ["n", 3, 48, "w"])], [value("y", 1, ["n", 3, 48, "w"])])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9), tmp_path / "maps.onnx")
     with pytest.raises(ConfigError, match="output"):
-        PageReader(PpocrSettings(recogniser=tmp_path / "maps.onnx", runtime=runtime))  # type: ignore[arg-type]
+        PageReader(PpocrSettings(recogniser=tmp_path / "maps.onnx", runtime=runtime))

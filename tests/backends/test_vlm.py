@@ -8,6 +8,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from hunyuanocr.errors import BackendFailed, BackendUnavailable, InvalidSchema, 
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.prompts import SPOTTING, TEXT
-from hunyuanocr.types import EvidenceMode, FieldType, Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
+from hunyuanocr.types import EvidenceMode, FieldType, Page, Progress, Reading, Result, Task, TaskKind, TextDelta, Usage
 from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 READ = Task(TaskKind.READ)
@@ -80,7 +81,7 @@ class Player:
                 await asyncio.sleep(0)
             if self.gate is not None:
                 await self.gate.wait()
-            yield TokenChunk(tuple(tokens[-1:]), play.finish, Usage(100, len(tokens)))
+            yield TokenChunk(tuple(tokens[-1:]), cast(Any, play.finish), Usage(100, len(tokens)))
             self.ended += 1
         except (asyncio.CancelledError, GeneratorExit):
             self.left += 1
@@ -108,11 +109,11 @@ async def run(player: Player, task: Task = READ, pages: Sequence[Page] | None = 
     return [d.text for d in deltas], reading
 
 
-def extract(*keys: str, **more: object) -> Task:
+def extract(*keys: str, **more: Any) -> Task:
     return parse_instruction("", fields=list(keys) or None, **more)
 
 
-async def test_it_is_what_its_engine_is():
+async def test_it_is_what_its_engine_is() -> None:
     player = Player(Play("x"))
     backend = VlmBackend(player)
     await backend.start()
@@ -123,7 +124,7 @@ async def test_it_is_what_its_engine_is():
     assert player.closed == 2
 
 
-async def test_reading_gives_lines_in_pixels_of_the_original():
+async def test_reading_gives_lines_in_pixels_of_the_original() -> None:
     player = Player(Play("合计(100,200),(300,400)\n36.80(500,200),(2000,400)", doubts=(("8", 0.5), ("1", 0.01))))
     deltas, reading = await run(player)
     assert player.asked[0].prompt == SPOTTING
@@ -137,7 +138,7 @@ async def test_reading_gives_lines_in_pixels_of_the_original():
     assert (reading.usage.prompt_tokens, reading.finish_reason, reading.notices, reading.values) == (100, "stop", (), None)
 
 
-async def test_without_evidence_text_is_read_without_places():
+async def test_without_evidence_text_is_read_without_places() -> None:
     player = Player(Play("合计 f(1,2),(3,4)"))
     deltas, reading = await run(player, replace(READ, evidence=EvidenceMode.NONE))
     assert player.asked[0].prompt == TEXT
@@ -145,7 +146,7 @@ async def test_without_evidence_text_is_read_without_places():
 
 
 @pytest.mark.parametrize("kind", [*TaskKind])
-async def test_a_blank_page_is_success(kind):
+async def test_a_blank_page_is_success(kind: Any) -> None:
     task = extract("a") if kind is TaskKind.EXTRACT else Task(kind, "what is it?", language="en")
     deltas, reading = await run(Player(Play('{"a":null}' if kind is TaskKind.EXTRACT else "")), task)
     assert (reading.text, reading.lines, reading.finish_reason) == ("", (), "stop")
@@ -164,12 +165,12 @@ async def test_a_blank_page_is_success(kind):
         (TaskKind.FREE, "Three people.", "Three people.", None),
     ],
 )
-async def test_text_and_markdown_of_each_task(kind, written, text, markdown):
+async def test_text_and_markdown_of_each_task(kind: TaskKind, written: str, text: str, markdown: str | None) -> None:
     _, reading = await run(Player(Play(written)), Task(kind, "how many?", language="en"))
     assert (reading.text, reading.markdown) == (text, markdown)
 
 
-async def test_fields_come_with_the_confidence_of_their_weakest_character():
+async def test_fields_come_with_the_confidence_of_their_weakest_character() -> None:
     written = '{"total_amount":"36.8","date":null,"note":"a\\"b","none":""}'
     player = Player(Play(written, size=1, doubts=(("8", 0.4), ("u", 0.2), ("b", 0.6), ("}", 0.01), ("d", 0.01), ("n", 0.7))))
     deltas, reading = await run(player, extract("total_amount", "date", "note", "none"))
@@ -181,7 +182,7 @@ async def test_fields_come_with_the_confidence_of_their_weakest_character():
     assert (reading.text, reading.lines) == ("", ())
 
 
-async def test_cells_of_rows_have_confidences_of_their_own():
+async def test_cells_of_rows_have_confidences_of_their_own() -> None:
     written = '{"items":[{"name":"tea","quantity":null,"unit_price":"3","amount":"9"},{"name":"x","quantity":"1"}]}'
     _, reading = await run(Player(Play(written, size=1, doubts=(("9", 0.3), ("x", 0.5)))), extract("items"))
     assert {k: round(v, 2) for k, v in reading.confidences.items()} == {
@@ -194,12 +195,12 @@ async def test_cells_of_rows_have_confidences_of_their_own():
     }
 
 
-async def test_keys_that_were_not_asked_for_are_left_out():
+async def test_keys_that_were_not_asked_for_are_left_out() -> None:
     _, reading = await run(Player(Play('{"b":"x","a":"y"}')), extract("a", "c"))
     assert reading.values == {"a": "y", "c": None}
 
 
-async def test_the_engines_ending_of_a_cut_answer_proves_nothing():
+async def test_the_engines_ending_of_a_cut_answer_proves_nothing() -> None:
     play = Play('{"a":"one","b":"tw', finish="length", size=1, ending='","c":null}')
     _, reading = await run(Player(play), extract("a", "b", "c"))
     assert reading.values == {"a": "one", "b": "tw", "c": None}
@@ -209,19 +210,19 @@ async def test_the_engines_ending_of_a_cut_answer_proves_nothing():
 
 
 @pytest.mark.parametrize(("finish", "error"), [("length", OutputTruncated), ("stop", BackendFailed)])
-async def test_broken_json_is_an_error_that_says_so(finish, error):
+async def test_broken_json_is_an_error_that_says_so(finish: str, error: Any) -> None:
     with pytest.raises(error) as e:
         await run(Player(Play('{"a":"x', finish)), extract("a"))
     assert type(e.value) is error
     assert "page 1" in str(e.value)
 
 
-async def test_an_engine_that_ends_without_a_word_has_failed():
+async def test_an_engine_that_ends_without_a_word_has_failed() -> None:
     with pytest.raises(BackendFailed, match="finish reason"):
         await run(Player(Play("x", finish=None)))
 
 
-async def test_pages_are_told_in_their_order_whichever_is_written_first():
+async def test_pages_are_told_in_their_order_whichever_is_written_first() -> None:
     player = Player(by_page(Play("A(1,2),(3,4)\nA2(1,5),(3,8)\n" * 9), Play("B(1,2),(3,4)"), Play("")))
     deltas, reading = await run(player, pages=[page(0), page(1), page(2)])
     assert reading.text == "A\nA2\n" * 9 + "B" == "".join(deltas).strip()
@@ -231,19 +232,19 @@ async def test_pages_are_told_in_their_order_whichever_is_written_first():
 
 
 @pytest.mark.parametrize("kind", [TaskKind.PARSE, TaskKind.SUBTITLES])
-async def test_deltas_of_pages_are_set_apart_like_their_text(kind):
+async def test_deltas_of_pages_are_set_apart_like_their_text(kind: TaskKind) -> None:
     deltas, reading = await run(Player(by_page(Play(""), Play("one"), Play("two"))), Task(kind), [page(n) for n in range(3)])
     assert "".join(deltas) == reading.text == "one\n\ntwo"
 
 
-async def test_a_few_pages_are_written_at_a_time():
+async def test_a_few_pages_are_written_at_a_time() -> None:
     player = Player(Play("word(1,2),(3,4)"))
     _, reading = await run(player, pages=[page(n) for n in range(3 * MAX_CONCURRENT_PAGES)])
     assert player.most == MAX_CONCURRENT_PAGES
     assert [line.page for line in reading.lines] == list(range(3 * MAX_CONCURRENT_PAGES))
 
 
-async def test_a_free_question_sees_all_pages_together_unless_they_are_many():
+async def test_a_free_question_sees_all_pages_together_unless_they_are_many() -> None:
     player = Player(Play("yes"))
     _, reading = await run(player, Task(TaskKind.FREE, "Is it signed?"), [page(n) for n in range(MAX_PAGES_PER_PROMPT)])
     assert [len(request.images) for request in player.asked] == [MAX_PAGES_PER_PROMPT]
@@ -253,7 +254,7 @@ async def test_a_free_question_sees_all_pages_together_unless_they_are_many():
     assert [len(request.images) for request in player.asked] == [1] * (MAX_PAGES_PER_PROMPT + 1)
 
 
-async def test_fields_of_a_document_come_from_the_first_page_that_has_them_and_rows_from_all():
+async def test_fields_of_a_document_come_from_the_first_page_that_has_them_and_rows_from_all() -> None:
     rows = [{"name": "a", "quantity": None, "unit_price": None, "amount": "1"}]
     plays = [
         Play(json.dumps({"total_amount": None, "date": "", "items": rows, "phone": None}), sure=0.9),
@@ -268,8 +269,8 @@ async def test_fields_of_a_document_come_from_the_first_page_that_has_them_and_r
     assert [reading.confidences[f"items/{n}/amount"] for n in range(3)] == pytest.approx([0.9, 0.7, 0.7])
 
 
-async def test_full_evidence_is_a_spotting_of_its_own():
-    def answer(request):
+async def test_full_evidence_is_a_spotting_of_its_own() -> None:
+    def answer(request: Any) -> Play:
         return Play("Total 12.00(1,2),(300,400)") if request.prompt == SPOTTING else Play('{"total_amount":"12.00"}')
 
     player = Player(answer)
@@ -283,7 +284,7 @@ async def test_full_evidence_is_a_spotting_of_its_own():
 LOOP = "HEAD " + "".join(f"{n}," for n in range(900)) + "\n" + "the same line\n" * 3000
 
 
-async def test_a_model_that_repeats_itself_is_stopped_and_its_text_is_cut():
+async def test_a_model_that_repeats_itself_is_stopped_and_its_text_is_cut() -> None:
     player = Player(Play(LOOP))
     deltas, reading = await run(player, Task(TaskKind.PARSE))
     assert (player.left, player.ended) == (1, 0)
@@ -294,7 +295,7 @@ async def test_a_model_that_repeats_itself_is_stopped_and_its_text_is_cut():
     assert reading.usage.completion_tokens > 1000
 
 
-async def test_what_only_looks_like_a_loop_goes_on():
+async def test_what_only_looks_like_a_loop_goes_on() -> None:
     dots = "".join(f"{n} " for n in range(1100)) + "." * 150 + " 12\nEND"
     for text in (dots, LOOP[:3000], "\n" * 9000 + "END"):
         _, reading = await run(Player(Play(text, size=100)), Task(TaskKind.PARSE))
@@ -302,19 +303,19 @@ async def test_what_only_looks_like_a_loop_goes_on():
         assert reading.text == text.strip()
 
 
-async def test_a_loop_that_ran_into_the_longest_length_is_cut_as_well():
+async def test_a_loop_that_ran_into_the_longest_length_is_cut_as_well() -> None:
     _, reading = await run(Player(Play("A\n" + "B(1,2),(3,4)\n" * 100, "length")))
     assert reading.finish_reason == "repetition"
     assert reading.text.count("B") <= 2
 
 
-async def test_a_grammar_may_repeat_itself():
+async def test_a_grammar_may_repeat_itself() -> None:
     text = '{"a":"' + "x" * 9000 + '"}'
     _, reading = await run(Player(Play(text, size=50)), extract("a"))
     assert reading.finish_reason == "stop"
 
 
-async def test_pages_that_were_cut_are_named():
+async def test_pages_that_were_cut_are_named() -> None:
     plays = [Play("<table><tr><td>1", "length"), Play("<table></table>"), Play("", "length")]
     _, reading = await run(Player(by_page(*plays)), Task(TaskKind.TABLE), [page(n) for n in range(3)])
     assert reading.finish_reason == "length"
@@ -323,7 +324,7 @@ async def test_pages_that_were_cut_are_named():
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5])
-async def test_leaving_leaves_every_generation(steps):
+async def test_leaving_leaves_every_generation(steps: int) -> None:
     player = Player(Play("A(1,2),(3,4)\nB(1,2),(3,4)\n" * 50))
     player.gate = asyncio.Event()
     async with aclosing(VlmBackend(player).read([page(n) for n in range(9)], READ)) as parts:
@@ -333,7 +334,7 @@ async def test_leaving_leaves_every_generation(steps):
     assert (player.left, player.ended) == (MAX_CONCURRENT_PAGES if steps else 0, 0)
 
 
-async def test_cancelling_cancels_every_generation():
+async def test_cancelling_cancels_every_generation() -> None:
     player = Player(Play("A(1,2),(3,4)"))
     player.gate = asyncio.Event()
     task = asyncio.create_task(run(player, pages=[page(n) for n in range(9)]))
@@ -344,7 +345,7 @@ async def test_cancelling_cancels_every_generation():
     assert (player.now, player.left) == (0, MAX_CONCURRENT_PAGES)
 
 
-async def test_a_page_that_fails_ends_the_others_at_once():
+async def test_a_page_that_fails_ends_the_others_at_once() -> None:
     plays = [Play("A(1,2),(3,4)")] * 9
     player = Player(by_page(*plays[:2], BackendUnavailable("out of memory"), *plays[3:]))
     player.gate = asyncio.Event()
@@ -353,12 +354,12 @@ async def test_a_page_that_fails_ends_the_others_at_once():
     assert (player.now, player.ended) == (0, 0)
 
 
-async def test_an_engine_that_gives_up_by_itself_is_unavailable():
+async def test_an_engine_that_gives_up_by_itself_is_unavailable() -> None:
     with pytest.raises(BackendUnavailable):
         await run(Player(lambda request: asyncio.CancelledError()))
 
 
-async def test_a_schema_without_bounds_never_reaches_the_engine():
+async def test_a_schema_without_bounds_never_reaches_the_engine() -> None:
     player = Player(Play("{}"))
     schema = {"$defs": {"a": {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}}}, "type": "object"}
     with pytest.raises(InvalidSchema):
@@ -369,7 +370,7 @@ async def test_a_schema_without_bounds_never_reaches_the_engine():
 # -- with the pipeline: values are typed, looked up on the page, and fitted to a client's schema
 
 
-async def answer(written: str, task: Task, page_text: str = "SHOP\nTea 2 4.50 9.00\nTotal: 12.00\nDate: 2026-11-20"):
+async def answer(written: str, task: Task, page_text: str = "SHOP\nTea 2 4.50 9.00\nTotal: 12.00\nDate: 2026-11-20") -> Result:
     evidence_backend = FakeBackend()
     evidence_backend.text = page_text
     pipeline = Pipeline(VlmBackend(Player(Play(written))), Settings(pipeline=PipelineSettings(cache_mb=0)), evidence_backend)
@@ -380,7 +381,7 @@ async def answer(written: str, task: Task, page_text: str = "SHOP\nTea 2 4.50 9.
         await pipeline.close()
 
 
-async def test_a_value_that_is_not_on_the_page_is_not_grounded():
+async def test_a_value_that_is_not_on_the_page_is_not_grounded() -> None:
     task = extract("total_amount", "date", "phone", "merchant")
     written = {"total_amount": "12.00", "date": "2026-11-21", "phone": None, "merchant": "SHOP"}
     result = await answer(json.dumps(written), task)
@@ -397,7 +398,7 @@ async def test_a_value_that_is_not_on_the_page_is_not_grounded():
     assert fields["total_amount"].confidence == pytest.approx(0.99)
 
 
-async def test_rows_are_grounded_cell_by_cell():
+async def test_rows_are_grounded_cell_by_cell() -> None:
     rows = [{"name": "Tea", "quantity": "2", "unit_price": "4.50", "amount": "9.00"}]
     (field,) = (await answer(json.dumps({"items": rows}), extract("items"))).fields
     assert field.grounded
@@ -435,7 +436,7 @@ SCHEMA = {
 }
 
 
-async def test_a_clients_schema_is_answered_in_its_own_types():
+async def test_a_clients_schema_is_answered_in_its_own_types() -> None:
     written = {
         "total": "12.00",
         "day": "2026-11-20",
@@ -460,14 +461,14 @@ async def test_a_clients_schema_is_answered_in_its_own_types():
     assert grounded["words"]
 
 
-async def test_what_the_schema_wants_and_the_page_has_not_is_an_error():
+async def test_what_the_schema_wants_and_the_page_has_not_is_an_error() -> None:
     written = {"total": None, "day": None, "paid": None, "method": None, "who": None, "lines": None, "words": None}
     with pytest.raises(SchemaNotSatisfied, match="total"):
         await answer(json.dumps(written), parse_instruction("", schema=SCHEMA))
 
 
-async def test_full_evidence_needs_no_witness():
-    def speak(request):
+async def test_full_evidence_needs_no_witness() -> None:
+    def speak(request: Any) -> Play:
         if request.prompt == SPOTTING:
             return Play("Total: 12.00(10,20),(300,400)")
         return Play('{"total_amount":"12.00","date":"2026-01-01"}')
@@ -482,7 +483,7 @@ async def test_full_evidence_needs_no_witness():
     assert result.text == "Total: 12.00"
 
 
-async def test_streaming_through_the_pipeline_gives_deltas_then_the_result():
+async def test_streaming_through_the_pipeline_gives_deltas_then_the_result() -> None:
     backend = VlmBackend(Player(Play("one(1,2),(3,4)\ntwo(1,5),(3,8)")))
     pipeline = Pipeline(backend, Settings(pipeline=PipelineSettings(cache_mb=0)))
     await pipeline.start()

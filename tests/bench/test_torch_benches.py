@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -36,18 +38,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch):
+def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A bench by its name, imported as it is when it is run: with its folder on the path."""
     monkeypatch.syspath_prepend(str(BENCH))
     return importlib.import_module
 
 
-def compare(bench, folder: Path, out: Path, *more: str) -> tuple[int, dict]:
+def compare(bench: Any, folder: Path, out: Path, *more: str) -> tuple[int, dict]:
     code = bench("torch_vs_transformers").main(["--checkpoint", str(folder), "--out", str(out), *SMALL, *more])
     return code, json.loads(out.read_text(encoding="utf-8"))
 
 
-def test_engine_against_transformers(bench, folder, tmp_path, capsys):
+def test_engine_against_transformers(
+    bench: Callable[..., Any], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Every scenario that needs no process of its own; in float32 both write the same tokens."""
     scenarios = "bandwidth,streams,first_token,documents,memory,compare"
     code, found = compare(bench, folder, tmp_path / "r.json", "--scenarios", scenarios)
@@ -69,7 +73,9 @@ def test_engine_against_transformers(bench, folder, tmp_path, capsys):
     assert "2 streams" in reported
 
 
-def test_a_scenario_that_fails_is_told_and_the_others_go_on(bench, folder, tmp_path, capsys):
+def test_a_scenario_that_fails_is_told_and_the_others_go_on(
+    bench: Callable[..., Any], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, found = compare(bench, folder, tmp_path / "r.json", "--scenarios", "memory,first_token", "--large-tokens", "1000000")
     assert code == 1
     assert found["failures"] == ["memory"]
@@ -79,17 +85,17 @@ def test_a_scenario_that_fails_is_told_and_the_others_go_on(bench, folder, tmp_p
 
 
 @pytest.mark.long
-def test_seconds_to_ready(bench, folder, tmp_path):
+def test_seconds_to_ready(bench: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     _, found = compare(bench, folder, tmp_path / "r.json", "--scenarios", "ready")
     assert 0 < found["ready"]["ready_s"] <= found["ready"]["first_answer_s"]
 
 
-def test_an_engine_that_does_not_start_is_told(bench, tmp_path):
+def test_an_engine_that_does_not_start_is_told(bench: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="did not start"):
         bench("torch_engine_only").ready(tmp_path, "nowhere")
 
 
-def test_the_rate_is_read_while_all_are_written(bench):
+def test_the_rate_is_read_while_all_are_written(bench: Callable[..., Any]) -> None:
     run = bench("torch_engines").Run(10.0, [[11, 12, 13, 14, 15, 16], [13, 14, 15]], [[0] * 6, [0] * 3])
     assert run.rate == 2.0  # two each in the two seconds from 13 to 15; not what the first one wrote alone
     assert (run.all_begun_s, run.seconds_to(2), run.at_once) == (3, 4, True)
@@ -99,7 +105,9 @@ def test_the_rate_is_read_while_all_are_written(bench):
 
 
 @pytest.mark.parametrize(("grows", "code"), [(0.0, 0), (2.0, 1)])
-def test_memory(bench, folder, tmp_path, monkeypatch, grows, code):
+def test_memory(
+    bench: Callable[..., Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grows: float, code: int
+) -> None:
     """Requests really run; what the kernel would say of memory is given, as a dozen requests tell nothing."""
     memory, out = bench("torch_memory"), tmp_path / "m.json"
     reported = iter(range(1000))
@@ -111,11 +119,11 @@ def test_memory(bench, folder, tmp_path, monkeypatch, grows, code):
     assert (found["growth"] > 0) == (grows > 0)
 
 
-def test_resident_memory_is_a_process_size(bench):
+def test_resident_memory_is_a_process_size(bench: Callable[..., Any]) -> None:
     assert 50 < bench("torch_load").resident_mib() < 50_000
 
 
-def test_float16_range(bench, folder, tmp_path):
+def test_float16_range(bench: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "f.json"
     assert bench("fp16_range").main(["--model-path", str(folder), "--tokens", "6", "--out", str(out)]) == 0
     found = json.loads(out.read_text(encoding="utf-8"))
@@ -135,7 +143,7 @@ def test_float16_range(bench, folder, tmp_path):
     assert found["overflow"] is None
 
 
-def test_float16_that_overflows_is_told(bench, tmp_path, capsys):
+def test_float16_that_overflows_is_told(bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights so large that the residual stream leaves the range."""
     large = random_checkpoint(tmp_path / "large", text={"initializer_range": 40.0})
     assert bench("fp16_range").main(["--model-path", str(large), "--tokens", "4", "--out", str(tmp_path / "f.json")]) == 1
@@ -145,7 +153,7 @@ def test_float16_that_overflows_is_told(bench, tmp_path, capsys):
     assert "VALUES DO NOT FIT" in capsys.readouterr().out
 
 
-def test_evidence_cost(bench, folder, tmp_path):
+def test_evidence_cost(bench: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     Image.new("RGB", (96, 64), "white").save(tmp_path / "blank.png")
     arguments = [
         str(tmp_path),

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,9 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 
 
-def wheel(folder: Path, name: str, version: str, files: dict[str, str], requires=(), tag="py3-none-any", extra="") -> Path:
+def wheel(
+    folder: Path, name: str, version: str, files: dict[str, str], requires: Any = (), tag: str = "py3-none-any", extra: str = ""
+) -> Path:
     """A wheel with these files, as the format wants it (PEP 427)."""
     info = f"{name}-{version}.dist-info"
     lines = "".join(f"Requires-Dist: {line}\n" for line in requires)
@@ -54,12 +57,12 @@ def wheel(folder: Path, name: str, version: str, files: dict[str, str], requires
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the small project, and `pip` set up to find its wheels in a folder and nowhere else."""
     return make_project(tmp_path, monkeypatch)
 
 
-def make_project(place: Path, monkeypatch) -> Path:
+def make_project(place: Path, monkeypatch: Any) -> Path:
     root, cache = place / "project", place / "shelf"
     for folder in (root / "scripts", root / "hunyuanocr" / "bundle", cache):
         folder.mkdir(parents=True)

@@ -1,20 +1,22 @@
 """`hunyuanocr bundle` and `hunyuanocr sbom` as a person types them."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hunyuanocr.bundle import BundleFailed, BundleSpec, build
 from hunyuanocr.cli import app
 from hunyuanocr.errors import ConfigError
 
 
-def run(*arguments, **environment):
+def run(*arguments: Any, **environment: Any) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments], env=environment, catch_exceptions=True)
 
 
-def test_an_archive_is_checked(project, tmp_path):
+def test_an_archive_is_checked(project: Path, tmp_path: Path) -> None:
     made = build(tmp_path / "a.tar", project, BundleSpec())
     done = run("bundle", made.path, "--check")
     assert done.exit_code == 0, done.output
@@ -24,7 +26,7 @@ def test_an_archive_is_checked(project, tmp_path):
     assert isinstance(run("bundle", tmp_path / "none.tar", "--check").exception, BundleFailed)
 
 
-def test_a_machine_that_stays_offline_downloads_nothing(tmp_path):
+def test_a_machine_that_stays_offline_downloads_nothing(tmp_path: Path) -> None:
     done = run("bundle", tmp_path / "a.tar.gz", HUNYUANOCR_OFFLINE="1")
     assert isinstance(done.exception, ConfigError)
     assert "HUNYUANOCR_OFFLINE" in str(done.exception)
@@ -32,7 +34,7 @@ def test_a_machine_that_stays_offline_downloads_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(("extras", "there"), [((), True), (("--extra", "torch"), True), (("--extra", "cluster"), False)])
-def test_what_is_installed_is_listed(extras, there):
+def test_what_is_installed_is_listed(extras: tuple[Any, ...], there: bool) -> None:
     done = run("sbom", *extras)
     assert done.exit_code == 0, done.output
     names = {component["name"] for component in json.loads(done.stdout)["components"]}
@@ -41,5 +43,5 @@ def test_what_is_installed_is_listed(extras, there):
     assert ("torch" in names) == there
 
 
-def test_an_unknown_extra_is_told():
+def test_an_unknown_extra_is_told() -> None:
     assert isinstance(run("sbom", "--extra", "nonesuch").exception, ConfigError)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def rings(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
     """A bundle and its update, made, unpacked and installed one after the other, and what was said."""
     place = tmp_path_factory.mktemp("a shop")  # a folder with a blank in its name, as people have
     with pytest.MonkeyPatch.context() as patch:
@@ -44,14 +45,14 @@ def shop(tmp_path_factory):
     return {"folder": folder, "first": first, "update": update, "done": done, "rings": reported, "place": place}
 
 
-def test_it_installs_without_a_network_and_says_how_to_start(shop):
+def test_it_installs_without_a_network_and_says_how_to_start(shop: dict[Any, Any]) -> None:
     done = shop["done"][0]
     assert done.returncode == 0, done.stdout + done.stderr
     assert shop["rings"] == ["1"]
     assert f"cd {shop['folder']} && ./launch_web_pt.sh --host 0.0.0.0 --config config.toml" in done.stdout
 
 
-def test_an_update_carries_only_what_is_new(shop):
+def test_an_update_carries_only_what_is_new(shop: dict[Any, Any]) -> None:
     names = subprocess.run(["tar", "-tf", str(shop["update"].path)], capture_output=True, text=True, check=True).stdout.split()
     carried = {name.partition("/")[2] for name in names}
     assert {"app/docs/new.md", "app/pyproject.toml", "wheels/till-2.0-py3-none-any.whl", "bundle.json"} <= carried
@@ -60,7 +61,7 @@ def test_an_update_carries_only_what_is_new(shop):
     assert shop["update"].bytes < shop["first"].bytes
 
 
-def test_an_update_brings_the_new_and_takes_the_old_away_and_leaves_what_is_the_owners(shop):
+def test_an_update_brings_the_new_and_takes_the_old_away_and_leaves_what_is_the_owners(shop: dict[Any, Any]) -> None:
     done, folder = shop["done"][1], shop["folder"]
     assert done.returncode == 0, done.stdout + done.stderr
     assert rings(folder) == "2"
@@ -72,14 +73,14 @@ def test_an_update_brings_the_new_and_takes_the_old_away_and_leaves_what_is_the_
     assert json.loads((folder / "bundle.json").read_text())["version"] == "1.1"
 
 
-def test_an_update_of_another_version_is_refused(shop, tmp_path):
+def test_an_update_of_another_version_is_refused(shop: dict[Any, Any], tmp_path: Path) -> None:
     done = install(unpack(shop["update"].path, tmp_path / "u"), str(tmp_path / "elsewhere"))
     assert done.returncode == 2
     assert "does not match the version in" in done.stderr
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_one_wrong_byte_and_nothing_is_installed(shop, tmp_path):
+def test_one_wrong_byte_and_nothing_is_installed(shop: dict[Any, Any], tmp_path: Path) -> None:
     bundle = unpack(shop["first"].path, tmp_path / "b")
     assert install(bundle, "--check").returncode == 0
     names = (
@@ -101,12 +102,12 @@ def test_one_wrong_byte_and_nothing_is_installed(shop, tmp_path):
     assert not (tmp_path / "there").exists()
 
 
-def test_a_bundle_is_not_installed_over_itself(shop, tmp_path):
+def test_a_bundle_is_not_installed_over_itself(shop: dict[Any, Any], tmp_path: Path) -> None:
     bundle = unpack(shop["first"].path, tmp_path / "b")
     assert "in its own folder" in install(bundle, str(bundle)).stderr
 
 
-def test_a_missing_file_is_told(shop, tmp_path):
+def test_a_missing_file_is_told(shop: dict[Any, Any], tmp_path: Path) -> None:
     bundle = unpack(shop["first"].path, tmp_path / "b")
     (bundle / "app" / "app_web.py").unlink()
     done = install(bundle, "--check")
@@ -116,7 +117,7 @@ def test_a_missing_file_is_told(shop, tmp_path):
     assert "incomplete" in install(bundle, "--check").stderr
 
 
-def test_sums_that_lead_out_of_the_bundle_are_refused(shop, tmp_path):
+def test_sums_that_lead_out_of_the_bundle_are_refused(shop: dict[Any, Any], tmp_path: Path) -> None:
     bundle = unpack(shop["first"].path, tmp_path / "b")
     with (bundle / "SHA256SUMS").open("a") as f:
         f.write(f"{'0' * 64}  ../../etc/passwd\n")
@@ -124,7 +125,7 @@ def test_sums_that_lead_out_of_the_bundle_are_refused(shop, tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tar.zst"])
-def test_a_damaged_archive_is_found_before_it_travels(project, tmp_path, ending):
+def test_a_damaged_archive_is_found_before_it_travels(project: Path, tmp_path: Path, ending: str) -> None:
     if ending.endswith("zst") and not shutil.which("zstd"):
         pytest.skip("needs the program zstd")
     made = build(tmp_path / f"bundle{ending}", project, BundleSpec())
@@ -148,14 +149,14 @@ FITTING = {"python": "3.11", "machine": "x86_64", "glibc": "2.28"}
     ({"libc": ("glibc", "2.17")}, "needs glibc 2.28 or newer; this machine has glibc 2.17"),
     ({"libc": ("", "")}, "another C library"),
 ])  # fmt: skip
-def test_a_machine_that_does_not_fit_is_told_why(here, said):
-    good = {"version": "3.11", "machine": "x86_64", "libc": ("glibc", "2.36")}
+def test_a_machine_that_does_not_fit_is_told_why(here: dict[str, Any], said: str) -> None:
+    good: dict[str, Any] = {"version": "3.11", "machine": "x86_64", "libc": ("glibc", "2.36")}
     fits(FITTING, **good)
     with pytest.raises(CannotInstall, match=said):
         fits(FITTING, **good | here)
 
 
-def test_a_driver_that_is_too_old_or_missing_is_told(tmp_path, monkeypatch):
+def test_a_driver_that_is_too_old_or_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     manifest = {"cuda": "13.0", "driver": "580"}
     assert driver_warning({"cuda": None, "driver": None}) is None

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ pytestmark = [
 ]
 
 
-def test_the_bundle_installs_and_reads_a_receipt_without_a_route(tmp_path):
+def test_the_bundle_installs_and_reads_a_receipt_without_a_route(tmp_path: Path) -> None:
     made = build(tmp_path / "bundle.tar.gz", ROOT, BundleSpec())
     assert made.bytes < 400e6
     check_archive(made.path)

@@ -2,6 +2,8 @@
 
 import importlib.util
 from importlib.metadata import distribution, distributions
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -13,7 +15,7 @@ from tests.bundle.conftest import ROOT, wheel
 from tests.docker.test_images import CUDA, pinned
 
 
-def script(name: str):
+def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -24,7 +26,7 @@ LICENCES, AUDIT = script("licences"), script("audit")
 RUNTIME = installed_dependencies(requirements(ROOT, LICENCES.EXTRAS))
 
 
-def test_the_report_names_every_pinned_package_that_is_installed():
+def test_the_report_names_every_pinned_package_that_is_installed() -> None:
     report = LICENCES.REPORT.read_text(encoding="utf-8")
     installed = {canonicalize_name(d.metadata["Name"]) for d in distributions()} & set(pinned())
     lost = sorted(name for name in installed if f"| {name} |" not in report and not name.startswith(CUDA))
@@ -32,19 +34,19 @@ def test_the_report_names_every_pinned_package_that_is_installed():
     assert "not stated" not in report
 
 
-def test_the_report_tells_the_appliance_from_what_developers_need():
+def test_the_report_tells_the_appliance_from_what_developers_need() -> None:
     head, _, development = LICENCES.report().partition("## For development only")
     assert "| pi-heif |" in head
     assert "| pillow-heif |" not in head
     assert "| pillow-heif |" in development
 
 
-def test_nothing_under_the_gpl_runs_in_the_appliance():
+def test_nothing_under_the_gpl_runs_in_the_appliance() -> None:
     assert {"fastapi", "torch", "psycopg-binary", "pi-heif", "gradio"} <= set(RUNTIME)
     assert LICENCES.forbidden(RUNTIME.values()) == []
 
 
-def test_a_library_under_the_gpl_is_seen_whatever_the_package_says():
+def test_a_library_under_the_gpl_is_seen_whatever_the_package_says() -> None:
     (bad,) = LICENCES.forbidden([distribution("pillow-heif")])  # "BSD-3-Clause"
     assert "libx265" in bad
 
@@ -59,11 +61,11 @@ def test_a_library_under_the_gpl_is_seen_whatever_the_package_says():
     ("License-Expression: LGPL-3.0-only", True),
     ("Classifier: License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)", True),
 ])  # fmt: skip
-def test_which_licences_are_refused(tmp_path, said, good):
+def test_which_licences_are_refused(tmp_path: Path, said: str, good: bool) -> None:
     assert (LICENCES.forbidden([wheel_metadata(wheel(tmp_path, "x", "1.0", {}, extra=f"{said}\n"))]) == []) == good
 
 
-def test_an_audit_that_looked_nothing_up_is_no_success():
+def test_an_audit_that_looked_nothing_up_is_no_success() -> None:
     fine = {"name": "a", "version": "1.0", "vulns": []}
     known = {"name": "b", "version": "1.0", "vulns": [{"id": "PYSEC-1"}]}
     skipped = {"name": "c", "skip_reason": "not found"}
@@ -74,7 +76,7 @@ def test_an_audit_that_looked_nothing_up_is_no_success():
     assert "b 1.0: PYSEC-1" in AUDIT.verdict([fine, known])[1]
 
 
-def test_the_audit_asks_for_what_is_pinned():
+def test_the_audit_asks_for_what_is_pinned() -> None:
     asked = AUDIT.names((ROOT / "constraints-vllm.txt").read_text())
     assert "torch==2.13.0\n" in asked
     assert "intel-openmp==2024.2.1\n" in asked

@@ -9,11 +9,13 @@ import os
 import sqlite3
 import tarfile
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app
 from hunyuanocr.config import Settings, StoreSettings
@@ -26,11 +28,11 @@ from tests.store.results import result
 from tests.support.fake_backend import picture
 
 
-def run(*arguments):
+def run(*arguments: Any) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def refused(*arguments) -> ConfigError:
+def refused(*arguments: Any) -> ConfigError:
     done = run(*arguments)
     assert isinstance(done.exception, ConfigError), done.output
     return done.exception
@@ -62,7 +64,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path):
+def shop(tmp_path: Path) -> Iterator[Shop]:
     made = Shop(tmp_path / "data")
     for number in range(20):
         made.add(number)
@@ -70,11 +72,11 @@ def shop(tmp_path):
     made.close()
 
 
-def test_a_backup_under_load_restores_elsewhere_as_it_was(shop, tmp_path):
+def test_a_backup_under_load_restores_elsewhere_as_it_was(shop: Shop, tmp_path: Path) -> None:
     before, stop = shop.all(), threading.Event()
     other = Shop(tmp_path / "data")  # another process's way to the same file
 
-    def write():
+    def write() -> None:
         number = 1000
         while not stop.is_set() and number < 5000:
             other.add(number)
@@ -103,7 +105,7 @@ def test_a_backup_under_load_restores_elsewhere_as_it_was(shop, tmp_path):
     other.close()
 
 
-def test_a_picture_that_is_deleted_meanwhile_is_left_out(shop, tmp_path):
+def test_a_picture_that_is_deleted_meanwhile_is_left_out(shop: Shop, tmp_path: Path) -> None:
     gone = next((tmp_path / "data" / "images").glob("??/*"))
     gone.unlink()
     assert run("backup", tmp_path / "shop.tar.gz", "--data", tmp_path / "data").exit_code == 0
@@ -112,7 +114,7 @@ def test_a_picture_that_is_deleted_meanwhile_is_left_out(shop, tmp_path):
     assert list((tmp_path / "data").glob(".backup-*")) == []
 
 
-def test_what_a_killed_backup_left_is_swept_up_by_the_next(shop, tmp_path):
+def test_what_a_killed_backup_left_is_swept_up_by_the_next(shop: Shop, tmp_path: Path) -> None:
     shop.add(1)
     with ExitStack() as locks:
         for folder in (shop.settings.data, tmp_path):
@@ -127,7 +129,7 @@ def test_what_a_killed_backup_left_is_swept_up_by_the_next(shop, tmp_path):
             assert {path.name for path in folder.glob(".backup-*")} == {".backup-at-work"}
 
 
-def test_what_is_there_is_not_overwritten_unasked(shop, tmp_path):
+def test_what_is_there_is_not_overwritten_unasked(shop: Shop, tmp_path: Path) -> None:
     archive = tmp_path / "shop.tar.gz"
     assert run("backup", archive, "--data", tmp_path / "data").exit_code == 0
     assert "already exists" in refused("backup", archive, "--data", tmp_path / "data").message
@@ -143,7 +145,7 @@ def test_what_is_there_is_not_overwritten_unasked(shop, tmp_path):
     again.close()
 
 
-def test_a_damaged_database_can_be_replaced(shop, tmp_path):
+def test_a_damaged_database_can_be_replaced(shop: Shop, tmp_path: Path) -> None:
     archive = tmp_path / "shop.tar.gz"
     run("backup", archive, "--data", tmp_path / "data")
     shop.close()
@@ -154,7 +156,7 @@ def test_a_damaged_database_can_be_replaced(shop, tmp_path):
     again.close()
 
 
-def repacked(archive: Path, change) -> Path:
+def repacked(archive: Path, change: Callable[..., Any]) -> Path:
     """The archive with its members changed: `change` gets names and contents, in order."""
     with tarfile.open(archive) as old:
         members = {m.name: old.extractfile(m).read() for m in old}
@@ -172,7 +174,7 @@ def flipped(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-def listing(members, **more):
+def listing(members: Any, **more: Any) -> Any:
     reported = json.loads(members["manifest.json"]) | more
     return members | {"manifest.json": json.dumps(reported).encode()}
 
@@ -192,7 +194,9 @@ def listing(members, **more):
     ],
     ids=["flipped", "no-database", "no-pictures", "no-list", "outside", "a-script", "form", "odd-list", "no-object"],
 )
-def test_a_damaged_or_forged_archive_is_refused_and_nothing_is_touched(shop, tmp_path, change):
+def test_a_damaged_or_forged_archive_is_refused_and_nothing_is_touched(
+    shop: Shop, tmp_path: Path, change: Callable[..., Any]
+) -> None:
     archive = tmp_path / "shop.tar.gz"
     run("backup", archive, "--data", tmp_path / "data")
     error = refused("restore", repacked(archive, change), "--data", tmp_path / "new" / "data")
@@ -201,7 +205,7 @@ def test_a_damaged_or_forged_archive_is_refused_and_nothing_is_touched(shop, tmp
     assert not (tmp_path / "outside").exists()
 
 
-def test_a_cut_archive_and_a_file_that_is_none(shop, tmp_path):
+def test_a_cut_archive_and_a_file_that_is_none(shop: Shop, tmp_path: Path) -> None:
     archive = tmp_path / "shop.tar.gz"
     run("backup", archive, "--data", tmp_path / "data")
     whole = archive.read_bytes()
@@ -212,7 +216,7 @@ def test_a_cut_archive_and_a_file_that_is_none(shop, tmp_path):
     assert "No database found" in refused("backup", tmp_path / "x.tar.gz", "--data", tmp_path / "empty").message
 
 
-def test_a_backup_of_a_newer_program_is_refused(shop, tmp_path):
+def test_a_backup_of_a_newer_program_is_refused(shop: Shop, tmp_path: Path) -> None:
     shop.close()
     with sqlite3.connect(tmp_path / "data" / "hunyuanocr.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -221,7 +225,7 @@ def test_a_backup_of_a_newer_program_is_refused(shop, tmp_path):
     assert "newer version" in refused("restore", tmp_path / "shop.tar.gz", "--data", tmp_path / "new").message
 
 
-def test_settings_go_along_without_secrets(shop, tmp_path, monkeypatch):
+def test_settings_go_along_without_secrets(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNYUANOCR_JOBS__WEBHOOK_SECRET", "whsec_" + "QUFB" * 8)
     monkeypatch.setenv("HUNYUANOCR_SYNC__SITE", 'Shop "7" \\ 北街')
     run("backup", tmp_path / "shop.tar.gz", "--data", tmp_path / "data")
@@ -239,7 +243,7 @@ def test_settings_go_along_without_secrets(shop, tmp_path, monkeypatch):
     assert again.jobs.webhook_secret is None
 
 
-def test_postgresql_has_its_own_programs(tmp_path, monkeypatch):
+def test_postgresql_has_its_own_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNYUANOCR_STORE__URL", "postgresql://shop:secret@db.local:5433/till")
     for command in ("backup", "restore"):
         hint = refused(command, tmp_path / "x").hint
@@ -248,7 +252,7 @@ def test_postgresql_has_its_own_programs(tmp_path, monkeypatch):
         assert "secret" not in hint
 
 
-def test_every_setting_that_is_no_secret_comes_back(tmp_path, monkeypatch):
+def test_every_setting_that_is_no_secret_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above all who may come in: an allow list that is lost would let everybody in."""
     from hunyuanocr.cli.backup_archive import toml
     from hunyuanocr.config import load_settings

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app, main
 from hunyuanocr.cli.common import settings_from
@@ -15,12 +17,12 @@ from hunyuanocr.errors import ConfigError
 LINES = ("CORNER SHOP", "Date: 2026-03-14", "Total: $36.80", "memo [red] :car:")
 
 
-def run(*arguments):
+def run(*arguments: Any) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module")
-def receipts(tmp_path_factory):
+def receipts(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Two receipts, one with a name that looks like markup, a broken file and one that is not there."""
     folder = tmp_path_factory.mktemp("receipts")
     picture = Image.new("RGB", (640, 400), "white")
@@ -34,7 +36,7 @@ def receipts(tmp_path_factory):
     return good, broken, folder / "missing.jpg", odd
 
 
-def test_one_failure_leaves_the_rest_done(receipts):
+def test_one_failure_leaves_the_rest_done(receipts: Any) -> None:
     done = run("read", *receipts, "--json", "-i", "extract total and date")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [a["file"] for a in answers] == [str(path) for path in receipts]
@@ -44,7 +46,7 @@ def test_one_failure_leaves_the_rest_done(receipts):
     assert str(receipts[1]) in done.stderr, "said as it is called, brackets and all"
 
 
-def test_a_table_has_a_column_for_each_field(receipts):
+def test_a_table_has_a_column_for_each_field(receipts: Any) -> None:
     good, broken, *_ = receipts
     done = run("read", good, broken, "--csv", "-i", "total, cashier")
     head, first, second = csv.reader(io.StringIO(done.stdout))
@@ -53,7 +55,7 @@ def test_a_table_has_a_column_for_each_field(receipts):
     assert (second[:3], bool(second[3])) == ([str(broken), "", ""], True)
 
 
-def test_a_table_computes_nothing(tmp_path):
+def test_a_table_computes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "formula.png"
     image = Image.new("RGB", (900, 160), "white")
     ImageDraw.Draw(image).text((40, 40), "=SUM(A1:A9)", fill="black", font=ImageFont.load_default(64))
@@ -64,7 +66,7 @@ def test_a_table_computes_nothing(tmp_path):
     assert (head, row[1]) == (["file", "text", "error"], f"'{plain}")
 
 
-def test_text_is_shown_as_it_stands(receipts):
+def test_text_is_shown_as_it_stands(receipts: Any) -> None:
     done = run("read", receipts[0], receipts[3])
     assert done.exit_code == 0, done.stderr
     assert done.stdout.count("Total: $36.80") == 2
@@ -73,7 +75,7 @@ def test_text_is_shown_as_it_stands(receipts):
     assert str(receipts[3]) in done.stdout
 
 
-def test_environment_counts_where_no_flag_is_given(monkeypatch):
+def test_environment_counts_where_no_flag_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings_from(None, None).backend == "auto"
     monkeypatch.setenv("HUNYUANOCR_BACKEND", "ppocr")
     monkeypatch.setenv("HUNYUANOCR_PIPELINE__QUEUE_SIZE", "3")
@@ -84,7 +86,9 @@ def test_environment_counts_where_no_flag_is_given(monkeypatch):
         settings_from("tesseract", None)
 
 
-def test_what_cannot_be_is_one_line_and_status_2(monkeypatch, capsys, tmp_path):
+def test_what_cannot_be_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert run("read", "a.png", "--json", "--csv").exit_code == 2
     assert run("read").exit_code == 2
     for arguments in (["read", "a.png", "--backend", "tesseract"], ["eval", str(tmp_path / "[b]none")]):
@@ -96,13 +100,13 @@ def test_what_cannot_be_is_one_line_and_status_2(monkeypatch, capsys, tmp_path):
         assert arguments[0] == "read" or "[b]none" in said
 
 
-def test_serve_has_the_flags_of_the_server(capsys):
+def test_serve_has_the_flags_of_the_server(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):  # argparse leaves by itself
         app(["serve", "--help"], standalone_mode=False)
     assert "--api-port" in capsys.readouterr().out
 
 
-def test_eval_prints_figures_for_the_users_own_folder(receipts, tmp_path):
+def test_eval_prints_figures_for_the_users_own_folder(receipts: Any, tmp_path: Path) -> None:
     picture = tmp_path / "1.png"
     picture.write_bytes(receipts[0].read_bytes())
     picture.with_suffix(".json").write_text(json.dumps({"total": "36.80", "date": "2026-03-14", "doctor": None}))
@@ -119,6 +123,6 @@ def test_eval_prints_figures_for_the_users_own_folder(receipts, tmp_path):
     assert "null if absent" in table.stdout
 
 
-def test_settings_lists_every_group():
+def test_settings_lists_every_group() -> None:
     done = run("settings")
     assert "HUNYUANOCR_PPOCR__SMALL_MEMORY" in done.stdout

@@ -6,10 +6,13 @@ import os
 import shutil
 import socket
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app
 from hunyuanocr.cli.checks import machine, model, ports, storage
@@ -21,19 +24,19 @@ from tests.support.checkpoints import random_checkpoint
 from tests.support.ports import free_port
 
 
-def run(*arguments):
+def run(*arguments: Any) -> Result:
     return CliRunner().invoke(app, ["doctor", *arguments], env={"COLUMNS": "300"})
 
 
 @pytest.fixture
-def box(tmp_path, monkeypatch):
+def box(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Settings of a machine where all is well, and what `doctor --quick --json` says of it."""
     monkeypatch.setenv("HUNYUANOCR_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HUNYUANOCR_MODEL_PATH", str(tmp_path / "weights"))
     monkeypatch.setenv("HUNYUANOCR_SERVER__PORT", str(free_port()))
     monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(free_port()))
 
-    def look(language="en"):
+    def look(language: str = "en") -> dict[Any, Any]:
         done = run("--quick", "--json", "--language", language)
         reported = json.loads(done.stdout)
         assert done.exit_code == int(reported["verdict"] == "fail")
@@ -42,14 +45,14 @@ def box(tmp_path, monkeypatch):
     return look
 
 
-def test_a_machine_where_all_is_well(box):
+def test_a_machine_where_all_is_well(box: Callable[..., Any]) -> None:
     found = box()
     assert [f for f in found.values() if f["verdict"] == "fail" and f["name"] != "memory"] == []
     assert {"python", "packages", "clock", "memory", "disk", "data", "port_port", "port_api_port", "gpu"} <= found.keys()
     assert "first use" in found["database"]["detail"]
 
 
-def test_a_taken_port_is_named_with_its_holder(box, monkeypatch):
+def test_a_taken_port_is_named_with_its_holder(box: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(taken.getsockname()[1]))
         found = box()["port_api_port"]
@@ -59,19 +62,19 @@ def test_a_taken_port_is_named_with_its_holder(box, monkeypatch):
     assert "--api-port" in found["fix"]
 
 
-def test_the_appliance_itself_is_no_trouble(monkeypatch):
+def test_the_appliance_itself_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "listening_process", lambda _: (77, "python", "/opt/box/.venv/bin/python app_web.py"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found = ports.check_port("127.0.0.1", taken.getsockname()[1], "--port")
     assert (found.verdict, "77" in found.detail[1]) == ("ok", True)
 
 
-def test_an_address_that_is_not_this_machines():
+def test_an_address_that_is_not_this_machines() -> None:
     found = ports.check_port("192.0.2.1", 0, "--port")  # of documentation (RFC 5737): no machine has it
     assert (found.verdict, "--host" in found.fix[1]) == ("fail", True)
 
 
-def test_a_folder_that_cannot_be_written(box, monkeypatch, tmp_path):
+def test_a_folder_that_cannot_be_written(box: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for place in ("/proc/hunyuanocr", str(tmp_path / "file")):
         monkeypatch.setenv("HUNYUANOCR_DATA", place)
@@ -80,7 +83,7 @@ def test_a_folder_that_cannot_be_written(box, monkeypatch, tmp_path):
         assert "chown" in found["fix"]
 
 
-def test_broken_weights(box, monkeypatch, tmp_path):
+def test_broken_weights(box: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert box()["weights"]["verdict"] == "ok", "no model is needed"
     monkeypatch.setenv("HUNYUANOCR_BACKEND", "torch")
     assert box()["weights"]["verdict"] == "fail", "now it is"
@@ -103,7 +106,7 @@ def test_broken_weights(box, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def kept(tmp_path):
+def kept(tmp_path: Path) -> Path:
     """A database of this version."""
     made = Database(f"sqlite:///{tmp_path / 'data' / 'hunyuanocr.db'}")
     made.migrate()
@@ -111,7 +114,7 @@ def kept(tmp_path):
     return tmp_path / "data" / "hunyuanocr.db"
 
 
-def test_a_database_and_what_may_be_wrong_with_it(box, kept):
+def test_a_database_and_what_may_be_wrong_with_it(box: Callable[..., Any], kept: Path) -> None:
     assert box()["database"]["verdict"] == "ok"
     with sqlite3.connect(kept) as database:
         database.execute("UPDATE alembic_version SET version_num = '0001'")
@@ -129,7 +132,7 @@ def test_a_database_and_what_may_be_wrong_with_it(box, kept):
     assert (found["verdict"], "locked" in found["detail"]) == ("fail", True)
 
 
-def test_a_damaged_database(box, kept):
+def test_a_damaged_database(box: Callable[..., Any], kept: Path) -> None:
     data = bytearray(kept.read_bytes())
     data[4096:12288] = os.urandom(8192)
     kept.write_bytes(data)
@@ -139,14 +142,14 @@ def test_a_damaged_database(box, kept):
     assert box()["database"]["verdict"] == "fail"
 
 
-def test_a_server_that_is_away():
+def test_a_server_that_is_away() -> None:
     settings = Settings(store=StoreSettings(url="postgresql://shop:secret@127.0.0.1:1/shop"))
     found = storage.check_database(settings)
     assert (found.verdict, "does not answer" in found.detail[1]) == ("fail", True)
     assert "secret" not in str(found)
 
 
-def test_a_server_that_answers(postgres_url):
+def test_a_server_that_answers(postgres_url: str) -> None:
     settings = Settings(store=StoreSettings(url=postgres_url))
     assert "first use" in storage.check_database(settings).detail[1]
     made = Database(postgres_url)
@@ -156,10 +159,10 @@ def test_a_server_that_answers(postgres_url):
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path: Any) -> Callable[..., Any]:
     """A function that writes pyproject.toml, with two dependencies, and constraints.txt; it returns their folder."""
 
-    def write(*pins):
+    def write(*pins: Any) -> str:
         (tmp_path / "pyproject.toml").write_text(
             '[build-system]\nrequires = ["pytest"]\n[project]\ndependencies = ["rich", "not-here"]\n'
             "[project.optional-dependencies]\n"
@@ -170,7 +173,7 @@ def project(tmp_path):
     return write
 
 
-def test_versions_are_compared_with_the_tested_ones(project):
+def test_versions_are_compared_with_the_tested_ones(project: Callable[..., Any]) -> None:
     assert machine.check_packages(project(f"rich=={machine.installed_version('rich')}", "not-here==1.0")).verdict == "ok"
     result = machine.check_packages(project("Rich==0.1", "Pygments==0.2"))  # Pygments: a dependency of Rich
     assert (result.verdict, "(0.1)" in result.detail[1]) == ("warn", True)
@@ -178,18 +181,18 @@ def test_versions_are_compared_with_the_tested_ones(project):
         assert "pip install -c constraints.txt Rich==0.1 Pygments==0.2" in fix
 
 
-def test_packages_of_a_new_virtual_environment_are_not_compared(project):
+def test_packages_of_a_new_virtual_environment_are_not_compared(project: Callable[..., Any]) -> None:
     """`python -m venv` of Python 3.11 brings setuptools 65.5.0; pip leaves it there, because no dependency needs it."""
     assert machine.check_packages(project("setuptools==0.1", "pip==0.1", "pytest==0.1")).verdict == "ok"
 
 
-def test_a_clock_that_stands_before_the_installation():
+def test_a_clock_that_stands_before_the_installation() -> None:
     found = machine.check_clock(datetime(2001, 1, 1, tzinfo=UTC))
     assert (found.verdict, "timedatectl" in found.fix[1]) == ("fail", True)
     assert machine.check_clock().verdict in ("ok", "warn")
 
 
-def test_a_gpu_that_is_full_or_that_pytorch_cannot_use(monkeypatch):
+def test_a_gpu_that_is_full_or_that_pytorch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
     one = gpu.Gpu(0, "NVIDIA GeForce RTX 4090 D", int(24e9), int(20e9), 0.1, 50.0)
     monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus("580.65", (one,)))
     full, pytorch = machine.check_gpu(Settings())
@@ -207,7 +210,7 @@ def test_a_gpu_that_is_full_or_that_pytorch_cannot_use(monkeypatch):
     assert [f.verdict for f in machine.check_gpu(Settings(backend="torch"))] == ["warn"]
 
 
-def test_both_languages_and_a_table(box, monkeypatch):
+def test_both_languages_and_a_table(box: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     chinese = box("zh")
     assert chinese["disk"]["what"] == "磁盘"
     assert all(any("一" <= c <= "鿿" for c in f["fix"]) for f in chinese.values() if f["fix"])
@@ -218,13 +221,13 @@ def test_both_languages_and_a_table(box, monkeypatch):
     assert run("--language", "fr").exit_code == 2
 
 
-def test_it_reads_a_line(box):
+def test_it_reads_a_line(box: Callable[..., Any]) -> None:
     done = run("--language", "en")
     assert "Test recognition" in done.stdout
     assert "read a test line" in done.stdout
 
 
-def test_a_reader_that_cannot_start_is_told(tmp_path):
+def test_a_reader_that_cannot_start_is_told(tmp_path: Path) -> None:
     found = model.check_reading(Settings(backend="torch", model_path=tmp_path))
     assert (found.verdict, "weights_missing" in found.detail[1]) == ("fail", True)
     shutil.rmtree(tmp_path)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app
 from hunyuanocr.cli.checks.model import check_weights
+from hunyuanocr.cli.checks.result import CheckResult
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError
 from hunyuanocr.telemetry import OFFLINE, SET_BY_US, TELEMETRY_ENV
@@ -76,7 +78,7 @@ def bring(hub: str, source: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("source", HUBS)
-def test_fetches_what_is_needed_once(hub: str, state: HubState, contents, tmp_path: Path, source: str):
+def test_fetches_what_is_needed_once(hub: str, state: HubState, contents: dict[str, bytes], tmp_path: Path, source: str) -> None:
     folder = tmp_path / "new" / "model"
     done = fetch(folder, "--source", source)
     assert done.exit_code == 0, done.output
@@ -102,7 +104,7 @@ def test_fetches_what_is_needed_once(hub: str, state: HubState, contents, tmp_pa
     assert len(state.downloads()) == before + 1 + len(contents)
 
 
-def test_the_draft_model_comes_when_asked(hub: str, state: HubState, tmp_path: Path):
+def test_the_draft_model_comes_when_asked(hub: str, state: HubState, tmp_path: Path) -> None:
     assert fetch(tmp_path, "--draft").exit_code == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "dflash").iterdir()} == {
         "config.json": b"{}",
@@ -114,7 +116,7 @@ def test_the_draft_model_comes_when_asked(hub: str, state: HubState, tmp_path: P
     assert "no draft model" in refused(fetch(tmp_path, "--draft")).message
 
 
-def test_auto_takes_modelscope_where_hugging_face_is_cut_off(hub: str, monkeypatch, tmp_path: Path):
+def test_auto_takes_modelscope_where_hugging_face_is_cut_off(hub: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     done = fetch(tmp_path)
     assert done.exit_code == 0, done.output
@@ -122,7 +124,7 @@ def test_auto_takes_modelscope_where_hugging_face_is_cut_off(hub: str, monkeypat
     assert "from ModelScope" in done.stderr
 
 
-def test_auto_names_every_reason_when_no_hub_answers(hub: str, monkeypatch, tmp_path: Path):
+def test_auto_names_every_reason_when_no_hub_answers(hub: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for variable, _ in HUBS.values():
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     message = refused(fetch(tmp_path)).message
@@ -130,14 +132,14 @@ def test_auto_names_every_reason_when_no_hub_answers(hub: str, monkeypatch, tmp_
     assert "ModelScope" in message
 
 
-def test_the_older_route_of_modelscope(hub: str, state: HubState, tmp_path: Path):
+def test_the_older_route_of_modelscope(hub: str, state: HubState, tmp_path: Path) -> None:
     state.only_old_route = True
     bring(hub, "modelscope", tmp_path)
     verify(tmp_path)
 
 
 @pytest.mark.parametrize("source", HUBS)
-def test_a_cut_connection_is_resumed_where_it_broke(hub: str, state: HubState, tmp_path: Path, source: str):
+def test_a_cut_connection_is_resumed_where_it_broke(hub: str, state: HubState, tmp_path: Path, source: str) -> None:
     size = len(state.files[WEIGHTS])
     state.cuts[WEIGHTS] = 2
     bring(hub, source, tmp_path)
@@ -146,19 +148,19 @@ def test_a_cut_connection_is_resumed_where_it_broke(hub: str, state: HubState, t
     assert (tmp_path / WEIGHTS).read_bytes() == state.files[WEIGHTS]
 
 
-def test_the_command_itself_goes_on_after_a_cut(hub: str, state: HubState, tmp_path: Path):
+def test_the_command_itself_goes_on_after_a_cut(hub: str, state: HubState, tmp_path: Path) -> None:
     state.cuts[WEIGHTS] = 1
     assert fetch(tmp_path).exit_code == 0
     assert state.sent[WEIGHTS] == len(state.files[WEIGHTS])
 
 
-def test_a_busy_hub_is_asked_again(hub: str, state: HubState, tmp_path: Path):
+def test_a_busy_hub_is_asked_again(hub: str, state: HubState, tmp_path: Path) -> None:
     state.failures[WEIGHTS] = 3
     bring(hub, "huggingface", tmp_path)
     verify(tmp_path)
 
 
-def test_the_next_run_goes_on_where_one_gave_up(hub: str, state: HubState, tmp_path: Path):
+def test_the_next_run_goes_on_where_one_gave_up(hub: str, state: HubState, tmp_path: Path) -> None:
     arrived = 0
 
     def switched_off(n: int) -> None:
@@ -178,7 +180,7 @@ def test_the_next_run_goes_on_where_one_gave_up(hub: str, state: HubState, tmp_p
     assert not (tmp_path / ".fetch").exists()
 
 
-def test_a_hub_that_stays_away_is_given_up(hub: str, state: HubState, tmp_path: Path):
+def test_a_hub_that_stays_away_is_given_up(hub: str, state: HubState, tmp_path: Path) -> None:
     state.failures[WEIGHTS] = 1000
     with pytest.raises(FetchFailed, match=r"model\.safetensors cannot be downloaded: the hub returned HTTP 503") as refusal:
         bring(hub, "huggingface", tmp_path)
@@ -187,7 +189,9 @@ def test_a_hub_that_stays_away_is_given_up(hub: str, state: HubState, tmp_path: 
 
 
 @pytest.mark.parametrize("behaviour", [{"etag": "second"}, {"ranges": False}, {"rest_as_200": True}], ids=str)
-def test_a_half_file_is_never_joined_to_a_wrong_rest(hub: str, state: HubState, tmp_path: Path, behaviour):
+def test_a_half_file_is_never_joined_to_a_wrong_rest(
+    hub: str, state: HubState, tmp_path: Path, behaviour: dict[str, Any]
+) -> None:
     """The file changed meanwhile; the hub cannot resume; the hub sends the rest and says 200."""
     part = tmp_path / ".fetch" / f"{WEIGHTS}.part"
     part.parent.mkdir()
@@ -215,7 +219,9 @@ def swap(data: bytes) -> bytes:
         ("huggingface", "config.json", "git checksum"),
     ],
 )
-def test_a_wrong_checksum_is_refused_and_the_old_files_stay(hub: str, state: HubState, tmp_path: Path, source, name, reported):
+def test_a_wrong_checksum_is_refused_and_the_old_files_stay(
+    hub: str, state: HubState, tmp_path: Path, source: str, name: str, reported: str
+) -> None:
     bring(hub, source, tmp_path)
     old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     truth = state.files[name]
@@ -234,13 +240,13 @@ def test_a_wrong_checksum_is_refused_and_the_old_files_stay(hub: str, state: Hub
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == old
 
 
-def test_a_hub_that_sends_another_size_than_it_lists(hub: str, state: HubState, tmp_path: Path):
+def test_a_hub_that_sends_another_size_than_it_lists(hub: str, state: HubState, tmp_path: Path) -> None:
     state.listed[WEIGHTS] = {"Size": 1000}
     with pytest.raises(FetchFailed, match=r"lists model\.safetensors with 1,000 bytes, but sends"):
         bring(hub, "modelscope", tmp_path)
 
 
-def test_there_is_no_such_model(hub: str, state: HubState, tmp_path: Path):
+def test_there_is_no_such_model(hub: str, state: HubState, tmp_path: Path) -> None:
     state.status = 404
     error = refused(fetch(tmp_path, "--source", "huggingface", "--revision", "v9"))
     assert "tencent/HunyuanOCR (v9)" in error.message
@@ -249,7 +255,7 @@ def test_there_is_no_such_model(hub: str, state: HubState, tmp_path: Path):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_gated_model_says_how_to_get_in(hub: str, state: HubState, tmp_path: Path, status: int):
+def test_a_gated_model_says_how_to_get_in(hub: str, state: HubState, tmp_path: Path, status: int) -> None:
     state.status = status
     error = refused(fetch(tmp_path, "--source", "huggingface"))
     assert "requires a login" in error.message
@@ -257,7 +263,9 @@ def test_a_gated_model_says_how_to_get_in(hub: str, state: HubState, tmp_path: P
     assert "HF_TOKEN" in error.hint
 
 
-def test_the_token_goes_to_the_hub_and_nowhere_else(hub: str, state: HubState, contents, monkeypatch, tmp_path: Path):
+def test_the_token_goes_to_the_hub_and_nowhere_else(
+    hub: str, state: HubState, contents: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     elsewhere = HubState(contents)
     with serving(elsewhere) as cdn:
@@ -273,7 +281,7 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(hub: str, state: HubState, c
 
 @pytest.mark.parametrize("source", HUBS)
 @pytest.mark.parametrize("name", ["../../evil.safetensors", "/etc/evil.json", "..\\evil.json", "C:evil.json", "a/../../b.json"])
-def test_a_name_that_leads_outside_is_refused(hub: str, state: HubState, tmp_path: Path, source: str, name: str):
+def test_a_name_that_leads_outside_is_refused(hub: str, state: HubState, tmp_path: Path, source: str, name: str) -> None:
     state.listed[name] = {"rfilename": name, "Path": name, "Type": "blob", "size": 4, "Size": 4}
     folder = tmp_path / "a" / "b" / "c"
     error = refused(fetch(folder, "--source", source))
@@ -282,7 +290,7 @@ def test_a_name_that_leads_outside_is_refused(hub: str, state: HubState, tmp_pat
     assert state.downloads() == []
 
 
-def test_a_full_disk_is_told_before_anything_comes(hub: str, state: HubState, tmp_path: Path):
+def test_a_full_disk_is_told_before_anything_comes(hub: str, state: HubState, tmp_path: Path) -> None:
     state.listed[WEIGHTS] = {"Size": 10**18}
     error = refused(fetch(tmp_path, "--source", "modelscope"))
     assert "Not enough disk space" in error.message
@@ -290,25 +298,25 @@ def test_a_full_disk_is_told_before_anything_comes(hub: str, state: HubState, tm
     assert state.downloads() == []
 
 
-def test_a_login_page_is_not_a_listing(hub: str, state: HubState, tmp_path: Path):
+def test_a_login_page_is_not_a_listing(hub: str, state: HubState, tmp_path: Path) -> None:
     state.portal = True
     for source in HUBS:
         assert "did not return a list of files" in refused(fetch(tmp_path, "--source", source)).message
 
 
-def test_releases_are_not_mixed(hub: str, tmp_path: Path):
+def test_releases_are_not_mixed(hub: str, tmp_path: Path) -> None:
     (tmp_path / "model-00001-of-00004.safetensors").write_bytes(b"old")
     error = refused(fetch(tmp_path))
     assert "model-00001-of-00004.safetensors" in error.message
     assert isinstance(error, ConfigError)
 
 
-def test_what_came_is_verified(hub: str, state: HubState, tmp_path: Path):
+def test_what_came_is_verified(hub: str, state: HubState, tmp_path: Path) -> None:
     del state.files["tokenizer.json"]
     assert refused(fetch(tmp_path)).code == "weights_missing"
 
 
-def test_an_address_that_is_none(hub: str, monkeypatch, tmp_path: Path):
+def test_an_address_that_is_none(hub: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "hf-mirror.com")
     assert "HF_ENDPOINT is not a valid URL" in refused(fetch(tmp_path)).message
 
@@ -323,7 +331,9 @@ def test_an_address_that_is_none(hub: str, monkeypatch, tmp_path: Path):
     ],
     ids=str,
 )
-def test_the_owner_may_forbid_it_and_our_own_switches_do_not(hub: str, state: HubState, tmp_path: Path, given, status: int):
+def test_the_owner_may_forbid_it_and_our_own_switches_do_not(
+    hub: str, state: HubState, tmp_path: Path, given: dict[str, Any], status: int
+) -> None:
     """The whole program, started from one that has set the switches of privacy, as the server does."""
     child = [sys.executable, "-c", "from hunyuanocr.cli import main; main()", "fetch", "--model-path", str(tmp_path / "model")]
     start = f"exit(subprocess.call({child!r}))"
@@ -340,8 +350,8 @@ def test_the_owner_may_forbid_it_and_our_own_switches_do_not(hub: str, state: Hu
         verify(tmp_path / "model")
 
 
-def test_doctor_tells_of_the_weights(hub: str, state: HubState, tmp_path: Path):
-    def finding():
+def test_doctor_tells_of_the_weights(hub: str, state: HubState, tmp_path: Path) -> None:
+    def finding() -> CheckResult:
         return check_weights(Settings(model_path=tmp_path / "model"))
 
     absent = finding()

@@ -12,8 +12,11 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,19 +34,29 @@ from tests.store.results import result
 PROGRAM = [sys.executable, "-c", "from hunyuanocr.cli import main; main()"]
 
 
-def make_keys(folder):
+def make_keys(folder: Path) -> str:
     done = subprocess.run([*PROGRAM, "hq-keys", "--key", folder / "hq.key"], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 @pytest.fixture
-def receiver(tmp_path):
+def receiver(tmp_path: Any) -> Iterator[Callable[..., Any]]:
     """Starts receivers; each is ended by its own process."""
     running = []
 
-    def start(*flags, key="hq.key"):
-        command = [*PROGRAM, "hq-receiver", "--key", tmp_path / key, "--database", tmp_path / "hq.db", "--port", "0", *flags]
+    def start(*flags: Any, key: Any = "hq.key") -> Any:
+        command: list[str | Path] = [
+            *PROGRAM,
+            "hq-receiver",
+            "--key",
+            tmp_path / key,
+            "--database",
+            tmp_path / "hq.db",
+            "--port",
+            "0",
+            *flags,
+        ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
         running.append(process)
         return re.search(r"https?://\S+", process.stdout.readline())[0]
@@ -55,7 +68,7 @@ def receiver(tmp_path):
         process.stdout.close()
 
 
-def kept(folder):
+def kept(folder: Path) -> list[Any]:
     connection = sqlite3.connect(folder / "hq.db")
     try:
         return connection.execute("SELECT id, site FROM records").fetchall()
@@ -63,7 +76,7 @@ def kept(folder):
         connection.close()
 
 
-def test_keys_are_for_their_owner_alone_and_never_overwritten(tmp_path):
+def test_keys_are_for_their_owner_alone_and_never_overwritten(tmp_path: Path) -> None:
     public_key(make_keys(tmp_path))
     assert stat.S_IMODE((tmp_path / "hq.key").stat().st_mode) == 0o600
     before = (tmp_path / "hq.key").read_text()
@@ -73,19 +86,20 @@ def test_keys_are_for_their_owner_alone_and_never_overwritten(tmp_path):
     assert (tmp_path / "hq.key").read_text() == before
 
 
-def test_the_receiver_keeps_once_and_refuses_strangers(tmp_path, receiver):
+def test_the_receiver_keeps_once_and_refuses_strangers(tmp_path: Path, receiver: Callable[..., Any]) -> None:
     public = public_key(make_keys(tmp_path))
     (tmp_path / "token").write_text("s3cret\n")
     url = receiver("--token-file", tmp_path / "token")
     batch = {"version": 1, "batch": "b1", "site": "店1", "records": [{"id": "r1", "created_at": datetime.now(UTC).isoformat()}]}
     sealed, right = encrypt_batch(batch, public), {"Authorization": "Bearer s3cret"}
     with httpx.Client(timeout=60) as client:
-        for headers in (
+        rejected: tuple[Any, ...] = (
             {},
             {"Authorization": "Bearer wrong"},
             {"Authorization": "s3cret"},
             {"Authorization": "Bearer é".encode()},
-        ):
+        )
+        for headers in rejected:
             assert client.post(url, content=sealed, headers=headers).status_code == 401
         first = client.post(url, content=sealed, headers=right)
         again = client.post(url, content=sealed, headers=right)
@@ -96,7 +110,7 @@ def test_the_receiver_keeps_once_and_refuses_strangers(tmp_path, receiver):
     assert stat.S_IMODE((tmp_path / "hq.db").stat().st_mode) == 0o600, "records of patients"
 
 
-def test_what_cannot_be_kept_is_not_confirmed(tmp_path, receiver):
+def test_what_cannot_be_kept_is_not_confirmed(tmp_path: Path, receiver: Callable[..., Any]) -> None:
     public = public_key(make_keys(tmp_path))
     url = receiver()
     record, deep = {"id": "r1", "created_at": "now"}, gzip.compress(b"[" * 100_000)
@@ -119,15 +133,25 @@ def test_what_cannot_be_kept_is_not_confirmed(tmp_path, receiver):
 
 
 @pytest.mark.parametrize("flags", [["--host", "0.0.0.0"], ["--token-file", "/dev/null"]])
-def test_nobody_sends_without_a_token_over_the_network(tmp_path, flags):
+def test_nobody_sends_without_a_token_over_the_network(tmp_path: Path, flags: list[str]) -> None:
     make_keys(tmp_path)
-    command = [*PROGRAM, "hq-receiver", "--key", tmp_path / "hq.key", "--database", tmp_path / "hq.db", "--port", "0", *flags]
+    command: list[str | Path] = [
+        *PROGRAM,
+        "hq-receiver",
+        "--key",
+        tmp_path / "hq.key",
+        "--database",
+        tmp_path / "hq.db",
+        "--port",
+        "0",
+        *flags,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
     assert "--token-file" in done.stderr
 
 
-def certificate(folder):
+def certificate(folder: Path) -> None:
     """A certificate for 127.0.0.1 that is its own authority."""
     made = subprocess.run(
         [
@@ -157,7 +181,7 @@ def certificate(folder):
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl to make a certificate (apt install openssl)")
-async def test_a_shop_sends_over_https_to_an_hq_of_its_own_authority(tmp_path, receiver):
+async def test_a_shop_sends_over_https_to_an_hq_of_its_own_authority(tmp_path: Path, receiver: Callable[..., Any]) -> None:
     public = make_keys(tmp_path)
     certificate(tmp_path)
     (tmp_path / "token").write_text("s3cret")
@@ -181,7 +205,7 @@ async def test_a_shop_sends_over_https_to_an_hq_of_its_own_authority(tmp_path, r
     answer = result()
     await database.write(recorder.write, recorder.prepare(answer, owner="local", source="ocr"))
 
-    async def give_up(_):
+    async def give_up(_: Any) -> None:
         raise DeliveryError("enough")
 
     stranger = Sync(database, settings.sync.model_copy(update={"ca_file": None}), clock=utc_now, sleep=give_up)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -16,7 +17,7 @@ from tests.support.fake_backend import FakeBackend
 ROOT = Path(__file__).parents[2]
 
 
-def hunyuanocr(folder, *arguments):
+def hunyuanocr(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from hunyuanocr.cli import main; main()", *arguments],
         cwd=ROOT,
@@ -27,7 +28,7 @@ def hunyuanocr(folder, *arguments):
     )
 
 
-async def test_a_key_is_made_used_and_revoked_while_the_server_runs(tmp_path):
+async def test_a_key_is_made_used_and_revoked_while_the_server_runs(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     app = create_app(settings, Pipeline(FakeBackend(), settings))
     async with app.router.lifespan_context(app):
@@ -58,14 +59,14 @@ async def test_a_key_is_made_used_and_revoked_while_the_server_runs(tmp_path):
     assert "\trefused\t401\t/v1/records" in hunyuanocr(tmp_path, "audit").stdout
 
 
-async def until(client, status, key, why=""):
+async def until(client: httpx.AsyncClient, status: int, key: Any, why: str = "") -> None:
     """A server looks once a second."""
     end = time.monotonic() + 120
     while (await client.get("/v1/records", headers={"X-API-Key": key} if key else {})).status_code != status:
         assert time.monotonic() < end, why
 
 
-def test_what_cannot_be_a_key(tmp_path):
+def test_what_cannot_be_a_key(tmp_path: Path) -> None:
     for wrong in (["a\nb"], ["x", "--scope", "root"]):
         done = hunyuanocr(tmp_path, "keys", "create", *wrong)
         assert done.returncode == 2

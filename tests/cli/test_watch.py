@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     made = tmp_path / "scans"
     made.mkdir()
     picture = Image.new("RGB", (640, 200), "white")
@@ -25,14 +26,14 @@ def folder(tmp_path):
     return made
 
 
-def start(*arguments, **environment):
+def start(*arguments: Any, **environment: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from hunyuanocr.cli import main; main()", "watch", *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=ROOT, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
 
-def test_what_is_there_is_read_and_filed(folder, tmp_path):
+def test_what_is_there_is_read_and_filed(folder: Path, tmp_path: Path) -> None:
     process = start(folder, "--once", "--csv", "-i", "total", "--backend", "ppocr", HUNYUANOCR_DATA=str(tmp_path / "data"))
     said, _ = process.communicate(timeout=280)
     assert process.returncode == 1, said  # one of the two is no picture
@@ -47,7 +48,7 @@ def test_what_is_there_is_read_and_filed(folder, tmp_path):
     assert (tmp_path / "data" / "hunyuanocr.db").exists()
 
 
-def test_it_ends_when_told_to(folder):
+def test_it_ends_when_told_to(folder: Path) -> None:
     process = start(folder, "--backend", "ppocr", "--interval", "0.1")
     end = time.monotonic() + 240
     while not (folder / "done" / "a.png").exists() and time.monotonic() < end:
@@ -58,7 +59,7 @@ def test_it_ends_when_told_to(folder):
     assert "Traceback" not in said
 
 
-def test_a_file_is_no_folder(folder):
+def test_a_file_is_no_folder(folder: Path) -> None:
     process = start(folder / "a.png", "--backend", "ppocr")
     said, _ = process.communicate(timeout=280)
     assert process.returncode == 2

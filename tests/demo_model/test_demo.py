@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_evaluation_documents_are_read_by_eval(tmp_path: Path) -> None:
         assert picture.width == WIDTH
 
 
-TINY = {
+TINY: dict[str, Any] = {
     "text": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
              "num_key_value_heads": 1, "head_dim": 32,
              "rope_parameters": {"rope_type": "dynamic", "alpha": 1.0, "rope_theta": 10000.0, "mrope_section": [4, 4, 4, 4],

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,7 +22,7 @@ def checked(file: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
 
-def test_it_is_what_the_specification_calls_a_compose_file(tmp_path):
+def test_it_is_what_the_specification_calls_a_compose_file(tmp_path: Path) -> None:
     done = checked(ROOT / "compose.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     (tmp_path / "compose.yaml").write_text("services:\n  cpu:\n    image: x\n    memory_limit: 3g\n")
@@ -29,7 +30,7 @@ def test_it_is_what_the_specification_calls_a_compose_file(tmp_path):
 
 
 @pytest.mark.parametrize("service", COMPOSE["services"])
-def test_every_service_is_bounded_and_comes_back(service):
+def test_every_service_is_bounded_and_comes_back(service: Any) -> None:
     made = COMPOSE["services"][service]
     assert made["restart"] == "unless-stopped"
     assert made["deploy"]["resources"]["limits"]["memory"]
@@ -40,7 +41,9 @@ def test_every_service_is_bounded_and_comes_back(service):
 
 
 @pytest.mark.parametrize(("service", "image"), READERS.items())
-def test_readers_are_built_by_the_dockerfiles_and_set_by_known_settings(service, image, monkeypatch):
+def test_readers_are_built_by_the_dockerfiles_and_set_by_known_settings(
+    service: Any, image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = COMPOSE["services"][service]
     assert made["image"] == f"hunyuanocr:{image}"
     name, target = FILES[image]
@@ -54,7 +57,7 @@ def test_readers_are_built_by_the_dockerfiles_and_set_by_known_settings(service,
     assert wants_gpu == (service != "cpu")
 
 
-def test_nginx_alone_is_believed():
+def test_nginx_alone_is_believed() -> None:
     shop = COMPOSE["networks"]["shop"]["ipam"]["config"][0]
     nginx = COMPOSE["services"]["nginx"]
     address = nginx["networks"]["shop"]["ipv4_address"]
@@ -69,7 +72,7 @@ def test_nginx_alone_is_believed():
     assert port == "7860"
 
 
-def test_without_a_word_of_the_owner_no_port_is_open_to_the_network():
+def test_without_a_word_of_the_owner_no_port_is_open_to_the_network() -> None:
     for name in READERS:
         for port in COMPOSE["services"][name]["ports"]:
             assert port.startswith("${OCR_ADDRESS:-127.0.0.1}:")

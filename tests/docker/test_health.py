@@ -6,7 +6,10 @@ import ssl
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,16 +18,16 @@ from tests.docker.dockerfiles import ROOT
 
 
 @contextmanager
-def answering(status, files=None):
+def answering(status: Any, files: tuple[Any, Any] | None = None) -> Iterator[int]:
     """A server of this status on a free port of 127.0.0.1, over HTTPS with `files`; its port."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             self.send_response(status if self.path == "/health" else 500)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_):
+        def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
@@ -42,7 +45,7 @@ def answering(status, files=None):
         server.server_close()
 
 
-def asked(**environment) -> int:
+def asked(**environment: Any) -> int:
     """The exit status of the check."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HUNYUANOCR_")}
     script = [sys.executable, "-I", "-S", str(ROOT / "docker" / "health.py")]
@@ -50,13 +53,13 @@ def asked(**environment) -> int:
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 0), (403, 0), (503, 1)])
-def test_whoever_answers_lives_unless_the_server_fails(status, code):
+def test_whoever_answers_lives_unless_the_server_fails(status: int, code: int) -> None:
     with answering(status) as port:
         assert asked(HUNYUANOCR_SERVER__API_PORT=str(port)) == code
     assert asked(HUNYUANOCR_SERVER__API_PORT=str(port)) == 1, "nobody listens"
 
 
-def test_https_is_found_in_the_environment_and_in_the_file(tmp_path):
+def test_https_is_found_in_the_environment_and_in_the_file(tmp_path: Path) -> None:
     files = tmp_path / "tls.crt", tmp_path / "tls.key"
     certificate(*files)
     with answering(200, files) as port:

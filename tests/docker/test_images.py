@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ def hadolint(*files: Path) -> subprocess.CompletedProcess:
     return subprocess.run([str(program), *map(str, files)], capture_output=True, text=True, timeout=100)
 
 
-def test_the_linter_has_nothing_to_say(tmp_path):
+def test_the_linter_has_nothing_to_say(tmp_path: Path) -> None:
     done = hadolint(ROOT / "docker" / "Dockerfile", ROOT / "docker" / "Dockerfile.cpu")
     assert (done.returncode, done.stdout) == (0, "")
     (tmp_path / "Dockerfile").write_text("FROM python:latest\nRUN cd /tmp && sudo pip install torch\n")
@@ -33,7 +34,7 @@ def test_the_linter_has_nothing_to_say(tmp_path):
 
 
 @pytest.mark.parametrize("image", FILES)
-def test_bases_are_pinned_and_nobody_is_root(image):
+def test_bases_are_pinned_and_nobody_is_root(image: Any) -> None:
     made = stage(image)
     assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", made.arguments["PYTHON_IMAGE"])
     assert made.steps[-1][0] in ("USER", "ENTRYPOINT")
@@ -45,7 +46,7 @@ def test_bases_are_pinned_and_nobody_is_root(image):
 
 
 @pytest.mark.parametrize("image", FILES)
-def test_packages_come_before_the_code(image):
+def test_packages_come_before_the_code(image: Any) -> None:
     """So that a change of the code makes small layers only."""
     steps = stage(image).steps
     code = steps.index(("COPY", "hunyuanocr hunyuanocr"))
@@ -70,7 +71,7 @@ def shown(path: str) -> bool:
     return seen
 
 
-def test_secrets_and_data_do_not_reach_the_builder():
+def test_secrets_and_data_do_not_reach_the_builder() -> None:
     for path in (
         "data/hunyuanocr.db",
         ".git/config",
@@ -85,7 +86,7 @@ def test_secrets_and_data_do_not_reach_the_builder():
 
 
 @pytest.mark.parametrize("image", FILES)
-def test_everything_that_is_copied_is_there(image):
+def test_everything_that_is_copied_is_there(image: Any) -> None:
     for source, _ in stage(image).copied():
         assert (ROOT / source).exists(), source
         assert shown(source), f"{source} is hidden by .dockerignore"
@@ -96,12 +97,12 @@ def pinned() -> dict[str, str]:
     return {canonicalize_name(name): number for name, number in (line.split("==") for line in lines)}
 
 
-def test_pytorch_is_the_pinned_one():
+def test_pytorch_is_the_pinned_one() -> None:
     assert stage("torch").arguments["TORCH"] == pinned()["torch"]
 
 
 @pytest.mark.parametrize("image", FILES)
-def test_what_the_image_installs_is_pinned_to_the_last_package(image):
+def test_what_the_image_installs_is_pinned_to_the_last_package(image: Any) -> None:
     asked = re.search(r"requirements\.py \. ([a-z ]+)>", " ".join(stage(image).of("RUN")))
     assert asked
     script = [sys.executable, "-I", str(ROOT / "hunyuanocr" / "bundle" / "requirements.py"), str(ROOT), *asked[1].split()]
@@ -114,7 +115,7 @@ def test_what_the_image_installs_is_pinned_to_the_last_package(image):
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory):
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files of the CPU image and no others."""
     folder = tmp_path_factory.mktemp("image")
     ignored = shutil.ignore_patterns("__pycache__", ".*")
@@ -129,11 +130,14 @@ def tree(tmp_path_factory):
     return folder
 
 
-def test_the_entry_point_starts_and_the_health_check_tells(tree, tmp_path):
+def test_the_entry_point_starts_and_the_health_check_tells(tree: Path, tmp_path: Path) -> None:
     made = stage("cpu")
     entry = [sys.executable if part.endswith("/python") else part.replace("/app/", f"{tree}/") for part in made.entry()]
     asked = [sys.executable, "-I", "-S", str(tree / "docker" / "health.py")]
-    environment = made.environment() | {"HUNYUANOCR_DATA": str(tmp_path / "data"), "HUNYUANOCR_SERVER__PAGE": "false"}
+    environment: dict[str, Any] = made.environment() | {
+        "HUNYUANOCR_DATA": str(tmp_path / "data"),
+        "HUNYUANOCR_SERVER__PAGE": "false",
+    }
     with appliance(program=tuple(entry), **environment) as running:
         port = {"HUNYUANOCR_SERVER__API_PORT": running.api.rpartition(":")[2]}
         assert subprocess.run(asked, env=os.environ | port, timeout=120).returncode == 0
@@ -144,7 +148,7 @@ def test_the_entry_point_starts_and_the_health_check_tells(tree, tmp_path):
     assert subprocess.run(asked, env=os.environ | port, timeout=120).returncode == 1
 
 
-def test_the_health_check_is_the_one_of_the_image(tree):
+def test_the_health_check_is_the_one_of_the_image(tree: Path) -> None:
     for image in FILES:
         command = stage(image).last("HEALTHCHECK")
         assert '["/app/.venv/bin/python", "-I", "-S", "/app/docker/health.py"]' in command

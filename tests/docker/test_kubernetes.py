@@ -1,6 +1,7 @@
 """The Kubernetes manifests: valid by the API's schemas, and consistent with each other, the images and the settings."""
 
 import copy
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -20,11 +21,11 @@ VERSION = "1.37"
 
 
 @pytest.mark.parametrize("name", OBJECTS, ids="-".join)
-def test_every_object_fits_the_schema(name):
+def test_every_object_fits_the_schema(name: Any) -> None:
     kubernetes_validate.validate(OBJECTS[name], VERSION, strict=True)
 
 
-def test_a_wrong_object_does_not():
+def test_a_wrong_object_does_not() -> None:
     wrong = copy.deepcopy(DEPLOYMENTS[0])
     wrong["spec"]["template"]["spec"]["containers"][0]["livenessprobe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -35,7 +36,7 @@ def by_kind(kind: str) -> list[dict]:
     return [found for (_, k, _), found in OBJECTS.items() if k == kind]
 
 
-def test_names_lead_to_each_other():
+def test_names_lead_to_each_other() -> None:
     labels = [d["spec"]["template"]["metadata"]["labels"] for d in DEPLOYMENTS]
     (service,), (policy,), (ingress,), (scaler,), (budget,) = map(
         by_kind, ("Service", "NetworkPolicy", "Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget")
@@ -60,7 +61,7 @@ def test_names_lead_to_each_other():
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["spec"]["template"]["spec"]["containers"][0]["image"])
-def test_pods_are_bounded_watched_and_without_rights(deployment, monkeypatch):
+def test_pods_are_bounded_watched_and_without_rights(deployment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"].partition(":")[2] in FILES
@@ -81,7 +82,7 @@ def test_pods_are_bounded_watched_and_without_rights(deployment, monkeypatch):
     load_settings()
 
 
-def test_copies_share_a_database_and_one_copy_keeps_its_own():
+def test_copies_share_a_database_and_one_copy_keeps_its_own() -> None:
     scaled = {scaler["spec"]["scaleTargetRef"]["name"] for scaler in by_kind("HorizontalPodAutoscaler")}
     many = OBJECTS["cpu", "Deployment", "hunyuanocr"]
     assert many["metadata"]["name"] in scaled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from hunyuanocr.fields import extract_fields
 from hunyuanocr.fields.catalogue import lookup
@@ -13,7 +14,7 @@ from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 Text = str | tuple[float, str] | tuple[float, str, float]
 
 
-def page(rows: Sequence[Sequence[Text] | str], *, skew: float = 0.0, em: float = 30.0, number: int = 0) -> list[Line]:
+def page(rows: Sequence[Any], *, skew: float = 0.0, em: float = 30.0, number: int = 0) -> list[Line]:
     """Lines of a page: a row is a text or (x, text[, scale]) pieces; `x` in letters. `skew` turns it, in degrees."""
     lines = []
     for n, row in enumerate(rows):

@@ -1,5 +1,7 @@
 """Whatever a reader gives: no crash, no invented value, every box inside its page."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,7 +75,7 @@ text = st.one_of(
 
 
 @st.composite
-def lines(draw):
+def lines(draw: Any) -> Line:
     x, y, w, h, tilt = draw(number), draw(number), draw(number), draw(number), draw(st.integers(-40, 40))
     return Line(
         draw(text),
@@ -85,7 +87,7 @@ def lines(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(lines(), max_size=14))
-def test_no_page_breaks_it_and_nothing_is_invented(page):
+def test_no_page_breaks_it_and_nothing_is_invented(page: Any) -> None:
     everything = normalise_key("".join(line.text for line in page))
     for field in extract_fields(page, SPECS, [(2000, 2000)]):
         cells = [cell for row in field.rows or () for cell in row.values()] if field.rows else [field]
@@ -102,7 +104,7 @@ def test_no_page_breaks_it_and_nothing_is_invented(page):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.text(alphabet="合计总额收款TOTAL CHSE:：.-0123456789¥RM", max_size=25)), max_size=8))
-def test_no_text_breaks_it(texts):
+def test_no_text_breaks_it(texts: Any) -> None:
     page = [
         Line(t, ((10, 40 * n), (10 + 15 * len(t), 40 * n), (10 + 15 * len(t), 40 * n + 30), (10, 40 * n + 30)))
         for n, t in enumerate(texts)

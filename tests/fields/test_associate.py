@@ -1,5 +1,7 @@
 """Fields are found on many layouts by label, place and arithmetic; decoys are not taken, and what is not printed is null."""
 
+from typing import Any
+
 import pytest
 
 from tests.fields.pages import ask, page, values
@@ -22,7 +24,7 @@ SUPERMARKET = [
 
 
 @pytest.mark.parametrize("skew", [0.0, 2.5, -4.0])
-def test_a_chinese_receipt(skew):
+def test_a_chinese_receipt(skew: Any) -> None:
     assert values(
         page(SUPERMARKET, skew=skew), "总金额", "日期", "商户", "收款", "找零", "余额", "打印日期", "时间", "收银员", "小票号"
     ) == {
@@ -39,7 +41,7 @@ def test_a_chinese_receipt(skew):
     }
 
 
-def test_values_carry_type_box_page_and_the_readers_own_confidence():
+def test_values_carry_type_box_page_and_the_readers_own_confidence() -> None:
     field = ask(page(SUPERMARKET), "总金额")["总金额"]
     assert field.normalized == {"amount": "36.80", "currency": None}
     assert field.grounded
@@ -48,37 +50,37 @@ def test_values_carry_type_box_page_and_the_readers_own_confidence():
     assert field.box[0][0] > 700  # in the column of amounts
 
 
-def test_the_total_wins_over_what_was_paid_whatever_stands_first():
+def test_the_total_wins_over_what_was_paid_whatever_stands_first() -> None:
     upside = [*SUPERMARKET[:8], [(0, "收款"), (20, "50.00")], [(0, "找零"), (20, "13.20")], [(0, "应付"), (20, "36.80")]]
     assert values(page(upside), "总金额") == {"总金额": "36.80"}
 
 
-def test_an_unlabelled_total_is_found_by_arithmetic():
+def test_an_unlabelled_total_is_found_by_arithmetic() -> None:
     bare = [*SUPERMARKET[:8], [(18, "￥36.80", 1.4)], *SUPERMARKET[9:]]
     assert values(page(bare), "总金额") == {"总金额": "￥36.80"}
 
 
-def test_no_total_where_only_decoys_are_printed():
+def test_no_total_where_only_decoys_are_printed() -> None:
     decoys = [*SUPERMARKET[:4], [(0, "收款"), (20, "50.00")], [(0, "找零"), (20, "13.20")], [(0, "余额"), (20, "120.00")]]
     assert values(page(decoys), "总金额") == {"总金额": None}
 
 
-def test_no_total_where_the_sum_itself_is_not_printed():
+def test_no_total_where_the_sum_itself_is_not_printed() -> None:
     assert values(page([*SUPERMARKET[:8], *SUPERMARKET[9:]]), "总金额", "收款") == {"总金额": None, "收款": "50.00"}
 
 
-def test_no_date_where_only_the_printing_is_dated():
+def test_no_date_where_only_the_printing_is_dated() -> None:
     undated = [*SUPERMARKET[:3], *SUPERMARKET[4:]]
     assert values(page(undated), "日期") == {"日期": None}
 
 
-def test_an_unlabelled_date_is_taken_and_one_in_a_sentence_is_not():
+def test_an_unlabelled_date_is_taken_and_one_in_a_sentence_is_not() -> None:
     rows = [*SUPERMARKET[:3], *SUPERMARKET[4:12]]
     assert values(page([*rows, "2026-11-20 18:42"]), "日期") == {"日期": "2026-11-20"}
     assert values(page([*rows, "优惠券有效期至2026-12-31"]), "日期") == {"日期": None}
 
 
-def test_a_discounted_receipt_answers_what_is_to_be_paid():
+def test_a_discounted_receipt_answers_what_is_to_be_paid() -> None:
     rows = [
         *SUPERMARKET[:8],
         [(0, "小计"), (20, "36.80")],
@@ -115,7 +117,7 @@ MALAYSIAN = [
 ]
 
 
-def test_a_malaysian_receipt():
+def test_a_malaysian_receipt() -> None:
     found = ask(
         page(MALAYSIAN),
         "company",
@@ -161,7 +163,7 @@ def test_a_malaysian_receipt():
         ("Jumlah", "total"),
     ],
 )
-def test_labels_misread_or_unheard_of(label, asked):
+def test_labels_misread_or_unheard_of(label: str, asked: str) -> None:
     assert values(page([[(0, label), (20, "36.80")], [(0, "收款"), (20, "50.00")]]), asked) == {asked: "36.80"}
 
 
@@ -181,11 +183,11 @@ def test_labels_misread_or_unheard_of(label, asked):
         "已收",
     ],
 )
-def test_other_amounts_are_no_total(label):
+def test_other_amounts_are_no_total(label: str) -> None:
     assert values(page([[(0, label), (20, "36.80")]]), "总金额") == {"总金额": None}
 
 
-def test_a_moment_is_the_date_with_its_time():
+def test_a_moment_is_the_date_with_its_time() -> None:
     field = ask(page(SUPERMARKET), "交易时间")["交易时间"]
     assert field.value == "2026-11-20 18:42:07"
     assert field.normalized == "2026-11-20T18:42:07"
@@ -193,7 +195,7 @@ def test_a_moment_is_the_date_with_its_time():
     assert ask(page(apart), "datetime")["datetime"].normalized == "2024-06-07T13:20"
 
 
-def test_an_unknown_field_is_found_by_its_own_words():
+def test_an_unknown_field_is_found_by_its_own_words() -> None:
     rows = ["Pump Number: 7", [(0, "Vehicle plate"), (10, "WXY 1234")], [(0, "房间号"), (8, "1208")], "总金额：20.00"]
     assert values(page(rows), "pump number", "vehicle_plate", "房间号", "driver licence colour") == {
         "pump number": "7",
@@ -203,14 +205,14 @@ def test_an_unknown_field_is_found_by_its_own_words():
     }
 
 
-def test_nothing_is_invented_on_a_page_of_prose():
+def test_nothing_is_invented_on_a_page_of_prose() -> None:
     prose = page(["昨天我们去了公园，天气很好。", "孩子们在湖边玩了一个下午。", "晚上回家吃饭。"])
     asked = ["总金额", "日期", "收款", "发票号码", "患者", "电话", "运单号", "税号", "医生", "地址"]
     assert values(prose, *asked) == dict.fromkeys(asked)
     assert values([], "总金额", "商户", "日期") == {"总金额": None, "商户": None, "日期": None}
 
 
-def test_the_second_page_counts_too():
+def test_the_second_page_counts_too() -> None:
     lines = page(MALAYSIAN[:12]) + page([[(0, "TOTAL"), (18, "RM 20.65")]], number=1)
     field = ask(lines, "total")["total"]
     assert (field.value, field.page) == ("RM 20.65", 1)
@@ -229,5 +231,5 @@ def test_the_second_page_counts_too():
         ([[(6, "收据")], [(0, "单号：1234")], [(0, "合计：20.00")]], None),
     ],
 )
-def test_the_merchant_is_the_name_at_the_head(rows, name):
+def test_the_merchant_is_the_name_at_the_head(rows: list[Any], name: str) -> None:
     assert values(page(rows), "商户") == {"商户": name}

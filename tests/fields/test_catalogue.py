@@ -47,29 +47,29 @@ from hunyuanocr.types import FieldType
         ("addresses", "address"),
     ],
 )
-def test_words_name_their_field(words, name):
+def test_words_name_their_field(words: str, name: str) -> None:
     assert lookup(words).name == name
 
 
 @pytest.mark.parametrize("words", ["", "   ", "colour of the car", "颜色", "totally", "x"])
-def test_other_words_name_none(words):
+def test_other_words_name_none(words: str) -> None:
     assert lookup(words) is None
 
 
-def test_every_canonical_name_finds_itself():
+def test_every_canonical_name_finds_itself() -> None:
     assert {name: lookup(name).name for name in KNOWN} == {name: name for name in KNOWN}
 
 
-def test_every_document_asks_for_known_fields():
+def test_every_document_asks_for_known_fields() -> None:
     assert {name for fields in DOCUMENTS.values() for name in fields} <= KNOWN.keys()
 
 
-def test_types_fit_what_the_fields_hold():
+def test_types_fit_what_the_fields_hold() -> None:
     assert KNOWN["total_amount"].type is FieldType.MONEY
     assert KNOWN["birth_date"].type is FieldType.DATE
     assert KNOWN["items"].type is FieldType.ROWS
     assert KNOWN["recipient_phone"].type is FieldType.PHONE
 
 
-def test_every_field_has_a_name_in_both_languages():
+def test_every_field_has_a_name_in_both_languages() -> None:
     assert all(field.zh and field.en for field in KNOWN.values())

@@ -18,7 +18,7 @@ PRESCRIPTION = [
 ]
 
 
-def test_labels_above_their_values():
+def test_labels_above_their_values() -> None:
     rows = [
         [(6, "INVOICE", 1.6)],
         [(0, "Northwind Supplies Ltd")],
@@ -36,7 +36,7 @@ def test_labels_above_their_values():
     }
 
 
-def test_a_prescription():
+def test_a_prescription() -> None:
     assert values(
         page(PRESCRIPTION), "医院", "患者", "姓名", "性别", "年龄", "科室", "诊断", "医生", "总金额", "日期", "收款", "发票号码"
     ) == {
@@ -55,12 +55,12 @@ def test_a_prescription():
     }
 
 
-def test_several_labels_run_together_in_one_line():
+def test_several_labels_run_together_in_one_line() -> None:
     line = page([[(0, "姓名：张三性别：女年龄：28岁日期：2026-01-02")]])
     assert values(line, "患者", "性别", "年龄", "日期") == {"患者": "张三", "性别": "女", "年龄": "28岁", "日期": "2026-01-02"}
 
 
-def test_a_parcel_label():
+def test_a_parcel_label() -> None:
     rows = [
         [(0, "运单号：SF1382947561024")],
         [(0, "寄件人：王小明"), (12, "寄件人电话：13800001111")],
@@ -80,7 +80,7 @@ def test_a_parcel_label():
     }
 
 
-def test_an_id_like_card():
+def test_an_id_like_card() -> None:
     rows = [
         "姓名 王芳",
         [(0, "性别 女"), (8, "民族 汉")],
@@ -98,7 +98,7 @@ def test_an_id_like_card():
     }
 
 
-def test_a_chinese_vat_invoice():
+def test_a_chinese_vat_invoice() -> None:
     invoice = page(
         [
             [(6, "电子发票（普通发票）", 1.5), (22, "发票号码：24332000000123456789")],
@@ -137,7 +137,7 @@ def test_a_chinese_vat_invoice():
     assert rows(invoice)[0]["name"] == "*餐饮服务*餐费"
 
 
-def test_a_hospitals_bill():
+def test_a_hospitals_bill() -> None:
     bill = page(
         [
             [(4, "滨海市人民医院门诊收费票据", 1.3)],
@@ -160,7 +160,7 @@ def test_a_hospitals_bill():
     }
 
 
-def test_a_card_slip():
+def test_a_card_slip() -> None:
     slip = page(
         [
             [(4, "签购单", 1.4)],
@@ -183,7 +183,7 @@ def test_a_card_slip():
     }
 
 
-def test_a_restaurants_bill_in_english():
+def test_a_restaurants_bill_in_english() -> None:
     bill = page(
         [
             [(6, "BLUE RIVER DINER", 1.4)],
@@ -213,7 +213,7 @@ def test_a_restaurants_bill_in_english():
     }
 
 
-def test_a_parking_receipt():
+def test_a_parking_receipt() -> None:
     receipt = page(["停车费收据", "车牌号：浙A12345", "入场时间：2024-06-07 08:10:33", "停车时长：4小时", "收费金额：20元"])
     assert values(receipt, "总金额", "车牌号", "停车时长", "商户") == {
         "总金额": "20元",
@@ -223,7 +223,7 @@ def test_a_parking_receipt():
     }
 
 
-def test_a_business_invoice_with_its_buyer_below_the_label():
+def test_a_business_invoice_with_its_buyer_below_the_label() -> None:
     invoice = page(
         [
             [(0, "ACME GmbH", 1.5), (18, "INVOICE", 1.5)],

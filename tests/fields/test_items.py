@@ -6,7 +6,7 @@ HEAD = [[(6, "惠民便利店", 1.3)], [(0, "日期：2026-11-20 18:42:07")]]
 SUMS = [[(0, "合计"), (20, "36.80")], [(0, "收款"), (20, "50.00")]]
 
 
-def test_a_table_with_heads():
+def test_a_table_with_heads() -> None:
     table = [
         [(0, "品名"), (12, "数量"), (16, "单价"), (20, "金额")],
         [(0, "纯牛奶250ml"), (12.5, "2"), (16, "3.50"), (20, "7.00")],
@@ -20,7 +20,7 @@ def test_a_table_with_heads():
     ]
 
 
-def test_heads_run_together_and_a_name_that_wraps():
+def test_heads_run_together_and_a_name_that_wraps() -> None:
     table = [
         [(0, "品名 数量 单价 金额")],
         [(0, "进口冷榨初榨特级"), (12.5, "2"), (16, "8.00"), (20, "16.00")],
@@ -30,7 +30,7 @@ def test_heads_run_together_and_a_name_that_wraps():
     assert [r["name"] for r in rows(page(HEAD + table + SUMS))] == ["进口冷榨初榨特级橄榄油", "挂面"]
 
 
-def test_names_above_their_numbers():
+def test_names_above_their_numbers() -> None:
     lines = [[(0, "PENCIL 2B 12S")], [(2, "2 x 4.50"), (20, "9.00")], [(0, "EXERCISE BOOK A5")], [(2, "5 x 2.10"), (20, "10.50")]]
     head = [[(5, "SERI MART SDN BHD")], [(0, "Date: 12 Mar 2018")]]
     assert rows(page([*head, *lines, [(0, "Total"), (20, "19.50")]])) == [
@@ -39,7 +39,7 @@ def test_names_above_their_numbers():
     ]
 
 
-def test_numbers_above_their_names():
+def test_numbers_above_their_names() -> None:
     lines = [
         [(0, "Item"), (7, "Qty"), (11, "Price"), (20, "Amount")],
         [(0, "2587"), (7, "1.00 PCS"), (12, "50.88"), (20, "50.88")],
@@ -51,7 +51,7 @@ def test_numbers_above_their_names():
     assert [(r["name"], r["amount"]) for r in found] == [("WING COMPASS 10", "50.88"), ("HOLLOW PUNCH SET", "50.00")]
 
 
-def test_counts_before_and_behind_the_name():
+def test_counts_before_and_behind_the_name() -> None:
     before = [[(0, "2 Flat White"), (20, "9.00")], [(0, "1 Iced Latte 350ml"), (20, "5.50")]]
     behind = [[(0, "爆炒茄子 x2"), (20, "47.00")], [(0, "招牌鱼片(例)"), (20, "80.00")]]
     head = [[(5, "CORNER CAFE")], [(0, "Date: 12 Mar 2018")]]
@@ -65,7 +65,7 @@ def test_counts_before_and_behind_the_name():
     ]
 
 
-def test_drugs_with_their_usage_and_no_price():
+def test_drugs_with_their_usage_and_no_price() -> None:
     lines = [
         [(7, "滨海市中医院")],
         [(9, "处方笺")],
@@ -83,7 +83,7 @@ def test_drugs_with_their_usage_and_no_price():
     assert "一日3次" in found[0]["usage"]
 
 
-def test_a_lab_report():
+def test_a_lab_report() -> None:
     lines = [
         [(7, "滨海市人民医院检验报告单")],
         [(0, "姓名：李思远"), (9, "标本：血清")],
@@ -95,7 +95,7 @@ def test_a_lab_report():
     assert [(r["name"], r.get("result")) for r in rows(page(lines))] == [("谷丙转氨酶", "35.2"), ("总胆固醇", "4.81")]
 
 
-def test_sums_and_payments_are_no_items():
+def test_sums_and_payments_are_no_items() -> None:
     found = rows(
         page(
             [
@@ -111,6 +111,6 @@ def test_sums_and_payments_are_no_items():
     assert [r["name"] for r in found] == ["矿泉水", "薯片"]
 
 
-def test_no_items_on_a_page_without_any():
+def test_no_items_on_a_page_without_any() -> None:
     assert rows(page(["今天天气很好，我们去公园。", "晚上回家。"])) == []
     assert rows([]) == []

@@ -2,6 +2,7 @@
 
 from datetime import date, time
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,12 +50,12 @@ from hunyuanocr.types import FieldType
         ("Y36.80", "36.80", "CNY"),
     ],
 )
-def test_money(text, amount, currency):
+def test_money(text: str, amount: str, currency: str | None) -> None:
     assert normalize(text, FieldType.MONEY) == {"amount": amount, "currency": currency}
 
 
 @pytest.mark.parametrize("text", ["", "free", "6%", "6.00 %", "1 x 23.90", "10.00 / 20.00", "25/12/2018", "A12", "元"])
-def test_no_money(text):
+def test_no_money(text: str) -> None:
     assert normalize(text, FieldType.MONEY) is None
 
 
@@ -62,13 +63,13 @@ def test_no_money(text):
     st.decimals(min_value=0, max_value=10**7, places=2),
     st.sampled_from(["{}", "¥{}", "RM {}", "{}元", "总计:{}", "${}", "TOTAL {} SR"]),
 )
-def test_money_comes_back(amount, form):
+def test_money_comes_back(amount: Any, form: Any) -> None:
     assert parse_money(form.format(f"{amount:,.2f}")).amount == amount
     assert parse_money(form.format(f"{amount:.2f}")).amount == amount
 
 
 @given(st.text(max_size=40))
-def test_spans_are_where_they_say(text):
+def test_spans_are_where_they_say(text: Any) -> None:
     for span, _ in [*find_money(text), *find_dates(text)]:
         assert text[span.start : span.end] == span.text
 
@@ -101,7 +102,7 @@ def test_spans_are_where_they_say(text):
         ("1/1/99", "1999-01-01"),
     ],
 )
-def test_dates(text, iso):
+def test_dates(text: str, iso: str) -> None:
     assert normalize(text, FieldType.DATE) == iso
 
 
@@ -113,14 +114,14 @@ def test_dates(text, iso):
         ("1.2.2020", ["2020-02-01", "2020-01-02"]),
     ],
 )
-def test_day_or_month_first_is_not_guessed(text, candidates):
+def test_day_or_month_first_is_not_guessed(text: str, candidates: list[str]) -> None:
     assert normalize(text, FieldType.DATE) == {"candidates": candidates}
 
 
 @pytest.mark.parametrize(
     "text", ["31/02/2018", "99/99/99", "1.2.3", "192.168.1.10", "11-20", "03-2093 7358", "4/5/2018 & 6/7/2018", "2026-13-45"]
 )
-def test_no_date(text):
+def test_no_date(text: str) -> None:
     assert normalize(text, FieldType.DATE) is None
 
 
@@ -128,18 +129,18 @@ def test_no_date(text):
     st.dates(min_value=date(1970, 1, 1), max_value=date(2069, 12, 31)),
     st.sampled_from(["%Y-%m-%d", "%Y年%m月%d日", "%d %b %Y", "%B %d, %Y", "%Y/%m/%d"]),
 )
-def test_plain_dates_come_back(day, form):
+def test_plain_dates_come_back(day: Any, form: Any) -> None:
     assert normalize(day.strftime(form), FieldType.DATE) == day.isoformat()
 
 
 @given(st.dates(min_value=date(1970, 1, 1), max_value=date(2069, 12, 31)), st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%y"]))
-def test_a_numeric_date_is_among_its_readings(day, form):
+def test_a_numeric_date_is_among_its_readings(day: Any, form: Any) -> None:
     found = normalize(day.strftime(form), FieldType.DATE)
     assert day.isoformat() in (found["candidates"] if isinstance(found, dict) else [found])
 
 
 @given(st.times(), st.sampled_from(["%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S%p"]))
-def test_times_come_back(clock, form):
+def test_times_come_back(clock: Any, form: Any) -> None:
     expected = clock.replace(microsecond=0, second=clock.second if "%S" in form else 0)
     assert time.fromisoformat(normalize(clock.strftime(form), FieldType.TIME)) == expected
 
@@ -171,7 +172,7 @@ def test_times_come_back(clock, form):
         ("  ", FieldType.TEXT, None),
     ],
 )
-def test_other_types(text, type, normal):
+def test_other_types(text: str, type: FieldType, normal: Any) -> None:
     assert normalize(text, type) == normal
 
 
@@ -190,7 +191,7 @@ def test_other_types(text, type, normal):
         ("03-1234 5678", "0312345678", FieldType.PHONE),
     ],
 )
-def test_equal_values_compare_equal(a, b, type):
+def test_equal_values_compare_equal(a: str, b: str, type: FieldType) -> None:
     assert comparable(a, type) == comparable(b, type)
 
 
@@ -205,10 +206,10 @@ def test_equal_values_compare_equal(a, b, type):
         ("2盒", "3盒", FieldType.QUANTITY),
     ],
 )
-def test_other_values_do_not(a, b, type):
+def test_other_values_do_not(a: str, b: str, type: FieldType) -> None:
     assert comparable(a, type) != comparable(b, type)
 
 
-def test_letters_like_digits_count_only_in_comparisons():
+def test_letters_like_digits_count_only_in_comparisons() -> None:
     assert normalize("9.O0", FieldType.MONEY) != {"amount": "9.00", "currency": None}
     assert parse_money("9.00").amount == Decimal("9.00")

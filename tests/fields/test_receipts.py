@@ -26,7 +26,7 @@ def transcript(path: Path) -> list[Line]:
 
 @pytest.mark.receipts
 @pytest.mark.parametrize("half", [0, 1])
-def test_fields_of_real_receipts(half):
+def test_fields_of_real_receipts(half: int) -> None:
     if not FOLDER.is_dir():
         pytest.skip("the shared receipts (../shared/data/sroie-dev) are not here")
     right = dict.fromkeys(("total", "date", "company"), 0)

@@ -31,7 +31,7 @@ IMAGES = ImageSettings()
 RECIPE = TrainConfig(
     (CurriculumStage("documents", 2),), rate=5e-3, warmup=1, weight_decay=0.0, adapter=Adapter(rank=4, alpha=6.0)
 )
-STEP = {"rtol": 2**-8, "atol": 0.0}  # to the nearest number of 8 bits
+STEP: dict[str, Any] = {"rtol": 2**-8, "atol": 0.0}  # to the nearest number of 8 bits
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tuning(base: Path, documents: Path, out: Path, **others: Any) -> FineTuneRun:
-    return FineTuneRun(RunConfig(documents, base, out, **({"recipe": RECIPE, "hold_out": 0.2, "device": "cpu"} | others)), IMAGES)
+    usual: dict[str, Any] = {"recipe": RECIPE, "hold_out": 0.2, "device": "cpu"}
+    return FineTuneRun(RunConfig(documents, base, out, **(usual | others)), IMAGES)
 
 
 def started(base: Path, documents: Path, out: Path, steps: int = 6, **others: Any) -> FineTuneRun:

@@ -5,11 +5,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from api.app import create_app
 from hunyuanocr.cli import app
@@ -29,12 +30,12 @@ pytestmark = pytest.mark.timeout(900)
 DEMO = Path(__file__).parents[2] / "models" / "hunyuanocr-demo"
 
 
-def soak(*arguments):
+def soak(*arguments: Any) -> Result:
     return CliRunner().invoke(app, ["soak", *(str(a) for a in arguments)])
 
 
 @pytest.fixture(scope="module")
-def one_minute(tmp_path_factory):
+def one_minute(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("soak")
     data = out / "data"
     with appliance("--no-page", HUNYUANOCR_DATA=str(data)) as running:
@@ -54,7 +55,7 @@ def _drawn() -> bytes:
     return receipt(random.Random(1))[0]
 
 
-def test_every_kind_of_client_was_answered_and_nothing_failed(one_minute):
+def test_every_kind_of_client_was_answered_and_nothing_failed(one_minute: Any) -> None:
     done, made, *_ = one_minute
     assert made["first_failures"] == []
     assert made["verdicts"]["nothing_failed"] is True
@@ -65,28 +66,30 @@ def test_every_kind_of_client_was_answered_and_nothing_failed(one_minute):
     assert made["serves"]["backend"] == "ppocr"
 
 
-def test_descriptors_do_not_grow(one_minute):
+def test_descriptors_do_not_grow(one_minute: Any) -> None:
     _, made, *_ = one_minute
     assert made["verdicts"]["descriptors"] is True, made["descriptors"]
     assert len(made["samples"]) >= 10
     assert all(sample["rss"] > 1e7 and sample["fds"] > 3 for sample in made["samples"])
 
 
-def test_pictures_show_lines(one_minute):
+def test_pictures_show_lines(one_minute: Any) -> None:
     _, made, out, *_ = one_minute
     assert {"latency.png", "throughput.png", "memory.png", "descriptors.png", "cpu.png"} <= set(made["pictures"])
     for name in made["pictures"]:
         with Image.open(out / name) as picture:
-            colours = picture.convert("RGB").getcolors(1 << 20)
+            colours: Any = picture.convert("RGB").getcolors(1 << 20)
         assert sum(count for count, colour in colours if max(colour) - min(colour) > 80) > 50, "a line is drawn"
 
 
-def test_its_records_are_deleted_and_no_others(one_minute):
+def test_its_records_are_deleted_and_no_others(one_minute: Any) -> None:
     *_, kept, left = one_minute
     assert left == [kept]
 
 
-def run_of(seconds=600, per_s=10, *, leak=0.0, fds=0, slower=0.0, failures=0) -> RunStats:
+def run_of(
+    seconds: int = 600, per_s: int = 10, *, leak: float = 0.0, fds: int = 0, slower: float = 0.0, failures: int = 0
+) -> RunStats:
     """A run as it would be: so many bytes more a request, descriptors more in all, the end so much slower than the beginning."""
     tally, spread = RunStats(), (0.9, 1.0, 1.1, 1.0)
     for n in range(seconds * per_s):
@@ -102,7 +105,7 @@ def run_of(seconds=600, per_s=10, *, leak=0.0, fds=0, slower=0.0, failures=0) ->
     return tally
 
 
-def test_a_healthy_run_passes():
+def test_a_healthy_run_passes() -> None:
     made = report(run_of(), 600)
     assert set(made["verdicts"].values()) == {True}
     assert made["passed"]
@@ -119,19 +122,19 @@ def test_a_healthy_run_passes():
         ({"failures": 1}, "nothing_failed"),
     ],
 )
-def test_what_goes_wrong_is_seen(trouble, verdict):
+def test_what_goes_wrong_is_seen(trouble: dict[str, Any], verdict: str) -> None:
     made = report(run_of(**trouble), 600)
     assert [name for name, good in made["verdicts"].items() if good is False] == [verdict]
     assert not made["passed"]
 
 
-def test_a_short_run_claims_nothing():
+def test_a_short_run_claims_nothing() -> None:
     made = report(run_of(seconds=5, per_s=2), 5)
     assert made["verdicts"] == {"nothing_failed": True, "memory": None, "descriptors": None, "latency": None}
     assert report(RunStats(), 5)["verdicts"]["nothing_failed"] is False, "nobody was answered"
 
 
-def test_a_server_that_is_not_there(tmp_path):
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     done = soak("--minutes", 0.03, "--url", "http://127.0.0.1:1", "--out", tmp_path)
     made = json.loads((tmp_path / "report.json").read_text())
     assert done.exit_code == 1
@@ -140,20 +143,20 @@ def test_a_server_that_is_not_there(tmp_path):
     assert soak("--out", tmp_path).exit_code == 2, "for how long?"
 
 
-def test_a_server_that_does_not_start_is_told(tmp_path):
+def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
     flags = ["--backend", "torch", "--model-path", str(tmp_path)]
     with pytest.raises(ConfigError, match="did not start"), server(flags, tmp_path / "server.log"):
         pass
     assert "config.json" in (tmp_path / "server.log").read_text()
 
 
-def test_figures_of_several_gpus():
+def test_figures_of_several_gpus() -> None:
     text = 'hunyuanocr_gpu_utilization_ratio{gpu="0"} 0.2\nhunyuanocr_gpu_utilization_ratio{gpu="1"} 0.9\n'
     text += 'hunyuanocr_gpu_memory_used_bytes{gpu="0"} 5\nhunyuanocr_gpu_memory_used_bytes{gpu="1"} 6\n'
     assert parse_metrics(text) == {"hunyuanocr_gpu_utilization_ratio": 0.9, "hunyuanocr_gpu_memory_used_bytes": 11}
 
 
-async def test_an_engine_with_processes_of_its_own_is_counted_in():
+async def test_an_engine_with_processes_of_its_own_is_counted_in() -> None:
     settings = quick_settings()
     tally, end, hungry = RunStats(), asyncio.Event(), "room = bytearray(200_000_000); print(flush=True); input()"
     with served(create_app(settings, Pipeline(FakeBackend(), settings))) as address:
@@ -171,7 +174,7 @@ async def test_an_engine_with_processes_of_its_own_is_counted_in():
     assert tally.samples[count + 1].fds >= tally.samples[0].fds + 3
 
 
-def test_odd_lines_can_be_drawn(tmp_path):
+def test_odd_lines_can_be_drawn(tmp_path: Path) -> None:
     draw("nothing", [Line("a", []), Line("b", [(0.0, 0.0), (1.0, 0.0)])], 1.0, tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.size == (960, 420)
@@ -181,7 +184,7 @@ def test_odd_lines_can_be_drawn(tmp_path):
 @pytest.mark.alone
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("flags", [["--backend", "ppocr"], ["--backend", "torch", "--model-path", DEMO]], ids=["cpu", "demo"])
-def test_half_an_hour(tmp_path, flags, monkeypatch):
+def test_half_an_hour(tmp_path: Path, flags: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """With all limits on memory, descriptors and latency; other work on the machine would change the figures."""
     monkeypatch.setenv("HUNYUANOCR_TORCH__VRAM_GB", "0.5")
     monkeypatch.setenv("HUNYUANOCR_DEVICE", "cpu")

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,16 @@ from hunyuanocr.pipeline.deadline import Deadline
 class Work:
     """Requests of clients, each of which holds its slot until it is released."""
 
-    def __init__(self, slots):
-        self.slots, self.order, self.tasks = slots, [], {}
+    def __init__(self, slots: ClientSlots) -> None:
+        self.slots = slots
+        self.order: list[Any] = []
+        self.tasks: dict[Any, Any] = {}
 
-    async def request(self, client, seconds=60.0):
+    async def request(self, client: str, seconds: float = 60.0) -> Any:
         """Begin one; it has its slot, or waits, when this returns."""
         over = asyncio.Event()
 
-        async def hold():
+        async def hold() -> None:
             async with self.slots.slot(client, Deadline(seconds)):
                 self.order.append(client)
                 await over.wait()
@@ -32,11 +35,11 @@ class Work:
 
 
 @pytest.fixture
-def work():
+def work() -> Work:
     return Work(ClientSlots(2, 6))
 
 
-async def test_one_client_cannot_hold_all(work):
+async def test_one_client_cannot_hold_all(work: Work) -> None:
     for _ in range(3):
         await work.request("a")
     assert (work.slots.running, work.slots.waiting) == (1, 2)
@@ -45,7 +48,7 @@ async def test_one_client_cannot_hold_all(work):
     await cancel()
 
 
-async def test_clients_take_turns(work):
+async def test_clients_take_turns(work: Work) -> None:
     running = [await work.request(client) for client in ("a", "a", "a", "b", "c")]
     for _, over in running:
         over.set()
@@ -55,7 +58,7 @@ async def test_clients_take_turns(work):
     assert (work.slots.running, work.slots.waiting) == (0, 0)
 
 
-async def test_too_many_are_refused_and_each_has_half_of_the_room(work):
+async def test_too_many_are_refused_and_each_has_half_of_the_room(work: Work) -> None:
     for _ in range(4):
         await work.request("a")  # one runs, three wait
     with pytest.raises(DecodingBusy) as refused:
@@ -69,7 +72,7 @@ async def test_too_many_are_refused_and_each_has_half_of_the_room(work):
     await cancel()
 
 
-async def test_who_waits_too_long_leaves_the_queue(work):
+async def test_who_waits_too_long_leaves_the_queue(work: Work) -> None:
     await work.request("a")
     with pytest.raises(DeadlineExceeded):
         await (await work.request("a", seconds=0.02))[0]
@@ -77,7 +80,7 @@ async def test_who_waits_too_long_leaves_the_queue(work):
     await cancel()
 
 
-async def test_no_slot_is_lost_whenever_a_request_is_cancelled(work):
+async def test_no_slot_is_lost_whenever_a_request_is_cancelled(work: Work) -> None:
     source = random.Random(5)
     for _ in range(300):
         with suppress(DecodingBusy):
@@ -91,7 +94,7 @@ async def test_no_slot_is_lost_whenever_a_request_is_cancelled(work):
         assert work.slots.running == 2
 
 
-async def cancel():
+async def cancel() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

@@ -55,7 +55,7 @@ def codes(result: Any) -> list[str]:
     return [n.code for n in result.notices if n.code == "no_evidence"]
 
 
-async def test_values_stand_where_the_witness_saw_them(make, evidence_backend):
+async def test_values_stand_where_the_witness_saw_them(make: Callable[..., Any], evidence_backend: FakeBackend) -> None:
     pipeline = await make(evidence_backend)
     result = await pipeline.run(Request(picture(), TOTAL))
     (field,) = result.fields
@@ -68,7 +68,9 @@ async def test_values_stand_where_the_witness_saw_them(make, evidence_backend):
     assert (field.value, field.grounded, field.box) == ("12.00", False, None), "another amount proves nothing"
 
 
-async def test_lines_and_text_of_the_answer_are_the_witnesses(make, model, evidence_backend):
+async def test_lines_and_text_of_the_answer_are_the_witnesses(
+    make: Callable[..., Any], model: FakeBackend, evidence_backend: FakeBackend
+) -> None:
     pipeline = await make(evidence_backend)
     result = await pipeline.run(Request(picture(), TOTAL))
     assert [(n.text, n.confidence, n.type) for n in result.lines] == [("SHOP", 0.9, "text"), ("Total: 12.00", 0.9, "money")]
@@ -80,7 +82,9 @@ async def test_lines_and_text_of_the_answer_are_the_witnesses(make, model, evide
     assert [n.text for n in own.lines] == ["the model's own line"]
 
 
-async def test_the_witness_reads_while_the_model_writes(make, model, evidence_backend):
+async def test_the_witness_reads_while_the_model_writes(
+    make: Callable[..., Any], model: FakeBackend, evidence_backend: FakeBackend
+) -> None:
     pipeline = await make(evidence_backend)
     model.gate = asyncio.Event()
     answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
@@ -94,7 +98,9 @@ async def test_the_witness_reads_while_the_model_writes(make, model, evidence_ba
     assert stages["evidence"] < stages["read"]
 
 
-async def test_a_slower_witness_is_waited_for(make, model, evidence_backend):
+async def test_a_slower_witness_is_waited_for(
+    make: Callable[..., Any], model: FakeBackend, evidence_backend: FakeBackend
+) -> None:
     pipeline = await make(evidence_backend)
     evidence_backend.gate = asyncio.Event()
     answer = asyncio.create_task(pipeline.run(Request(picture(), TOTAL)))
@@ -105,7 +111,9 @@ async def test_a_slower_witness_is_waited_for(make, model, evidence_backend):
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, TimeoutError, lambda: BackendFailed("broken"), lambda: ConfigError("wrong")])
-async def test_a_failing_witness_costs_the_proof_not_the_answer(make, evidence_backend, fault):
+async def test_a_failing_witness_costs_the_proof_not_the_answer(
+    make: Callable[..., Any], evidence_backend: FakeBackend, fault: Callable[..., Any]
+) -> None:
     pipeline = await make(evidence_backend, breaker_failures=1)
     evidence_backend.fault = fault
     for _ in range(2):  # nor is the model given a rest for it
@@ -115,7 +123,9 @@ async def test_a_failing_witness_costs_the_proof_not_the_answer(make, evidence_b
         assert result.lines == ()
 
 
-async def test_an_answer_whose_proof_failed_is_not_kept(make, model, evidence_backend):
+async def test_an_answer_whose_proof_failed_is_not_kept(
+    make: Callable[..., Any], model: FakeBackend, evidence_backend: FakeBackend
+) -> None:
     pipeline = await make(evidence_backend, cache_mb=1)
     evidence_backend.fault = RuntimeError
     assert codes(await pipeline.run(Request(picture(), TOTAL))) == ["no_evidence"]
@@ -125,7 +135,9 @@ async def test_an_answer_whose_proof_failed_is_not_kept(make, model, evidence_ba
     assert model.begun == 2
 
 
-async def test_a_witness_that_hangs_is_left_before_the_deadline(make, model, evidence_backend):
+async def test_a_witness_that_hangs_is_left_before_the_deadline(
+    make: Callable[..., Any], model: FakeBackend, evidence_backend: FakeBackend
+) -> None:
     pipeline = await make(evidence_backend, deadline_s=3)
     evidence_backend.gate = asyncio.Event()
     result = await pipeline.run(Request(picture(), TOTAL))
@@ -138,7 +150,9 @@ async def test_a_witness_that_hangs_is_left_before_the_deadline(make, model, evi
 
 
 @pytest.mark.parametrize("way", ["cancelled", "left", "broken"])
-async def test_the_witness_ends_with_the_request(make, model, evidence_backend, way):
+async def test_the_witness_ends_with_the_request(
+    make: Callable[..., Any], model: FakeBackend, evidence_backend: FakeBackend, way: str
+) -> None:
     pipeline = await make(evidence_backend)
     evidence_backend.gate = asyncio.Event()
     before = asyncio.all_tasks()
@@ -163,7 +177,9 @@ async def test_the_witness_ends_with_the_request(make, model, evidence_backend, 
     assert pipeline.admission.running == 0
 
 
-async def test_nobody_testifies_who_is_not_needed(make, model, evidence_backend):
+async def test_nobody_testifies_who_is_not_needed(
+    make: Callable[..., Any], model: FakeBackend, evidence_backend: FakeBackend
+) -> None:
     pipeline = await make(evidence_backend)
     for task in (
         parse_instruction(fields=["total_amount"], evidence="none"),
@@ -182,13 +198,13 @@ async def test_nobody_testifies_who_is_not_needed(make, model, evidence_backend)
     assert evidence_backend.now == 0
 
 
-async def test_without_a_witness_the_answer_says_that_nothing_was_looked_up(make):
+async def test_without_a_witness_the_answer_says_that_nothing_was_looked_up(make: Callable[..., Any]) -> None:
     pipeline = await make(None)
     result = await pipeline.run(Request(picture(), TOTAL))
     assert (result.fields[0].value, result.fields[0].grounded, codes(result)) == ("12.00", False, ["no_evidence"])
 
 
-async def test_a_witness_that_does_not_start_is_done_without(make, evidence_backend):
+async def test_a_witness_that_does_not_start_is_done_without(make: Callable[..., Any], evidence_backend: FakeBackend) -> None:
     evidence_backend.start_fault = RuntimeError("no memory")
     pipeline = await make(evidence_backend)
     assert (await pipeline.health()).ready
@@ -196,25 +212,25 @@ async def test_a_witness_that_does_not_start_is_done_without(make, evidence_back
     assert codes(await pipeline.run(Request(picture(), TOTAL))) == ["no_evidence"]
 
 
-async def test_a_wrong_setting_of_the_witness_is_said_at_start(make, evidence_backend):
+async def test_a_wrong_setting_of_the_witness_is_said_at_start(make: Callable[..., Any], evidence_backend: FakeBackend) -> None:
     evidence_backend.start_fault = ConfigError("no such file")
     with pytest.raises(ConfigError):
         await make(evidence_backend)
 
 
-async def test_as_many_are_read_at_a_time_as_the_engine_has_slots(model):
+async def test_as_many_are_read_at_a_time_as_the_engine_has_slots(model: FakeBackend) -> None:
     pipeline = Pipeline(model, Settings(torch=TorchSettings(max_num_seqs=3), ppocr=PpocrSettings(workers=2)))
     assert pipeline.concurrency == 3
     await pipeline.close()
 
 
-async def test_both_readers_are_closed(make, model, evidence_backend):
+async def test_both_readers_are_closed(make: Callable[..., Any], model: FakeBackend, evidence_backend: FakeBackend) -> None:
     pipeline = await make(evidence_backend)
     await pipeline.close()
     assert (model.closed, evidence_backend.closed) == (1, 1)
 
 
-async def test_the_cpu_reader_proves_values_on_every_page(make, model):
+async def test_the_cpu_reader_proves_values_on_every_page(make: Callable[..., Any], model: FakeBackend) -> None:
     sheets = []
     for words in ("CORNER SHOP", "TOTAL 36.80"):
         sheet = Image.new("RGB", (480, 200), "white")

@@ -41,14 +41,14 @@ class Counter:
         return "".join(self.order)
 
 
-async def test_keys_take_turns_and_a_keys_own_requests_keep_their_order():
+async def test_keys_take_turns_and_a_keys_own_requests_keep_their_order() -> None:
     counter = Counter()
     for key in "aaaabbc":
         await counter.send(key)
     assert await counter.served() == "abcabaa"
 
 
-async def test_with_several_readings_each_key_has_as_many_of_them():
+async def test_with_several_readings_each_key_has_as_many_of_them() -> None:
     counter = Counter(readings=4, places=20)
     for key in "aaaaaaaabbbb":
         await counter.send(key)
@@ -58,7 +58,7 @@ async def test_with_several_readings_each_key_has_as_many_of_them():
     assert sorted(order[4:8]) == list("aabb")
 
 
-async def test_a_newcomer_displaces_the_newest_of_the_one_who_holds_most():
+async def test_a_newcomer_displaces_the_newest_of_the_one_who_holds_most() -> None:
     counter = Counter(places=4)
     greedy = [await counter.send("a") for _ in range(5)]
     light = [await counter.send("b") for _ in range(2)]
@@ -74,7 +74,7 @@ async def test_a_newcomer_displaces_the_newest_of_the_one_who_holds_most():
     assert await counter.served() == "ababa"
 
 
-async def test_nobody_displaces_his_own_requests_and_equal_ones_do_not_drive_each_other_out():
+async def test_nobody_displaces_his_own_requests_and_equal_ones_do_not_drive_each_other_out() -> None:
     counter = Counter(places=2)
     for key in "abb":
         await counter.send(key)
@@ -84,7 +84,7 @@ async def test_nobody_displaces_his_own_requests_and_equal_ones_do_not_drive_eac
     assert await counter.served() == "abb"
 
 
-async def test_the_background_comes_last_but_does_come():
+async def test_the_background_comes_last_but_does_come() -> None:
     counter = Counter(places=40)
     await counter.send("a")
     await counter.send("job", background=True)
@@ -96,7 +96,7 @@ async def test_the_background_comes_last_but_does_come():
     assert counter.order.count("a") == 13
 
 
-async def test_a_turn_that_comes_together_with_the_cancellation_is_passed_on():
+async def test_a_turn_that_comes_together_with_the_cancellation_is_passed_on() -> None:
     counter = Counter()
     await counter.send("a")
     second, third = await counter.send("b"), await counter.send("c")
@@ -108,7 +108,7 @@ async def test_a_turn_that_comes_together_with_the_cancellation_is_passed_on():
     assert (counter.admission.running, counter.admission.waiting) == (0, 0)
 
 
-async def test_those_who_wait_hear_it_when_the_reader_goes():
+async def test_those_who_wait_hear_it_when_the_reader_goes() -> None:
     counter = Counter()
     await counter.send("a")
     waiting = await counter.send("b")
@@ -121,7 +121,7 @@ async def test_those_who_wait_hear_it_when_the_reader_goes():
     await closing
 
 
-async def test_whatever_happens_every_place_comes_back():
+async def test_whatever_happens_every_place_comes_back() -> None:
     dice, counter = random.Random(3), Counter(readings=2, places=6)
     counter.free.set()
     for _ in range(400):

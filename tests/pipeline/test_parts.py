@@ -25,7 +25,7 @@ class Clock:
         return self.now
 
 
-async def test_retry_after_follows_the_queue_and_the_latest_readings():
+async def test_retry_after_follows_the_queue_and_the_latest_readings() -> None:
     admission = AdmissionQueue(concurrency=2, queue_capacity=4)
     for seconds in (9.0,) * 30:
         admission.record_duration(seconds)
@@ -45,7 +45,7 @@ async def test_retry_after_follows_the_queue_and_the_latest_readings():
     assert admission.retry_after() == 1.0
 
 
-async def test_first_come_first_served():
+async def test_first_come_first_served() -> None:
     admission = AdmissionQueue(1, 8)
     order = []
 
@@ -58,7 +58,7 @@ async def test_first_come_first_served():
     assert order == list(range(6))
 
 
-async def test_a_cancelled_one_leaves_its_place_in_the_queue():
+async def test_a_cancelled_one_leaves_its_place_in_the_queue() -> None:
     admission = AdmissionQueue(1, 1)
     async with admission.slot(Deadline(60)):
         waiting = asyncio.create_task(admission.slot(Deadline(60)).__aenter__())
@@ -78,7 +78,7 @@ def fail(breaker: CircuitBreaker, error: Exception) -> None:
         raise error
 
 
-def test_only_the_readers_own_faults_in_a_row_open_it():
+def test_only_the_readers_own_faults_in_a_row_open_it() -> None:
     breaker = CircuitBreaker(3, 10, Clock())
     for _ in range(2):
         fail(breaker, BackendFailed("x"))
@@ -93,7 +93,7 @@ def test_only_the_readers_own_faults_in_a_row_open_it():
     assert breaker.open
 
 
-def test_one_probe_after_the_rest():
+def test_one_probe_after_the_rest() -> None:
     clock = Clock()
     breaker = CircuitBreaker(1, 10, clock)
     fail(breaker, BackendFailed("x"))
@@ -130,7 +130,7 @@ def key(n: int) -> tuple[str, str, str, str, str]:
     return ("owner", str(n), "task", "b", "m")
 
 
-def test_the_cache_stays_within_its_memory_and_lets_the_oldest_go():
+def test_the_cache_stays_within_its_memory_and_lets_the_oldest_go() -> None:
     size = deep_size(result("x" * 1000))
     cache = ResultCache(3.5 * size / 1e6, 60, Clock())
     for n in range(3):
@@ -144,7 +144,7 @@ def test_the_cache_stays_within_its_memory_and_lets_the_oldest_go():
     assert len(cache) == 3
 
 
-def test_the_cache_forgets_with_age_and_counts_right():
+def test_the_cache_forgets_with_age_and_counts_right() -> None:
     clock = Clock()
     cache = ResultCache(1, 60, clock)
     cache.put(key(1), result("one"))
@@ -157,12 +157,12 @@ def test_the_cache_forgets_with_age_and_counts_right():
     assert not ResultCache(0, 60).enabled
 
 
-def test_the_footprint_grows_with_what_is_kept():
+def test_the_footprint_grows_with_what_is_kept() -> None:
     assert deep_size(result("x" * 5000)) > deep_size(result("x")) + 4900
     assert deep_size(result("x", lines=100)) > deep_size(result("x", lines=1)) + 9000
 
 
-def test_keys_tell_apart_whatever_changes_the_answer():
+def test_keys_tell_apart_whatever_changes_the_answer() -> None:
     task = Task(TaskKind.EXTRACT, fields=(FieldSpec("a"),))
     keys = {
         cache_key("o", b"x", task, "ppocr", "m"),
@@ -200,5 +200,5 @@ def test_keys_tell_apart_whatever_changes_the_answer():
         ("", FieldType.TEXT),
     ],
 )
-def test_lines_are_tagged_by_their_looks(text: str, kind: FieldType):
+def test_lines_are_tagged_by_their_looks(text: str, kind: FieldType) -> None:
     assert classify_line(text) is kind

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -22,12 +24,12 @@ from hunyuanocr.errors import (
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.types import FieldType, Result, Task, TaskKind, TextDelta
-from tests.support.fake_backend import picture, wait_until
+from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 READ = Task(TaskKind.READ)
 
 
-async def test_a_picture_becomes_a_result(make, reader):
+async def test_a_picture_becomes_a_result(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make()
     reader.text = "Total 12.00\n2026-01-31\nhello"
     result = await pipeline.run(Request(picture(size=(40, 30)), READ, id="one"))
@@ -41,14 +43,14 @@ async def test_a_picture_becomes_a_result(make, reader):
     assert set(timing.stages) == {"wait", "decode", "read", "fields"}
 
 
-async def test_further_pictures_are_further_pages(make, reader):
+async def test_further_pictures_are_further_pages(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make()
     result = await pipeline.run(Request(picture(1), READ, more=(picture(2), picture(3))))
     assert result.text == "#012030\n#022030\n#032030"
     assert len(result.page_sizes) == 3
 
 
-async def test_fields_are_found_on_the_lines(make, reader):
+async def test_fields_are_found_on_the_lines(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make()
     reader.text = "SHOP\nTotal: 12.00\nDate: 31/01/2026"
     result = await pipeline.run(Request(picture(), parse_instruction("", fields=["Total", "no such thing"])))
@@ -57,7 +59,7 @@ async def test_fields_are_found_on_the_lines(make, reader):
     assert values["no such thing"] is None
 
 
-async def test_a_models_own_values_are_grounded_not_trusted(make, reader):
+async def test_a_models_own_values_are_grounded_not_trusted(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make()
     reader.text = "SHOP\nTotal: 12.00"
     reader.values = {"total_amount": "12.00", "phone": "0123456789"}
@@ -66,7 +68,7 @@ async def test_a_models_own_values_are_grounded_not_trusted(make, reader):
     assert grounded == {"total_amount": True, "phone": False}
 
 
-async def test_a_schema_is_satisfied_or_the_request_fails(make, reader):
+async def test_a_schema_is_satisfied_or_the_request_fails(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make()
     reader.text = "Total: 12.00"
     schema = {"type": "object", "properties": {"total_amount": {"type": "number"}}, "required": ["total_amount"]}
@@ -79,14 +81,14 @@ async def test_a_schema_is_satisfied_or_the_request_fails(make, reader):
         parse_instruction("", schema={"type": "no such type"})
 
 
-async def test_deltas_come_before_the_result(make):
+async def test_deltas_come_before_the_result(make: Callable[..., Any]) -> None:
     pipeline = await make()
     async with aclosing(pipeline.stream(Request(picture(), READ))) as parts:
         kinds = [type(p) async for p in parts]
     assert kinds == [TextDelta, Result]
 
 
-async def test_a_task_that_the_reader_cannot_do_names_who_can(make, reader):
+async def test_a_task_that_the_reader_cannot_do_names_who_can(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make()
     with pytest.raises(TaskNotSupported) as e:
         await pipeline.run(Request(picture(), parse_instruction("translate this menu into English")))
@@ -95,7 +97,7 @@ async def test_a_task_that_the_reader_cannot_do_names_who_can(make, reader):
     assert reader.begun == 0
 
 
-async def test_bad_pictures_are_refused_and_free_their_place(make, reader):
+async def test_bad_pictures_are_refused_and_free_their_place(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(breaker_failures=2)
     for _ in range(4):
         with pytest.raises(UnreadableImage):
@@ -106,7 +108,7 @@ async def test_bad_pictures_are_refused_and_free_their_place(make, reader):
     assert (await pipeline.run(Request(picture(), READ))).text  # not even the breaker minds them
 
 
-async def test_only_so_many_read_at_a_time(make, reader):
+async def test_only_so_many_read_at_a_time(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(workers=2)
     reader.gate = asyncio.Event()
     reading = asyncio.gather(*(pipeline.run(Request(picture(n), READ)) for n in range(12)))
@@ -117,7 +119,7 @@ async def test_only_so_many_read_at_a_time(make, reader):
     assert [r.text for r in results] == [f"#{n:02x}2030" for n in range(12)]
 
 
-async def test_a_full_queue_refuses_and_says_when_to_come_back(make, reader):
+async def test_a_full_queue_refuses_and_says_when_to_come_back(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(queue_size=2)
     reader.gate = asyncio.Event()
     tasks = [asyncio.create_task(pipeline.run(Request(picture(n), READ))) for n in range(3)]
@@ -130,7 +132,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(make, reader):
     assert (pipeline.admission.waiting, pipeline.admission.running) == (0, 0)
 
 
-async def test_the_deadline_covers_waiting_and_cancels_the_work(make, reader):
+async def test_the_deadline_covers_waiting_and_cancels_the_work(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(deadline_s=2)
     reader.gate = asyncio.Event()
     outcomes = await asyncio.gather(*(pipeline.run(Request(picture(n), READ)) for n in range(2)), return_exceptions=True)
@@ -141,14 +143,14 @@ async def test_the_deadline_covers_waiting_and_cancels_the_work(make, reader):
     assert (await pipeline.run(Request(picture(), READ, deadline_s=60))).text
 
 
-async def test_a_requests_own_deadline_wins(make, reader):
+async def test_a_requests_own_deadline_wins(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(deadline_s=60)
     reader.gate = asyncio.Event()
     with pytest.raises(DeadlineExceeded):
         await pipeline.run(Request(picture(), READ, deadline_s=0.05))
 
 
-async def test_a_readers_own_timeout_is_its_failure_not_our_deadline(make, reader):
+async def test_a_readers_own_timeout_is_its_failure_not_our_deadline(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make()
     reader.fault = TimeoutError
     with pytest.raises(BackendFailed):
@@ -156,7 +158,7 @@ async def test_a_readers_own_timeout_is_its_failure_not_our_deadline(make, reade
 
 
 @pytest.mark.parametrize("place", ["waiting", "reading"])
-async def test_cancelling_the_caller_frees_the_place_at_once(make, reader, place):
+async def test_cancelling_the_caller_frees_the_place_at_once(make: Callable[..., Any], reader: FakeBackend, place: str) -> None:
     pipeline = await make(queue_size=1)
     reader.gate = asyncio.Event()
     first = asyncio.create_task(pipeline.run(Request(picture(1), READ)))
@@ -175,7 +177,7 @@ async def test_cancelling_the_caller_frees_the_place_at_once(make, reader, place
     assert reader.cancelled == (place == "reading")
 
 
-async def test_leaving_a_stream_cancels_the_reading(make, reader):
+async def test_leaving_a_stream_cancels_the_reading(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make()
     async with aclosing(pipeline.stream(Request(picture(), READ))) as parts:
         async for _ in parts:
@@ -183,16 +185,16 @@ async def test_leaving_a_stream_cancels_the_reading(make, reader):
     assert (reader.cancelled, pipeline.admission.running) == (1, 0)
 
 
-async def test_a_failing_reader_is_given_a_rest_and_probed(make, reader):
+async def test_a_failing_reader_is_given_a_rest_and_probed(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(breaker_failures=3, breaker_reset_s=60)
     reader.fault = lambda: RuntimeError("out of order")
     for n in range(3):
         with pytest.raises(BackendFailed) as e:
             await pipeline.run(Request(picture(n), READ))
         assert isinstance(e.value.__cause__, RuntimeError)
-    with pytest.raises(BackendUnavailable) as e:
+    with pytest.raises(BackendUnavailable) as refused:
         await pipeline.run(Request(picture(), READ))
-    assert e.value.retry_after > 0
+    assert refused.value.retry_after > 0
     assert reader.begun == 3
     assert not (await pipeline.health()).ready
     pipeline.active.breaker.until -= 60  # a minute later
@@ -201,7 +203,7 @@ async def test_a_failing_reader_is_given_a_rest_and_probed(make, reader):
     assert (await pipeline.health()).ready
 
 
-async def test_those_who_waited_are_told_when_the_reader_is_given_a_rest(make, reader):
+async def test_those_who_waited_are_told_when_the_reader_is_given_a_rest(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(breaker_failures=1, breaker_reset_s=60)
     reader.gate = asyncio.Event()
     reader.fault = lambda: BackendFailed("broken")
@@ -212,7 +214,7 @@ async def test_those_who_waited_are_told_when_the_reader_is_given_a_rest(make, r
     assert [type(o) for o in outcomes] == [BackendFailed, BackendUnavailable, BackendUnavailable]
 
 
-async def test_equal_requests_of_one_owner_are_read_once(make, reader):
+async def test_equal_requests_of_one_owner_are_read_once(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(cache_mb=1)
     first = await pipeline.run(Request(picture(), READ, id="a"))
     again = await pipeline.run(Request(picture(), READ, id="b"))
@@ -228,7 +230,7 @@ async def test_equal_requests_of_one_owner_are_read_once(make, reader):
     assert reader.begun == 4
 
 
-async def test_failures_are_not_kept_and_zero_switches_the_cache_off(make, reader):
+async def test_failures_are_not_kept_and_zero_switches_the_cache_off(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(cache_mb=1)
     reader.fault = lambda: BackendFailed("broken")
     with pytest.raises(BackendFailed):
@@ -241,7 +243,7 @@ async def test_failures_are_not_kept_and_zero_switches_the_cache_off(make, reade
     assert reader.begun == 4
 
 
-async def test_before_start_and_after_close_requests_are_refused(make, reader):
+async def test_before_start_and_after_close_requests_are_refused(make: Callable[..., Any], reader: FakeBackend) -> None:
     fresh = Pipeline(reader, Settings())
     with pytest.raises(BackendUnavailable):
         await fresh.run(Request(picture(), READ))
@@ -262,7 +264,7 @@ async def test_before_start_and_after_close_requests_are_refused(make, reader):
     await pipeline.close()
 
 
-async def test_a_failed_start_is_told_by_health(reader):
+async def test_a_failed_start_is_told_by_health(reader: FakeBackend) -> None:
     reader.start_fault = BackendUnavailable("no weights", hint="fetch them")
     pipeline = Pipeline(reader, Settings())
     with pytest.raises(BackendUnavailable):
@@ -278,7 +280,7 @@ async def test_a_failed_start_is_told_by_health(reader):
     await pipeline.close()
 
 
-async def test_every_accepted_request_ends(make, reader):
+async def test_every_accepted_request_ends(make: Callable[..., Any], reader: FakeBackend) -> None:
     """Cancellations, failures and bad pictures mixed: nothing hangs, no place is lost."""
     pipeline = await make(workers=2, queue_size=64, breaker_failures=1000)
     reader.seconds = 0.002
@@ -290,8 +292,8 @@ async def test_every_accepted_request_ends(make, reader):
         if n % 7 == 0:
             await asyncio.sleep(0.001 * (n % 5))
             task.cancel()
-        (outcome,) = await asyncio.gather(task, return_exceptions=True)
-        return type(outcome).__name__
+        outcomes = await asyncio.gather(task, return_exceptions=True)
+        return type(outcomes[0]).__name__
 
     seen = set(await asyncio.gather(*(one(n) for n in range(60))))
     assert seen <= {"BackendFailed", "UnsupportedMedia", "CancelledError"}

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -35,7 +36,7 @@ def settings(model: Path) -> Settings:
     )
 
 
-def request(shade: int, **expected: object) -> Request:
+def request(shade: int, **expected: Any) -> Request:
     out = io.BytesIO()
     Image.new("RGB", (96, 64), (shade, 120, 90)).save(out, "PNG")
     return Request(data=out.getvalue(), task=parse_instruction(fields=["total"], evidence="none"), **expected)

@@ -1,5 +1,8 @@
 """Receipts that lie sideways or upside down: the same values as upright, boxes on the picture as it lies."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from hunyuanocr.instructions import parse_instruction
@@ -16,12 +19,14 @@ TEXTS = [  # text, left, top, right
 ]  # fmt: skip
 
 
-def box(left, top, right, bottom):
+def box(
+    left: Any, top: int, right: Any, bottom: int
+) -> tuple[tuple[Any, Any], tuple[Any, Any], tuple[Any, Any], tuple[Any, Any]]:
     return ((left, top), (right, top), (right, bottom), (left, bottom))
 
 
 UPRIGHT = tuple(Line(text, box(left, top, right, top + 36), 0.9) for text, left, top, right in TEXTS)
-LIES = {  # how a picture lies: upright corners → its corners, left and top first
+LIES: dict[int, Callable[..., Any]] = {  # how a picture lies: upright corners → its corners, left and top first
     0: box,
     1: lambda left, top, right, bottom: box(top, WIDTH - right, bottom, WIDTH - left),
     2: lambda left, top, right, bottom: box(WIDTH - right, HEIGHT - bottom, WIDTH - left, HEIGHT - top),
@@ -29,12 +34,12 @@ LIES = {  # how a picture lies: upright corners → its corners, left and top fi
 }
 
 
-def lying(turn, lines=UPRIGHT):
+def lying(turn: Any, lines: Any = UPRIGHT) -> tuple[Any, ...]:
     return tuple(Line(n.text, LIES[turn](*n.box[0], *n.box[2]), n.confidence) for n in lines)
 
 
 @pytest.mark.parametrize("turn", LIES)
-def test_values_are_those_of_the_upright_page_and_stand_where_they_lie(turn):
+def test_values_are_those_of_the_upright_page_and_stand_where_they_lie(turn: Any) -> None:
     lines = lying(turn)
     assert detect_rotation(lines) == turn
     task = parse_instruction(fields=["total", "date", "merchant", "change", "items"])
@@ -48,7 +53,7 @@ def test_values_are_those_of_the_upright_page_and_stand_where_they_lie(turn):
 
 
 @pytest.mark.parametrize("turn", LIES)
-def test_values_of_a_language_model_are_found_where_they_lie(turn):
+def test_values_of_a_language_model_are_found_where_they_lie(turn: Any) -> None:
     lines = lying(turn)
     size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
     wrote = Reading("", values={"total": "36.80", "date": "2026-03-14", "change": "99.99"}, confidences={"total": 0.75})
@@ -58,7 +63,7 @@ def test_values_of_a_language_model_are_found_where_they_lie(turn):
     assert (change.value, change.grounded, change.box) == ("99.99", False, None), "nobody's word is taken on trust"
 
 
-def test_each_page_lies_by_itself():
+def test_each_page_lies_by_itself() -> None:
     lines = (*UPRIGHT, *(Line(n.text, n.box, n.confidence, 1) for n in lying(1)))
     seen, sizes, turns = to_upright(lines, [(WIDTH, HEIGHT), (HEIGHT, WIDTH)])
     assert (turns, sizes) == ((0, 1), ((WIDTH, HEIGHT), (WIDTH, HEIGHT)))
@@ -67,7 +72,7 @@ def test_each_page_lies_by_itself():
     assert to_original([field, Field("gone", FieldType.TEXT)], sizes, turns)[0].box == lying(1)[2].box
 
 
-def test_few_lines_and_columns_side_by_side_say_nothing():
+def test_few_lines_and_columns_side_by_side_say_nothing() -> None:
     assert detect_rotation(lying(2)[:3]) == 0
     assert detect_rotation(()) == 0
     columns = [Line(f"word {i}", box(300 * (i // 6), 40 * (i % 6), 300 * (i // 6) + 200, 40 * (i % 6) + 30)) for i in range(12)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.services.background_reader import BackgroundReader
@@ -12,7 +14,7 @@ from tests.services.conftest import quick_settings
 from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 
-async def test_suspects_are_read_one_after_the_other():
+async def test_suspects_are_read_one_after_the_other() -> None:
     reader = FakeBackend(name=BackendName.VLLM)
     pipeline = Pipeline(reader, quick_settings(evidence_backend="off"))
     await pipeline.start()
@@ -33,7 +35,7 @@ async def test_suspects_are_read_one_after_the_other():
     await pipeline.close()
 
 
-async def test_nothing_is_begun_before_the_reader_is_ready(reader):
+async def test_nothing_is_begun_before_the_reader_is_ready(reader: FakeBackend) -> None:
     pipeline = Pipeline(reader, quick_settings())
     background = BackgroundReader(pipeline)
     begun = asyncio.Event()
@@ -50,7 +52,7 @@ async def test_nothing_is_begun_before_the_reader_is_ready(reader):
     await pipeline.close()
 
 
-async def test_another_model_may_read_more_at_a_time(reader, monkeypatch):
+async def test_another_model_may_read_more_at_a_time(reader: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = Pipeline(reader, quick_settings())
     await pipeline.start()
     background, held, leave = BackgroundReader(pipeline), [], asyncio.Event()

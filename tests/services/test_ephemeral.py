@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +24,7 @@ ASKED = "提取总金额和袋熊zirkon编号"
 
 
 @asynccontextmanager
-async def box(data, reader=None, **store):
+async def box(data: Path, reader: Any = None, **store: Any) -> AsyncIterator[Any]:
     settings = Settings(data=data, store=StoreSettings(**{"ephemeral": True, **store}))
     reader = reader or FakeBackend()
     reader.text = WORDS
@@ -33,13 +36,13 @@ async def box(data, reader=None, **store):
             yield client, app.state.services, reader
 
 
-def kept(folder) -> list[str]:
+def kept(folder: Path) -> list[str]:
     """Files that hold anything of what was sent or read."""
     secrets = [WORDS.encode(), "袋熊".encode(), b"QUOKKA", b"77431", b"zirkon", picture()[:200], ascii("袋熊")[1:-1].encode()]
     return [f"{name}: {secret!r}" for name, data in contents(folder) for secret in secrets if secret in data]
 
 
-def contents(folder) -> list[tuple[str, bytes]]:
+def contents(folder: Path) -> list[tuple[str, bytes]]:
     """All files; one that goes away meanwhile, as a database's log does, is no file."""
     found = []
     for file in folder.rglob("*"):
@@ -48,7 +51,7 @@ def contents(folder) -> list[tuple[str, bytes]]:
     return found
 
 
-async def test_answers_leave_nothing(tmp_path):
+async def test_answers_leave_nothing(tmp_path: Path) -> None:
     async with box(tmp_path) as (client, services, _):
         answer = await client.post("/ocr", files={"file": picture()}, data={"instruction": ASKED})
         assert answer.json()["text"] == WORDS
@@ -61,13 +64,13 @@ async def test_answers_leave_nothing(tmp_path):
     assert not list(tmp_path.rglob("images"))
 
 
-async def test_what_is_looked_for_is_found_where_records_are_kept(tmp_path):
+async def test_what_is_looked_for_is_found_where_records_are_kept(tmp_path: Path) -> None:
     async with box(tmp_path, ephemeral=False, keep_images=True) as (client, _, _):
         await client.post("/ocr", files={"file": picture()}, data={"instruction": ASKED})
     assert kept(tmp_path), "the same look finds what is there"
 
 
-async def test_a_job_is_gone_when_its_result_was_fetched(tmp_path):
+async def test_a_job_is_gone_when_its_result_was_fetched(tmp_path: Path) -> None:
     async with box(tmp_path) as (client, services, reader):
         reader.gate = asyncio.Event()
         job = (await client.post("/v1/jobs", files={"file": picture()}, data={"instruction": ASKED})).json()["id"]
@@ -82,7 +85,7 @@ async def test_a_job_is_gone_when_its_result_was_fetched(tmp_path):
     assert kept(tmp_path) == []
 
 
-async def test_a_job_that_nobody_fetches_is_gone_after_a_while(tmp_path):
+async def test_a_job_that_nobody_fetches_is_gone_after_a_while(tmp_path: Path) -> None:
     async with box(tmp_path, ephemeral_minutes=1e-6) as (client, services, _):
         await client.post("/v1/jobs", files={"file": picture()}, data={"instruction": ASKED})
         failed = await client.post("/v1/jobs", files={"file": picture()[:60]}, data={"instruction": ASKED})
@@ -93,7 +96,7 @@ async def test_a_job_that_nobody_fetches_is_gone_after_a_while(tmp_path):
         assert kept(tmp_path) == []
 
 
-async def test_a_batch_is_fetched_once(tmp_path):
+async def test_a_batch_is_fetched_once(tmp_path: Path) -> None:
     async with box(tmp_path) as (client, services, _):
         files = [("file", (f"袋熊{n}.png", picture(n))) for n in range(3)]
         batch = (await client.post("/v1/batch", files=files)).json()["id"]
@@ -106,7 +109,7 @@ async def test_a_batch_is_fetched_once(tmp_path):
 
 
 @pytest.mark.parametrize("wants", [{"store": {"keep_images": True}}, {"sync": True}])
-def test_settings_that_want_to_keep_are_refused(tmp_path, wants):
+def test_settings_that_want_to_keep_are_refused(tmp_path: Path, wants: dict[str, Any]) -> None:
     _, public = generate_keypair()
     sync = SyncSettings(enabled="sync" in wants, url="https://hq.example/v1/batches", public_key=public)
     settings = Settings(data=tmp_path, store=StoreSettings(ephemeral=True, **wants.get("store", {})), sync=sync)

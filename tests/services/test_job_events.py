@@ -23,7 +23,7 @@ from tests.services.conftest import quick_settings
 from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 
-def test_handlers_run_in_order_until_they_unsubscribe():
+def test_handlers_run_in_order_until_they_unsubscribe() -> None:
     events, calls = JobEvents(), []
     first = events.finished.subscribe(lambda id: calls.append(("first", id)))
     events.finished.subscribe(lambda id: calls.append(("second", id)))
@@ -34,7 +34,7 @@ def test_handlers_run_in_order_until_they_unsubscribe():
     assert calls == [("first", "a"), ("second", "a"), ("second", "b")]
 
 
-def test_a_handler_may_unsubscribe_itself():
+def test_a_handler_may_unsubscribe_itself() -> None:
     events, calls = JobEvents(), []
 
     def once() -> None:
@@ -53,13 +53,13 @@ class Counted(Database):
 
     reads = 0
 
-    async def read(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def read(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         self.reads += work is jobs.next_attempt_count
         return await super().read(work, *args, **kwargs)
 
 
 @pytest.fixture
-async def working(tmp_path) -> AsyncIterator[Callable[..., Any]]:
+async def working(tmp_path: Any) -> AsyncIterator[Callable[..., Any]]:
     """`await working(poll_interval_s=None)` → a job service, its counted database and its backend, with workers that run."""
     async with AsyncExitStack() as stack:
 
@@ -99,7 +99,7 @@ def job() -> Job:
     return Job(new_id(), "local", Clock().now(), {}, 1)
 
 
-async def test_idle_workers_do_not_read_the_queue(working):
+async def test_idle_workers_do_not_read_the_queue(working: Callable[..., Any]) -> None:
     service, database, _ = await working(None)
     before = database.reads
     await asyncio.sleep(0.3)
@@ -108,7 +108,7 @@ async def test_idle_workers_do_not_read_the_queue(working):
     assert (await service.wait("local", id, 30)).job.status == "done"
 
 
-async def test_every_job_of_a_burst_is_read(working):
+async def test_every_job_of_a_burst_is_read(working: Callable[..., Any]) -> None:
     service, _, backend = await working(None)
     ids = [(await service.submit(job(), picture(n)))[0] for n in range(12)]
     for id in ids:
@@ -118,7 +118,7 @@ async def test_every_job_of_a_burst_is_read(working):
     assert service.mean_seconds is not None
 
 
-async def test_a_job_of_another_process_is_found_by_polling(working):
+async def test_a_job_of_another_process_is_found_by_polling(working: Callable[..., Any]) -> None:
     service, database, _ = await working(0.05)
     other = job()
     await database.write(jobs.add, other, picture(), QueueLimits(10, 1_000_000))  # no event in this process
@@ -127,7 +127,7 @@ async def test_a_job_of_another_process_is_found_by_polling(working):
             await asyncio.sleep(0.02)
 
 
-async def test_a_cancelled_job_stops_and_its_time_does_not_count(working):
+async def test_a_cancelled_job_stops_and_its_time_does_not_count(working: Callable[..., Any]) -> None:
     service, _, backend = await working(None)
     backend.gate = asyncio.Event()
     id, _ = await service.submit(job(), picture())

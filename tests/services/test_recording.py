@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,46 +24,46 @@ from tests.store.results import NOON, result
 class Hand:
     """A wall and a stopwatch, moved by hand."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.wall, self.seconds = NOON, 0.0
 
-    def __call__(self):
+    def __call__(self) -> datetime:
         return self.wall
 
-    def ticks(self):
+    def ticks(self) -> float:
         return self.seconds
 
-    def pass_(self, **time):
+    def pass_(self, **time: Any) -> None:
         self.wall += timedelta(**time)
         self.seconds += timedelta(**time).total_seconds()
 
 
 @pytest.fixture
-def clock():
+def clock() -> Hand:
     return Hand()
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path, store=StoreSettings(keep_images=True, retention_days=30, image_days=10))
 
 
 @pytest.fixture
-def recorder(database, settings, clock):
+def recorder(database: Database, settings: Settings, clock: Hand) -> Recorder:
     return Recorder(database, settings, clock=Clock(clock, clock.ticks))
 
 
 @pytest.fixture
-def retention(database, recorder, settings, clock):
+def retention(database: Database, recorder: Recorder, settings: Settings, clock: Hand) -> Retention:
     return Retention(database, recorder, settings, Timekeeper(database, recorder.clock, shared=False))
 
 
-async def ids(recorder, **expected):
+async def ids(recorder: Any, **expected: Any) -> list[Any]:
     found = await recorder.database.read(records.search, RecordQuery(**{"owner": "local"} | expected), 100)
     return [r.id for r in found]
 
 
-async def test_an_answer_is_kept_once_and_given_back_unchanged(recorder):
+async def test_an_answer_is_kept_once_and_given_back_unchanged(recorder: Any) -> None:
     answer = result()
     for _ in range(2):
         about = {"owner": "local", "source": "ocr", "instruction": "提取总金额", "device": "d"}
@@ -71,7 +73,7 @@ async def test_an_answer_is_kept_once_and_given_back_unchanged(recorder):
     assert (record.created_at, record.instruction, record.image) == (NOON, "提取总金额", None)
 
 
-async def test_a_picture_is_kept_if_the_owner_says_so(recorder, tmp_path):
+async def test_a_picture_is_kept_if_the_owner_says_so(recorder: Recorder, tmp_path: Path) -> None:
     answer = result()
     await recorder.record(answer, owner="local", source="ocr", image=b"picture")
     record, _ = await recorder.database.read(records.get, "local", answer.id)
@@ -83,20 +85,20 @@ async def test_a_picture_is_kept_if_the_owner_says_so(recorder, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-async def test_a_picture_that_cannot_be_kept_costs_only_itself(recorder, tmp_path):
+async def test_a_picture_that_cannot_be_kept_costs_only_itself(recorder: Recorder, tmp_path: Path) -> None:
     (tmp_path / "images").write_text("a file where the folder should be")
     kept = await recorder.record(answer := result(), owner="local", source="ocr", image=b"picture")
     assert [n.code for n in kept.notices] == ["blurred", "image_not_kept"]
     assert await ids(recorder) == [answer.id]
 
 
-async def test_switched_off(tmp_path):
+async def test_switched_off(tmp_path: Path) -> None:
     answer = result()
     assert await Recorder(None, Settings(data=tmp_path)).record(answer, owner="local", source="ocr") is answer
 
 
-async def test_without_the_database_answers_go_out_and_say_so(recorder, monkeypatch):
-    async def away(*_):
+async def test_without_the_database_answers_go_out_and_say_so(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: Any) -> None:
         raise StoreUnavailable("The disk is full.", hint="Make room.")
 
     with monkeypatch.context() as patch:
@@ -113,7 +115,7 @@ async def test_without_the_database_answers_go_out_and_say_so(recorder, monkeypa
     assert await ids(recorder) == [answer.id]
 
 
-async def test_a_locked_database_holds_up_no_answer(tmp_path, settings):
+async def test_a_locked_database_holds_up_no_answer(tmp_path: Path, settings: Settings) -> None:
     """A real lock, of another connection; the wait is shortened so that the test is short."""
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
     recorder = Recorder(database, settings)
@@ -129,14 +131,16 @@ async def test_a_locked_database_holds_up_no_answer(tmp_path, settings):
     database.close()
 
 
-async def test_a_mistake_of_ours_does_not_cost_the_answer(recorder, monkeypatch, caplog):
+async def test_a_mistake_of_ours_does_not_cost_the_answer(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(recording, "build_entry", lambda *_, **__: 1 / 0)
     reported = await recorder.record(result(), owner="local", source="ocr")
     assert reported.notices[-1].code == "not_recorded"
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_cancelled_client_does_not_undo_the_record(recorder):
+async def test_a_cancelled_client_does_not_undo_the_record(recorder: Recorder) -> None:
     answer = result()
     recording_it = asyncio.create_task(recorder.record(answer, owner="local", source="ocr"))
     while not await ids(recorder):
@@ -146,23 +150,23 @@ async def test_a_cancelled_client_does_not_undo_the_record(recorder):
     assert await ids(recorder) == [answer.id]
 
 
-async def made(recorder, image=None):
+async def made(recorder: Any, image: bytes | None = None) -> str:
     answer = result()
     await recorder.record(answer, owner="local", source="ocr", image=image)
     return answer.id
 
 
-def pictures(recorder):
+def pictures(recorder: Recorder) -> list[Any]:
     return [p.name for p in recorder.pictures.folder.rglob("*") if p.is_file()]
 
 
-async def pass_by_days(clock, retention, days):
+async def pass_by_days(clock: Hand, retention: Retention, days: int) -> None:
     for _ in range(days):
         clock.pass_(days=1)
         await retention.sweep()
 
 
-async def test_records_and_pictures_go_when_their_time_is_over(recorder, retention, clock):
+async def test_records_and_pictures_go_when_their_time_is_over(recorder: Recorder, retention: Retention, clock: Hand) -> None:
     await retention.sweep()
     first = await made(recorder, b"one")
     clock.pass_(days=1)
@@ -181,7 +185,7 @@ async def test_records_and_pictures_go_when_their_time_is_over(recorder, retenti
     assert await ids(recorder) == []
 
 
-async def test_many_go_in_steps(recorder, retention, clock):
+async def test_many_go_in_steps(recorder: Recorder, retention: Retention, clock: Hand) -> None:
     retention.batch_size = 3
     await retention.sweep()
     for n in range(8):
@@ -192,7 +196,7 @@ async def test_many_go_in_steps(recorder, retention, clock):
     assert await ids(recorder) == []
 
 
-async def test_zero_days_keep_for_ever(database, tmp_path, clock):
+async def test_zero_days_keep_for_ever(database: Database, tmp_path: Path, clock: Hand) -> None:
     settings = Settings(data=tmp_path, store=StoreSettings(keep_images=True, retention_days=0, image_days=0))
     recorder = Recorder(database, settings, clock=Clock(clock, clock.ticks))
     retention = Retention(database, recorder, settings, Timekeeper(database, recorder.clock, shared=False))
@@ -204,7 +208,7 @@ async def test_zero_days_keep_for_ever(database, tmp_path, clock):
     assert len(await ids(recorder)) == len(pictures(recorder)) == 1
 
 
-async def test_a_clock_that_jumps_ahead_deletes_nothing(recorder, retention, clock):
+async def test_a_clock_that_jumps_ahead_deletes_nothing(recorder: Recorder, retention: Retention, clock: Hand) -> None:
     await retention.sweep()
     await made(recorder, b"x")
     clock.wall += timedelta(days=4000)
@@ -219,7 +223,7 @@ async def test_a_clock_that_jumps_ahead_deletes_nothing(recorder, retention, clo
     assert await ids(recorder) == [], "the counter-case: a clock that is right deletes"
 
 
-async def test_a_clock_that_was_set_right_is_believed_after_a_day(recorder, retention, clock):
+async def test_a_clock_that_was_set_right_is_believed_after_a_day(recorder: Recorder, retention: Retention, clock: Hand) -> None:
     await retention.sweep()
     await made(recorder)
     clock.wall += timedelta(days=365)  # the machine was off for a year
@@ -231,7 +235,7 @@ async def test_a_clock_that_was_set_right_is_believed_after_a_day(recorder, rete
     assert await retention.sweep() == 1
 
 
-async def test_an_empty_battery(recorder, retention, clock):
+async def test_an_empty_battery(recorder: Recorder, retention: Retention, clock: Hand) -> None:
     """The clock stands in 1970 after a power cut. Records made then are not taken for old ones when it is right again."""
     await retention.sweep()
     clock.wall = datetime(1970, 1, 1, tzinfo=UTC)
@@ -247,7 +251,7 @@ async def test_an_empty_battery(recorder, retention, clock):
     assert record.created_at == clock.wall
 
 
-async def test_erasing_takes_the_picture_only_when_nobody_else_has_it(recorder):
+async def test_erasing_takes_the_picture_only_when_nobody_else_has_it(recorder: Recorder) -> None:
     first, second = await made(recorder, b"same"), await made(recorder, b"same")
     assert await recorder.database.write(delete_records, recorder.pictures, "other", [first]) == 0
     assert await recorder.database.write(delete_records, recorder.pictures, "local", [first]) == 1
@@ -256,7 +260,9 @@ async def test_erasing_takes_the_picture_only_when_nobody_else_has_it(recorder):
     assert pictures(recorder) == []
 
 
-async def test_pictures_without_a_record_are_swept(recorder, retention, clock, monkeypatch):
+async def test_pictures_without_a_record_are_swept(
+    recorder: Recorder, retention: Retention, clock: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock.wall = utc_now()  # as the files' own times
     await made(recorder, b"named")
     recorder.pictures.keep(b"left by a crash")

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -28,14 +31,14 @@ PRIVATE, PUBLIC = generate_keypair()
 class Hq(httpx.AsyncBaseTransport):
     """The reference receiver behind a network that does what a test wants; each call of `fault` may answer or raise first."""
 
-    def __init__(self, database, token=None):
+    def __init__(self, database: Path, token: str | None = None) -> None:
         self.database = database
         self.inner = httpx.ASGITransport(create_receiver(private_key(PRIVATE), database, token))
-        self.fault = lambda request: None
+        self.fault: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
         self.lose_answers = 0
-        self.seen = []
+        self.seen: list[Any] = []
 
-    async def handle_async_request(self, request):
+    async def handle_async_request(self, request: Any) -> httpx.Response:
         self.seen.append(request)
         if (answer := self.fault(request)) is not None:
             return answer
@@ -45,7 +48,7 @@ class Hq(httpx.AsyncBaseTransport):
             raise httpx.ReadTimeout("the answer was lost")
         return answer
 
-    def rows(self):
+    def rows(self) -> list[Any]:
         if not self.database.exists():
             return []
         connection = sqlite3.connect(self.database)
@@ -58,15 +61,15 @@ class Hq(httpx.AsyncBaseTransport):
 class Time:
     """A clock that only sleeping moves: weeks pass in no time. `alarm` ends a sender at a moment."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = datetime(2026, 11, 20, 12, tzinfo=UTC).astimezone()
-        self.naps = []
-        self.events = []  # (moment, what happens then)
+        self.naps: list[Any] = []
+        self.events: list[Any] = []  # (moment, what happens then)
 
-    def __call__(self):
+    def __call__(self) -> datetime:
         return self.now
 
-    async def sleep(self, seconds):
+    async def sleep(self, seconds: Any) -> None:
         self.naps.append(seconds)
         self.now += timedelta(seconds=seconds)
         for moment, event in [e for e in self.events if e[0] <= self.now]:
@@ -75,12 +78,12 @@ class Time:
                 await going  # as long as the nap: how soon it gets a thread is no part of the weeks
         await asyncio.sleep(0)
 
-    def at(self, hours, event):
+    def at(self, hours: int, event: Callable[..., Any]) -> None:
         self.events.append((self.now + timedelta(hours=hours), event))
 
 
 class Shop:
-    def __init__(self, database, tmp_path, hq, **settings):
+    def __init__(self, database: Database, tmp_path: Path, hq: Hq, **settings: Any) -> None:
         given = {"enabled": True, "url": "https://hq.test/v1/batches", "public_key": PUBLIC, "site": "店1"} | settings
         self.settings = Settings(data=tmp_path, sync=SyncSettings(**given))
         self.time = Time()
@@ -88,7 +91,7 @@ class Shop:
         self.database, self.hq = database, hq
         self.sync = self.sender()
 
-    def sender(self):
+    def sender(self) -> Sync:
         return Sync(
             self.database,
             self.settings.sync,
@@ -98,7 +101,7 @@ class Shop:
             transport=self.hq,
         )
 
-    async def record(self, n=1, **about):
+    async def record(self, n: Any = 1, **about: Any) -> list[Any]:
         made = [result(f"text {i}", fields=(TOTAL, ITEMS)) for i in range(n)]
         for answer in made:
             self.time.now += timedelta(seconds=1)
@@ -106,21 +109,21 @@ class Shop:
             await self.database.write(self.recorder.write, made_ready)
         return [answer.id for answer in made]
 
-    async def waiting(self):
+    async def waiting(self) -> int:
         return (await self.database.read(outbox.waiting)).records
 
 
 @pytest.fixture
-def hq(tmp_path):
+def hq(tmp_path: Path) -> Hq:
     return Hq(tmp_path / "hq.db")
 
 
 @pytest.fixture
-def shop(database, tmp_path, hq):
+def shop(database: Database, tmp_path: Path, hq: Hq) -> Shop:
     return Shop(database, tmp_path, hq)
 
 
-async def test_records_arrive_once_sealed_and_in_order(shop, hq):
+async def test_records_arrive_once_sealed_and_in_order(shop: Shop, hq: Hq) -> None:
     ids = await shop.record(3, device="收银台1", instruction="secret words")
     await shop.sync.send_all()
     rows = hq.rows()
@@ -137,7 +140,7 @@ async def test_records_arrive_once_sealed_and_in_order(shop, hq):
     assert len(hq.seen) == 1, "nothing is sent when nothing waits"
 
 
-async def test_what_went_to_hq_stands_in_the_audit_log(shop, hq):
+async def test_what_went_to_hq_stands_in_the_audit_log(shop: Shop, hq: Hq) -> None:
     first, second = await shop.record(2)
     answers = iter([httpx.Response(503)])
     hq.fault = lambda request: next(answers, None)
@@ -151,7 +154,7 @@ async def test_what_went_to_hq_stands_in_the_audit_log(shop, hq):
     assert [line.what for line in found] == [f"/v1/records/{second}"]
 
 
-async def test_which_fields_go_is_the_owners_choice(database, tmp_path, hq):
+async def test_which_fields_go_is_the_owners_choice(database: Database, tmp_path: Path, hq: Hq) -> None:
     shop = Shop(database, tmp_path, hq, fields=["items"], text=True)
     await shop.record(instruction="提取")
     await shop.sync.send_all()
@@ -160,13 +163,13 @@ async def test_which_fields_go_is_the_owners_choice(database, tmp_path, hq):
     assert (record["text"], record["instruction"]) == ("text 0", "提取")
 
 
-async def test_switched_off_nothing_waits(database, tmp_path):
+async def test_switched_off_nothing_waits(database: Database, tmp_path: Path) -> None:
     recorder = Recorder(database, Settings(data=tmp_path))
     await recorder.record(result(), owner="local", source="ocr")
     assert (await database.read(outbox.waiting)).records == 0
 
 
-async def test_an_answer_that_was_lost_makes_no_second_record(shop, hq):
+async def test_an_answer_that_was_lost_makes_no_second_record(shop: Shop, hq: Hq) -> None:
     ids = await shop.record(2)
     hq.lose_answers = 2
     await shop.sync.send_all()
@@ -176,10 +179,10 @@ async def test_an_answer_that_was_lost_makes_no_second_record(shop, hq):
     assert await shop.waiting() == 0
 
 
-async def test_a_sender_that_died_goes_on_with_the_same_batch(shop, hq):
+async def test_a_sender_that_died_goes_on_with_the_same_batch(shop: Shop, hq: Hq) -> None:
     await shop.record(2)
 
-    def dies(request):
+    def dies(request: Any) -> None:
         raise KeyboardInterrupt
 
     hq.fault = dies
@@ -194,14 +197,14 @@ async def test_a_sender_that_died_goes_on_with_the_same_batch(shop, hq):
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
+async def test_hq_is_away_for_a_week(shop: Shop, hq: Hq, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty records a day meanwhile; all arrive when it is back, the oldest first, in bounded batches."""
     shop.sync.max_batch_records = 50
     hq.fault = lambda request: httpx.Response(503)
     ids = await shop.record(20)
     made = []
 
-    def another_day():
+    def another_day() -> Any:
         made.append(asyncio.ensure_future(shop.record(20)))
         return made[-1]
 
@@ -210,7 +213,7 @@ async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
     shop.time.at(24 * 7, lambda: setattr(hq, "fault", lambda request: None))
     state = None
 
-    def look():
+    def look() -> Any:
         nonlocal state
         state = asyncio.ensure_future(shop.sync.state())
         return state
@@ -226,7 +229,7 @@ async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
     assert (await state).sending
     assert max(shop.time.naps) == 900.0
     assert shop.time.naps[:4] == [2.0, 4.0, 8.0, 16.0]
-    sizes = {}
+    sizes: dict[Any, Any] = {}
     for _, batch, _ in hq.rows():
         sizes[batch] = sizes.get(batch, 0) + 1
     assert max(sizes.values()) <= 50
@@ -245,7 +248,7 @@ async def test_hq_is_away_for_a_week(shop, hq, monkeypatch):
         httpx.Response(200, json=[]),
     ],
 )
-async def test_only_hqs_own_word_counts(shop, hq, answer):
+async def test_only_hqs_own_word_counts(shop: Shop, hq: Hq, answer: Any) -> None:
     await shop.record()
     hq.fault = lambda request: answer if len(hq.seen) == 1 else None
     await shop.sync.send_all()
@@ -253,10 +256,10 @@ async def test_only_hqs_own_word_counts(shop, hq, answer):
     assert len(hq.rows()) == 1
 
 
-async def test_a_mistake_of_ours_does_not_end_it(shop, hq, caplog):
+async def test_a_mistake_of_ours_does_not_end_it(shop: Shop, hq: Hq, caplog: pytest.LogCaptureFixture) -> None:
     await shop.record()
 
-    def broken(request):
+    def broken(request: Any) -> None:
         if len(hq.seen) == 1:
             raise ZeroDivisionError
 
@@ -266,14 +269,14 @@ async def test_a_mistake_of_ours_does_not_end_it(shop, hq, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_hq_may_ask_for_patience(shop, hq):
+async def test_hq_may_ask_for_patience(shop: Shop, hq: Hq) -> None:
     await shop.record()
     hq.fault = lambda request: httpx.Response(503, headers={"Retry-After": "120"}) if len(hq.seen) == 1 else None
     await shop.sync.send_all()
     assert shop.time.naps == [120.0]
 
 
-async def test_a_token(database, tmp_path):
+async def test_a_token(database: Database, tmp_path: Path) -> None:
     hq = Hq(tmp_path / "hq.db", token="right")
     shop = Shop(database, tmp_path, hq, token=SecretStr("wrong"))
     await shop.record()
@@ -283,14 +286,14 @@ async def test_a_token(database, tmp_path):
     assert len(hq.seen) > 2
 
 
-async def test_what_was_deleted_before_it_was_sent_is_not_sent(shop, hq):
+async def test_what_was_deleted_before_it_was_sent_is_not_sent(shop: Shop, hq: Hq) -> None:
     first, second = await shop.record(2)
     await shop.database.write(delete_records, shop.recorder.pictures, "local", [first])
     await shop.sync.send_all()
     assert [row[0] for row in hq.rows()] == [second]
 
 
-async def test_long_records_make_small_batches(shop, hq, monkeypatch):
+async def test_long_records_make_small_batches(shop: Shop, hq: Hq, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.sync.max_batch_bytes = 10
     ids = await shop.record(3)
     await shop.sync.send_all()
@@ -298,7 +301,7 @@ async def test_long_records_make_small_batches(shop, hq, monkeypatch):
     assert [row[0] for row in hq.rows()] == ids
 
 
-async def until(shop, moment, sync=None):
+async def until(shop: Shop, moment: datetime, sync: Sync | None = None) -> None:
     """Let it run on its schedule until a moment of its own clock."""
     running = asyncio.create_task((sync or shop.sync).run())
     while shop.time.now < moment and not running.done():
@@ -307,11 +310,11 @@ async def until(shop, moment, sync=None):
     await asyncio.gather(running, return_exceptions=True)
 
 
-def local(shop, day, hour):
+def local(shop: Shop, day: int, hour: int) -> datetime:
     return shop.time.now.replace(day=day, hour=hour, minute=0, second=0, microsecond=0)
 
 
-async def test_it_sends_when_the_schedule_says_so(shop, hq):
+async def test_it_sends_when_the_schedule_says_so(shop: Shop, hq: Hq) -> None:
     shop.time.now = local(shop, 20, 12)
     await shop.record()
     await until(shop, local(shop, 21, 2))
@@ -321,7 +324,7 @@ async def test_it_sends_when_the_schedule_says_so(shop, hq):
     assert (await shop.sync.state()).next_run == local(shop, 22, 3)
 
 
-async def test_a_run_that_was_missed_is_made_at_the_start(shop, hq):
+async def test_a_run_that_was_missed_is_made_at_the_start(shop: Shop, hq: Hq) -> None:
     shop.time.now = local(shop, 20, 12)
     await shop.sync.send_all()  # the latest run
     await shop.record()
@@ -330,7 +333,7 @@ async def test_a_run_that_was_missed_is_made_at_the_start(shop, hq):
     assert len(hq.rows()) == 1
 
 
-async def test_a_shop_that_is_off_at_night_sends_its_first_batch_too(shop, hq):
+async def test_a_shop_that_is_off_at_night_sends_its_first_batch_too(shop: Shop, hq: Hq) -> None:
     shop.time.now = local(shop, 20, 12)
     await shop.record()
     await until(shop, local(shop, 20, 18), shop.sender())
@@ -339,7 +342,7 @@ async def test_a_shop_that_is_off_at_night_sends_its_first_batch_too(shop, hq):
     assert len(hq.rows()) == 1
 
 
-async def test_a_clock_that_is_set_back_does_not_silence_it(shop, hq):
+async def test_a_clock_that_is_set_back_does_not_silence_it(shop: Shop, hq: Hq) -> None:
     shop.time.now = local(shop, 20, 12).replace(year=2036)
     await shop.sync.send_all()
     await shop.record()
@@ -353,7 +356,7 @@ async def test_a_clock_that_is_set_back_does_not_silence_it(shop, hq):
     ({"public_key": None}, "public key"), ({"public_key": "short"}, "public key"), ({"schedule": "every day"}, "sync.schedule"),
     ({"schedule": "0 0 30 2 *"}, "sync.schedule"), ({"ca_file": "/no/such/file"}, "sync.ca_file"),
 ])  # fmt: skip
-def test_wrong_settings_are_told_at_the_start(tmp_path, wrong, said):
+def test_wrong_settings_are_told_at_the_start(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
     given = {"enabled": True, "url": "https://hq.test/x", "public_key": PUBLIC} | wrong
     settings = Settings(data=tmp_path, sync=SyncSettings(**given))
     database = Database(settings.database_url)
@@ -362,13 +365,13 @@ def test_wrong_settings_are_told_at_the_start(tmp_path, wrong, said):
     database.close()
 
 
-def test_without_a_store_there_is_nothing_to_send(tmp_path):
+def test_without_a_store_there_is_nothing_to_send(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, store=StoreSettings(enabled=False), sync=SyncSettings(enabled=True))
     with pytest.raises(ConfigError, match="disabled"):
         create_sync(None, settings)
 
 
-def test_only_hq_can_read_it(tmp_path):
+def test_only_hq_can_read_it(tmp_path: Path) -> None:
     sealed = encrypt_batch({"合计": "36.80"}, public_key(PUBLIC))
     assert decrypt_batch(sealed, private_key(PRIVATE)) == {"合计": "36.80"}
     other, _ = generate_keypair()
@@ -380,11 +383,11 @@ def test_only_hq_can_read_it(tmp_path):
 
 
 @pytest.mark.parametrize("message", [[], {}, {"batch": "b"}, {"batch": "b", "site": "s", "records": [{}]}, {"records": 3}, "x"])
-def test_the_receiver_refuses_what_is_no_batch(tmp_path, message):
+def test_the_receiver_refuses_what_is_no_batch(tmp_path: Path, message: Any) -> None:
     with pytest.raises(BadRequest):
         store_batch(encrypt_batch(message, public_key(PUBLIC)), private_key(PRIVATE), tmp_path / "hq.db")
 
 
-def test_a_batch_that_would_fill_the_memory_is_refused():
+def test_a_batch_that_would_fill_the_memory_is_refused() -> None:
     with pytest.raises(BadRequest, match="too long"):
         decrypt_batch(encrypt_batch("x" * 2000, public_key(PUBLIC)), private_key(PRIVATE), max_bytes=1000)

@@ -9,10 +9,12 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hunyuanocr.errors import BackendFailed, ConfigError
+from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.watch.watcher import Watcher
 from hunyuanocr.store import records
@@ -38,7 +40,7 @@ def load(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-async def test_a_new_picture_is_read_and_moved(folder, pipeline):
+async def test_a_new_picture_is_read_and_moved(folder: Path, pipeline: Pipeline) -> None:
     async with running(watcher(folder, pipeline)) as one:
         (folder / "小票.png").write_bytes(picture(1))
         await wait_until(lambda: one.counts["done"] == 1)
@@ -49,7 +51,9 @@ async def test_a_new_picture_is_read_and_moved(folder, pipeline):
         assert not list((folder / ".hunyuanocr").iterdir())
 
 
-async def test_fields_go_to_a_table_and_answers_to_another_folder(folder, pipeline, reader, tmp_path):
+async def test_fields_go_to_a_table_and_answers_to_another_folder(
+    folder: Path, pipeline: Pipeline, reader: FakeBackend, tmp_path: Path
+) -> None:
     reader.text = "Total: 36.80\n收银员: @SUM(1+1)"
     results = tmp_path / "erp"
     results.mkdir()
@@ -65,7 +69,7 @@ async def test_fields_go_to_a_table_and_answers_to_another_folder(folder, pipeli
     assert load(results / "a.png.json")["fields"]["cashier"] == "@SUM(1+1)"
 
 
-async def test_a_file_is_read_only_when_it_has_stopped_growing(folder, pipeline, reader):
+async def test_a_file_is_read_only_when_it_has_stopped_growing(folder: Path, pipeline: Pipeline, reader: FakeBackend) -> None:
     whole = picture()
     async with running(watcher(folder, pipeline, interval_s=0.2)) as one:
         with (folder / "slow.png").open("wb") as scan:
@@ -78,7 +82,7 @@ async def test_a_file_is_read_only_when_it_has_stopped_growing(folder, pipeline,
         await wait_until(lambda: one.counts["done"] == 1)
 
 
-async def test_a_file_that_changes_while_it_is_read_is_not_filed(folder, pipeline, reader):
+async def test_a_file_that_changes_while_it_is_read_is_not_filed(folder: Path, pipeline: Pipeline, reader: FakeBackend) -> None:
     """What was read is not what lies there now, so the answer must not go with it."""
     reader.gate = asyncio.Event()
     async with running(watcher(folder, pipeline)) as one:
@@ -105,7 +109,7 @@ async def test_a_file_that_changes_while_it_is_read_is_not_filed(folder, pipelin
         "DESKTOP.INI",
     ],
 )
-async def test_names_of_files_being_written_are_passed_over(folder, pipeline, name):
+async def test_names_of_files_being_written_are_passed_over(folder: Path, pipeline: Pipeline, name: str) -> None:
     (folder / name).write_bytes(picture())
     (folder / "b.png").write_bytes(picture())
     one = watcher(folder, pipeline)
@@ -114,7 +118,7 @@ async def test_names_of_files_being_written_are_passed_over(folder, pipeline, na
     assert (folder / name).exists()
 
 
-async def test_an_empty_file_is_waited_for(folder, pipeline):
+async def test_an_empty_file_is_waited_for(folder: Path, pipeline: Pipeline) -> None:
     moment = 0.0
     one = watcher(folder, pipeline)
     one.scanner.clock = lambda: moment
@@ -134,7 +138,9 @@ async def test_an_empty_file_is_waited_for(folder, pipeline):
         (b"x" * 100_001, "image_too_large"),
     ],
 )
-async def test_what_cannot_be_read_goes_to_failed_with_the_reason(folder, pipeline, data, code, tmp_path):
+async def test_what_cannot_be_read_goes_to_failed_with_the_reason(
+    folder: Path, pipeline: Pipeline, data: bytes, code: str, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     (folder / "a.png").write_bytes(data)
     one = watcher(folder, pipeline, results=tmp_path / "out")
@@ -146,7 +152,7 @@ async def test_what_cannot_be_read_goes_to_failed_with_the_reason(folder, pipeli
     assert not files(tmp_path / "out")
 
 
-async def test_nothing_is_overwritten(folder, pipeline):
+async def test_nothing_is_overwritten(folder: Path, pipeline: Pipeline) -> None:
     one = watcher(folder, pipeline)
     for red in (1, 2, 3):
         (folder / "scan.png").write_bytes(picture(red))
@@ -162,7 +168,7 @@ def colour_of(path: Path) -> str:
     return next(f"0{red}2030" for red in (1, 2, 3) if path.read_bytes() == picture(red))
 
 
-async def test_answers_of_somebody_else_are_not_overwritten(folder, pipeline):
+async def test_answers_of_somebody_else_are_not_overwritten(folder: Path, pipeline: Pipeline) -> None:
     (folder / "done").mkdir()
     (folder / "done" / "a.png.json").write_text("mine")
     (folder / "done" / "b.png.csv").write_text("mine too")
@@ -174,7 +180,7 @@ async def test_answers_of_somebody_else_are_not_overwritten(folder, pipeline):
     assert len(list((folder / "done").glob("*.png"))) == 2
 
 
-async def test_subfolders_are_watched_when_asked(folder, pipeline):
+async def test_subfolders_are_watched_when_asked(folder: Path, pipeline: Pipeline) -> None:
     (folder / "till 1" / "x").mkdir(parents=True)
     (folder / "till 1" / "x" / "a.png").write_bytes(picture())
     await watcher(folder, pipeline).run(once=True)
@@ -185,7 +191,7 @@ async def test_subfolders_are_watched_when_asked(folder, pipeline):
     assert files(folder) == {"done/till 1/x/a.png", "done/till 1/x/a.png.json"}
 
 
-async def test_a_folder_for_answers_inside_is_not_watched(folder, pipeline):
+async def test_a_folder_for_answers_inside_is_not_watched(folder: Path, pipeline: Pipeline) -> None:
     (folder / "out").mkdir()
     (folder / "a.png").write_bytes(picture())
     one = watcher(folder, pipeline, subfolders=True, results=folder / "out")
@@ -194,7 +200,9 @@ async def test_a_folder_for_answers_inside_is_not_watched(folder, pipeline):
     assert files(folder) == {"done/a.png", "out/a.png.json"}
 
 
-async def test_links_are_never_followed(folder, pipeline, tmp_path, caplog):
+async def test_links_are_never_followed(
+    folder: Path, pipeline: Pipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "a.png").write_bytes(picture())
@@ -210,7 +218,7 @@ async def test_links_are_never_followed(folder, pipeline, tmp_path, caplog):
     assert "file.png" not in caplog.text, "names of scanned files may name patients"
 
 
-async def test_a_link_put_in_place_of_done_is_refused(folder, pipeline, tmp_path):
+async def test_a_link_put_in_place_of_done_is_refused(folder: Path, pipeline: Pipeline, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (folder / "done").symlink_to(elsewhere)
@@ -221,7 +229,9 @@ async def test_a_link_put_in_place_of_done_is_refused(folder, pipeline, tmp_path
         assert (folder / "a.png").exists()
 
 
-async def test_a_folder_that_becomes_a_link_after_the_look_is_not_followed(folder, pipeline, tmp_path):
+async def test_a_folder_that_becomes_a_link_after_the_look_is_not_followed(
+    folder: Path, pipeline: Pipeline, tmp_path: Path
+) -> None:
     (folder / "sub").mkdir()
     (folder / "sub" / "a.png").write_bytes(picture())
     one = watcher(folder, pipeline, subfolders=True)
@@ -234,7 +244,7 @@ async def test_a_folder_that_becomes_a_link_after_the_look_is_not_followed(folde
     assert one.counts == {"done": 0, "failed": 0}
 
 
-async def test_a_folder_that_is_away_is_waited_for(folder, pipeline, caplog):
+async def test_a_folder_that_is_away_is_waited_for(folder: Path, pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
     shutil.rmtree(folder)
     with caplog.at_level(logging.INFO, "hunyuanocr.services"):
         async with running(watcher(folder, pipeline)) as one:
@@ -248,7 +258,9 @@ async def test_a_folder_that_is_away_is_waited_for(folder, pipeline, caplog):
     assert "is available again" in caplog.text
 
 
-async def test_a_folder_for_answers_that_is_away_leaves_the_file(folder, pipeline, reader, tmp_path):
+async def test_a_folder_for_answers_that_is_away_leaves_the_file(
+    folder: Path, pipeline: Pipeline, reader: FakeBackend, tmp_path: Path
+) -> None:
     (folder / "a.png").write_bytes(picture())
     one = watcher(folder, pipeline, results=tmp_path / "not mounted")
     async with running(one):
@@ -257,13 +269,15 @@ async def test_a_folder_for_answers_that_is_away_leaves_the_file(folder, pipelin
     assert not (tmp_path / "not mounted").exists()
 
 
-async def test_a_failed_reader_is_tried_again_and_then_given_up(folder, pipeline, reader, monkeypatch):
+async def test_a_failed_reader_is_tried_again_and_then_given_up(
+    folder: Path, pipeline: Pipeline, reader: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Watcher, "first_backoff_s", 0.01)
     (folder / "a.png").write_bytes(picture())
     reader.fault = lambda: BackendFailed("a bad moment") if reader.begun < 3 else None
     one = watcher(folder, pipeline)
 
-    def once_well():
+    def once_well() -> Any:
         if reader.begun == 3:
             reader.fault = None
             return RuntimeError
@@ -278,7 +292,9 @@ async def test_a_failed_reader_is_tried_again_and_then_given_up(folder, pipeline
     assert one.counts["done"] == 1
 
 
-async def test_while_the_database_is_away_files_stay(folder, pipeline, monkeypatch, tmp_path):
+async def test_while_the_database_is_away_files_stay(
+    folder: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(Watcher, "first_backoff_s", 0.01)
     place = tmp_path / "db"
     place.touch()  # a file where the database's folder shall be
@@ -295,7 +311,9 @@ async def test_while_the_database_is_away_files_stay(folder, pipeline, monkeypat
     database.close()
 
 
-async def test_an_answer_whose_original_was_not_moved_is_not_read_again(folder, pipeline, reader):
+async def test_an_answer_whose_original_was_not_moved_is_not_read_again(
+    folder: Path, pipeline: Pipeline, reader: FakeBackend
+) -> None:
     """The moment between the last two steps: the program was killed there."""
     (folder / "a.png").write_bytes(picture())
     one = watcher(folder, pipeline, csv=True)
@@ -307,7 +325,7 @@ async def test_an_answer_whose_original_was_not_moved_is_not_read_again(folder, 
     assert files(folder) == {"done/a.png", "done/a.png.json", "done/a.png.csv"}
 
 
-async def test_another_instruction_reads_the_same_file_again(folder, pipeline, reader):
+async def test_another_instruction_reads_the_same_file_again(folder: Path, pipeline: Pipeline, reader: FakeBackend) -> None:
     """The counter-case: what was read for another purpose is no answer."""
     (folder / "a.png").write_bytes(picture())
     await watcher(folder, pipeline).run(once=True)
@@ -317,7 +335,9 @@ async def test_another_instruction_reads_the_same_file_again(folder, pipeline, r
     assert len(list((folder / "done").glob("*.json"))) == 2
 
 
-async def test_a_picture_at_which_the_process_died_three_times_is_given_up(folder, pipeline, reader):
+async def test_a_picture_at_which_the_process_died_three_times_is_given_up(
+    folder: Path, pipeline: Pipeline, reader: FakeBackend
+) -> None:
     (folder / "a.png").write_bytes(picture())
     one = watcher(folder, pipeline)
     one.scanner.scan()
@@ -338,8 +358,8 @@ async def test_a_picture_at_which_the_process_died_three_times_is_given_up(folde
     assert reader.begun == 1
 
 
-async def test_a_fault_of_ours_does_not_end_the_watch(folder, pipeline, caplog):
-    def on_filed(path, code):
+async def test_a_fault_of_ours_does_not_end_the_watch(folder: Path, pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    def on_filed(path: Any, code: Any) -> None:
         raise RuntimeError("a bug")
 
     for name in ("a.png", "b.png"):
@@ -349,7 +369,7 @@ async def test_a_fault_of_ours_does_not_end_the_watch(folder, pipeline, caplog):
     assert "Unexpected error" in caplog.text
 
 
-async def test_as_many_at_once_as_the_reader_reads(folder, tmp_path):
+async def test_as_many_at_once_as_the_reader_reads(folder: Path, tmp_path: Path) -> None:
     from hunyuanocr.backends.base import BackendName
     from hunyuanocr.pipeline import Pipeline
     from tests.services.conftest import quick_settings
@@ -370,7 +390,7 @@ async def test_as_many_at_once_as_the_reader_reads(folder, tmp_path):
     assert reader.max_concurrent == pipeline.concurrency == 8
 
 
-async def test_odd_names(folder, pipeline):
+async def test_odd_names(folder: Path, pipeline: Pipeline) -> None:
     """Bytes that are no text, and a name as long as names may be."""
     for name in (b"\xff\xfe.png", "长".encode() * 83 + b".png", b"a\nb.png"):
         (folder / os.fsdecode(name)).write_bytes(picture())
@@ -380,7 +400,7 @@ async def test_odd_names(folder, pipeline):
     assert len(list((folder / "done").glob("*.json"))) == 3
 
 
-async def test_a_file_is_not_a_folder(folder, pipeline):
+async def test_a_file_is_not_a_folder(folder: Path, pipeline: Pipeline) -> None:
     (folder / "a").touch()
     with pytest.raises(ConfigError, match="is not a folder"):
         watcher(folder / "a", pipeline)

@@ -42,7 +42,7 @@ def answered(folder: Path, count: int) -> None:
     assert not list(folder.rglob(".*.part"))
 
 
-def test_killed_at_any_instant_every_file_is_answered_once(tmp_path):
+def test_killed_at_any_instant_every_file_is_answered_once(tmp_path: Path) -> None:
     count, chance = 220, random.Random(7)
     for n in range(count):
         (tmp_path / f"{n}.png").write_bytes(picture(n))
@@ -55,7 +55,7 @@ def test_killed_at_any_instant_every_file_is_answered_once(tmp_path):
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_a_picture_that_kills_the_process_is_given_up_and_takes_no_other_with_it(tmp_path):
+def test_a_picture_that_kills_the_process_is_given_up_and_takes_no_other_with_it(tmp_path: Path) -> None:
     count = 20
     for n in range(count):
         (tmp_path / f"{n}.png").write_bytes(picture(n))

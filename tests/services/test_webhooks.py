@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -21,6 +24,7 @@ from hunyuanocr.services.webhook_client import sign
 from hunyuanocr.services.webhooks import Webhooks, retry_delay, validate_webhook_url
 from hunyuanocr.store import audit, deliveries, jobs
 from hunyuanocr.store.database import Database
+from hunyuanocr.store.deliveries import Delivery
 from hunyuanocr.store.jobqueue import QueueLimits
 from hunyuanocr.store.jobs import Job
 from tests.support.fake_backend import wait_until
@@ -31,7 +35,7 @@ def allowing(*hosts: str, secret: str | None = SECRET) -> JobSettings:
     return JobSettings(webhook_hosts=hosts, webhook_secret=secret)
 
 
-def test_the_signature_is_the_specifications():
+def test_the_signature_is_the_specifications() -> None:
     """The example of standardwebhooks.com, made with its reference library."""
     body = b'{"event_type":"ping"}'
     assert sign(
@@ -42,7 +46,7 @@ def test_the_signature_is_the_specifications():
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "not base64 at all!", "whsec_" + "A" * 100])
-def test_a_key_that_cannot_sign_is_told_at_the_start(secret):
+def test_a_key_that_cannot_sign_is_told_at_the_start(secret: str) -> None:
     with pytest.raises(ValidationError, match="openssl rand"):
         allowing("a", secret=secret)
     with pytest.raises(ConfigError, match=r"jobs\.webhook_secret") as e:
@@ -60,7 +64,7 @@ def test_a_key_that_cannot_sign_is_told_at_the_start(secret):
         "http://[::1]:9/x",
     ],
 )
-def test_hosts_that_the_owner_names_may_be_called(url):
+def test_hosts_that_the_owner_names_may_be_called(url: str) -> None:
     validate_webhook_url(url, allowing("erp.local", "192.168.1.20:8080", "[::1]:9"))
 
 
@@ -90,12 +94,12 @@ def test_hosts_that_the_owner_names_may_be_called(url):
         "http://érp.local/",
     ],
 )
-def test_nobody_else_is_called(url):
+def test_nobody_else_is_called(url: str) -> None:
     with pytest.raises(WebhookNotAllowed):
         validate_webhook_url(url, allowing("erp.local", "192.168.1.20:8080"))
 
 
-def test_what_is_missing_is_named():
+def test_what_is_missing_is_named() -> None:
     with pytest.raises(WebhookNotAllowed) as e:
         validate_webhook_url("http://erp.local/", JobSettings())
     assert "jobs.webhook_hosts" in e.value.hint
@@ -104,7 +108,7 @@ def test_what_is_missing_is_named():
     assert "jobs.webhook_secret" in e.value.hint
 
 
-def test_rests_grow_and_differ():
+def test_rests_grow_and_differ() -> None:
     rests = [retry_delay(n).total_seconds() for n in range(1, webhooks.ATTEMPTS)]
     assert 4 <= rests[0] <= 6
     assert rests[:5] == sorted(rests[:5])
@@ -114,24 +118,24 @@ def test_rests_grow_and_differ():
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Iterator[Database]:
     made = Database(f"sqlite:///{tmp_path / 'shop.db'}")
     yield made
     made.close()
 
 
 @pytest.fixture
-async def shop(database):
+async def shop(database: Any) -> AsyncIterator[Callable[..., Any]]:
     """`await shop(receiver)` → a desk, and the sender that calls this receiver."""
     async with AsyncExitStack() as stack:
 
-        async def make(receiver, worker="w", **chosen):
+        async def make(receiver: Any, worker: str = "w", **chosen: Any) -> Any:
             settings = chosen.get("settings") or allowing(receiver.address.removeprefix("http://"))
             desk = JobService(database, settings, Clock())
             sender = Webhooks(database, desk.events, desk.clock, settings, worker=worker, body=SERIALIZERS.job)
             task = asyncio.create_task(sender.run())
 
-            async def end():
+            async def end() -> None:
                 task.cancel()
                 await asyncio.wait((task,))
 
@@ -141,7 +145,7 @@ async def shop(database):
         yield make
 
 
-async def over(desk: JobService, url: str, owner="local") -> str:
+async def over(desk: JobService, url: str, owner: str = "local") -> str:
     """A job that was cancelled at once, which is reported like every other end."""
     job = Job(new_id(), owner, desk.now(), {}, 1, webhook=url)
     await desk.database.write(jobs.add, job, b"x", QueueLimits(10, 100))
@@ -149,17 +153,17 @@ async def over(desk: JobService, url: str, owner="local") -> str:
     return job.id
 
 
-async def delivery(desk: JobService, id: str):
+async def delivery(desk: JobService, id: str) -> Delivery:
     return (await desk.database.read(deliveries.by_job, [id]))[id]
 
 
-async def settled(desk: JobService, id: str, attempts: int = 1):
+async def settled(desk: JobService, id: str, attempts: int = 1) -> Delivery:
     while (found := await delivery(desk, id)).attempts < attempts:
         await asyncio.sleep(0.005)
     return found
 
 
-async def test_a_message_is_delivered_once_signed_and_whole(shop):
+async def test_a_message_is_delivered_once_signed_and_whole(shop: Callable[..., Any]) -> None:
     with receiving() as receiver:
         desk, sender, _ = await shop(receiver)
         id = await over(desk, f"{receiver.address}/done")
@@ -172,7 +176,9 @@ async def test_a_message_is_delivered_once_signed_and_whole(shop):
         assert sender.counts == {"delivered": 1, "failed": 0}
 
 
-async def test_a_message_that_is_not_taken_is_sent_again_under_the_same_id(shop, monkeypatch):
+async def test_a_message_that_is_not_taken_is_sent_again_under_the_same_id(
+    shop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Webhooks, "retry_delay", staticmethod(lambda attempts: timedelta(seconds=0.01)))
     with receiving(lambda n: 503 if n < 4 else 200) as receiver:
         desk, _, _ = await shop(receiver)
@@ -182,7 +188,7 @@ async def test_a_message_that_is_not_taken_is_sent_again_under_the_same_id(shop,
         assert receiver.heard == [found.id] * 4
 
 
-async def test_it_is_given_up_at_last(shop, monkeypatch):
+async def test_it_is_given_up_at_last(shop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Webhooks, "retry_delay", staticmethod(lambda attempts: timedelta(seconds=0.001)))
     with receiving(lambda n: 500) as receiver:
         desk, _, _ = await shop(receiver)
@@ -193,7 +199,7 @@ async def test_it_is_given_up_at_last(shop, monkeypatch):
         assert len(receiver.heard) == webhooks.ATTEMPTS
 
 
-async def test_redirects_are_not_followed(shop):
+async def test_redirects_are_not_followed(shop: Callable[..., Any]) -> None:
     with receiving(lambda n: 307) as receiver:
         desk, _, _ = await shop(receiver)
         began = desk.now()
@@ -204,14 +210,14 @@ async def test_redirects_are_not_followed(shop):
         assert found.due_at > began + timedelta(seconds=1)
 
 
-async def test_one_that_wants_no_more_is_left_alone(shop):
+async def test_one_that_wants_no_more_is_left_alone(shop: Callable[..., Any]) -> None:
     with receiving(lambda n: 410) as receiver:
         desk, _, _ = await shop(receiver)
         found = await settled(desk, await over(desk, f"{receiver.address}/done"))
         assert found.status == "given_up"
 
 
-async def test_what_went_out_stands_in_the_audit_log(shop):
+async def test_what_went_out_stands_in_the_audit_log(shop: Callable[..., Any]) -> None:
     """Each attempt that reached somebody, with what he answered; not the address's path, which may be a secret."""
     answers = iter([500, 200])
     with receiving(lambda n: next(answers)) as receiver:
@@ -229,11 +235,11 @@ async def test_what_went_out_stands_in_the_audit_log(shop):
     assert {(line.address, line.what, line.request_id) for line in lines} == {("127.0.0.1", f"/v1/jobs/{id}", message)}
 
 
-def _due_now(conn):
+def _due_now(conn: Any) -> None:
     conn.execute(update(deliveries.deliveries).values(due_at=utc_now()))
 
 
-async def test_nobody_listens(shop):
+async def test_nobody_listens(shop: Callable[..., Any]) -> None:
     with receiving() as receiver:
         address = receiver.address
         desk, _, _ = await shop(receiver)
@@ -243,7 +249,7 @@ async def test_nobody_listens(shop):
     assert await desk.database.read(audit.list_latest, 10) == [], "nothing left the machine"
 
 
-async def test_a_host_that_is_not_allowed_any_more_is_not_called(shop):
+async def test_a_host_that_is_not_allowed_any_more_is_not_called(shop: Callable[..., Any]) -> None:
     with receiving() as receiver:
         desk, _, _ = await shop(receiver, settings=allowing("erp.local"))
         found = await settled(desk, await over(desk, f"{receiver.address}/done"))
@@ -252,7 +258,7 @@ async def test_a_host_that_is_not_allowed_any_more_is_not_called(shop):
         assert receiver.heard == []
 
 
-async def test_a_proxy_of_the_environment_is_not_asked(shop, monkeypatch):
+async def test_a_proxy_of_the_environment_is_not_asked(shop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     with receiving() as receiver, receiving() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.address)
         monkeypatch.setenv("http_proxy", proxy.address)
@@ -261,7 +267,7 @@ async def test_a_proxy_of_the_environment_is_not_asked(shop, monkeypatch):
         assert (len(receiver.heard), len(proxy.heard)) == (1, 0)
 
 
-async def test_what_a_dead_sender_had_taken_is_due_at_its_next_start(shop, database):
+async def test_what_a_dead_sender_had_taken_is_due_at_its_next_start(shop: Callable[..., Any], database: Database) -> None:
     desk = JobService(database, JobSettings(), Clock())
     with receiving() as receiver:
         id = await over(desk, f"{receiver.address}/done")
@@ -276,12 +282,12 @@ async def test_what_a_dead_sender_had_taken_is_due_at_its_next_start(shop, datab
         assert list(receiver.messages) == [taken[0].id]
 
 
-async def test_a_slow_receiver_does_not_hold_up_the_others(shop, monkeypatch):
+async def test_a_slow_receiver_does_not_hold_up_the_others(shop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
     gate = threading.Event()
 
-    def answer(n):
+    def answer(n: Any) -> int:
         if n == 1:
             gate.wait(60)
         return 200

@@ -33,7 +33,7 @@ TOTAL = money("total_amount", "¥36.80", "36.80")
 
 def result(text: str = "便民超市\n合计：¥36.80", fields: tuple[Field, ...] = (TOTAL,), **other: Any) -> Result:
     lines = tuple(Line(words, BOX, 0.9 - 0.1 * n) for n, words in enumerate(text.splitlines()))
-    given = {
+    given: dict[str, Any] = {
         "id": new_id(),
         "task": TaskKind.EXTRACT,
         "text": text,
@@ -51,7 +51,7 @@ def result(text: str = "便民超市\n合计：¥36.80", fields: tuple[Field, ..
 
 def kept(text: str = "便民超市\n合计：¥36.80", minutes: float = 0, owner: str = "local", **other: Any) -> Entry:
     """An Entry made so many minutes after noon."""
-    about = {name: other.pop(name) for name in ("device", "source", "instruction", "image") if name in other}
+    about: dict[str, Any] = {name: other.pop(name) for name in ("device", "source", "instruction", "image") if name in other}
     return build_entry(
         result(text, **other), owner=owner, created_at=NOON + timedelta(minutes=minutes), **{"source": "ocr"} | about
     )

@@ -9,11 +9,14 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
+import alembic.command
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
 from hunyuanocr.errors import ConfigError, StoreUnavailable
@@ -21,18 +24,19 @@ from hunyuanocr.ids import new_id
 from hunyuanocr.store import migrations
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.tables import metadata, state
+from tests.support.postgres import Server
 
 
-def note(conn, name, value=1):
+def note(conn: Any, name: str, value: str | int = 1) -> None:
     conn.execute(state.insert().values(owner="local", name=name, value=value))
 
 
-def names(conn):
+def names(conn: Any) -> set[Any]:
     return set(conn.scalars(select(state.c.name)))
 
 
-async def test_a_function_runs_in_one_transaction(database):
-    def fails(conn):
+async def test_a_function_runs_in_one_transaction(database: Any) -> None:
+    def fails(conn: Any) -> None:
         note(conn, "lost")
         raise ValueError("stop")
 
@@ -43,23 +47,23 @@ async def test_a_function_runs_in_one_transaction(database):
     assert await database.read(lambda s: s.scalar(select(state.c.value))) == {"zh": "合计"}
 
 
-async def test_a_query_cannot_write(database):
+async def test_a_query_cannot_write(database: Database) -> None:
     with pytest.raises(StoreUnavailable):
         await database.read(note, "never")
     await database.write(note, "written")  # the connection is the pool's again, and writes
     assert await database.read(names) == {"written"}
 
 
-async def test_our_own_mistakes_are_not_called_an_unavailable_store(database):
+async def test_our_own_mistakes_are_not_called_an_unavailable_store(database: Database) -> None:
     await database.write(note, "once")
     with pytest.raises(IntegrityError):
         await database.write(note, "once")
 
 
-async def test_the_loop_runs_on_and_readers_do_not_wait_for_the_writer(database):
+async def test_the_loop_runs_on_and_readers_do_not_wait_for_the_writer(database: Database) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(conn):
+    def slow(conn: Any) -> None:
         note(conn, "slow")
         begun.set()
         assert go_on.wait(60)
@@ -73,8 +77,8 @@ async def test_the_loop_runs_on_and_readers_do_not_wait_for_the_writer(database)
     assert await database.read(names) == {"slow"}
 
 
-async def test_writers_of_one_process_do_not_get_into_each_others_way(database):
-    def add(conn):
+async def test_writers_of_one_process_do_not_get_into_each_others_way(database: Database) -> None:
+    def add(conn: Any) -> None:
         row = conn.scalar(select(state.c.value).where(state.c.name == "count").with_for_update())
         conn.execute(state.update().where(state.c.name == "count").values(value=row + 1))
 
@@ -83,7 +87,7 @@ async def test_writers_of_one_process_do_not_get_into_each_others_way(database):
     assert await database.read(lambda s: s.scalar(select(state.c.value))) == 40
 
 
-def test_a_power_cut_loses_nothing_that_was_committed(tmp_path):
+def test_a_power_cut_loses_nothing_that_was_committed(tmp_path: Path) -> None:
     """What SQLite promises for these settings; the settings are what we can test."""
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
     with database.transaction() as conn:
@@ -95,14 +99,14 @@ def test_a_power_cut_loses_nothing_that_was_committed(tmp_path):
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
 
 
-def test_nobody_else_may_look_into_the_folder(tmp_path):
+def test_nobody_else_may_look_into_the_folder(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'data' / 'a.db'}")
     database.migrate()
     database.close()
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
-def test_what_a_killed_process_committed_is_there(tmp_path):
+def test_what_a_killed_process_committed_is_there(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     code = f"""
 import os
@@ -122,7 +126,7 @@ with database.transaction() as session:
     database.close()
 
 
-async def test_closed(database):
+async def test_closed(database: Database) -> None:
     await database.write(note, "x")
     database.close()
     database.close()
@@ -130,7 +134,7 @@ async def test_closed(database):
         await database.write(note, "y")
 
 
-def test_migrations_make_the_tables_that_the_code_knows(database):
+def test_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
     for module in migrations.MODULES:
         importlib.import_module(module)
     database.migrate()
@@ -139,7 +143,7 @@ def test_migrations_make_the_tables_that_the_code_knows(database):
         assert compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata) == []
 
 
-def test_migrations_lead_back_to_nothing_and_here_again(database):
+def test_migrations_lead_back_to_nothing_and_here_again(database: Database) -> None:
     database.migrate()
     with database.transaction() as conn:
         note(conn, "x")
@@ -149,28 +153,28 @@ def test_migrations_lead_back_to_nothing_and_here_again(database):
         assert names(conn) == set()
 
 
-def compare_tables(conn):
+def compare_tables(conn: Connection) -> set[Any]:
     from sqlalchemy import inspect
 
     return set(inspect(conn).get_table_names()) - {"alembic_version"}
 
 
-def test_every_row_has_an_owner(database):
+def test_every_row_has_an_owner(database: Database) -> None:
     for module in migrations.MODULES:
         importlib.import_module(module)
     assert [t.name for t in metadata.tables.values() if "owner" not in t.c or t.c.owner.nullable] == []
 
 
-def test_a_failed_migration_leaves_what_was(database, monkeypatch):
+def test_a_failed_migration_leaves_what_was(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """All or nothing, in SQLite as well."""
 
-    def half(config, revision):
+    def half(config: Any, revision: Any) -> None:
         conn = config.attributes["conn"]
         conn.execute(text("CREATE TABLE half (x INTEGER)"))
         raise RuntimeError("no power")
 
     with monkeypatch.context() as patch:
-        patch.setattr(migrations.command, "upgrade", half)
+        patch.setattr(alembic.command, "upgrade", half)
         with pytest.raises(RuntimeError):
             database.migrate()
     with database.transaction() as conn:
@@ -178,7 +182,7 @@ def test_a_failed_migration_leaves_what_was(database, monkeypatch):
         assert "records" in compare_tables(conn)
 
 
-def test_a_database_from_a_newer_version_is_refused(database):
+def test_a_database_from_a_newer_version_is_refused(database: Database) -> None:
     with database.transaction() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     again = Database(database.url.render_as_string(hide_password=False))
@@ -187,7 +191,7 @@ def test_a_database_from_a_newer_version_is_refused(database):
     again.close()
 
 
-def test_processes_that_start_at_once_migrate_once(database):
+def test_processes_that_start_at_once_migrate_once(database: Database) -> None:
     url = database.url.render_as_string(hide_password=False)
     code = f"""
 import sys
@@ -214,18 +218,18 @@ database.close()
         ("oracle+nothing://x", "oracle"),
     ],
 )
-def test_a_url_that_cannot_work_is_told_at_once(url, said):
+def test_a_url_that_cannot_work_is_told_at_once(url: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Database(url)
 
 
-def test_the_password_is_not_shown():
+def test_the_password_is_not_shown() -> None:
     database = Database("postgresql://shop:s3cret@127.0.0.1/x")
     assert "s3cret" not in database.display_url
     database.close()
 
 
-def failing(database, *words):
+def failing(database: Database, *words: str) -> None:
     """The error and the hint name what is wrong."""
     with pytest.raises(StoreUnavailable) as caught, database.transaction() as conn:
         note(conn, new_id(), value="x" * 200_000)
@@ -233,7 +237,7 @@ def failing(database, *words):
     assert caught.value.retryable
 
 
-def test_disk_full(tmp_path):
+def test_disk_full(tmp_path: Path) -> None:
     """A file system of 1 MB where we may mount one; else SQLite's own limit, which gives the same error."""
     place, mounted = tmp_path / "small", False
     place.mkdir()
@@ -256,19 +260,19 @@ def test_disk_full(tmp_path):
             subprocess.run(["umount", place], check=True)
 
 
-def fill(database):
+def fill(database: Any) -> None:
     for _ in range(30):
         with database.transaction() as conn:
             note(conn, new_id(), value="x" * 100_000)
 
 
-def limited(database):
+def limited(database: Database) -> None:
     from sqlalchemy import event
 
     event.listen(database.engine, "begin", lambda c: c.exec_driver_sql("PRAGMA max_page_count=200"))
 
 
-def test_read_only(tmp_path):
+def test_read_only(tmp_path: Path) -> None:
     """By a read-only mount for root, whom file modes do not bind; by file modes for others. Its log cannot be made there."""
     place = tmp_path / "folder"
     place.mkdir()
@@ -295,7 +299,7 @@ def test_read_only(tmp_path):
         place.chmod(0o755)
 
 
-def test_locked_by_another_program(tmp_path, monkeypatch):
+def test_locked_by_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(f"sqlite:///{tmp_path / 'a.db'}", busy_ms=50)
     database.migrate()
     other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
@@ -308,7 +312,7 @@ def test_locked_by_another_program(tmp_path, monkeypatch):
     database.close()
 
 
-def test_damaged_and_missing(tmp_path):
+def test_damaged_and_missing(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_bytes(b"no database, but long enough to be taken for one" * 100)
     damaged = Database(f"sqlite:///{tmp_path / 'a.db'}")
     failing(damaged, "not a database", "backup")
@@ -319,14 +323,14 @@ def test_damaged_and_missing(tmp_path):
     nowhere.close()
 
 
-def test_no_server():
+def test_no_server() -> None:
     database = Database("postgresql://shop@127.0.0.1:1/x")
     failing(database, "cannot be reached", "store.url")
     database.close()
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_refused_by_the_server(database):
+def test_refused_by_the_server(database: Any) -> None:
     database.migrate()
     wrong = Database(database.url.set(database="nobody_made_it").render_as_string(hide_password=False))
     failing(wrong, "refuses", "store.url")
@@ -343,7 +347,7 @@ def test_refused_by_the_server(database):
             conn.execute(text("ALTER ROLE shop RESET default_transaction_read_only"))
 
 
-async def test_a_server_that_was_away_is_taken_up_again(postgres_server, postgres_url):
+async def test_a_server_that_was_away_is_taken_up_again(postgres_server: Server, postgres_url: str) -> None:
     database = Database(postgres_url)
     await database.write(note, "before")
     postgres_server.stop()
@@ -355,7 +359,7 @@ async def test_a_server_that_was_away_is_taken_up_again(postgres_server, postgre
     database.close()
 
 
-def test_deleted_words_are_not_in_the_files(tmp_path):
+def test_deleted_words_are_not_in_the_files(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
     with database.transaction() as conn:
         note(conn, "secret", value="diagnosis-4711" * 50)
@@ -368,11 +372,11 @@ def test_deleted_words_are_not_in_the_files(tmp_path):
     database.close()
 
 
-def found(folder):
+def found(folder: Path) -> list[Any]:
     return [p.name for p in folder.iterdir() if b"diagnosis-4711" in p.read_bytes()]
 
 
-def test_times_are_utc_and_have_a_zone(database):
+def test_times_are_utc_and_have_a_zone(database: Database) -> None:
     from hunyuanocr.store.tables import outbox, records
     from tests.store.results import kept
 
@@ -390,7 +394,7 @@ def test_times_are_utc_and_have_a_zone(database):
         conn.execute(outbox.update().values(queued_at=datetime(2026, 1, 1)))
 
 
-def test_ids_sort_by_time():
+def test_ids_sort_by_time() -> None:
     first = new_id()
     time.sleep(0.002)
     second = new_id()
@@ -401,7 +405,7 @@ def test_ids_sort_by_time():
     assert len({new_id() for _ in range(1000)}) == 1000
 
 
-def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path, monkeypatch):
+def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
     database.truncate_attempts = 2
     with database.transaction() as conn:
@@ -417,7 +421,7 @@ def test_a_reader_in_the_middle_hinders_the_scrubbing_until_it_is_done(tmp_path,
     database.close()
 
 
-async def test_the_file_is_its_owners_alone_also_in_an_open_folder(tmp_path):
+async def test_the_file_is_its_owners_alone_also_in_an_open_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
     try:
@@ -429,7 +433,7 @@ async def test_the_file_is_its_owners_alone_also_in_an_open_folder(tmp_path):
         database.close()
 
 
-async def test_a_file_that_is_there_keeps_its_mode(tmp_path):
+async def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "shop.db").touch(mode=0o640)
     mode = (tmp_path / "shop.db").stat().st_mode
     database = Database(f"sqlite:///{tmp_path / 'shop.db'}")

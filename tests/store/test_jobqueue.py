@@ -57,7 +57,7 @@ def ahead(database: Database, one: Job) -> int:
         return jobqueue.queue_position(conn, one.id)
 
 
-def test_after_a_batch_of_a_thousand_another_clients_job_is_next(database):
+def test_after_a_batch_of_a_thousand_another_clients_job_is_next(database: Database) -> None:
     send_batch(database, "a", 1000)
     assert take(database).owner == "a"
     single = send(database, job("b"))
@@ -66,7 +66,7 @@ def test_after_a_batch_of_a_thousand_another_clients_job_is_next(database):
     assert take(database).owner == "a"
 
 
-def test_clients_alternate_whatever_each_has_queued(database):
+def test_clients_alternate_whatever_each_has_queued(database: Database) -> None:
     send_batch(database, "a", 20)
     for _ in range(5):
         send(database, job("b"))
@@ -77,7 +77,7 @@ def test_clients_alternate_whatever_each_has_queued(database):
     assert order.endswith("a" * 14)
 
 
-def test_what_was_used_before_counts_for_nothing_once_the_queue_was_empty(database):
+def test_what_was_used_before_counts_for_nothing_once_the_queue_was_empty(database: Database) -> None:
     send_batch(database, "a", 30)
     assert taken_owners(database) == "a" * 30
     for _ in range(5):
@@ -88,7 +88,7 @@ def test_what_was_used_before_counts_for_nothing_once_the_queue_was_empty(databa
     assert abs(order[:6].count("a") - 3) <= 1, order
 
 
-def test_sending_one_at_a_time_wins_nothing(database):
+def test_sending_one_at_a_time_wins_nothing(database: Database) -> None:
     """A client that sends its next job when the one before has been taken has its share, and no more."""
     send_batch(database, "a", 40)
     order = ""
@@ -101,7 +101,7 @@ def test_sending_one_at_a_time_wins_nothing(database):
     assert 8 <= order.count("b") <= 11, order
 
 
-def test_priority_is_a_matter_between_a_clients_own_jobs(database):
+def test_priority_is_a_matter_between_a_clients_own_jobs(database: Database) -> None:
     low, high = send(database, job("a")), send(database, job("a", priority=9))
     for _ in range(3):
         send(database, job("a", priority=9))
@@ -112,7 +112,7 @@ def test_priority_is_a_matter_between_a_clients_own_jobs(database):
     assert order[-1] == low.id
 
 
-def test_the_place_in_the_queue_is_the_order_in_which_jobs_are_taken(database):
+def test_the_place_in_the_queue_is_the_order_in_which_jobs_are_taken(database: Database) -> None:
     dice = random.Random(5)
     sent = [send(database, job(dice.choice("abc"), priority=dice.choice((0, 0, 0, 1, 5)))) for _ in range(40)]
     for _ in range(10):
@@ -125,7 +125,7 @@ def test_the_place_in_the_queue_is_the_order_in_which_jobs_are_taken(database):
     assert [places[id] for id in order] == list(range(len(order)))
 
 
-def test_a_batch_stands_where_the_queue_is_when_it_is_opened(database):
+def test_a_batch_stands_where_the_queue_is_when_it_is_opened(database: Database) -> None:
     send_batch(database, "a", 60)
     many = [job("b", batch_id="late") for _ in range(10)]
     with database.transaction() as conn:
@@ -139,7 +139,7 @@ def test_a_batch_stands_where_the_queue_is_when_it_is_opened(database):
     assert "bbb" not in order
 
 
-def test_a_full_queue_shuts_out_only_those_who_fill_it(database):
+def test_a_full_queue_shuts_out_only_those_who_fill_it(database: Database) -> None:
     bounds = QueueLimits(20, 1000)
     for _ in range(20):
         send(database, job("a"), bounds)
@@ -156,7 +156,7 @@ def test_a_full_queue_shuts_out_only_those_who_fill_it(database):
         send(database, job("c"), QueueLimits(20, 1000), b"x" * 101)
 
 
-def test_there_is_a_bound_for_all_however_many_clients(database):
+def test_there_is_a_bound_for_all_however_many_clients(database: Database) -> None:
     bounds = QueueLimits(10, 1000)
     accepted = 0
     for n in range(40):
@@ -168,7 +168,7 @@ def test_there_is_a_bound_for_all_however_many_clients(database):
     assert accepted == 20
 
 
-def test_workers_that_take_jobs_at_once_take_different_ones(database):
+def test_workers_that_take_jobs_at_once_take_different_ones(database: Database) -> None:
     for owner in "abc":
         send_batch(database, owner, 10)
     send(database, job("a", priority=9))
@@ -179,7 +179,7 @@ def test_workers_that_take_jobs_at_once_take_different_ones(database):
     assert len(taken) == len(set(taken)) == 31
 
 
-def test_what_was_queued_before_the_update_keeps_its_order(database):
+def test_what_was_queued_before_the_update_keeps_its_order(database: Database) -> None:
     with database.transaction() as conn:
         migrations.downgrade(conn, "0003")
         for n, (owner, priority) in enumerate([("a", 0), ("a", 0), ("b", 0), ("a", 5)]):

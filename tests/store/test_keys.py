@@ -1,26 +1,28 @@
 """Keys and the audit log in the database, of both kinds."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from hunyuanocr.store import audit, keys
 from hunyuanocr.store.audit import AuditEntry
+from hunyuanocr.store.database import Database
 from hunyuanocr.store.keys import NAME, ApiKeyRow
 from tests.store.results import NOON
 
 
-def key(id="abc", **other):
-    usual = {"owner": "shop", "name": "收银台1", "hash": "0" * 64, "scopes": ("read",), "created_at": NOON}
+def key(id: str = "abc", **other: Any) -> ApiKeyRow:
+    usual: dict[str, Any] = {"owner": "shop", "name": "收银台1", "hash": "0" * 64, "scopes": ("read",), "created_at": NOON}
     return ApiKeyRow(**usual | {"id": id} | other)
 
 
-def line(n, what, owner="shop", action="read"):
+def line(n: int, what: str, owner: str = "shop", action: str = "read") -> AuditEntry:
     return AuditEntry(f"{n:032x}", owner, NOON, "till", "10.0.0.1", action, what, 200, 1, "r")
 
 
-def test_a_key_comes_back_as_it_was_and_ends_once(database):
+def test_a_key_comes_back_as_it_was_and_ends_once(database: Database) -> None:
     made = key(expires_at=NOON + timedelta(days=1))
     with database.transaction() as conn:
         keys.insert(conn, made)
@@ -43,11 +45,11 @@ def test_a_key_comes_back_as_it_was_and_ends_once(database):
     ("a\n", False),
     ("a\x00", False), ("a\u202e", False), ("-", False), ("a;b", False),
 ])  # fmt: skip
-def test_names_of_keys(name, good):
+def test_names_of_keys(name: str, good: bool) -> None:
     assert bool(NAME.fullmatch(name)) == good
 
 
-def test_the_log_is_searched(database):
+def test_the_log_is_searched(database: Database) -> None:
     lines = [
         line(1, "/v1/records/1"),
         line(2, "/v1/records/2", "other"),

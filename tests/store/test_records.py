@@ -2,30 +2,44 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hunyuanocr.clock import utc_now
+from hunyuanocr.store.database import Database
 from hunyuanocr.store.image_store import ImageStore
 from hunyuanocr.store.record_builder import build_entry
-from hunyuanocr.store.records import clear_images, expired, get, insert, keys, remove, search, search_results, still_referenced
+from hunyuanocr.store.records import (
+    Entry,
+    clear_images,
+    expired,
+    get,
+    insert,
+    keys,
+    remove,
+    search,
+    search_results,
+    still_referenced,
+)
 from hunyuanocr.store.result_codec import decode_result
 from hunyuanocr.store.search import RecordQuery
 from hunyuanocr.types import Field, FieldType
 from tests.store.results import ITEMS, NOON, TOTAL, kept, money, result
 
 
-def write(database, *entries):
+def write(database: Any, *entries: Entry) -> list[Any]:
     with database.transaction() as conn:
         return [insert(conn, e, send=True) for e in entries]
 
 
-def found(database, limit=50, after=None, owner="local", **expected):
+def found(database: Database, limit: int = 50, after: Any = None, owner: Any = "local", **expected: Any) -> list[Any]:
     with database.read_transaction() as conn:
         return [r.id for r in search(conn, RecordQuery(owner, **expected), limit, after)]
 
 
-def test_a_record_comes_back_as_it_was(database):
+def test_a_record_comes_back_as_it_was(database: Database) -> None:
     answer = result(fields=(TOTAL, ITEMS, Field("nothing", FieldType.TEXT)))
     made = build_entry(
         answer, owner="local", created_at=NOON, source="job", instruction="提取总金额", device="收银台1", image="a" * 64
@@ -41,7 +55,7 @@ def test_a_record_comes_back_as_it_was(database):
     assert (record.confidence, record.confidence_min, record.pages) == (0.85, 0.8, 1)
 
 
-def test_a_record_is_written_once(database):
+def test_a_record_is_written_once(database: Database) -> None:
     first = kept("one")
     second = build_entry(result("two", id=first.record.id), owner="other", created_at=NOON, source="ocr")
     assert write(database, first, first) == [True, False]
@@ -50,7 +64,7 @@ def test_a_record_is_written_once(database):
     assert found(database, owner="other") == []
 
 
-async def test_a_record_that_several_write_at_once_is_written_once(database):
+async def test_a_record_that_several_write_at_once_is_written_once(database: Database) -> None:
     made = kept(fields=(TOTAL, ITEMS))
     wrote = await asyncio.gather(*(database.write(insert, made, send=True) for _ in range(8)))
     assert sorted(wrote) == [False] * 7 + [True]
@@ -75,14 +89,14 @@ async def test_a_record_that_several_write_at_once_is_written_once(database):
         ("1' OR '1'='1", []),
     ],
 )
-def test_words_are_found_in_any_language_and_no_sign_is_special(database, part, hits):
+def test_words_are_found_in_any_language_and_no_sign_is_special(database: Database, part: str, hits: list[Any]) -> None:
     texts = ["便民超市\n合计：¥36.80", "医院\n合计 5", "Total 100% paid", r"a_b and c\d"]
     made = [kept(words, minutes=-n) for n, words in enumerate(texts)]
     write(database, *made)
     assert found(database, text=part) == [made[n].record.id for n in hits]
 
 
-def test_values_are_found_by_field_as_printed_and_as_normalised(database):
+def test_values_are_found_by_field_as_printed_and_as_normalised(database: Database) -> None:
     shop = kept("a", fields=(TOTAL, ITEMS))
     bus = kept("b", minutes=-1, fields=(money("fare", "RMB 36.80", "36.80"), Field("100%", FieldType.TEXT, "x")))
     write(database, shop, bus)
@@ -99,7 +113,7 @@ def test_values_are_found_by_field_as_printed_and_as_normalised(database):
     assert found(database, field="%") == []
 
 
-def test_by_date_device_source_and_task(database):
+def test_by_date_device_source_and_task(database: Database) -> None:
     made = [kept("x", minutes=10 * n, device=f"d{n % 2}", source="ws" if n == 3 else "ocr") for n in range(4)]
     write(database, *made)
     ids = [e.record.id for e in made]
@@ -110,7 +124,7 @@ def test_by_date_device_source_and_task(database):
     assert found(database, task="read") == []
 
 
-def test_pages_of_a_search_meet_without_gap_or_overlap(database):
+def test_pages_of_a_search_meet_without_gap_or_overlap(database: Database) -> None:
     made = [kept(str(n), minutes=n // 4) for n in range(23)]  # several of one moment
     write(database, *made)
     seen, after = [], None
@@ -127,7 +141,7 @@ def test_pages_of_a_search_meet_without_gap_or_overlap(database):
         assert [r.text for r, _ in search_results(conn, RecordQuery("local", text="newer"), 2)] == ["newer"] * 2
 
 
-def test_others_see_and_delete_nothing(database):
+def test_others_see_and_delete_nothing(database: Database) -> None:
     mine = kept("secret")
     write(database, mine)
     with database.transaction() as conn:
@@ -138,7 +152,7 @@ def test_others_see_and_delete_nothing(database):
     assert found(database) == [mine.record.id]
 
 
-def test_deleting_leaves_nothing(database):
+def test_deleting_leaves_nothing(database: Database) -> None:
     picture = "b" * 64
     gone, stays = kept("gone", fields=(TOTAL, ITEMS), image=picture), kept("stays", image=picture)
     write(database, gone, stays)
@@ -151,7 +165,7 @@ def test_deleting_leaves_nothing(database):
     assert found(database) == [stays.record.id]
 
 
-def test_keys_of_the_fields_there_are(database):
+def test_keys_of_the_fields_there_are(database: Database) -> None:
     write(
         database, kept(fields=(TOTAL, ITEMS)), kept(device="d", fields=(money("fare", "1", "1"), Field("none", FieldType.TEXT)))
     )
@@ -161,7 +175,7 @@ def test_keys_of_the_fields_there_are(database):
         assert keys(conn, RecordQuery("local", device="d"), 10) == ["fare"]
 
 
-def test_the_old_ones_for_the_retention(database):
+def test_the_old_ones_for_the_retention(database: Database) -> None:
     made = [kept(str(n), minutes=n, owner=f"o{n}", image="d" * 64 if n == 1 else None) for n in range(4)]
     write(database, *made)
     with database.transaction() as conn:
@@ -173,7 +187,7 @@ def test_the_old_ones_for_the_retention(database):
 
 
 @pytest.mark.parametrize("odd", ["\x00", "\ud800", "a\x00b\udfff"])
-def test_text_that_databases_do_not_take_is_taken(database, odd):
+def test_text_that_databases_do_not_take_is_taken(database: Database, odd: str) -> None:
     made = kept(f"before{odd}after", fields=(Field(odd, FieldType.TEXT, odd, {odd: odd}),), device=odd, instruction=odd)
     write(database, made)
     assert found(database, text="before") == [made.record.id]
@@ -182,7 +196,7 @@ def test_text_that_databases_do_not_take_is_taken(database, odd):
     assert "\ufffd" in decode_result(packed).text
 
 
-def test_pictures_are_whole_and_once(tmp_path, monkeypatch):
+def test_pictures_are_whole_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = ImageStore(tmp_path / "images")
     name = pictures.keep(b"bytes of a picture")
     assert pictures.keep(b"bytes of a picture") == name == ImageStore.name_of(b"bytes of a picture")
@@ -200,10 +214,10 @@ def test_pictures_are_whole_and_once(tmp_path, monkeypatch):
             pictures.path(bad)
 
 
-def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = ImageStore(tmp_path)
 
-    def full(_):
+    def full(_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)

@@ -67,7 +67,7 @@ class Server:
             )
         end = time.monotonic() + 200
         while time.monotonic() < end and self.process.poll() is None:
-            asking = [self.bin / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres"]
+            asking: list[str | Path] = [self.bin / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres"]
             answer = subprocess.run(asking, capture_output=True, timeout=60)
             if answer.returncode == 0:
                 return

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -21,7 +21,7 @@ def routes_of(routes: list[Any], above: str = "") -> Iterator[tuple[str, str]]:
         elif isinstance(route, Mount):
             inner = route.routes
             yield from routes_of(inner, above + route.path) if inner else [("GET", f"{above}{route.path}/{{path:path}}")]
-        elif isinstance(route, WebSocketRoute) or (isinstance(route, BaseRoute) and "WebSocket" in type(route).__name__):
+        elif isinstance(route, WebSocketRoute) or "WebSocket" in type(route).__name__:
             yield "WS", above + route.path
         elif isinstance(route, Route):
             for method in sorted(route.methods or METHODS):
@@ -42,7 +42,7 @@ async def send_request(app: Any, method: str, path: str, headers: dict[str, str]
     """The status and headers of the answer, as soon as it begins; then the client leaves. 101: the socket was opened."""
     socket = method == "WS"
     raw = [(b"host", b"192.168.1.5:8000"), *((k.lower().encode(), v.encode()) for k, v in (headers or {}).items())]
-    scope = {
+    scope: Any = {
         "type": "websocket" if socket else "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",

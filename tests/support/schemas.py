@@ -69,7 +69,7 @@ def _string(rng: Random) -> dict[str, Any]:
 
 def _number(rng: Random) -> dict[str, Any]:
     kind = rng.choice(["number", "integer"])
-    low = rng.choice([-150, -3, 0, 0, 0, 1, 7, 1000])
+    low: float = rng.choice([-150, -3, 0, 0, 0, 1, 7, 1000])
     high = low + rng.choice([1, 2, 9, 100, 12345])
     if kind == "number":
         low, high = low + rng.choice([0, 0.5, 0.01]), high + 1 + rng.choice([0, 0.25])

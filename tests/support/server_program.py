@@ -15,12 +15,12 @@ from api.app import create_app
 from api.uvicorn_config import uvicorn_options
 from hunyuanocr.config import load_settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.types import Page, Reading, Task, TextDelta
+from hunyuanocr.types import Page, Progress, Reading, Task, TextDelta
 from tests.support.fake_backend import FakeBackend
 
 
 class Gated(FakeBackend):
-    async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Reading]:
+    async def read(self, pages: Sequence[Page], task: Task) -> AsyncIterator[TextDelta | Progress | Reading]:
         if gate := os.environ.get("TEST_GATE"):
             yield TextDelta("first")
             while not Path(gate).exists():

@@ -7,11 +7,14 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.watch.watcher import Watcher
+from hunyuanocr.types import Progress, Reading, TextDelta
 from tests.services.conftest import quick_settings, watcher
 from tests.support.fake_backend import FakeBackend, colour
 
@@ -19,7 +22,7 @@ DEADLY = "#ff0000"  # the colour at which this reader takes the whole process do
 
 
 class DeadlyReader(FakeBackend):
-    async def read(self, pages, task):
+    async def read(self, pages: Any, task: Any) -> AsyncIterator[TextDelta | Progress | Reading]:
         if colour(pages[0]) == DEADLY:
             await asyncio.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)

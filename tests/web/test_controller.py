@@ -2,6 +2,9 @@
 
 import io
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -21,7 +24,7 @@ from web.controller import PageController, Session, result_json, upload_error
 
 
 @pytest.fixture
-async def desk():
+async def desk() -> AsyncIterator[PageController]:
     settings = Settings(images=ImageSettings(max_pages=3))
     reader = FakeBackend()
     reader.text = "便民超市\n2026-11-20\n合计 ¥36.80"
@@ -31,11 +34,16 @@ async def desk():
     await pipeline.close()
 
 
-def upload(desk, data, who=LOCAL_ADMIN):
+def reader_of(desk: PageController) -> FakeBackend:
+    assert isinstance(desk.pipeline.backend, FakeBackend)
+    return desk.pipeline.backend
+
+
+def upload(desk: Any, data: bytes, who: Identity = LOCAL_ADMIN) -> Any:
     return desk.uploads.put(data, who.fingerprint)
 
 
-async def test_an_upload_is_shown_and_is_kept_once(desk):
+async def test_an_upload_is_shown_and_is_kept_once(desk: PageController) -> None:
     session, view = await desk.open_upload(upload(desk, picture(size=(400, 300))), "en")
     assert "<img" in view.picture
     assert 'viewBox="0 0 400 300"' in view.picture
@@ -43,7 +51,7 @@ async def test_an_upload_is_shown_and_is_kept_once(desk):
     assert desk.pictures.get(session.token).result is None
 
 
-async def test_reading_fills_every_part_of_the_page(desk):
+async def test_reading_fills_every_part_of_the_page(desk: PageController) -> None:
     session, _ = await desk.open_upload(upload(desk, picture(size=(400, 300))), "zh")
     session, view = await desk.run(session, "提取总金额", "zh")
     assert "¥36.80" in view.fields
@@ -56,8 +64,8 @@ async def test_reading_fills_every_part_of_the_page(desk):
     assert "test-reader" in view.notices
 
 
-async def test_a_models_answer_is_shown_with_what_proves_it(desk):
-    model, evidence_backend = FakeBackend(name=BackendName.TORCH), desk.pipeline.backend
+async def test_a_models_answer_is_shown_with_what_proves_it(desk: PageController) -> None:
+    model, evidence_backend = FakeBackend(name=BackendName.TORCH), reader_of(desk)
     model.text, model.values = "", {"total_amount": "¥36.80", "date": "2026-11-21"}
     pipeline = Pipeline(model, desk.settings, evidence_backend)
     await pipeline.start()
@@ -75,7 +83,7 @@ async def test_a_models_answer_is_shown_with_what_proves_it(desk):
     await pipeline.close()
 
 
-async def test_the_picture_may_be_asked_again_in_other_words(desk):
+async def test_the_picture_may_be_asked_again_in_other_words(desk: PageController) -> None:
     session, _ = await desk.open_upload(upload(desk, picture()), "zh")
     session, first = await desk.run(session, "提取日期", "zh")
     session, second = await desk.run(session, "识别全部文字", "zh")
@@ -85,13 +93,13 @@ async def test_the_picture_may_be_asked_again_in_other_words(desk):
     assert second.tab == "text"
 
 
-async def test_the_language_changes_what_is_shown_without_reading_again(desk):
+async def test_the_language_changes_what_is_shown_without_reading_again(desk: PageController) -> None:
     session, _ = await desk.open_upload(upload(desk, picture()), "zh")
     session, _ = await desk.run(session, "提取总金额", "zh")
-    begun = desk.pipeline.backend.begun
+    begun = reader_of(desk).begun
     assert "Total amount" in desk.render(session, "en").fields
     assert "总金额" in desk.render(session, "zh").fields
-    assert desk.pipeline.backend.begun == begun
+    assert reader_of(desk).begun == begun
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ async def test_the_language_changes_what_is_shown_without_reading_again(desk):
         (picture(form="JPEG")[:300], "unreadable_image"),
     ],
 )
-async def test_a_bad_file_is_an_error_with_a_hint_and_is_not_kept(desk, data, code):
+async def test_a_bad_file_is_an_error_with_a_hint_and_is_not_kept(desk: PageController, data: bytes, code: str) -> None:
     session, view = await desk.open_upload(upload(desk, data), "zh")
     assert f'data-code="{code}"' in view.notices
     assert "<span>请" in view.notices
@@ -111,7 +119,7 @@ async def test_a_bad_file_is_an_error_with_a_hint_and_is_not_kept(desk, data, co
     assert len(desk.pictures) == 0
 
 
-async def test_too_many_pages_are_refused_before_anything_is_read(desk):
+async def test_too_many_pages_are_refused_before_anything_is_read(desk: PageController) -> None:
     page, out = Image.new("L", (60, 60)), io.BytesIO()
     page.save(out, "TIFF", save_all=True, append_images=[page] * 4)
     _, view = await desk.open_upload(upload(desk, out.getvalue()), "en")
@@ -119,48 +127,48 @@ async def test_too_many_pages_are_refused_before_anything_is_read(desk):
     assert len(desk.pictures) == 0
 
 
-async def test_pages_of_a_document_are_all_shown(desk):
+async def test_pages_of_a_document_are_all_shown(desk: PageController) -> None:
     out = io.BytesIO()
     Image.new("RGB", (60, 90)).save(out, "PDF", save_all=True, append_images=[Image.new("RGB", (90, 60))])
     _, view = await desk.open_upload(upload(desk, out.getvalue()), "en")
     assert view.picture.count("<figure") == 2
 
 
-async def test_without_a_picture_reading_asks_for_one(desk):
+async def test_without_a_picture_reading_asks_for_one(desk: PageController) -> None:
     _, view = await desk.run(Session(), "提取总金额", "zh")
     assert "请先拍照" in view.notices
-    assert desk.pipeline.backend.begun == 0
+    assert reader_of(desk).begun == 0
     _, view = await desk.run(Session("forgotten"), "提取总金额", "en")
     assert "has expired" in view.notices
 
 
-async def test_an_error_of_the_reader_is_shown_and_the_picture_stays(desk):
+async def test_an_error_of_the_reader_is_shown_and_the_picture_stays(desk: PageController) -> None:
     session, _ = await desk.open_upload(upload(desk, picture()), "en")
-    desk.pipeline.backend.fault = lambda: RuntimeError("inside")
+    reader_of(desk).fault = lambda: RuntimeError("inside")
     session, view = await desk.run(session, "extract total amount", "en")
     assert 'data-code="reader_failed"' in view.notices
     assert "inside" not in view.notices
     assert "<img" in view.picture
     assert view.fields == ""
-    desk.pipeline.backend.fault = None
+    reader_of(desk).fault = None
     _, view = await desk.run(session, "extract total amount", "en")
     assert "¥36.80" in view.fields
 
 
-async def test_what_the_reader_cannot_do_is_said(desk):
+async def test_what_the_reader_cannot_do_is_said(desk: PageController) -> None:
     session, _ = await desk.open_upload(upload(desk, picture()), "zh")
     _, view = await desk.run(session, "翻译成英文", "zh")
     assert 'data-code="task_not_supported"' in view.notices
 
 
-def test_an_upload_that_did_not_arrive():
+def test_an_upload_that_did_not_arrive() -> None:
     assert 'data-code="image_too_large"' in upload_error("image_too_large", Settings(), "en")
     assert 'data-code="uploads_full"' in upload_error("uploads_full", Settings(), "zh")
     assert 'data-code="empty_input"' in upload_error("empty_input", Settings(), "zh")
     assert 'data-code="upload_failed"' in upload_error("anything", Settings(), "zh")
 
 
-async def test_what_is_read_is_a_record_of_who_asked_and_nobody_else_has_it_read(tmp_path):
+async def test_what_is_read_is_a_record_of_who_asked_and_nobody_else_has_it_read(tmp_path: Path) -> None:
     clinic, other = (Identity(owner, owner, DEFAULT_SCOPES, "key") for owner in ("clinic", "other"))
     settings, reader = Settings(data=tmp_path), FakeBackend()
     pipeline, database = Pipeline(reader, settings), Database(settings.database_url)

@@ -1,18 +1,21 @@
 """The page on the network, from its first start on: the program, its printed link, and a real browser."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser
 
-from tests.support.appliance import appliance
+from tests.support.appliance import Appliance, appliance
 from tests.web.test_page import ask, choose
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory):
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """As a person starts it for the phones of the shop."""
     data = tmp_path_factory.mktemp("box")
     with appliance("--host", "0.0.0.0", HUNYUANOCR_DATA=str(data), HUNYUANOCR_SECURITY__SESSION_HOURS="1") as running:
@@ -20,11 +23,13 @@ def box(tmp_path_factory):
         yield running
 
 
-def printed(box, pattern):
+def printed(box: Appliance, pattern: str) -> Any:
     return re.search(pattern, "".join(box.printed))[1]
 
 
-def test_the_first_start_prints_a_key_and_a_link_and_a_person_logs_in_and_out(box, browser, receipt):
+def test_the_first_start_prints_a_key_and_a_link_and_a_person_logs_in_and_out(
+    box: Appliance, browser: Browser, receipt: bytes
+) -> None:
     key = printed(box, r"shown only once: (hyo_\S+)")
     link = printed(box, r"valid once and for one hour: (http://\S+)")
     assert link.startswith(f"{box.page}/login?code=")
@@ -71,7 +76,7 @@ def test_the_first_start_prints_a_key_and_a_link_and_a_person_logs_in_and_out(bo
     context.close()
 
 
-def test_without_a_key_nothing_of_the_page_is_given_out(box):
+def test_without_a_key_nothing_of_the_page_is_given_out(box: Appliance) -> None:
     with httpx.Client(base_url=box.page, timeout=60) as nobody:
         pages = ("/config", "/theme.css", "/assets/index.js", "/docs/assets/swagger-ui.css")
         for path in (*pages, "/gradio_api/queue/data?session_hash=x", "/gradio_api/info", "/gradio_api/startup-events"):

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,19 @@ BOX = ((10.0, 20.0), (30.0, 20.0), (30.0, 40.5), (10.0, 40.5))
 HOSTILE = "<img src=x onerror=alert(1)>\"'{{value}}${1+1}`"
 
 
-def money(value="¥36.80", **more):
-    given = {"normalized": {"amount": "36.80", "currency": "CNY"}, "box": BOX, "page": 0, "confidence": 0.98, "grounded": True}
+def money(value: Any = "¥36.80", **more: Any) -> Field:
+    given: dict[str, Any] = {
+        "normalized": {"amount": "36.80", "currency": "CNY"},
+        "box": BOX,
+        "page": 0,
+        "confidence": 0.98,
+        "grounded": True,
+    }
     return Field("total_amount", FieldType.MONEY, value, **(given | more))
 
 
-def items():
-    def row(name):
+def items() -> Field:
+    def row(name: Any) -> dict[Any, Any]:
         amount = Field("amount", FieldType.MONEY, "9.00", box=BOX, page=0)
         return {"name": Field("name", FieldType.NAME, name, box=BOX, page=0), "amount": amount}
 
@@ -29,22 +36,23 @@ def items():
 
 
 class Tags(HTMLParser):
-    def __init__(self, html):
+    def __init__(self, html: str) -> None:
         super().__init__()
-        self.found, self.words = [], []
+        self.found: list[Any] = []
+        self.words: list[Any] = []
         self.feed(html)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: Any, attrs: Any) -> None:
         self.found.append((tag, dict(attrs)))
 
-    def handle_data(self, data):
+    def handle_data(self, data: Any) -> None:
         self.words.append(data)
 
-    def all(self, tag, **attributes):
+    def all(self, tag: str, **attributes: Any) -> list[Any]:
         return [a for t, a in self.found if t == tag and all(a.get(k) == v for k, v in attributes.items())]
 
 
-def test_a_row_says_value_normalised_confidence_and_evidence():
+def test_a_row_says_value_normalised_confidence_and_evidence() -> None:
     html = render_fields([money()], "zh")
     words = Tags(html).words
     for expected in ("总金额", "total_amount", "¥36.80", "36.80 CNY", "98%", "图上有"):
@@ -52,12 +60,12 @@ def test_a_row_says_value_normalised_confidence_and_evidence():
     assert Tags(html).all("tr", **{"data-field": "0", "tabindex": "0"})
 
 
-def test_a_confidence_is_never_rounded_up_to_certainty():
+def test_a_confidence_is_never_rounded_up_to_certainty() -> None:
     assert "99%" in render_fields([money(confidence=0.998)], "en")
     assert "100%" not in render_fields([money(confidence=0.998)], "en")
 
 
-def test_what_is_not_on_the_page_is_marked_so():
+def test_what_is_not_on_the_page_is_marked_so() -> None:
     words = Tags(render_fields([money(grounded=False, box=None, confidence=None), money(None, box=None)], "en")).words
     assert "not found, please check" in words
     assert "not on the page" in words
@@ -65,12 +73,12 @@ def test_what_is_not_on_the_page_is_marked_so():
     assert "on the page" not in words
 
 
-def test_rows_without_a_box_cannot_be_chosen():
+def test_rows_without_a_box_cannot_be_chosen() -> None:
     assert "data-field" not in render_fields([money(box=None)], "en")
     assert "Select a row" not in render_fields([money(box=None)], "en")
 
 
-def test_the_first_box_is_shown_as_chosen():
+def test_the_first_box_is_shown_as_chosen() -> None:
     fields = [money(box=None), money(), money()]
     assert first_marked(fields) == "1"
     pressed = [a["data-field"] for a in Tags(render_fields(fields, "en")).all("tr") if a.get("aria-pressed") == "true"]
@@ -78,7 +86,7 @@ def test_the_first_box_is_shown_as_chosen():
     assert 'class="mark on" data-box="1"' in render_pages(make_previews([blank()]), 1, "en", (), fields, token="t")
 
 
-def test_line_items_are_a_table_whose_cells_have_boxes():
+def test_line_items_are_a_table_whose_cells_have_boxes() -> None:
     assert [key for key, _ in numbered([money(), items()])] == ["0", "1", "1-0-0", "1-0-1", "1-1-0", "1-2-0", "1-2-1"]
     tags = Tags(render_fields([items()], "zh"))
     assert tags.words.count("9.00") == 2
@@ -89,13 +97,13 @@ def test_line_items_are_a_table_whose_cells_have_boxes():
     assert [a["data-box"] for a in drawn] == ["0-0-0", "0-0-1", "0-2-0", "0-2-1"]
 
 
-def test_columns_of_items_stand_in_the_order_of_a_receipt():
+def test_columns_of_items_stand_in_the_order_of_a_receipt() -> None:
     row = {key: Field(key, FieldType.TEXT, key) for key in ("amount", "batch", "name", "quantity")}
     words = Tags(render_fields([Field("items", FieldType.ROWS, rows=(row,))], "en")).words
     assert words[-8:-4] == ["Name", "Quantity", "Amount", "batch"]
 
 
-def test_the_page_is_named_when_there_are_several():
+def test_the_page_is_named_when_there_are_several() -> None:
     assert "page 2" in render_fields([money(page=1)], "en", pages=3)
     assert "page" not in Tags(render_fields([money(page=0)], "en", pages=1)).words[-1].replace("on the page", "")
 
@@ -111,11 +119,11 @@ def test_the_page_is_named_when_there_are_several():
         (3, "3"),
     ],
 )
-def test_normalised_values_are_readable(normalized, words):
+def test_normalised_values_are_readable(normalized: Any, words: str) -> None:
     assert format_value(normalized, "en") == words
 
 
-def test_nothing_that_is_read_becomes_markup():
+def test_nothing_that_is_read_becomes_markup() -> None:
     hostile = Field(HOSTILE, FieldType.TEXT, HOSTILE, HOSTILE, BOX, 0, 0.5, True)
     rows = Field(HOSTILE, FieldType.ROWS, rows=({HOSTILE: hostile},))
     line = Line(HOSTILE, BOX)
@@ -136,11 +144,11 @@ def test_nothing_that_is_read_becomes_markup():
         assert HOSTILE in "".join(tags.words) or any(HOSTILE in str(a) for _, a in tags.found)
 
 
-def blank(width=600, height=300, index=0):
+def blank(width: int = 600, height: int = 300, index: int = 0) -> Page:
     return Page(np.full((height // 2, width // 2, 3), 200, np.uint8), width, height, index)
 
 
-def test_boxes_are_drawn_in_the_pixels_of_the_original():
+def test_boxes_are_drawn_in_the_pixels_of_the_original() -> None:
     html = render_pages(make_previews([blank()]), 1, "en", [Line("a", BOX)], [money()], token="t")
     tags = Tags(html)
     assert 'viewBox="0 0 600 300"' in html
@@ -148,14 +156,14 @@ def test_boxes_are_drawn_in_the_pixels_of_the_original():
     assert [a["class"] for a in tags.all("polygon")] == ["line", "mark on"]
 
 
-def test_each_page_has_its_own_boxes():
+def test_each_page_has_its_own_boxes() -> None:
     html = render_pages(make_previews([blank(), blank(index=1)]), 2, "en", [Line("a", BOX, page=1)], [money(page=1)], token="t")
     first, second = re.findall(r"<figure.*?</figure>", html)
     assert "polygon" not in first
     assert second.count("polygon") == 4
 
 
-def test_of_many_pages_the_first_are_shown_and_it_is_said():
+def test_of_many_pages_the_first_are_shown_and_it_is_said() -> None:
     many = [blank(index=i) for i in range(MAX_PREVIEWS + 3)]
     html = render_pages(make_previews(many), len(many), "en", token="t")
     assert html.count("<figure") == MAX_PREVIEWS
@@ -163,12 +171,12 @@ def test_of_many_pages_the_first_are_shown_and_it_is_said():
     assert "pages are shown" not in render_pages(make_previews(many[:2]), 2, "en", token="t")
 
 
-def test_text_is_copied_as_it_is_and_empty_text_is_said_so():
+def test_text_is_copied_as_it_is_and_empty_text_is_said_so() -> None:
     assert Tags(render_text("a\n  b", "en")).words[-1] == "a\n  b"
     assert "No text" in render_text("", "en", "No text.")
 
 
-def test_errors_say_what_to_do():
+def test_errors_say_what_to_do() -> None:
     html = render_error(PasswordProtected("The PDF asks for a password."), "en")
     assert 'data-code="pdf_password"' in html
     assert 'role="alert"' in html

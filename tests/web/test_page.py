@@ -5,12 +5,16 @@ import io
 import json
 import socket
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.appliance import Appliance
 from tests.web.conftest import drawn, files_in, jpeg
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
@@ -27,23 +31,23 @@ STILL = """async () => {
 }"""
 
 
-def choose(page, data, name="a.jpg", mime="image/jpeg", way="file"):
+def choose(page: Any, data: bytes, name: str = "a.jpg", mime: str = "image/jpeg", way: str = "file") -> None:
     page.set_input_files(f"#picker .{way} input", {"name": name, "mimeType": mime, "buffer": data})
     page.wait_for_selector("#picture img, #notices [role=alert]")
 
 
-def ask(page, words):
+def ask(page: Any, words: str) -> None:
     page.fill("#instruction input", words)
     page.press("#instruction input", "Enter")
     page.wait_for_selector("#fields table, #text pre, #notices [role=alert]")
 
 
-def answer(page):
+def answer(page: Any) -> Any:
     page.get_by_role("tab", name="JSON").click()
     return json.loads(page.text_content("#json pre"))
 
 
-def red(page):
+def red(page: Any) -> Any:
     """Where the picture on the screen is as red as a chosen box: a mask [h, w] over the shown page."""
     page.evaluate(STILL)  # the pane scrolls smoothly
     shot = Image.open(io.BytesIO(page.locator("#picture .sheet").screenshot())).convert("RGB")
@@ -51,7 +55,9 @@ def red(page):
     return (r - g > 60) & (r - b > 40), shot.size
 
 
-def test_a_receipt_is_read_and_the_total_is_marked(visit, served, receipt, uploads):
+def test_a_receipt_is_read_and_the_total_is_marked(
+    visit: Callable[..., Any], served: Appliance, receipt: bytes, uploads: Path
+) -> None:
     page = visit()
     choose(page, receipt)
     ask(page, "提取总金额")
@@ -78,7 +84,7 @@ def test_a_receipt_is_read_and_the_total_is_marked(visit, served, receipt, uploa
     assert files_in(uploads) == [], "no file of the upload remains"
 
 
-def test_choosing_a_row_marks_its_box(visit, receipt):
+def test_choosing_a_row_marks_its_box(visit: Callable[..., Any], receipt: bytes) -> None:
     page = visit()
     choose(page, receipt)
     ask(page, "提取商户、日期和总金额")
@@ -96,7 +102,7 @@ def test_choosing_a_row_marks_its_box(visit, receipt):
     assert page.locator("tr[aria-pressed=true]").get_attribute("data-field") == "0", "and the other way round"
 
 
-def test_a_tap_on_a_preset_reads(visit, receipt):
+def test_a_tap_on_a_preset_reads(visit: Callable[..., Any], receipt: bytes) -> None:
     page = visit()
     choose(page, receipt)
     page.click("#presets button >> text=识别全部文字")
@@ -107,7 +113,7 @@ def test_a_tap_on_a_preset_reads(visit, receipt):
     assert page.locator("#picture .line").count() >= 5
 
 
-def test_the_language_comes_from_the_browser_and_can_be_changed(visit, receipt):
+def test_the_language_comes_from_the_browser_and_can_be_changed(visit: Callable[..., Any], receipt: bytes) -> None:
     page = visit(locale="en-US")
     assert page.text_content("#title h1") == "Receipt reader"
     assert page.get_attribute("html", "lang") == "en"
@@ -121,7 +127,7 @@ def test_the_language_comes_from_the_browser_and_can_be_changed(visit, receipt):
     assert visit(locale="zh-TW").text_content("#title h1") == "票据识别"
 
 
-def test_a_phone_takes_a_photo_and_nothing_runs_off_the_side(visit, receipt):
+def test_a_phone_takes_a_photo_and_nothing_runs_off_the_side(visit: Callable[..., Any], receipt: bytes) -> None:
     page = visit(**PHONE)
     camera = page.locator("#picker .camera input")
     assert (camera.get_attribute("capture"), camera.get_attribute("accept")) == ("environment", "image/*")
@@ -143,11 +149,11 @@ def test_a_phone_takes_a_photo_and_nothing_runs_off_the_side(visit, receipt):
     assert width(page) == 390
 
 
-def width(page):
+def width(page: Any) -> Any:
     return page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth)")
 
 
-def test_a_picture_is_pasted(visit, receipt):
+def test_a_picture_is_pasted(visit: Callable[..., Any], receipt: bytes) -> None:
     page = visit()
     page.evaluate(
         """(data) => {
@@ -163,7 +169,9 @@ def test_a_picture_is_pasted(visit, receipt):
 
 
 @pytest.mark.parametrize(("form", "mime", "pages"), [("PDF", "application/pdf", 2), ("HEIF", "image/heic", 1)])
-def test_documents_and_photos_of_an_iphone_are_read(visit, receipt, form, mime, pages):
+def test_documents_and_photos_of_an_iphone_are_read(
+    visit: Callable[..., Any], receipt: bytes, form: str, mime: str, pages: int
+) -> None:
     if form == "HEIF":
         import pillow_heif
 
@@ -179,7 +187,7 @@ def test_documents_and_photos_of_an_iphone_are_read(visit, receipt, form, mime, 
     assert page.locator(f"#picture .sheet[data-page='{pages - 1}'] .mark.on").count() == 1
 
 
-def test_a_text_file_is_an_error_with_a_hint(visit, uploads):
+def test_a_text_file_is_an_error_with_a_hint(visit: Callable[..., Any], uploads: Path) -> None:
     page = visit()
     choose(page, b"milk, bread, eggs\n" * 30, "list.jpg")
     alert = page.locator("#notices [role=alert]")
@@ -189,7 +197,7 @@ def test_a_text_file_is_an_error_with_a_hint(visit, uploads):
     assert files_in(uploads) == []
 
 
-def test_a_file_above_the_limit_is_not_even_sent(visit):
+def test_a_file_above_the_limit_is_not_even_sent(visit: Callable[..., Any]) -> None:
     page = visit()
     page.evaluate("""() => {
       const transfer = new DataTransfer();
@@ -201,14 +209,14 @@ def test_a_file_above_the_limit_is_not_even_sent(visit):
     page.wait_for_selector("[data-code=image_too_large]")
 
 
-def test_asking_without_a_picture_says_so(visit):
+def test_asking_without_a_picture_says_so(visit: Callable[..., Any]) -> None:
     page = visit()
     page.click("#read")
     page.wait_for_selector("[data-code=no_picture]")
     assert "请先拍照" in page.text_content("#notices")
 
 
-def test_a_new_picture_clears_the_old_result(visit, receipt):
+def test_a_new_picture_clears_the_old_result(visit: Callable[..., Any], receipt: bytes) -> None:
     page = visit()
     choose(page, receipt)
     ask(page, "提取总金额")
@@ -217,7 +225,7 @@ def test_a_new_picture_clears_the_old_result(visit, receipt):
     assert page.locator("#picture polygon").count() == 0
 
 
-def test_the_copy_button_works_where_browsers_hide_the_clipboard(visit, receipt):
+def test_the_copy_button_works_where_browsers_hide_the_clipboard(visit: Callable[..., Any], receipt: bytes) -> None:
     page = visit("shop.test")  # plain HTTP, as on a phone in the shop
     assert page.evaluate("[isSecureContext, navigator.clipboard === undefined]") == [False, True]
     choose(page, receipt)
@@ -235,13 +243,13 @@ def test_the_copy_button_works_where_browsers_hide_the_clipboard(visit, receipt)
     assert "便民超市" in page.input_value("#instruction input")
 
 
-def test_nothing_but_the_page_is_given_out(served):
+def test_nothing_but_the_page_is_given_out(served: Appliance) -> None:
     for path in ("gradio_api/file=/etc/passwd", "gradio_api/file=app_web.py", "gradio_api/proxy=http://a.test", "monitoring"):
         assert httpx.get(f"{served.page}/{path}", timeout=60).status_code in (400, 403, 404), path
     assert httpx.get(f"{served.page}/gradio_api/info", timeout=60).status_code == 404
 
 
-def test_a_phone_that_leaves_in_the_middle_of_an_upload_is_no_error(served):
+def test_a_phone_that_leaves_in_the_middle_of_an_upload_is_no_error(served: Appliance) -> None:
     host, port = served.page.removeprefix("http://").split(":")
     before = len(served.printed)
     with socket.create_connection((host, int(port))) as phone:
@@ -252,7 +260,7 @@ def test_a_phone_that_leaves_in_the_middle_of_an_upload_is_no_error(served):
     assert "Traceback" not in "".join(served.printed[before:])
 
 
-def test_the_api_answers_beside_the_page(served, receipt):
+def test_the_api_answers_beside_the_page(served: Appliance, receipt: bytes) -> None:
     for base in (served.page, served.api):
         wish = {"instruction": "提取总金额", "response": "fields"}
         done = httpx.post(f"{base}/ocr", files={"file": receipt}, data=wish, timeout=60)
@@ -261,6 +269,6 @@ def test_the_api_answers_beside_the_page(served, receipt):
     assert httpx.get(served.api, timeout=60).status_code == 404, "the port of the devices has no page"
 
 
-def test_the_page_refuses_in_the_form_of_the_api(served):
+def test_the_page_refuses_in_the_form_of_the_api(served: Appliance) -> None:
     r = httpx.get(f"{served.page}/nowhere", timeout=60)
     assert (r.status_code, r.json()["code"], r.json()["request_id"]) == (404, "not_found", r.headers["x-request-id"])

@@ -3,6 +3,8 @@
 import hmac
 import time
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,13 +12,13 @@ from hunyuanocr.clock import utc_now
 from hunyuanocr.errors import InvalidValue, StoreUnavailable
 from hunyuanocr.services.api_keys import ALL_SCOPES, DEFAULT_SCOPES, create_api_key
 from hunyuanocr.store import keys
-from tests.api.auth.conftest import AWAY, JWT, code
+from tests.api.auth.conftest import AWAY, JWT, Build, RunningApp, code
 from tests.support.fake_backend import picture
 
-READ = {"files": {"file": ("a.png", picture(), "image/png")}}
+READ: dict[str, Any] = {"files": {"file": ("a.png", picture(), "image/png")}}
 
 
-async def test_missing_and_invalid_keys_are_rejected_on_every_route(running_app):
+async def test_missing_and_invalid_keys_are_rejected_on_every_route(running_app: RunningApp) -> None:
     async with running_app.client() as nobody:
         assert code(await nobody.get("/v1/records")) == (401, "unauthorized")
         assert (await nobody.get("/health")).status_code == 200
@@ -30,7 +32,7 @@ async def test_missing_and_invalid_keys_are_rejected_on_every_route(running_app)
             running_app.keys["admin"] + "x",
             running_app.keys["admin"][:-1],
         ):
-            for header in ({"X-API-Key": bad.encode()}, {"Authorization": b"Bearer " + bad.encode()}):
+            for header in ({b"X-API-Key": bad.encode()}, {b"Authorization": b"Bearer " + bad.encode()}):
                 answer = await nobody.get("/v1/records", headers=header)
                 assert code(answer) == (401, "bad_key"), bad
                 assert bad not in answer.text or not bad, "it is not sent back"
@@ -40,7 +42,7 @@ async def test_missing_and_invalid_keys_are_rejected_on_every_route(running_app)
             assert code(answer) == (401, "unauthorized"), "no key in an address"
 
 
-async def test_each_owner_sees_its_own_data(running_app):
+async def test_each_owner_sees_its_own_data(running_app: RunningApp) -> None:
     async with running_app.client("clinic") as clinic, running_app.client("shop") as shop, running_app.client("reader") as reader:
         id = (await clinic.post("/ocr", **READ)).json()["id"]
         job = (await clinic.post("/v1/jobs", **READ)).json()["id"]
@@ -59,7 +61,7 @@ async def test_each_owner_sees_its_own_data(running_app):
         assert (await clinic.delete(f"/v1/records/{id}")).status_code == 204
 
 
-async def test_keys_of_one_owner_share_records(running_app):
+async def test_keys_of_one_owner_share_records(running_app: RunningApp) -> None:
     running_app.key("till 1", DEFAULT_SCOPES, owner="market")
     running_app.key("till 2", DEFAULT_SCOPES, owner="market")
     async with running_app.client("till 1") as one, running_app.client("till 2") as two:
@@ -67,7 +69,7 @@ async def test_keys_of_one_owner_share_records(running_app):
         assert (await two.get(f"/v1/records/{id}")).status_code == 200
 
 
-async def test_keys_are_made_used_listed_and_revoked(running_app):
+async def test_keys_are_made_used_listed_and_revoked(running_app: RunningApp) -> None:
     async with running_app.client("admin") as admin:
         made = (await admin.post("/v1/admin/keys", json={"name": "pda", "scopes": ["submit"], "days": 1})).json()
         assert (made["owner"], made["scopes"], made["seen_at"]) == ("pda", ["submit"], None)
@@ -84,11 +86,12 @@ async def test_keys_are_made_used_listed_and_revoked(running_app):
             assert (await admin.delete(f"/v1/admin/keys/{made['id']}")).status_code == 204
             assert code(await pda.post("/ocr", **READ)) == (401, "bad_key")
         assert code(await admin.delete(f"/v1/admin/keys/{made['id']}")) == (404, "not_found")
+        wrong: dict[str, Any]
         for wrong in ({"name": ""}, {"name": "a\nb"}, {"scopes": []}, {"scopes": ["root"]}, {"days": 0}, {"key": "hyo_mine"}):
             assert code(await admin.post("/v1/admin/keys", json={"name": "x"} | wrong)) == (422, "invalid_value"), wrong
 
 
-async def test_a_key_that_another_process_revokes_is_refused_within_a_second(running_app):
+async def test_a_key_that_another_process_revokes_is_refused_within_a_second(running_app: RunningApp) -> None:
     async with running_app.client("shop") as shop:
         assert (await shop.get("/v1/records")).status_code == 200
         with running_app.gate.database.transaction() as session:  # as `hunyuanocr keys revoke` does
@@ -98,8 +101,10 @@ async def test_a_key_that_another_process_revokes_is_refused_within_a_second(run
             assert time.monotonic() - revoked < 60, "never"
 
 
-async def test_cached_keys_expire_while_the_database_is_unavailable(running_app, monkeypatch):
-    def away(*_):
+async def test_cached_keys_expire_while_the_database_is_unavailable(
+    running_app: RunningApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
         raise StoreUnavailable("gone")
 
     async with running_app.client("shop") as shop:
@@ -111,7 +116,7 @@ async def test_cached_keys_expire_while_the_database_is_unavailable(running_app,
         assert code(await shop.get("/v1/models")) == (503, "store_unavailable")
 
 
-def test_stored_keys_are_hashed():
+def test_stored_keys_are_hashed() -> None:
     text, key = create_api_key("till", "shop", DEFAULT_SCOPES)
     assert text.split("_", 2)[2] not in str(key)
     assert len(text.split("_", 2)[2]) == 43, "256 bits"
@@ -120,13 +125,13 @@ def test_stored_keys_are_hashed():
         create_api_key("till", "shop", DEFAULT_SCOPES, expires_at=utc_now() - timedelta(seconds=1))
 
 
-async def test_key_comparison_takes_constant_time(running_app, monkeypatch):
+async def test_key_comparison_takes_constant_time(running_app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock would be at the mercy of the machine: instead, whatever key comes, digests of one length are compared once, in
     constant time, also where there is no such key.
     """
     compared, compare = [], hmac.compare_digest
 
-    def seen(one, other):
+    def seen(one: Any, other: Any) -> bool:
         compared.append((len(one), len(other)))
         return compare(one, other)
 
@@ -144,7 +149,7 @@ async def test_key_comparison_takes_constant_time(running_app, monkeypatch):
 # Where nobody is asked.
 
 
-async def test_loopback_needs_no_authentication_by_default(build):
+async def test_loopback_needs_no_authentication_by_default(build: Build) -> None:
     running_app = await build()
     async with running_app.client("any word", address="127.0.0.1", base="http://127.0.0.1:8000") as here:
         assert (await here.post("/ocr", **READ)).status_code == 200
@@ -155,7 +160,7 @@ async def test_loopback_needs_no_authentication_by_default(build):
         assert code(await away.get("/v1/records")) == (401, "unauthorized")
 
 
-async def test_the_first_key_enables_authentication_permanently(build):
+async def test_the_first_key_enables_authentication_permanently(build: Build) -> None:
     running_app = await build()
     async with running_app.client(address="127.0.0.1") as here:
         made = (await here.post("/v1/admin/keys", json={"name": "a", "scopes": ["admin"]})).json()
@@ -166,7 +171,7 @@ async def test_the_first_key_enables_authentication_permanently(build):
     assert running_app.gate.api_keys.marker_file.exists()
 
 
-async def test_authentication_stays_enabled_while_the_database_is_unavailable(build, tmp_path):
+async def test_authentication_stays_enabled_while_the_database_is_unavailable(build: Build, tmp_path: Path) -> None:
     nowhere = {"url": f"sqlite:///{tmp_path / 'file' / 'x.db'}"}
     (tmp_path / "file").write_text("no folder")
     running_app = await build(store=nowhere, data=tmp_path)
@@ -180,7 +185,7 @@ async def test_authentication_stays_enabled_while_the_database_is_unavailable(bu
         assert code(await here.get("/v1/models", headers={"X-API-Key": key})) == (503, "store_unavailable")
 
 
-async def test_anonymous_access_excludes_administration(build):
+async def test_anonymous_access_excludes_administration(build: Build) -> None:
     running_app = await build(**AWAY, security={"allow_anonymous": True})
     async with running_app.client("any word") as visitor, running_app.client(address="127.0.0.1") as here:
         assert (await visitor.post("/ocr", **READ)).status_code == 200
@@ -192,7 +197,7 @@ async def test_anonymous_access_excludes_administration(build):
         assert (await admin.get("/v1/admin/keys")).status_code == 200
 
 
-async def test_loopback_of_a_proxy_is_not_local(build):
+async def test_loopback_of_a_proxy_is_not_local(build: Build) -> None:
     running_app = await build(
         server={"host": "0.0.0.0"}, security={"allow_anonymous": True}, network={"trusted_proxies": ["192.168.1.9", "127.0.0.1"]}
     )
@@ -201,7 +206,7 @@ async def test_loopback_of_a_proxy_is_not_local(build):
             assert (await client.get("/v1/admin/keys")).status_code == administers, proxy
 
 
-async def test_devices_are_identified_by_address(build):
+async def test_devices_are_identified_by_address(build: Build) -> None:
     running_app = await build(**AWAY, security={"devices": ["192.168.1.20", "10.1.0.0/16"]})
     async with (
         running_app.client() as scanner,
@@ -224,7 +229,7 @@ async def test_devices_are_identified_by_address(build):
     ({"server": {"host": "localhost"}}, False), ({"server": {"host": "shop-pc"}}, True),
     (AWAY | {"store": {"enabled": False}}, True),
 ])  # fmt: skip
-async def test_the_first_start_creates_an_administrator_key(build, settings, asks):
+async def test_the_first_start_creates_an_administrator_key(build: Build, settings: dict[str, Any], asks: bool) -> None:
     running_app = await build(**settings)
     given = running_app.gate.bootstrap_admin_key()
     assert (given is not None) == asks

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,13 +16,14 @@ from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.retention import Retention
 from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.store import audit
-from tests.api.auth.conftest import code
+from hunyuanocr.store.database import Database
+from tests.api.auth.conftest import Build, RunningApp, code
 from tests.support.fake_backend import picture
 
-READ = {"files": {"file": ("a.png", picture(), "image/png")}, "data": {"instruction": "the words of the person"}}
+READ: dict[str, Any] = {"files": {"file": ("a.png", picture(), "image/png")}, "data": {"instruction": "the words of the person"}}
 
 
-async def lines(running_app, **expected):
+async def lines(running_app: RunningApp, **expected: Any) -> list[Any]:
     await running_app.gate.audit_log.flush()
     return [
         (line.who, line.action, line.what, line.status)
@@ -28,7 +31,7 @@ async def lines(running_app, **expected):
     ]
 
 
-async def test_audit_entries_of_requests(running_app):
+async def test_audit_entries_of_requests(running_app: RunningApp) -> None:
     async with running_app.client("clinic") as clinic, running_app.client("shop") as shop, running_app.client("admin") as admin:
         id = (await clinic.post("/ocr", **READ)).json()["id"]
         job = (await clinic.post("/v1/jobs", **READ)).json()["id"]
@@ -54,7 +57,7 @@ async def test_audit_entries_of_requests(running_app):
         assert code(await clinic.get("/v1/admin/audit")) == (403, "missing_scope")
 
 
-async def test_the_audit_log_has_pages(running_app):
+async def test_the_audit_log_has_pages(running_app: RunningApp) -> None:
     async with running_app.client("admin") as admin:
         for n in range(5):
             await admin.get(f"/v1/records/{n}")
@@ -64,7 +67,7 @@ async def test_the_audit_log_has_pages(running_app):
         assert rest["next"] is None
 
 
-async def test_failures_are_logged_without_the_credential(running_app):
+async def test_failures_are_logged_without_the_credential(running_app: RunningApp) -> None:
     tried = "hyo_000000000000_a-key-that-somebody-tried"
     async with running_app.client() as somebody, running_app.client(tried) as guesser, running_app.client("kiosk") as kiosk:
         await somebody.post("/login", data={"key": tried})
@@ -87,7 +90,7 @@ async def test_failures_are_logged_without_the_credential(running_app):
     assert tried not in str(found)
 
 
-async def test_entries_cannot_be_forged(running_app):
+async def test_entries_cannot_be_forged(running_app: RunningApp) -> None:
     async with running_app.client("clinic") as clinic:
         await clinic.get("/v1/records/a%0a2026%09admin%09delete%00%e2%80%ae")
     ((_, _, what, _),) = await lines(running_app)
@@ -95,10 +98,12 @@ async def test_entries_cannot_be_forged(running_app):
     assert what.startswith("/v1/records/a")
 
 
-async def test_entries_are_kept_while_the_database_is_unavailable(running_app, monkeypatch):
+async def test_entries_are_kept_while_the_database_is_unavailable(
+    running_app: RunningApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = running_app.gate.database.write
 
-    async def away(*_, **__):
+    async def away(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("gone")
 
     async with running_app.client("clinic") as clinic:
@@ -113,10 +118,10 @@ async def test_entries_are_kept_while_the_database_is_unavailable(running_app, m
         assert audit.list_latest(session, 1)[0].times == 3
 
 
-async def test_reading_waits_for_entries_being_written(running_app, monkeypatch):
+async def test_reading_waits_for_entries_being_written(running_app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
     trail, go_on, run = running_app.gate.audit_log, asyncio.Event(), running_app.gate.database.write
 
-    async def slow(*work):
+    async def slow(*work: Any) -> Any:
         await go_on.wait()
         return await run(*work)
 
@@ -132,7 +137,7 @@ async def test_reading_waits_for_entries_being_written(running_app, monkeypatch)
     await writing
 
 
-async def test_old_entries_are_deleted_by_retention(database, tmp_path):
+async def test_old_entries_are_deleted_by_retention(database: Database, tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, security={"audit_days": 30})
     now = utc_now()
     with database.transaction() as session:
@@ -145,7 +150,7 @@ async def test_old_entries_are_deleted_by_retention(database, tmp_path):
         assert sorted(line.what for line in audit.list_latest(session, 9)) == ["/1", "/29"]
 
 
-async def test_closing_writes_pending_entries(build):
+async def test_closing_writes_pending_entries(build: Build) -> None:
     running_app = await build()
     async with running_app.client(address="127.0.0.1") as here:
         await here.get("/v1/records")

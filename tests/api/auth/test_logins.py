@@ -1,24 +1,27 @@
 """The page's login and its session, and browsers that ask for somebody else."""
 
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hunyuanocr.clock import boot_ticks, utc_now
 from hunyuanocr.config import Settings
 from hunyuanocr.store import keys
-from tests.api.auth.conftest import AWAY, code, token
+from tests.api.auth.conftest import AWAY, Build, RunningApp, code, token
 from tests.support.fake_backend import picture
 
-READ = {"files": {"file": ("a.png", picture(), "image/png")}}
+READ: dict[str, Any] = {"files": {"file": ("a.png", picture(), "image/png")}}
 
 
-async def logged_in(running_app, form, **options):
+async def logged_in(running_app: Any, form: dict[Any, Any], **options: Any) -> Any:
     client = running_app.client(**options)
     return client, await client.post("/login", data=form)
 
 
-async def test_a_session_lasts_until_logout(running_app):
+async def test_a_session_lasts_until_logout(running_app: RunningApp) -> None:
     client, answer = await logged_in(running_app, {"key": running_app.keys["clinic"], "next": "/docs"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/docs")
     cookie = answer.headers["set-cookie"].lower()
@@ -37,7 +40,7 @@ async def test_a_session_lasts_until_logout(running_app):
     await client.aclose()
 
 
-async def test_a_session_ends_with_its_key_and_its_cookie_is_secure_over_https(running_app):
+async def test_a_session_ends_with_its_key_and_its_cookie_is_secure_over_https(running_app: RunningApp) -> None:
     client, answer = await logged_in(running_app, {"key": running_app.keys["shop"]}, base="https://192.168.1.5")
     assert "; secure" in answer.headers["set-cookie"].lower()
     assert (await client.get("/v1/records")).status_code == 200
@@ -49,12 +52,12 @@ async def test_a_session_ends_with_its_key_and_its_cookie_is_secure_over_https(r
 
 
 @pytest.fixture
-def again(build, tmp_path):
+def again(build: Build, tmp_path: Path) -> Callable[..., Any]:
     """An appliance with this data folder, as after a restart."""
     return lambda: build(**AWAY, data=tmp_path)
 
 
-async def test_revocations_survive_a_restart(again):
+async def test_revocations_survive_a_restart(again: Callable[..., Any]) -> None:
     running_app = await again()
     for name in ("leaver", "stayer", "revoked"):
         running_app.key(name)
@@ -74,7 +77,9 @@ async def test_revocations_survive_a_restart(again):
             assert ((await client.get("/v1/records")).status_code == 200) == inside, name
 
 
-async def test_a_damaged_revocation_file_ends_all_sessions(again, tmp_path, caplog):
+async def test_a_damaged_revocation_file_ends_all_sessions(
+    again: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     running_app = await again()
     running_app.key("clinic")
     client, _ = await logged_in(running_app, {"key": running_app.keys["clinic"]})
@@ -96,7 +101,7 @@ async def test_a_damaged_revocation_file_ends_all_sessions(again, tmp_path, capl
     assert (tmp_path / "session.ended").stat().st_mode & 0o777 == 0o600
 
 
-async def test_expired_revocations_are_removed(running_app, monkeypatch):
+async def test_expired_revocations_are_removed(running_app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = running_app.gate.sessions
     shop = await running_app.gate.identity_from_token(running_app.keys["shop"])
     first, _ = sessions.create(shop)
@@ -109,7 +114,7 @@ async def test_expired_revocations_are_removed(running_app, monkeypatch):
     assert len(sessions.revoked) == 1
 
 
-async def test_forged_cookies_are_rejected(running_app):
+async def test_forged_cookies_are_rejected(running_app: RunningApp) -> None:
     client, _ = await logged_in(running_app, {"key": running_app.keys["kiosk"]})
     ((name, good),) = client.cookies.items()
     body, signature = good.split(".")
@@ -121,7 +126,7 @@ async def test_forged_cookies_are_rejected(running_app):
     await client.aclose()
 
 
-async def test_a_session_does_not_outlast_its_token(running_app):
+async def test_a_session_does_not_outlast_its_token(running_app: RunningApp) -> None:
     client, answer = await logged_in(running_app, {"key": token(exp=time.time() + 5)})
     assert 0 < int(answer.headers["set-cookie"].split("Max-Age=")[1].split(";")[0]) <= 35
     assert (await client.get("/v1/models")).status_code == 200
@@ -130,7 +135,7 @@ async def test_a_session_does_not_outlast_its_token(running_app):
     await client.aclose()
 
 
-async def test_a_login_link_is_valid_once_and_not_redeemed_by_get(build):
+async def test_a_login_link_is_valid_once_and_not_redeemed_by_get(build: Build) -> None:
     running_app = await build(**AWAY)
     _, link = running_app.gate.bootstrap_admin_key()
     async with running_app.client() as preview:
@@ -146,7 +151,7 @@ async def test_a_login_link_is_valid_once_and_not_redeemed_by_get(build):
         assert code(await second.get("/v1/admin/keys")) == (401, "unauthorized")
 
 
-async def test_invalid_login_requests(running_app):
+async def test_invalid_login_requests(running_app: RunningApp) -> None:
     async with running_app.client() as client:
         key = running_app.keys["admin"]
         for form in ({"key": ""}, {"key": "wrong"}, {"code": "wrong"}, {"code": key}, {"key": key + " x"}, {"name": key}):
@@ -167,7 +172,7 @@ async def test_invalid_login_requests(running_app):
 # Browsers that ask for somebody else.
 
 
-async def test_cross_origin_requests_and_logins_are_rejected(running_app):
+async def test_cross_origin_requests_and_logins_are_rejected(running_app: RunningApp) -> None:
     client, _ = await logged_in(running_app, {"key": running_app.keys["clinic"]})
     near = ("http://192.168.1.5:9999", "http://192.168.1.50:8000", "https://192.168.1.5")
     for origin in ("http://evil.com", "null", "http://[", "", *near):
@@ -186,13 +191,13 @@ async def test_cross_origin_requests_and_logins_are_rejected(running_app):
     ("https://ocr.lan:9999", "https://ocr.lan", False), ("http://ocr.lan", "https://ocr.lan", False),
     ("http://ocr.lan:8443", "https://ocr.lan:8443", False), ("http://ocr.lan", "http://ocr.lan:8000", False),
 ])  # fmt: skip
-async def test_another_port_or_scheme_is_cross_origin(running_app, origin, base, ours):
+async def test_another_port_or_scheme_is_cross_origin(running_app: RunningApp, origin: str, base: str, ours: bool) -> None:
     async with running_app.client(base=base) as browser:
         answer = await browser.post("/login", data={"key": running_app.keys["shop"]}, headers={"Origin": origin})
     assert answer.status_code == (303 if ours else 403)
 
 
-async def test_cross_origin_requests_without_authentication_are_rejected(build):
+async def test_cross_origin_requests_without_authentication_are_rejected(build: Build) -> None:
     running_app = await build(network={"origins": ["https://till.shop.lan"]}, security={"public_hostnames": ["ocr.shop.com"]})
     async with running_app.client(address="127.0.0.1", base="http://127.0.0.1:8000") as browser:
         assert code(await browser.post("/ocr", **READ, headers={"Origin": "http://evil.com"})) == (403, "foreign_site")
@@ -204,7 +209,7 @@ async def test_cross_origin_requests_without_authentication_are_rejected(build):
             assert (await browser.get("/v1/records", headers={"Host": own})).status_code == 200, own
 
 
-def test_settings_that_would_disable_authentication_by_mistake():
+def test_settings_that_would_disable_authentication_by_mistake() -> None:
     for wrong in ({"devices": ["0.0.0.0/0"]}, {"devices": ["::/0"]}, {"open": True, "required": True}):
         with pytest.raises(ValueError, match="security"):
             Settings(security=wrong)

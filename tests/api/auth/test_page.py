@@ -2,13 +2,15 @@
 
 import json
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hunyuanocr.log_setup import JsonFormatter
 from hunyuanocr.services.api_keys import ALL_SCOPES
-from tests.api.auth.conftest import AWAY, code
+from tests.api.auth.conftest import AWAY, Build, code
 from tests.support.fake_backend import picture
 
 PICTURE = picture(size=(400, 300))
@@ -17,38 +19,38 @@ PICTURE = picture(size=(400, 300))
 class OpenPage:
     """A page in a browser: the word that it has made up, and its client."""
 
-    def __init__(self, client, word="j9nvk9ct33"):
+    def __init__(self, client: Any, word: str = "j9nvk9ct33") -> None:
         self.client, self.word = client, word
 
-    async def numbers(self):
+    async def numbers(self) -> dict[Any, Any]:
         events = (await self.client.get("/config")).json()["dependencies"]
         return {target[1]: event["id"] for event in events for target in event["targets"]}
 
-    async def upload(self, data=PICTURE):
+    async def upload(self, data: bytes = PICTURE) -> Any:
         return await self.client.post("/page/uploads", content=data)
 
-    async def join(self, what, data, **about):
+    async def join(self, what: Any, data: list[str | None], **about: Any) -> Any:
         number = (await self.numbers())[what]
         event = {"data": data, "fn_index": number, "session_hash": self.word, "event_data": about or None}
         return await self.client.post("/gradio_api/queue/join", json=event)
 
-    async def events(self):
+    async def events(self) -> list[Any]:
         """What has happened: everything that the event stream tells, up to its end."""
         answer = await self.client.get("/gradio_api/queue/data", params={"session_hash": self.word})
         return [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
 
-    async def does(self, what, data, **about):
+    async def does(self, what: str, data: list[Any], **about: Any) -> str:
         """Join, and what came of it, as text."""
         assert (await self.join(what, data, **about)).status_code == 200
         return came(await self.events())
 
 
-def came(events):
+def came(events: Any) -> str:
     return json.dumps([event["output"] for event in events if event["msg"] == "process_completed"], ensure_ascii=False)
 
 
 @pytest.fixture
-async def shop(build):
+async def shop(build: Build) -> AsyncIterator[Any]:
     """An appliance with its page, and pages of two people that say the same word."""
     running_app = await build(
         page=True,
@@ -67,7 +69,9 @@ async def shop(build):
         await client.aclose()
 
 
-async def test_the_page_recognises_an_image_without_writing_it_to_disk(shop, monkeypatch, tmp_path):
+async def test_the_page_recognises_an_image_without_writing_it_to_disk(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     _, pages = shop
     token = (await pages["clinic"].upload()).json()["token"]
@@ -77,14 +81,14 @@ async def test_the_page_recognises_an_image_without_writing_it_to_disk(shop, mon
     assert [path for path in Path(tmp_path).rglob("*") if not path.is_dir()] == []
 
 
-async def test_page_responses_are_not_cached(shop):
+async def test_page_responses_are_not_cached(shop: Any) -> None:
     _, pages = shop
     answers = [await pages["shop"].upload(), await pages["shop"].client.get("/gradio_api/app_id")]
     assert [answer.headers["cache-control"] for answer in answers] == ["no-store"] * 2
 
 
 @pytest.mark.parametrize("who", ["shop", "nurse", "admin"])  # nurse: another key of the same owner
-async def test_a_page_session_cannot_be_used_by_another_identity(shop, who):
+async def test_a_page_session_cannot_be_used_by_another_identity(shop: Any, who: str) -> None:
     _, pages = shop
     mine, thief = pages["clinic"], pages[who]
     token = (await mine.upload()).json()["token"]
@@ -100,7 +104,7 @@ async def test_a_page_session_cannot_be_used_by_another_identity(shop, who):
     assert "¥36.80" in await mine.does("input", [None, "en"])
 
 
-async def test_key_and_login_have_the_same_identity(shop):
+async def test_key_and_login_have_the_same_identity(shop: Any) -> None:
     running_app, pages = shop
     token = (await pages["clinic"].upload()).json()["token"]
     async with running_app.client() as browser:
@@ -108,7 +112,7 @@ async def test_key_and_login_have_the_same_identity(shop):
         assert "<img" in await OpenPage(browser).does("picked", [None, "en"], token=token)
 
 
-async def test_one_identity_cannot_use_the_whole_upload_memory(shop):
+async def test_one_identity_cannot_use_the_whole_upload_memory(shop: Any) -> None:
     _, pages = shop
     large = bytes(60_000)
     answers = [await pages["shop"].upload(large) for _ in range(3)]
@@ -123,7 +127,7 @@ async def test_one_identity_cannot_use_the_whole_upload_memory(shop):
     assert code(await pages["third"].upload()) == (429, "uploads_full"), "all of them together have a bound too"
 
 
-async def test_invalid_uploads_are_rejected(shop):
+async def test_invalid_uploads_are_rejected(shop: Any) -> None:
     _, pages = shop
     assert code(await pages["clinic"].upload(bytes(60_001))) == (413, "image_too_large")
     assert code(await pages["clinic"].upload(b"")) == (400, "empty_input")
@@ -131,7 +135,7 @@ async def test_invalid_uploads_are_rejected(shop):
         assert "empty_input" in await pages["clinic"].does("picked", [None, "en"], token=token), token
 
 
-async def test_forged_gradio_events_are_rejected(shop):
+async def test_forged_gradio_events_are_rejected(shop: Any) -> None:
     _, pages = shop
     client, join, events = pages["clinic"].client, "/gradio_api/queue/join", "/gradio_api/queue/data"
     for word in (None, "", 1, "a" * 65, "../x", "a.b", ["a"], "é"):
@@ -173,7 +177,7 @@ CLOSED = (
 )
 
 
-async def test_unused_gradio_routes_are_blocked(shop):
+async def test_unused_gradio_routes_are_blocked(shop: Any) -> None:
     _, pages = shop
     for method, path in CLOSED:
         files = {"files": PICTURE} if method == "POST" else None
@@ -183,7 +187,9 @@ async def test_unused_gradio_routes_are_blocked(shop):
     assert (await pages["clinic"].client.get("/gradio_api/app_id")).status_code == 200
 
 
-async def test_user_input_is_not_logged_when_an_event_fails(shop, capfd, caplog):
+async def test_user_input_is_not_logged_when_an_event_fails(
+    shop: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     _, pages = shop
     reported = await pages["clinic"].does("click", [None, "a note about Mrs Canary", "no language: Canary"])
     assert "¥" not in reported

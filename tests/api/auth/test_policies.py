@@ -1,13 +1,14 @@
 """Every door of what is served, the page's too, and everybody before it: who gets in, who does not."""
 
 import time
+from typing import Any
 
 import pytest
 from starlette.responses import Response
 
 from api.auth.policy import ANONYMOUS, AUTHENTICATED, DEFAULT_POLICY, ROUTE_POLICIES, policy_for
 from hunyuanocr.services.api_keys import ALL_SCOPES, Scope
-from tests.api.auth.conftest import AWAY, JWT, token
+from tests.api.auth.conftest import AWAY, JWT, Build, token
 from tests.support.route_walker import denied, example, routes_of, send_request
 
 NEEDS = {
@@ -20,7 +21,7 @@ GRADIO = ("/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/app_i
 
 
 @pytest.fixture
-async def served(build):
+async def served(build: Build) -> Any:
     running_app = await build(
         page=True, **AWAY, security={"jwt": JWT}, network={"auth_failures_per_minute": 0, "requests_per_minute_per_ip": 0}
     )
@@ -32,7 +33,7 @@ async def served(build):
     return running_app
 
 
-def strangers(running_app):
+def strangers(running_app: Any) -> dict[Any, Any]:
     """Each with what he shows."""
     key = running_app.keys["admin"]
     shown = {
@@ -44,11 +45,11 @@ def strangers(running_app):
     return {"nobody": {}} | {who: {"Authorization": f"Bearer {text}"} for who, text in shown.items()}
 
 
-def stated(method, path):
+def stated(method: str, path: str) -> bool:
     return method == "OPTIONS" or policy_for(method, path) is not DEFAULT_POLICY
 
 
-async def test_every_route_has_a_policy(served):
+async def test_every_route_has_a_policy(served: Any) -> None:
     found = set(routes_of(served.app.routes))
     assert {("POST", "/v1/ocr"), ("WS", "/v1/ws"), ("POST", GRADIO[0]), ("POST", "/page/uploads")} <= found
     assert ("POST", "/gradio_api/upload") in found, "closed doors are in the table too"
@@ -57,14 +58,14 @@ async def test_every_route_has_a_policy(served):
     assert [(method, path) for method, path in sorted(found) if not stated(method, example(path))] == []
 
 
-async def test_every_policy_has_a_route(served):
+async def test_every_policy_has_a_route(served: Any) -> None:
     found = [(method, example(path)) for method, path in routes_of(served.app.routes)]
     for door in ROUTE_POLICIES:
         assert any(door.matches("GET" if method == "HEAD" else method, path) for method, path in found), door.path
 
 
-async def test_a_route_without_a_policy_requires_admin(served):
-    async def door():
+async def test_a_route_without_a_policy_requires_admin(served: Any) -> None:
+    async def door() -> Response:
         return Response("in")
 
     served.app.add_api_route("/v1/forgotten", door)
@@ -75,7 +76,7 @@ async def test_a_route_without_a_policy_requires_admin(served):
 
 
 @pytest.mark.timeout(300)
-async def test_required_scopes_of_every_route(served):
+async def test_required_scopes_of_every_route(served: Any) -> None:
     """The table of route × identity: in each row somebody is let in, and somebody is not."""
     before = strangers(served)
     known = {name: {"X-API-Key": served.keys[name]} for name in ("reader", "kiosk", "admin")}
@@ -119,7 +120,7 @@ SPELLINGS = (
 )
 
 
-async def test_other_spellings_of_a_path_are_not_open(served):
+async def test_other_spellings_of_a_path_are_not_open(served: Any) -> None:
     for path in SPELLINGS:
         status, headers = await send_request(served.app, "GET", path)
         assert denied(status, headers), (path, status)
@@ -128,7 +129,7 @@ async def test_other_spellings_of_a_path_are_not_open(served):
         assert denied(status, headers), method
 
 
-async def test_www_authenticate(served):
+async def test_www_authenticate(served: Any) -> None:
     status, headers = await send_request(served.app, "GET", "/v1/records")
     assert (status, headers["www-authenticate"]) == (401, "Bearer")
     status, headers = await send_request(served.app, "GET", "/v1/records", {"X-API-Key": "x"})
@@ -137,7 +138,7 @@ async def test_www_authenticate(served):
     assert (status, headers["www-authenticate"]) == (403, 'Bearer error="insufficient_scope"')
 
 
-async def test_openapi_documents_the_required_scope(served):
+async def test_openapi_documents_the_required_scope(served: Any) -> None:
     paths = served.app.openapi()["paths"]
     assert paths["/v1/records"]["get"]["security"] == [{"key": ["read"]}, {"bearer": ["read"]}]
     assert paths["/v1/admin/keys"]["post"]["security"][0] == {"key": ["admin"]}
@@ -148,7 +149,7 @@ async def test_openapi_documents_the_required_scope(served):
                 assert {"401", "403"} <= set(operation["responses"]) or "4XX" in operation["responses"], (method, path)
 
 
-async def test_browsers_are_redirected_to_the_login(served):
+async def test_browsers_are_redirected_to_the_login(served: Any) -> None:
     html = {"Accept": "text/html,*/*"}
     for path in ("/", "/docs"):
         status, headers = await send_request(served.app, "GET", path, html)

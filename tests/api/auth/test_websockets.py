@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from websockets.asyncio.client import connect
+from websockets.asyncio import client
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api.auth.authenticator import SocketLimits
@@ -16,15 +19,15 @@ from api.uvicorn_config import uvicorn_options
 from hunyuanocr.clock import utc_now
 from hunyuanocr.services.api_keys import ALL_SCOPES, Scope
 from hunyuanocr.store import keys
-from tests.api.auth.conftest import JWT, token
+from tests.api.auth.conftest import JWT, Build, token
 from tests.support.fake_backend import wait_until
 
-connect = partial(connect, open_timeout=60)
+connect: Any = partial(client.connect, open_timeout=60)
 PATHS = ("/v1/ws", "/ws/ocr")
 
 
 @asynccontextmanager
-async def listening(running_app):
+async def listening(running_app: Any) -> AsyncIterator[str]:
     """The app behind uvicorn, in this loop; its address without the scheme."""
     server = uvicorn.Server(
         uvicorn.Config(
@@ -45,7 +48,7 @@ async def listening(running_app):
 
 
 @pytest.fixture
-async def at(build):
+async def at(build: Build) -> AsyncIterator[Any]:
     """A running app that requires keys, and where it listens."""
     running_app = await build(security={"require_auth_on_loopback": True, "jwt": JWT}, network={"auth_failures_per_minute": 0})
     running_app.key("camera", [Scope.SUBMIT])
@@ -57,12 +60,12 @@ async def at(build):
         yield running_app, place
 
 
-async def pong(socket):
+async def pong(socket: ClientConnection) -> Any:
     await socket.send(json.dumps({"type": "ping"}))
     return json.loads(await asyncio.wait_for(socket.recv(), 60))["type"] == "pong"
 
 
-async def refused(url, **options):
+async def refused(url: Any, **options: Any) -> int:
     """The status with which the handshake is refused."""
     with pytest.raises(InvalidStatus) as caught:
         async with connect(url, **options):
@@ -70,14 +73,14 @@ async def refused(url, **options):
     return caught.value.response.status_code
 
 
-async def ticket(running_app, place, key="camera"):
+async def ticket(running_app: Any, place: Any, key: str = "camera") -> Any:
     async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
         answer = await client.post("/v1/tickets", headers={"X-API-Key": running_app.keys[key]})
     assert answer.json()["expires_in"] == 30
     return answer.json()["ticket"]
 
 
-async def test_a_key_in_the_handshake(at):
+async def test_a_key_in_the_handshake(at: Any) -> None:
     running_app, place = at
     for path in PATHS:
         for header in (
@@ -101,7 +104,7 @@ async def test_a_key_in_the_handshake(at):
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_key_in_the_first_message(at, path):
+async def test_a_key_in_the_first_message(at: Any, path: Any) -> None:
     running_app, place = at
     for key in (running_app.keys["camera"], token()):
         async with connect(f"ws://{place}{path}") as socket:
@@ -113,7 +116,7 @@ async def test_a_key_in_the_first_message(at, path):
         assert json.loads(await socket.recv()) == {"type": "authenticated", "owner": "camera"}
 
 
-async def test_invalid_first_messages(at):
+async def test_invalid_first_messages(at: Any) -> None:
     running_app, place = at
     revoked, reader = running_app.keys["revoked"], running_app.keys["reader"]
     for said, code, close in (
@@ -139,7 +142,7 @@ async def test_invalid_first_messages(at):
     assert not running_app.gate.pending_sockets
 
 
-async def test_authentication_times_out(at):
+async def test_authentication_times_out(at: Any) -> None:
     running_app, place = at
     running_app.gate.socket_limits.timeout_s = 0.3
     async with connect(f"ws://{place}/v1/ws") as socket:
@@ -153,7 +156,7 @@ async def test_authentication_times_out(at):
         assert json.loads(await silent.recv())["type"] == "authenticated"
 
 
-async def test_pending_connections_are_limited_per_address(at):
+async def test_pending_connections_are_limited_per_address(at: Any) -> None:
     running_app, place = at
     async with AsyncExitStack() as stack:
         for _ in range(running_app.gate.socket_limits.pending_per_client):
@@ -167,7 +170,7 @@ async def test_pending_connections_are_limited_per_address(at):
     await wait_until(lambda: not running_app.gate.pending_sockets)
 
 
-async def test_a_ticket_is_valid_once_and_expires(at):
+async def test_a_ticket_is_valid_once_and_expires(at: Any) -> None:
     running_app, place = at
     once = await ticket(running_app, place)
     async with connect(f"ws://{place}/v1/ws?ticket={once}&instruction=all") as socket:
@@ -184,20 +187,20 @@ async def test_a_ticket_is_valid_once_and_expires(at):
         assert (await client.post("/v1/tickets")).status_code == 401
 
 
-async def test_a_ticket_of_a_revoked_key_is_invalid(at):
+async def test_a_ticket_of_a_revoked_key_is_invalid(at: Any) -> None:
     running_app, place = at
     since = await ticket(running_app, place)
     revoke(running_app, "camera")
     assert await refused(f"ws://{place}/v1/ws?ticket={since}") == 401
 
 
-def revoke(running_app, name):
+def revoke(running_app: Any, name: str) -> None:
     with running_app.gate.database.transaction() as session:
         assert keys.revoke(session, running_app.keys[name].split("_")[1], utc_now())
     running_app.gate.api_keys.invalidate()
 
 
-async def test_revoking_a_key_closes_its_sockets(at):
+async def test_revoking_a_key_closes_its_sockets(at: Any) -> None:
     running_app, place = at
     async with connect(f"ws://{place}/v1/ws", additional_headers={"X-API-Key": running_app.keys["camera"]}) as socket:
         assert await pong(socket)
@@ -209,7 +212,7 @@ async def test_revoking_a_key_closes_its_sockets(at):
         assert closed.value.rcvd.code == 3000
 
 
-async def test_cross_origin_sockets_with_a_session_are_rejected(at):
+async def test_cross_origin_sockets_with_a_session_are_rejected(at: Any) -> None:
     running_app, place = at
     async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
         await client.post("/login", data={"key": running_app.keys["admin"]})
@@ -219,7 +222,7 @@ async def test_cross_origin_sockets_with_a_session_are_rejected(at):
     assert await refused(f"ws://{place}/v1/ws", additional_headers=cookie, origin="http://evil.com") == 403
 
 
-async def test_cross_origin_sockets_without_authentication_are_rejected(build):
+async def test_cross_origin_sockets_without_authentication_are_rejected(build: Build) -> None:
     running_app = await build()
     async with listening(running_app) as place:
         async with connect(f"ws://{place}/v1/ws") as socket:

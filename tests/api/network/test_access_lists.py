@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -22,7 +24,7 @@ PATHS = ["/health", "/version", "/v1/models", "/docs", "/openapi.json", "/docs/a
     ({"allow": ["192.0.2.0/24", "2001:db8::/32"]}, ["192.0.2.7", "2001:db8::1"], ["198.51.100.1", "127.0.0.1", "::1", "me"]),
     ({"allow": ["192.0.2.0/24"], "deny": ["192.0.2.7"]}, ["192.0.2.8"], ["192.0.2.7", "192.0.3.8"]),
 ])  # fmt: skip
-async def test_access_lists(come, lists, let_in, sent_away):
+async def test_access_lists(come: Any, lists: dict[str, list[str]], let_in: list[str], sent_away: list[str]) -> None:
     visit = await come(**lists)
     for address in let_in:
         async with visit(address) as client:
@@ -38,7 +40,7 @@ async def test_access_lists(come, lists, let_in, sent_away):
             assert (await client.options("/ocr", headers=asked)).status_code == 403
 
 
-async def test_forged_forwarding_headers_are_ignored(come):
+async def test_forged_forwarding_headers_are_ignored(come: Any) -> None:
     visit = await come(allow=["192.0.2.7", "10.0.0.0/8"], trusted_proxies=["10.0.0.1"])
     forged = {"x-forwarded-for": "192.0.2.7", "x-real-ip": "192.0.2.7", "forwarded": "for=192.0.2.7"}
     async with visit("198.51.100.1", **forged) as stranger:
@@ -53,7 +55,7 @@ async def test_forged_forwarding_headers_are_ignored(come):
         assert (await friend_behind_the_proxy.get("/version")).status_code == 200
 
 
-async def test_an_untrusted_local_proxy_is_not_local(come):
+async def test_an_untrusted_local_proxy_is_not_local(come: Any) -> None:
     visit = await come()
     expected = {"backend": "ppocr", "model_path": "/none"}
     for headers in ({"x-forwarded-for": "127.0.0.1"}, {"x-real-ip": "127.0.0.1"}, {"forwarded": "for=127.0.0.1"}):
@@ -65,7 +67,7 @@ async def test_an_untrusted_local_proxy_is_not_local(come):
         assert (await client.post("/v1/admin/model", json=expected)).status_code in (401, 403)
 
 
-def test_access_lists_apply_to_sockets():
+def test_access_lists_apply_to_sockets() -> None:
     settings = Settings(network=NetworkSettings(deny=["127.0.0.2"]))
     with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
         wait_ready(base)
@@ -84,7 +86,7 @@ def test_access_lists_apply_to_sockets():
 
 
 @pytest.mark.parametrize("wrong", ["192.168.1.5/24", "192.168.1", "shop", "192.168.1.0/33"])
-def test_an_invalid_network_fails_at_start(wrong):
+def test_an_invalid_network_fails_at_start(wrong: str) -> None:
     for name in ("allow", "deny", "trusted_proxies"):
         with pytest.raises(ConfigError, match=f"network.{name}"):
             load_settings(network={name: [wrong]})

@@ -9,6 +9,8 @@ import json
 import random
 import struct
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -61,7 +63,7 @@ def rss() -> int:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.long)])
-def test_damaged_images_are_read_or_rejected(count):
+def test_damaged_images_are_read_or_rejected(count: int) -> None:
     rng, made = random.Random(5), seeds()
     opened, refused, grown = 0, 0, []
     with ImageDecoder(LIMITS) as decoder:
@@ -98,7 +100,7 @@ def frame(rng: random.Random, n: int) -> str | bytes:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An app and the port of its server, which waits four seconds for a head."""
     settings = Settings(
         data=tmp_path_factory.mktemp("data"),
@@ -114,14 +116,18 @@ def shop(tmp_path_factory):
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.long)])
-async def test_damaged_messages_are_answered(shop, count, caplog):
+async def test_damaged_messages_are_answered(shop: Any, count: int, caplog: pytest.LogCaptureFixture) -> None:
     """One connection takes all of them: an error of one is reported, and the next one is served."""
     rng, answers, grown = random.Random(6), 0, []
     _, port = shop
-    patient = {"max_size": None, "open_timeout": 60, "ping_interval": None}  # its pings stand in line behind its messages
+    patient: dict[str, Any] = {
+        "max_size": None,
+        "open_timeout": 60,
+        "ping_interval": None,
+    }  # its pings stand in line behind its messages
     async with connect(f"ws://127.0.0.1:{port}/v1/ws?instruction=read", **patient) as camera:
 
-        async def listen():
+        async def listen() -> None:
             nonlocal answers
             async for message in camera:
                 answer = json.loads(message)
@@ -175,7 +181,7 @@ async def said(port: int, shake: bytes, frames: bytes) -> tuple[bytes, bytes]:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.long)])
-async def test_damaged_websocket_frames(shop, count, caplog):
+async def test_damaged_websocket_frames(shop: Any, count: int, caplog: pytest.LogCaptureFixture) -> None:
     """Bytes below the messages: handshakes and frames cut, flipped and repeated, each on a connection of its own. Each is
     answered or hung up on in time, and nothing of it stays behind.
     """
@@ -185,7 +191,7 @@ async def test_damaged_websocket_frames(shop, count, caplog):
     rests: Counter[str] = Counter()
     grown = []
 
-    async def client():
+    async def client() -> None:
         for case in cases:
             async with asyncio.timeout(120):
                 head, rest = await said(port, *case)

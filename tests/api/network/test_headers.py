@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.fake_backend import picture
@@ -9,7 +11,7 @@ from tests.support.fake_backend import picture
 ELSEWHERE = {"origin": "https://evil.example"}
 
 
-async def test_headers_of_every_answer(come):
+async def test_headers_of_every_answer(come: Any) -> None:
     visit = await come()
     async with visit("127.0.0.1") as client:
         for path, status in (("/health", 200), ("/docs", 200), ("/nowhere", 404), ("/v1/records", 200), ("/docs/assets/x", 404)):
@@ -25,7 +27,7 @@ async def test_headers_of_every_answer(come):
 
 
 @pytest.mark.parametrize("allowed", [[], ["https://till.shop.lan"]])
-async def test_cors_blocks_other_websites(come, allowed):
+async def test_cors_blocks_other_websites(come: Any, allowed: list[Any]) -> None:
     visit = await come(origins=allowed)
     async with visit("127.0.0.1") as client:
         for r in (
@@ -39,7 +41,7 @@ async def test_cors_blocks_other_websites(come, allowed):
 
 
 @pytest.mark.usefixtures("half_past")
-async def test_cors_allows_configured_origins(come):
+async def test_cors_allows_configured_origins(come: Any) -> None:
     visit = await come(origins=["https://till.shop.lan"], requests_per_minute_per_ip=2)
     till = {"origin": "https://till.shop.lan"}
     async with visit("127.0.0.1") as client:

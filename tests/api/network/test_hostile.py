@@ -12,14 +12,16 @@ import threading
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from tests.api.network.conftest import child
+from tests.api.network.conftest import Child, child
 from tests.attacks.hostile import CATALOGUE, pdf
 from tests.support.fake_backend import picture
 from tests.test_images import bomb_png
@@ -32,12 +34,12 @@ PNG = b"\x89PNG\r\n\x1a\n"
 class Peak(threading.Thread):
     """The most memory that a process has had, and whether it answered all the while."""
 
-    def __init__(self, running):
+    def __init__(self, running: Child) -> None:
         super().__init__(daemon=True)
         self.running, self.before, self.most, self.over = running, running.rss, running.rss, threading.Event()
-        self.answers = []
+        self.answers: list[Any] = []
 
-    def run(self):
+    def run(self) -> None:
         with httpx.Client(base_url=self.running.base, timeout=60) as other:
             while True:
                 self.most = max(self.most, self.running.rss)
@@ -46,16 +48,16 @@ class Peak(threading.Thread):
                 if self.over.wait(0.02):
                     break
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.before / MB:.0f} MB before, {self.most / MB:.0f} MB at the peak, {len(self.answers)} others answered"
 
     @property
-    def grown(self):
+    def grown(self) -> Any:
         return (self.most - self.before) / MB
 
 
 @contextmanager
-def watched(running):
+def watched(running: Child) -> Iterator[Peak]:
     peak = Peak(running)
     peak.start()
     try:
@@ -67,7 +69,7 @@ def watched(running):
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     with child(
         tmp_path_factory.mktemp("data"),
         HUNYUANOCR_JOBS__BATCH_MB="60",
@@ -90,7 +92,7 @@ def zip_bomb(entries: int, size: int) -> bytes:
     return out.getvalue()
 
 
-def test_zip_bombs(running):
+def test_zip_bombs(running: Child) -> None:
     wide, tall = zip_bomb(12, 15 * MB), zip_bomb(1, 400 * MB)
     assert len(wide) + len(tall) < MB
     with watched(running) as peak, from_("127.0.0.2") as client:
@@ -119,7 +121,7 @@ def packed_page(content: bytes, size: bytes = b"612 792") -> bytes:
     (lambda: bomb_png(50_000, 50_000), {413}),
     (lambda: bomb_png(65_000, 1_500), {400, 413}),
 ], ids=["content", "paper", "png", "wide png"])  # fmt: skip
-def test_document_bombs(running, bomb, answers):
+def test_document_bombs(running: Child, bomb: Any, answers: set[int]) -> None:
     bomb = bomb()
     assert len(bomb) < MB
     with watched(running) as peak, from_("127.0.0.2") as client:
@@ -190,7 +192,7 @@ def flood(uploads: list[Upload]) -> list[Upload]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.long)])
-def test_uploads_of_the_size_limit_at_the_same_time(running, count):
+def test_uploads_of_the_size_limit_at_the_same_time(running: Child, count: int) -> None:
     """Half of the budget, 61 MB, is for one address, and 123 MB for all: room for six, two of each address. They are taken, and
     each of the others hears that it is to come back; nobody is hung up on without a word.
     """
@@ -211,12 +213,12 @@ def test_uploads_of_the_size_limit_at_the_same_time(running, count):
     assert psutil.pid_exists(running.process.pid)
 
 
-def test_one_address_cannot_use_the_whole_budget(running):
+def test_one_address_cannot_use_the_whole_budget(running: Child) -> None:
     """As much as it may hold, held; then a picture from the same address, and one from another."""
     size = 10 << 20
     head = f"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size + 100}\r\n\r\n".encode()
 
-    async def hold():
+    async def hold() -> Any:
         writers = []
         for _ in range(6):
             _, writer = await asyncio.open_connection("127.0.0.1", running.port, local_addr=("127.0.0.3", 0))
@@ -224,7 +226,7 @@ def test_one_address_cannot_use_the_whole_budget(running):
             await writer.drain()
             writers.append(writer)
 
-        def ask(address):
+        def ask(address: Any) -> httpx.Response:
             with from_(address) as client:
                 return client.post(f"{running.base}/ocr", files={"file": picture() + bytes(12 * MB)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ TRUSTED = NetworkSet([ip_network("10.0.0.0/24"), ip_network("127.0.0.1"), ip_net
     (["203.0.113.9, <script>"], None),
     ([", ".join(["10.0.0.2"] * 5000)], "10.0.0.2"),
 ])  # fmt: skip
-def test_client_ip_is_the_rightmost_untrusted_address(headers, client):
+def test_client_ip_is_the_rightmost_untrusted_address(headers: list[Any], client: str | None) -> None:
     found = client_ip_from_forwarded(headers, ip_address("10.0.0.1"), TRUSTED)
     assert (None if found is None else str(found)) == client
 
@@ -40,12 +41,12 @@ def test_client_ip_is_the_rightmost_untrusted_address(headers, client):
     ("::ffff:192.168.2.5", False), ("fe80::1%eth0", True), ("fe80::1", True), ("2001:db8::1", False), ("unknown", False),
     ("", False), ("172.16.3.4", True), ("192.168.1.5.6", False), ("0300.0250.1.5", False), ("3232235781", False),
 ])  # fmt: skip
-def test_networks_of_both_kinds(text, inside):
+def test_networks_of_both_kinds(text: str, inside: bool) -> None:
     networks = NetworkSet([ip_network("192.168.1.0/24"), ip_network("fe80::/10"), ip_network("::ffff:172.16.0.0/108")])
     assert (parse_ip(text) in networks) is inside
 
 
-def test_rate_limit_key():
+def test_rate_limit_key() -> None:
     assert rate_limit_key("2001:db8:1:2::3") == rate_limit_key("2001:db8:1:2:ffff::9")
     assert rate_limit_key("2001:db8:1:2::3") != rate_limit_key("2001:db8:1:3::3")
     assert rate_limit_key("::ffff:192.0.2.7") == rate_limit_key("192.0.2.7") != rate_limit_key("192.0.2.8")

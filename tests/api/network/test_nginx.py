@@ -8,8 +8,10 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -36,7 +38,7 @@ def _open(port: int) -> bool:
 
 
 @contextmanager
-def nginx(folder: Path, upstream: int, https: int, http: int):
+def nginx(folder: Path, upstream: int, https: int, http: int) -> Iterator[str]:
     """Ours, on these ports, all that it writes in `folder`; ended by its own process."""
     conf = (ROOT / "docker/nginx/default.conf.template").read_text(encoding="utf-8")
     for ours, theirs in {
@@ -67,7 +69,7 @@ def nginx(folder: Path, upstream: int, https: int, http: int):
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The address of nginx, how to trust it, a gate for the reader, and the port of the appliance itself."""
     folder = tmp_path_factory.mktemp("nginx")
     trust = certificate(folder / "tls.crt", folder / "tls.key")
@@ -85,7 +87,7 @@ def shop(tmp_path_factory):
         yield address, trust, folder / "gate", f"http://127.0.0.1:{ports[1]}"
 
 
-def test_a_stream_comes_while_it_is_written(shop):
+def test_a_stream_comes_while_it_is_written(shop: Any) -> None:
     address, trust, gate, _ = shop
     events = []
     with (
@@ -101,7 +103,7 @@ def test_a_stream_comes_while_it_is_written(shop):
     assert events[-1] == "result"
 
 
-def test_requests_and_refusals(shop):
+def test_requests_and_refusals(shop: Any) -> None:
     address, trust, gate, plain = shop
     gate.touch()
     with httpx.Client(verify=trust, timeout=60) as client:
@@ -118,14 +120,14 @@ def test_requests_and_refusals(shop):
 @pytest.mark.parametrize(
     "forged", [{}, {"x-forwarded-for": "127.0.0.1"}, {"x-real-ip": "127.0.0.1", "forwarded": "for=127.0.0.1"}]
 )
-def test_denied_addresses_are_denied_behind_the_proxy(shop, forged):
+def test_denied_addresses_are_denied_behind_the_proxy(shop: Any, forged: dict[str, Any]) -> None:
     address, trust, _, _ = shop
     with httpx.Client(transport=httpx.HTTPTransport(verify=trust, local_address=STRANGER), timeout=60) as client:
         r = client.get(f"{address}/version", headers=forged)
         assert (r.status_code, r.json()["code"]) == (403, "address_refused")
 
 
-def test_sockets_go_through(shop):
+def test_sockets_go_through(shop: Any) -> None:
     address, trust, _, _ = shop
     target = address.replace("https", "wss") + "/v1/ws"
     with connect(target, ssl=trust, open_timeout=60) as camera:
@@ -136,6 +138,6 @@ def test_sockets_go_through(shop):
     assert refused.value.response.status_code == 403
 
 
-def test_the_certificate_is_verified(shop):
+def test_the_certificate_is_verified(shop: Any) -> None:
     with pytest.raises(httpx.ConnectError, match="certificate"):
         httpx.get(f"{shop[0]}/version", verify=ssl.create_default_context())

@@ -5,6 +5,8 @@ does not know, and never a 5xx but those that say when to come back.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -14,6 +16,7 @@ from pydantic import ValidationError
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks as openapi
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from api.app import create_app
 from api.routes.admin import SwapModelRequest
@@ -33,7 +36,7 @@ MODEL = "/v1/admin/model"
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory):
+def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenApiSchema]:
     limits = Settings(
         data=tmp_path_factory.mktemp("data"),
         network=NetworkSettings(requests_per_minute_per_ip=0, auth_failures_per_minute=0),
@@ -48,7 +51,7 @@ def document(tmp_path_factory):
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.parametrize("examples", [5, pytest.param(150, marks=pytest.mark.long)])
-def test_every_response_matches_the_openapi_document(document, examples):
+def test_every_response_matches_the_openapi_document(document: OpenApiSchema, examples: int) -> None:
     seen: Counter[int] = Counter()
     broken = []
     for found in document.get_all_operations():
@@ -66,7 +69,7 @@ def test_every_response_matches_the_openapi_document(document, examples):
     assert min(seen[200], seen[400], seen[404], seen[422]) > 5, seen
 
 
-def loads_a_model(case):
+def loads_a_model(case: Any) -> bool:
     """Whether the operation succeeds although an additional header or query parameter is invalid."""
     if case.operation.path != MODEL:
         return False
@@ -77,11 +80,11 @@ def loads_a_model(case):
     return True
 
 
-def _ask(operation, mode, examples, seen):
+def _ask(operation: Any, mode: Any, examples: int, seen: Counter[int]) -> None:
     @seed(7)
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode).filter(lambda case: not loads_a_model(case)))
-    def ask(case):
+    def ask(case: Any) -> None:
         answer = case.call(timeout=60)
         seen[answer.status_code] += 1
         case.validate_response(answer, checks=CHECKS)

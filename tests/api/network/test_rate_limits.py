@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -21,11 +22,11 @@ from tests.support.fake_backend import FakeBackend
 pytestmark = pytest.mark.usefixtures("half_past")
 
 
-async def statuses(client, count, path="/version", **more):
+async def statuses(client: Any, count: int, path: str = "/version", **more: Any) -> list[Any]:
     return [(await client.get(path, **more)).status_code for _ in range(count)]
 
 
-async def test_rate_limit_by_address(come):
+async def test_rate_limit_by_address(come: Any) -> None:
     visit = await come(requests_per_minute_per_ip=5)
     async with visit("192.0.2.7") as till, visit("192.0.2.8") as other, visit("2001:db8::1") as six, visit("2001:db8::2") as same:
         assert await statuses(till, 7) == [200] * 5 + [429] * 2
@@ -41,16 +42,16 @@ async def test_rate_limit_by_address(come):
         assert await statuses(till, 1, headers={"x-forwarded-for": "203.0.113.77"}) == [429]
 
 
-async def test_no_limit(come):
+async def test_no_limit(come: Any) -> None:
     visit = await come(requests_per_minute_per_ip=0, auth_failures_per_minute=0)
     async with visit("192.0.2.7") as till:
         assert await statuses(till, 200) == [200] * 200
 
 
-def guarded(network, keys):
+def guarded(network: NetworkLimits, keys: dict[Any, Any]) -> IpRateLimitMiddleware:
     """The rates of addresses, then a check of keys as simple as can be, then the rates of keys."""
 
-    async def app(scope, receive, send):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         key = dict(scope["headers"]).get(b"x-api-key", b"").decode()
         if key not in keys:
             await PlainTextResponse("no", 401)(scope, receive, send)
@@ -60,19 +61,19 @@ def guarded(network, keys):
         )
         await inner(scope, receive, send)
 
-    async def ok(scope, receive, send):
+    async def ok(scope: Any, receive: Any, send: Any) -> None:
         await PlainTextResponse("ok")(scope, receive, send)
 
     inner = KeyRateLimitMiddleware(ok, network)
     return IpRateLimitMiddleware(app, network)
 
 
-def client_of(app, address, key=""):
+def client_of(app: Any, address: str, key: str = "") -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, client=(address, 1))
     return httpx.AsyncClient(transport=transport, base_url="http://x", headers={"x-api-key": key})
 
 
-async def test_rate_limit_by_key():
+async def test_rate_limit_by_key() -> None:
     app = guarded(
         NetworkLimits(Settings(network=NetworkSettings(requests_per_minute_per_key=4))),
         {"a": "shop", "b": "shop", "nobody": "local"},
@@ -87,7 +88,7 @@ async def test_rate_limit_by_key():
         assert await statuses(client, 9) == [200] * 9, "who needs no key shares no limit of a key"
 
 
-async def test_rate_limit_of_failed_authentication():
+async def test_rate_limit_of_failed_authentication() -> None:
     app = guarded(NetworkLimits(Settings(network=NetworkSettings(auth_failures_per_minute=3))), {"a": "shop"})
     async with client_of(app, "192.0.2.7", "wrong") as guesser, client_of(app, "192.0.2.7", "a") as late:
         assert await statuses(guesser, 5) == [401] * 3 + [429] * 2
@@ -98,7 +99,7 @@ async def test_rate_limit_of_failed_authentication():
         assert await statuses(other, 9) == [200] * 9, "right keys are not counted as failures"
 
 
-def test_sockets_are_counted_too():
+def test_sockets_are_counted_too() -> None:
     settings = Settings(network=NetworkSettings(requests_per_minute_per_ip=3))
     with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
         wait_ready(base)
@@ -111,7 +112,7 @@ def test_sockets_are_counted_too():
         assert int(refused.value.response.headers["retry-after"]) >= 1
 
 
-async def test_both_ports_count_together():
+async def test_both_ports_count_together() -> None:
     settings = Settings(network=NetworkSettings(requests_per_minute_per_ip=3))
     network, pipeline = NetworkLimits(settings), Pipeline(FakeBackend(), settings)
     page, api = (client_of(create_app(settings, pipeline, None, network), "192.0.2.7") for _ in range(2))

@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +22,7 @@ from api.app import create_app
 from hunyuanocr.config import NetworkSettings, Settings
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served, wait_ready
-from tests.api.network.conftest import child
+from tests.api.network.conftest import Child, child
 from tests.support.fake_backend import FakeBackend, picture
 
 HALF_A_HEAD = b"POST /ocr HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -31,7 +33,7 @@ HURRY = {"HUNYUANOCR_NETWORK__HEADER_TIMEOUT_S": "3", "HUNYUANOCR_NETWORK__CONNE
 
 
 @pytest.fixture(scope="module")
-def many_files():
+def many_files() -> Iterator[None]:
     """As many sockets as the system grants, here and in the server: a shell's own limit is 1,024 on many systems."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -40,14 +42,14 @@ def many_files():
 
 
 @pytest.fixture(scope="module")
-def hurried(tmp_path_factory, many_files):
+def hurried(tmp_path_factory: pytest.TempPathFactory, many_files: Any) -> Iterator[Child]:
     """A server that waits three seconds for a head."""
     with child(tmp_path_factory.mktemp("data"), **HURRY) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """A server as it comes."""
     with child(tmp_path_factory.mktemp("data")) as running:
         yield running
@@ -103,7 +105,7 @@ def read(base: str) -> int:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("count", [500, pytest.param(1500, marks=pytest.mark.long)])
-def test_slow_headers_time_out(hurried, count):
+def test_slow_headers_time_out(hurried: Child, count: int) -> None:
     running, before = hurried, hurried.rss
     with opened(running.port, HALF_A_HEAD, count) as slow:
         held = running.connections()
@@ -123,7 +125,7 @@ def test_slow_headers_time_out(hurried, count):
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
-def test_slow_bodies_time_out(hurried, count):
+def test_slow_bodies_time_out(hurried: Child, count: int) -> None:
     """After the grace of 20 seconds, which the ordinary test does not wait for."""
     running, before = hurried, hurried.rss
     with opened(running.port, HALF_A_BODY, count) as slow:
@@ -144,7 +146,7 @@ def test_slow_bodies_time_out(hurried, count):
     assert grown < 20 + count / 10, "MB"
 
 
-def test_timeouts_of_bodies_and_sockets():
+def test_timeouts_of_bodies_and_sockets() -> None:
     """With less grace than there is: a body that dribbles ends, one that comes in pieces is read, and a socket stays open."""
     settings = Settings(network=NetworkSettings(header_timeout_s=1))
     body = json.dumps({"image": base64.b64encode(picture()).decode(), "instruction": " " * 60_000}).encode()
@@ -166,7 +168,7 @@ def test_timeouts_of_bodies_and_sockets():
             assert "pong" in camera.recv(60)
 
 
-def test_idle_connections_are_closed(hurried):
+def test_idle_connections_are_closed(hurried: Child) -> None:
     with opened(hurried.port, b"") as (silent,), opened(hurried.port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as (served,):
         assert served.recv(65536).startswith(b"HTTP/1.1 200")
         served.sendall(b"GET /hea")  # the head of the next request begins, and never ends
@@ -174,7 +176,7 @@ def test_idle_connections_are_closed(hurried):
         assert hung_up(served)
 
 
-def test_rejected_websocket_handshakes_are_closed(hurried):
+def test_rejected_websocket_handshakes_are_closed(hurried: Child) -> None:
     """HTTP allows what WebSocket libraries do not: 200 headers. They say nothing then, and would wait for ever."""
     many = b"".join(b"X-%d: x\r\n" % n for n in range(200))
     shake = (
@@ -187,7 +189,7 @@ def test_rejected_websocket_handshakes_are_closed(hurried):
         assert camera.recv(65536).startswith(b"HTTP/1.1 101")
 
 
-def test_connections_are_limited_per_address(tmp_path):
+def test_connections_are_limited_per_address(tmp_path: Path) -> None:
     with child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS_PER_ADDRESS="20") as running:
         with opened(running.port, HALF_A_HEAD, 20, "127.0.0.9"):
             with opened(running.port, b"", 1, "127.0.0.9") as (late,):
@@ -202,7 +204,7 @@ def test_connections_are_limited_per_address(tmp_path):
                 time.sleep(0.1)
 
 
-def test_probes_are_served_at_the_connection_limit(tmp_path):
+def test_probes_are_served_at_the_connection_limit(tmp_path: Path) -> None:
     with (
         child(tmp_path, HUNYUANOCR_NETWORK__CONNECTIONS="30", HUNYUANOCR_NETWORK__HEADER_TIMEOUT_S="600") as running,
         opened(running.port, HALF_A_HEAD, 30),
@@ -219,7 +221,7 @@ def test_probes_are_served_at_the_connection_limit(tmp_path):
                 assert time.monotonic() < end, "beyond the reserve they are closed at once"
 
 
-def test_a_client_that_sends_first_receives_the_rejection(plain):
+def test_a_client_that_sends_first_receives_the_rejection(plain: Child) -> None:
     """A refusal does not wait for the body, and the rest of it is thrown away for a while."""
     size = 8_000_000
     head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
@@ -230,7 +232,7 @@ def test_a_client_that_sends_first_receives_the_rejection(plain):
         assert client.recv(65536).startswith(b"HTTP/1.1 404")
 
 
-def test_no_header_names_the_server(plain):
+def test_no_header_names_the_server(plain: Child) -> None:
     for path in ("/health", "/nowhere", "/docs"):
         assert "server" not in httpx.get(plain.base + path, timeout=60).headers
 
@@ -242,7 +244,7 @@ def chunks(body: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[n : n + size] for n in range(0, len(body), size)))
 
 
-def test_a_body_in_tiny_chunks_is_rejected(plain):
+def test_a_body_in_tiny_chunks_is_rejected(plain: Child) -> None:
     """Chunks of one byte, by many at a time; the same body in lines is read, and so is a short one in chunks of one byte, and
     one in packets of one byte.
     """
@@ -269,7 +271,7 @@ def test_a_body_in_tiny_chunks_is_rejected(plain):
 
 
 @pytest.mark.parametrize("again", [b"Content-Length: 4", b"content-length: 0"])
-def test_a_body_with_two_lengths_is_refused(plain, again):
+def test_a_body_with_two_lengths_is_refused(plain: Child, again: bytes) -> None:
     """A proxy that believes the other one would take what follows for another client's request."""
     head = (CHUNKED % b"/login").replace(b"\r\n\r\n", b"\r\n%s\r\n\r\n" % again)
     with opened(plain.port, head + b"0\r\n\r\nGET /version HTTP/1.1\r\nHost: x\r\n\r\n") as (client,):
@@ -278,7 +280,7 @@ def test_a_body_with_two_lengths_is_refused(plain, again):
     assert said.count(b"HTTP/1.1 ") == 1, "what follows is not answered"
 
 
-def test_malformed_requests_are_client_errors(caplog):
+def test_malformed_requests_are_client_errors(caplog: pytest.LogCaptureFixture) -> None:
     """At once; in the middle of a body that is being read; and after a refusal, when nothing more is said."""
     settings = Settings()
     with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:

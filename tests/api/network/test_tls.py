@@ -8,7 +8,10 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -30,7 +33,7 @@ from tests.support.fake_backend import FakeBackend
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 
-def test_two_flags_enable_https(tmp_path):
+def test_two_flags_enable_https(tmp_path: Path) -> None:
     trust = certificate(tmp_path / "a.crt", tmp_path / "a.key")
     with appliance("--no-page", "--tls-cert", str(tmp_path / "a.crt"), "--tls-key", str(tmp_path / "a.key")) as running:
         assert running.page.startswith("https://127.0.0.1:")
@@ -53,7 +56,7 @@ def test_two_flags_enable_https(tmp_path):
             assert closed.value.rcvd.code == 1007
 
 
-def test_invalid_tls_settings_fail_at_start(tmp_path):
+def test_invalid_tls_settings_fail_at_start(tmp_path: Path) -> None:
     cert, key, other = tmp_path / "a.crt", tmp_path / "a.key", tmp_path / "b.key"
     certificate(tmp_path / "b.crt", other)
     certificate(cert, key)
@@ -70,7 +73,7 @@ def test_invalid_tls_settings_fail_at_start(tmp_path):
 
 
 @pytest.fixture
-def shop(tmp_path, caplog, request):
+def shop(tmp_path: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[Any]:
     """What is counted, the port, and whom to trust; it waits ten minutes for a handshake, or as many seconds as the test says.
     Nothing of it is an error of ours.
     """
@@ -90,21 +93,21 @@ def shop(tmp_path, caplog, request):
     assert [record for record in caplog.get_records("call") if record.levelname == "ERROR"] == []
 
 
-def asked(port, trust, source="127.0.0.1"):
+def asked(port: Any, trust: Any, source: str = "127.0.0.1") -> int:
     """The status of /health, from this address."""
     transport = httpx.HTTPTransport(verify=trust, local_address=source)
     with httpx.Client(transport=transport, timeout=60) as client:
         return client.get(f"https://127.0.0.1:{port}/health").status_code
 
 
-def soon(condition):
+def soon(condition: Callable[..., Any]) -> None:
     end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-def send_request(port, source="127.0.0.9"):
+def send_request(port: Any, source: str = "127.0.0.9") -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), 60, (source, 0))
 
 
@@ -113,7 +116,7 @@ HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
 @pytest.mark.parametrize("shop", [2], indirect=True)
 @pytest.mark.parametrize("first", [b"", HALF_A_HELLO])
-def test_unfinished_handshakes_time_out(shop, first):
+def test_unfinished_handshakes_time_out(shop: Any, first: bytes) -> None:
     connections, port, trust = shop
     with ExitStack() as stack:
         held = [stack.enter_context(send_request(port)) for _ in range(20)]
@@ -126,7 +129,7 @@ def test_unfinished_handshakes_time_out(shop, first):
 
 
 @pytest.mark.parametrize("first", [b"", HALF_A_HELLO])
-def test_handshakes_that_do_not_end_are_counted(shop, first):
+def test_handshakes_that_do_not_end_are_counted(shop: Any, first: bytes) -> None:
     connections, port, trust = shop
     with ExitStack() as stack:
         held = [stack.enter_context(send_request(port)) for _ in range(20)]
@@ -141,7 +144,7 @@ def test_handshakes_that_do_not_end_are_counted(shop, first):
     assert asked(port, trust, "127.0.0.9") == 200
 
 
-def test_all_of_them_together_have_a_limit(shop):
+def test_all_of_them_together_have_a_limit(shop: Any) -> None:
     connections, port, trust = shop
     with ExitStack() as stack:
         for n in range(100):
@@ -152,7 +155,7 @@ def test_all_of_them_together_have_a_limit(shop):
     assert asked(port, trust) == 200
 
 
-def test_invalid_handshakes_leave_nothing(shop):
+def test_invalid_handshakes_leave_nothing(shop: Any) -> None:
     connections, port, trust = shop
     for wrong in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(100), HALF_A_HELLO + b"\xff" * 600):
         with send_request(port) as client:
@@ -164,7 +167,7 @@ def test_invalid_handshakes_leave_nothing(shop):
     assert asked(port, trust) == 200
 
 
-def test_a_request_in_the_last_packet_of_the_handshake(shop):
+def test_a_request_in_the_last_packet_of_the_handshake(shop: Any) -> None:
     """A client that sends both in one packet, as the fast ones do."""
     _, port, trust = shop
     theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -188,7 +191,7 @@ def test_a_request_in_the_last_packet_of_the_handshake(shop):
     assert said == b"HTTP/1.1 200 OK"
 
 
-def test_idle_tls_connections_use_little_memory(tmp_path):
+def test_idle_tls_connections_use_little_memory(tmp_path: Path) -> None:
     """asyncio's own buffers would be 100 MB for so many."""
     certificate(tmp_path / "a.crt", tmp_path / "a.key")
     settings = Settings(
@@ -206,7 +209,7 @@ def test_idle_tls_connections_use_little_memory(tmp_path):
         assert psutil.Process().memory_info().rss - before < 64_000_000
 
 
-def test_an_unfinished_handshake_does_not_block_shutdown(tmp_path):
+def test_an_unfinished_handshake_does_not_block_shutdown(tmp_path: Path) -> None:
     """It would have ten minutes; the server goes at once."""
     certificate(tmp_path / "a.crt", tmp_path / "a.key")
     settings = Settings(network=NetworkSettings(tls_cert=tmp_path / "a.crt", tls_key=tmp_path / "a.key", header_timeout_s=600))

@@ -9,12 +9,14 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from api.app import create_app
 from api.auth.authenticator import SocketLimits
@@ -32,7 +34,7 @@ FRAME = json.dumps({"frame_id": 1, "timestamp": 0, "image": base64.b64encode(pic
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An app that asks for keys, the address of its sockets, and a key of a camera."""
     settings = Settings(
         data=tmp_path_factory.mktemp("data"),
@@ -46,7 +48,7 @@ def shop(tmp_path_factory):
         yield app, base.replace("http", "ws") + "/v1/ws", RunningApp(app).key("camera", [Scope.SUBMIT])
 
 
-def closed(camera) -> int:
+def closed(camera: ClientConnection) -> int:
     """The code with which the server has ended it."""
     with pytest.raises(ConnectionClosed) as end:
         deque(iter(lambda: camera.recv(60), None), maxlen=0)
@@ -54,7 +56,7 @@ def closed(camera) -> int:
     return end.value.rcvd.code
 
 
-def answered(camera) -> dict:
+def answered(camera: ClientConnection) -> dict:
     """The next answer to a frame."""
     while (answer := json.loads(camera.recv(60)))["type"] != "answer":
         pass
@@ -75,7 +77,7 @@ def pieces(text: str, size: int) -> list[str]:
     ],
     ids=["text", "binary", "fragments", "key"],
 )
-def test_a_large_message_before_the_key_ends_the_connection(shop, message):
+def test_a_large_message_before_the_key_ends_the_connection(shop: Any, message: str | bytes | list[str]) -> None:
     app, url, _ = shop
     with connect(url, open_timeout=60, max_size=None) as camera:
         with suppress(ConnectionClosed):
@@ -85,7 +87,7 @@ def test_a_large_message_before_the_key_ends_the_connection(shop, message):
         time.sleep(0.01)
 
 
-def test_an_oversized_message_is_stopped_early(shop):
+def test_an_oversized_message_is_stopped_early(shop: Any) -> None:
     """The head of a frame of 8 MB, and then a piece now and then: each hears why, and nobody waits for the rest or keeps it."""
     app, url, _ = shop
     port = int(url.split(":")[2].split("/")[0])
@@ -111,7 +113,7 @@ def test_an_oversized_message_is_stopped_early(shop):
 
 
 @pytest.fixture
-def raw(shop):
+def raw(shop: Any) -> Iterator[socket.socket]:
     """A socket of which nothing is read but the handshake's answer: a client that listens when it has said everything."""
     port = int(shop[1].split(":")[2].split("/")[0])
     with socket.create_connection(("127.0.0.1", port), 60) as camera:
@@ -120,14 +122,14 @@ def raw(shop):
         yield camera
 
 
-def test_a_client_that_reads_last_receives_the_error(raw):
+def test_a_client_that_reads_last_receives_the_error(raw: socket.socket) -> None:
     """More than the buffers of both systems hold, so that a server that closed at once would reset the line while it sends."""
     raw.sendall(b"\x81\xff" + (16_000_000).to_bytes(8, "big") + bytes(4) + bytes(16_000_000))
     assert TOO_BIG.to_bytes(2, "big") in raw.recv(4096)
     assert raw.recv(1) == b"", "and that is the end"
 
 
-def test_endless_sending_is_disconnected(raw, shop, monkeypatch):
+def test_endless_sending_is_disconnected(raw: socket.socket, shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     network = shop[0].state.network
     monkeypatch.setattr(network, "drain_timeout_s", 0.5)
     monkeypatch.setattr(network, "quiet_period_s", 0.2)
@@ -139,7 +141,7 @@ def test_endless_sending_is_disconnected(raw, shop, monkeypatch):
     assert 0.5 < time.monotonic() - began < 15
 
 
-def test_an_image_directly_after_the_key(shop):
+def test_an_image_directly_after_the_key(shop: Any) -> None:
     """A client that does not wait for the answer to its key is served: both arrive in one packet, as far as that goes."""
     _, url, key = shop
     auth, frame = (Frame(Opcode.TEXT, text.encode()) for text in (json.dumps({"type": "auth", "key": key}), FRAME))
@@ -149,7 +151,7 @@ def test_an_image_directly_after_the_key(shop):
         assert answered(camera)["status"] == "success"
 
 
-def test_authenticated_clients_can_send_images(shop):
+def test_authenticated_clients_can_send_images(shop: Any) -> None:
     """In a header, with a large first message; in the first message, which comes in fragments; and after a ping."""
     _, url, key = shop
     with connect(url, open_timeout=60, max_size=None, additional_headers={"X-API-Key": key}) as camera:
@@ -163,7 +165,7 @@ def test_authenticated_clients_can_send_images(shop):
         assert answered(camera)["status"] == "success"
 
 
-def test_invalid_utf8_is_a_client_error(shop, caplog):
+def test_invalid_utf8_is_a_client_error(shop: Any, caplog: pytest.LogCaptureFixture) -> None:
     _, url, _ = shop
     with connect(url, open_timeout=60) as camera:
         camera.socket.sendall(Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=True))

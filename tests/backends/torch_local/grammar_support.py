@@ -2,16 +2,20 @@
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
 from jsonschema import Draft202012Validator
+from numpy.typing import NDArray
 
-from hunyuanocr.backends.torch_local.constrained_decoding import GrammarCompiler
+from demo_model.chat_template import SPECIAL
+from hunyuanocr.backends.torch_local.constrained_decoding import GrammarCompiler, GrammarState
 from hunyuanocr.errors import BackendFailed
-from tests.support.checkpoints import SPECIAL, byte_tokenizer
+from tests.support.checkpoints import byte_tokenizer
 
 ITEM = {
     "type": "object",
@@ -34,7 +38,7 @@ RECEIPT = {
 
 
 @cache
-def tokenizer(name):
+def tokenizer(name: Any) -> Any:
     """`bytes`: one token per byte. `learned`: some hundred merges, trained on Chinese, English and JSON."""
     if name == "bytes":
         return byte_tokenizer()
@@ -50,7 +54,7 @@ def tokenizer(name):
     return PreTrainedTokenizerFast(tokenizer_object=learned, eos_token=SPECIAL["eos"], pad_token=SPECIAL["pad"])
 
 
-def corpus():
+def corpus() -> Iterator[str]:
     rng = Random(1)
     words = [
         "发票",
@@ -80,31 +84,31 @@ def corpus():
 
 
 @cache
-def grammars(name="bytes"):
+def grammars(name: Any = "bytes") -> GrammarCompiler:
     t = tokenizer(name)
     return GrammarCompiler(t, len(t) + 45, [t.eos_token_id])  # the model's logits are wider than the tokenizer
 
 
 @cache
-def token_bytes(name):
+def token_bytes(name: Any) -> list[bytes | None]:
     """The bytes of every token; None for special ones and for the padding of the logits."""
     t = tokenizer(name)
     byte_of = {c: b for b, c in byte_alphabet().items()}
     special = set(t.all_special_ids) | set(t.added_tokens_decoder)
-    tokens = [None] * (len(t) + 45)
+    tokens: list[bytes | None] = [None] * (len(t) + 45)
     for token, i in t.get_vocab().items():
         tokens[i] = None if i in special else bytes(byte_of[c] for c in token)
     return tokens
 
 
-def byte_alphabet():
+def byte_alphabet() -> dict[Any, str]:
     """GPT-2's mapping from bytes to characters."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [b for b in range(256) if b not in plain]
     return {b: chr(b) for b in plain} | {b: chr(256 + n) for n, b in enumerate(rest)}
 
 
-def allowed(state):
+def allowed(state: GrammarState) -> Any:
     """The ids that may come next, and whether the state reports exactly one."""
     mask = torch.full((state.words,), -1, dtype=torch.int32)
     forced = state.fill(mask)
@@ -112,13 +116,13 @@ def allowed(state):
 
 
 @cache
-def logit_bias(name, kind):
+def logit_bias(name: int, kind: Any) -> NDArray[Any]:
     """A bias for random logits. An `endless` model avoids closing strings, arrays and objects."""
     closers = [t is None or any(c in b'"}]' for c in t) for t in token_bytes(name)]
     return np.where(closers, -50.0 if kind == "endless" else 0.0, 0.0)
 
 
-def sample(schema, name, kind, budget, seed):
+def sample(schema: Any, name: str, kind: Any, budget: Any, seed: Any) -> Any:
     """Sample from a random model. Return its output in bytes and the grammar state after it."""
     rng = np.random.default_rng(seed)
     state = grammars(name).compile(schema).new_state()
@@ -137,7 +141,7 @@ def sample(schema, name, kind, budget, seed):
     return written, state
 
 
-def check(schema, answer):
+def check(schema: Any, answer: Any) -> None:
     """The answer is a value of the schema as compact JSON, with keys in schema order, and encodes as UTF-8."""
     value = json.loads(answer, object_pairs_hook=descending)
     Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(value)
@@ -145,13 +149,13 @@ def check(schema, answer):
     json.dumps(value, ensure_ascii=False).encode()
 
 
-def descending(pairs):
+def descending(pairs: Any) -> dict[Any, Any]:
     keys = [key for key, _ in pairs]
     assert keys == sorted(keys, reverse=True)
     return dict(pairs)
 
 
-def accepts(schema, text, name="bytes"):
+def accepts(schema: Any, text: Any, name: str = "bytes") -> bool:
     """Whether the grammar accepts the tokens of this text and the value is complete."""
     state = grammars(name).compile(schema).new_state()
     try:
@@ -162,5 +166,5 @@ def accepts(schema, text, name="bytes"):
     return bool(tokenizer(name).eos_token_id in allowed(state)[0])
 
 
-def field(part):
+def field(part: Any) -> dict[Any, Any]:
     return {"type": "object", "properties": {"键": part}, "required": ["键"]}

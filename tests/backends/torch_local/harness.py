@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class Output:
     finished: threading.Event = field(default_factory=threading.Event)
     reached: dict[int, threading.Event] = field(default_factory=dict)
 
-    def on_output(self, chunk) -> None:
+    def on_output(self, chunk: Any) -> None:
         if isinstance(chunk, HunyuanOcrError):
             self.end = chunk
             self.finished.set()
@@ -81,12 +82,12 @@ class EngineHarness:
         self.reference_model = HunYuanVLForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
         self.reference_model.generation_config.eos_token_id = sorted(self.model.stop_ids)
 
-    def sequence(self, request: Request, output: Output, grammar=None) -> Sequence:
+    def sequence(self, request: Request, output: Output, grammar: Any = None) -> Sequence:
         prompt = self.model.processor(request.images, request.text)
         tokenizer = self.model.processor.tokenizer.backend_tokenizer
         return Sequence(prompt, request.tokens, request.penalty, tokenizer, output.on_output, grammar)
 
-    def submit(self, request: Request, grammar=None) -> tuple[Sequence, Output]:
+    def submit(self, request: Request, grammar: Any = None) -> tuple[Sequence, Output]:
         output = Output()
         sequence = self.sequence(request, output, grammar)
         self.engine.submit(sequence)

@@ -1,32 +1,38 @@
 """The complete backend on PyTorch, from pages to Readings, with random weights."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 from safetensors.torch import load_file, save_file
 
+from demo_model.chat_template import SPECIAL
 from hunyuanocr.backends import create_backend
+from hunyuanocr.backends.base import Backend
 from hunyuanocr.backends.torch_local import TorchGenerator
 from hunyuanocr.backends.vlm.backend import VlmBackend
 from hunyuanocr.config import Settings, TorchSettings
 from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 from tests.backends.contract import BackendContract, blank_page, read, text_page
-from tests.support.checkpoints import SPECIAL, byte_tokenizer, random_checkpoint
+from tests.support.checkpoints import byte_tokenizer, random_checkpoint
 
 
-def settings(folder, **options) -> Settings:
+def settings(folder: Path, **options: Any) -> Settings:
     return Settings(
         backend="torch", model_path=folder, device="cpu", torch=TorchSettings(**{"dtype": "float32", "vram_gb": 0.4} | options)
     )
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_checkpoint(
         tmp_path_factory.mktemp("tiny"), text={"num_hidden_layers": 1}, vision={"num_hidden_layers": 1}, stop=6
     )
 
 
 @pytest.fixture(scope="module")
-def looping(tmp_path_factory):
+def looping(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that repeat "total" indefinitely: no layer adds anything, and this token has the largest embedding."""
     folder = random_checkpoint(tmp_path_factory.mktemp("looping"), text={"num_hidden_layers": 1})
     tokenizer = byte_tokenizer()
@@ -45,7 +51,7 @@ def looping(tmp_path_factory):
 
 class TestTorch(BackendContract):
     @pytest.fixture
-    async def backend(self, folder):
+    async def backend(self, folder: Path) -> AsyncIterator[Backend]:
         backend, why = create_backend(settings(folder))
         assert "because it was requested" in why
         await backend.start()
@@ -54,7 +60,7 @@ class TestTorch(BackendContract):
 
 
 @pytest.fixture
-async def backend(folder):
+async def backend(folder: Path) -> AsyncIterator[VlmBackend]:
     backend = VlmBackend(TorchGenerator(settings(folder)))
     await backend.start()
     yield backend
@@ -69,7 +75,7 @@ FIELDS = (
 
 
 @pytest.mark.parametrize("evidence", EvidenceMode)
-async def test_fields_are_extracted_as_json(backend, evidence):
+async def test_fields_are_extracted_as_json(backend: VlmBackend, evidence: Any) -> None:
     reading = await read(backend, [text_page(["TOTAL 36.80"])], Task(TaskKind.EXTRACT, "", FIELDS, evidence=evidence))
     assert list(reading.values) == ["total_amount", "日期", "items"]
     for key in ("total_amount", "日期"):
@@ -79,7 +85,7 @@ async def test_fields_are_extracted_as_json(backend, evidence):
     assert reading.usage.completion_tokens > 0
 
 
-async def test_pages_are_read_concurrently_and_joined_in_order(backend):
+async def test_pages_are_read_concurrently_and_joined_in_order(backend: VlmBackend) -> None:
     reading = await read(
         backend, [text_page([f"PAGE {n}"], n) for n in range(6)], Task(TaskKind.READ, evidence=EvidenceMode.NONE)
     )
@@ -90,7 +96,7 @@ async def test_pages_are_read_concurrently_and_joined_in_order(backend):
     assert reading.usage.completion_tokens == sum(r.usage.completion_tokens for r in single)
 
 
-async def test_repetition_is_stopped_and_reported(looping):
+async def test_repetition_is_stopped_and_reported(looping: Path) -> None:
     backend = VlmBackend(TorchGenerator(settings(looping)))
     await backend.start()
     try:

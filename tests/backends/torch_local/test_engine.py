@@ -9,6 +9,7 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any, cast
 
 import pytest
 import torch
@@ -34,14 +35,14 @@ def settle(harness: EngineHarness) -> None:
     assert output.finished.wait(100)
 
 
-def test_a_request_larger_than_the_cache_is_refused_at_once(harness):
+def test_a_request_larger_than_the_cache_is_refused_at_once(harness: EngineHarness) -> None:
     with pytest.raises(ImageTooLargeForMemory, match="tokens") as refusal:
         harness.submit(Request(IMAGE, "far too long", harness.model.max_tokens))
     assert "--vram-gb" in refusal.value.hint
     assert harness.run(Request(IMAGE, "fits", 3))[0].end == "length"
 
 
-def test_requests_wait_for_memory_and_are_served(harness):
+def test_requests_wait_for_memory_and_are_served(harness: EngineHarness) -> None:
     kv_cache = harness.model.kv_cache
     reserved = kv_cache.allocate(kv_cache.free - 400)  # enough for one request at a time
     requests = [Request(IMAGE, f"{n}", 300, 1.0 + 0.1 * n) for n in range(3)]
@@ -57,7 +58,7 @@ def test_requests_wait_for_memory_and_are_served(harness):
     assert is_idle(harness)
 
 
-def test_cancelling_frees_slot_and_memory_in_every_state(harness):
+def test_cancelling_frees_slot_and_memory_in_every_state(harness: EngineHarness) -> None:
     running = [harness.submit(Request(IMAGE, f"run {n}", 3000)) for n in range(4)]  # all slots
     waiting = harness.submit(Request(IMAGE, "wait", 100))
     running[3][1].wait_for(2)
@@ -73,7 +74,7 @@ def test_cancelling_frees_slot_and_memory_in_every_state(harness):
     assert is_idle(harness)
 
 
-def test_a_dropped_prefill_frees_its_activations_at_once(harness):
+def test_a_dropped_prefill_frees_its_activations_at_once(harness: EngineHarness) -> None:
     """By reference counting: a cycle would keep hundreds of megabytes until the next garbage collection."""
     sequence = harness.sequence(Request((noise(200, 200),), "cancelled", 10), Output())
     gc.disable()
@@ -88,7 +89,9 @@ def test_a_dropped_prefill_frees_its_activations_at_once(harness):
         gc.enable()
 
 
-def test_a_new_prompt_delays_running_sequences_by_one_chunk_at_most(harness, monkeypatch):
+def test_a_new_prompt_delays_running_sequences_by_one_chunk_at_most(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events = []
     decoder, runner = harness.model.decoder, harness.engine.runner
     prefill, forward = decoder.prefill, runner.forward
@@ -105,7 +108,7 @@ def test_a_new_prompt_delays_running_sequences_by_one_chunk_at_most(harness, mon
     assert all("step" in events[a:b] for a, b in itertools.pairwise(chunks))
 
 
-def test_an_overflow_fails_its_request_only(harness):
+def test_an_overflow_fails_its_request_only(harness: EngineHarness) -> None:
     layer = harness.model.decoder.layers[0]
     saved = layer.norm_in.clone()
     layer.norm_in.fill_(float("nan"))
@@ -117,11 +120,11 @@ def test_an_overflow_fails_its_request_only(harness):
     assert is_idle(harness)
 
 
-def test_an_error_in_prefill_fails_its_request_only(harness, monkeypatch):
+def test_an_error_in_prefill_fails_its_request_only(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     _, running = harness.submit(request := Request((noise(100, 100, 3),), "running", 200))
     running.wait_for(3)
 
-    def failing(*_):
+    def failing(*_: Any) -> None:
         raise ValueError("a layer failed")
 
     with monkeypatch.context() as patch:
@@ -134,8 +137,8 @@ def test_an_error_in_prefill_fails_its_request_only(harness, monkeypatch):
     assert is_idle(harness)
 
 
-def test_repeated_failures_of_the_device_are_fatal(harness, monkeypatch):
-    def gone(*_):
+def test_repeated_failures_of_the_device_are_fatal(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any) -> None:
         raise RuntimeError("the device is gone")
 
     with monkeypatch.context() as patch:
@@ -147,7 +150,7 @@ def test_repeated_failures_of_the_device_are_fatal(harness, monkeypatch):
         harness.submit(Request(IMAGE, "later", 5))
 
 
-def test_closing_fails_unfinished_requests(folder):
+def test_closing_fails_unfinished_requests(folder: Path) -> None:
     harness = EngineHarness(folder)
     requests = [harness.submit(Request(IMAGE, f"{n}", 3000))[1] for n in range(6)]
     requests[0].wait_for(1)
@@ -177,7 +180,7 @@ harness.close()
 """
 
 
-def test_out_of_memory_fails_the_request_and_the_engine_continues(folder, tmp_path):
+def test_out_of_memory_fails_the_request_and_the_engine_continues(folder: Path, tmp_path: Path) -> None:
     """A real shortage: the process may allocate 60 MB more; the vision tower needs several times that for a large image."""
     wide = random_checkpoint(tmp_path, vision={"hidden_size": 768, "intermediate_size": 8192, "num_hidden_layers": 1})
     code = textwrap.dedent(OUT_OF_MEMORY).format(folder=wide)
@@ -188,7 +191,7 @@ def test_out_of_memory_fails_the_request_and_the_engine_continues(folder, tmp_pa
     ], done.stderr
 
 
-def test_the_parts_of_the_memory_budget_add_up(harness):
+def test_the_parts_of_the_memory_budget_add_up(harness: EngineHarness) -> None:
     budget = harness.model.budget
     parts = budget.runtime + budget.weights + budget.work + budget.tokens * budget.token
     assert parts <= budget.total < parts + 256 * budget.token + budget.token
@@ -197,7 +200,7 @@ def test_the_parts_of_the_memory_budget_add_up(harness):
     assert 0 <= budget.weights - real < 1.2 * harness.model.decoder.embedding.nbytes, "only the packed head is a copy"
 
 
-def test_each_image_is_encoded_once_per_request(harness, monkeypatch):
+def test_each_image_is_encoded_once_per_request(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     embeddings = harness.model.vision_tower.embeddings
     monkeypatch.setattr(embeddings, "forward", lambda *a, f=embeddings.forward: (calls.append(1), f(*a))[1])
@@ -206,9 +209,10 @@ def test_each_image_is_encoded_once_per_request(harness, monkeypatch):
     assert len(calls) == 2
 
 
-def test_kv_cache_spans_never_overlap_and_are_reused():
+def test_kv_cache_spans_never_overlap_and_are_reused() -> None:
     pool = KvCache(layers=1, heads=1, dim=1, tokens=4096, dtype=torch.float32, device=torch.device("cpu"))
-    rng, held = Random(5), {}
+    rng: Any = Random(5)
+    held: dict[Any, Any] = {}
     for _ in range(2000):
         if held and rng.random() < 0.5:
             held.pop(start := rng.choice(list(held)))
@@ -230,34 +234,34 @@ def test_kv_cache_spans_never_overlap_and_are_reused():
 class DeviceTensorAttention(SdpaAttention):
     """As in a CUDA graph: starts and lengths are device tensors, the host knows nothing, rows are padded with scratch."""
 
-    def decode(self, layer, q, batch):
+    def decode(self, layer: Any, q: Any, batch: Any) -> torch.Tensor:
         assert batch.host_spans is None
         spans = list(zip(batch.seq_starts.tolist(), batch.context_lens.tolist(), strict=False))
         return super().decode(layer, q, replace(batch, host_spans=spans))
 
 
-def test_the_captured_step_needs_nothing_from_the_host(harness):
+def test_the_captured_step_needs_nothing_from_the_host(harness: EngineHarness) -> None:
     """The step that is captured on a GPU, run eagerly: padded rows change no output and stay in the scratch block."""
     runner = harness.engine.runner
     runner.attention = DeviceTensorAttention(harness.model.kv_cache)
 
     class PaddedStep:
-        def forward(self, slots):
+        def forward(self, slots: Any) -> int:
             self.slots = torch.tensor(slots + [4] * (4 - len(slots)))
             self.logits = runner.decode_logits(self.slots, None)
             return 4
 
-        def sample(self, _):
+        def sample(self, _: torch.Tensor) -> None:
             runner.batch_state.sample(self.slots, self.logits, True)
 
-    runner.graphs = PaddedStep()
+    runner.graphs = cast(Any, PaddedStep())
     requests = [Request((noise(80 + 30 * n, 100),), f"{n}", 400 if n == 2 else 20 + 7 * n, 1.3) for n in range(6)]
     for request, output in zip(requests, harness.run(*requests), strict=True):
         harness.assert_matches_reference(request, output)
     assert runner.batch_state.positions[4] == 0
 
 
-def test_the_trial_step_detects_a_wrong_kernel(harness):
+def test_the_trial_step_detects_a_wrong_kernel(harness: EngineHarness) -> None:
     """The same kernel gives the same logits; one that reads the wrong keys gives others."""
     runner = harness.engine.runner
     with torch.no_grad():

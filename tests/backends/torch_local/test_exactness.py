@@ -1,5 +1,9 @@
 """Tokens equal those of transformers' `generate` for any mix of requests: sequences in a batch do not affect each other."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -30,19 +34,19 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_checkpoint(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
-def harness(folder):
+def harness(folder: Path) -> Iterator[EngineHarness]:
     harness = EngineHarness(folder)
     yield harness
     harness.close()
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_equal_to_transformers(config, tmp_path):
+def test_equal_to_transformers(config: Any, tmp_path: Path) -> None:
     harness = EngineHarness(random_checkpoint(tmp_path, text=config, seed=7))
     try:
         for request, output in zip(REQUESTS, harness.run(*REQUESTS), strict=True):
@@ -52,9 +56,10 @@ def test_equal_to_transformers(config, tmp_path):
         harness.close()
 
 
-def test_sequences_join_and_leave_a_running_batch(harness):
+def test_sequences_join_and_leave_a_running_batch(harness: EngineHarness) -> None:
     """A runs; B and C join; B is cancelled; the first D takes its slot and span; the others wait."""
-    (_, a), later = harness.submit(request_a := Request((noise(150, 150, 9),), "a", 120)), {}
+    later: dict[Any, Any] = {}
+    _, a = harness.submit(request_a := Request((noise(150, 150, 9),), "a", 120))
     a.wait_for(10)
     b_sequence, b = harness.submit(Request((noise(96, 96, 10),), "b", 200))
     _, later["c"] = harness.submit(request_c := Request((noise(300, 100, 11),), "c", 60, 1.5))
@@ -74,7 +79,7 @@ def test_sequences_join_and_leave_a_running_batch(harness):
     assert harness.engine.load == (0, 0, harness.model.kv_cache.tokens)
 
 
-def test_chunked_prefill_equals_one_chunk(harness):
+def test_chunked_prefill_equals_one_chunk(harness: EngineHarness) -> None:
     request = Request((noise(900, 900, 8),), "long " * 30, 20)
     assert len(harness.model.processor(request.images, request.text).ids) > 3 * harness.model.prefill_chunk
     harness.assert_matches_reference(request, harness.run(request)[0])  # alone: one chunk
@@ -84,7 +89,7 @@ def test_chunked_prefill_equals_one_chunk(harness):
     harness.engine.cancel(running)
 
 
-def test_a_stop_token_ends_the_output(harness):
+def test_a_stop_token_ends_the_output(harness: EngineHarness) -> None:
     request = REQUESTS[0]
     ids, _ = harness.reference(request)
     stop = next(t for n, t in enumerate(ids) if n >= 5 and t not in ids[:n])
@@ -98,7 +103,7 @@ def test_a_stop_token_ends_the_output(harness):
     assert output.end == "stop"
 
 
-def test_text_equals_that_of_the_tokenizer(harness):
+def test_text_equals_that_of_the_tokenizer(harness: EngineHarness) -> None:
     """Also where a character consists of several tokens: a random model writes few whole characters."""
     for request, output in zip(REQUESTS, harness.run(*REQUESTS), strict=True):
         text = "".join(t.text for t in output.tokens)
@@ -108,7 +113,7 @@ def test_text_equals_that_of_the_tokenizer(harness):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_16_bit_logits_stay_close(folder, dtype):
+def test_16_bit_logits_stay_close(folder: Path, dtype: str) -> None:
     """Logits after prefill and decode are within 4 % of their range; order of operations and rounding differ."""
     harness = EngineHarness(folder, dtype)
     try:
@@ -130,7 +135,7 @@ def test_16_bit_logits_stay_close(folder, dtype):
         harness.close()
 
 
-def test_float16_agrees_with_float32(folder, harness):
+def test_float16_agrees_with_float32(folder: Path, harness: EngineHarness) -> None:
     """No overflow, and the same first tokens for many images. bench/fp16_range.py measures the range with real weights."""
     half = EngineHarness(folder, "float16")
     try:

@@ -4,6 +4,9 @@ import asyncio
 import json
 import threading
 import weakref
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,9 +16,11 @@ from hunyuanocr.backends.torch_local import TorchGenerator
 from hunyuanocr.backends.torch_local import generator as generator_module
 from hunyuanocr.backends.torch_local.constrained_decoding import GrammarCompiler
 from hunyuanocr.backends.torch_local.generator import AsyncTokenStream
+from hunyuanocr.backends.torch_local.loader import LoadedModel
+from hunyuanocr.backends.torch_local.model_runner import SampledToken
 from hunyuanocr.config import Settings, TorchSettings
 from hunyuanocr.errors import BackendFailed, BackendUnavailable, ConfigError, ImageTooLargeForMemory
-from tests.backends.torch_local.harness import Output, Request, noise
+from tests.backends.torch_local.harness import EngineHarness, Output, Request, noise
 
 SCHEMA = {
     "type": "object",
@@ -27,7 +32,7 @@ IMAGE = (noise(96, 96),)
 
 
 @pytest.fixture
-async def generator(folder):
+async def generator(folder: Path) -> AsyncIterator[Any]:
     options = TorchSettings(dtype="float32", vram_gb=0.2, max_num_seqs=2)
     generator = TorchGenerator(Settings(backend="torch", model_path=folder, device="cpu", torch=options))
     yield generator
@@ -42,20 +47,20 @@ async def drain(generator: TorchGenerator, text: str = "x", tokens: int = 5) -> 
 
 
 @pytest.fixture(params=["synchronous", "asynchronous"])
-def any_harness(request, harness):
+def any_harness(request: pytest.FixtureRequest, harness: EngineHarness) -> EngineHarness:
     """As on a CPU, and as on a GPU, where the host processes the tokens of a step while the next one runs."""
     harness.engine.runner.asynchronous = request.param == "asynchronous"
     return harness
 
 
-def test_asynchronous_readback_gives_the_same_output(any_harness):
+def test_asynchronous_readback_gives_the_same_output(any_harness: EngineHarness) -> None:
     requests = [Request((noise(80 + 20 * n, 100),), f"{n}", (1, 2, 30, 61, 7, 90)[n]) for n in range(6)]
     for request, output in zip(requests, any_harness.run(*requests), strict=True):
         any_harness.assert_matches_reference(request, output)
     assert any_harness.engine.load == (0, 0, any_harness.model.kv_cache.tokens)
 
 
-def test_json_parses_for_any_token_limit(any_harness):
+def test_json_parses_for_any_token_limit(any_harness: EngineHarness) -> None:
     """In one batch with unconstrained requests, and with limits inside keys, strings and numbers."""
     model = any_harness.model
     grammar = GrammarCompiler(model.processor.tokenizer, model.vocabulary, sorted(model.stop_ids)).compile(SCHEMA)
@@ -68,11 +73,11 @@ def test_json_parses_for_any_token_limit(any_harness):
         assert all(set(json.loads("".join(t.text for t in w.tokens), strict=False)) == {"a", "n"} for w in bound)
 
 
-def test_a_failed_readback_fails_its_requests(any_harness, monkeypatch):
+def test_a_failed_readback_fails_its_requests(any_harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = any_harness.engine.runner
     read_tokens = runner.read_tokens
 
-    def failing():
+    def failing() -> list[SampledToken]:
         if runner.has_pending_tokens and sequence.num_generated == sequence.max_tokens - 1:  # nothing is left to launch
             raise RuntimeError("the device failed")
         return read_tokens()
@@ -87,7 +92,7 @@ def test_a_failed_readback_fails_its_requests(any_harness, monkeypatch):
     any_harness.assert_matches_reference(request := Request(IMAGE, "after", 5), any_harness.run(request)[0])
 
 
-def test_a_tokenizer_error_fails_its_request_only(any_harness):
+def test_a_tokenizer_error_fails_its_request_only(any_harness: EngineHarness) -> None:
     _, running = any_harness.submit(request := Request((noise(100, 100, 3),), "running", 200))
     running.wait_for(3)
     broken = Output()
@@ -100,30 +105,32 @@ def test_a_tokenizer_error_fails_its_request_only(any_harness):
     any_harness.assert_matches_reference(request, running)
 
 
-def test_pixels_are_freed_before_decoding(harness):
+def test_pixels_are_freed_before_decoding(harness: EngineHarness) -> None:
     sequence, output = harness.submit(Request(IMAGE, "x", 2000))
     output.wait_for(2)
     assert sequence.prompt.patches == ()
     harness.engine.cancel(sequence)
 
 
-def test_json_without_a_completion_is_an_error(any_harness):
+def test_json_without_a_completion_is_an_error(any_harness: EngineHarness) -> None:
     output = Output()
     sequence = any_harness.sequence(Request(IMAGE, "breaks", 5), output)
 
     class NoCompletion:
-        def shortest_completion(self, _):
+        def shortest_completion(self, _: Any) -> None:
             raise BackendFailed("The text so far does not follow the grammar.")
 
-    sequence.grammar = NoCompletion()
+    sequence.grammar = cast(Any, NoCompletion())
     any_harness.engine.submit(sequence)
     assert output.finished.wait(100)
     assert isinstance(output.end, BackendFailed)
 
 
 @pytest.mark.parametrize("step", ["decode", "prefill"])
-def test_out_of_memory_in_the_driver_is_not_a_lost_device(harness, monkeypatch, step):
-    def full(*_):
+def test_out_of_memory_in_the_driver_is_not_a_lost_device(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: Any) -> None:
         raise torch.AcceleratorError("CUDA error: out of memory", 2)
 
     with monkeypatch.context() as patch:
@@ -133,8 +140,8 @@ def test_out_of_memory_in_the_driver_is_not_a_lost_device(harness, monkeypatch, 
     harness.assert_matches_reference(request := Request(IMAGE, "after", 5), harness.run(request)[0])
 
 
-def test_a_device_lost_during_prefill_is_fatal(harness, monkeypatch):
-    def lost(*_):
+def test_a_device_lost_during_prefill_is_fatal(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: Any) -> None:
         raise torch.AcceleratorError("an illegal memory access was encountered", 700)
 
     monkeypatch.setattr(harness.model.decoder, "prefill", lost)
@@ -144,13 +151,13 @@ def test_a_device_lost_during_prefill_is_fatal(harness, monkeypatch):
         harness.submit(Request(IMAGE, "later", 5))
 
 
-def test_a_closed_engine_refuses_requests(harness):
+def test_a_closed_engine_refuses_requests(harness: EngineHarness) -> None:
     harness.close()
     with pytest.raises(BackendUnavailable, match="shutting down"):
         harness.submit(Request(IMAGE, "late", 5))
 
 
-def test_an_error_of_the_engine_itself_fails_all_requests(harness, monkeypatch):
+def test_an_error_of_the_engine_itself_fails_all_requests(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness.engine.scheduler, "schedule_prefill", lambda: 1 / 0)
     output = harness.submit(Request(IMAGE, "x", 5))[1]
     assert output.finished.wait(100)
@@ -160,13 +167,13 @@ def test_an_error_of_the_engine_itself_fails_all_requests(harness, monkeypatch):
         harness.submit(Request(IMAGE, "later", 5))
 
 
-async def test_closing_fails_a_request_in_preparation(generator, monkeypatch):
+async def test_closing_fails_a_request_in_preparation(generator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     await generator.start()
     scaler = generator.loaded.processor.scaler
     started, go = threading.Event(), threading.Event()
     patches = scaler.patches
 
-    def slow(*a):
+    def slow(*a: Any) -> Any:
         started.set()
         assert go.wait(100)
         return patches(*a)
@@ -182,7 +189,7 @@ async def test_closing_fails_a_request_in_preparation(generator, monkeypatch):
         await asyncio.wait_for(request, 100)
 
 
-async def test_closing_frees_the_memory(generator):
+async def test_closing_frees_the_memory(generator: Any) -> None:
     await generator.start()
     assert await drain(generator) is not None
     keys = weakref.ref(generator.loaded.kv_cache.keys[0])
@@ -192,12 +199,12 @@ async def test_closing_frees_the_memory(generator):
     assert weights() is None
 
 
-async def test_a_cancelled_start_is_not_repeated(generator, monkeypatch):
+async def test_a_cancelled_start_is_not_repeated(generator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
-    load = generator_module.load_model
+    load = generator_module.load_model  # type: ignore[attr-defined] # replaced where it is used
     started, go = threading.Event(), threading.Event()
 
-    def slow(*a):
+    def slow(*a: Any) -> LoadedModel:
         loads.append(1)
         started.set()
         assert go.wait(100)
@@ -215,8 +222,8 @@ async def test_a_cancelled_start_is_not_repeated(generator, monkeypatch):
     assert await drain(generator) is not None
 
 
-async def test_out_of_gpu_memory_at_start_is_reported(generator, monkeypatch):
-    def full(*_):
+async def test_out_of_gpu_memory_at_start_is_reported(generator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
@@ -227,11 +234,11 @@ async def test_out_of_gpu_memory_at_start_is_reported(generator, monkeypatch):
     assert await drain(generator) is not None
 
 
-async def test_closing_while_the_model_loads_leaves_no_thread(generator, monkeypatch):
-    load = generator_module.load_model
+async def test_closing_while_the_model_loads_leaves_no_thread(generator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = generator_module.load_model  # type: ignore[attr-defined] # replaced where it is used
     started, go = threading.Event(), threading.Event()
 
-    def slow(*a):
+    def slow(*a: Any) -> LoadedModel:
         started.set()
         assert go.wait(100)
         return load(*a)
@@ -248,8 +255,8 @@ async def test_closing_while_the_model_loads_leaves_no_thread(generator, monkeyp
     assert not any(t.name == "torch-engine" and t.is_alive() for t in threading.enumerate())
 
 
-def test_a_closed_event_loop_of_one_client_affects_no_other(harness):
-    async def create():
+def test_a_closed_event_loop_of_one_client_affects_no_other(harness: EngineHarness) -> None:
+    async def create() -> AsyncTokenStream:
         return AsyncTokenStream()
 
     stream = asyncio.run(create())  # its event loop is closed from here on

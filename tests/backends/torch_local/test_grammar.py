@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tests.support.schemas import random_schema
 
 
 @pytest.mark.parametrize("start", range(0, 200, 25))
-def test_any_output_is_a_value_of_the_schema(start):
+def test_any_output_is_a_value_of_the_schema(start: Any) -> None:
     for seed in range(start, start + 25):
         schema = random_schema(Random(seed))
         name = ("bytes", "learned")[seed % 2]
@@ -30,7 +31,7 @@ def test_any_output_is_a_value_of_the_schema(start):
             assert not (state.finished and completion)
 
 
-def test_without_the_mask_the_same_model_does_not_write_json():
+def test_without_the_mask_the_same_model_does_not_write_json() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         written = b"".join(token_bytes("learned")[i] or b"" for i in rng.integers(0, len(token_bytes("learned")), 40))
@@ -47,7 +48,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_every_prefix_has_a_completion(answer):
+def test_every_prefix_has_a_completion(answer: Any) -> None:
     grammar = grammars().compile(RECEIPT)
     Draft202012Validator(RECEIPT).validate(json.loads(answer))
     assert grammar.shortest_completion(answer) == ""
@@ -78,14 +79,14 @@ def test_every_prefix_has_a_completion(answer):
         ('{"总金额":null,"paid":null,"tax":2,"kind":null,"items":[{"名称":"ab","qty":1}', "]}"),
     ],
 )
-def test_the_completion_is_the_shortest_and_missing_values_are_null(prefix, completion):
+def test_the_completion_is_the_shortest_and_missing_values_are_null(prefix: str, completion: str) -> None:
     assert grammars().compile(RECEIPT).shortest_completion(prefix) == completion
 
 
 @pytest.mark.parametrize(
     "foreign", ['{"x', '{ "总', '{"总金额":null,"paid":null,"tax":251', '{"总金额":"\n', '{"总金额":null}', "[", ANSWERS[0] + " "]
 )
-def test_text_of_another_grammar_has_no_completion(foreign):
+def test_text_of_another_grammar_has_no_completion(foreign: str) -> None:
     with pytest.raises(BackendFailed):
         grammars().compile(RECEIPT).shortest_completion(foreign)
 
@@ -97,20 +98,20 @@ def test_text_of_another_grammar_has_no_completion(foreign):
         {"type": "array", "maxItems": 1000, "items": {"type": "null"}},
     ],
 )
-def test_expensive_schemas_compile_quickly(part):
+def test_expensive_schemas_compile_quickly(part: dict[str, Any]) -> None:
     schema = field(part)
     written, _ = sample(schema, "bytes", "endless", 200, 0)
     prefix = written.decode(errors="ignore")
     json.loads(prefix + grammars().compile(schema).shortest_completion(prefix))
 
 
-def test_the_completion_of_a_long_text_is_quick():
+def test_the_completion_of_a_long_text_is_quick() -> None:
     grammar = grammars().compile(field({"type": "string"}))
     assert grammar.shortest_completion('{"键":"' + "ab" * 3000) == '"}'
 
 
 @pytest.mark.parametrize("name", ["bytes", "learned"])
-def test_special_and_padding_tokens_are_never_allowed_and_stop_only_after_the_value(name):
+def test_special_and_padding_tokens_are_never_allowed_and_stop_only_after_the_value(name: str) -> None:
     t = tokenizer(name)
     state = grammars(name).compile(field({"type": "string"})).new_state()
     text = t.encode('{"键":"总 a"}', add_special_tokens=False)
@@ -126,7 +127,7 @@ def test_special_and_padding_tokens_are_never_allowed_and_stop_only_after_the_va
     assert state.finished
 
 
-def test_a_number_is_finished_only_if_no_digit_may_follow():
+def test_a_number_is_finished_only_if_no_digit_may_follow() -> None:
     t = tokenizer("bytes")
     state = grammars().compile({"type": "integer", "maximum": 100, "minimum": 1}).new_state()
     finished = []
@@ -136,7 +137,7 @@ def test_a_number_is_finished_only_if_no_digit_may_follow():
     assert finished == ([False, True] if len(finished) == 2 else [False, False, True])
 
 
-def test_a_token_that_is_not_allowed_is_an_error():
+def test_a_token_that_is_not_allowed_is_an_error() -> None:
     state = grammars().compile(RECEIPT).new_state()
     with pytest.raises(BackendFailed):
         state.accept(tokenizer("bytes").encode("]", add_special_tokens=False)[0])
@@ -144,11 +145,11 @@ def test_a_token_that_is_not_allowed_is_an_error():
         state.accept(tokenizer("bytes").eos_token_id)
 
 
-def test_threads_compile_concurrently_and_the_last_64_grammars_are_cached():
+def test_threads_compile_concurrently_and_the_last_64_grammars_are_cached() -> None:
     compiler = GrammarCompiler(tokenizer("bytes"), 300, [tokenizer("bytes").eos_token_id])
     schemas = [random_schema(Random(seed)) for seed in range(20)] * 4
 
-    def complete(schema):
+    def complete(schema: Any) -> str:
         return compiler.compile(schema).shortest_completion("")
 
     with ThreadPoolExecutor(8) as pool:
@@ -161,14 +162,15 @@ def test_threads_compile_concurrently_and_the_last_64_grammars_are_cached():
     assert compiler.compile(RECEIPT) is not first
 
 
-def test_an_endless_string_is_closed_at_its_limit_and_the_next_field_follows():
+def test_an_endless_string_is_closed_at_its_limit_and_the_next_field_follows() -> None:
     """A model that repeats one character: a letter, a Chinese character of three bytes, an escape."""
     grammars = GrammarCompiler(byte_tokenizer(), VOCABULARY := len(byte_tokenizer()), [byte_tokenizer().eos_token_id])
     limited = {"type": "string", "maxLength": 40}
     schema = {"type": "object", "properties": {"a": limited, "b": limited}, "required": ["a", "b"]}
     tokenizer = byte_tokenizer()
     for character in ("x", "中", "\\n"):
-        state, text = grammars.compile(schema).new_state(), []
+        state: Any = grammars.compile(schema).new_state()
+        text: list[Any] = []
         preferred = tokenizer.encode(character, add_special_tokens=False)
         mask = torch.empty(state.words, dtype=torch.int32)
         while not state.finished:

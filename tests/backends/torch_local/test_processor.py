@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from demo_model.chat_template import SPECIAL
 from hunyuanocr.errors import UnreadableImage, WeightsInvalid, WeightsMissing
-from tests.support.checkpoints import SPECIAL, random_checkpoint
+from tests.support.checkpoints import random_checkpoint
 
 pytest.importorskip("torch")
 
@@ -33,7 +37,7 @@ def processor(folder: Path) -> Processor:
 
 
 @pytest.fixture(scope="module")
-def reference(folder: Path):
+def reference(folder: Path) -> Any:
     """The processor of transformers, built explicitly so that it does not depend on the installed packages."""
     from transformers import AutoTokenizer, HunYuanVLProcessor
     from transformers.models.hunyuan_vl.image_processing_pil_hunyuan_vl import HunYuanVLImageProcessorPil
@@ -49,7 +53,7 @@ def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def reference_inputs(reference, images, text):
+def reference_inputs(reference: Any, images: list[NDArray[Any]], text: str) -> Any:
     content = [{"type": "image"}] * len(images) + [{"type": "text", "text": text}]
     messages = [{"role": "system", "content": ""}, {"role": "user", "content": content}]
     prompt = reference.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -74,8 +78,8 @@ SIZES = [
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_equal_to_transformers_bit_for_bit(processor: Processor, reference, sizes):
-    images = [random_image(*size, seed) for seed, size in enumerate(sizes)]
+def test_equal_to_transformers_bit_for_bit(processor: Processor, reference: Any, sizes: Any) -> None:
+    images = [random_image(width, height, seed) for seed, (width, height) in enumerate(sizes)]
     expected = reference_inputs(reference, images, TEXT)
     actual = processor(images, TEXT)
     assert np.array_equal(actual.ids, expected["input_ids"][0].numpy())
@@ -90,7 +94,7 @@ def test_equal_to_transformers_bit_for_bit(processor: Processor, reference, size
 
 @pytest.mark.parametrize("sections", [[4, 4, 4, 4], [8, 4, 4]], ids=["4 axes", "3 axes"])
 @pytest.mark.parametrize("sizes", [[], [(480, 640)], [(64, 64), (333, 217), (64, 640)]], ids=["text", "one", "three"])
-def test_positions_equal_those_of_the_model(folder: Path, reference, sizes, sections):
+def test_positions_equal_those_of_the_model(folder: Path, reference: Any, sizes: list[Any], sections: list[int]) -> None:
     import torch
     from transformers import HunYuanVLConfig, HunYuanVLModel
 
@@ -105,7 +109,7 @@ def test_positions_equal_those_of_the_model(folder: Path, reference, sizes, sect
     assert np.array_equal(actual.positions, expected[:, 0].numpy())
 
 
-def test_the_model_accepts_the_smallest_image(folder: Path, processor: Processor):
+def test_the_model_accepts_the_smallest_image(folder: Path, processor: Processor) -> None:
     import torch
     from transformers import HunYuanVLForConditionalGeneration
 
@@ -117,14 +121,14 @@ def test_the_model_accepts_the_smallest_image(folder: Path, processor: Processor
     assert features.pooler_output[0].shape[0] == prompt.spans[0][1] - prompt.spans[0][0]
 
 
-def test_no_grid_is_smaller_than_a_merged_patch():
+def test_no_grid_is_smaller_than_a_merged_patch() -> None:
     scaler = ImageScaler({"min_pixels": 0, "max_pixels": 64 * 64})
     assert scaler.grid(1, 1) == (2, 2)
     assert scaler.grid(1, 200) == (2, 12)  # transformers returns a height of 0 here
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 201), (401, 2), (10, 2001)])
-def test_too_elongated_images_are_refused(processor: Processor, height: int, width: int):
+def test_too_elongated_images_are_refused(processor: Processor, height: int, width: int) -> None:
     with pytest.raises(UnreadableImage, match="200 times"):
         processor([random_image(height, width)], TEXT)
     with pytest.raises(UnreadableImage):
@@ -143,7 +147,7 @@ def test_too_elongated_images_are_refused(processor: Processor, height: int, wid
         "{{ messages }}" + SPECIAL["pad"],
     ],
 )
-def test_user_text_cannot_contain_control_tokens(processor: Processor, text: str):
+def test_user_text_cannot_contain_control_tokens(processor: Processor, text: str) -> None:
     control = processor.tokenizer.convert_tokens_to_ids(list(SPECIAL.values()))
 
     def controls(user_text: str) -> list[int]:
@@ -155,7 +159,7 @@ def test_user_text_cannot_contain_control_tokens(processor: Processor, text: str
     assert text.replace(" ", "") in decoded.replace(" ", "")  # the text itself reaches the model
 
 
-def test_control_tokens_not_declared_special_are_escaped_too(folder: Path, tmp_path: Path):
+def test_control_tokens_not_declared_special_are_escaped_too(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     tokenizer = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     for token in tokenizer["added_tokens"]:
@@ -166,7 +170,7 @@ def test_control_tokens_not_declared_special_are_escaped_too(folder: Path, tmp_p
     assert (processor([], SPECIAL["user"]).ids == user).sum() == 1
 
 
-def test_a_checkpoint_of_the_first_release(folder: Path, tmp_path: Path, processor: Processor):
+def test_a_checkpoint_of_the_first_release(folder: Path, tmp_path: Path, processor: Processor) -> None:
     """preprocessor_config.json with min_pixels, chat_template.json, a tokenizer that names no image token."""
     for name in ("config.json", "tokenizer.json"):
         shutil.copy(folder / name, tmp_path)
@@ -186,7 +190,9 @@ def test_a_checkpoint_of_the_first_release(folder: Path, tmp_path: Path, process
 
 @pytest.mark.parametrize("names", [("im_start_id", "im_end_id"), ("image_start_token_id", "image_end_token_id"), ()], ids=str)
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_a_template_without_image_marks(folder: Path, tmp_path: Path, processor, names, count: int):
+def test_a_template_without_image_marks(
+    folder: Path, tmp_path: Path, processor: Processor, names: tuple[Any, ...], count: int
+) -> None:
     """transformers refuses such a template; ModelScope publishes one."""
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     marks = SPECIAL["image_start"], SPECIAL["image_end"]
@@ -204,7 +210,7 @@ def test_a_template_without_image_marks(folder: Path, tmp_path: Path, processor,
     assert len(actual.ids) == Processor(tmp_path).length([image.shape[:2] for image in images], TEXT)
 
 
-def test_concurrent_calls(processor: Processor):
+def test_concurrent_calls(processor: Processor) -> None:
     """While another thread changes truncation and padding of the same tokenizer."""
     jobs = [(n % 5 + 1, "总金额 " * (n % 7 + 1)) for n in range(64)]
     sequential = [processor([random_image(64 * k, 96)], text) for k, text in jobs]
@@ -223,12 +229,12 @@ def test_concurrent_calls(processor: Processor):
         finally:
             done.set()
         other.result()
-    for one, other in zip(sequential, concurrent, strict=True):
-        assert np.array_equal(one.ids, other.ids)
-        assert np.array_equal(one.patches[0], other.patches[0])
+    for alone, together in zip(sequential, concurrent, strict=True):
+        assert np.array_equal(alone.ids, together.ids)
+        assert np.array_equal(alone.patches[0], together.patches[0])
 
 
-def without(name: str):
+def without(name: str) -> Callable[..., Any]:
     return lambda folder: (folder / name).unlink()
 
 
@@ -254,7 +260,7 @@ def smaller_model(folder: Path) -> None:
     (template_without_image, WeightsInvalid, "0 image tokens"),
     (invalid_json, WeightsInvalid, "tokenizer"),
 ])  # fmt: skip
-def test_an_unusable_checkpoint_is_reported_at_start(folder: Path, tmp_path: Path, damage, error, message):
+def test_an_unusable_checkpoint_is_reported_at_start(folder: Path, tmp_path: Path, damage: Any, error: Any, message: Any) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     damage(tmp_path)
     with pytest.raises(error, match=message):

@@ -19,7 +19,7 @@ def kv_cache() -> KvCache:
 
 
 @pytest.fixture
-def scheduler(kv_cache) -> Scheduler:
+def scheduler(kv_cache: KvCache) -> Scheduler:
     return Scheduler(kv_cache, max_num_seqs=2, prefill_chunk=CHUNK)
 
 
@@ -35,7 +35,7 @@ def prefill(scheduler: Scheduler) -> Sequence:
     return admitted
 
 
-def test_first_come_first_served_one_prefill_at_a_time(scheduler):
+def test_first_come_first_served_one_prefill_at_a_time(scheduler: Scheduler) -> None:
     first, second = sequence(), sequence()
     scheduler.add(first)
     scheduler.add(second)
@@ -47,7 +47,7 @@ def test_first_come_first_served_one_prefill_at_a_time(scheduler):
     assert scheduler.running == [first]
 
 
-def test_chunks_are_small_only_while_others_decode(scheduler):
+def test_chunks_are_small_only_while_others_decode(scheduler: Scheduler) -> None:
     first, second = sequence(), sequence()
     scheduler.add(first)
     scheduler.add(second)
@@ -56,7 +56,7 @@ def test_chunks_are_small_only_while_others_decode(scheduler):
     assert scheduler.schedule_prefill() == (second, CHUNK)
 
 
-def test_a_sequence_waits_for_a_slot_and_takes_the_lowest(scheduler):
+def test_a_sequence_waits_for_a_slot_and_takes_the_lowest(scheduler: Scheduler) -> None:
     sequences = [sequence() for _ in range(3)]
     for one in sequences:
         scheduler.add(one)
@@ -68,7 +68,7 @@ def test_a_sequence_waits_for_a_slot_and_takes_the_lowest(scheduler):
     assert sequences[0].slot == sequences[0].kv_start == -1
 
 
-def test_a_sequence_waits_for_a_span_and_keeps_its_place_in_the_queue(scheduler, kv_cache):
+def test_a_sequence_waits_for_a_span_and_keeps_its_place_in_the_queue(scheduler: Scheduler, kv_cache: KvCache) -> None:
     large, blocked, small = sequence(600, 100), sequence(300, 100), sequence(10, 10)
     for one in (large, blocked, small):
         scheduler.add(one)
@@ -80,7 +80,7 @@ def test_a_sequence_waits_for_a_span_and_keeps_its_place_in_the_queue(scheduler,
     assert kv_cache.free == 1024 - 400
 
 
-def test_no_token_is_scheduled_beyond_the_limit(scheduler):
+def test_no_token_is_scheduled_beyond_the_limit(scheduler: Scheduler) -> None:
     one = sequence(100, 3)
     scheduler.add(one)
     prefill(scheduler)
@@ -92,7 +92,7 @@ def test_no_token_is_scheduled_beyond_the_limit(scheduler):
     assert scheduler.running == [one], "it stays until its tokens are processed"
 
 
-def test_release_frees_everything_in_every_state_and_may_be_repeated(scheduler, kv_cache):
+def test_release_frees_everything_in_every_state_and_may_be_repeated(scheduler: Scheduler, kv_cache: KvCache) -> None:
     running, prefilling, waiting = sequence(), sequence(), sequence()
     for one in (running, prefilling, waiting):
         scheduler.add(one)

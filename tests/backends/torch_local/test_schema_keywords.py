@@ -1,6 +1,7 @@
 """What each keyword of JSON Schema allows, and which schemas are refused."""
 
 import json
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -48,7 +49,7 @@ from tests.backends.torch_local.grammar_support import accepts, check, field, gr
         ),
     ],
 )
-def test_what_a_keyword_allows(part, good, bad):
+def test_what_a_keyword_allows(part: dict[str, Any], good: list[str], bad: list[str]) -> None:
     schema = field(part)
     for value in good:
         answer = f'{{"键":{value}}}'
@@ -95,7 +96,7 @@ MANY = [f"k{n}" for n in range(500)]
         {"type": "object", "properties": {"a": object()}, "required": ["a"]},
     ],
 )
-def test_an_unsupported_schema_is_refused_with_a_reason(schema):
+def test_an_unsupported_schema_is_refused_with_a_reason(schema: Any) -> None:
     with pytest.raises(InvalidSchema) as refusal:
         grammars().compile(schema)
     assert refusal.value.message

@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import jsonschema
 import pytest
@@ -22,19 +25,19 @@ TOTAL = {"type": "object", "properties": {"总金额": {"type": ["string", "null
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_checkpoint(tmp_path_factory.mktemp("tiny"), text={"num_hidden_layers": 2, "max_position_embeddings": 2048})
 
 
 @pytest.fixture
-async def generator(folder):
+async def generator(folder: Path) -> AsyncIterator[Any]:
     generator = TorchGenerator(Settings(model_path=folder, device="cpu", torch=TorchSettings(dtype="float32", vram_gb=0.2)))
     await generator.start()
     yield generator
     await generator.close()
 
 
-async def generate(generator, **request):
+async def generate(generator: Any, **request: Any) -> Any:
     """(text, tokens, finish reason) of one generation."""
     async with contextlib.aclosing(generator.generate(Generation(**{"images": IMAGE, "prompt": "x"} | request))) as chunks:
         received = [chunk async for chunk in chunks]
@@ -44,7 +47,7 @@ async def generate(generator, **request):
     return "".join(t.text for t in tokens), tokens, received[-1].finish_reason
 
 
-async def test_two_hundred_random_schemas(generator):
+async def test_two_hundred_random_schemas(generator: Any) -> None:
     """Each with a different prompt and a token limit that usually truncates the output."""
 
     async def one(seed: int) -> str:
@@ -57,7 +60,7 @@ async def test_two_hundred_random_schemas(generator):
     assert set(await asyncio.gather(*(one(seed) for seed in range(200)))) == {"stop", "length"}
 
 
-async def test_in_one_batch_with_unconstrained_requests(generator):
+async def test_in_one_batch_with_unconstrained_requests(generator: Any) -> None:
     """Constrained and unconstrained requests share every step; neither affects the other."""
     alone = await generate(generator, prompt="free", max_tokens=60)
     free, *bound = await asyncio.gather(
@@ -74,7 +77,7 @@ async def test_in_one_batch_with_unconstrained_requests(generator):
         assert not all(t.forced for t in tokens)
 
 
-async def test_truncated_json_is_completed(generator):
+async def test_truncated_json_is_completed(generator: Any) -> None:
     text, tokens, reason = await generate(generator, schema=TOTAL, max_tokens=2)
     assert reason == "length"
     assert json.loads(text)["总金额"] in (None, "")
@@ -82,7 +85,7 @@ async def test_truncated_json_is_completed(generator):
     assert tokens[-1].forced
 
 
-async def test_errors_before_the_first_token(generator):
+async def test_errors_before_the_first_token(generator: Any) -> None:
     with pytest.raises(InvalidSchema):
         await generate(generator, schema={"type": "object", "properties": {"a": False}, "required": ["a"]})
     with pytest.raises(ImageTooLargeForMemory):
@@ -90,7 +93,7 @@ async def test_errors_before_the_first_token(generator):
     assert (await generate(generator, max_tokens=2))[2] == "length"
 
 
-async def test_max_tokens_is_reduced_to_what_fits(generator):
+async def test_max_tokens_is_reduced_to_what_fits(generator: Any) -> None:
     """A long prompt reduces the output; the request is refused only if fewer than 256 tokens remain."""
     limit = generator.loaded.max_tokens
     _, tokens, reason = await generate(generator, prompt="x" * (limit - 400), max_tokens=4096)
@@ -98,7 +101,7 @@ async def test_max_tokens_is_reduced_to_what_fits(generator):
     assert 256 <= len(tokens) < 400
 
 
-async def test_closing_the_stream_early_frees_the_memory(generator):
+async def test_closing_the_stream_early_frees_the_memory(generator: Any) -> None:
     async with contextlib.aclosing(generator.generate(Generation(IMAGE, "long", max_tokens=3000))) as chunks:
         async for _ in chunks:
             break
@@ -106,7 +109,7 @@ async def test_closing_the_stream_early_frees_the_memory(generator):
     await wait_until(lambda: generator.engine.load == (0, 0, generator.loaded.kv_cache.tokens))
 
 
-async def test_not_ready_before_start_and_after_close(folder):
+async def test_not_ready_before_start_and_after_close(folder: Path) -> None:
     generator = TorchGenerator(Settings(model_path=folder, device="cpu"))
     assert not (await generator.health()).ready
     with pytest.raises(BackendUnavailable):

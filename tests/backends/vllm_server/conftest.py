@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -51,7 +51,7 @@ def bash(folder: Path, words: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(installed, tmp_path_factory) -> Path:
+def checkpoint(installed: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_checkpoint(tmp_path_factory.mktemp("models") / "tiny-hunyuan", stop=1.5)
 
 
@@ -84,7 +84,7 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture(scope="session")
-def vllm(checkpoint, loop) -> Iterator[VllmGenerator]:
+def vllm(checkpoint: Path, loop: Loop) -> Iterator[VllmGenerator]:
     made = VllmGenerator(settings_of(checkpoint), checkpoint)
     try:
         loop.run(made.start(), START_S)
@@ -94,7 +94,7 @@ def vllm(checkpoint, loop) -> Iterator[VllmGenerator]:
 
 
 @pytest.fixture(scope="session")
-def torch_engine(checkpoint, loop) -> Iterator[Generator]:
+def torch_engine(checkpoint: Path, loop: Loop) -> Iterator[Generator]:
     from hunyuanocr.backends.torch_local import TorchGenerator
 
     settings = settings_of(checkpoint)
@@ -121,7 +121,7 @@ class Answer:
 
 
 async def write(generator: Generator, request: Generation) -> Answer:
-    async with aclosing(generator.generate(request)) as chunks:
+    async with aclosing(cast(Any, generator.generate(request))) as chunks:
         seen = [chunk async for chunk in chunks]
     assert all(chunk.finish_reason is None for chunk in seen[:-1])
     return Answer(tuple(t for chunk in seen for t in chunk.tokens), seen[-1].finish_reason, seen[-1].usage)

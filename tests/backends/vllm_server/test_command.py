@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,20 +19,20 @@ CARD = Gpu(1, 24 * 2**30)
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch):
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "PYTHON", Path(sys.executable))
 
 
-def settings(**torch):
+def settings(**torch: Any) -> Settings:
     return Settings(torch=TorchSettings(**torch))
 
 
-def flags(given, folder=Path("/models/x"), gpu=CARD):
+def flags(given: Settings, folder: Path = Path("/models/x"), gpu: Gpu | None = CARD) -> dict[Any, Any]:
     words = command.build_command(given, folder, "x", Path("/home"), gpu)
     return dict(zip(words, [*words[1:], ""], strict=True))
 
 
-def test_the_share_of_the_card_is_worked_out_from_its_real_size():
+def test_the_share_of_the_card_is_worked_out_from_its_real_size() -> None:
     assert float(flags(settings(vram_gb=8))["--gpu-memory-utilization"]) == pytest.approx(8e9 / (24 * 2**30), abs=1e-4)
     assert float(flags(settings(vram_gb=8), gpu=Gpu(0, 10**10))["--gpu-memory-utilization"]) == pytest.approx(0.8)
 
@@ -43,13 +45,13 @@ def test_the_share_of_the_card_is_worked_out_from_its_real_size():
         (8, Gpu(0, 8 * 10**9), "less than --vram-gb 8"),
     ],
 )
-def test_memory_that_cannot_do_is_told(gigabytes, card, words):
+def test_memory_that_cannot_do_is_told(gigabytes: float, card: Gpu, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as reported:
         flags(settings(vram_gb=gigabytes), gpu=card)
     assert "--vram-gb" in reported.value.hint
 
 
-def test_pictures_come_once_and_the_answer_is_dense():
+def test_pictures_come_once_and_the_answer_is_dense() -> None:
     given = flags(settings())
     assert "--no-enable-prefix-caching" in given
     assert given["--mm-processor-cache-gb"] == "0"
@@ -59,7 +61,7 @@ def test_pictures_come_once_and_the_answer_is_dense():
     assert flags(settings(dtype="bfloat16"))["--dtype"] == "bfloat16"
 
 
-def test_without_a_card_it_computes_in_float32_without_graphs():
+def test_without_a_card_it_computes_in_float32_without_graphs() -> None:
     given = flags(settings(), gpu=None)
     assert "--enforce-eager" in given
     assert given["--dtype"] == "float32"
@@ -75,7 +77,9 @@ def test_without_a_card_it_computes_in_float32_without_graphs():
         (8.0, True, None, False),
     ],
 )
-def test_the_draft_model_needs_its_folder_room_and_a_card(tmp_path, gigabytes, folder, card, writes_ahead):
+def test_the_draft_model_needs_its_folder_room_and_a_card(
+    tmp_path: Path, gigabytes: float, folder: bool, card: Gpu | None, writes_ahead: bool
+) -> None:
     if folder:
         (tmp_path / "dflash").mkdir()
     given = flags(settings(vram_gb=gigabytes), tmp_path, card)
@@ -87,7 +91,7 @@ def test_the_draft_model_needs_its_folder_room_and_a_card(tmp_path, gigabytes, f
     assert runner == (None if writes_ahead else "0")
 
 
-def test_nothing_phones_home_and_nothing_of_ours_reaches_it(monkeypatch):
+def test_nothing_phones_home_and_nothing_of_ours_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNYUANOCR_SECRET", "x")
     monkeypatch.setenv("VLLM_API_KEY", "x")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
@@ -100,12 +104,12 @@ def test_nothing_phones_home_and_nothing_of_ours_reaches_it(monkeypatch):
 
 
 @pytest.mark.parametrize(("gigabytes", "cache"), [(5, "1"), (8, "4"), (3, "1"), (12.9, "8")])
-def test_on_a_cpu_what_the_weights_leave_is_cache(gigabytes, cache):
+def test_on_a_cpu_what_the_weights_leave_is_cache(gigabytes: float, cache: str) -> None:
     found = command.environment(settings(vram_gb=gigabytes), Path("/models/x"), None)
     assert (found["VLLM_CPU_KVCACHE_SPACE"], found["CUDA_VISIBLE_DEVICES"]) == (cache, "")
 
 
-def test_weights_that_are_none_of_the_models_are_left_out(tmp_path):
+def test_weights_that_are_none_of_the_models_are_left_out(tmp_path: Path) -> None:
     folder, home = tmp_path / "m", tmp_path / "home"
     home.mkdir()
     (folder / "dflash").mkdir(parents=True)
@@ -123,7 +127,7 @@ def test_weights_that_are_none_of_the_models_are_left_out(tmp_path):
 
 
 @pytest.fixture
-def nvidia_smi(tmp_path, monkeypatch):
+def nvidia_smi(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A stand-in for the driver's program with a given output."""
 
     def says(words: str, status: int = 0) -> None:
@@ -135,7 +139,7 @@ def nvidia_smi(tmp_path, monkeypatch):
     return says
 
 
-def test_cards_are_found(nvidia_smi):
+def test_cards_are_found(nvidia_smi: Callable[..., Any]) -> None:
     nvidia_smi("24564\\n16376\\n")
     assert command.find_gpu("auto") == command.find_gpu("cuda") == command.find_gpu("cuda:0") == Gpu(0, 24564 * 2**20)
     assert command.find_gpu("cuda:1") == Gpu(1, 16376 * 2**20)
@@ -145,24 +149,24 @@ def test_cards_are_found(nvidia_smi):
 
 
 @pytest.mark.parametrize(("words", "status"), [("", 9), ("No devices were found\\n", 6), ("[N/A]\\n", 0)])
-def test_without_cards_auto_is_the_cpu(nvidia_smi, words, status):
+def test_without_cards_auto_is_the_cpu(nvidia_smi: Callable[..., Any], words: str, status: int) -> None:
     nvidia_smi(words, status)
     assert command.find_gpu("auto") is None
     with pytest.raises(ConfigError, match="lists 0 GPUs"):
         command.find_gpu("cuda")
 
 
-def test_vllm_that_is_not_installed_is_told(monkeypatch):
+def test_vllm_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "PYTHON", Path("/no/python"))
     with pytest.raises(MissingDependency) as reported:
         flags(settings())
     assert "launch_vllm.sh" in reported.value.hint
 
 
-def test_both_environments_scale_pictures_with_one_pillow():
+def test_both_environments_scale_pictures_with_one_pillow() -> None:
     """13 scales with rows and columns in another order than 12, and the engines would see other pixels."""
 
-    def pinned(name):
+    def pinned(name: str) -> str:
         rows = (ROOT / name).read_text(encoding="utf-8").splitlines()
         return next(row for row in rows if row.lower().startswith("pillow=="))
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -30,7 +32,7 @@ Server("socket", Answer).serve_forever()
 
 
 @pytest.fixture
-def engine(tmp_path, monkeypatch):
+def engine(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`engine("whole")` → a Child whose engine answers, and ends with words when it is asked; "broken" never answers."""
     monkeypatch.setattr(command, "PYTHON", tmp_path / "python")
     (tmp_path / "python").symlink_to(sys.executable)
@@ -48,7 +50,7 @@ def engine(tmp_path, monkeypatch):
     return make
 
 
-async def test_words_after_the_first_answer_are_not_logged(engine, caplog):
+async def test_words_after_the_first_answer_are_not_logged(engine: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     vllm = engine("whole")
     await vllm.start()
     with pytest.raises(httpx.TransportError):
@@ -61,14 +63,16 @@ async def test_words_after_the_first_answer_are_not_logged(engine, caplog):
     assert "Smith" not in caplog.text
 
 
-async def test_words_of_an_engine_that_nobody_could_ask_are_told(engine, caplog):
+async def test_words_of_an_engine_that_nobody_could_ask_are_told(
+    engine: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     vllm = engine("broken")
     with pytest.raises(ConfigError, match="no model of the kind abacus"):
         await vllm.start()
     assert "no model of the kind abacus" in caplog.text
 
 
-def test_a_refusal_is_told_to_the_client_and_not_to_the_log():
+def test_a_refusal_is_told_to_the_client_and_not_to_the_log() -> None:
     error = openai_protocol.map_error(400, "1 validation error: input_value='Mrs Smith 4711'")
     assert "Smith" in error.hint
     assert log_setup.format_exception_chain(error) == "hunyuanocr.errors.backend.BackendFailed: vLLM refused the request (400)."

@@ -7,7 +7,10 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from contextlib import aclosing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from hunyuanocr.backends.base import Generation
 from hunyuanocr.backends.vllm_server import VllmGenerator
 from hunyuanocr.backends.vllm_server.process import VllmProcess
 from hunyuanocr.errors import BackendUnavailable, ConfigError
-from tests.backends.vllm_server.conftest import START_S, all_gone, engines, noise, settings_of, write
+from tests.backends.vllm_server.conftest import START_S, Loop, all_gone, engines, noise, settings_of, write
 
 pytestmark = pytest.mark.timeout(800)
 ENDLESS = Generation(
@@ -27,7 +30,7 @@ ENDLESS = Generation(
 )
 
 
-async def running(vllm) -> int:
+async def running(vllm: Any) -> int:
     """Requests in the engine, by its own account."""
     text = (await vllm.server.client.get("/metrics")).text
     counts = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)", text, re.MULTILINE)
@@ -35,7 +38,7 @@ async def running(vllm) -> int:
     return int(sum(map(float, counts)))
 
 
-async def until(condition, seconds=200):
+async def until(condition: Callable[..., Any], seconds: int = 200) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if await condition():
@@ -44,15 +47,15 @@ async def until(condition, seconds=200):
     return False
 
 
-async def becomes(vllm, count) -> bool:
-    async def is_so():
+async def becomes(vllm: Any, count: int) -> bool:
+    async def is_so() -> bool:
         return await running(vllm) == count
 
     return await until(is_so)
 
 
-def test_a_request_that_is_left_leaves_no_running_sequence(vllm, loop):
-    async def leave_early():
+def test_a_request_that_is_left_leaves_no_running_sequence(vllm: VllmGenerator, loop: Loop) -> None:
+    async def leave_early() -> None:
         assert await becomes(vllm, 0)
         async with aclosing(vllm.generate(ENDLESS)) as chunks:
             async for _ in chunks:
@@ -69,7 +72,9 @@ def test_a_request_that_is_left_leaves_no_running_sequence(vllm, loop):
     loop.run(leave_early())
 
 
-def test_weights_that_vllm_cannot_load_are_told_with_its_words(checkpoint, loop, tmp_path, monkeypatch):
+def test_weights_that_vllm_cannot_load_are_told_with_its_words(
+    checkpoint: Path, loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(VllmProcess, "max_early_exits", 1)  # else it tries three times, which takes three times as long
     broken = shutil.copytree(checkpoint, tmp_path / "broken")
     config = json.loads((broken / "config.json").read_text())
@@ -85,19 +90,21 @@ def test_weights_that_vllm_cannot_load_are_told_with_its_words(checkpoint, loop,
 
 
 @pytest.mark.long
-def test_a_crash_loop_is_told_and_ends_when_its_cause_does(checkpoint, loop, tmp_path, monkeypatch):
+def test_a_crash_loop_is_told_and_ends_when_its_cause_does(
+    checkpoint: Path, loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(VllmProcess, "backoffs_s", (0.0, 0.5, 0.5, 5.0))
     folder = shutil.copytree(checkpoint, tmp_path / "model")
     vllm = VllmGenerator(settings_of(folder), folder)
 
-    async def loops():
+    async def loops() -> None:
         others = engines(os.getpid())
         await vllm.start()
         ours = [p for p in engines(os.getpid()) if p not in others]
         (folder / "config.json").rename(folder / "elsewhere.json")
         ours[-1].send_signal(signal.SIGKILL)
 
-        async def is_told():
+        async def is_told() -> bool:
             return "times in a row" in (await vllm.health()).detail
 
         assert await until(is_told, 120)
@@ -108,7 +115,7 @@ def test_a_crash_loop_is_told_and_ends_when_its_cause_does(checkpoint, loop, tmp
             await write(vllm, Generation((), "x", max_tokens=4))
         (folder / "elsewhere.json").rename(folder / "config.json")
 
-        async def is_back():
+        async def is_back() -> bool:
             return (await vllm.health()).ready
 
         assert await until(is_back, START_S)

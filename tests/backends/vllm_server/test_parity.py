@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
-from hunyuanocr.backends.base import Generation
+from hunyuanocr.backends.base import Generation, Generator, TokenChunk
+from hunyuanocr.backends.vllm_server import VllmGenerator
 from hunyuanocr.backends.vlm.backend import VlmBackend
 from hunyuanocr.types import EvidenceMode, FieldSpec, Task, TaskKind
 from tests.backends.contract import read, text_page
-from tests.backends.vllm_server.conftest import noise, write
+from tests.backends.vllm_server.conftest import Loop, noise, write
 
 pytestmark = pytest.mark.timeout(800)  # the first test waits for the engine's start
 APART = 2e-4  # of log-probabilities: both compute in float32, in another order
@@ -31,10 +34,10 @@ BABBLE = {
 class Short:
     """An engine whose answers are short: random weights seldom end one."""
 
-    def __init__(self, engine):
+    def __init__(self, engine: Generator) -> None:
         self.name, self.model, self._engine = engine.name, engine.model, engine
 
-    def generate(self, request):
+    def generate(self, request: Any) -> AsyncIterator[TokenChunk]:
         return self._engine.generate(replace(request, max_tokens=min(request.max_tokens, 60)))
 
 
@@ -48,8 +51,10 @@ class Short:
     ([(64, 96), (64, 64)], "two pictures", 1.08),
     ([], "no picture", 1.08),
 ])  # fmt: skip
-def test_tokens_texts_and_scores_are_the_same(vllm, torch_engine, loop, sizes, words, penalty):
-    pictures = tuple(noise(*size, seed) for seed, size in enumerate(sizes))
+def test_tokens_texts_and_scores_are_the_same(
+    vllm: VllmGenerator, torch_engine: Generator, loop: Loop, sizes: list[Any], words: str, penalty: float
+) -> None:
+    pictures = tuple(noise(width, height, seed) for seed, (width, height) in enumerate(sizes))
     request = Generation(pictures, words, max_tokens=48, repetition_penalty=penalty)
     one, other = loop.run(write(vllm, request)), loop.run(write(torch_engine, request))
     assert one.ids == other.ids
@@ -59,7 +64,7 @@ def test_tokens_texts_and_scores_are_the_same(vllm, torch_engine, loop, sizes, w
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_constrained_tokens_are_the_same(vllm, torch_engine, loop, seed):
+def test_constrained_tokens_are_the_same(vllm: VllmGenerator, torch_engine: Generator, loop: Loop, seed: Any) -> None:
     request = Generation((noise(64 + 32 * seed, 128, seed),), f"{seed}", SHORT, max_tokens=200, repetition_penalty=1.0)
     one, other = loop.run(write(vllm, request)), loop.run(write(torch_engine, request))
     assert one.finish == other.finish == "stop"
@@ -69,7 +74,7 @@ def test_constrained_tokens_are_the_same(vllm, torch_engine, loop, seed):
     assert min(t.logprob for t in one.tokens if t.forced) < -1, "not the probabilities under the mask, which are all 1 there"
 
 
-def test_strings_end_at_the_schemas_longest_length_in_both(vllm, torch_engine, loop):
+def test_strings_end_at_the_schemas_longest_length_in_both(vllm: VllmGenerator, torch_engine: Generator, loop: Loop) -> None:
     """Counted by our plugin in vLLM, by our own engine there; characters of several tokens count as one."""
     request = Generation((noise(96, 96, 5),), "babble", BABBLE, max_tokens=400, repetition_penalty=1.0)
     one, other = loop.run(write(vllm, request)), loop.run(write(torch_engine, request))
@@ -98,12 +103,12 @@ def test_strings_end_at_the_schemas_longest_length_in_both(vllm, torch_engine, l
     ],
     ids=lambda task: task.kind,
 )
-def test_readings_are_the_same(vllm, torch_engine, loop, task):
+def test_readings_are_the_same(vllm: VllmGenerator, torch_engine: Any, loop: Loop, task: Task) -> None:
     """Of two pages side by side."""
 
-    async def both():
+    async def both() -> list[Any]:
         pages = [text_page(["TOTAL 36.80"], 0), text_page(["合计 12.00", "second"], 1)]
-        return await asyncio.gather(*(read(VlmBackend(Short(engine)), pages, task) for engine in (vllm, torch_engine)))
+        return await asyncio.gather(*(read(VlmBackend(cast(Any, Short(engine))), pages, task) for engine in (vllm, torch_engine)))
 
     one, other = loop.run(both())
     assert (one.text, one.values, one.markdown) == (other.text, other.values, other.markdown)

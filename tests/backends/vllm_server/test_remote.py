@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ from hunyuanocr.backends.vllm_server import VllmGenerator
 from hunyuanocr.backends.vllm_server.remote_server import RemoteServer
 from hunyuanocr.config import Settings, VllmSettings
 from hunyuanocr.errors import BackendUnavailable, ConfigError
-from tests.backends.vllm_server.conftest import noise, write
+from tests.backends.vllm_server.conftest import Answer, Loop, noise, write
 
 pytestmark = pytest.mark.timeout(800)
 SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x", "yy", None]}}, "required": ["a"]}
@@ -22,21 +24,21 @@ REQUEST = Generation((noise(64, 96, 0),), "read", SCHEMA, max_tokens=60, repetit
 class Port:
     """127.0.0.1:`number` leads to a Unix socket while it is open."""
 
-    def __init__(self, socket):
+    def __init__(self, socket: Any) -> None:
         self._socket, self.number = socket, 0
-        self._busy = set()
+        self._busy: set[Any] = set()
 
-    async def open(self):
+    async def open(self) -> None:
         self._server = await asyncio.start_server(self._lead, "127.0.0.1", self.number)
         self.number = self._server.sockets[0].getsockname()[1]
 
-    async def close(self):
+    async def close(self) -> None:
         self._server.close()
         for task in self._busy:
             task.cancel()
         await asyncio.gather(*self._busy, return_exceptions=True)
 
-    async def _lead(self, reader, writer):
+    async def _lead(self, reader: Any, writer: Any) -> None:
         self._busy.add(asyncio.current_task())
         far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
         try:
@@ -51,7 +53,7 @@ class Port:
                     await end.wait_closed()
 
 
-async def _carry(reader, writer):
+async def _carry(reader: Any, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(1 << 16):
         writer.write(data)
         await writer.drain()
@@ -59,19 +61,20 @@ async def _carry(reader, writer):
 
 
 @pytest.fixture
-def port(vllm, loop):
-    made = Port(vllm.server.home / "socket")
+def port(vllm: VllmGenerator, loop: Loop) -> Iterator[Port]:
+    server: Any = vllm.server
+    made = Port(server.home / "socket")
     loop.run(made.open())
     yield made
     loop.run(made.close())
 
 
-def at(port, path=""):
+def at(port: Port, path: str = "") -> Any:
     return VllmGenerator(Settings(vllm=VllmSettings(url=f"http://127.0.0.1:{port.number}{path}")))
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
-def test_it_answers_as_a_child_does_and_runs_on(vllm, loop, port, path):
+def test_it_answers_as_a_child_does_and_runs_on(vllm: VllmGenerator, loop: Loop, port: Port, path: str) -> None:
     far = at(port, path)
     loop.run(far.start())
     assert far.model == vllm.model
@@ -82,7 +85,9 @@ def test_it_answers_as_a_child_does_and_runs_on(vllm, loop, port, path):
     assert loop.run(write(vllm, REQUEST)).tokens
 
 
-def test_while_it_is_away_requests_are_refused_and_then_it_is_found_again(vllm, loop, port, monkeypatch):
+def test_while_it_is_away_requests_are_refused_and_then_it_is_found_again(
+    vllm: VllmGenerator, loop: Loop, port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(RemoteServer, "poll_interval_s", 0.2)
     monkeypatch.setattr(RemoteServer, "ready_timeout_s", 1.0)
     far = at(port)
@@ -95,7 +100,7 @@ def test_while_it_is_away_requests_are_refused_and_then_it_is_found_again(vllm, 
     assert str(port.number) in health.detail
     loop.run(port.open())
 
-    async def back():
+    async def back() -> None:
         while not (await far.health()).ready:
             await asyncio.sleep(0.05)
 
@@ -104,12 +109,14 @@ def test_while_it_is_away_requests_are_refused_and_then_it_is_found_again(vllm, 
     loop.run(far.close())
 
 
-def test_a_request_that_waits_is_read_when_it_comes_back_in_time(vllm, loop, port, monkeypatch):
+def test_a_request_that_waits_is_read_when_it_comes_back_in_time(
+    vllm: VllmGenerator, loop: Loop, port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(RemoteServer, "poll_interval_s", 0.2)
     far = at(port)
     loop.run(far.start())
 
-    async def away_for_a_while():
+    async def away_for_a_while() -> Answer:
         await port.close()
         reading = asyncio.create_task(write(far, REQUEST))
         while (await far.health()).ready:
@@ -121,11 +128,11 @@ def test_a_request_that_waits_is_read_when_it_comes_back_in_time(vllm, loop, por
     loop.run(far.close())
 
 
-def test_it_may_be_switched_on_after_us(vllm, loop, port, monkeypatch):
+def test_it_may_be_switched_on_after_us(vllm: VllmGenerator, loop: Loop, port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RemoteServer, "poll_interval_s", 0.2)
     far = at(port)
 
-    async def switched_on_late():
+    async def switched_on_late() -> None:
         await port.close()
         starting = asyncio.create_task(far.start())
         await asyncio.sleep(0.5)
@@ -138,13 +145,13 @@ def test_it_may_be_switched_on_after_us(vllm, loop, port, monkeypatch):
     loop.run(far.close())
 
 
-def test_a_stream_that_breaks_is_not_begun_again(vllm, loop, port):
+def test_a_stream_that_breaks_is_not_begun_again(vllm: VllmGenerator, loop: Loop, port: Port) -> None:
     """What the client has seen would come twice."""
     far = at(port)
     loop.run(far.start())
     long = Generation((), "x", {"enum": [list(range(900))]}, 4000, 1.0)
 
-    async def broken():
+    async def broken() -> int:
         seen = 0
         async with contextlib.aclosing(far.generate(long)) as chunks:
             async for _ in chunks:
@@ -159,7 +166,7 @@ def test_a_stream_that_breaks_is_not_begun_again(vllm, loop, port):
     loop.run(port.open())  # for the fixture, which closes it
 
 
-async def _nonsense(reader, writer):
+async def _nonsense(reader: Any, writer: Any) -> None:
     await reader.readline()
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 5\r\n\r\nhello")
     await writer.drain()
@@ -167,7 +174,9 @@ async def _nonsense(reader, writer):
 
 
 @pytest.mark.parametrize("answers", [None, _nonsense], ids=["nobody", "somebody else"])
-async def test_an_address_without_vllm_is_told_at_start(answers, monkeypatch):
+async def test_an_address_without_vllm_is_told_at_start(
+    answers: Callable[..., Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(RemoteServer, "start_timeout_s", 0.5)
     monkeypatch.setattr(RemoteServer, "poll_interval_s", 0.1)
     server = await asyncio.start_server(_nonsense, "127.0.0.1", 0)
@@ -197,7 +206,7 @@ def masked(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, content=f"data: {json.dumps(event)}\n\n")
 
 
-async def test_probabilities_that_are_not_the_models_are_not_used(caplog):
+async def test_probabilities_that_are_not_the_models_are_not_used(caplog: pytest.LogCaptureFixture) -> None:
     far = VllmGenerator(Settings(vllm=VllmSettings(url="http://127.0.0.1:1")))
     await far.server.client.aclose()
     far.server.client = httpx.AsyncClient(transport=httpx.MockTransport(masked), base_url="http://x")

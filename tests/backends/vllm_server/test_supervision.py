@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -43,7 +44,7 @@ TORCH = {
 
 
 @pytest.fixture(scope="module")
-def launcher(installed, tmp_path_factory) -> Path:
+def launcher(installed: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """launch_vllm.sh in a folder whose `.venv` has all packages of ours but those of PyTorch, and counts as installed."""
     home = tmp_path_factory.mktemp("shop")
     for name in ("launch_vllm.sh", "pyproject.toml", "constraints.txt", "constraints-vllm.txt"):
@@ -68,7 +69,7 @@ def launcher(installed, tmp_path_factory) -> Path:
 def launched(launcher: Path, checkpoint: Path) -> Iterator[Appliance]:
     flags = ("--no-page", "--backend", "vllm", "--device", "cpu", "--model-path", str(checkpoint), "--vram-gb", "5")
     settings = {"DEADLINE_S": str(DEADLINE_S), "CACHE_MB": "0", "EVIDENCE_BACKEND": "off"}
-    more = {f"HUNYUANOCR_PIPELINE__{name}": value for name, value in settings.items()}
+    more: dict[str, Any] = {f"HUNYUANOCR_PIPELINE__{name}": value for name, value in settings.items()}
     with appliance(*flags, "--dtype", "float32", program=("bash", str(launcher)), **more) as served:
         yield served
 
@@ -129,7 +130,7 @@ async def kill(client: httpx.AsyncClient, parent: int, turn: int) -> tuple[str, 
 def kills(served: Appliance, times: int) -> None:
     """Every request ends in a result or in an error that may be sent again, and what was killed leaves nothing behind."""
 
-    async def all_of_them():
+    async def all_of_them() -> None:
         async with httpx.AsyncClient(base_url=served.api, timeout=DEADLINE_S + 20) as client:
             for turn in range(times):
                 name, seconds, seen = await kill(client, served.process.pid, turn)
@@ -153,12 +154,12 @@ def _homes() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def model(checkpoint) -> Path:
+def model(checkpoint: Path) -> Path:
     return DEMO if (DEMO / "config.json").is_file() else checkpoint
 
 
 @pytest.fixture(scope="module")
-def served(launcher, model) -> Iterator[Appliance]:
+def served(launcher: Path, model: Path) -> Iterator[Appliance]:
     with launched(launcher, model) as running:
         assert httpx.get(f"{running.api}/ready", timeout=60).status_code == 503
         running.until_ready(START_S)
@@ -167,7 +168,7 @@ def served(launcher, model) -> Iterator[Appliance]:
 
 
 @pytest.fixture(scope="module")
-def on_torch(model) -> Iterator[TestClient]:
+def on_torch(model: Path) -> Iterator[TestClient]:
     given = settings_of(model)
     limits = given.pipeline.model_copy(update={"evidence_backend": "off", "deadline_s": DEADLINE_S})
     app = create_app(given.model_copy(update={"backend": "torch", "pipeline": limits}))
@@ -188,7 +189,7 @@ def documents() -> Iterator[tuple[bytes, dict[str, str]]]:
         yield cv2.imencode(".png", page(5, n).image[:, :, ::-1])[1].tobytes(), asked[n % len(asked)]
 
 
-def test_documents_are_read_as_on_pytorch(served, on_torch):
+def test_documents_are_read_as_on_pytorch(served: Appliance, on_torch: TestClient) -> None:
     try:
         faces()
     except FontsMissing as missing:
@@ -213,7 +214,7 @@ def _without_confidence(answer: dict) -> list[float]:
     del answer["id"], answer["elapsed_ms"]
     found = []
 
-    def take(part):
+    def take(part: Any) -> None:
         if isinstance(part, dict):
             if (confidence := part.pop("confidence", None)) is not None:
                 found.append(confidence)
@@ -227,20 +228,20 @@ def _without_confidence(answer: dict) -> list[float]:
     return found
 
 
-def test_killed_under_load_it_serves_again_and_its_own_end_takes_the_engine_along(served):
+def test_killed_under_load_it_serves_again_and_its_own_end_takes_the_engine_along(served: Appliance) -> None:
     kills(served, 1)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(6000)
-def test_killed_twenty_times(launcher, checkpoint):
+def test_killed_twenty_times(launcher: Path, checkpoint: Path) -> None:
     with launched(launcher, checkpoint) as running:
         running.until_ready(START_S)
         kills(running, 20)
 
 
 @pytest.mark.long
-def test_sigterm_ends_the_engine_too(launcher, checkpoint):
+def test_sigterm_ends_the_engine_too(launcher: Path, checkpoint: Path) -> None:
     with launched(launcher, checkpoint) as served:
         served.until_ready(START_S)
         ours = engines(served.process.pid)

@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,13 +47,13 @@ class Kept(Recorder):
         super().__init__(None, settings)
         self.results: list[tuple[Result, dict]] = []
 
-    async def record(self, result, **extra):
+    async def record(self, result: Any, **extra: Any) -> Any:
         self.results.append((result, extra))
         return result
 
 
 class House:
-    def __init__(self, reader: FakeBackend, **camera) -> None:
+    def __init__(self, reader: FakeBackend, **camera: Any) -> None:
         self.reader, self.clock = reader, Clock()
         self.settings = Settings(camera=CameraSettings(**camera), pipeline=PipelineSettings(cache_mb=0))
         self.pipeline = Pipeline(reader, self.settings)
@@ -70,7 +71,7 @@ def reader() -> FakeBackend:
 
 
 @pytest.fixture
-async def house(reader) -> AsyncIterator[House]:
+async def house(reader: FakeBackend) -> AsyncIterator[House]:
     house = House(reader)
     await house.pipeline.start()
     yield house
@@ -102,11 +103,11 @@ def brief(reply: FrameReply) -> tuple:
     return (reply.frame, reply.reason.value) if isinstance(reply, FrameSkipped) else (reply.frame, "failed")
 
 
-async def test_a_scene_is_read_once_and_again_when_it_changes(house):
+async def test_a_scene_is_read_once_and_again_when_it_changes(house: House) -> None:
     camera, reported = house.open()
     for id, bars in enumerate((1, 1, 1, 2, 2, 1)):
         camera.submit(frame(id, bars))
-        await wait_until(lambda id=id: len(answers(reported)) == id + 1)
+        await wait_until(partial(lambda id: len(answers(reported)) == id + 1, id))
     assert [brief(r) for r in answers(reported)] == [
         (0, "read"),
         (1, "unchanged"),
@@ -123,21 +124,21 @@ async def test_a_scene_is_read_once_and_again_when_it_changes(house):
     assert house.recorder.results[0][1] == {"owner": "local", "source": "ws", "instruction": "", "device": None, "image": card(1)}
 
 
-async def test_a_slow_reader_gets_the_latest_frame(house, reader):
+async def test_a_slow_reader_gets_the_latest_frame(house: House, reader: FakeBackend) -> None:
     reader.gate = asyncio.Event()
     camera, reported = house.open()
     camera.submit(frame(0, 1))
     await wait_until(lambda: reader.begun == 1)
     for id in range(1, 6):
         camera.submit(frame(id, id + 1))
-        await wait_until(lambda id=id: camera.waiting is not None and camera.waiting.frame.id == id)
+        await wait_until(partial(lambda id: camera.waiting is not None and camera.waiting.frame.id == id, id))
     reader.gate.set()
     await wait_until(lambda: len(answers(reported)) == 6)
     found = dict(map(brief, answers(reported)))
     assert found == {0: "read", 1: "superseded", 2: "superseded", 3: "superseded", 4: "superseded", 5: "read"}
 
 
-async def test_frames_that_come_faster_than_they_are_looked_at_supersede_one_another(house):
+async def test_frames_that_come_faster_than_they_are_looked_at_supersede_one_another(house: House) -> None:
     camera, reported = house.open()
     for id in range(10):
         camera.submit(frame(id, id))
@@ -147,7 +148,7 @@ async def test_frames_that_come_faster_than_they_are_looked_at_supersede_one_ano
     assert Counter(id for id, _ in found) == Counter(range(10))
 
 
-async def test_a_frame_that_waited_for_what_it_shows_is_not_read_again(house, reader):
+async def test_a_frame_that_waited_for_what_it_shows_is_not_read_again(house: House, reader: FakeBackend) -> None:
     reader.gate = asyncio.Event()
     camera, reported = house.open()
     camera.submit(frame(0, 1))
@@ -160,7 +161,7 @@ async def test_a_frame_that_waited_for_what_it_shows_is_not_read_again(house, re
     assert reader.begun == 1
 
 
-async def test_frames_that_wait_for_a_slow_reader_are_not_decoded_before_their_turn(house, reader):
+async def test_frames_that_wait_for_a_slow_reader_are_not_decoded_before_their_turn(house: House, reader: FakeBackend) -> None:
     reader.gate = asyncio.Event()
     camera, reported = house.open()
     camera.submit(frame(0, 1))
@@ -181,7 +182,7 @@ async def test_frames_that_wait_for_a_slow_reader_are_not_decoded_before_their_t
     assert sorted(map(brief, answers(reported))) == [(0, "read"), *((id, "superseded") for id in range(1, 8)), (8, "unchanged")]
 
 
-async def test_sampling_is_by_the_frames_own_time(house):
+async def test_sampling_is_by_the_frames_own_time(house: House) -> None:
     camera, reported = house.open()
     for n in range(12):
         camera.submit(frame(n, 1, n / 60))
@@ -191,7 +192,7 @@ async def test_sampling_is_by_the_frames_own_time(house):
     assert camera.session.rate_limiter.rate == 15.0, "the setting is the most"
 
 
-async def test_frames_of_all_cameras_together_have_a_bound(house, reader):
+async def test_frames_of_all_cameras_together_have_a_bound(house: House, reader: FakeBackend) -> None:
     """Large frames that wait for a slow backend: those beyond the budget are refused, and the budget is freed afterwards."""
     reader.gate = asyncio.Event()
     memory = house.cameras.frame_budget
@@ -216,7 +217,7 @@ async def test_frames_of_all_cameras_together_have_a_bound(house, reader):
     assert brief(answers(reported)[1]) == (41, "read")
 
 
-async def test_a_camera_that_leaves_gives_its_room_back(house, reader):
+async def test_a_camera_that_leaves_gives_its_room_back(house: House, reader: FakeBackend) -> None:
     reader.gate = asyncio.Event()
     camera, _ = house.open()
     for n in range(3):
@@ -227,7 +228,7 @@ async def test_a_camera_that_leaves_gives_its_room_back(house, reader):
     await wait_until(lambda: house.cameras.frame_budget.used == 0)
 
 
-async def test_damage_and_failures_are_the_frames_own(house, reader):
+async def test_damage_and_failures_are_the_frames_own(house: House, reader: FakeBackend) -> None:
     camera, reported = house.open()
     camera.submit(Frame(0, 0.0, lambda: b"\xff\xd8\xff broken"))
     await wait_until(lambda: len(reported) == 1)
@@ -243,7 +244,7 @@ async def test_damage_and_failures_are_the_frames_own(house, reader):
     assert brief(answers(reported)[2]) == (2, "read"), "a failure is nobody's last result"
 
 
-async def test_a_frame_too_long_is_refused(reader):
+async def test_a_frame_too_long_is_refused(reader: FakeBackend) -> None:
     house = House(reader, max_bytes=1024)
     await house.pipeline.start()
     camera, reported = house.open()
@@ -253,7 +254,7 @@ async def test_a_frame_too_long_is_refused(reader):
     await house.pipeline.close()
 
 
-async def test_another_question_is_another_reading(house):
+async def test_another_question_is_another_reading(house: House) -> None:
     camera, reported = house.open()
     camera.submit(frame(0, 1))
     await wait_until(lambda: len(answers(reported)) == 1)
@@ -268,7 +269,9 @@ async def test_another_question_is_another_reading(house):
     assert brief(answers(reported)[2]) == (2, "unchanged")
 
 
-async def test_a_question_that_changes_while_a_frame_is_read_does_not_keep_the_old_answer(house, reader):
+async def test_a_question_that_changes_while_a_frame_is_read_does_not_keep_the_old_answer(
+    house: House, reader: FakeBackend
+) -> None:
     reader.gate = asyncio.Event()
     camera, reported = house.open()
     camera.submit(frame(0, 1))
@@ -282,7 +285,7 @@ async def test_a_question_that_changes_while_a_frame_is_read_does_not_keep_the_o
     assert answers(reported)[1].result.task is TaskKind.EXTRACT
 
 
-async def test_a_camera_that_goes_ends_its_work_and_leaves_the_turns_to_others(house, reader):
+async def test_a_camera_that_goes_ends_its_work_and_leaves_the_turns_to_others(house: House, reader: FakeBackend) -> None:
     reader.gate = asyncio.Event()
     first, reported = house.open()
     first.submit(frame(0, 1))
@@ -297,7 +300,7 @@ async def test_a_camera_that_goes_ends_its_work_and_leaves_the_turns_to_others(h
     assert house.cameras.sessions.open == 1
 
 
-async def test_every_camera_has_its_turn(house, reader):
+async def test_every_camera_has_its_turn(house: House, reader: FakeBackend) -> None:
     reader.seconds = 0.002
     cameras = [house.open() for _ in range(10)]
     for id in range(30):
@@ -312,7 +315,7 @@ async def test_every_camera_has_its_turn(house, reader):
     assert max(reads) <= min(reads) + 3, reads
 
 
-async def test_a_session_is_resumed_for_a_minute(house):
+async def test_a_session_is_resumed_for_a_minute(house: House) -> None:
     first, reported = house.open("till-4711")
     first.configure(parse_instruction("total"))
     first.submit(frame(0, 1))
@@ -335,7 +338,7 @@ async def test_a_session_is_resumed_for_a_minute(house):
     assert len(house.cameras.sessions) == 1, "what nobody came back to is forgotten"
 
 
-async def test_sessions_that_nobody_holds_are_bounded(reader):
+async def test_sessions_that_nobody_holds_are_bounded(reader: FakeBackend) -> None:
     house = House(reader, connections=3)
     for n in range(10):
         camera, _ = house.open(f"till-{n:04}")
@@ -346,7 +349,7 @@ async def test_sessions_that_nobody_holds_are_bounded(reader):
     assert latest.session.resumed, "the oldest go first"
 
 
-async def test_a_connection_that_dies_late_does_not_take_the_session_with_it(house):
+async def test_a_connection_that_dies_late_does_not_take_the_session_with_it(house: House) -> None:
     old, _ = house.open("till-4711")
     new, reported = house.open("till-4711")
     assert new.session is old.session
@@ -359,7 +362,7 @@ async def test_a_connection_that_dies_late_does_not_take_the_session_with_it(hou
     await another.close()
 
 
-async def test_so_many_cameras_and_no_more(reader):
+async def test_so_many_cameras_and_no_more(reader: FakeBackend) -> None:
     house = House(reader, connections=2)
     first, _ = house.open()
     house.open()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy import ndarray
 
 from hunyuanocr.config import ImageSettings
 from hunyuanocr.images import load_gray_thumbnail
@@ -28,7 +30,7 @@ def base() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def before(base) -> SceneFingerprint:
+def before(base: ndarray) -> SceneFingerprint:
     return scene(shot(base, 1))
 
 
@@ -43,30 +45,30 @@ def before(base) -> SceneFingerprint:
         {"offset": 12},
     ],
 )
-def test_noise_and_exposure_are_no_change(base, before, light):
+def test_noise_and_exposure_are_no_change(base: ndarray, before: SceneFingerprint, light: dict[str, Any]) -> None:
     for seed in (2, 3, 4):
         assert not diff(before, scene(shot(base, seed, **light)))
 
 
-def test_a_lamp_from_one_side_is_no_change(base, before):
+def test_a_lamp_from_one_side_is_no_change(base: ndarray, before: SceneFingerprint) -> None:
     assert not diff(before, scene(shot(base + np.linspace(0, 25, base.shape[1], dtype=np.float32), 2)))
 
 
 @pytest.mark.parametrize(("size", "letters"), [((640, 480), 14), ((960, 720), 18), ((1920, 1080), 16)])
 @pytest.mark.parametrize("noise", [0.0, 4.0, 9.0])
-def test_no_digit_changes_unseen(size, letters, noise):
+def test_no_digit_changes_unseen(size: tuple[int, int], letters: int, noise: float) -> None:
     shots = [scene(shot(receipt(f"3{digit}.80", size, letters), digit, noise)) for digit in range(10)]
     missed = [pair for pair in itertools.combinations(range(10), 2) if not diff(shots[pair[0]], shots[pair[1]])]
     assert missed == []
 
 
-def test_pale_print_in_much_noise_is_rather_read_again():
+def test_pale_print_in_much_noise_is_rather_read_again() -> None:
     """Where a digit might hide in the noise, the answer is that something has changed."""
     pale = [scene(shot(receipt(total, ink=150), seed, 9.0)) for seed, total in enumerate(("36.80", "38.80"))]
     assert diff(*pale)
 
 
-def test_a_hash_of_64_bits_would_not_see_the_digit():
+def test_a_hash_of_64_bits_would_not_see_the_digit() -> None:
     """Why there is more here than a perceptual hash."""
 
     def dhash(data: bytes) -> np.ndarray:
@@ -80,7 +82,7 @@ def test_a_hash_of_64_bits_would_not_see_the_digit():
     assert diff(scene(six), scene(eight))
 
 
-def test_another_sheet_another_size_and_a_hand_are_changes(base, before):
+def test_another_sheet_another_size_and_a_hand_are_changes(base: ndarray, before: SceneFingerprint) -> None:
     blank = base.copy()
     blank[200:400, 250:600] = 225  # something white lies on it
     assert diff(before, scene(shot(blank, 2)))
@@ -92,12 +94,12 @@ def test_another_sheet_another_size_and_a_hand_are_changes(base, before):
     assert diff(*flat)
 
 
-def test_a_change_is_where_it_is(base, before):
+def test_a_change_is_where_it_is(base: ndarray, before: SceneFingerprint) -> None:
     found = diff(before, scene(shot(receipt("38.80"), 2)))
     rows, columns = np.nonzero(np.abs(receipt("38.80") - base) > 20)
     x, y = float(columns.mean()), float(rows.mean())
 
-    def box(x: float, y: float):
+    def box(x: float, y: float) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]:
         return ((x - 40, y - 12), (x + 40, y - 12), (x + 40, y + 12), (x - 40, y + 12))
 
     assert found.touches(box(x, y))

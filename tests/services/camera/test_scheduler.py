@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from hunyuanocr.services.camera.scheduler import TurnScheduler
 from tests.support.fake_backend import wait_until
@@ -27,8 +28,9 @@ class Taker:
             self.turns.enqueue(self.turn)
 
 
-async def test_everyone_has_a_turn_between_two_of_one():
-    turns, log = TurnScheduler(1), []
+async def test_everyone_has_a_turn_between_two_of_one() -> None:
+    turns: Any = TurnScheduler(1)
+    log: list[Any] = []
     takers = [Taker(log, name, wants, turns) for name, wants in (("greedy", 9), ("a", 3), ("b", 3))]
     for taker in takers:
         turns.enqueue(taker.turn)
@@ -39,8 +41,9 @@ async def test_everyone_has_a_turn_between_two_of_one():
     assert log[9:] == ["greedy"] * (len(log) - 9)
 
 
-async def test_so_many_at_a_time_and_nobody_twice():
-    turns, log = TurnScheduler(2), []
+async def test_so_many_at_a_time_and_nobody_twice() -> None:
+    turns: Any = TurnScheduler(2)
+    log: list[Any] = []
     a, b, c = takers = [Taker(log, name, 1, turns) for name in "abc"]
     for taker in takers:
         taker.gate.clear()
@@ -61,8 +64,9 @@ async def test_so_many_at_a_time_and_nobody_twice():
     c.gate.set()
 
 
-async def test_who_leaves_is_gone_from_the_line_and_his_turn_is_cancelled():
-    turns, log = TurnScheduler(1), []
+async def test_who_leaves_is_gone_from_the_line_and_his_turn_is_cancelled() -> None:
+    turns: Any = TurnScheduler(1)
+    log: list[Any] = []
     a, b, _ = takers = [Taker(log, name, 1, turns) for name in "abc"]
     a.gate.clear()
     for taker in takers:

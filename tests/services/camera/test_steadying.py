@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,16 +18,16 @@ ELSEWHERE = ChangeMask(np.pad(np.ones((4, 4), np.bool_), ((100, 16), (140, 16)))
 THERE = ChangeMask(np.pad(np.ones((4, 4), np.bool_), ((8, 108), (10, 146))), 320, 240)
 
 
-def result(value: str | None, confidence: float | None = 0.9, box=BOX, answer=None) -> Result:
+def result(value: str | None, confidence: float | None = 0.9, box: Any = BOX, answer: dict[Any, Any] | None = None) -> Result:
     field = Field("total", FieldType.TEXT, value, box=box if value else None, page=0, confidence=confidence)
     return Result("r", TaskKind.EXTRACT, "", (), (field,), None, ((320, 240),), "ppocr", "m", 1.0, answer=answer)
 
 
-def readings(steadier: FieldVoter, *values, change: ChangeMask | None = ELSEWHERE, **more) -> list[str | None]:
+def readings(steadier: FieldVoter, *values: str | None, change: ChangeMask | None = ELSEWHERE, **more: Any) -> list[str | None]:
     return [steadier.vote(result(v, **more), TASK, change)[0].fields[0].value for v in values]
 
 
-def test_a_flicker_is_outvoted_and_the_reading_is_there_raw():
+def test_a_flicker_is_outvoted_and_the_reading_is_there_raw() -> None:
     steadier = FieldVoter(5)
     assert readings(steadier, "36.80", "36.80") == ["36.80", "36.80"]
     steadied, raw = steadier.vote(result("36.60"), TASK, ELSEWHERE)
@@ -33,18 +35,18 @@ def test_a_flicker_is_outvoted_and_the_reading_is_there_raw():
     assert steadier.vote(result("36.80"), TASK, ELSEWHERE)[1] is None
 
 
-def test_the_surer_of_two_wins_and_of_equals_the_newer():
+def test_the_surer_of_two_wins_and_of_equals_the_newer() -> None:
     steadier = FieldVoter(5)
     steadier.vote(result("36.80", 0.99), TASK, None)
     assert steadier.vote(result("36.60", 0.6), TASK, ELSEWHERE)[0].fields[0].value == "36.80"
     assert readings(FieldVoter(5), "1", "2", "1") == ["1", "2", "1"]
 
 
-def test_a_field_that_disappears_for_a_moment_stays():
+def test_a_field_that_disappears_for_a_moment_stays() -> None:
     assert readings(FieldVoter(5), "36.80", "36.80", None, "36.80") == ["36.80"] * 4
 
 
-def test_what_has_really_changed_stands_at_once():
+def test_what_has_really_changed_stands_at_once() -> None:
     steadier = FieldVoter(5)
     readings(steadier, *["36.80"] * 5)
     assert steadier.vote(result("38.80", 0.5), TASK, THERE)[0].fields[0].value == "38.80"
@@ -52,21 +54,21 @@ def test_what_has_really_changed_stands_at_once():
 
 
 @pytest.mark.parametrize("change", [None, THERE])
-def test_without_knowing_what_changed_nothing_is_voted(change):
+def test_without_knowing_what_changed_nothing_is_voted(change: ChangeMask | None) -> None:
     assert readings(FieldVoter(5), "1", "1", "2", change=change) == ["1", "1", "2"]
 
 
-def test_a_value_without_a_place_is_voted_over_a_picture_that_stands_still():
+def test_a_value_without_a_place_is_voted_over_a_picture_that_stands_still() -> None:
     assert readings(FieldVoter(5), "1", "1", "2", change=STILL, box=None) == ["1", "1", "1"]
     assert readings(FieldVoter(5), "1", "1", "2", change=ELSEWHERE, box=None) == ["1", "1", "2"]
 
 
-def test_only_so_many_readings_count():
+def test_only_so_many_readings_count() -> None:
     assert readings(FieldVoter(3), "1", "1", "1", "2", "2") == ["1", "1", "1", "1", "2"]
     assert readings(FieldVoter(1), "1", "1", "2") == ["1", "1", "2"]
 
 
-def test_a_schemas_answer_is_made_of_the_steadied_values():
+def test_a_schemas_answer_is_made_of_the_steadied_values() -> None:
     schema = {"type": "object", "properties": {"total": {"type": "string"}}, "required": ["total"]}
     task = Task(TaskKind.EXTRACT, fields=TASK.fields, schema=schema)
     steadier = FieldVoter(5)
@@ -76,7 +78,7 @@ def test_a_schemas_answer_is_made_of_the_steadied_values():
     assert steadied.answer == {"total": "A1"}
 
 
-def test_what_is_forgotten_has_no_vote():
+def test_what_is_forgotten_has_no_vote() -> None:
     steadier = FieldVoter(5)
     readings(steadier, "1", "1", "1")
     steadier.forget()

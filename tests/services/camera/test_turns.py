@@ -10,7 +10,7 @@ from hunyuanocr.services.camera.messages import Frame
 from hunyuanocr.services.camera.scheduler import TurnScheduler
 
 
-async def test_one_camera_of_one_client_has_half_of_the_turns_among_a_hundred_of_another():
+async def test_one_camera_of_one_client_has_half_of_the_turns_among_a_hundred_of_another() -> None:
     turns, order, over = TurnScheduler(1), [], asyncio.Event()
 
     async def read(client: str, camera: int) -> None:
@@ -33,7 +33,7 @@ async def test_one_camera_of_one_client_has_half_of_the_turns_among_a_hundred_of
     assert not turns.running
 
 
-def test_frames_of_one_client_leave_room_for_anothers():
+def test_frames_of_one_client_leave_room_for_anothers() -> None:
     memory = FrameBudget(1)
     big = Frame(1, None, bytes, memory.capacity // 8)
     for _ in range(8):
