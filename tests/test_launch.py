@@ -53,7 +53,7 @@ def test_it_says_which_reader_serves_why_and_where(bare: Appliance) -> None:
 def test_without_a_page_gradio_is_not_loaded() -> None:
     code = "import sys, app_web; from hunyuanocr.config import Settings, ServerSettings\n"
     code += "settings = Settings(backend='ppocr', server=ServerSettings(page=False))\n"
-    code += "app_web._apps(settings, *app_web.create_backend(settings)); print('gradio' in sys.modules)"
+    code += "app_web.create_apps(settings, *app_web.create_backend(settings)); print('gradio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "False\n"
 

@@ -142,7 +142,7 @@ async def test_a_wait_ends_without_the_job(shop: Callable[..., Any], reader: Fak
     await wait_until(lambda: reader.now == 1)
     assert (await done(client, id, wait=0.1))["status"] == "running"
     waiting = asyncio.create_task(done(client, id, wait=60))
-    await asyncio.sleep(0.05)
+    await wait_until(lambda: bool(services_of(client).job_service.waiting))
     reader.gate.set()
     assert (await waiting)["status"] == "done"
     assert (await client.get(f"/v1/jobs/{id}?wait=61")).status_code == 422

@@ -286,7 +286,7 @@ async def test_ready_is_red_while_no_child_starts_and_green_again_afterwards() -
         assert int(answer.headers["retry-after"]) > 0
         assert (await read(client, picture())).status_code == 200, "pictures are read all the same"
         pool.command = whole
-        await asyncio.sleep(0.2)
+        await wait_until(lambda: pool.probe_due)
         assert (await client.get("/ready")).status_code == 200
         assert (await read(client, hostile.honest_pdf())).status_code == 200
 
@@ -296,7 +296,7 @@ async def test_ready_is_red_while_all_children_are_stuck_beyond_their_deadline()
         pipeline.decoding.decoder.pdf.overdue_s = -59.0  # as if a minute had passed since the deadline
         attacks = [asyncio.create_task(pipeline.run(Request(hostile.shadings(), READ, owner=name))) for name in ("one", "two")]
         await wait_until(lambda: len(workers()) == 2)
-        await asyncio.sleep(1.2)
+        await wait_until(lambda: pipeline.decoding.decoder.pdf.problem() is not None)
         answer = await client.get("/ready")
         assert (answer.status_code, "stuck" in answer.json()["detail"]) == (503, True)
         for task in attacks:

@@ -119,16 +119,18 @@ async def test_entries_are_kept_while_the_database_is_unavailable(
 
 
 async def test_reading_waits_for_entries_being_written(running_app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    trail, go_on, run = running_app.gate.audit_log, asyncio.Event(), running_app.gate.database.write
+    trail, run = running_app.gate.audit_log, running_app.gate.database.write
+    begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(*work: Any) -> Any:
+        begun.set()
         await go_on.wait()
         return await run(*work)
 
     monkeypatch.setattr(running_app.gate.database, "write", slow)
     trail.record(None, "read", "/v1/records/1")
     writing = asyncio.create_task(trail.flush())
-    await asyncio.sleep(0.01)
+    await begun.wait()
     looking = asyncio.create_task(lines(running_app))
     await asyncio.sleep(0.05)
     assert not looking.done()

@@ -222,8 +222,7 @@ async def test_a_camera_that_leaves_gives_its_room_back(house: House, reader: Fa
     camera, _ = house.open()
     for n in range(3):
         camera.submit(Frame(n, float(n), partial(card, n + 1), 1000))
-        await asyncio.sleep(0.05)
-    assert house.cameras.frame_budget.used >= 1000
+    await wait_until(lambda: house.cameras.frame_budget.used >= 1000)
     await camera.close()
     await wait_until(lambda: house.cameras.frame_budget.used == 0)
 
