@@ -8,6 +8,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hunyuanocr import images
@@ -178,7 +179,7 @@ def tiff_of(*subfiles: int, tag: int = 254) -> bytes:
     infos = [{tag: value} for value in subfiles]
     out = io.BytesIO()
     for frame, info in zip(frames, infos, strict=True):
-        frame.encoderinfo = {"tiffinfo": info}  # type: ignore[attr-defined] # Pillow takes them from each page
+        frame.encoderinfo = {"tiffinfo": info}
     frames[0].save(out, "TIFF", save_all=True, append_images=frames[1:], tiffinfo=infos[0])
     return out.getvalue()
 
@@ -256,7 +257,7 @@ def test_a_white_receipt_cut_out_of_its_photo_lies_on_white() -> None:
 @pytest.mark.parametrize(("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.uint16), ("TIFF", np.int32)])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_values_of_fewer_bits_in_a_wider_file_fill_the_range(kind: str, dtype: type, bits: int) -> None:
-    ramp = np.linspace(0, 2**bits - 1, 256).astype(dtype)[None].repeat(10, 0)
+    ramp: NDArray[np.generic] = np.linspace(0, 2**bits - 1, 256).astype(dtype)[None].repeat(10, 0)
     (page,) = open_pages(encoded(Image.fromarray(ramp), kind), SETTINGS)
     assert np.abs(page.pixels[5, :, 0].astype(int) - np.arange(256)).max() <= 1
 

@@ -53,14 +53,14 @@ def test_plain_values(text: str) -> None:
     "text",
     ["91310000123456789", "6222021234567890123", "123456789012", "00012345", "02155551234", "12E45", "1e5", "+8613800138000"],
 )
-def test_digits_that_a_spreadsheet_would_change_stay_text(text: Any) -> None:
+def test_digits_that_a_spreadsheet_would_change_stay_text(text: str) -> None:
     assert escape_cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize(
     "text", ["13800138000", "12345678901", "0", "0.50", "36.80", "-0.5", "2026-11-20", "1,234,567.00", "A0012"]
 )
-def test_digits_that_a_spreadsheet_keeps_have_no_apostrophe(text: Any) -> None:
+def test_digits_that_a_spreadsheet_keeps_have_no_apostrophe(text: str) -> None:
     assert escape_cell(text) == text
 
 
