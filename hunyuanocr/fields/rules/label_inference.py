@@ -1,4 +1,4 @@
-"""The field of an unknown label, inferred from its words; and conversion of traditional to simplified characters.
+"""The field of an unknown label, inferred from its words.
 
 本次医药费 is a total because of 费, 会员专享立减 a discount because of 减. The first matching pattern decides: specific patterns
 precede general ones.
@@ -7,6 +7,8 @@ precede general ones.
 from __future__ import annotations
 
 import re
+
+from hunyuanocr.chinese import to_simplified
 
 _FIELD_PATTERNS: tuple[tuple[str, str], ...] = (
     ("change", r"找[零回补赎钱]|^应?找|\bchange\b|\bbaki\b"),
@@ -48,18 +50,9 @@ _FIELD_PATTERNS: tuple[tuple[str, str], ...] = (
     ("date", r"日期|时间|\bdated?\b|\bissued\b"),
 )
 _PATTERNS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in _FIELD_PATTERNS)
-_SIMPLIFIED = str.maketrans(
-    "額價實應總計數單時間號員銀優點電話藥醫訂開發貨賬帳費減稅餘積現務師處診斷齡別證檢驗報門診購買賣營業會員櫃臺紅條碼龍軒麗華廣東國園錢圓萬",
-    "额价实应总计数单时间号员银优点电话药医订开发货账账费减税余积现务师处诊断龄别证检验报门诊购买卖营业会员柜台红条码龙轩丽华广东国园钱圆万",
-)
 
 
 def infer_field(words: str) -> str | None:
     """Return the most likely field of a label with these words, or None."""
     plain = to_simplified(words).replace("_", " ")
     return next((name for name, pattern in _PATTERNS if pattern.search(plain)), None)
-
-
-def to_simplified(text: str) -> str:
-    """Convert the traditional characters of labels to simplified ones; the length is unchanged."""
-    return text.translate(_SIMPLIFIED)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from rapidfuzz import fuzz, process
 
+from hunyuanocr.chinese import to_simplified
 from hunyuanocr.fields.catalogue import KNOWN, normalise_key
 from hunyuanocr.fields.layout import Layout, TextSegment
-from hunyuanocr.fields.rules.label_inference import infer_field, to_simplified
+from hunyuanocr.fields.rules.label_inference import infer_field
 from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.money import find_money
 from hunyuanocr.fields.values.span import to_halfwidth
@@ -62,7 +63,7 @@ class LabelFinder:
     """Finds the labels of the known fields and of the client's own fields."""
 
     def __init__(self, specs: Sequence[FieldSpec]) -> None:
-        own = _weights((f"?{spec.key}", (spec.key.replace("_", " "),)) for spec in specs if spec.name is None)
+        own = _weights((f"?{spec.key}", (to_simplified(spec.key).replace("_", " "),)) for spec in specs if spec.name is None)
         self.words = {**_KNOWN_LABELS, **{key: {**_KNOWN_LABELS.get(key, {}), **fields} for key, fields in own.items()}}
         self._starts = _starts(self.words) if own else _KNOWN_STARTS
         fuzzy = _ALWAYS_FUZZY | {spec.name for spec in specs if spec.name}
@@ -117,7 +118,7 @@ class LabelFinder:
         `alone`: no segment is to its right, which makes a label less certain.
         """
         end = _phrase_end(layout.lines[cell.line])
-        key = normalise_key(CURRENCY_WORDS.sub(" ", layout.lines[cell.line].text[:end]))
+        key = normalise_key(CURRENCY_WORDS.sub(" ", to_simplified(layout.lines[cell.line].text[:end])))
         if not 2 <= len(key) <= 40:
             return []
         colon = to_halfwidth(layout.lines[cell.line].text)[end:].lstrip()[:1] == ":"
