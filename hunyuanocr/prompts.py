@@ -17,7 +17,7 @@ from hunyuanocr.fields.catalogue import KNOWN
 from hunyuanocr.fields.field_builder import COLUMN_TYPES
 from hunyuanocr.fields.schema.answer_schema import LengthLimits, build_answer_schema
 from hunyuanocr.fields.schema.refs import resolve
-from hunyuanocr.instruction_patterns import LANGUAGES
+from hunyuanocr.instructions.patterns import LANGUAGES
 from hunyuanocr.types import EvidenceMode, FieldSpec, FieldType, Task, TaskKind
 
 SPOTTING = "检测并识别图片中的文字，将文本坐标格式化输出。"

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
 
+from rapidfuzz import fuzz, process
+
+from hunyuanocr.chinese import to_simplified
 from hunyuanocr.types import FieldType
 
 
@@ -142,11 +145,15 @@ _INDEX = _index(KNOWN.values())
 
 
 def lookup(words: str) -> KnownField | None:
-    """Return the known field of these words in Chinese or English, or None. Ignores case, spaces, underscores and plural."""
-    key = normalise_key(words)
+    """Return the known field of these words in Chinese or English, or None.
+
+    Ignores case, spaces, underscores, plural, and whether characters are traditional or simplified.
+    """
+    simplified = to_simplified(words)
+    key = normalise_key(simplified)
     for candidate in (
         key,
-        normalise_key(_IN_BRACKETS.sub("", words)),
+        normalise_key(_IN_BRACKETS.sub("", simplified)),
         _singular(key),
         key.removeprefix("the"),
         key.removesuffix("es"),
@@ -154,3 +161,27 @@ def lookup(words: str) -> KnownField | None:
         if candidate in _INDEX:
             return _INDEX[candidate]
     return None
+
+
+_MIN_SIMILARITY = {True: 75.0, False: 60.0}  # per cent of equal letters, of Latin and other names: one letter in four, 总额金
+_MISSPELT = 80.0  # per cent of equal letters above which a name is probably a misspelt one
+_SPELLINGS: Mapping[str, str] = MappingProxyType(
+    {normalise_key(word): f.name for f in reversed(tuple(KNOWN.values())) for word in (f.name, *f.zh, *f.en, *f.asked)}
+)
+_USUAL = ("total_amount", "date", "merchant", "items", "invoice_number")  # suggested if no name is similar
+
+
+def is_misspelt(words: str) -> bool:
+    """Return whether words are spelt nearly like those of a known field."""
+    key = normalise_key(to_simplified(words))
+    return process.extractOne(key, _SPELLINGS.keys(), scorer=fuzz.ratio, score_cutoff=_MISSPELT) is not None
+
+
+def suggest(words: str, limit: int = 3) -> tuple[str, ...]:
+    """Return the names of known fields whose words are spelt like these, the most similar first; else the usual fields."""
+    key = normalise_key(to_simplified(words))
+    found = process.extract(
+        key, _SPELLINGS.keys(), scorer=fuzz.ratio, score_cutoff=_MIN_SIMILARITY[key.isascii()], limit=4 * limit
+    )
+    similar = dict.fromkeys(_SPELLINGS[spelling] for spelling, score, _ in found if score >= found[0][1] - 15)
+    return tuple(similar)[:limit] or _USUAL
