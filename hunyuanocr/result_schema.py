@@ -21,6 +21,16 @@ class FieldDetail(BaseModel):
     page: int | None = Field(None, description="Page number, from 0.")
     confidence: float | None = Field(None, description="From 0 to 1.")
     grounded: bool = Field(description="True if the value was located on the page.")
+    reason: Literal["unknown_field"] | None = Field(
+        None,
+        description="Why the value is null: unknown_field means that the name is neither known nor printed on the page.",
+        exclude_if=lambda reason: reason is None,
+    )
+    suggestions: list[str] = Field(
+        [],
+        description="Known names that an unknown name may mean, the most similar first.",
+        exclude_if=lambda names: not names,
+    )
 
     @classmethod
     def of(cls, field: t.Field) -> FieldDetail:
@@ -33,6 +43,8 @@ class FieldDetail(BaseModel):
             page=field.page,
             confidence=_round_confidence(field.confidence),
             grounded=field.grounded,
+            reason=field.reason,
+            suggestions=list(field.suggestions),
         )
 
 

@@ -135,6 +135,8 @@ class Field:
     confidence: float | None = None
     grounded: bool = False
     rows: tuple[Mapping[str, Field], ...] | None = None
+    reason: Literal["unknown_field"] | None = None  # of a missing value, where one is known
+    suggestions: tuple[str, ...] = ()  # known names that an unknown field may mean
 
 
 @dataclass(frozen=True)

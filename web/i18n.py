@@ -42,6 +42,7 @@ TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
     "grounded": ("图上有", "found on the page"),
     "ungrounded": ("图上没找到，请核对", "not found, please check"),
     "missing": ("图上没有", "not on the page"),
+    "unknown": ("没看懂这个名称，图上也没有。可以试试：{}", "This name is not known and not on the page. Try: {}"),
     "or": ("或", "or"),
     "page": ("第 {} 页", "page {}"),
     "choose_row": ("点一行，图上会标出位置。", "Select a row to see where it is on the image."),
@@ -81,6 +82,7 @@ _WARNINGS: Mapping[str, str] = {  # code: Chinese text; the English text comes w
     "fake_backend": "现在是试用模式，内容是编的，没有真的识别图片。",
     "truncated": "内容太多，没有识别完，后面的可能缺了。",
     "incomplete_image": "图片没传完整，可能缺了一部分，最好重新发一次。",
+    "unknown_field": "有的名称没看懂，图上也没有，请换个说法。",
     "low_resolution": "照片太小，小字可能认不准，最好靠近一点重拍。",
 }
 

@@ -47,7 +47,7 @@ def _row(number: int, item: Field, language: Language, pages: int, first: str | 
     if item.rows:
         return f'<tr class="rows">{head}<td colspan="4">{_items(number, item.rows, language, first)}</td></tr>'
     if item.value is None:
-        return f'<tr class="missing">{head}<td colspan="4">{translate("missing", language)}</td></tr>'
+        return f'<tr class="missing">{head}<td colspan="4">{escape_html(_missing(item, language))}</td></tr>'
     place = f" · {translate('page', language).format(item.page + 1)}" if pages > 1 and item.page is not None else ""
     confidence = "–" if item.confidence is None else f"{int(item.confidence * 100)}%"  # rounded down: 99.8 % is not 100 %
     normalized = format_value(item.normalized, language)
@@ -59,6 +59,14 @@ def _row(number: int, item: Field, language: Language, pages: int, first: str | 
         f'<td class="proof {"yes" if item.grounded else "no"}">{proof}{place}</td>'
     )
     return f"<tr{_select_attributes(str(number), item, first)}>{head}{cells}</tr>"
+
+
+def _missing(item: Field, language: Language) -> str:
+    """Return why a value is missing, with names to try instead of an unknown one."""
+    if item.reason is None:
+        return translate("missing", language)
+    names = ("、" if language == "zh" else ", ").join(field_label(name, language) for name in item.suggestions)
+    return translate("unknown", language).format(names)
 
 
 def _select_attributes(key: str, item: Field, first: str | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hunyuanocr.fields import extract_fields, ground_values
 from hunyuanocr.fields.schema.client_schema import coerce
+from hunyuanocr.fields.unknown import mark_unknown, unknown_field_warnings
 from hunyuanocr.pipeline.rotation import to_original, to_upright
 from hunyuanocr.types import Field, FieldType, Line, Page, Reading, Result, Task
 
@@ -61,6 +62,7 @@ def resolve_fields(task: Task, reading: Reading, lines: Sequence[Line], sizes: S
         fields = extract_fields(lines, task.fields, upright_sizes)
     else:
         fields = ground_values(reading.values, task.fields, lines, reading.confidences)
+    fields = mark_unknown(fields, task.fields, lines, only_misspelt=reading.values is not None)
     return to_original(fields, upright_sizes, rotations)
 
 
@@ -87,7 +89,7 @@ def build_result(
         model=model,
         elapsed_ms=0.0,
         answer=None if task.schema is None else coerce(task.schema, fields),
-        notices=(*(n for p in pages for n in p.notices), *reading.notices),
+        notices=(*(n for p in pages for n in p.notices), *reading.notices, *unknown_field_warnings(fields)),
         truncated=reading.finish_reason != "stop",
         usage=reading.usage,
     )

@@ -118,6 +118,16 @@ async def test_json_with_a_charset_and_unknown_keys(client: AppClient) -> None:
     assert r.status_code == 200
 
 
+async def test_an_unknown_name_is_told_and_a_printed_one_is_not(client, reader):
+    reader.text = "Total 12.00\nLocker: 7"
+    body = (await client.post("/ocr", files={"file": IMAGE}, data={"fields": "totl amuont,Locker,tax"})).json()
+    assert body["fields"] == {"totl amuont": None, "Locker": "7", "tax": None}
+    unknown, locker, tax = (body["details"][key] for key in body["fields"])
+    assert (unknown["value"], unknown["reason"], unknown["suggestions"]) == (None, "unknown_field", ["total_amount"])
+    assert not {"reason", "suggestions"} & {*locker, *tax}
+    assert [w["code"] for w in body["warnings"]].count("unknown_field") == 1
+
+
 @pytest.mark.parametrize("key", ["instruction", "prompt"])
 @pytest.mark.parametrize("form", [True, False])
 async def test_an_instruction_in_words(client: AppClient, reader: FakeBackend, key: str, form: bool) -> None:
