@@ -16,7 +16,7 @@ from pathlib import Path
 from api.auth.identity import Identity
 from hunyuanocr.clock import Clock
 from hunyuanocr.errors import HunyuanOcrError, StoreUnavailable
-from hunyuanocr.services.api_keys import PREFIX, Scope, hash_api_key
+from hunyuanocr.services.api_keys import PREFIX, Scope, hash_secret
 from hunyuanocr.store import keys
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.keys import ApiKeyRow
@@ -62,7 +62,7 @@ class ApiKeyCache:
         """Return the key with this text, or None unless it is active. Raises StoreUnavailable."""
         id = text.removeprefix(PREFIX).partition("_")[0]
         key = (await self._table()).get(id)
-        if not hmac.compare_digest(hash_api_key(text), _DUMMY_HASH if key is None else key.hash) or key is None:
+        if not hmac.compare_digest(hash_secret(text), _DUMMY_HASH if key is None else key.hash) or key is None:
             return None
         return self._used(key)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import json
 import logging
 import os
@@ -14,6 +12,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from itsdangerous import BadData, URLSafeSerializer
 
 from api.auth.api_keys import ApiKeyCache, identity_of_key
 from api.auth.identity import Identity
@@ -40,7 +40,7 @@ class SessionCookies:
         self.clock = clock or Clock()
         self._file = secret
         self._seconds = 3600 * hours
-        self._secret: bytes | None = None
+        self._serializer: URLSafeSerializer | None = None
         self._revoked_file = secret.with_name(f"{secret.stem}.ended")
         self.revoked: dict[str, float] = {}  # id of a revoked session: its time of expiry
         self._revoke_lock = threading.Lock()
@@ -50,8 +50,8 @@ class SessionCookies:
         now = self.clock.now().timestamp()
         until = min(now + self._seconds, identity.until or float("inf"))
         claims = {"k": identity.key} if identity.key else {"o": identity.owner, "n": identity.name, "s": sorted(identity.scopes)}
-        body = _encode(json.dumps(claims | {"i": secrets.token_hex(8), "x": until}).encode())
-        return f"{body}.{_encode(self._sign(body))}", max(0, int(until - now))
+        cookie = self._signer().dumps(claims | {"i": secrets.token_hex(8), "x": until})
+        return str(cookie), max(0, int(until - now))
 
     async def identity(self, cookie: str) -> Identity | None:
         """Return the identity of a session; None if the cookie is invalid, expired or revoked. Raises StoreUnavailable."""
@@ -66,7 +66,7 @@ class SessionCookies:
 
     def is_forged(self, cookie: str) -> bool:
         """Return whether the cookie was not issued here. Expired and revoked cookies are not forged."""
-        return len(cookie) > _MAX_COOKIE_LENGTH or not cookie.isascii() or not self._is_signed(cookie)
+        return self._signed_claims(cookie) is None
 
     def revoke(self, cookie: str) -> None:
         """Revoke a session permanently, also for copies of the cookie and after a restart. Blocking: writes to the disk."""
@@ -86,20 +86,23 @@ class SessionCookies:
                 )
 
     def _verified_claims(self, cookie: str) -> dict[str, Any] | None:
-        if self.is_forged(cookie):
+        claims = self._signed_claims(cookie)
+        expired = claims is None or claims["x"] <= self.clock.now().timestamp() or claims["i"] in self.revoked
+        return None if expired else claims
+
+    def _signed_claims(self, cookie: str) -> dict[str, Any] | None:
+        if len(cookie) > _MAX_COOKIE_LENGTH or not cookie.isascii():
             return None
-        body = cookie.partition(".")[0]
-        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return None if claims["x"] <= self.clock.now().timestamp() or claims["i"] in self.revoked else claims
+        try:
+            return dict(self._signer().loads(cookie))
+        except BadData:
+            return None
 
-    def _is_signed(self, cookie: str) -> bool:
-        body, _, signature = cookie.partition(".")
-        return hmac.compare_digest(_encode(self._sign(body)), signature)
-
-    def _sign(self, body: str) -> bytes:
-        if self._secret is None:
-            self._secret = self._load_secret()
-        return hmac.digest(self._secret, b"hunyuanocr session " + body.encode(), hashlib.sha256)
+    def _signer(self) -> URLSafeSerializer:
+        if self._serializer is None:
+            options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+            self._serializer = URLSafeSerializer(self._load_secret(), "hunyuanocr session", signer_kwargs=options)
+        return self._serializer
 
     def _load_secret(self) -> bytes:
         """Load the revoked sessions and return the signing key. If the revoked sessions are unreadable, replace the key."""
@@ -115,10 +118,6 @@ class SessionCookies:
                 write_atomic(self._revoked_file, b"{}", mode=0o600)
             return secret
         return _load_or_create_secret(self._file)
-
-
-def _encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def _load_or_create_secret(file: Path) -> bytes:

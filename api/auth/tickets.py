@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable
 
+from cachetools import TTLCache
+
 from api.auth.identity import Identity
 from hunyuanocr.errors import QueueFull
+from hunyuanocr.services.api_keys import hash_secret
 
 _MAX_TICKETS = 10_000
 
@@ -18,25 +20,16 @@ class TicketStore:
 
     def __init__(self, seconds: float, *, ticks: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
-        self.ticks = ticks
-        self._tickets: dict[bytes, tuple[Identity, float]] = {}
+        self._tickets: TTLCache[str, Identity, float] = TTLCache(_MAX_TICKETS, seconds, ticks)
 
     def issue(self, identity: Identity) -> str:
         """Return a new ticket of 256 random bits for the identity. Raises QueueFull."""
-        now = self.ticks()
-        for expired in [ticket for ticket, (_, until) in self._tickets.items() if until <= now]:
-            del self._tickets[expired]
         if len(self._tickets) >= _MAX_TICKETS:
             raise QueueFull("Too many unused tickets.", retry_after=self.seconds)
         text = secrets.token_urlsafe(32)
-        self._tickets[_hash(text)] = identity, now + self.seconds
+        self._tickets[hash_secret(text)] = identity
         return text
 
     def redeem(self, text: str) -> Identity | None:
         """Return the identity of a ticket and invalidate it; None if the ticket is unknown, used or expired."""
-        identity, until = self._tickets.pop(_hash(text), (None, 0.0))
-        return identity if self.ticks() < until else None
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        return self._tickets.pop(hash_secret(text), None)

@@ -9,9 +9,11 @@ import dataclasses
 import hashlib
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+from cachetools import TTLCache
 
 from hunyuanocr.types import Result, Task
 
@@ -36,57 +38,23 @@ def deep_size(value: Any) -> int:
     return size
 
 
-class ResultCache:
-    """An LRU cache of at most `megabytes` (0 disables it); entries expire after `age_s` seconds."""
+class ResultCache(TTLCache[CacheKey, Result, float]):
+    """An LRU cache of at most `megabytes` (0 disables it); entries expire after `age_s` seconds. Not thread-safe."""
 
     def __init__(self, megabytes: float, age_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._capacity = int(megabytes * 1e6)
-        self._age_s = age_s
-        self._clock = clock
-        self._entries: OrderedDict[CacheKey, tuple[float, int, Result]] = OrderedDict()
-        self.used = 0
+        super().__init__(int(megabytes * 1e6), age_s, clock, getsizeof=deep_size)
 
     @property
     def enabled(self) -> bool:
         """Whether the settings enable the cache."""
-        return self._capacity > 0
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, key: CacheKey) -> Result | None:
-        """Return the result, or None if it is not cached or has expired."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        if entry[0] <= self._clock():
-            self._drop(key)
-            return None
-        self._entries.move_to_end(key)
-        return entry[2]
+        return self.maxsize > 0
 
     def put(self, key: CacheKey, result: Result) -> None:
         """Store a result and evict the least recently used ones. A result larger than the cache is not stored."""
-        size = deep_size(result)
-        if size > self._capacity:
-            return
-        self._drop(key)
-        self._entries[key] = (self._clock() + self._age_s, size, result)
-        self.used += size
-        while self.used > self._capacity:
-            self._drop(next(iter(self._entries)))
+        with suppress(ValueError):  # too large
+            self[key] = result
 
     def forget(self, owner: str) -> None:
         """Remove the results of this owner."""
-        for key in [key for key in self._entries if key[0] == owner]:
-            self._drop(key)
-
-    def clear(self) -> None:
-        """Remove all results."""
-        self._entries.clear()
-        self.used = 0
-
-    def _drop(self, key: CacheKey) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self.used -= entry[1]
+        for key in [key for key in self if key[0] == owner]:
+            self.pop(key, None)

@@ -49,9 +49,9 @@ def create_api_key(
         raise InvalidValue("The expiry time is in the past.", hint="Give a time in the future.")
     id = secrets.token_hex(6)
     text = f"{PREFIX}{id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
-    return text, ApiKeyRow(id, owner, name, hash_api_key(text), granted, now, expires_at)
+    return text, ApiKeyRow(id, owner, name, hash_secret(text), granted, now, expires_at)
 
 
-def hash_api_key(text: str) -> str:
-    """Return the SHA-256 of a key, in hexadecimal. Keys are random, so that a slow password hash would add nothing."""
+def hash_secret(text: str) -> str:
+    """Return the SHA-256 of a key or ticket, in hexadecimal. They are random, so that a slow password hash would add nothing."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,10 +7,12 @@ slots. One owner never uses all slots.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable
 from typing import TypeVar
 from urllib.parse import urlsplit
+
+from cachetools import FIFOCache
 
 from hunyuanocr.store.deliveries import Delivery
 
@@ -46,7 +48,7 @@ class Lanes:
     def __init__(self) -> None:
         self._in_flight: Counter[Lane] = Counter()
         self._origins: dict[Lane, Counter[str]] = {}
-        self._answers: OrderedDict[Lane, bool] = OrderedDict()
+        self._answers: FIFOCache[Lane, bool] = FIFOCache(_MAX_REMEMBERED)  # by the time of their outcome
 
     @property
     def free(self) -> int:
@@ -93,6 +95,3 @@ class Lanes:
             del self._in_flight[lane], self._origins[lane]
         if answers is not None:
             self._answers[lane] = answers
-            self._answers.move_to_end(lane)
-            if len(self._answers) > _MAX_REMEMBERED:
-                self._answers.popitem(last=False)

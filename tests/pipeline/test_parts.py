@@ -138,7 +138,7 @@ def test_the_cache_stays_within_its_memory_and_lets_the_oldest_go() -> None:
     assert cache.get(key(0)) is not None  # now 1 is the one used longest ago
     cache.put(key(3), result("3" * 1000))
     assert [cache.get(key(n)) is not None for n in range(4)] == [True, False, True, True]
-    assert 0 < cache.used <= 3.5 * size
+    assert 0 < cache.currsize <= 3.5 * size
     cache.put(key(4), result("x" * 10000))  # larger than the whole: not kept, nothing lost for it
     assert cache.get(key(4)) is None
     assert len(cache) == 3
@@ -153,7 +153,7 @@ def test_the_cache_forgets_with_age_and_counts_right() -> None:
     assert cache.get(key(1)).text == "two"
     clock.now = 60
     assert cache.get(key(1)) is None
-    assert cache.used == len(cache) == 0
+    assert cache.currsize == len(cache) == 0
     assert not ResultCache(0, 60).enabled
 
 

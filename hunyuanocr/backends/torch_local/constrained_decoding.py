@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import xgrammar
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
@@ -38,7 +38,7 @@ class GrammarCompiler:
         self._closing = _mask((token.startswith(b'"') for token in self._bytes), vocab_size)
         self._compiler = xgrammar.GrammarCompiler(vocabulary, max_threads=1, cache_enabled=False)
         self._vocab_size = vocab_size
-        self._cache: OrderedDict[str, CompiledGrammar] = OrderedDict()
+        self._cache: LRUCache[str, CompiledGrammar] = LRUCache(_CACHE_SIZE)
         self._lock = Lock()
 
     def compile(self, schema: Mapping[str, Any]) -> CompiledGrammar:
@@ -49,7 +49,6 @@ class GrammarCompiler:
             raise InvalidSchema(f"The schema cannot be serialized as JSON: {e}") from e
         with self._lock:
             if key in self._cache:
-                self._cache.move_to_end(key)
                 return self._cache[key]
         root = grammar_from_schema(schema)
         try:
@@ -60,8 +59,6 @@ class GrammarCompiler:
         grammar = CompiledGrammar(compiled, root, self._vocab_size, self._stop_ids, strings)
         with self._lock:
             self._cache[key] = grammar
-            while len(self._cache) > _CACHE_SIZE:
-                self._cache.popitem(last=False)
         return grammar
 
 

@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -45,10 +45,15 @@ class Monitored(Protocol):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Values that need a wait. `stored`: None when the store is disabled, False when the database does not answer."""
+    """Values that need a wait or the event loop.
+
+    `stored`: None when the store is disabled, False when the database does not answer.
+    """
 
     ready: bool
     engine: Health
+    cache_entries: int
+    cache_bytes: float
     stored: bool | None = None
     jobs: Mapping[str, int] = field(default_factory=dict)
     sync: SyncState | None = None
@@ -58,22 +63,23 @@ async def take_snapshot(services: Monitored) -> Snapshot:
     """Return the state of the backend and the database, after two seconds at most. Raises no HunyuanOcrError."""
     pipeline, database = services.pipeline, services.database
     ready, engine = (await pipeline.health()).ready, await pipeline.backend.health()
+    snapshot = Snapshot(ready, engine, len(pipeline.cache), pipeline.cache.currsize)
     if database is None:
-        return Snapshot(ready, engine)
+        return snapshot
     try:
         async with asyncio.timeout(_DATABASE_TIMEOUT_S):
             counted = await database.read(jobs.by_status)
             sync = None if services.sync is None else await services.sync.state()
     except (HunyuanOcrError, TimeoutError) as e:
         log.debug("The metrics report that the database does not answer: %s", e)
-        return Snapshot(ready, engine, stored=False)
-    return Snapshot(ready, engine, True, counted, sync)
+        return replace(snapshot, stored=False)
+    return replace(snapshot, stored=True, jobs=counted, sync=sync)
 
 
 def collect(services: Monitored, snapshot: Snapshot) -> Iterator[Metric]:
     """Yield all gauges. Blocking for some milliseconds, for the disk and the GPU."""
     yield from _backend(services, snapshot)
-    yield from _pipeline(services)
+    yield from _pipeline(services, snapshot)
     yield from _store(services, snapshot)
     yield from _cameras(services)
     yield from _disk(services.data)
@@ -102,14 +108,14 @@ def _backend(services: Monitored, snapshot: Snapshot) -> Iterable[Metric]:
     yield CounterMetricFamily("hunyuanocr_engine_restarts", restarts, value=snapshot.engine.restarts)
 
 
-def _pipeline(services: Monitored) -> Iterable[Metric]:
+def _pipeline(services: Monitored, snapshot: Snapshot) -> Iterable[Metric]:
     pipeline = services.pipeline
     yield _gauge("queue_length", "Requests that wait for the backend.", pipeline.admission.waiting)
     yield _gauge("queue_capacity", "Maximum number of waiting requests.", pipeline.admission.queue_capacity)
     yield _gauge("readings_running", "Requests that are being read.", pipeline.admission.running)
     yield _gauge("reader_concurrency", "Requests that the backend reads at a time.", pipeline.concurrency)
-    yield _gauge("cache_entries", "Results in the cache.", len(pipeline.cache))
-    yield _gauge("cache_bytes", "Memory of the results in the cache, in bytes.", pipeline.cache.used)
+    yield _gauge("cache_entries", "Results in the cache.", snapshot.cache_entries)
+    yield _gauge("cache_bytes", "Memory of the results in the cache, in bytes.", snapshot.cache_bytes)
 
 
 def _store(services: Monitored, snapshot: Snapshot) -> Iterable[Metric]:

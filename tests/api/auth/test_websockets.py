@@ -14,7 +14,8 @@ from websockets.asyncio import client
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from api.auth.authenticator import SocketLimits
+from api.auth.authenticator import TICKET_S, SocketLimits
+from api.auth.tickets import TicketStore
 from api.uvicorn_config import uvicorn_options
 from hunyuanocr.clock import utc_now
 from hunyuanocr.services.api_keys import ALL_SCOPES, Scope
@@ -179,8 +180,10 @@ async def test_a_ticket_is_valid_once_and_expires(at: Any) -> None:
     assert await refused(f"ws://{place}/v1/ws?ticket={once}") == 401
     for path in ("/v1/ws", "/ws/ocr"):
         assert await refused(f"ws://{place}{path}?ticket=made-up") == 401
+    now = [0.0]
+    running_app.gate.tickets = TicketStore(TICKET_S, ticks=lambda: now[0])
     late = await ticket(running_app, place)
-    running_app.gate.tickets.ticks = lambda: 1e12
+    now[0] = TICKET_S
     assert await refused(f"ws://{place}/v1/ws?ticket={late}") == 401
     async with httpx.AsyncClient(base_url=f"http://{place}", timeout=60) as client:
         assert (await client.post("/v1/tickets", headers={"X-API-Key": running_app.keys["reader"]})).status_code == 403
