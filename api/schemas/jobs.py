@@ -93,7 +93,7 @@ class WebhookStatus(BaseModel):
             attempts=delivery.attempts,
             next_at=delivery.due_at if status == "pending" else None,
             delivered_at=delivery.delivered_at,
-            trouble=delivery.trouble,
+            trouble=delivery.last_error,
         )
 
 
@@ -147,7 +147,7 @@ class JobResponse(BaseModel):
             progress=JobProgress.of(view),
             webhook=WebhookStatus.of(view),
             error=None if job.error is None else JobError(**job.error),
-            result=None if view.result is None else _response_body(view.result, job.wanted.get("response")),
+            result=None if view.result is None else _response_body(view.result, job.params.get("response")),
         )
 
 

@@ -200,7 +200,7 @@ class Webhooks:
             due_at = timer + self.retry_delay(delivery.attempts + 1)
 
         def record(conn: Connection) -> None:
-            deliveries.record_attempt(conn, delivery, status, due_at=due_at, delivered_at=delivered_at, trouble=error)
+            deliveries.record_attempt(conn, delivery, status, due_at=due_at, delivered_at=delivered_at, last_error=error)
             if code is not None:
                 host, what = urlsplit(delivery.url).hostname or "", f"/v1/jobs/{delivery.job_id}"
                 entry = audit.outgoing_entry(delivery.owner, now, "webhook", to=host, what=what, status=code, message=delivery.id)

@@ -40,7 +40,7 @@ def commit_batch(
     if (fair_key := conn.scalar(select(jobs.c.fair_key).where(*mine).limit(1))) is not None:
         reschedule_batch(conn, fair_key, batch_id)
     conn.execute(update(jobs).where(*mine, jobs.c.error.is_(None)).values(status="queued"))
-    conn.execute(update(jobs).where(*mine).values(status="failed", finished_at=now, wanted={}))
+    conn.execute(update(jobs).where(*mine).values(status="failed", finished_at=now, params={}))
     return batch_id, True
 
 

@@ -24,7 +24,7 @@ deliveries = Table(
     Column("due_at", Utc, nullable=False),
     Column("worker", String(200)),  # that is delivering it now
     Column("delivered_at", Utc),
-    Column("trouble", Text),  # error of the latest attempt
+    Column("last_error", Text),  # error of the latest attempt
     Index(None, "status", "due_at"),
 )
 
@@ -41,7 +41,7 @@ class Delivery:
     status: str = "pending"
     attempts: int = 0
     delivered_at: datetime | None = None
-    trouble: str | None = None
+    last_error: str | None = None
 
 
 _NAMES = tuple(Delivery.__dataclass_fields__)
@@ -97,16 +97,12 @@ def take(conn: Connection, worker: str, now: datetime, lease_s: float, job_ids: 
 
 
 def record_attempt(
-    conn: Connection, delivery: Delivery, status: str, *, due_at: datetime, delivered_at: datetime | None, trouble: str | None
+    conn: Connection, delivery: Delivery, status: str, *, due_at: datetime, delivered_at: datetime | None, last_error: str | None
 ) -> None:
     """Record the outcome of an attempt: `delivered`, `given_up`, or `pending` until `due_at`."""
-    conn.execute(
-        update(deliveries)
-        .where(deliveries.c.job_id == delivery.job_id)
-        .values(
-            status=status, attempts=delivery.attempts + 1, due_at=due_at, delivered_at=delivered_at, trouble=trouble, worker=None
-        )
-    )
+    outcome = {"status": status, "due_at": due_at, "delivered_at": delivered_at, "last_error": last_error}
+    mine = deliveries.c.job_id == delivery.job_id
+    conn.execute(update(deliveries).where(mine).values(**outcome, attempts=delivery.attempts + 1, worker=None))
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:

@@ -34,7 +34,7 @@ class Job:
     id: str
     owner: str
     created_at: datetime
-    wanted: Mapping[str, Any]
+    params: Mapping[str, Any]
     size: int
     status: str = "queued"
     priority: int = 0
@@ -185,7 +185,7 @@ def finish(conn: Connection, job: Job, status: str, now: datetime, *, pages: int
         update(jobs)
         .where(*mine)
         .values(
-            status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None, wanted=_public(job.wanted)
+            status=status, finished_at=now, pages=pages, error=error, worker=None, lease_until=None, params=_public(job.params)
         )
     ).rowcount
     if finished:
@@ -207,7 +207,7 @@ def cancel(conn: Connection, owner: str, id: str, now: datetime) -> bool:
     """Cancel a waiting or running job. Return False if this owner has no such unfinished job."""
     mine = (jobs.c.id == id, jobs.c.owner == owner, jobs.c.status.in_(OPEN))
     cancelled = conn.execute(
-        update(jobs).where(*mine).values(status="cancelled", finished_at=now, worker=None, lease_until=None, wanted={})
+        update(jobs).where(*mine).values(status="cancelled", finished_at=now, worker=None, lease_until=None, params={})
     ).rowcount
     if cancelled:
         conn.execute(delete(inputs).where(inputs.c.job_id == id))
@@ -222,7 +222,7 @@ def _public(params: Mapping[str, Any]) -> dict[str, Any]:
 def redact(conn: Connection, owner: str, ids: Collection[str]) -> None:
     """Delete file name, device name and parameters of these finished jobs, whose records are deleted."""
     mine = (jobs.c.owner == owner, jobs.c.id.in_(ids), jobs.c.status.in_(FINISHED))
-    conn.execute(update(jobs).where(*mine).values(name=None, device=None, wanted={}))
+    conn.execute(update(jobs).where(*mine).values(name=None, device=None, params={}))
 
 
 def renew(conn: Connection, worker: str, ids: Collection[str], now: datetime, lease_s: float) -> set[str]:

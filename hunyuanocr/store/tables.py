@@ -143,7 +143,7 @@ jobs = Table(
     Column("created_at", Utc, nullable=False),
     Column("status", String(10), nullable=False),  # arriving, queued, running, done, failed, cancelled
     Column("priority", Integer, nullable=False),
-    Column("wanted", Json, nullable=False),  # parameters of the request
+    Column("params", Json, nullable=False),  # parameters of the request
     Column("device", String(200)),
     Column("size", Integer, nullable=False),  # bytes of the file
     Column("webhook", Text),  # URL to notify when the job ends

@@ -67,7 +67,7 @@ async def test_other_jobs_are_kept(shop: AppClient) -> None:
 async def asked(client: AppClient) -> dict[str, Any]:
     """What the database has of what was asked, by the state of the job."""
     store = client.app.state.services.store
-    return dict(await store.read(lambda s: s.execute(select(jobs.c.status, jobs.c.wanted)).all()))
+    return dict(await store.read(lambda s: s.execute(select(jobs.c.status, jobs.c.params)).all()))
 
 
 async def test_the_instruction_is_removed_from_a_finished_job(shop: AppClient, reader: FakeBackend) -> None:

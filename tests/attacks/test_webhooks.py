@@ -154,7 +154,7 @@ async def test_an_answer_that_drips_has_an_end(
     async with asyncio.timeout(10):
         while (found := (await desk.database.read(deliveries.by_job, [id]))[id]).attempts == 0:
             await asyncio.sleep(0.05)
-    assert (found.status, found.trouble) == ("pending", "No response within 1.2 seconds.")
+    assert (found.status, found.last_error) == ("pending", "No response within 1.2 seconds.")
 
 
 async def test_all_messages_to_a_good_receiver_arrive(receivers: Receivers, desk_of: Callable[..., Any]) -> None:

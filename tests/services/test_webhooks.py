@@ -168,7 +168,7 @@ async def test_a_message_is_delivered_once_signed_and_whole(shop: Callable[..., 
         desk, sender, _ = await shop(receiver)
         id = await over(desk, f"{receiver.address}/done")
         found = await settled(desk, id)
-        assert (found.status, found.attempts, found.trouble) == ("delivered", 1, None)
+        assert (found.status, found.attempts, found.last_error) == ("delivered", 1, None)
         ((message_id, message),) = receiver.messages.items()
         assert message_id == found.id
         assert (message["type"], message["data"]["id"], message["data"]["status"]) == ("job.cancelled", id, "cancelled")
@@ -195,7 +195,7 @@ async def test_it_is_given_up_at_last(shop: Callable[..., Any], monkeypatch: pyt
         id = await over(desk, f"{receiver.address}/done")
         found = await settled(desk, id, webhooks.ATTEMPTS)
         await asyncio.sleep(0.1)
-        assert (found.status, found.trouble) == ("given_up", "Response status 500.")
+        assert (found.status, found.last_error) == ("given_up", "Response status 500.")
         assert len(receiver.heard) == webhooks.ATTEMPTS
 
 
@@ -205,7 +205,7 @@ async def test_redirects_are_not_followed(shop: Callable[..., Any]) -> None:
         began = desk.now()
         found = await settled(desk, await over(desk, f"{receiver.address}/done"))
         await asyncio.sleep(0.1)
-        assert (found.status, found.trouble) == ("pending", "Response status 307.")
+        assert (found.status, found.last_error) == ("pending", "Response status 307.")
         assert len(receiver.heard) == 1
         assert found.due_at > began + timedelta(seconds=1)
 
@@ -245,7 +245,7 @@ async def test_nobody_listens(shop: Callable[..., Any]) -> None:
         desk, _, _ = await shop(receiver)
     found = await settled(desk, await over(desk, f"{address}/done"))
     assert found.status == "pending"
-    assert "Connect" in found.trouble
+    assert "Connect" in found.last_error
     assert await desk.database.read(audit.list_latest, 10) == [], "nothing left the machine"
 
 
@@ -254,7 +254,7 @@ async def test_a_host_that_is_not_allowed_any_more_is_not_called(shop: Callable[
         desk, _, _ = await shop(receiver, settings=allowing("erp.local"))
         found = await settled(desk, await over(desk, f"{receiver.address}/done"))
         assert found.status == "given_up"
-        assert "jobs.webhook_hosts" in found.trouble
+        assert "jobs.webhook_hosts" in found.last_error
         assert receiver.heard == []
 
 

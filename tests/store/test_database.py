@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ import alembic.command
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, column, select, text
 from sqlalchemy.exc import IntegrityError
 
 from hunyuanocr.errors import ConfigError, StoreUnavailable
 from hunyuanocr.ids import new_id
-from hunyuanocr.store import migrations
+from hunyuanocr.store import deliveries, jobs, migrations
 from hunyuanocr.store.database import Database
-from hunyuanocr.store.tables import metadata, state
+from hunyuanocr.store.tables import Json, metadata, state
 from tests.support.postgres import Server
 
 
@@ -151,6 +152,25 @@ def test_migrations_lead_back_to_nothing_and_here_again(database: Database) -> N
         assert compare_tables(conn) == set()
         migrations.upgrade(conn)
         assert names(conn) == set()
+
+
+def test_renamed_columns_keep_their_values(database: Database) -> None:
+    """Both ways: upgrade from 0004 and downgrade to it."""
+    now = datetime(2026, 7, 1, tzinfo=UTC)
+    job = jobs.Job("j1", "shop", now, {"instruction": "合计"}, 1, webhook="https://shop.test/")
+    delivery = deliveries.Delivery("j1", "d1", "shop", "https://shop.test/", now, last_error="Response status 500.")
+    database.migrate()
+    with database.transaction() as conn:
+        jobs.insert(conn, job, b"x", 1)
+        conn.execute(deliveries.deliveries.insert().values(asdict(delivery)))
+        migrations.downgrade(conn, "0004")
+        assert conn.scalar(select(column("wanted", Json)).select_from(text("jobs"))) == job.params
+        assert conn.execute(text("SELECT trouble FROM job_webhooks")).scalar_one() == "Response status 500."
+        migrations.upgrade(conn)
+        found = jobs.get(conn, "shop", "j1")
+        assert found is not None
+        assert found.params == job.params
+        assert conn.execute(select(deliveries.deliveries.c.last_error)).scalar_one() == "Response status 500."
 
 
 def compare_tables(conn: Connection) -> set[Any]:

@@ -195,7 +195,7 @@ class JobWorkers:
 
     async def _recognise(self, job: Job, data: bytes) -> Result:
         with log_setup.request_context(job.id):
-            task = await asyncio.to_thread(task_from_params, job.wanted)
+            task = await asyncio.to_thread(task_from_params, job.params)
             request = Request(
                 data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s, client=job.fair_key
             )
@@ -209,7 +209,7 @@ class JobWorkers:
                 outcome,
                 owner=job.owner,
                 source="job",
-                instruction=str(job.wanted.get("instruction") or ""),
+                instruction=str(job.params.get("instruction") or ""),
                 device=job.device,
             )
             stored = await self._retry_store(partial(self._database.write, self._done, job, outcome, entry, data))
