@@ -225,7 +225,7 @@ def _print_first_key(app: FastAPI, page: socket.socket) -> None:
     They are printed to the terminal, never logged.
     """
     try:
-        created = app.state.gate.bootstrap_admin_key()
+        created = app.state.authenticator.bootstrap_admin_key()
     except StoreUnavailable as e:
         _err.print(f"Cannot create the administrator key, which clients need: {e.message} {e.hint}", markup=False)
         return

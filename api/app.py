@@ -29,18 +29,18 @@ def create_app(
     pipeline: Pipeline | None = None,
     services: Services | None = None,
     network: NetworkLimits | None = None,
-    gate: Authenticator | None = None,
+    authenticator: Authenticator | None = None,
 ) -> FastAPI:
     """Return the API around `pipeline`, or around a new one for the backend of the settings.
 
     The app's lifespan starts and closes the pipeline and the services. Two apps of one process share `services` (background
-    work), `network` (rate limits and counts) and `gate` (authentication). Raises ConfigError and MissingDependency when the
-    settings of the backend or the store cannot work.
+    work), `network` (rate limits and counts) and `authenticator`. Raises ConfigError and MissingDependency when the settings of
+    the backend or the store cannot work.
     """
     pipeline = pipeline or _create_pipeline(settings)
     services = services or Services(settings, pipeline)
     network = network or NetworkLimits(settings)
-    gate = gate or Authenticator(settings, services)
+    authenticator = authenticator or Authenticator(settings, services)
     app = FastAPI(
         title="HunyuanOCR",
         version=__version__,
@@ -50,10 +50,11 @@ def create_app(
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/"}],
         lifespan=lifespan,
-        middleware=middleware_stack(network, gate),
+        middleware=middleware_stack(network, authenticator),
     )
     state = app.state
-    state.settings, state.pipeline, state.services, state.network, state.gate = settings, pipeline, services, network, gate
+    state.settings, state.pipeline, state.services = settings, pipeline, services
+    state.network, state.authenticator = network, authenticator
     errors.register_exception_handlers(app)
     for feature in _ROUTES:
         responses = {} if feature is chat else errors.COMMON_RESPONSES  # chat answers errors in OpenAI's form

@@ -80,7 +80,7 @@ async def _wait_for_disconnect(request: Request) -> None:
 
 
 def _authenticator(request: HTTPConnection) -> Authenticator:
-    authenticator: Authenticator = request.app.state.gate
+    authenticator: Authenticator = request.app.state.authenticator
     return authenticator
 
 

@@ -24,10 +24,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the services and load the backend in the background: /health answers at once, /ready once the backend is loaded."""
     pipeline: Pipeline = app.state.pipeline
     services: Services = app.state.services
-    gate: Authenticator = app.state.gate
+    authenticator: Authenticator = app.state.authenticator
     await services.start(SERIALIZERS)  # first: it fails when another server uses the data folder
     loading = asyncio.create_task(_load(pipeline))
-    await gate.start()
+    await authenticator.start()
     try:
         yield
     finally:
@@ -35,7 +35,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(loading, return_exceptions=True)
         await services.stop()
         await pipeline.close()
-        await gate.close()
+        await authenticator.close()
         await services.close()
 
 

@@ -16,7 +16,7 @@ from api.network.security_headers import SecurityHeadersMiddleware
 _EXPOSED_HEADERS = ("X-Request-Id", "Retry-After", "Location", "Idempotent-Replayed")  # readable by scripts of allowed origins
 
 
-def middleware_stack(network: NetworkLimits, gate: Authenticator) -> list[Middleware]:
+def middleware_stack(network: NetworkLimits, authenticator: Authenticator) -> list[Middleware]:
     """Return all ASGI layers of an app, outermost first: a request passes them from top to bottom.
 
     Outside this list are uvicorn's protocols, which limit slow clients (`api.network.http_protocol`, `https_protocol`,
@@ -31,7 +31,7 @@ def middleware_stack(network: NetworkLimits, gate: Authenticator) -> list[Middle
         _cors(network),  # preflights carry no key; a 401 is readable
         Middleware(IpRateLimitMiddleware, network=network),  # before authentication, so that keys cannot be guessed at full speed
         Middleware(BodyLimitMiddleware, network=network),  # around all code that reads a body, whatever its route checks
-        Middleware(AuthMiddleware, gate=gate),  # sets the identity; reads no body
+        Middleware(AuthMiddleware, authenticator=authenticator),  # sets the identity; reads no body
         Middleware(KeyRateLimitMiddleware, network=network),  # last: it counts per identity
     ]
 

@@ -59,7 +59,7 @@ def mount_page(
         10**9
     )  # otherwise Gradio tabulates its last 10,000 events after each event
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
-    controller = PageController(pipeline, settings, app.state.services.recorder, app.state.gate.audit_log)
+    controller = PageController(pipeline, settings, app.state.services.recorder, app.state.authenticator.audit_log)
     redirect_tracebacks()
     app.include_router(uploads(controller))
     gr.mount_gradio_app(

@@ -20,9 +20,9 @@ from hunyuanocr.errors import HunyuanOcrError, InvalidCredential, MissingScope, 
 class AuthMiddleware:
     """Pure ASGI middleware: the body of a rejected request is not read, and streams pass through unchanged."""
 
-    def __init__(self, app: ASGIApp, gate: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self.app = app
-        self._authenticator = gate
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or reject one request or WebSocket connection."""

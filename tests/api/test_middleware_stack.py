@@ -60,9 +60,9 @@ async def make(tmp_path: Any) -> AsyncIterator[Make]:
             await stack.enter_async_context(app.router.lifespan_context(app))
             await wait_until(lambda: pipeline.state.ready)
             site = Site(app)
-            with app.state.gate.database.transaction() as conn:
+            with app.state.authenticator.database.transaction() as conn:
                 keys.insert(conn, site.row)
-            app.state.gate.api_keys.invalidate()
+            app.state.authenticator.api_keys.invalidate()
             return site
 
         yield make

@@ -212,34 +212,35 @@ async def test_an_hour_of_daylight_saving_changes_nothing(tmp_path: Path, moment
 
 async def test_what_has_ended_does_not_come_to_life_when_the_clock_goes_back(tmp_path: Path, moment: Time) -> None:
     async with box(tmp_path, moment, security={"require_auth_on_loopback": True}) as (client, services):
-        gate = client.app.state.gate
+        authenticator = client.app.state.authenticator
         made = {
             name: create_api_key(name, name, DEFAULT_SCOPES, expires_at=NOON + timedelta(hours=2)) for name in ("short", "till")
         }
         made["till"] = create_api_key("till", "till", DEFAULT_SCOPES)
-        with gate.database.transaction() as session:
+        with authenticator.database.transaction() as session:
             for _, key in made.values():
                 keys.insert(session, key)
-        gate.api_keys.invalidate()
-        till = await gate.identity_from_token(made["till"][0])
-        left, _ = gate.sessions.create(till)
-        short_session, _ = gate.sessions.create(await gate.identity_from_token(made["short"][0]))
-        gate.sessions.revoke(left)
+        authenticator.api_keys.invalidate()
+        till = await authenticator.identity_from_token(made["till"][0])
+        left, _ = authenticator.sessions.create(till)
+        short_session, _ = authenticator.sessions.create(await authenticator.identity_from_token(made["short"][0]))
+        authenticator.sessions.revoke(left)
         moment.jump(3 * 365 * DAY)
-        gate.sessions.revoke(gate.sessions.create(till)[0])  # what is written now must not forget the earlier logout
+        third, _ = authenticator.sessions.create(till)
+        authenticator.sessions.revoke(third)  # what is written now must not forget the earlier logout
         moment.jump(-3 * 365 * DAY)
-        assert await gate.sessions.identity(left) is None
+        assert await authenticator.sessions.identity(left) is None
         moment.pass_(timedelta(hours=3))
-        assert await gate.identity_from_token(made["short"][0]) is None
+        assert await authenticator.identity_from_token(made["short"][0]) is None
         moment.jump(-30 * DAY)
-        assert await gate.identity_from_token(made["short"][0]) is None
-        assert await gate.sessions.identity(short_session) is None
-        assert await gate.identity_from_token(made["till"][0]) is not None, "a key without an end is good"
+        assert await authenticator.identity_from_token(made["short"][0]) is None
+        assert await authenticator.sessions.identity(short_session) is None
+        assert await authenticator.identity_from_token(made["till"][0]) is not None, "a key without an end is good"
         await services.keeper.trusted()
     async with box(tmp_path, moment, security={"require_auth_on_loopback": True}) as (client, _):
-        gate = client.app.state.gate
-        assert await gate.identity_from_token(made["short"][0]) is None, "after a restart neither"
-        assert await gate.sessions.identity(left) is None
+        authenticator = client.app.state.authenticator
+        assert await authenticator.identity_from_token(made["short"][0]) is None, "after a restart neither"
+        assert await authenticator.sessions.identity(left) is None
 
 
 async def test_a_clock_ahead_keeps_no_ephemeral_result_for_longer(tmp_path: Path, moment: Time) -> None:

@@ -46,7 +46,7 @@ async def test_a_key_is_made_used_and_revoked_while_the_server_runs(tmp_path: Pa
             assert listed[:4] == [key.split("_")[1], "收银台 1", "shop", "read"]
             assert hunyuanocr(tmp_path, "keys", "revoke", listed[0]).returncode == 0
             await until(client, 401, key)
-            await app.state.gate.audit_log.flush()
+            await app.state.authenticator.audit_log.flush()
     assert "revoked" in hunyuanocr(tmp_path, "keys", "list").stdout
     assert hunyuanocr(tmp_path, "keys", "revoke", listed[0]).returncode == 2
     log = hunyuanocr(tmp_path, "audit", "--action", "read").stdout.splitlines()

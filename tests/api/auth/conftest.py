@@ -37,8 +37,8 @@ class RunningApp:
     keys: dict[str, str] = field(default_factory=dict)
 
     @property
-    def gate(self) -> Any:
-        return self.app.state.gate
+    def authenticator(self) -> Any:
+        return self.app.state.authenticator
 
     def key(self, name: str, scopes: Any = DEFAULT_SCOPES, owner: str | None = None, *, ended: str = "") -> str:
         """A new key, or one that has ended: `revoked` or `expired`."""
@@ -46,9 +46,9 @@ class RunningApp:
         values = vars(key)
         if ended:
             values = values | {f"{'revoked' if ended == 'revoked' else 'expires'}_at": utc_now() - timedelta(seconds=1)}
-        with self.gate.database.transaction() as session:
+        with self.authenticator.database.transaction() as session:
             keys.insert(session, keys.ApiKeyRow(**values))
-        self.gate.api_keys.invalidate()
+        self.authenticator.api_keys.invalidate()
         self.keys[name] = text
         return text
 

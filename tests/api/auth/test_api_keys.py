@@ -77,7 +77,7 @@ async def test_keys_are_made_used_listed_and_revoked(running_app: RunningApp) ->
             assert (await pda.post("/ocr", **READ)).status_code == 200
             assert code(await pda.get("/v1/records")) == (403, "missing_scope")
             assert code(await pda.post("/v1/admin/keys", json={"name": "mine", "scopes": ["admin"]})) == (403, "missing_scope")
-            await running_app.gate.api_keys.flush_last_used()
+            await running_app.authenticator.api_keys.flush_last_used()
             listed = (await admin.get("/v1/admin/keys")).json()["data"]
             (pda_listed,) = [key for key in listed if key["id"] == made["id"]]
             assert pda_listed["seen_at"] is not None
@@ -94,7 +94,7 @@ async def test_keys_are_made_used_listed_and_revoked(running_app: RunningApp) ->
 async def test_a_key_that_another_process_revokes_is_refused_within_a_second(running_app: RunningApp) -> None:
     async with running_app.client("shop") as shop:
         assert (await shop.get("/v1/records")).status_code == 200
-        with running_app.gate.database.transaction() as session:  # as `hunyuanocr keys revoke` does
+        with running_app.authenticator.database.transaction() as session:  # as `hunyuanocr keys revoke` does
             assert keys.revoke(session, running_app.keys["shop"].split("_")[1], utc_now())
         revoked = time.monotonic()
         while (await shop.get("/v1/records")).status_code == 200:
@@ -109,10 +109,10 @@ async def test_cached_keys_expire_while_the_database_is_unavailable(
 
     async with running_app.client("shop") as shop:
         assert (await shop.get("/v1/models")).status_code == 200
-        monkeypatch.setattr(running_app.gate.database, "read_transaction", away)
-        running_app.gate.api_keys.invalidate()
+        monkeypatch.setattr(running_app.authenticator.database, "read_transaction", away)
+        running_app.authenticator.api_keys.invalidate()
         assert (await shop.get("/v1/models")).status_code == 200
-        running_app.gate.api_keys.ticks = lambda: time.monotonic() + 400
+        running_app.authenticator.api_keys.ticks = lambda: time.monotonic() + 400
         assert code(await shop.get("/v1/models")) == (503, "store_unavailable")
 
 
@@ -168,7 +168,7 @@ async def test_the_first_key_enables_authentication_permanently(build: Build) ->
         async with running_app.client(made["key"], address="127.0.0.1") as admin:
             assert (await admin.delete(f"/v1/admin/keys/{made['id']}")).status_code == 204
         assert code(await here.get("/v1/records")) == (401, "unauthorized")
-    assert running_app.gate.api_keys.marker_file.exists()
+    assert running_app.authenticator.api_keys.marker_file.exists()
 
 
 async def test_authentication_stays_enabled_while_the_database_is_unavailable(build: Build, tmp_path: Path) -> None:
@@ -231,9 +231,9 @@ async def test_devices_are_identified_by_address(build: Build) -> None:
 ])  # fmt: skip
 async def test_the_first_start_creates_an_administrator_key(build: Build, settings: dict[str, Any], asks: bool) -> None:
     running_app = await build(**settings)
-    given = running_app.gate.bootstrap_admin_key()
+    given = running_app.authenticator.bootstrap_admin_key()
     assert (given is not None) == asks
     if given is not None:
-        assert running_app.gate.bootstrap_admin_key() is None, "once"
+        assert running_app.authenticator.bootstrap_admin_key() is None, "once"
         async with running_app.client(given[0]) as admin:
             assert [key["name"] for key in (await admin.get("/v1/admin/keys")).json()["data"]] == ["admin"]

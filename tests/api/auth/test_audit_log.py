@@ -24,10 +24,10 @@ READ: dict[str, Any] = {"files": {"file": ("a.png", picture(), "image/png")}, "d
 
 
 async def lines(running_app: RunningApp, **expected: Any) -> list[Any]:
-    await running_app.gate.audit_log.flush()
+    await running_app.authenticator.audit_log.flush()
     return [
         (line.who, line.action, line.what, line.status)
-        for line in reversed(await running_app.gate.database.read(audit.list_latest, 500, **expected))
+        for line in reversed(await running_app.authenticator.database.read(audit.list_latest, 500, **expected))
     ]
 
 
@@ -84,7 +84,7 @@ async def test_failures_are_logged_without_the_credential(running_app: RunningAp
         ("clinic", "login", "/login", 200),
         ("clinic", "logout", "/logout", 200),
     ]
-    with running_app.gate.database.read_transaction() as session:
+    with running_app.authenticator.database.read_transaction() as session:
         found = audit.list_latest(session, 100)
     assert {line.times for line in found if line.status == 401 and line.action == "refused"} == {30}, "one line, counted"
     assert tried not in str(found)
@@ -101,25 +101,25 @@ async def test_entries_cannot_be_forged(running_app: RunningApp) -> None:
 async def test_entries_are_kept_while_the_database_is_unavailable(
     running_app: RunningApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = running_app.gate.database.write
+    whole = running_app.authenticator.database.write
 
     async def away(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("gone")
 
     async with running_app.client("clinic") as clinic:
-        monkeypatch.setattr(running_app.gate.database, "write", away)
+        monkeypatch.setattr(running_app.authenticator.database, "write", away)
         for _ in range(3):
             await clinic.get("/v1/records")
             with pytest.raises(StoreUnavailable):
-                await running_app.gate.audit_log.flush()
-        monkeypatch.setattr(running_app.gate.database, "write", whole)
+                await running_app.authenticator.audit_log.flush()
+        monkeypatch.setattr(running_app.authenticator.database, "write", whole)
     assert await lines(running_app) == [("clinic", "read", "/v1/records", 200)]
-    with running_app.gate.database.read_transaction() as session:
+    with running_app.authenticator.database.read_transaction() as session:
         assert audit.list_latest(session, 1)[0].times == 3
 
 
 async def test_reading_waits_for_entries_being_written(running_app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    trail, run = running_app.gate.audit_log, running_app.gate.database.write
+    trail, run = running_app.authenticator.audit_log, running_app.authenticator.database.write
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(*work: Any) -> Any:
@@ -127,7 +127,7 @@ async def test_reading_waits_for_entries_being_written(running_app: RunningApp, 
         await go_on.wait()
         return await run(*work)
 
-    monkeypatch.setattr(running_app.gate.database, "write", slow)
+    monkeypatch.setattr(running_app.authenticator.database, "write", slow)
     trail.record(None, "read", "/v1/records/1")
     writing = asyncio.create_task(trail.flush())
     await begun.wait()
@@ -156,6 +156,6 @@ async def test_closing_writes_pending_entries(build: Build) -> None:
     running_app = await build()
     async with running_app.client(address="127.0.0.1") as here:
         await here.get("/v1/records")
-    await running_app.gate.close()
-    with running_app.gate.database.read_transaction() as session:
+    await running_app.authenticator.close()
+    with running_app.authenticator.database.read_transaction() as session:
         assert [(line.who, line.action) for line in audit.list_latest(session, 9)] == [("local", "read")]

@@ -44,9 +44,9 @@ async def test_a_session_ends_with_its_key_and_its_cookie_is_secure_over_https(r
     client, answer = await logged_in(running_app, {"key": running_app.keys["shop"]}, base="https://192.168.1.5")
     assert "; secure" in answer.headers["set-cookie"].lower()
     assert (await client.get("/v1/records")).status_code == 200
-    with running_app.gate.database.transaction() as session:
+    with running_app.authenticator.database.transaction() as session:
         keys.revoke(session, running_app.keys["shop"].split("_")[1], utc_now())
-    running_app.gate.api_keys.invalidate()
+    running_app.authenticator.api_keys.invalidate()
     assert code(await client.get("/v1/records")) == (401, "unauthorized")
     await client.aclose()
 
@@ -69,7 +69,7 @@ async def test_revocations_survive_a_restart(again: Callable[..., Any]) -> None:
         if name == "leaver":
             assert (await client.post("/logout")).status_code == 303
         await client.aclose()
-    with running_app.gate.database.transaction() as session:
+    with running_app.authenticator.database.transaction() as session:
         keys.revoke(session, running_app.keys["revoked"].split("_")[1], utc_now())
     running_app = await again()
     for name, inside in (("leaver", False), ("revoked", False), ("stayer", True)):
@@ -102,8 +102,8 @@ async def test_a_damaged_revocation_file_ends_all_sessions(
 
 
 async def test_expired_revocations_are_removed(running_app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    sessions = running_app.gate.sessions
-    shop = await running_app.gate.identity_from_token(running_app.keys["shop"])
+    sessions = running_app.authenticator.sessions
+    shop = await running_app.authenticator.identity_from_token(running_app.keys["shop"])
     first, _ = sessions.create(shop)
     sessions.revoke(first)
     assert len(sessions.revoked) == 1
@@ -118,7 +118,9 @@ async def test_forged_cookies_are_rejected(running_app: RunningApp) -> None:
     client, _ = await logged_in(running_app, {"key": running_app.keys["kiosk"]})
     ((name, good),) = client.cookies.items()
     body, signature = good.split(".")
-    other, _ = running_app.gate.sessions.create(await running_app.gate.identity_from_token(running_app.keys["admin"]))
+    other, _ = running_app.authenticator.sessions.create(
+        await running_app.authenticator.identity_from_token(running_app.keys["admin"])
+    )
     swapped = f"{other.split('.')[0]}.{signature}"
     for forged in (body, f"{body}.", f".{signature}", swapped, good[:-1], "x" * 9000, "é", ".", "e30.e30"):
         async with running_app.client(headers={"Cookie": f"{name}={forged}".encode()}) as forger:
@@ -130,14 +132,14 @@ async def test_a_session_does_not_outlast_its_token(running_app: RunningApp) -> 
     client, answer = await logged_in(running_app, {"key": token(exp=time.time() + 5)})
     assert 0 < int(answer.headers["set-cookie"].split("Max-Age=")[1].split(";")[0]) <= 35
     assert (await client.get("/v1/models")).status_code == 200
-    identity = await running_app.gate.sessions.identity(client.cookies["hunyuanocr_session"])
+    identity = await running_app.authenticator.sessions.identity(client.cookies["hunyuanocr_session"])
     assert (identity.owner, identity.has_scope("admin")) == ("nurse", False)
     await client.aclose()
 
 
 async def test_a_login_link_is_valid_once_and_not_redeemed_by_get(build: Build) -> None:
     running_app = await build(**AWAY)
-    _, link = running_app.gate.bootstrap_admin_key()
+    _, link = running_app.authenticator.bootstrap_admin_key()
     async with running_app.client() as preview:
         for _ in range(2):
             page = await preview.get("/login", params={"code": link})

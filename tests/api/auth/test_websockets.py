@@ -140,17 +140,17 @@ async def test_invalid_first_messages(at: Any) -> None:
             with pytest.raises(ConnectionClosed) as closed:
                 await socket.recv()
             assert closed.value.rcvd.code == close
-    assert not running_app.gate.pending_sockets
+    assert not running_app.authenticator.pending_sockets
 
 
 async def test_authentication_times_out(at: Any) -> None:
     running_app, place = at
-    running_app.gate.socket_limits.timeout_s = 0.3
+    running_app.authenticator.socket_limits.timeout_s = 0.3
     async with connect(f"ws://{place}/v1/ws") as socket:
         assert json.loads(await socket.recv())["error"]["code"] == "unauthorized"
-    while running_app.gate.pending_sockets:  # the server hears of the end a moment later than we
+    while running_app.authenticator.pending_sockets:  # the server hears of the end a moment later than we
         await asyncio.sleep(0.01)
-    running_app.gate.socket_limits = SocketLimits(pending=1, timeout_s=60.0)
+    running_app.authenticator.socket_limits = SocketLimits(pending=1, timeout_s=60.0)
     async with connect(f"ws://{place}/v1/ws") as silent, connect(f"ws://{place}/v1/ws") as more:
         assert json.loads(await more.recv())["error"]["code"] == "queue_full"
         await silent.send(json.dumps({"type": "auth", "key": running_app.keys["camera"]}))
@@ -160,15 +160,19 @@ async def test_authentication_times_out(at: Any) -> None:
 async def test_pending_connections_are_limited_per_address(at: Any) -> None:
     running_app, place = at
     async with AsyncExitStack() as stack:
-        for _ in range(running_app.gate.socket_limits.pending_per_client):
+        for _ in range(running_app.authenticator.socket_limits.pending_per_client):
             await stack.enter_async_context(connect(f"ws://{place}/v1/ws"))
-        await wait_until(lambda: running_app.gate.pending_sockets.total() == running_app.gate.socket_limits.pending_per_client)
+        await wait_until(
+            lambda: (
+                running_app.authenticator.pending_sockets.total() == running_app.authenticator.socket_limits.pending_per_client
+            )
+        )
         async with connect(f"ws://{place}/v1/ws") as more:
             assert json.loads(await more.recv())["error"]["code"] == "queue_full"
         async with connect(f"ws://{place}/v1/ws", local_addr=("127.0.0.2", 0)) as other:
             await other.send(json.dumps({"type": "auth", "key": running_app.keys["camera"]}))
             assert json.loads(await other.recv())["type"] == "authenticated"
-    await wait_until(lambda: not running_app.gate.pending_sockets)
+    await wait_until(lambda: not running_app.authenticator.pending_sockets)
 
 
 async def test_a_ticket_is_valid_once_and_expires(at: Any) -> None:
@@ -181,7 +185,7 @@ async def test_a_ticket_is_valid_once_and_expires(at: Any) -> None:
     for path in ("/v1/ws", "/ws/ocr"):
         assert await refused(f"ws://{place}{path}?ticket=made-up") == 401
     now = [0.0]
-    running_app.gate.tickets = TicketStore(TICKET_S, ticks=lambda: now[0])
+    running_app.authenticator.tickets = TicketStore(TICKET_S, ticks=lambda: now[0])
     late = await ticket(running_app, place)
     now[0] = TICKET_S
     assert await refused(f"ws://{place}/v1/ws?ticket={late}") == 401
@@ -198,9 +202,9 @@ async def test_a_ticket_of_a_revoked_key_is_invalid(at: Any) -> None:
 
 
 def revoke(running_app: Any, name: str) -> None:
-    with running_app.gate.database.transaction() as session:
+    with running_app.authenticator.database.transaction() as session:
         assert keys.revoke(session, running_app.keys[name].split("_")[1], utc_now())
-    running_app.gate.api_keys.invalidate()
+    running_app.authenticator.api_keys.invalidate()
 
 
 async def test_revoking_a_key_closes_its_sockets(at: Any) -> None:

@@ -83,7 +83,7 @@ def test_a_large_message_before_the_key_ends_the_connection(shop: Any, message: 
         with suppress(ConnectionClosed):
             camera.send(message)
         assert closed(camera) == TOO_BIG
-    while app.state.gate.pending_sockets:  # the server hears of the end a moment later than we
+    while app.state.authenticator.pending_sockets:  # the server hears of the end a moment later than we
         time.sleep(0.01)
 
 
