@@ -25,6 +25,7 @@ LAYERS = [  # lowest first; a part is a module or a package, and the longest nam
         "hunyuanocr.files",
         "hunyuanocr.ids",
         "hunyuanocr.lan",
+        "hunyuanocr.line_plot",
         "hunyuanocr.log_limits",
         "hunyuanocr.log_setup",
         "hunyuanocr.malloc",

@@ -38,8 +38,8 @@ async def running_app(build: Build) -> Any:
 
 async def refusals(running_app: Any) -> Any:
     """How many refused credentials the audit log has."""
-    await running_app.gate.audit_log.flush()
-    with running_app.gate.database.read_transaction() as session:
+    await running_app.authenticator.audit_log.flush()
+    with running_app.authenticator.database.read_transaction() as session:
         lines = audit.list_latest(session, 1000)
     return sum(line.times for line in lines if line.status == 401)
 
@@ -102,7 +102,7 @@ async def test_guesses_at_the_login_page_use_up_the_failures_of_an_address(build
 async def test_a_forged_cookie_counts_and_an_expired_one_does_not(running_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_app.client() as browser:
         await browser.post("/login", data={"key": running_app.keys["admin"]})
-        running_app.gate.sessions.revoke(browser.cookies[COOKIE])
+        running_app.authenticator.sessions.revoke(browser.cookies[COOKIE])
         page = await browser.get("/login")
         assert (page.status_code, len(running_app.failures)) == (200, 0)
         assert "password" in page.text

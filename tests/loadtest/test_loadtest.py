@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from api.app import create_app
 from hunyuanocr.cli import app
 from hunyuanocr.errors import ConfigError
-from hunyuanocr.loadtest.plots import Line, draw
+from hunyuanocr.line_plot import draw
 from hunyuanocr.loadtest.report import report
 from hunyuanocr.loadtest.sampler import parse_metrics, sample_metrics
 from hunyuanocr.loadtest.server import server
@@ -175,7 +175,7 @@ async def test_an_engine_with_processes_of_its_own_is_counted_in() -> None:
 
 
 def test_odd_lines_can_be_drawn(tmp_path: Path) -> None:
-    draw("nothing", [Line("a", []), Line("b", [(0.0, 0.0), (1.0, 0.0)])], 1.0, tmp_path / "x.png")
+    draw("nothing", {"a": [], "b": [(0.0, 0.0), (1.0, 0.0)]}, 1.0, tmp_path / "x.png", str)
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.size == (960, 420)
 
