@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
-from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import Connection, func, select
 
 from api.app import create_app
@@ -26,6 +24,7 @@ from hunyuanocr.backends import create_backend
 from hunyuanocr.backends.base import Health
 from hunyuanocr.config import Settings, load_settings
 from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.loadtest.receipts import draw_text
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.store.tables import jobs as table
 
@@ -36,14 +35,8 @@ _LOOK_S = 0.02
 
 def receipt(number: int) -> bytes:
     """Return a small receipt; each differs."""
-    page = Image.new("RGB", (480, 400), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(30)
     lines = ("CORNER SHOP", f"Receipt {number:05d}", "Date: 2026-03-14", "Tea  9.00", f"Total: ${number % 90 + 10}.80")
-    for row, text in enumerate(lines):
-        draw.text((30, 25 + 70 * row), text, fill="black", font=font)
-    out = io.BytesIO()
-    page.save(out, "PNG")
-    return out.getvalue()
+    return draw_text(lines, font_size=30, spacing=2.3)
 
 
 async def in_process(pipeline: Pipeline, receipts: list[bytes]) -> float:

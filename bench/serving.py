@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import statistics
 import sys
 import tempfile
@@ -14,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
-
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # tests/ is not installed
 
+from hunyuanocr.loadtest.receipts import draw_text  # noqa: E402
 from tests.support.appliance import Appliance, appliance  # noqa: E402
 from tests.support.checkpoints import random_checkpoint  # noqa: E402
 
@@ -51,12 +49,7 @@ def checkpoint(given: Path | None) -> Iterator[Path]:
 
 def picture() -> bytes:
     """Return a small receipt as PNG."""
-    image = Image.new("RGB", (480, 320), "white")
-    for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80", "2026-11-20")):
-        ImageDraw.Draw(image).text((30, 30 + 90 * n), words, fill="black", font=ImageFont.load_default(40))
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return out.getvalue()
+    return draw_text(("CORNER SHOP", "TOTAL 36.80", "2026-11-20"), spacing=2.25)
 
 
 @contextmanager

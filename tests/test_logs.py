@@ -1,7 +1,6 @@
 """Logs: an object a line, the request's id on each, and nothing of what people send: not at any level, not in any failure."""
 
 import base64
-import io
 import json
 import logging
 import re
@@ -13,12 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 from websockets.sync.client import ClientConnection, connect
 
 from hunyuanocr import log_setup
 from hunyuanocr.config import LogSettings
 from hunyuanocr.errors import BackendFailed, ConfigError
+from hunyuanocr.loadtest.receipts import draw_text
 from tests.support.appliance import appliance
 
 SECRETS = ("quokka", "77431", "zirkon", "袋熊")  # on the picture, or in what is asked of it
@@ -26,11 +25,7 @@ INSTRUCTION = "提取总金额和袋熊zirkon编号"
 
 
 def photo() -> bytes:
-    picture = Image.new("RGB", (640, 160), "white")
-    ImageDraw.Draw(picture).text((30, 40), "QUOKKA No 77431", fill="black", font=ImageFont.load_default(56))
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return out.getvalue()
+    return draw_text(["QUOKKA No 77431"], font_size=56, width=640, margin=30)
 
 
 @pytest.fixture(scope="module")

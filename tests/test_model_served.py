@@ -1,7 +1,6 @@
 """The whole program with the language model behind it, as a person starts it; the weights are random, the CPU backend is real."""
 
 import base64
-import io
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 
+from hunyuanocr.loadtest.receipts import draw_text
 from tests.support.appliance import Appliance, appliance
 from tests.support.checkpoints import random_checkpoint
 
@@ -28,12 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
 
 @pytest.fixture(scope="module")
 def receipt() -> bytes:
-    image = Image.new("RGB", (480, 300), "white")
-    for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
-        ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return out.getvalue()
+    return draw_text(("CORNER SHOP", "TOTAL 36.80"))
 
 
 def ask(served: Appliance, receipt: bytes, **expected: Any) -> httpx.Response:

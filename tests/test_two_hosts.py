@@ -24,8 +24,8 @@ from playwright.sync_api import Browser
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from hunyuanocr.loadtest.receipts import draw_text
 from tests.support.appliance import Appliance, appliance
-from tests.support.offline_probe import picture
 
 BOX, PHONE, SCANNER = "10.77.0.1", "10.77.0.2", "10.77.0.3"  # the last two are addresses of the same other host
 CABLE = f"""
@@ -39,7 +39,7 @@ for host in "{{box}} cable0" "{{other}} cable1"; do
   nsenter -t $1 -n ip link set $2 up
 done
 """
-PICTURE = picture()
+PICTURE = draw_text(["TOTAL 36.80"])
 FILE = {"file": PICTURE}
 ASKED = {"instruction": "extract total", "response": "fields"}
 TOTAL = "36.80"

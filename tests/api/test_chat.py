@@ -14,11 +14,12 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from pydantic import BaseModel
 
 from api.app import create_app
 from hunyuanocr.backends.base import BackendName
+from hunyuanocr.loadtest.receipts import draw_text
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.types import Reading, TaskKind, TextDelta, Usage
 from tests.api.conftest import quick_settings, served, wait_ready
@@ -295,15 +296,11 @@ def test_openapi_has_no_loose_references(base_url: str) -> None:
 
 
 def test_the_cpu_backend_serves_chat(real: str) -> None:
-    image = Image.new("RGB", (480, 300), "white")
-    for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
-        ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))
-    out = io.BytesIO()
-    image.save(out, "PNG")
+    picture = draw_text(("CORNER SHOP", "TOTAL 36.80"))
     with openai.OpenAI(base_url=f"{real}/v1", api_key="x", max_retries=0, timeout=60) as client:
-        assert ask(client, user("read the text", out.getvalue())).choices[0].message.content == "CORNER SHOP\nTOTAL 36.80"
-        chunks = list(ask(client, user("extract the total amount", out.getvalue()), stream=True))
+        assert ask(client, user("read the text", picture)).choices[0].message.content == "CORNER SHOP\nTOTAL 36.80"
+        chunks = list(ask(client, user("extract the total amount", picture), stream=True))
         assert json.loads("".join(c.choices[0].delta.content or "" for c in chunks)) == {"total_amount": "36.80"}
         with pytest.raises(openai.UnprocessableEntityError) as failed:
-            ask(client, user("translate this into Chinese", out.getvalue()))
+            ask(client, user("translate this into Chinese", picture))
         assert failed.value.code == "task_not_supported"

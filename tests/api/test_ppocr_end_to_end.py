@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import io
 import random
 import subprocess
 import sys
@@ -15,10 +14,10 @@ import httpx
 import psutil
 import pytest
 from fastapi import FastAPI
-from PIL import Image, ImageDraw, ImageFont
 
 from api.app import create_app
 from hunyuanocr.config import ImageSettings, PipelineSettings, Settings
+from hunyuanocr.loadtest.receipts import draw_text
 from tests.api.conftest import served, wait_ready
 from tests.support.fake_backend import picture
 
@@ -43,11 +42,7 @@ def base(app: FastAPI) -> Iterator[str]:
 
 def drawn(text: str, form: str = "PNG") -> bytes:
     """A small picture of a word."""
-    image = Image.new("RGB", (170, 48), "white")
-    ImageDraw.Draw(image).text((14, 6), text, "black", ImageFont.load_default(30))
-    out = io.BytesIO()
-    image.save(out, form)
-    return out.getvalue()
+    return draw_text([text], font_size=30, width=170, margin=9, spacing=1, form=form)
 
 
 async def test_200_requests_at_concurrency_8_each_get_their_own_answer(base: str) -> None:
@@ -123,19 +118,9 @@ async def test_pictures_without_text_are_answered(base: str) -> None:
 
 def test_fields_by_instruction_end_to_end(base: str) -> None:
     """A drawn receipt, an instruction in Chinese, fields with their places."""
-    image = Image.new("RGB", (420, 300), "white")
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(26)
-    for y, words in (
-        (16, "SUNNY MART"),
-        (70, "Date: 2026-01-31"),
-        (124, "Milk      12.30"),
-        (178, "Bread     24.50"),
-        (232, "TOTAL   36.80"),
-    ):
-        draw.text((20, y), words, "black", font)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=92)
-    r = httpx.post(f"{base}/v1/ocr", files={"file": out.getvalue()}, data={"instruction": "提取总金额和日期"}, timeout=100)
+    rows = ("SUNNY MART", "Date: 2026-01-31", "Milk      12.30", "Bread     24.50", "TOTAL   36.80")
+    receipt = draw_text(rows, font_size=26, width=420, spacing=2.1, form="JPEG")
+    r = httpx.post(f"{base}/v1/ocr", files={"file": receipt}, data={"instruction": "提取总金额和日期"}, timeout=100)
     body = r.json()
     assert list(body["fields"]) == ["total_amount", "date"]
     assert body["fields"]["total_amount"] == "36.80"

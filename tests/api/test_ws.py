@@ -16,13 +16,13 @@ from typing import Any, cast
 import httpx
 import pytest
 import websockets
-from PIL import Image, ImageDraw, ImageFont
 from websockets.asyncio.client import ClientConnection
 
 from api.app import create_app
 from api.camera_connection import MAX_QUEUED, OutgoingQueue
 from api.camera_protocol import TASK_KEYS, ClientMessageType, ServerMessageType, Status
 from hunyuanocr.config import CameraSettings
+from hunyuanocr.loadtest.receipts import draw_text
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.camera import FrameDelta, FrameSkipped, SkipReason
 from hunyuanocr.types import Reading, TextDelta
@@ -341,10 +341,7 @@ def test_plain_http_gets_upgrade_required(base_url: str) -> None:
 
 @pytest.mark.skipif(not SEED.exists(), reason="the clients are not in this checkout")
 def test_existing_clients_are_served(real: str, tmp_path: Path) -> None:
-    image = Image.new("RGB", (480, 300), "white")
-    for n, words in enumerate(("CORNER SHOP", "TOTAL 36.80")):
-        ImageDraw.Draw(image).text((24, 24 + 100 * n), words, fill="black", font=ImageFont.load_default(40))
-    image.save(tmp_path / "receipt.jpg")
+    (tmp_path / "receipt.jpg").write_bytes(draw_text(("CORNER SHOP", "TOTAL 36.80"), form="JPEG"))
     command = [sys.executable, str(SEED), real, str(tmp_path / "receipt.jpg"), "--ws", real.replace("http", "ws") + "/ws/ocr"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,8 +9,9 @@ import struct
 import zipfile
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from hunyuanocr.loadtest.receipts import draw_text
 from tests.attacks import hostile
 
 FOREIGN_PATHS = ("/dev/zero", "/etc/passwd", "/proc/self/environ")  # no request has a reason to open them
@@ -162,9 +163,7 @@ def files() -> dict[str, bytes]:
 
 def tiny_picture() -> bytes:
     """Return an honest PNG with one short line of print."""
-    image = Image.new("RGB", (120, 40), "white")
-    ImageDraw.Draw(image).text((8, 8), "TOTAL 3.20", fill="black")
-    return hostile.encoded(image, "PNG")
+    return draw_text(["TOTAL 3.20"], font_size=10, width=120, margin=12)
 
 
 def as_json(value: Any) -> bytes:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from hunyuanocr.backends.base import Backend, BackendName, Health
 from hunyuanocr.errors import TaskNotSupported
+from hunyuanocr.loadtest.receipts import draw_text
 from hunyuanocr.types import FieldSpec, Page, Progress, Reading, Task, TaskKind, TextDelta
 
 READ = Task(TaskKind.READ, "read")
@@ -24,13 +26,8 @@ READ = Task(TaskKind.READ, "read")
 
 def text_page(lines: list[str], index: int = 0, size: int = 32, width: int = 640) -> Page:
     """Black lines of DejaVu-like print on white paper; line n stands at y = 40 + 2·size·n, x = 40."""
-    height = 80 + 2 * size * max(1, len(lines))
-    image = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(size)
-    for n, line in enumerate(lines):
-        draw.text((40, 40 + 2 * size * n), line, fill="black", font=font)
-    return Page(np.asarray(image), width, height, index)
+    picture = Image.open(io.BytesIO(draw_text(lines, font_size=size, width=width, margin=40, spacing=2)))
+    return Page(np.asarray(picture), *picture.size, index)
 
 
 def blank_page(index: int = 0) -> Page:

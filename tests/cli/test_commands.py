@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app, main
 from hunyuanocr.cli.common import settings_from
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.loadtest.receipts import draw_text
 
 LINES = ("CORNER SHOP", "Date: 2026-03-14", "Total: $36.80", "memo [red] :car:")
 
@@ -25,13 +25,11 @@ def run(*arguments: Any) -> Result:
 def receipts(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Two receipts, one with a name that looks like markup, a broken file and one that is not there."""
     folder = tmp_path_factory.mktemp("receipts")
-    picture = Image.new("RGB", (640, 400), "white")
-    for row, text in enumerate(LINES):
-        ImageDraw.Draw(picture).text((40, 30 + 85 * row), text, fill="black", font=ImageFont.load_default(44))
+    picture = draw_text(LINES, font_size=44, width=640, spacing=2)
     good, odd, broken = folder / "a.png", folder / "b [bold]c[" / "d.png", folder / "[x] broken.jpg"
     odd.parent.mkdir()
-    picture.save(good)
-    picture.save(odd)
+    good.write_bytes(picture)
+    odd.write_bytes(picture)
     broken.write_text("no picture")
     return good, broken, folder / "missing.jpg", odd
 
@@ -57,9 +55,7 @@ def test_a_table_has_a_column_for_each_field(receipts: Any) -> None:
 
 def test_a_table_computes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "formula.png"
-    image = Image.new("RGB", (900, 160), "white")
-    ImageDraw.Draw(image).text((40, 40), "=SUM(A1:A9)", fill="black", font=ImageFont.load_default(64))
-    image.save(file)
+    file.write_bytes(draw_text(["=SUM(A1:A9)"], font_size=64, width=900, margin=40))
     plain = json.loads(run("read", file, "--json").stdout)["text"]
     assert plain.startswith("="), "it is read"
     head, row = csv.reader(io.StringIO(run("read", file, "--csv").stdout))

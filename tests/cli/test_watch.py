@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+
+from hunyuanocr.loadtest.receipts import draw_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,9 +20,7 @@ ROOT = Path(__file__).parents[2]
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "scans"
     made.mkdir()
-    picture = Image.new("RGB", (640, 200), "white")
-    ImageDraw.Draw(picture).text((40, 60), "Total: $36.80", fill="black", font=ImageFont.load_default(44))
-    picture.save(made / "a.png")
+    (made / "a.png").write_bytes(draw_text(["Total: $36.80"], font_size=44, width=640, margin=40))
     (made / "b.png").write_text("no picture")
     return made
 

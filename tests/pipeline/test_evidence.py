@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from hunyuanocr.backends.base import BackendName
 from hunyuanocr.backends.ppocr import PpocrBackend
 from hunyuanocr.config import PipelineSettings, PpocrSettings, Settings, TorchSettings
 from hunyuanocr.errors import BackendFailed, ConfigError, DeadlineExceeded
 from hunyuanocr.instructions import parse_instruction
+from hunyuanocr.loadtest.receipts import draw_text
 from hunyuanocr.pipeline import Pipeline, Request
 from hunyuanocr.types import Task, TaskKind
 from tests.support.fake_backend import FakeBackend, picture, wait_until
@@ -231,11 +232,7 @@ async def test_both_readers_are_closed(make: Callable[..., Any], model: FakeBack
 
 
 async def test_the_cpu_reader_proves_values_on_every_page(make: Callable[..., Any], model: FakeBackend) -> None:
-    sheets = []
-    for words in ("CORNER SHOP", "TOTAL 36.80"):
-        sheet = Image.new("RGB", (480, 200), "white")
-        ImageDraw.Draw(sheet).text((24, 64), words, fill="black", font=ImageFont.load_default(40))
-        sheets.append(sheet)
+    sheets = [Image.open(io.BytesIO(draw_text([words], margin=48))) for words in ("CORNER SHOP", "TOTAL 36.80")]
     scan = io.BytesIO()
     sheets[0].save(scan, "TIFF", save_all=True, append_images=sheets[1:])
     model.values = {"total_amount": "36.80", "merchant": "CORNER SHOP", "date": "2026-01-31"}

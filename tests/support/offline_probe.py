@@ -6,7 +6,6 @@
 Prints one JSON object: the answers' status codes, the text that was read, and the packets that left.
 """
 
-import io
 import json
 import os
 import signal
@@ -18,7 +17,8 @@ import time
 from pathlib import Path
 
 import httpx
-from PIL import Image, ImageDraw, ImageFont
+
+from hunyuanocr.loadtest.receipts import draw_text
 
 ROOT = Path(__file__).parents[2]
 WIRE = """
@@ -43,14 +43,6 @@ def watch(wire: socket.socket, packets: list[str]) -> None:
             packets.append(f"ipv6 {socket.inet_ntop(socket.AF_INET6, frame[38:54])}")
 
 
-def picture() -> bytes:
-    image = Image.new("RGB", (480, 96), "white")
-    ImageDraw.Draw(image).text((24, 24), "TOTAL 36.80", fill="black", font=ImageFont.load_default(40))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def use(base: str) -> dict[str, object]:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
@@ -60,7 +52,9 @@ def use(base: str) -> dict[str, object]:
         except httpx.TransportError:
             pass
         time.sleep(0.3)
-    read = httpx.post(f"{base}/ocr", files={"file": ("a.png", picture())}, data={"instruction": "extract total"}, timeout=60)
+    read = httpx.post(
+        f"{base}/ocr", files={"file": ("a.png", draw_text(["TOTAL 36.80"]))}, data={"instruction": "extract total"}, timeout=60
+    )
     return {
         "page": httpx.get(f"{base}/", timeout=60).status_code,
         "docs": httpx.get(f"{base}/docs", timeout=60).status_code,

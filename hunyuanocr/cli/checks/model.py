@@ -68,23 +68,16 @@ def _sum(file: Path) -> str:
 def check_reading(settings: Settings) -> CheckResult:
     """Recognise a generated line of text with the configured backend."""
     import asyncio
-    import io
-
-    from PIL import Image, ImageDraw, ImageFont
 
     from hunyuanocr.cli.common import running_pipeline
     from hunyuanocr.error_texts import error_text
     from hunyuanocr.instructions import parse_instruction
+    from hunyuanocr.loadtest.receipts import draw_text
     from hunyuanocr.pipeline import Request
-
-    image = Image.new("RGB", (480, 96), "white")
-    ImageDraw.Draw(image).text((24, 24), "TOTAL 36.80", fill="black", font=ImageFont.load_default(40))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
 
     async def read() -> Result:
         async with running_pipeline(settings) as pipeline:
-            return await pipeline.run(Request(data=buffer.getvalue(), task=parse_instruction()))
+            return await pipeline.run(Request(data=draw_text(["TOTAL 36.80"]), task=parse_instruction()))
 
     try:
         result = asyncio.run(read())
