@@ -16,7 +16,7 @@ from xlsxwriter import Workbook
 
 from api.schemas.records import PageEnd, RecordDetail
 from hunyuanocr.errors import StoreUnavailable
-from hunyuanocr.services.csv_safety import csv_row
+from hunyuanocr.services.csv_safety import csv_row, to_text
 from hunyuanocr.store import records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.records import Packed, Record
@@ -64,13 +64,7 @@ def _row(record: Record, keys: Sequence[str]) -> list[str]:
     before = [record.id, time, record.device, record.source, record.task, record.instruction]
     warnings = " ".join(dict.fromkeys(w["code"] for w in record.warnings))
     confidence = "" if record.confidence is None else f"{record.confidence:.4f}"
-    return [_to_text(value) for value in (*before, *(record.fields.get(key) for key in keys), confidence, warnings, record.text)]
-
-
-def _to_text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return [to_text(value) for value in (*before, *(record.fields.get(key) for key in keys), confidence, warnings, record.text)]
 
 
 async def stream_csv(rows: Rows) -> AsyncIterator[bytes]:

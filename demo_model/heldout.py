@@ -18,6 +18,7 @@ from hunyuanocr import prompts
 from hunyuanocr.backends.torch_local.processor import Processor
 from hunyuanocr.finetune import model as models
 from hunyuanocr.finetune.batching import Collator, Sample
+from synthesis.render import corners
 
 ABSENT = 4  # fields per document that are requested but not printed
 
@@ -34,7 +35,7 @@ def truth(found: Page, seed: int, index: int) -> dict[str, Any]:
     fields: dict[str, str | None] = {name: value for name, (value, _) in found.fields.items()}
     pool = [name for name in (*lexicon.ASKED, *lexicon.NEVER) if name not in fields]
     fields |= dict.fromkeys(["total_amount", "date"]) | dict.fromkeys(rng.sample(pool, ABSENT)) | fields
-    boxes = {name: _quad(box) for name, (_, box) in found.fields.items()}
+    boxes = {name: corners(box) for name, (_, box) in found.fields.items()}
     return {**fields, "_boxes": boxes, "_meta": {"kind": "receipt", "seed": seed, "index": index, "labelled": True}}
 
 
@@ -46,7 +47,7 @@ def save(out: Path, count: int, seed: int, *, spoilt: bool = False) -> None:
         stem = out / f"{index:04d}"
         image, degradations = worn(found.image, random.Random(f"worn:{seed}:{index}")) if spoilt else (found.image, ())
         Image.fromarray(image).save(stem.with_suffix(".jpg"), quality=93)
-        rows = (",".join(str(round(v)) for point in _quad(box) for v in point) + f",{text}\n" for text, box in found.runs)
+        rows = (",".join(str(round(v)) for point in corners(box) for v in point) + f",{text}\n" for text, box in found.runs)
         stem.with_suffix(".csv").write_text("".join(rows), encoding="utf-8")
         record = truth(found, seed, index)
         record["_meta"]["degradations"] = list(degradations)
@@ -73,8 +74,3 @@ def measure(folder: Path, count: int, seed: int) -> dict[str, Any]:
             if key == "text":
                 hits["text_tokens"].append(result.right)
     return {name: {"share": round(sum(found) / len(found), 4), "of": len(found)} for name, found in hits.items() if found}
-
-
-def _quad(box: tuple[float, float, float, float]) -> list[list[float]]:
-    left, top, right, bottom = box
-    return [[left, top], [right, top], [right, bottom], [left, bottom]]

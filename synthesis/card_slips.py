@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 from synthesis import identities
 from synthesis import lexicon_en as en
@@ -53,9 +54,7 @@ def _technicalities(w: Writer, first: int, last: int) -> None:
     """Write the numbers of merchant, terminal, card and transaction."""
     rng, language = w.rng, w.style.language
 
-    def digits(count: int) -> str:
-        return "".join(str(rng.randint(0, 9)) for _ in range(count))
-
+    digits = partial(identities.random_digits, rng)
     parts = zh if language == "zh" else en
     bank = f"{rng.choice(parts.STEMS_A)}{rng.choice(parts.STEMS_B)}" + ("银行" if language == "zh" else " Bank")
     sale = rng.choice(("消费", "消费/SALE")) if language == "zh" else "SALE"

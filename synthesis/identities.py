@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from functools import partial
 
 from synthesis import lexicon_en as en
 from synthesis import lexicon_zh as zh
@@ -54,12 +55,14 @@ def address(rng: random.Random, language: Language) -> str:
     return f"{city}{rng.choice(zh.DISTRICTS)}区{rng.choice(zh.ROADS)}{rng.choice(zh.ROAD_KINDS)}{number}号{tail}"
 
 
+def random_digits(rng: random.Random, count: int) -> str:
+    """Return a string of random digits."""
+    return "".join(str(rng.randint(0, 9)) for _ in range(count))
+
+
 def phone(rng: random.Random, language: Language) -> str:
     """Return a phone number in a common format."""
-
-    def digits(count: int) -> str:
-        return "".join(str(rng.randint(0, 9)) for _ in range(count))
-
+    digits = partial(random_digits, rng)
     if language == "en":
         forms: tuple[str, ...] = (
             f"0{rng.randint(2, 9)}-{digits(4)} {digits(4)}",

@@ -64,7 +64,7 @@ def render(
     paper = choose_paper(rng, content, size)
     image, drawn = draw(content, paper, rng)
     boxes = _field_boxes(mark for run in drawn for mark in run.marks)
-    points = np.array([_quad(run.box) for run in drawn] + [_quad(box) for box in boxes.values()]).reshape(-1, 2)
+    points = np.array([corners(run.box) for run in drawn] + [corners(box) for box in boxes.values()]).reshape(-1, 2)
     names = () if clean else augment.choose(noise)
     for name in names:
         image, points = augment.ORDER[name](image, points, noise)
@@ -76,7 +76,8 @@ def render(
     return Rendered(image, lines, _truth(content, placed, meta))
 
 
-def _quad(box: Box) -> list[list[float]]:
+def corners(box: Box) -> list[list[float]]:
+    """Return the four corners of a box (left, top, right, bottom), clockwise from the top left."""
     left, top, right, bottom = box
     return [[left, top], [right, top], [right, bottom], [left, bottom]]
 

@@ -25,7 +25,7 @@ from hunyuanocr.errors import (
     UnsupportedMedia,
 )
 from hunyuanocr.images import open_pages
-from tests.attacks.hostile import CATALOGUE, pdf
+from tests.attacks.hostile import CATALOGUE, chunk, pdf
 
 SETTINGS = ImageSettings()
 WIDTH, HEIGHT = 120, 80
@@ -210,9 +210,6 @@ def test_a_hair_of_a_picture_keeps_one_pixel() -> None:
 
 
 def bomb_png(width: int, height: int) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
     rows = zlib.compress(bytes(1000), 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", rows)
 

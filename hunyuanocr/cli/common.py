@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from hunyuanocr.config import Settings, load_settings
 
@@ -48,12 +48,12 @@ async def running_pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
         await pipeline.close()
 
 
-def progress() -> Progress:
-    """Return a progress bar on stderr; it is disabled if stderr is not a terminal."""
+def progress(*counters: ProgressColumn) -> Progress:
+    """Return a progress bar on stderr; it is disabled if stderr is not a terminal. `counters`: columns in place of "3/7"."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        *(counters or (MofNCompleteColumn(),)),
         TimeRemainingColumn(),
         console=errors,
         transient=True,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import DownloadColumn, TransferSpeedColumn
 
-from hunyuanocr.cli.common import ModelPathOption, errors
+from hunyuanocr.cli.common import ModelPathOption, errors, progress
 from hunyuanocr.config import load_settings
 from hunyuanocr.errors import ConfigError
 
@@ -64,7 +64,7 @@ def fetch(
         pending = files_to_fetch(files, folder, force=force)
         errors.print(f"Downloading {len(pending)} of {len(files)} files from {hub.title} ({hub.endpoint}) to {folder}.")
         if pending:
-            with _progress() as bar:
+            with progress(DownloadColumn(), TransferSpeedColumn()) as bar:
                 task = bar.add_task("weights", total=sum(f.size or 0 for f in pending) or None)
                 download(client, pending, folder, lambda n: bar.advance(task, n))
     weights = verify(folder)
@@ -115,17 +115,3 @@ def _choose(client: httpx.Client, source: Source, revision: str | None, *, draft
             errors.print(e.message, style="dim")
             reasons.append(e.message)
     raise FetchFailed(" ".join(reasons), hint="Check the network, or set HF_ENDPOINT to a mirror that is reachable.")
-
-
-def _progress() -> Progress:
-    """Return a bar on stderr with bytes, speed and remaining time; it is disabled if stderr is not a terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def _bins(seconds: float) -> Any:
     return np.linspace(0.0, seconds, _BINS + 1)
 
 
-def _latency(stats: RunStats, seconds: float) -> dict[str, Points]:
+def _latency(stats: RunStats, seconds: float) -> Mapping[str, Points]:
     at, elapsed, kind = stats.columns()
     edges = _bins(seconds)
     bins = np.digitize(at, edges) - 1
@@ -48,7 +49,7 @@ def _latency(stats: RunStats, seconds: float) -> dict[str, Points]:
     return lines
 
 
-def _throughput(stats: RunStats, seconds: float) -> dict[str, Points]:
+def _throughput(stats: RunStats, seconds: float) -> Mapping[str, Points]:
     at, _, kind = stats.columns()
     edges = _bins(seconds)
     width = seconds / _BINS
