@@ -1,20 +1,23 @@
 """All settings: `Settings` and its groups. Each field has a description, which docs/settings.md lists.
 
 Precedence: command line flag, environment variable (`HUNYUANOCR_`, `__` for nesting), TOML file, default. An unknown key in the
-file is an error at startup.
+file and an unknown variable with the prefix are errors at startup.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hunyuanocr.config.backends import BackendChoice, PpocrSettings, TorchSettings, VllmSettings
-from hunyuanocr.config.base import SettingsGroup
+from hunyuanocr.config.base import SettingsGroup, UserPath
+from hunyuanocr.config.environment import PREFIX, EnvironmentSource
 from hunyuanocr.config.network import NetworkSettings
 from hunyuanocr.config.security import JwtSettings, SecuritySettings
 from hunyuanocr.config.services import CameraSettings, JobSettings, StoreSettings, SyncSettings, WatchSettings
@@ -115,7 +118,7 @@ class LogSettings(SettingsGroup):
 
     format: Literal["text", "json"] = Field("text", description="text: readable lines; json: one JSON object per line.")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of logged messages.")
-    file: Path | None = Field(None, description="Log file in addition to stderr. It is rotated by size.")
+    file: UserPath | None = Field(None, description="Log file in addition to stderr. It is rotated by size.")
     file_mb: float = Field(10.0, gt=0, description="Size at which the log file is rotated, MB.")
     files: int = Field(5, ge=1, le=100, description="Number of rotated files to keep.")
 
@@ -124,7 +127,7 @@ class Settings(BaseSettings):
     """All settings of the appliance."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HUNYUANOCR_", env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
     )
 
     backend: BackendChoice = Field(
@@ -132,8 +135,8 @@ class Settings(BaseSettings):
         description="OCR backend. auto: the GPU model if weights and a GPU are available, otherwise ppocr. "
         "fake: invented answers, for tests of clients.",
     )
-    model_path: Path = Field(Path("models/hunyuanocr-1b"), description="Folder with the HunyuanOCR weights.")
-    data: Path = Field(Path("data"), description="Folder for the database, stored images and session keys.")
+    model_path: UserPath = Field(Path("models/hunyuanocr-1b"), description="Folder with the HunyuanOCR weights.")
+    data: UserPath = Field(Path("data"), description="Folder for the database, stored images and session keys.")
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
@@ -158,7 +161,9 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """Return the database URL: the setting `store.url`, or the SQLite file in the data folder."""
         url = self.store.url
-        return f"sqlite:///{self.data / 'hunyuanocr.db'}" if url is None else url.get_secret_value()
+        if url is not None:
+            return url.get_secret_value()
+        return f"sqlite:///{quote(str(self.data / 'hunyuanocr.db'), safe=' /')}"  # `%` and `?` have a meaning in URLs
 
     @classmethod
     def settings_customise_sources(
@@ -171,8 +176,24 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources by precedence: flags, environment, TOML file. There is no .env file and no secrets folder."""
         file = os.environ.get("HUNYUANOCR_CONFIG")
-        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
-        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, EnvironmentSource(settings_cls))
+        return (*sources, InitSettingsSource(settings_cls, read_settings_file(Path(file)))) if file else sources
+
+
+def read_settings_file(file: Path) -> dict[str, Any]:
+    """Return the content of the TOML file. Raises ConfigError if it cannot be read."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Windows editors write a BOM
+    except FileNotFoundError as e:
+        hint = "Correct --config or HUNYUANOCR_CONFIG."
+        raise ConfigError(f"The settings file {file} does not exist.", hint=hint) from e
+    except OSError as e:
+        hint = "Give this program's user read permission for the file."
+        raise ConfigError(f"The settings file {file} cannot be read: {e.strerror}.", hint=hint) from e
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"The settings file {file} is not UTF-8.", hint="Save it with the encoding UTF-8.") from e
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"Cannot parse the settings file {file}: {e}.", hint="Correct the file: its format is TOML.") from e
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -180,13 +201,8 @@ def load_settings(**flags: Any) -> Settings:
 
     Raises ConfigError, whose message lists all invalid settings.
     """
-    file = os.environ.get("HUNYUANOCR_CONFIG")
-    if file and not Path(file).is_file():
-        raise ConfigError(f"The settings file {file} does not exist.", hint="Correct --config or HUNYUANOCR_CONFIG.")
     try:
         return Settings(**flags)
     except ValidationError as e:
         lines = "; ".join(f"{'.'.join(map(str, m['loc']))}: {m['msg']}" for m in e.errors(include_input=False, include_url=False))
         raise ConfigError(f"Invalid settings: {lines}.") from e
-    except ValueError as e:  # invalid TOML
-        raise ConfigError(f"Cannot parse the settings file {file}: {e}.") from e

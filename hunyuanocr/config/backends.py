@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from hunyuanocr.config.base import SettingsGroup
+from hunyuanocr.config.base import SettingsGroup, UserPath
 
 BackendChoice = Literal["torch", "vllm", "ppocr", "fake", "auto"]
 
@@ -35,8 +34,8 @@ class PpocrSettings(SettingsGroup):
     upscale_small_images: Literal["off", "auto"] = Field(
         "off", description="Upscaling before text detection. auto: enlarge small images (docs/reader.md: gains)."
     )
-    recogniser: Path | None = Field(None, description="ONNX file of a CTC recogniser to use instead of the built-in one.")
-    dictionary: Path | None = Field(
+    recogniser: UserPath | None = Field(None, description="ONNX file of a CTC recogniser to use instead of the built-in one.")
+    dictionary: UserPath | None = Field(
         None, description="Character list of that recogniser: one character per line, without the CTC blank."
     )
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 
 from pydantic import Field
 
-from hunyuanocr.config.base import SettingsGroup
+from hunyuanocr.config.base import SettingsGroup, UserPath
 
 
 class NetworkSettings(SettingsGroup):
@@ -45,7 +44,7 @@ class NetworkSettings(SettingsGroup):
     min_upload_kb_s: float = Field(
         4.0, gt=0, description="Minimum upload rate, KB/s. Checked after 20 seconds; slower uploads are aborted."
     )
-    tls_cert: Path | None = Field(None, description="PEM file of the TLS certificate, including intermediate certificates.")
-    tls_key: Path | None = Field(
+    tls_cert: UserPath | None = Field(None, description="PEM file of the TLS certificate, including intermediate certificates.")
+    tls_key: UserPath | None = Field(
         None, description="PEM file of the private key. With certificate and key the server accepts HTTPS only."
     )

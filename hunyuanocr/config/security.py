@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from hunyuanocr.config.base import SettingsGroup
+from hunyuanocr.config.base import SettingsGroup, UserPath
 
 _MIN_SECRET_LENGTH = 32  # bytes; RFC 7518, section 3.2 requires at least the size of the hash
 
@@ -16,7 +15,7 @@ class JwtSettings(SettingsGroup):
     """Tokens (JWT) of an identity provider. Set one of `secret`, `key_file` and `jwks_url`; without them no token is accepted."""
 
     secret: SecretStr | None = Field(None, description="Shared secret for HS256, at least 32 bytes.")
-    key_file: Path | None = Field(None, description="PEM file of the public key: RSA for RS256, P-256 for ES256.")
+    key_file: UserPath | None = Field(None, description="PEM file of the public key: RSA for RS256, P-256 for ES256.")
     jwks_url: str | None = Field(
         None,
         pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[^\s]+$",

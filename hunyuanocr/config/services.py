@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
-from hunyuanocr.config.base import SettingsGroup
+from hunyuanocr.config.base import SettingsGroup, UserPath
 
 
 class CameraSettings(SettingsGroup):
@@ -86,9 +85,9 @@ class JobSettings(SettingsGroup):
 class WatchSettings(SettingsGroup):
     """A folder whose new images are read automatically."""
 
-    folder: Path | None = Field(None, description="Folder whose new images are read automatically. Default: none.")
+    folder: UserPath | None = Field(None, description="Folder whose new images are read automatically. Default: none.")
     instruction: str = Field("", max_length=4000, description="Instruction for these images in free text. Empty: read all text.")
-    results: Path | None = Field(None, description="Existing folder for the results. Default: next to the image in done/.")
+    results: UserPath | None = Field(None, description="Existing folder for the results. Default: next to the image in done/.")
     csv: bool = Field(False, description="Also write the fields of each image as a CSV file.")
     subfolders: bool = Field(False, description="Also watch subfolders.")
     interval_s: float = Field(
@@ -111,4 +110,4 @@ class SyncSettings(SettingsGroup):
     fields: list[str] = Field(["*"], description='Names of the fields to send. ["*"]: all; []: none.')
     text: bool = Field(False, description="Also send the instruction and the full text of the page. Images are never sent.")
     token: SecretStr | None = Field(None, description="Bearer token for HQ.")
-    ca_file: Path | None = Field(None, description="PEM file of the certificate authority of HQ, if it is a private one.")
+    ca_file: UserPath | None = Field(None, description="PEM file of the certificate authority of HQ, if it is a private one.")

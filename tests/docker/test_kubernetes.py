@@ -67,6 +67,7 @@ def test_pods_are_bounded_watched_and_without_rights(deployment: Any, monkeypatc
     assert container["image"].partition(":")[2] in FILES
     assert pod["securityContext"]["runAsUser"] == 10001
     assert not pod["automountServiceAccountToken"]
+    assert pod["enableServiceLinks"] is False, "variables of the Service have the prefix of the settings"
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert set(container["resources"]["limits"]) >= {"cpu", "memory"}
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}

@@ -91,12 +91,12 @@ def test_the_draft_model_needs_its_folder_room_and_a_card(
     assert runner == (None if writes_ahead else "0")
 
 
-def test_nothing_phones_home_and_nothing_of_ours_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HUNYUANOCR_SECRET", "x")
+def test_nothing_phones_home_and_nothing_of_ours_reaches_it(monkeypatch: Any) -> None:
+    monkeypatch.setenv("HUNYUANOCR_KEY", "x")
     monkeypatch.setenv("VLLM_API_KEY", "x")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     found = command.environment(settings(), Path("/models/x"), CARD)
-    assert not {"HUNYUANOCR_SECRET", "VLLM_API_KEY", "PYTHONPATH"} & set(found)
+    assert not {"HUNYUANOCR_KEY", "VLLM_API_KEY", "PYTHONPATH"} & set(found)
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY"):
         assert found[name] == "1"
     assert found["PATH"] == os.environ["PATH"]
