@@ -82,7 +82,7 @@ def test_an_unknown_environment_variable_without_a_similar_setting_is_an_error(m
         load_settings()
 
 
-SERVICE = {  # what Kubernetes sets for a Service `hunyuanocr` with the ports `http` and `api`, and for one called `hunyuanocr-gpu`
+SERVICE = {  # variables that Kubernetes sets for a Service `hunyuanocr` with two ports, and for `hunyuanocr-gpu`
     "HUNYUANOCR_SERVICE_HOST": "10.96.3.4",
     "HUNYUANOCR_SERVICE_PORT": "7860",
     "HUNYUANOCR_SERVICE_PORT_HTTP": "7860",

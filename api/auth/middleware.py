@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl, urlencode
 
 from starlette._utils import get_route_path
@@ -14,7 +15,9 @@ from api.auth.identity import Identity
 from api.auth.policy import ANONYMOUS, DEFAULT_POLICY, LOGIN_PAGES, RoutePolicy, policy_for
 from api.auth.websocket import FirstMessageAuth, RevocationCheck
 from api.network.middleware import client_host, reject
-from hunyuanocr.errors import HunyuanOcrError, InvalidCredential, MissingScope, Unauthorized
+from hunyuanocr.errors import HunyuanOcrError, InvalidCredential, MissingScope, NotFound, Unauthorized
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class AuthMiddleware:
@@ -40,6 +43,7 @@ class AuthMiddleware:
         connection, identity = HTTPConnection(scope), None
         try:
             identity = await self._authenticator.authenticate(connection, ticket)
+            _refuse_control_characters(path)
             self._authenticator.authorize(connection, identity, policy)
         except HunyuanOcrError as e:
             if is_websocket and type(e) is Unauthorized and policy is not DEFAULT_POLICY:
@@ -106,6 +110,12 @@ class AuthMiddleware:
                 address=client_host(scope),
                 request_id=scope["state"].get("request_id", ""),
             )
+
+
+def _refuse_control_characters(path: str) -> None:
+    """Raise NotFound for a path with a control character. The router ignores a line feed at the end; the policies do not."""
+    if _CONTROL_CHARACTER.search(path):
+        raise NotFound("The path contains a control character.", hint="Remove it from the URL, for example %0A, a line feed.")
 
 
 def _take_ticket(scope: Scope) -> str | None:

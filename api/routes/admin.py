@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Literal
 
 from fastapi import APIRouter
@@ -14,6 +13,7 @@ from api.errors import ErrorResponse
 from api.openapi import operation_id
 from api.routes.health import list_models
 from api.schemas.common import Model
+from hunyuanocr.config.base import UserPath
 from hunyuanocr.errors import ConfigError, InvalidValue, MissingDependency, ModelLoading
 from hunyuanocr.pipeline import Pipeline
 from hunyuanocr.services.model_memory import fits_second_model
@@ -35,7 +35,7 @@ class SwapModelRequest(BaseModel):
     backend: Literal["torch", "vllm", "ppocr", "auto"] | None = Field(
         None, examples=["torch"], description="Recognition backend."
     )
-    model_path: Path | None = Field(None, description="Folder of the weights on the server.", examples=["models/HunyuanOCR"])
+    model_path: UserPath | None = Field(None, description="Folder of the weights on the server.", examples=["models/HunyuanOCR"])
     device: Literal["auto", "cpu", "cuda"] | None = Field(None, description="Compute device.")
     memory: Literal["auto", "beside", "replace"] = Field(
         "auto",

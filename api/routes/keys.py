@@ -139,7 +139,7 @@ async def list_audit(
 ) -> AuditPage:
     """Return names, client addresses and ids. The audit log never contains recognised text."""
     await authenticator.audit_log.flush()
-    filters = {name: value.replace("\x00", "") for name, value in (("owner", owner), ("action", action), ("what", what)) if value}
+    filters = {name: value for name, value in (("owner", owner), ("action", action), ("what", what)) if value}
     entries = await authenticator.database.read(audit.list_latest, limit, before=before, **filters)
     next_page = entries[-1].id if len(entries) == limit else None
     return AuditPage(data=[AuditEntry(**vars(entry)) for entry in entries], next=next_page)

@@ -13,7 +13,7 @@ from hunyuanocr.errors import InvalidValue
 from hunyuanocr.result_schema import OcrResponse, Warning
 from hunyuanocr.store.records import Packed
 from hunyuanocr.store.records import Record as StoredRecord
-from hunyuanocr.store.result_codec import decode_result, sanitize_json
+from hunyuanocr.store.result_codec import decode_result
 from hunyuanocr.store.search import RecordQuery
 
 PageEnd = tuple[datetime, str]  # time and id of the last record of a page
@@ -44,28 +44,23 @@ def _is_day(text: str) -> bool:
     return True
 
 
-CleanText = Annotated[str, BeforeValidator(sanitize_json)]  # cleaned like stored text: PostgreSQL rejects NUL
-
-
 class RecordFilter(BaseModel):
     """Search conditions, combined with AND. Unknown names are rejected: a misspelt one must not match all records."""
 
     model_config = ConfigDict(extra="forbid")
 
-    text: CleanText | None = Field(None, max_length=1000, description="Substring of the text on the page, in any language.")
-    field: CleanText | None = Field(None, max_length=400, description="Field name; `items.amount` for a column of a table.")
-    value: CleanText | None = Field(
-        None, max_length=1000, description="Substring of a printed value, or a whole normalised value."
-    )
+    text: str | None = Field(None, max_length=1000, description="Substring of the text on the page, in any language.")
+    field: str | None = Field(None, max_length=400, description="Field name; `items.amount` for a column of a table.")
+    value: str | None = Field(None, max_length=1000, description="Substring of a printed value, or a whole normalised value.")
     since: Annotated[datetime | None, BeforeValidator(lambda v: _parse_time(v, end=False))] = Field(
         None, description="Earliest time: a date or time in ISO 8601; local time without a time zone."
     )
     until: Annotated[datetime | None, BeforeValidator(lambda v: _parse_time(v, end=True))] = Field(
         None, description="Latest time: a date (inclusive) or a time (exclusive)."
     )
-    device: CleanText | None = Field(None, max_length=200, description="Name of the sending device.")
-    source: CleanText | None = Field(None, max_length=20, description="`ocr`, `chat`, `job`, `page`, `watch` or `ws`.")
-    task: CleanText | None = Field(None, max_length=20, description="Task, for example `extract`.")
+    device: str | None = Field(None, max_length=200, description="Name of the sending device.")
+    source: str | None = Field(None, max_length=20, description="`ocr`, `chat`, `job`, `page`, `watch` or `ws`.")
+    task: str | None = Field(None, max_length=20, description="Task, for example `extract`.")
 
     def search(self, owner: str) -> RecordQuery:
         """Return the query for the store, limited to the records of `owner`."""
@@ -85,7 +80,7 @@ class RecordPageQuery(RecordFilter):
         try:
             text, _, id = base64.urlsafe_b64decode(self.cursor).decode().partition("|")
             time = datetime.fromisoformat(text)
-            if time.tzinfo is None or "\x00" in id:
+            if time.tzinfo is None:
                 raise ValueError(text)
             time = time.astimezone(UTC)
         except (ValueError, OverflowError) as e:

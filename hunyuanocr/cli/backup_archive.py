@@ -21,13 +21,14 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, SecretStr
 
 from hunyuanocr import __version__
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError
+from hunyuanocr.store.database_file import sqlite_uri
 from hunyuanocr.store.workdir import BACKUP, workdir
 
 DATABASE, MANIFEST, SETTINGS, MARKER = "hunyuanocr.db", "manifest.json", "settings.toml", "keys-in-use"
@@ -35,8 +36,27 @@ _FORMAT = 1
 _NAMES = re.compile(rf"{re.escape(DATABASE)}|{re.escape(SETTINGS)}|{re.escape(MARKER)}|images/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}")
 _BUSY_S = 30.0
 _MAX_MANIFEST_BYTES = 256 << 20
+# What a database consists of. A trigger or a view in an archive would run in the server.
+_SCHEMA = """SELECT type, name,
+    coalesce((SELECT group_concat(c.name || ' ' || c.hidden) FROM pragma_table_xinfo(m.name) AS c WHERE m.type = 'table'), '')
+    FROM sqlite_master AS m WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"""
 _NO_DATA = "No data is stored yet, or the setting 'data' names another folder."
 _NEW_BACKUP = "Create a new backup with: hunyuanocr backup"
+
+
+class _File(BaseModel):
+    bytes: int
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    form: Literal[1]
+    version: str
+    made_at: str
+    revision: str
+    records: int
+    jobs: int
+    files: dict[str, _File]
 
 
 def write(settings: Settings, file: Path, database: Path) -> dict[str, Any]:
@@ -105,7 +125,7 @@ def _copy(database: Path, copy: Path) -> None:
     if not database.is_file():
         raise ConfigError(f"Database {database} not found.", hint=_NO_DATA)
     try:
-        with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=_BUSY_S)) as source:
+        with closing(sqlite3.connect(sqlite_uri(database, "mode=rw"), uri=True, timeout=_BUSY_S)) as source:
             source.execute("VACUUM INTO ?", (str(copy),))
     except sqlite3.Error as e:
         raise ConfigError(f"Cannot copy the database {database}: {e}.", hint="Run `hunyuanocr doctor` for details.") from e
@@ -113,7 +133,7 @@ def _copy(database: Path, copy: Path) -> None:
 
 @contextmanager
 def _open(database: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"file:{database}?mode=ro&immutable=1", uri=True)) as connection:
+    with closing(sqlite3.connect(sqlite_uri(database, "mode=ro&immutable=1"), uri=True)) as connection:
         yield connection
 
 
@@ -207,10 +227,10 @@ def _manifest(archive: tarfile.TarFile) -> dict[str, Any]:
     stream = None if first is None or first.name != MANIFEST or first.size > _MAX_MANIFEST_BYTES else archive.extractfile(first)
     if stream is None:
         raise ValueError("no manifest")
-    manifest: dict[str, Any] = json.loads(stream.read())
-    if manifest["form"] != _FORMAT or DATABASE not in manifest["files"]:
-        raise ValueError("unknown format")
-    return manifest
+    manifest = _Manifest.model_validate_json(stream.read())
+    if DATABASE not in manifest.files:
+        raise ValueError("no database")
+    return manifest.model_dump()
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, listed: dict[str, Any], folder: Path) -> None:
@@ -235,6 +255,7 @@ def _check(database: Path, file: Path) -> None:
     try:
         with _open(database) as conn:
             intact = conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
+            found = set(conn.execute(_SCHEMA))
         revision = _revision(database)
     except (sqlite3.Error, TypeError) as e:
         raise ConfigError(f"The database in {file} is damaged.", hint=_NEW_BACKUP) from e
@@ -242,3 +263,20 @@ def _check(database: Path, file: Path) -> None:
         raise ConfigError(f"The database in {file} is damaged.", hint=_NEW_BACKUP)
     if not known(revision):
         raise ConfigError(f"{file} was written by a newer version ({revision}).", hint="Update the program first.")
+    if unexpected := sorted(found - _schema(revision)):
+        kind, name, _ = unexpected[0]
+        raise ConfigError(f"The database in {file} was changed by another program: {kind} '{name}'.", hint=_NEW_BACKUP)
+
+
+def _schema(revision: str) -> set[tuple[str, str, str]]:
+    """Return the tables with their columns, and the indexes, of a new database of this revision; see `_SCHEMA`."""
+    from sqlalchemy import create_engine
+
+    from hunyuanocr.store.migrations import upgrade
+
+    engine = create_engine("sqlite://")
+    with engine.begin() as conn:
+        upgrade(conn, revision)
+        rows = conn.exec_driver_sql(_SCHEMA).all()
+    engine.dispose()
+    return {(row[0], row[1], row[2]) for row in rows}

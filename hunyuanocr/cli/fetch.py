@@ -52,7 +52,7 @@ def fetch(
     if name := offline_variable():
         raise ConfigError(f"{name} is set: downloads are disabled.", hint="Unset it to download, or copy the folder here.")
     flags = {} if model_path is None else {"model_path": model_path}
-    folder = load_settings(**flags).model_path.expanduser()
+    folder = load_settings(**flags).model_path
     errors.print(LICENCE, style="yellow")
     with _client() as client:
         hub, files = _choose(client, source, revision, draft=draft)

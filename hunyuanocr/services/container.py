@@ -9,8 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, text
-
 from hunyuanocr.clock import utc_now
 from hunyuanocr.config import Settings
 from hunyuanocr.errors import ConfigError, HunyuanOcrError, StoreDisabled
@@ -30,6 +28,7 @@ from hunyuanocr.services.sync import Sync
 from hunyuanocr.services.timekeeper import Timekeeper
 from hunyuanocr.services.watch import create_watcher, validate
 from hunyuanocr.services.webhooks import Webhooks
+from hunyuanocr.store import state
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.folder import DataFolder
 from hunyuanocr.store.image_store import ImageStore
@@ -38,6 +37,8 @@ from hunyuanocr.store.workdir import BACKUP, EXPORT, RESTORE, remove_dead
 log = logging.getLogger(__name__)
 
 _DRAIN_POLL_INTERVAL_S = 0.05  # for requests that are still running
+_CHECK_INTERVAL_S = 60.0  # of the database
+_PROBE = "probe"  # key of the state that the check writes
 _CANCEL_TIMEOUT_S = 0.5  # a service that has not ended by then is cancelled again
 
 
@@ -104,7 +105,7 @@ class Services:
         if self.database is not None and self.keeper is not None:
             self._start_jobs(self.database, self.keeper, serializers)
             retention = Retention(self.database, self.recorder, self.settings, self.keeper)
-            for work in (self._check_database, self.keeper.run, retention.run):
+            for work in (self._watch_database, self.keeper.run, retention.run):
                 self._run(work)
         for other in (self.ephemeral, self.sync):
             if other is not None:
@@ -139,13 +140,21 @@ class Services:
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.create_task(work()))
 
-    async def _check_database(self) -> None:
-        """Report an unavailable database at the start, not at the first request."""
-        try:
-            await self.store.read(_select_one)
-        except HunyuanOcrError as e:
-            self.recorder.last_error = f"{e.message} {e.hint}"
-            log.error("%s: %s", self.store.display_url, self.recorder.last_error)
+    async def _watch_database(self) -> None:
+        """Report a database that cannot be written at the start and every minute, not at the first request."""
+        write = True
+        while True:
+            try:
+                self.store.check_space()
+                await (self.store.write(state.set_state, _PROBE, True) if write else self.store.read(state.get_state, _PROBE))
+            except HunyuanOcrError as e:
+                self.recorder.report_failure(f"{e.message} {e.hint}")
+            except Exception:  # the next check may succeed
+                log.exception("Unexpected error while checking the database.")
+            else:
+                self.recorder.last_error = None if write else self.recorder.last_error
+            write = self.recorder.last_error is not None  # otherwise a read is enough: fewer writes, for SD cards
+            await asyncio.sleep(_CHECK_INTERVAL_S)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new requests and wait at most so many seconds for those that are running.
@@ -200,7 +209,3 @@ def create_sync(database: Database | None, settings: Settings) -> Sync | None:
             hint="Set 'store.enabled' to true, or 'sync.enabled' to false.",
         )
     return Sync(database, settings.sync, clock=utc_now)
-
-
-def _select_one(conn: Connection) -> None:
-    conn.execute(text("SELECT 1"))

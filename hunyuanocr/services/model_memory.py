@@ -22,8 +22,8 @@ def fits_second_model(settings: Settings, meminfo: Path = Path("/proc/meminfo"))
 
         if has_gpu():
             return False
-    weights = sum(file.stat().st_size for file in Path(settings.model_path).glob("*.safetensors"))
     try:
+        weights = sum(file.stat().st_size for file in Path(settings.model_path).glob("*.safetensors"))
         lines = meminfo.read_text(encoding="ascii").splitlines()
         available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):

@@ -106,10 +106,14 @@ class Recorder:
         records.insert(conn, prepared, send=self._sends)
         return image_stored
 
-    def _failed(self, result: Result, reason: str) -> Result:
+    def report_failure(self, reason: str) -> None:
+        """Set `last_error`; log the first failure of several."""
         if self.last_error is None:
-            log.error("Results are not recorded: %s", reason)
+            log.error("Results are not recorded (%s): %s", self.database.display_url if self.database else "", reason)
         self.last_error = reason
+
+    def _failed(self, result: Result, reason: str) -> Result:
+        self.report_failure(reason)
         self.retry_at = time.monotonic() + _BACKOFF_S
         return _unrecorded(result, reason)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, delete, select
+from sqlalchemy import Column, Connection, Index, Integer, Table, delete, select
 
 from hunyuanocr.ids import new_id
-from hunyuanocr.store.tables import Id, Owner, Utc, metadata
+from hunyuanocr.store.tables import CleanString, Id, Owner, Utc, metadata
 
 audit = Table(
     "audit",
@@ -17,13 +17,13 @@ audit = Table(
     Column("id", Id, primary_key=True),
     Column("owner", Owner, nullable=False),  # of the data; "" if the client was not identified
     Column("at", Utc, nullable=False),
-    Column("who", String(200), nullable=False),  # key name, token subject, device:<address>, local, webhook, sync
-    Column("address", String(64), nullable=False),  # of the client; for outgoing data, of the receiver
-    Column("action", String(20), nullable=False),  # read, create, delete, export, send, connect, login, logout, admin, refused
-    Column("what", String(200), nullable=False),  # path of the API, without the query
+    Column("who", CleanString(200), nullable=False),  # key name, token subject, device:<address>, local, webhook, sync
+    Column("address", CleanString(64), nullable=False),  # of the client; for outgoing data, of the receiver
+    Column("action", CleanString(20), nullable=False),  # read, create, delete, export, send, connect, login, logout, …
+    Column("what", CleanString(200), nullable=False),  # path of the API, without the query
     Column("status", Integer, nullable=False),  # HTTP status
     Column("times", Integer, nullable=False),  # repetitions within a second or two
-    Column("request_id", String(64), nullable=False),  # of the first repetition
+    Column("request_id", CleanString(64), nullable=False),  # of the first repetition
     Index(None, "at"),
     Index(None, "owner", "id"),
 )

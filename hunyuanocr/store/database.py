@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -27,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hunyuanocr.errors import ConfigError, MissingDependency, StoreUnavailable
 from hunyuanocr.store import watchdog
+from hunyuanocr.store.database_file import DatabaseFile
 from hunyuanocr.store.db_errors import map_db_error
 from hunyuanocr.store.lanes import Lane
 from hunyuanocr.store.watchdog import Watchdog
@@ -62,6 +61,7 @@ class Database:
         self._busy_ms = busy_ms
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.display_url = self.url.render_as_string(hide_password=True)  # for logs
+        self._file = DatabaseFile(str(self.url.database)) if self.sqlite else None
         self._watchdog: Watchdog | None = None
         self.engine = self._open()
         if not self.sqlite:
@@ -117,19 +117,31 @@ class Database:
             raise TimeoutError from e
 
     def check(self) -> None:
-        """Raise StoreUnavailable while the database is known not to respond."""
+        """Raise StoreUnavailable while the server is known not to respond, or if the file of SQLite is gone."""
         if self._watchdog is not None:
             self._watchdog.check()
+        if self._file is not None:
+            self._file.check()
+
+    def check_space(self) -> None:
+        """Raise StoreUnavailable if the disk of a SQLite file is full; a PostgreSQL server reports it at the next write."""
+        if self._file is not None:
+            self._file.check_space()
 
     @property
     def trouble(self) -> str | None:
-        """The reason why the database is known not to respond, else None."""
-        return None if self._watchdog is None else self._watchdog.away
+        """The reason why the database is known not to be usable, else None."""
+        try:
+            self.check()
+        except StoreUnavailable as e:
+            return f"{e.message} {e.hint}"
+        return None
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Open a read-write transaction: committed at the end, rolled back on an exception."""
         self._migrate_once()
+        self.check()
         with self._map_errors(), self.engine.begin() as conn:
             yield conn
 
@@ -137,6 +149,7 @@ class Database:
     def read_transaction(self) -> Iterator[Connection]:
         """Open a read-only transaction; on SQLite it never waits for the writer, nor the writer for it."""
         self._migrate_once()
+        self.check()
         with self._map_errors(), self.engine.connect() as connection:
             conn = connection.execution_options(**({_READ_ONLY: True} if self.sqlite else {"postgresql_readonly": True}))
             with conn.begin():
@@ -180,10 +193,12 @@ class Database:
         """
         from hunyuanocr.store.migrations import upgrade  # noqa: PLC0415 -- Alembic is only needed at the start
 
-        if self.sqlite:
-            self._create_folder()
+        if self._file is not None:
+            self._file.create()
         with self._map_errors(), self.engine.begin() as conn, self._unlimited(conn):
             upgrade(conn)
+        if self._file is not None:
+            self._file.remember()
         self.migrated = True
 
     @contextmanager
@@ -197,19 +212,6 @@ class Database:
         with self._watchdog.unlimited():
             yield
 
-    def _create_folder(self) -> None:
-        file = Path(str(self.url.database)).absolute()
-        folder = file.parent
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # records are private
-        except OSError as e:
-            raise StoreUnavailable(
-                f"Cannot create the database folder {folder}: {e.strerror}.",
-                hint="Give this program's user write permission, or set 'data' to another folder.",
-            ) from e
-        with suppress(OSError):  # an existing file keeps its mode; SQLite reports a disk that is not writable
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # SQLite creates its log with the same mode
-
     def truncate_wal(self) -> None:
         """Write back and truncate SQLite's log, which still contains deleted pages.
 
@@ -217,6 +219,7 @@ class Database:
         """
         if not self.sqlite:
             return
+        self.check()
         with self._map_errors(), self.engine.connect() as connection:
             raw = connection.connection.cursor()
             raw.execute(f"PRAGMA busy_timeout={_TRUNCATE_MS}")

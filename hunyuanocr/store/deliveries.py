@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, String, Table, Text, and_, func, not_, or_, select, update
+from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Table, and_, func, not_, or_, select, update
 
 from hunyuanocr.store.jobs import Job
-from hunyuanocr.store.tables import Id, Owner, Utc, metadata
+from hunyuanocr.store.tables import CleanString, CleanText, Id, Owner, Utc, metadata
 
 deliveries = Table(
     "job_webhooks",
@@ -18,13 +18,13 @@ deliveries = Table(
     Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("id", Id, nullable=False),  # id of the message, for the receiver
     Column("owner", Owner, nullable=False),
-    Column("url", Text, nullable=False),
-    Column("status", String(10), nullable=False),  # pending, delivered, given_up
+    Column("url", CleanText, nullable=False),
+    Column("status", CleanString(10), nullable=False),  # pending, delivered, given_up
     Column("attempts", Integer, nullable=False),
     Column("due_at", Utc, nullable=False),
-    Column("worker", String(200)),  # that is delivering it now
+    Column("worker", CleanString(200)),  # that is delivering it now
     Column("delivered_at", Utc),
-    Column("last_error", Text),  # error of the latest attempt
+    Column("last_error", CleanText),  # error of the latest attempt
     Index(None, "status", "due_at"),
 )
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Select, delete, func, select, text, update
 
 from hunyuanocr.errors import IdempotencyConflict
 from hunyuanocr.store.jobqueue import QueueLimits, check_capacity, next_turn, take_next
+from hunyuanocr.store.result_codec import sanitize_json
 from hunyuanocr.store.tables import inputs, jobs, keys
 
 _LOCK = 7_240_119  # PostgreSQL advisory lock of the queue
@@ -97,6 +98,7 @@ def add(conn: Connection, job: Job, data: bytes, limits: QueueLimits, key: Idemp
 def insert(conn: Connection, job: Job, data: bytes | None, turn: int) -> None:
     """Write the rows of a job."""
     values = {name: getattr(job, name) for name in _NAMES} | {"fair_key": job.fair_key or job.owner, "turn": turn}
+    values["wanted"] = sanitize_json(job.wanted)
     conn.execute(jobs.insert().values(values))
     if data is not None:
         conn.execute(inputs.insert().values(job_id=job.id, owner=job.owner, data=data))

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, Connection, Index, String, Table, select, update
+from sqlalchemy import Column, Connection, Index, Table, select, update
 
-from hunyuanocr.store.tables import Id, Json, Owner, Utc, metadata
+from hunyuanocr.store.tables import CleanString, Id, Json, Owner, Utc, metadata
 
 api_keys = Table(
     "api_keys",
     metadata,
     Column("id", Id, primary_key=True),  # the public part of the key
     Column("owner", Owner, nullable=False),
-    Column("name", String(100), nullable=False),
-    Column("hash", String(64), nullable=False),  # SHA-256 of the whole key, which is random
+    Column("name", CleanString(100), nullable=False),
+    Column("hash", CleanString(64), nullable=False),  # SHA-256 of the whole key, which is random
     Column("scopes", Json, nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("expires_at", Utc),

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from hunyuanocr.store.text import clean_text
 from hunyuanocr.types import Result
 
 
@@ -31,7 +32,7 @@ def decode_result(encoded: dict[str, Any]) -> Result:
 def sanitize_json(value: Any) -> Any:
     """Return plain JSON: NUL (refused by PostgreSQL) and unpaired surrogates become U+FFFD, NaN and infinity become null."""
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return clean_text(value)
     if isinstance(value, Mapping):
         return {sanitize_json(key): sanitize_json(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -27,6 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
+from hunyuanocr.store.text import clean_text
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -38,8 +40,28 @@ metadata = MetaData(
 )
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-Id = String(64)
-Owner = String(200)
+
+
+class CleanString(TypeDecorator[str]):
+    """Text of a limited length. What no database accepts is replaced (`clean_text`), also where it is only compared."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return the value for the database."""
+        return None if value is None else clean_text(value)
+
+
+class CleanText(CleanString):
+    """The same without a limit."""
+
+    impl = Text
+    cache_ok = True
+
+
+Id = CleanString(64)
+Owner = CleanString(200)
 
 
 class Utc(TypeDecorator[datetime]):
@@ -70,19 +92,19 @@ records = Table(
     Column("id", Id, primary_key=True),
     Column("owner", Owner, nullable=False),
     Column("created_at", Utc, nullable=False),
-    Column("device", String(200)),
-    Column("source", String(20), nullable=False),  # ocr, chat, job, page, watch, ws
-    Column("task", String(20), nullable=False),
-    Column("instruction", Text, nullable=False),
-    Column("backend", String(40), nullable=False),
-    Column("model", String(200), nullable=False),
+    Column("device", CleanString(200)),
+    Column("source", CleanString(20), nullable=False),  # ocr, chat, job, page, watch, ws
+    Column("task", CleanString(20), nullable=False),
+    Column("instruction", CleanText, nullable=False),
+    Column("backend", CleanString(40), nullable=False),
+    Column("model", CleanString(200), nullable=False),
     Column("pages", Integer, nullable=False),
     Column("confidence", Float),  # mean of the lines, 0…1
     Column("confidence_min", Float),
-    Column("image", String(64)),  # SHA-256 of the stored image, or null
+    Column("image", CleanString(64)),  # SHA-256 of the stored image, or null
     Column("warnings", Json, nullable=False),
     Column("fields", Json, nullable=False),  # as printed, as in the response
-    Column("text", Text, nullable=False),
+    Column("text", CleanText, nullable=False),
     Index(None, "owner", "created_at", "id"),
     Index(None, "owner", "device", "created_at"),
     Index(None, "image"),
@@ -105,10 +127,10 @@ values = Table(
     Column("record_id", Id, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("owner", Owner, nullable=False),
-    Column("key", String(200), nullable=False),  # as in the response: `items`
-    Column("name", String(400), nullable=False),  # `items.amount`; for a plain field the key itself
-    Column("value", Text, nullable=False),  # as printed
-    Column("normalized", Text),  # as text: '36.80', '2026-11-20'
+    Column("key", CleanString(200), nullable=False),  # as in the response: `items`
+    Column("name", CleanString(400), nullable=False),  # `items.amount`; for a plain field the key itself
+    Column("value", CleanText, nullable=False),  # as printed
+    Column("normalized", CleanText),  # as text: '36.80', '2026-11-20'
     Index(None, "owner", "name", "record_id"),
     Index(None, "owner", "key"),
 )
@@ -130,7 +152,7 @@ state = Table(
     "state",
     metadata,
     Column("owner", Owner, primary_key=True),
-    Column("name", String(100), primary_key=True),
+    Column("name", CleanString(100), primary_key=True),
     Column("value", Json, nullable=False),
 )
 jobs = Table(
@@ -139,16 +161,16 @@ jobs = Table(
     Column("id", Id, primary_key=True),
     Column("owner", Owner, nullable=False),
     Column("batch_id", Id),
-    Column("name", Text),  # of the file in its batch
+    Column("name", CleanText),  # of the file in its batch
     Column("created_at", Utc, nullable=False),
-    Column("status", String(10), nullable=False),  # arriving, queued, running, done, failed, cancelled
+    Column("status", CleanString(10), nullable=False),  # arriving, queued, running, done, failed, cancelled
     Column("priority", Integer, nullable=False),
     Column("params", Json, nullable=False),  # parameters of the request
-    Column("device", String(200)),
+    Column("device", CleanString(200)),
     Column("size", Integer, nullable=False),  # bytes of the file
-    Column("webhook", Text),  # URL to notify when the job ends
+    Column("webhook", CleanText),  # URL to notify when the job ends
     Column("attempts", Integer, nullable=False),
-    Column("worker", String(200)),
+    Column("worker", CleanString(200)),
     Column("lease_until", Utc),
     Column("started_at", Utc),
     Column("finished_at", Utc),
@@ -175,8 +197,8 @@ keys = Table(
     "job_keys",
     metadata,
     Column("owner", Owner, primary_key=True),
-    Column("key", String(200), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
+    Column("key", CleanString(200), primary_key=True),
+    Column("fingerprint", CleanString(64), nullable=False),
     Column("target", Id, nullable=False),
     Column("created_at", Utc, nullable=False),
     Index(None, "created_at"),

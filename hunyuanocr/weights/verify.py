@@ -37,7 +37,14 @@ class Checkpoint:
 
 def find(model_path: Path) -> Path:
     """Return the folder with the checkpoint's config.json. Raises WeightsMissing, with a subfolder that has one, if any."""
-    folder = model_path.expanduser()
+    try:
+        return _find(model_path.expanduser())
+    except OSError as e:
+        hint = "Give this program's user read permission for the folder, or choose another one with --model-path."
+        raise WeightsMissing(f"The model folder {model_path} cannot be read: {e.strerror}.", hint=hint) from e
+
+
+def _find(folder: Path) -> Path:
     if (folder / "config.json").is_file():
         return folder
     if not folder.is_dir():

@@ -1,5 +1,7 @@
 """POST /v1/admin/model: another model takes over, what cannot be loaded changes nothing, and nobody else may ask for it."""
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +12,9 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from hunyuanocr.config import Settings, TorchSettings
+from hunyuanocr.errors import WeightsMissing
 from hunyuanocr.services.model_memory import fits_second_model
+from hunyuanocr.weights.verify import find
 from tests.support.checkpoints import random_checkpoint
 from tests.support.fake_backend import wait_until
 
@@ -80,3 +84,26 @@ def test_concurrent_loading_depends_on_free_memory(models: tuple[Path, Path], tm
         assert fits_second_model(settings, meminfo) is expected
     assert not fits_second_model(settings, tmp_path / "none")
     assert fits_second_model(Settings(backend="ppocr"), tmp_path / "none")
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/model", 5000 * "x", "/a/" + 300 * "x", "a\x00b", "/dev/null/x", "/etc/hostname/x"])
+@pytest.mark.parametrize("memory", ["auto", "replace"])
+async def test_a_model_path_that_cannot_exist_is_422(path: str, memory: str) -> None:
+    """`expanduser` and `stat` raised errors that were answered with 500."""
+    app = create_app(Settings(backend="fake", store={"enabled": False}))
+    async with app.router.lifespan_context(app), client(app) as here:
+        refused = await here.post("/v1/admin/model", json={"backend": "torch", "model_path": path, "memory": memory})
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_value"), refused.text
+        assert (await here.get("/v1/models")).json()["data"][0]["ready"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENAMETOOLONG, errno.EIO])
+def test_a_model_folder_that_cannot_be_read_is_a_missing_model(
+    number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(self: Path, **_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "stat", fails)  # root may read everything
+    with pytest.raises(WeightsMissing, match=os.strerror(number)):
+        find(tmp_path / "model")

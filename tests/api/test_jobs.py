@@ -73,7 +73,24 @@ async def test_a_job_is_accepted_read_and_recorded(shop: Callable[..., Any]) -> 
     assert (record["source"], record["device"], record["text"]) == ("job", "till-2", "#012030")
 
 
-async def test_the_pages_of_a_document_are_counted_while_it_is_read(shop: Callable[..., Any], reader: FakeBackend) -> None:
+async def test_nul_characters_in_the_parameters_of_a_job_are_replaced(shop: Any) -> None:
+    """PostgreSQL refuses NUL; the answer was 500."""
+    client = await shop()
+    words = {"device": "till\x002", "instruction": "识别\x00全部文字"}
+    sent = {"image": base64.b64encode(picture()).decode(), **words}
+    assert (await client.post("/v1/ocr", json=sent)).status_code == 200
+    one = (await client.post("/v1/jobs", json=sent)).json()
+    assert (await done(client, one["id"]))["status"] == "done"
+    assert (await client.get(f"/v1/records/{one['id']}")).json()["device"] == "till\ufffd2"
+    found = (await client.get("/v1/records", params={"device": "till\x002"})).json()["data"]
+    assert len(found) == 2
+    batch = await client.post("/v1/batch", files={"file": ("a\x00.png", picture())}, data=words)
+    assert batch.status_code == 202, batch.text
+    for query in ({"cursor": "\x00"}, {"status": "\x00"}, {"batch": "\x00"}, {"after": "\x00"}):
+        assert (await client.get("/v1/jobs", params=query)).status_code in (200, 422), query
+
+
+async def test_the_pages_of_a_document_are_counted_while_it_is_read(shop: Any, reader: Any) -> None:
     pages = [Image.new("RGB", (40, 30), (n, n, n)) for n in range(3)]
     document = io.BytesIO()
     pages[0].save(document, "TIFF", save_all=True, append_images=pages[1:])
@@ -372,7 +389,7 @@ async def test_jobs_of_other_owners_are_404(shop: Callable[..., Any]) -> None:
     ):
         assert (r.status_code, r.json()["code"]) == (404, "not_found")
     assert (await client.get("/v1/jobs")).json()["data"] == []
-    assert (await client.get("/v1/jobs/no%00id")).status_code == 422
+    assert (await client.get("/v1/jobs/no%00id")).status_code == 404
 
 
 async def test_no_jobs_without_a_store(shop: Callable[..., Any]) -> None:

@@ -172,3 +172,58 @@ async def test_probes_accept_head_requests(client: AppClient) -> None:
     for path in ("/health", "/ready"):
         r = await client.head(path)
         assert (r.status_code, r.content) == (200, b"")
+
+
+async def warnings(client, number):
+    read = (await client.post("/ocr", files={"file": picture(number)})).json()
+    return {warning["code"] for warning in read["warnings"]}
+
+
+async def test_a_database_file_that_was_deleted_while_running_is_reported(tmp_path, reader):
+    """Results went into the deleted file, without the warning `not_recorded`."""
+    settings = quick_settings().model_copy(update={"data": tmp_path / "data"})
+    async with AsyncExitStack() as stack:
+        client = await open_client(stack, settings, reader)
+        assert await warnings(client, 1) == {"low_resolution"}
+        assert (await client.get("/ready")).json()["store"] == "ok"
+        for file in (tmp_path / "data").glob("hunyuanocr.db*"):
+            file.unlink()
+        assert await warnings(client, 2) == {"low_resolution", "not_recorded"}
+        assert "deleted" in (await client.get("/ready")).json()["store"]
+        refused = await client.get("/v1/records")
+        assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+        assert not (tmp_path / "data" / "hunyuanocr.db").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 4 MB, mounted by root; a skip for others."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+async def test_a_full_disk_at_start_is_reported_until_there_is_space(small_disk, reader, monkeypatch):
+    """/ready said `ok`, because the database could be read."""
+    monkeypatch.setattr("hunyuanocr.services.container._CHECK_INTERVAL_S", 0.05)
+    settings = quick_settings().model_copy(update={"data": small_disk / "data"})
+
+    async def store(client):
+        await asyncio.sleep(0.2)
+        return (await client.get("/ready")).json()["store"]
+
+    async with AsyncExitStack() as stack:
+        assert await store(await open_client(stack, settings, reader)) == "ok"
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    async with AsyncExitStack() as stack:
+        client = await open_client(stack, settings, reader)
+        assert "full" in await store(client)
+        filler.unlink()
+        assert await store(client) == "ok"
+        assert await warnings(client, 1) == {"low_resolution"}

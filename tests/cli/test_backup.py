@@ -10,7 +10,7 @@ import sqlite3
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app
+from hunyuanocr.cli.checks import storage
 from hunyuanocr.config import Settings, StoreSettings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.services.recorder import Recorder
-from hunyuanocr.store import records
+from hunyuanocr.store import migrations, records
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.search import RecordQuery
 from tests.store.results import result
@@ -191,8 +192,28 @@ def listing(members: Any, **more: Any) -> Any:
         lambda m: listing(m, form=99),
         lambda m: listing(m, files=7),
         lambda m: m | {"manifest.json": b"[]"},
+        lambda m: listing(m, files=sorted(json.loads(m["manifest.json"])["files"])),
+        lambda m: listing(m, files={"hunyuanocr.db": [1]}),
+        lambda m: listing(m, records=None),
+        lambda m: m | {"manifest.json": b'{"form": 1}'},
+        lambda m: m | {"manifest.json": b"[" * 100_000},
     ],
-    ids=["flipped", "no-database", "no-pictures", "no-list", "outside", "a-script", "form", "odd-list", "no-object"],
+    ids=[
+        "flipped",
+        "no-database",
+        "no-pictures",
+        "no-list",
+        "outside",
+        "a-script",
+        "form",
+        "odd-list",
+        "no-object",
+        "a-list-of-files",
+        "odd-file",
+        "no-records",
+        "nothing-else",
+        "deep",
+    ],
 )
 def test_a_damaged_or_forged_archive_is_refused_and_nothing_is_touched(
     shop: Shop, tmp_path: Path, change: Callable[..., Any]
@@ -216,7 +237,45 @@ def test_a_cut_archive_and_a_file_that_is_none(shop: Shop, tmp_path: Path) -> No
     assert "No database found" in refused("backup", tmp_path / "x.tar.gz", "--data", tmp_path / "empty").message
 
 
-def test_a_backup_of_a_newer_program_is_refused(shop: Shop, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("CREATE TRIGGER t AFTER INSERT ON records BEGIN DELETE FROM audit; END", "trigger 't'"),
+        ("CREATE VIEW v AS SELECT 1", "view 'v'"),
+        ("CREATE TABLE other (x)", "table 'other'"),
+        ("ALTER TABLE records ADD COLUMN x TEXT AS (lower(text))", "table 'records'"),
+        ("ANALYZE", None),
+    ],
+)
+def test_an_archive_with_a_database_that_another_program_changed_is_refused(
+    shop: Any, tmp_path: Any, statement: Any, named: Any
+) -> None:
+    shop.close()
+    with closing(sqlite3.connect(tmp_path / "data" / "hunyuanocr.db")) as connection, connection:
+        connection.execute(statement)
+    archive = tmp_path / "shop.tar.gz"
+    run("backup", archive, "--data", tmp_path / "data")
+    arguments = ("restore", archive, "--data", tmp_path / "new")
+    if named is None:
+        assert run(*arguments).exit_code == 0
+    else:
+        assert named in refused(*arguments).message
+        assert not (tmp_path / "new" / "hunyuanocr.db").exists()
+
+
+def test_a_backup_of_an_older_revision_is_restored(tmp_path: Any) -> None:
+    old = Database(f"sqlite:///{tmp_path / 'hunyuanocr.db'}")
+    old.migrate()
+    with old.transaction() as conn:
+        migrations.downgrade(conn, "0003")
+    old.close()
+    archive = tmp_path / "shop.tar.gz"
+    assert run("backup", archive, "--data", tmp_path).exit_code == 0
+    done = run("restore", archive, "--data", tmp_path / "new")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_backup_of_a_newer_program_is_refused(shop: Any, tmp_path: Any) -> None:
     shop.close()
     with sqlite3.connect(tmp_path / "data" / "hunyuanocr.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -272,3 +331,21 @@ def test_every_setting_that_is_no_secret_comes_back(tmp_path: Path, monkeypatch:
     again = load_settings()
     for group in plain:
         assert getattr(again, group) == getattr(settings, group)
+
+
+@pytest.mark.parametrize("name", ["%41", "a?b", "50%", "a#b", "a b+c", "店 铺", "a&mode=ro"])
+def test_the_data_folder_may_have_any_name(tmp_path: Any, name: Any, monkeypatch: Any) -> None:
+    """`%41` and `?` have a meaning in URLs: the database was elsewhere."""
+    shop = Shop(tmp_path / name)
+    shop.add(1)
+    shop.close()
+    assert (tmp_path / name / "hunyuanocr.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    monkeypatch.setenv("HUNYUANOCR_DATA", str(shop.settings.data))
+    assert storage._sqlite(shop.settings.data / "hunyuanocr.db").verdict == "ok"
+    assert list(storage.ages(shop.settings)) == []
+    saved = run("backup", tmp_path / "shop.tar.gz")
+    assert saved.exit_code == 0, saved.output
+    again = run("restore", tmp_path / "shop.tar.gz", "--force")
+    assert again.exit_code == 0, again.output
+    assert "1 records" in again.output

@@ -280,6 +280,32 @@ def test_disk_full(tmp_path: Path) -> None:
             subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_database_file_that_was_deleted_or_replaced_is_an_error(tmp_path: Any, replaced: Any) -> None:
+    """Everything that was written to the deleted file was lost without a word."""
+    file, away = tmp_path / "a.db", tmp_path / "away.db"
+    database = Database(f"sqlite:///{file}")
+    with database.transaction() as conn:
+        note(conn, "before")
+    assert database.trouble is None
+    file.rename(away)
+    if replaced:
+        file.write_bytes(away.read_bytes())
+    failing(database, str(file), "deleted or replaced", "restart")
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"), database.read_transaction():
+        pass
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+        database.truncate_wal()
+    assert str(file) in database.trouble
+    assert file.exists() == replaced, "no empty database appears in its place"
+    away.rename(file)
+    assert database.trouble is None
+    with database.transaction() as conn:
+        note(conn, "after")
+        assert names(conn) == {"before", "after"}
+    database.close()
+
+
 def fill(database: Any) -> None:
     for _ in range(30):
         with database.transaction() as conn:

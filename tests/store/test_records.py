@@ -193,7 +193,10 @@ def test_text_that_databases_do_not_take_is_taken(database: Database, odd: str) 
     assert found(database, text="before") == [made.record.id]
     with database.read_transaction() as conn:
         _, packed = get(conn, "local", made.record.id)
+        assert get(conn, "local", odd) is None, "comparing is no error either"
     assert "\ufffd" in decode_result(packed).text
+    assert found(database, device=odd) == [made.record.id]
+    assert found(database, text=odd, value=odd) == [made.record.id]
 
 
 def test_pictures_are_whole_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hunyuanocr.cli.checks.result import Bilingual, CheckResult, same_text
 from hunyuanocr.config import Settings
+from hunyuanocr.store.database_file import sqlite_uri
 
 _DISK = ("磁盘", "Disk")
 _FOLDER = ("数据目录", "Data folder")
@@ -76,7 +77,7 @@ def check_database(settings: Settings) -> CheckResult:
 
 def _sqlite(file: Path) -> CheckResult:
     try:
-        connection = sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None)
+        connection = sqlite3.connect(sqlite_uri(file, "mode=rw"), uri=True, timeout=_BUSY_S, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
@@ -152,12 +153,18 @@ def _check_revision(address: str, revision: str) -> CheckResult:
 
 def ages(settings: Settings) -> Iterator[CheckResult]:
     """Yield a warning if the clock has jumped, which pauses deletion by age. SQLite only; nothing if all is well."""
-    url = settings.database_url
-    file = Path(url.removeprefix("sqlite:///"))
-    if not url.startswith("sqlite:///") or not file.is_file():
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(settings.database_url)
+    except ArgumentError:
+        return  # check_database has reported it
+    file = Path(url.database or "")
+    if url.get_backend_name() != "sqlite" or not file.is_file():
         return
     try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
+        with closing(sqlite3.connect(sqlite_uri(file, "mode=ro"), uri=True, timeout=_BUSY_S)) as connection:
             row = connection.execute("SELECT value FROM state WHERE name = 'clock'").fetchone()
         pending = None if row is None else json.loads(row[0])["pending"]
     except (sqlite3.Error, ValueError, KeyError, TypeError):

@@ -31,7 +31,8 @@ _LOCK = 7_240_117  # PostgreSQL advisory lock: any number, always the same
 def config(conn: Connection | None = None) -> Config:
     """Return Alembic's configuration: the folder, and the connection to use."""
     alembic = Config()
-    alembic.set_main_option("script_location", str(Path(__file__).parent))
+    folder = str(Path(__file__).parent).replace("%", "%%")  # options are interpolated
+    alembic.set_main_option("script_location", folder)
     alembic.set_main_option("path_separator", "os")
     alembic.attributes["conn"] = conn
     return alembic

@@ -57,7 +57,19 @@ async def test_audit_entries_of_requests(running_app: RunningApp) -> None:
         assert code(await clinic.get("/v1/admin/audit")) == (403, "missing_scope")
 
 
-async def test_the_audit_log_has_pages(running_app: RunningApp) -> None:
+@pytest.mark.parametrize("path", ["/v1/records/export%0a", "/v1/records%0a", "/v1/jobs/x%0a", "/v1/models%0a", "/v1/records/%00"])
+async def test_a_path_with_a_control_character_is_served_by_no_route(running_app: Any, path: Any) -> None:
+    """An export was in the audit log as `read`: the router ignores a line feed at the end of a path."""
+    async with running_app.client("clinic") as clinic, running_app.client("admin") as admin, running_app.client() as stranger:
+        for client in (clinic, admin):
+            assert code(await client.get(path)) == (404, "not_found")
+        assert code(await stranger.get(path)) == (401, "unauthorized")
+        assert await lines(running_app) == [], "nothing was served"
+        assert (await clinic.get("/v1/records/export")).status_code == 200
+        assert await lines(running_app) == [("clinic", "export", "/v1/records/export", 200)]
+
+
+async def test_the_audit_log_has_pages(running_app: Any) -> None:
     async with running_app.client("admin") as admin:
         for n in range(5):
             await admin.get(f"/v1/records/{n}")
@@ -92,7 +104,7 @@ async def test_failures_are_logged_without_the_credential(running_app: RunningAp
 
 async def test_entries_cannot_be_forged(running_app: RunningApp) -> None:
     async with running_app.client("clinic") as clinic:
-        await clinic.get("/v1/records/a%0a2026%09admin%09delete%00%e2%80%ae")
+        await clinic.get("/v1/records/a%e2%80%a82026%c2%85admin%c2%a0delete%e2%80%ae")
     ((_, _, what, _),) = await lines(running_app)
     assert what.isprintable()
     assert what.startswith("/v1/records/a")
