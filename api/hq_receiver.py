@@ -21,8 +21,7 @@ from nacl.public import PrivateKey
 
 from api.network import NetworkLimits
 from api.uvicorn_config import uvicorn_options
-from hunyuanocr.config import Settings
-from hunyuanocr.config.network import NetworkSettings
+from hunyuanocr.config import load_settings
 from hunyuanocr.errors import BadRequest, ConfigError
 from hunyuanocr.services.encryption import decrypt_batch, private_key
 
@@ -39,6 +38,7 @@ def create_receiver(key: PrivateKey, database: Path, token: str | None = None) -
     Concurrent and repeated batches are allowed.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    one_at_a_time = asyncio.Lock()  # bounds the memory of unpacked batches; SQLite has one writer anyway
 
     @app.post("/v1/batches")
     async def receive(request: Request) -> JSONResponse:
@@ -51,7 +51,8 @@ def create_receiver(key: PrivateKey, database: Path, token: str | None = None) -
             if len(encrypted) > _MAX_BATCH_BYTES:
                 return JSONResponse({"detail": "The batch is too large."}, 413)
         try:
-            batch, new = await asyncio.to_thread(store_batch, bytes(encrypted), key, database)
+            async with one_at_a_time:
+                batch, new = await asyncio.to_thread(store_batch, bytes(encrypted), key, database)
         except BadRequest as e:
             return JSONResponse({"detail": e.message, "hint": e.hint}, 400)
         except sqlite3.Error as e:  # full or locked: the sender retries
@@ -109,7 +110,7 @@ def receive(
     token = None if token_file is None else _read(token_file)
     if not token and (token_file is not None or host not in _LOOPBACK):
         raise ConfigError("A token is required if other machines can connect.", hint="Use --token-file with a non-empty file.")
-    settings = Settings(network=NetworkSettings(tls_cert=certificate, tls_key=certificate_key))
+    settings = load_settings(network={"tls_cert": certificate, "tls_key": certificate_key})
     app = create_receiver(private_key(_read(key)), database, token)
     app.state.network = NetworkLimits(settings)  # the same limits for slow and for many clients as in the appliance
     options = uvicorn_options(settings) | {"ws": "none"}

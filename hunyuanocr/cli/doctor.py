@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hunyuanocr.cli.checks import machine, model, ports, storage
+from hunyuanocr.cli.checks import machine, model, ports, secrets, storage
 from hunyuanocr.cli.checks.result import CheckResult, Language, Verdict, terminal_language
 from hunyuanocr.config import Settings, load_settings
 
@@ -46,6 +46,7 @@ def run_checks(settings: Settings, *, quick: bool = False) -> Iterator[CheckResu
     yield machine.check_clock()
     yield machine.check_memory()
     yield from storage.check_storage(settings)
+    yield from secrets.check_secrets(settings)
     for flag, number in (("--port", settings.server.port), ("--api-port", settings.server.api_port)):
         yield ports.check_port(settings.server.host, number, flag)
     yield from machine.check_gpu(settings)

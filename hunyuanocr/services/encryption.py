@@ -19,7 +19,9 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from hunyuanocr.errors import BadRequest, ConfigError
 
-MAX_BATCH_BYTES = 128 * 1024 * 1024  # decompressed
+MAX_BATCH_BYTES = 16 * 1024 * 1024  # decompressed; a sender fills a batch up to 4 MB
+_MAX_SIGNS = 1_000_000  # each value needs one; as Python objects these take 100 MB at most
+_SIGNS = (b"[", b"{", b",", b":")
 
 
 def generate_keypair() -> tuple[str, str]:
@@ -54,13 +56,19 @@ def encrypt_batch(message: Any, to: PublicKey) -> bytes:
 
 
 def decrypt_batch(encrypted: bytes, key: PrivateKey, max_bytes: int = MAX_BATCH_BYTES) -> Any:
-    """Return the message. Raises BadRequest if it is damaged, longer than `max_bytes`, or encrypted for another key."""
+    """Return the message. Raises BadRequest if it is damaged, longer than `max_bytes`, or encrypted for another key.
+
+    A few kilobytes can be decompressed to gigabytes, and JSON of many small values takes 30 times its size in memory. Therefore
+    the size and the number of values are checked before the JSON is parsed.
+    """
     try:
         compressed = SealedBox(key).decrypt(encrypted)
         decompressor = zlib.decompressobj(wbits=31)
         plain = decompressor.decompress(compressed, max_bytes)
         if not decompressor.eof:
-            raise BadRequest("The batch is too long or truncated.")
+            raise BadRequest("The batch is too large or truncated.", hint=f"Send at most {max_bytes >> 20} MB of JSON.")
+        if sum(plain.count(sign) for sign in _SIGNS) > _MAX_SIGNS:
+            raise BadRequest("The batch has too many values.", hint="Send fewer records in one batch.")
         return json.loads(plain)
     except (CryptoError, zlib.error, ValueError, RecursionError) as e:
         raise BadRequest("The batch is damaged or encrypted for another key.", hint="Compare the key pair.") from e

@@ -98,9 +98,7 @@ async def test_a_model_path_that_cannot_exist_is_422(path: str, memory: str) -> 
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENAMETOOLONG, errno.EIO])
-def test_a_model_folder_that_cannot_be_read_is_a_missing_model(
-    number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_unreadable_model_folder_is_a_missing_model(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fails(self: Path, **_: object) -> None:
         raise OSError(number, os.strerror(number))
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import httpx
@@ -174,12 +174,12 @@ async def test_probes_accept_head_requests(client: AppClient) -> None:
         assert (r.status_code, r.content) == (200, b"")
 
 
-async def warnings(client, number):
+async def warnings(client: Any, number: Any) -> Any:
     read = (await client.post("/ocr", files={"file": picture(number)})).json()
     return {warning["code"] for warning in read["warnings"]}
 
 
-async def test_a_database_file_that_was_deleted_while_running_is_reported(tmp_path, reader):
+async def test_a_database_file_that_was_deleted_while_running_is_reported(tmp_path: Any, reader: Any) -> None:
     """Results went into the deleted file, without the warning `not_recorded`."""
     settings = quick_settings().model_copy(update={"data": tmp_path / "data"})
     async with AsyncExitStack() as stack:
@@ -196,7 +196,7 @@ async def test_a_database_file_that_was_deleted_while_running_is_reported(tmp_pa
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Any) -> Any:
     """A disk of 4 MB, mounted by root; a skip for others."""
     place = tmp_path / "disk"
     place.mkdir()
@@ -206,21 +206,21 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-async def test_a_full_disk_at_start_is_reported_until_there_is_space(small_disk, reader, monkeypatch):
+async def test_a_full_disk_at_start_is_reported_until_there_is_space(small_disk: Any, reader: Any, monkeypatch: Any) -> Any:
     """/ready said `ok`, because the database could be read."""
     monkeypatch.setattr("hunyuanocr.services.container._CHECK_INTERVAL_S", 0.05)
     settings = quick_settings().model_copy(update={"data": small_disk / "data"})
 
-    async def store(client):
+    async def store(client: Any) -> Any:
         await asyncio.sleep(0.2)
         return (await client.get("/ready")).json()["store"]
 
     async with AsyncExitStack() as stack:
         assert await store(await open_client(stack, settings, reader)) == "ok"
     filler = small_disk / "filler"
-    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
     async with AsyncExitStack() as stack:
         client = await open_client(stack, settings, reader)
         assert "full" in await store(client)

@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hunyuanocr.cli import app
-from hunyuanocr.cli.checks import machine, model, ports, storage
+from hunyuanocr.cli.checks import machine, model, ports, secrets, storage
 from hunyuanocr.cli.checks.result import terminal_language
-from hunyuanocr.config import Settings, StoreSettings
+from hunyuanocr.config import NetworkSettings, Settings, StoreSettings
 from hunyuanocr.services.metrics import gpu
 from hunyuanocr.store.database import Database
 from tests.support.checkpoints import random_checkpoint
@@ -52,7 +52,49 @@ def test_a_machine_where_all_is_well(box: Callable[..., Any]) -> None:
     assert "first use" in found["database"]["detail"]
 
 
-def test_a_taken_port_is_named_with_its_holder(box: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("content", "mode", "verdict"),
+    [
+        ('[security.jwt]\nsecret = "0123456789abcdef0123456789abcdef"\n', 0o644, "warn"),
+        ('[store]\nurl = "postgresql://user:word@host/name"\nenabled = false\n', 0o604, "warn"),
+        ('[security.jwt]\nsecret = "0123456789abcdef0123456789abcdef"\n', 0o640, "ok"),
+        ('[security.jwt]\nissuer = "https://id.shop"\n', 0o644, "ok"),
+        ("[server]\ngrace_s = 9\n", 0o644, "ok"),
+    ],
+)
+def test_a_settings_file_with_secrets_that_all_users_can_read(
+    box: Any, tmp_path: Any, monkeypatch: Any, content: Any, mode: Any, verdict: Any
+) -> None:
+    file = tmp_path / "my settings.toml"
+    file.write_text(content)
+    file.chmod(mode)
+    monkeypatch.setenv("HUNYUANOCR_CONFIG", str(file))
+    for language in ("en", "zh"):
+        found = box(language)["secrets"]
+        assert found["verdict"] == verdict
+        if verdict == "warn":
+            assert f"chmod o-rwx '{file}'" in found["fix"]
+
+
+@pytest.mark.parametrize(("folder_mode", "verdict"), [(0o755, "warn"), (0o700, "ok")])
+def test_stored_data_and_a_certificate_key_that_all_users_can_read(tmp_path: Any, folder_mode: Any, verdict: Any) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(folder_mode)
+    database = tmp_path / "data" / "hunyuanocr.db"
+    database.touch()
+    database.chmod(0o644)
+    settings = Settings(data=tmp_path / "data")
+    (found,) = secrets.check_secrets(settings)
+    assert found.verdict == verdict
+    (tmp_path / "key.pem").touch()
+    (tmp_path / "key.pem").chmod(0o644)
+    with_key = settings.model_copy(update={"network": NetworkSettings(tls_key=tmp_path / "key.pem")})
+    details = [str(finding.detail) for finding in secrets.check_secrets(with_key)]
+    assert any("key.pem" in detail for detail in details)
+    assert any("hunyuanocr.db" in detail for detail in details) == (verdict == "warn")
+
+
+def test_a_taken_port_is_named_with_its_holder(box: Any, monkeypatch: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(taken.getsockname()[1]))
         found = box()["port_api_port"]

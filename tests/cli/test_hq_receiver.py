@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import select
@@ -12,6 +13,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -25,7 +27,8 @@ from pydantic import SecretStr
 
 from hunyuanocr.clock import utc_now
 from hunyuanocr.config import Settings, SyncSettings
-from hunyuanocr.services.encryption import encrypt_batch, public_key
+from hunyuanocr.errors import BadRequest
+from hunyuanocr.services.encryption import decrypt_batch, encrypt_batch, generate_keypair, private_key, public_key
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.sync import DeliveryError, Sync
 from hunyuanocr.store.database import Database
@@ -110,7 +113,43 @@ def test_the_receiver_keeps_once_and_refuses_strangers(tmp_path: Path, receiver:
     assert stat.S_IMODE((tmp_path / "hq.db").stat().st_mode) == 0o600, "records of patients"
 
 
-def test_what_cannot_be_kept_is_not_confirmed(tmp_path: Path, receiver: Callable[..., Any]) -> None:
+def sealed_json(plain: Any, public: Any) -> Any:
+    """A batch with this JSON; zeros of gzip make gigabytes of kilobytes."""
+    return bytes(SealedBox(public).encrypt(gzip.compress(plain, mtime=0)))
+
+
+@pytest.mark.parametrize(
+    ("plain", "problem"),
+    [
+        (b"[" + b"[]," * 20_000_000 + b"[]]", "too large"),  # 58 KB; 1.7 GB of lists
+        (b'{"records": "' + b" " * (16 << 20) + b'"}', "too large"),
+        (b"[" + b"[]," * 5_000_000 + b"[]]", "too many values"),
+        (b'[{"a":1}' + b',{"a":1}' * 1_000_000 + b"]", "too many values"),
+    ],
+)
+def test_a_small_batch_does_not_take_much_memory(plain: Any, problem: Any) -> None:
+    private, public = (kind(text) for kind, text in zip((private_key, public_key), generate_keypair(), strict=True))
+    sealed = sealed_json(plain, public)
+    assert len(sealed) < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequest, match=problem):
+            decrypt_batch(sealed, private)
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_largest_batch_of_a_sender_is_accepted() -> None:
+    private, public = (kind(text) for kind, text in zip((private_key, public_key), generate_keypair(), strict=True))
+    items = [{"name": "矿泉水", "amount": "9.00", "count": 1}] * 400
+    record = {"id": "r", "created_at": "now", "fields": {"items": items}, "text": "矿泉水\n9.00,\n" * 200}
+    batch = {"site": "s", "batch": "b", "records": [record] * 200}
+    assert len(json.dumps(batch, ensure_ascii=False).encode()) > 4_000_000
+    assert decrypt_batch(encrypt_batch(batch, public), private) == batch
+
+
+def test_what_cannot_be_kept_is_not_confirmed(tmp_path: Any, receiver: Any) -> None:
     public = public_key(make_keys(tmp_path))
     url = receiver()
     record, deep = {"id": "r1", "created_at": "now"}, gzip.compress(b"[" * 100_000)
