@@ -55,10 +55,10 @@ def test_a_machine_where_all_is_well(box: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("content", "mode", "verdict"),
     [
-        ('[security.jwt]\nsecret = "0123456789abcdef0123456789abcdef"\n', 0o644, "warn"),
+        ('[security.jwt]\nsecret = "0123456789abcdef0123456789abcdef"\nissuer = "i"\naudience = "a"\n', 0o644, "warn"),
         ('[store]\nurl = "postgresql://user:word@host/name"\nenabled = false\n', 0o604, "warn"),
-        ('[security.jwt]\nsecret = "0123456789abcdef0123456789abcdef"\n', 0o640, "ok"),
-        ('[security.jwt]\nissuer = "https://id.shop"\n', 0o644, "ok"),
+        ('[security.jwt]\nsecret = "0123456789abcdef0123456789abcdef"\nissuer = "i"\naudience = "a"\n', 0o640, "ok"),
+        ('[sync]\nsite = "shop"\n', 0o644, "ok"),
         ("[server]\ngrace_s = 9\n", 0o644, "ok"),
     ],
 )
