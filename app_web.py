@@ -14,6 +14,7 @@ import os
 import resource
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = settings_from_flags(create_parser().parse_args(argv))
         log_setup.configure_logging(settings.log)
+        settings = _without_impossible_page(settings)
         _check_tls(settings)
         folder = _claim_folder(settings)
         backend, reason = create_backend(settings)  # before the ports are opened: missing parts are reported immediately
@@ -107,6 +109,18 @@ def settings_from_flags(flags: argparse.Namespace) -> Settings:
     settings = load_settings(**{name: value for name, value in values.items() if value not in (None, {})})
     if settings.server.port == settings.server.api_port != 0:
         raise ConfigError("--port and --api-port cannot share a port.", hint="Choose different ports.")
+    return settings
+
+
+def _without_impossible_page(settings: Settings) -> Settings:
+    """Return the settings with the page off if Gradio cannot be imported, which needs a temporary folder."""
+    if not settings.server.page:
+        return settings
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        log.warning("The page is off, because no temporary folder is writable: set TMPDIR to a writable folder.")
+        return settings.model_copy(update={"server": settings.server.model_copy(update={"page": False})})
     return settings
 
 

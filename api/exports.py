@@ -100,23 +100,29 @@ async def write_xlsx(rows: Rows, data_folder: Path, max_rows: int = _LIMITS.max_
     The library writes rows to named temporary files until the workbook is closed. They are in a work folder inside the data
     folder, which the next start deletes if this process is killed.
     """
-    file = tempfile.TemporaryFile()  # noqa: SIM115 -- the caller closes it
+    file: IO[bytes] | None = None
     try:
         with workdir(data_folder, EXPORT) as folder:
+            file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 -- the caller closes it; it has no name
             options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "tmpdir": str(folder)}
             book = Workbook(file, options)
             async with aclosing(rows):
                 await _fill(book, rows, max_rows)
             await to_thread(book.close)
     except OSError as e:
-        file.close()
+        _close(file)
         hint = "Check free disk space and write permission of the data folder."
         raise StoreUnavailable(f"Cannot write the workbook: {e.strerror or e}.", hint=hint) from e
     except BaseException:
-        file.close()
+        _close(file)
         raise
     file.seek(0)
     return file
+
+
+def _close(file: IO[bytes] | None) -> None:
+    if file is not None:
+        file.close()
 
 
 async def _fill(book: Workbook, rows: Rows, max_rows: int) -> None:

@@ -8,13 +8,16 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import Connection
 
+from hunyuanocr.backends.vllm_server.process import temporary_folder
 from hunyuanocr.config import Settings, SyncSettings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
@@ -26,7 +29,8 @@ from hunyuanocr.store.database import Database
 from hunyuanocr.store.migrations import downgrade, head
 from hunyuanocr.store.records import Entry
 from tests.store.results import kept
-from tests.support.fake_backend import FakeBackend
+from tests.support.appliance import appliance
+from tests.support.fake_backend import FakeBackend, picture
 
 ROOT = Path(__file__).parent.parent
 DASHBOARD = ROOT / "docker" / "grafana" / "dashboard.json"
@@ -156,3 +160,32 @@ async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         await services.database.read(lambda session: None)
     services.cameras.close()
     services.database.close()
+
+
+NO_TEMPORARY_FOLDER = """
+import sys, tempfile
+tempfile._candidate_tempdir_list = lambda: ["/proc"]  # where nobody can create a file, not even root
+import app_web
+sys.exit(app_web.main(sys.argv[1:]))
+"""
+
+
+def test_without_a_temporary_folder_the_api_is_served_without_the_page() -> None:
+    """Gradio cannot be imported then: the program ended with a traceback."""
+    with appliance("--backend", "fake", program=(sys.executable, "-c", NO_TEMPORARY_FOLDER)) as running:
+        running.until_ready()
+        assert httpx.get(running.page, timeout=60).status_code == 404
+        read = httpx.post(f"{running.page}/ocr", files={"file": picture()}, timeout=60)
+        assert read.status_code == 200
+        export = httpx.get(f"{running.api}/v1/records/export?format=xlsx", timeout=60)
+        assert (export.status_code, export.content[:2]) == (200, b"PK")
+        printed = "".join(running.printed)
+    assert printed.count("no temporary folder is writable") == 1
+    assert "Traceback" not in printed
+
+
+def test_vllm_without_a_temporary_folder_is_a_configuration_error(monkeypatch: Any) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+    with pytest.raises(ConfigError, match="No temporary folder is writable"):
+        temporary_folder()

@@ -64,6 +64,7 @@ class Authenticator:
             or bool(self._settings.devices)
             or bool(settings.network.trusted_proxies)
         )
+        self._data, self._keys_reported = settings.data, False
         marker_file = settings.data / "keys-in-use"
         self.database = services.database or Database(settings.database_url)
         self._own_database = None if services.database else self.database
@@ -155,9 +156,27 @@ class Authenticator:
         local = address is not None and address.is_loopback
         if self._settings.allow_anonymous:
             return LOCAL_ADMIN if local else replace(ANONYMOUS, name=f"visitor:{address}")
-        if local and not self._auth_required and not await self.api_keys.has_keys():
-            return LOCAL_ADMIN
+        if local and not self._auth_required:
+            if not await self.api_keys.has_keys():
+                return LOCAL_ADMIN
+            self._report_keys()
         return device_identity(str(address)) if address in self._devices else None
+
+    def _report_keys(self) -> None:
+        """Log once that this machine's own clients need a key now; possibly another instance created the keys."""
+        if not self._keys_reported:
+            self._keys_reported = True
+            log.warning(
+                "Clients on this machine need a key, because keys were created in the data folder %s, possibly by another "
+                "instance. Create a key with 'hunyuanocr keys create', or use another folder: HUNYUANOCR_DATA=/another/folder.",
+                self._data.absolute(),
+            )
+
+    async def _check_keys(self) -> None:
+        """Read the keys before the first request needs them."""
+        await self.api_keys.preload()
+        if not self._auth_required and not self._settings.allow_anonymous and await self.api_keys.has_keys():
+            self._report_keys()
 
     def authorize(self, connection: HTTPConnection, identity: Identity, policy: RoutePolicy) -> None:
         """Check that the identity may use the route. Raises MissingScope, and CrossOriginRefused for cross-site requests."""
@@ -201,7 +220,7 @@ class Authenticator:
 
     async def start(self) -> None:
         """Start the background tasks."""
-        coroutines = (self.api_keys.preload(), self.audit_log.run(), self._flush_last_used())
+        coroutines = (self._check_keys(), self.audit_log.run(), self._flush_last_used())
         self._tasks = [asyncio.create_task(each) for each in coroutines]
         if self._retention is not None:
             self._tasks.append(asyncio.create_task(self._retention.run()))

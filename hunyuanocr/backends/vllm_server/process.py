@@ -36,6 +36,14 @@ Probe = Callable[[httpx.AsyncClient], Awaitable[None]]
 """Requests an answer. Raises a HunyuanOcrError if there is none."""
 
 
+def temporary_folder() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as e:
+        hint = "Set TMPDIR to a folder that this program's user can write to."
+        raise ConfigError("No temporary folder is writable; vLLM needs one.", hint=hint) from e
+
+
 class VllmProcess:
     """The server of one model, on a Unix socket that only this user can open. `ready` is True while it answers."""
 
@@ -44,7 +52,7 @@ class VllmProcess:
 
     def __init__(self, settings: Settings, folder: Path, name: str, probe: Probe) -> None:
         """Prepare the command line, without starting the server. Raises ConfigError, MissingDependency."""
-        self.home = Path(tempfile.gettempdir()) / f"hunyuanocr-vllm-{secrets.token_hex(8)}"
+        self.home = temporary_folder() / f"hunyuanocr-vllm-{secrets.token_hex(8)}"
         self._folder = folder
         gpu = find_gpu(settings.device)
         self.command = build_command(settings, folder, name, self.home, gpu)

@@ -13,7 +13,7 @@ from hunyuanocr.errors import InvalidValue, StoreUnavailable
 from hunyuanocr.services.api_keys import ALL_SCOPES, DEFAULT_SCOPES, create_api_key
 from hunyuanocr.store import keys
 from tests.api.auth.conftest import AWAY, JWT, Build, RunningApp, code
-from tests.support.fake_backend import picture
+from tests.support.fake_backend import picture, wait_until
 
 READ: dict[str, Any] = {"files": {"file": ("a.png", picture(), "image/png")}}
 
@@ -185,7 +185,35 @@ async def test_authentication_stays_enabled_while_the_database_is_unavailable(bu
         assert code(await here.get("/v1/models", headers={"X-API-Key": key})) == (503, "store_unavailable")
 
 
-async def test_anonymous_access_excludes_administration(build: Build) -> None:
+@pytest.mark.parametrize(
+    "network", [{}, {"security": {"require_auth_on_loopback": True}}, {"security": {"allow_anonymous": True}}]
+)
+async def test_keys_of_another_instance_in_the_data_folder_are_reported(
+    build: Any, tmp_path: Any, caplog: Any, network: Any
+) -> None:
+    """Without a word, an address on loopback asked for a key because of another instance's marker file."""
+    await build(data=tmp_path, **network)
+    assert "keys were created" not in caplog.text
+    (tmp_path / "keys-in-use").touch()
+    running_app = await build(data=tmp_path, **network)
+    await wait_until(lambda: bool(network) or "need a key" in caplog.text)
+    async with running_app.client(address="127.0.0.1") as here:
+        for _ in range(2):
+            await here.get("/v1/models")
+    assert caplog.text.count("need a key, because keys were created") == (0 if network else 1)
+    assert (str(tmp_path) in caplog.text) == (not network)
+
+
+async def test_a_key_that_is_created_while_running_is_reported(build: Any, caplog: Any) -> None:
+    running_app = await build()
+    async with running_app.client(address="127.0.0.1") as here:
+        assert (await here.get("/v1/models")).status_code == 200
+        running_app.key("admin", ALL_SCOPES)
+        assert code(await here.get("/v1/models")) == (401, "unauthorized")
+    assert caplog.text.count("need a key, because keys were created") == 1
+
+
+async def test_anonymous_access_excludes_administration(build: Any) -> None:
     running_app = await build(**AWAY, security={"allow_anonymous": True})
     async with running_app.client("any word") as visitor, running_app.client(address="127.0.0.1") as here:
         assert (await visitor.post("/ocr", **READ)).status_code == 200
