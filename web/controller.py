@@ -94,12 +94,17 @@ class PageController:
         except HunyuanOcrError as e:
             self._keep(session, upload, None, identity)
             return session, View(notices=render_error(e, language), picture=_preview(session, upload, language))
-        result = await self.recorder.record(
+        result = await asyncio.shield(self._record(result, identity, instruction, upload, address))
+        self._keep(session, upload, result, identity)
+        return session, self.render(session, language)
+
+    async def _record(self, result: Result, identity: Identity, instruction: str, upload: OpenedUpload, address: str) -> Result:
+        """Write the record and its audit entry, both or none: the caller may be cancelled."""
+        recorded = await self.recorder.record(
             result, owner=identity.owner, source="page", instruction=instruction, image=upload.data
         )
         self.audit_log.record(identity, "create", f"/v1/records/{result.id}", address=address)
-        self._keep(session, upload, result, identity)
-        return session, self.render(session, language)
+        return recorded
 
     def _keep(self, session: Session, upload: OpenedUpload, result: Result | None, identity: Identity) -> None:
         self.pictures.put(upload.with_result(result), identity.fingerprint, session.token)

@@ -12,6 +12,7 @@ from hunyuanocr.errors import DeadlineExceeded, QueueFull
 from web.components import PageComponents
 from web.controller import PageController, Session, View, upload_error
 from web.i18n import Language, escape_html, negotiate_language, translate
+from web.newest_action import NewestActions
 from web.open_pages import OpenPages
 from web.result_html import render_error
 from web.session_isolation import OPEN_PAGES
@@ -27,6 +28,7 @@ class PageEvents:
     def __init__(self, page: PageComponents, controller: PageController) -> None:
         self.page = page
         self.controller = controller
+        self._actions = NewestActions()
 
     async def open_page(self, request: gr.Request) -> _Updates:
         """Render the empty page in the browser's language, with a logout link for users who logged in with a cookie."""
@@ -52,35 +54,57 @@ class PageEvents:
         await _wait_for_listener(request)
         identity = _identity(request)
         self.controller.pictures.drop(self.controller.own_session(old, identity).token)
-        session, view = await self.controller.open_upload(str(event.token), language, identity, _client_host(request))
-        return {self.page.session: session, **self.page.render(view, language)}
+        opening = self.controller.open_upload(str(event.token), language, identity, _client_host(request))
+        return self._show(await self._actions.run(str(request.session_hash), opening), language)
 
-    def show_upload_error(self, language: Language, event: gr.EventData) -> _Updates:
-        """Show why the browser could not upload the file."""
-        return {self.page.notices: upload_error(str(event.reason), self.controller.settings, language)}
+    async def show_upload_error(self, old: Session, language: Language, event: gr.EventData, request: gr.Request) -> _Updates:
+        """Show why the browser could not upload the file, and drop the previous one, which must not be read in its place."""
+        await _wait_for_listener(request)
+        self.controller.pictures.drop(self.controller.own_session(old, _identity(request)).token)
+        view = View(notices=upload_error(str(event.reason), self.controller.settings, language))
+        return self._show(await self._actions.run(str(request.session_hash), _finished((Session(), view))), language)
 
     async def read(self, session: Session, instruction: str, language: Language, request: gr.Request) -> _Updates:
         """Read the chosen image and show the result."""
         await _wait_for_listener(request)
-        session, view = await self.controller.run(session, instruction, language, _identity(request), _client_host(request))
-        return {self.page.session: session, **self.page.render(_within_budget(view, language, request), language)}
+        reading = self.controller.run(session, instruction, language, _identity(request), _client_host(request))
+        done = await self._actions.run(str(request.session_hash), reading)
+        return self._show(done and (done[0], _within_budget(done[1], language, request)), language)
+
+    def _show(self, done: tuple[Session, View] | None, language: Language) -> _Updates:
+        """Return the updates that show a result; none if a newer action has replaced this one."""
+        if done is None:
+            return {self.page.notices: gr.skip()}
+        return {self.page.session: done[0], **self.page.render(done[1], language)}
 
 
 def bind_events(blocks: gr.Blocks, page: PageComponents, controller: PageController) -> None:
     """Connect the components with their event handlers."""
     events = PageEvents(page, controller)
+    # `multiple`: Gradio would ignore an event while an earlier one is running, but the newest must win.
     private: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
+    private |= {"trigger_mode": "multiple"}
     with_progress: dict[str, Any] = private | {"show_progress": "minimal", "show_progress_on": page.picture}
     read_inputs = [page.session, page.instruction, page.language]
     opened = blocks.load(events.open_page, None, page.all, **private)
     changed = page.language.input(events.change_language, [page.session, page.language], page.all, **private)
     for event in (opened, changed):
         event.then(None, page.language, js=_READY_JS)
-    page.picker.picked(events.choose, [page.session, page.language], page.all, **with_progress)
-    page.picker.refused(events.show_upload_error, page.language, page.notices, **private)
+    picked = page.picker.picked(events.choose, [page.session, page.language], page.all, **with_progress)
+    picked.then(None, js=_event_js("upload-opened"))
+    refused = page.picker.refused(events.show_upload_error, [page.session, page.language], page.all, **private)
+    refused.success(None, js=_event_js("upload-refused"))
     preset = page.presets.preset(_instruction, None, page.instruction, **private)
     preset.then(events.read, read_inputs, page.all, **with_progress)
     gr.on([page.read.click, page.instruction.submit], events.read, read_inputs, page.all, **with_progress)
+
+
+def _event_js(name: str) -> str:
+    return f'() => {{ document.dispatchEvent(new Event("{name}")); }}'
+
+
+async def _finished(result: tuple[Session, View]) -> tuple[Session, View]:
+    return result
 
 
 def _account_link() -> str:

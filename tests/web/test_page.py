@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,156 @@ def test_asking_without_a_picture_says_so(visit: Callable[..., Any]) -> None:
     assert "请先拍照" in page.text_content("#notices")
 
 
-def test_a_new_picture_clears_the_old_result(visit: Callable[..., Any], receipt: bytes) -> None:
+def drop_large_file(page: Any) -> None:
+    page.evaluate("""() => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([new Uint8Array(33 * 1024 * 1024)], "big.jpg", { type: "image/jpeg" }));
+      document.querySelector("#picker .drop").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+    }""")
+
+
+def nothing_to_read(page: Any) -> None:
+    """The old picture is gone, and Read reads nothing."""
+    page.wait_for_selector("#picture .waiting")
+    page.wait_for_selector("#fields .waiting")
+    page.wait_for_function("!document.documentElement.dataset.upload")
+    page.click("#read")
+    page.wait_for_selector("[data-code=no_picture]")
+    assert page.locator("#picture img, #fields table").count() == 0
+
+
+@pytest.mark.parametrize("reason", ["image_too_large", "upload_failed", "empty_input"])
+def test_a_refused_file_clears_the_previous_picture(visit: Any, receipt: Any, reason: Any) -> None:
+    """The previous picture stayed, and Read read it in place of the refused file."""
+    page = visit()
+    choose(page, receipt)
+    ask(page, "提取总金额")
+    if reason == "image_too_large":
+        drop_large_file(page)
+    elif reason == "empty_input":
+        choose_file(page, b"")
+    else:
+        page.route("**/page/uploads", lambda route: route.abort())
+        choose_file(page, receipt)
+    page.wait_for_selector(f"[data-code={reason}]")
+    nothing_to_read(page)
+    page.unroute("**/page/uploads")
+    choose_file(page, receipt)
+    page.wait_for_selector("#picture img")
+    ask(page, "提取总金额")
+    assert page.text_content("#fields .value") == "¥36.80"
+
+
+def choose_file(page: Any, data: Any) -> None:
+    page.set_input_files("#picker .file input", {"name": "b.jpg", "mimeType": "image/jpeg", "buffer": data})
+
+
+def test_a_file_that_is_chosen_without_a_connection_clears_the_previous_picture(visit: Any, receipt: Any) -> None:
+    page = visit()
+    choose(page, receipt)
+    ask(page, "提取总金额")
+    page.context.set_offline(True)
+    choose_file(page, receipt)
+    page.wait_for_selector("[data-upload=failed]")
+    page.wait_for_selector("#picture img", state="hidden")
+    page.click("#read")
+    assert page.locator("[data-upload=failed]").count() == 1, "the previous picture is not read"
+    page.context.set_offline(False)  # Gradio loads the page again
+    page.wait_for_selector("html[data-ready]:not([data-upload])")
+    nothing_to_read(page)
+
+
+def hold_uploads(page: Any) -> Any:
+    """Uploads stop until the test continues them."""
+    held = []
+
+    def stop(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/page/uploads", stop)
+    return held
+
+
+def test_the_newest_wish_during_an_upload_is_granted(visit: Any, receipt: Any) -> None:
+    page = visit()
+    held = hold_uploads(page)
+    choose_file(page, receipt)
+    page.wait_for_selector("[data-upload=sending]")
+    page.click("#presets button >> text=提取总金额")
+    page.click("#presets button >> text=识别全部文字")
+    assert page.locator(".wanted").count() == 1
+    held[0].continue_()
+    page.wait_for_selector("#text pre")
+    assert "便民超市" in page.text_content("#text pre")
+    assert page.input_value("#instruction input") == "识别全部文字"
+    assert page.locator(".wanted, #fields table").count() == 0
+
+
+def test_read_during_an_upload_reads_the_new_picture(visit: Any, receipt: Any) -> None:
+    page = visit()
+    choose(page, jpeg(drawn(["合计：¥11.00"])))
+    page.fill("#instruction input", "提取总金额")
+    held = hold_uploads(page)
+    choose_file(page, receipt)
+    page.wait_for_selector("[data-upload=sending]")
+    page.press("#instruction input", "Enter")
+    held[0].continue_()
+    page.wait_for_selector("#fields table")
+    assert page.text_content("#fields .value") == "¥36.80"
+
+
+def test_of_two_files_the_newest_wins(visit: Any, receipt: Any) -> None:
+    page = visit()
+    held = hold_uploads(page)
+    choose_file(page, jpeg(drawn(["合计：¥11.00"])))
+    page.wait_for_selector("[data-upload=sending]")
+    choose_file(page, receipt)
+    page.wait_for_timeout(300)
+    for route in reversed(held):
+        with suppress(Exception):  # the first one was aborted
+            route.continue_()
+    page.wait_for_selector("#picture img")
+    ask(page, "提取总金额")
+    assert page.text_content("#fields .value") == "¥36.80"
+
+
+TAP = """(wish) => [...document.querySelectorAll("#presets button")].find((chip) => chip.textContent === wish)?.click()"""
+
+
+def test_the_newest_wish_during_a_reading_is_granted(visit: Any, receipt: Any) -> None:
+    """Gradio ignored a tap while an event of the same kind was running."""
+    page = visit()
+    choose(page, receipt)
+    page.evaluate("""() => {
+      window.tables = 0;
+      new MutationObserver(() => { tables += document.querySelectorAll("#fields table").length; })
+        .observe(document.querySelector("#fields"), { childList: true, subtree: true });
+    }""")
+    for wish in ("提取总金额", "提取商户、日期和总金额", "识别全部文字"):
+        page.evaluate(TAP, wish)
+    page.wait_for_selector("#text pre")
+    page.wait_for_timeout(3000)
+    assert page.input_value("#instruction input") == "识别全部文字"
+    assert page.get_by_role("tab", selected=True).text_content() == "文字"
+    assert page.evaluate("tables") == 0, "no result of an older wish was shown"
+
+
+def test_a_new_file_during_a_reading_is_not_replaced_by_the_old_result(visit: Any, receipt: Any) -> None:
+    page = visit()
+    choose(page, receipt)
+    before = page.get_attribute("#picture img", "src")
+    page.fill("#instruction input", "提取总金额")
+    page.press("#instruction input", "Enter")
+    choose_file(page, jpeg(drawn(["合计：¥11.00"])))
+    page.wait_for_function("(old) => document.querySelector('#picture img')?.getAttribute('src') !== old", arg=before)
+    page.wait_for_timeout(3000)
+    assert page.locator("#fields table").count() == 0
+    page.click("#read")
+    page.wait_for_selector("#fields table")
+    assert page.text_content("#fields .value") == "¥11.00"
+
+
+def test_a_new_picture_clears_the_old_result(visit: Any, receipt: Any) -> None:
     page = visit()
     choose(page, receipt)
     ask(page, "提取总金额")
