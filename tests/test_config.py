@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,9 @@ def test_two_calls_do_not_share_state(monkeypatch: pytest.MonkeyPatch) -> None:
         ("hunyuanocr_modelpath", "HUNYUANOCR_MODEL_PATH"),
     ],
 )
-def test_an_unknown_environment_variable_is_an_error_with_the_nearest_name(monkeypatch: Any, name: Any, nearest: Any) -> None:
+def test_an_unknown_environment_variable_is_an_error_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, name: Any, nearest: Any
+) -> None:
     monkeypatch.setenv(name, "s3cret")
     with pytest.raises(ConfigError) as refused:
         load_settings()
@@ -76,7 +79,7 @@ def test_an_unknown_environment_variable_is_an_error_with_the_nearest_name(monke
     assert "s3cret" not in refused.value.message + refused.value.hint
 
 
-def test_an_unknown_environment_variable_without_a_similar_setting_is_an_error(monkeypatch: Any) -> None:
+def test_an_unknown_environment_variable_without_a_similar_setting_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNYUANOCR_XYZZY", "1")
     with pytest.raises(ConfigError, match="HUNYUANOCR_XYZZY is not a setting"):
         load_settings()
@@ -97,14 +100,14 @@ SERVICE = {  # variables that Kubernetes sets for a Service `hunyuanocr` with tw
 }
 
 
-def test_the_variables_of_a_kubernetes_service_are_ignored(monkeypatch: Any) -> None:
+def test_the_variables_of_a_kubernetes_service_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SERVICE.items():
         monkeypatch.setenv(name, value)
     assert load_settings().server.port == 7860
 
 
 @pytest.mark.parametrize("name", ["HUNYUANOCR_KEY", "HUNYUANOCR_OFFLINE", "HUNYUANOCR_PYTHON", "HUNYUANOCR_TESTS_VLLM"])
-def test_variables_of_the_program_that_are_no_settings_are_accepted(monkeypatch: Any, name: Any) -> None:
+def test_variables_of_the_program_that_are_no_settings_are_accepted(monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
     monkeypatch.setenv(name, "1")
     load_settings()
 
@@ -153,12 +156,14 @@ def test_a_settings_file_that_is_a_folder_is_an_error(file: Any) -> None:
         ("[]", ()),
     ],
 )
-def test_a_list_in_the_environment_is_json_or_separated_by_commas(monkeypatch: Any, value: Any, hosts: Any) -> None:
+def test_a_list_in_the_environment_is_json_or_separated_by_commas(
+    monkeypatch: pytest.MonkeyPatch, value: Any, hosts: Any
+) -> None:
     monkeypatch.setenv("HUNYUANOCR_JOBS__WEBHOOK_HOSTS", value)
     assert load_settings().jobs.webhook_hosts == hosts
 
 
-def test_a_list_of_networks_in_the_environment_may_be_separated_by_commas(monkeypatch: Any) -> None:
+def test_a_list_of_networks_in_the_environment_may_be_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("hunyuanocr_network__allow", "192.168.1.0/24,127.0.0.1,fd00::/8")
     monkeypatch.setenv("HUNYUANOCR_SYNC__FIELDS", "total_amount,date")
     settings = load_settings()
@@ -177,7 +182,7 @@ def test_a_list_of_networks_in_the_environment_may_be_separated_by_commas(monkey
     ],
 )
 def test_a_wrong_value_in_the_environment_names_the_setting_and_no_file(
-    monkeypatch: Any, name: Any, value: Any, named: Any
+    monkeypatch: pytest.MonkeyPatch, name: Any, value: Any, named: Any
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as refused:
@@ -187,7 +192,7 @@ def test_a_wrong_value_in_the_environment_names_the_setting_and_no_file(
     assert "None" not in refused.value.message
 
 
-def test_a_group_in_the_environment_may_be_a_json_object(monkeypatch: Any) -> None:
+def test_a_group_in_the_environment_may_be_a_json_object(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNYUANOCR_SERVER", '{"port": 7006}')
     monkeypatch.setenv("HUNYUANOCR_SERVER__HOST", "127.0.0.2")
     assert (load_settings().server.port, load_settings().server.host) == (7006, "127.0.0.2")
@@ -200,14 +205,16 @@ PATHS = [name for name, field in setting_variables(Settings) if "Path" in str(fi
 @pytest.mark.parametrize(
     ("path", "problem"), [("~nosuchuser/x", "~nosuchuser"), ("/a/" + 256 * "x", "too long"), (2100 * "/x", "too long")]
 )
-def test_a_path_that_no_file_can_have_is_an_error_at_start(monkeypatch: Any, name: Any, path: Any, problem: Any) -> None:
+def test_a_path_that_no_file_can_have_is_an_error_at_start(
+    monkeypatch: pytest.MonkeyPatch, name: Any, path: Any, problem: Any
+) -> None:
     assert len(PATHS) >= 10
     monkeypatch.setenv(name, path)
     with pytest.raises(ConfigError, match=problem):
         load_settings()
 
 
-def test_a_path_may_begin_with_the_home_folder(monkeypatch: Any, tmp_path: Any) -> None:
+def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HUNYUANOCR_DATA", "~/ocr")
     assert load_settings().data == tmp_path / "ocr"

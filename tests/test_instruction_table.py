@@ -1,6 +1,7 @@
 """Instructions as people and programs write them, in English and Chinese, with the exact task and fields of each."""
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -353,7 +354,7 @@ KINDS: dict[TaskKind, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize(("sentence", "keys"), FIELDS.items())
-def test_instruction_names_exactly_these_fields(sentence, keys):
+def test_instruction_names_exactly_these_fields(sentence: Any, keys: Any) -> None:
     task = parse_instruction(sentence)
     assert task.kind is TaskKind.EXTRACT
     found = [spec.key for spec in task.fields]
@@ -361,7 +362,7 @@ def test_instruction_names_exactly_these_fields(sentence, keys):
 
 
 @pytest.mark.parametrize(("kind", "sentence"), [(kind, sentence) for kind, sentences in KINDS.items() for sentence in sentences])
-def test_instruction_names_exactly_this_task(kind, sentence):
+def test_instruction_names_exactly_this_task(kind: Any, sentence: Any) -> None:
     task = parse_instruction(sentence)
     assert (task.kind, task.fields) == (kind, ())
 
@@ -375,22 +376,22 @@ def test_instruction_names_exactly_this_task(kind, sentence):
         ("Translate into English, no markdown", "en"),
     ],
 )
-def test_target_language_is_understood_in_both_scripts(sentence, language):
+def test_target_language_is_understood_in_both_scripts(sentence: Any, language: Any) -> None:
     assert parse_instruction(sentence).language == language
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.sampled_from([*PIECES, *FIELDS]), max_size=12), st.sampled_from(["", " ", ", ", "、", "\n", " and "]))
-def test_any_mixture_of_phrases_is_understood_without_an_empty_name(pieces, separator):
+def test_any_mixture_of_phrases_is_understood_without_an_empty_name(pieces: Any, separator: Any) -> None:
     task = parse_instruction(separator.join(pieces)[:4000])
     assert all(spec.key.strip() for spec in task.fields)
 
 
-def test_deeply_nested_template_is_read_without_recursion():
+def test_deeply_nested_template_is_read_without_recursion() -> None:
     assert parse_instruction('{"total": ' + "[" * 1900 + "]" * 1900 + "}").fields[0].name == "total_amount"
 
 
-def test_table_is_large_enough_to_cover_both_languages():
+def test_table_is_large_enough_to_cover_both_languages() -> None:
     sentences = [*FIELDS, *(s for group in KINDS.values() for s in group)]
     assert len(sentences) >= 200
     assert 0.4 < sum(s.isascii() for s in sentences) / len(sentences) < 0.6
@@ -416,7 +417,7 @@ def test_table_is_large_enough_to_cover_both_languages():
         ".",
     ],
 )
-def test_long_instruction_is_understood_in_milliseconds(unit):
+def test_long_instruction_is_understood_in_milliseconds(unit: Any) -> None:
     start = time.perf_counter()
     parse_instruction((unit * 4000)[:4000])
     assert time.perf_counter() - start < 2

@@ -98,7 +98,7 @@ def add(conn: Connection, job: Job, data: bytes, limits: QueueLimits, key: Idemp
 def insert(conn: Connection, job: Job, data: bytes | None, turn: int) -> None:
     """Write the rows of a job."""
     values = {name: getattr(job, name) for name in _NAMES} | {"fair_key": job.fair_key or job.owner, "turn": turn}
-    values["wanted"] = sanitize_json(job.wanted)
+    values["params"] = sanitize_json(job.params)
     conn.execute(jobs.insert().values(values))
     if data is not None:
         conn.execute(inputs.insert().values(job_id=job.id, owner=job.owner, data=data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -48,7 +49,7 @@ class Site:
 
 
 @pytest.fixture
-async def make(tmp_path: Any) -> AsyncIterator[Make]:
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """`await make(per_ip=1)` → a Site on the network, which requires keys, with these network settings."""
     async with AsyncExitStack() as stack:
 

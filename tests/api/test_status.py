@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -179,7 +180,7 @@ async def warnings(client: Any, number: Any) -> Any:
     return {warning["code"] for warning in read["warnings"]}
 
 
-async def test_a_database_file_that_was_deleted_while_running_is_reported(tmp_path: Any, reader: Any) -> None:
+async def test_a_database_file_that_was_deleted_while_running_is_reported(tmp_path: Path, reader: Any) -> None:
     """Results went into the deleted file, without the warning `not_recorded`."""
     settings = quick_settings().model_copy(update={"data": tmp_path / "data"})
     async with AsyncExitStack() as stack:
@@ -196,7 +197,7 @@ async def test_a_database_file_that_was_deleted_while_running_is_reported(tmp_pa
 
 
 @pytest.fixture
-def small_disk(tmp_path: Any) -> Any:
+def small_disk(tmp_path: Path) -> Any:
     """A disk of 4 MB, mounted by root; a skip for others."""
     place = tmp_path / "disk"
     place.mkdir()
@@ -206,7 +207,9 @@ def small_disk(tmp_path: Any) -> Any:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-async def test_a_full_disk_at_start_is_reported_until_there_is_space(small_disk: Any, reader: Any, monkeypatch: Any) -> Any:
+async def test_a_full_disk_at_start_is_reported_until_there_is_space(
+    small_disk: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """/ready said `ok`, because the database could be read."""
     monkeypatch.setattr("hunyuanocr.services.container._CHECK_INTERVAL_S", 0.05)
     settings = quick_settings().model_copy(update={"data": small_disk / "data"})

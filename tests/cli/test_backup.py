@@ -248,7 +248,7 @@ def test_a_cut_archive_and_a_file_that_is_none(shop: Shop, tmp_path: Path) -> No
     ],
 )
 def test_an_archive_with_a_database_that_another_program_changed_is_refused(
-    shop: Any, tmp_path: Any, statement: Any, named: Any
+    shop: Any, tmp_path: Path, statement: Any, named: Any
 ) -> None:
     shop.close()
     with closing(sqlite3.connect(tmp_path / "data" / "hunyuanocr.db")) as connection, connection:
@@ -263,7 +263,7 @@ def test_an_archive_with_a_database_that_another_program_changed_is_refused(
         assert not (tmp_path / "new" / "hunyuanocr.db").exists()
 
 
-def test_a_backup_of_an_older_revision_is_restored(tmp_path: Any) -> None:
+def test_a_backup_of_an_older_revision_is_restored(tmp_path: Path) -> None:
     old = Database(f"sqlite:///{tmp_path / 'hunyuanocr.db'}")
     old.migrate()
     with old.transaction() as conn:
@@ -275,7 +275,7 @@ def test_a_backup_of_an_older_revision_is_restored(tmp_path: Any) -> None:
     assert done.exit_code == 0, done.output
 
 
-def test_a_backup_of_a_newer_program_is_refused(shop: Any, tmp_path: Any) -> None:
+def test_a_backup_of_a_newer_program_is_refused(shop: Any, tmp_path: Path) -> None:
     shop.close()
     with sqlite3.connect(tmp_path / "data" / "hunyuanocr.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -334,7 +334,7 @@ def test_every_setting_that_is_no_secret_comes_back(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["%41", "a?b", "50%", "a#b", "a b+c", "店 铺", "a&mode=ro"])
-def test_the_data_folder_may_have_any_name(tmp_path: Any, name: Any, monkeypatch: Any) -> None:
+def test_the_data_folder_may_have_any_name(tmp_path: Path, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`%41` and `?` have a meaning in URLs: the database was elsewhere."""
     shop = Shop(tmp_path / name)
     shop.add(1)

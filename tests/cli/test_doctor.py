@@ -29,7 +29,7 @@ def run(*arguments: Any) -> Result:
 
 
 @pytest.fixture
-def box(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Settings of a machine where all is well, and what `doctor --quick --json` says of it."""
     monkeypatch.setenv("HUNYUANOCR_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HUNYUANOCR_MODEL_PATH", str(tmp_path / "weights"))
@@ -63,7 +63,7 @@ def test_a_machine_where_all_is_well(box: Callable[..., Any]) -> None:
     ],
 )
 def test_a_settings_file_with_secrets_that_all_users_can_read(
-    box: Any, tmp_path: Any, monkeypatch: Any, content: Any, mode: Any, verdict: Any
+    box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Any, mode: Any, verdict: Any
 ) -> None:
     file = tmp_path / "my settings.toml"
     file.write_text(content)
@@ -77,7 +77,7 @@ def test_a_settings_file_with_secrets_that_all_users_can_read(
 
 
 @pytest.mark.parametrize(("folder_mode", "verdict"), [(0o755, "warn"), (0o700, "ok")])
-def test_stored_data_and_a_certificate_key_that_all_users_can_read(tmp_path: Any, folder_mode: Any, verdict: Any) -> None:
+def test_stored_data_and_a_certificate_key_that_all_users_can_read(tmp_path: Path, folder_mode: Any, verdict: Any) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(folder_mode)
     database = tmp_path / "data" / "hunyuanocr.db"
@@ -94,7 +94,7 @@ def test_stored_data_and_a_certificate_key_that_all_users_can_read(tmp_path: Any
     assert any("hunyuanocr.db" in detail for detail in details) == (verdict == "warn")
 
 
-def test_a_taken_port_is_named_with_its_holder(box: Any, monkeypatch: Any) -> None:
+def test_a_taken_port_is_named_with_its_holder(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(taken.getsockname()[1]))
         found = box()["port_api_port"]
@@ -201,10 +201,10 @@ def test_a_server_that_answers(postgres_url: str) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Any) -> Callable[..., Any]:
+def project(tmp_path: Path) -> Callable[..., Any]:
     """A function that writes pyproject.toml, with two dependencies, and constraints.txt; it returns their folder."""
 
-    def write(*pins: Any) -> str:
+    def write(*pins: Any) -> Path:
         (tmp_path / "pyproject.toml").write_text(
             '[build-system]\nrequires = ["pytest"]\n[project]\ndependencies = ["rich", "not-here"]\n'
             "[project.optional-dependencies]\n"

@@ -44,7 +44,7 @@ def make_keys(folder: Path) -> str:
 
 
 @pytest.fixture
-def receiver(tmp_path: Any) -> Iterator[Callable[..., Any]]:
+def receiver(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Starts receivers; each is ended by its own process."""
     running = []
 
@@ -128,7 +128,8 @@ def sealed_json(plain: Any, public: Any) -> Any:
     ],
 )
 def test_a_small_batch_does_not_take_much_memory(plain: Any, problem: Any) -> None:
-    private, public = (kind(text) for kind, text in zip((private_key, public_key), generate_keypair(), strict=True))
+    texts = generate_keypair()
+    private, public = private_key(texts[0]), public_key(texts[1])
     sealed = sealed_json(plain, public)
     assert len(sealed) < 100_000
     tracemalloc.start()
@@ -141,7 +142,8 @@ def test_a_small_batch_does_not_take_much_memory(plain: Any, problem: Any) -> No
 
 
 def test_the_largest_batch_of_a_sender_is_accepted() -> None:
-    private, public = (kind(text) for kind, text in zip((private_key, public_key), generate_keypair(), strict=True))
+    texts = generate_keypair()
+    private, public = private_key(texts[0]), public_key(texts[1])
     items = [{"name": "矿泉水", "amount": "9.00", "count": 1}] * 400
     record = {"id": "r", "created_at": "now", "fields": {"items": items}, "text": "矿泉水\n9.00,\n" * 200}
     batch = {"site": "s", "batch": "b", "records": [record] * 200}
@@ -149,7 +151,7 @@ def test_the_largest_batch_of_a_sender_is_accepted() -> None:
     assert decrypt_batch(encrypt_batch(batch, public), private) == batch
 
 
-def test_what_cannot_be_kept_is_not_confirmed(tmp_path: Any, receiver: Any) -> None:
+def test_what_cannot_be_kept_is_not_confirmed(tmp_path: Path, receiver: Any) -> None:
     public = public_key(make_keys(tmp_path))
     url = receiver()
     record, deep = {"id": "r1", "created_at": "now"}, gzip.compress(b"[" * 100_000)

@@ -1,5 +1,7 @@
 """Names that are neither known nor printed are said to be unknown, with suggestions; printed names are fields of the client."""
 
+from typing import Any
+
 import pytest
 
 from hunyuanocr.fields import extract_fields
@@ -39,19 +41,19 @@ def read(*names: str, only_misspelt: bool = False) -> dict[str, Field]:
         ("合計金額は", "total_amount"),
     ],
 )
-def test_misspelt_or_foreign_name_is_unknown_and_has_suggestions(name, suggestion):
+def test_misspelt_or_foreign_name_is_unknown_and_has_suggestions(name: Any, suggestion: Any) -> None:
     field = read(name)[name]
     assert (field.value, field.reason) == (None, "unknown_field")
     assert suggestion in field.suggestions
     assert all(lookup(known) is KNOWN[known] for known in field.suggestions)
 
 
-def test_known_name_that_the_page_lacks_is_not_unknown():
+def test_known_name_that_the_page_lacks_is_not_unknown() -> None:
     fields = read("tracking number", "税额", "Fax")
     assert {field.reason for field in fields.values()} == {None}
 
 
-def test_printed_name_is_a_field_of_the_client_in_either_script():
+def test_printed_name_is_a_field_of_the_client_in_either_script() -> None:
     fields = read("Patient code", "车牌号", "車牌號", "locker", "patient_code")
     assert {key: field.value for key, field in fields.items()} == {
         "Patient code": "7788",
@@ -75,16 +77,16 @@ def test_printed_name_is_a_field_of_the_client_in_either_script():
         ("!", False),
     ],
 )
-def test_printed_name_is_found_at_the_boundaries_of_words(name, printed):
+def test_printed_name_is_found_at_the_boundaries_of_words(name: Any, printed: Any) -> None:
     assert is_printed(name, lines(*PAGE)) is printed
 
 
-def test_language_model_understands_other_names_but_not_misspelt_ones():
+def test_language_model_understands_other_names_but_not_misspelt_ones() -> None:
     fields = read("plate owner", "totl amount", only_misspelt=True)
     assert [field.reason for field in fields.values()] == [None, "unknown_field"]
 
 
-def test_one_warning_names_all_unknown_fields():
+def test_one_warning_names_all_unknown_fields() -> None:
     fields = list(read("totl", "dat", "total").values())
     (warning,) = unknown_field_warnings(fields)
     assert warning.code == "unknown_field"
@@ -93,6 +95,6 @@ def test_one_warning_names_all_unknown_fields():
     assert unknown_field_warnings([fields[2]]) == ()
 
 
-def test_suggestions_are_few_and_never_empty():
+def test_suggestions_are_few_and_never_empty() -> None:
     for name in ("totl", "姓", "???", "x" * 200, "ありがとう"):
         assert 1 <= len(suggest(name)) <= 5

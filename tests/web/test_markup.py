@@ -184,7 +184,7 @@ def test_errors_say_what_to_do() -> None:
     assert "密码" in render_error(PasswordProtected("x"), "zh")
 
 
-def test_an_unknown_name_is_shown_with_names_to_try():
+def test_an_unknown_name_is_shown_with_names_to_try() -> None:
     unknown = Field("totl", FieldType.TEXT, reason="unknown_field", suggestions=("total_amount", "date"))
     assert "Try: Total amount, Date" in render_fields([unknown], "en")
     assert "可以试试：总金额、日期" in render_fields([unknown], "zh")

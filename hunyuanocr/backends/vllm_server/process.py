@@ -37,6 +37,7 @@ Probe = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
 def temporary_folder() -> Path:
+    """Return the folder of temporary files. Raises ConfigError if none can be written."""
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as e:

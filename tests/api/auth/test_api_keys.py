@@ -189,7 +189,7 @@ async def test_authentication_stays_enabled_while_the_database_is_unavailable(bu
     "network", [{}, {"security": {"require_auth_on_loopback": True}}, {"security": {"allow_anonymous": True}}]
 )
 async def test_keys_of_another_instance_in_the_data_folder_are_reported(
-    build: Any, tmp_path: Any, caplog: Any, network: Any
+    build: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, network: Any
 ) -> None:
     """Without a word, an address on loopback asked for a key because of another instance's marker file."""
     await build(data=tmp_path, **network)
@@ -204,7 +204,7 @@ async def test_keys_of_another_instance_in_the_data_folder_are_reported(
     assert (str(tmp_path) in caplog.text) == (not network)
 
 
-async def test_a_key_that_is_created_while_running_is_reported(build: Any, caplog: Any) -> None:
+async def test_a_key_that_is_created_while_running_is_reported(build: Any, caplog: pytest.LogCaptureFixture) -> None:
     running_app = await build()
     async with running_app.client(address="127.0.0.1") as here:
         assert (await here.get("/v1/models")).status_code == 200

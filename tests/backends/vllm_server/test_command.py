@@ -91,7 +91,7 @@ def test_the_draft_model_needs_its_folder_room_and_a_card(
     assert runner == (None if writes_ahead else "0")
 
 
-def test_nothing_phones_home_and_nothing_of_ours_reaches_it(monkeypatch: Any) -> None:
+def test_nothing_phones_home_and_nothing_of_ours_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNYUANOCR_KEY", "x")
     monkeypatch.setenv("VLLM_API_KEY", "x")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
@@ -127,7 +127,7 @@ def test_weights_that_are_none_of_the_models_are_left_out(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def nvidia_smi(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A stand-in for the driver's program with a given output."""
 
     def says(words: str, status: int = 0) -> None:
