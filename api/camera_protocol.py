@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
-from api.errors import error_payload, validation_errors
-from api.request_body import FILE_KEYS, decode_base64, parse_json_object
+from api.base64_images import decode_base64
+from api.errors import error_payload
+from api.request_body import FILE_KEYS, parse_json_object, validate_model
 from api.schemas.camera import CameraOptions
+from api.validation_errors import readable_errors
 from hunyuanocr.errors import BadRequest, EmptyInput, HunyuanOcrError, ImageTooLarge, InvalidBase64, InvalidValue
 from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.services.camera import Frame, FrameDelta, FrameFailed, FrameReply, FrameResult, FrameSkipped
@@ -55,10 +56,7 @@ class Status(StrEnum):
 
 def parse_options(values: Mapping[str, Any]) -> CameraOptions:
     """Return the options of a message or query string. Raises RequestValidationError."""
-    try:
-        return CameraOptions.model_validate({key: value for key, value in values.items() if key in _OPTIONS})
-    except ValidationError as e:
-        raise RequestValidationError(e.errors(include_input=False, include_url=False, include_context=False)) from e
+    return validate_model(CameraOptions, {key: value for key, value in values.items() if key in _OPTIONS})
 
 
 def decode_message(message: str | bytes) -> dict[str, Any]:
@@ -155,5 +153,5 @@ def _encode_response(frame: FrameId | None, status: Status, more: dict[str, Any]
 
 def to_invalid_value(error: RequestValidationError) -> HunyuanOcrError:
     """Convert validation errors to InvalidValue, which names each location."""
-    locations = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in validation_errors(list(error.errors())))
+    locations = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in readable_errors(error.errors(), error.body))
     return InvalidValue(f"Invalid message parameters: {locations}.")

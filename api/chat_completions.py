@@ -8,16 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from api.request_body import decode_base64
+from api.base64_images import decode_base64
 from api.schemas.chat import ChatCompletion, ChatMessage, ChatRequest, Choice, Message, ResponseFormat
 from hunyuanocr import types as t
-from hunyuanocr.errors import EmptyInput, InvalidValue, RemoteImageRefused
+from hunyuanocr.errors import EmptyInput, InvalidValue
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.result_schema import Usage, fields_object
 from hunyuanocr.types import Result, Task, TaskKind
 
 _NO_USAGE = t.Usage()
-_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]{0,20}://")
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _REPLY_EN = "This service recognises images. Send an image together with your instruction."
 _REPLY_ZH = "我只能识别图片里的内容。请把图片和要求一起发给我。"
@@ -47,7 +46,7 @@ def parse_chat_request(request: ChatRequest) -> ChatTask:
     instruction = _instruction(request.messages)
     task = parse_instruction(instruction, schema=_schema(request.response_format))
     limits = [n for n in (request.max_tokens, request.max_completion_tokens) if n is not None]
-    return ChatTask(tuple(map(_decode_image, images)), instruction, replace(task, max_tokens=min(limits, default=None)))
+    return ChatTask(tuple(map(decode_base64, images)), instruction, replace(task, max_tokens=min(limits, default=None)))
 
 
 def reply_without_image(request: ChatRequest) -> str | None:
@@ -71,12 +70,6 @@ def _schema(form: ResponseFormat | None) -> dict[str, Any] | None:
     if form.json_schema is None or form.json_schema.json_schema is None:
         raise InvalidValue("'response_format' of type json_schema has no schema.", hint="Send the schema in json_schema.schema.")
     return form.json_schema.json_schema
-
-
-def _decode_image(url: str) -> bytes:
-    if _URL.match(url[:64]):
-        raise RemoteImageRefused("The image is a URL. The server does not download images.")
-    return decode_base64(url)
 
 
 def message_content(result: Result, *, as_json: bool) -> str:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 
+from api.validation_errors import readable_errors
 from hunyuanocr import errors as e
 from hunyuanocr.errors import HunyuanOcrError, from_unexpected
 
@@ -150,11 +151,6 @@ def openai_error(payload: ErrorResponse, status: int) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": param, "code": payload.code}}
 
 
-def validation_errors(errors: list[Any]) -> list[dict[str, Any]]:
-    """Return location, message and type of each validation error, without the rejected input."""
-    return [{"loc": list(x["loc"]), "msg": x["msg"], "type": x["type"]} for x in errors]
-
-
 def register_exception_handlers(app: FastAPI) -> None:
     """Register the exception handlers. `api.middleware` catches, logs and answers every other exception."""
     app.add_exception_handler(e.HunyuanOcrError, _handle_app_error)
@@ -172,8 +168,8 @@ async def _handle_app_error(request: Request, error: Exception) -> Response:
 
 
 async def _handle_validation_error(request: Request, error: Exception) -> Response:
-    details = validation_errors(list(error.errors())) if isinstance(error, RequestValidationError) else []
-    locations = ", ".join(".".join(map(str, x["loc"])) for x in details)
+    details = readable_errors(error.errors(), error.body) if isinstance(error, RequestValidationError) else []
+    locations = ", ".join(dict.fromkeys(".".join(map(str, x["loc"])) for x in details))
     return error_response(request, e.InvalidValue(f"Invalid request parameters: {locations}."), errors=details)
 
 

@@ -13,9 +13,9 @@ from starlette.background import BackgroundTask
 
 from api.deps import OwnerDep, PipelineDep, ServicesDep, SettingsDep, fair_key_of
 from api.limits import max_request_bytes
-from api.multipart import read_parts
+from api.multipart import Part, read_parts
 from api.openapi import operation_id
-from api.request_body import device_from, form_fields, limit_body, validate_model
+from api.request_body import device_from, form_fields, ignored_keys, image_of, limit_body, split_form, validate_model
 from api.routes.jobs import ERROR_RESPONSES, SUBMIT_RESPONSES, Id, idempotency_key, validate_job
 from api.schemas.jobs import BatchResponse, JobRequest, JobResponse
 from hunyuanocr.config import Settings
@@ -27,6 +27,7 @@ from hunyuanocr.services.jobs.service import JobView
 from hunyuanocr.services.jobs.zip_upload import UploadedFile, UploadLimits, expand_uploads
 from hunyuanocr.store import batches
 from hunyuanocr.store.jobs import FINISHED, IdempotencyKey, Job
+from hunyuanocr.types import ResultWarning
 
 router = APIRouter(prefix="/v1/batch", tags=["jobs"], responses=ERROR_RESPONSES, generate_unique_id_function=operation_id)
 
@@ -65,23 +66,22 @@ async def submit_batch(
     The batch is accepted as a whole or rejected as a whole. If a file cannot be processed, only its job fails.
     """
     key = idempotency_key(request)
-    uploaded_files, params = await _parse_batch(request, settings)
+    uploaded_files, params, notices = await _parse_batch(request, settings)
     await validate_job(params, pipeline, settings)
     limits = UploadLimits(settings.jobs.batch_files, settings.images.max_bytes, int(settings.jobs.batch_mb * 1e6))
     files = await asyncio.to_thread(expand_uploads, uploaded_files, limits)
     if not files:
         raise EmptyInput("The batch has no files.", hint="Send files, or a ZIP of files, in the form field 'file'.")
-    stored_key = (
-        None
-        if key is None
-        else IdempotencyKey(key, await asyncio.to_thread(params.fingerprint, *(data for _, data in uploaded_files)))
-    )
+    stored_key = None
+    if key is not None:
+        images = [data for _, data in uploaded_files]
+        stored_key = IdempotencyKey(key, await asyncio.to_thread(params.fingerprint, *images, kind="batch"))
     batch_id = new_id()
     template = Job(
         "",
         owner,
         services.job_service.now(),
-        params.to_params(),
+        params.to_params(notices),
         0,
         priority=params.priority,
         batch_id=batch_id,
@@ -98,14 +98,24 @@ async def submit_batch(
     return await get_batch(accepted, services, owner)
 
 
-async def _parse_batch(request: Request, settings: Settings) -> tuple[list[tuple[str, bytes]], JobRequest]:
+_Batch = tuple[list[tuple[str, bytes]], JobRequest, tuple[ResultWarning, ...]]
+
+
+async def _parse_batch(request: Request, settings: Settings) -> _Batch:
+    """Return the names and bytes of the files, the parameters, and warnings about ignored keys."""
     content_type = request.headers.get("content-type", "")
     if content_type.split(";")[0].strip().lower() != "multipart/form-data":
         raise UnsupportedMedia("A batch must be multipart/form-data.", hint="Send a form with files, or with a ZIP of files.")
     body = limit_body(request, max_request_bytes(settings))
     parts = await read_parts(content_type, body.stream(), settings.jobs.batch_files + 64)
-    uploaded_files = [(part.filename, bytes(part.data)) for part in parts if part.is_file and (part.data or part.filename)]
-    return uploaded_files, validate_model(JobRequest, form_fields(part for part in parts if not part.is_file))
+    return await asyncio.to_thread(_split_batch, parts, [*request.query_params])
+
+
+def _split_batch(parts: list[Part], query: list[str]) -> _Batch:
+    files, texts = split_form(parts, JobRequest)
+    uploaded_files = [(part.filename or "", image_of(part)) for part in files if part.data or part.filename]
+    params = validate_model(JobRequest, form_fields(texts, JobRequest))
+    return uploaded_files, params, ignored_keys([part.name for part in texts], query, JobRequest)
 
 
 def _job(file: UploadedFile, template: Job) -> Job:

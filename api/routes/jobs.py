@@ -68,7 +68,7 @@ async def submit_job(
         new_id(),
         owner,
         job_service.now(),
-        params.to_params(),
+        params.to_params(upload.notices),
         len(upload.data),
         priority=params.priority,
         device=device_from(request, params),

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -67,9 +67,13 @@ async def recognize(
         device=device_from(request, params),
         image=upload.data,
     )
+
+    async def finish(result: Result) -> Result:
+        return await record(replace(result, notices=(*result.notices, *upload.notices)))
+
     if params.stream:
-        return await sse.start_stream(_events(pipeline.stream(work), record, params, request.state.request_id))
-    result = await record(await cancel_on_disconnect(request, pipeline.run(work)))
+        return await sse.start_stream(_events(pipeline.stream(work), finish, params, request.state.request_id))
+    result = await finish(await cancel_on_disconnect(request, pipeline.run(work)))
     return Response(_response_body(result, params), media_type="application/json")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from hunyuanocr.result_schema import OcrResponse, fields_object
 from hunyuanocr.services.jobs import JobView
 from hunyuanocr.services.serializers import Serializers
 from hunyuanocr.store.result_codec import sanitize_json
-from hunyuanocr.types import Result
+from hunyuanocr.types import Result, ResultWarning
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -27,16 +28,20 @@ class JobRequest(OcrRequest):
         None, max_length=2000, description="URL that is called when the job ends. The settings must allow its host."
     )
 
-    def to_params(self) -> dict[str, Any]:
-        """Return the parameters to store with the job."""
+    def to_params(self, notices: Iterable[ResultWarning] = ()) -> dict[str, Any]:
+        """Return the parameters to store with the job, and the warnings to add to its result."""
         params: dict[str, Any] = sanitize_json(
             self.model_dump(by_alias=True, exclude={"stream", "priority", "webhook", "device"})
         )
-        return params
+        warnings = [(notice.code, notice.message) for notice in notices]
+        return params | ({"warnings": warnings} if warnings else {})
 
-    def fingerprint(self, *images: bytes) -> str:
-        """Return a SHA-256 digest, in hexadecimal, of the parameters and images. Blocking."""
-        digest = hashlib.sha256(json.dumps(self.model_dump(by_alias=True), sort_keys=True).encode())
+    def fingerprint(self, *images: bytes, kind: str = "") -> str:
+        """Return a SHA-256 digest, in hexadecimal, of the parameters and images. Blocking.
+
+        `kind` separates requests that differ in what they create: a job and a batch of the same image.
+        """
+        digest = hashlib.sha256(kind.encode() + json.dumps(self.model_dump(by_alias=True), sort_keys=True).encode())
         for image in images:
             digest.update(hashlib.sha256(image).digest())
         return digest.hexdigest()

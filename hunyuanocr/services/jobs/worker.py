@@ -29,7 +29,7 @@ from hunyuanocr.store.database import Database
 from hunyuanocr.store.jobs import Job
 from hunyuanocr.store.leases import Lease
 from hunyuanocr.store.records import Entry
-from hunyuanocr.types import Result, Task
+from hunyuanocr.types import Result, ResultWarning, Task
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -199,7 +199,9 @@ class JobWorkers:
             request = Request(
                 data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s, client=job.fair_key
             )
-            return await self.background.read(request, partial(self._events.progress.publish, job.id))
+            result = await self.background.read(request, partial(self._events.progress.publish, job.id))
+            notices = (ResultWarning(code, message) for code, message in job.wanted.get("warnings", ()))
+            return replace(result, notices=(*result.notices, *notices))
 
     async def _finish(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError) -> None:
         """Store the outcome, however long the database is unavailable, so that no job is read twice."""
