@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import WebSocket
@@ -11,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from api.camera_protocol import (
+    OPTIONS,
     TASK_KEYS,
     ClientMessageType,
     ServerMessageType,
@@ -23,6 +27,7 @@ from api.camera_protocol import (
     to_invalid_value,
 )
 from api.errors import to_client_error
+from api.ignored_keys import ignored_key_warnings
 from api.request_body import device_from
 from api.schemas.camera import CameraOptions
 from hunyuanocr.errors import HunyuanOcrError, InvalidValue
@@ -30,7 +35,7 @@ from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.services.camera import CameraConnection, CameraService, FrameDelta, FrameFailed, FrameReply
 from hunyuanocr.services.camera.messages import FrameId
-from hunyuanocr.types import Task
+from hunyuanocr.types import ResultWarning, Task
 
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # RFC 6455 and the IANA registry of close codes
 MAX_QUEUED = 256  # messages for a client that does not read; beyond it, the server stops reading from the client
@@ -105,6 +110,7 @@ class CameraSocket:
         self._partial = True
         self._no_frame_yet = True  # no frame received yet
         self._task_values: dict[str, Any] = {}
+        self._frame_numbers = itertools.count(1)  # of frames without a header, which have no id
 
     async def open(self, socket: WebSocket) -> None:
         """Open the camera with the options of the query string.
@@ -140,12 +146,14 @@ class CameraSocket:
             )
             type_ = message_type(values)
             if type_ is ClientMessageType.PING:
-                self._outgoing.put(
-                    {"type": ServerMessageType.PONG} | {key: values[key] for key in ("timestamp",) if key in values}
-                )
+                self._outgoing.put({"type": ServerMessageType.PONG} | _repeated_timestamp(values))
+            elif type_ is ClientMessageType.AUTH:  # in a connection that already has its identity
+                self._outgoing.put({"type": ServerMessageType.AUTHENTICATED, "owner": self._owner})
             elif type_ is ClientMessageType.CONFIGURE:
                 await self._configure(values, parse_options(values))
             else:
+                if isinstance(values.get("image"), bytes) and values["image"] is message:
+                    values["frame_id"] = next(self._frame_numbers)
                 frame_id = parse_frame_id(values)
                 await self._submit_frame(values)
         except Exception as e:  # noqa: BLE001 -- reported to the client, and logged if unexpected
@@ -168,7 +176,8 @@ class CameraSocket:
         await self._set_task(values, options)
         camera.configure(rate=options.rate)
         self._partial = self._partial if options.partial is None else options.partial
-        self._outgoing.put(_configured_message(camera))
+        warnings = ignored_key_warnings(values.keys() - OPTIONS - {"type"}, (), OPTIONS)
+        self._outgoing.put(_configured_message(camera, warnings))
 
     async def _set_task(self, values: dict[str, Any], options: CameraOptions) -> None:
         task_values = {key: values[key] for key in TASK_KEYS if key in values}
@@ -196,7 +205,17 @@ class CameraSocket:
             self._outgoing.put(reply)
 
 
-def _configured_message(camera: CameraConnection) -> dict[str, Any]:
+def _repeated_timestamp(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the timestamp of a ping as it was sent. Raises InvalidValue if JSON cannot repeat it: 1e999 is infinite."""
+    repeated = {key: values[key] for key in ("timestamp",) if key in values}
+    try:
+        json.dumps(repeated, allow_nan=False)
+    except ValueError:
+        raise InvalidValue("The timestamp is not a finite number.", hint="Send a smaller number, or omit it.") from None
+    return repeated
+
+
+def _configured_message(camera: CameraConnection, warnings: Sequence[ResultWarning]) -> dict[str, Any]:
     session = camera.session
     last = None if session.last is None else OcrResponse.of(session.last).model_dump(mode="json")
     return {
@@ -207,6 +226,7 @@ def _configured_message(camera: CameraConnection) -> dict[str, Any]:
         "fields": [f.key for f in session.task.fields],
         "rate": session.rate_limiter.rate,
         "last": last,
+        "warnings": [{"code": warning.code, "message": warning.message} for warning in warnings],
     }
 
 

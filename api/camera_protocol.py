@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -17,6 +19,7 @@ from api.request_body import FILE_KEYS, parse_json_object, validate_model
 from api.schemas.camera import CameraOptions
 from api.validation_errors import readable_errors
 from hunyuanocr.errors import BadRequest, EmptyInput, HunyuanOcrError, ImageTooLarge, InvalidBase64, InvalidValue
+from hunyuanocr.images import sniff
 from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.services.camera import Frame, FrameDelta, FrameFailed, FrameReply, FrameResult, FrameSkipped
 from hunyuanocr.services.camera.messages import FrameId
@@ -24,8 +27,11 @@ from hunyuanocr.services.camera.messages import FrameId
 _FRAME_HINT = 'Send {"frame_id": 1, "timestamp": 0.0, "image": "<base64>"}.'
 _LENGTH_BYTES = 4
 _MAX_HEADER_BYTES = 64 * 1024
+_SNIFFED_BYTES = 4096
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+_MAX_TIMESTAMP_LENGTH = 50
 TASK_KEYS = frozenset(["instruction", "prompt", "task", "fields", "schema", "language", "evidence"])
-_OPTIONS = TASK_KEYS | {"rate", "session", "partial", "device"}
+OPTIONS = TASK_KEYS | {"rate", "session", "partial", "device"}
 
 
 class ClientMessageType(StrEnum):
@@ -34,6 +40,7 @@ class ClientMessageType(StrEnum):
     FRAME = "frame"
     CONFIGURE = "configure"
     PING = "ping"
+    AUTH = "auth"
 
 
 class ServerMessageType(StrEnum):
@@ -43,6 +50,7 @@ class ServerMessageType(StrEnum):
     PARTIAL = "partial"
     CONFIGURED = "configured"
     PONG = "pong"
+    AUTHENTICATED = "authenticated"
     ERROR = "error"
 
 
@@ -56,19 +64,24 @@ class Status(StrEnum):
 
 def parse_options(values: Mapping[str, Any]) -> CameraOptions:
     """Return the options of a message or query string. Raises RequestValidationError."""
-    return validate_model(CameraOptions, {key: value for key, value in values.items() if key in _OPTIONS})
+    return validate_model(CameraOptions, {key: value for key, value in values.items() if key in OPTIONS})
 
 
 def decode_message(message: str | bytes) -> dict[str, Any]:
-    """Return a message as an object; `image` of a binary message holds bytes. Raises BadRequest."""
+    """Return a message as an object; `image` of a binary message holds bytes. Raises BadRequest.
+
+    A binary message that is an image itself has no `frame_id`: its sender gets one from `CameraSocket`, which counts such frames.
+    """
     if isinstance(message, str):
         return parse_json_object(message, "message", _FRAME_HINT)
+    if message[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{" and sniff(message[:_SNIFFED_BYTES]) is not None:
+        return {"type": ClientMessageType.FRAME, "image": message}
     length = int.from_bytes(message[:_LENGTH_BYTES], "big")
     end = _LENGTH_BYTES + length
     if len(message) < end or length > _MAX_HEADER_BYTES:
         raise BadRequest(
             "The binary message has no valid header.",
-            hint="Send the length of a JSON header in 4 bytes (big-endian), the header, and the image.",
+            hint="Send an image, or the length of a JSON header in 4 bytes (big-endian), the header, and the image.",
         )
     return parse_json_object(message[_LENGTH_BYTES:end], "message", _FRAME_HINT) | {"image": message[end:]}
 
@@ -79,7 +92,7 @@ def message_type(values: Mapping[str, Any]) -> ClientMessageType:
     if value is None:
         if any(key in values for key in FILE_KEYS) or "frame_id" in values:
             return ClientMessageType.FRAME
-        if any(key in values for key in _OPTIONS):
+        if any(key in values for key in OPTIONS):
             return ClientMessageType.CONFIGURE
     try:
         return ClientMessageType(str(value))
@@ -90,7 +103,8 @@ def message_type(values: Mapping[str, Any]) -> ClientMessageType:
 def parse_frame_id(values: Mapping[str, Any]) -> FrameId:
     """Return `frame_id`: a number, or a string of at most 200 characters. Raises InvalidValue."""
     value = values.get("frame_id")
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or len(str(value)[:201]) > 200:
+    infinite = isinstance(value, float) and not math.isfinite(value)  # 1e999, which the response cannot repeat in JSON
+    if infinite or isinstance(value, bool) or not isinstance(value, (str, int, float)) or len(str(value)[:201]) > 200:
         raise InvalidValue(
             "The frame has no valid frame_id.", hint="Send a number or a short string with each frame; the response repeats it."
         )
@@ -115,15 +129,23 @@ def parse_frame(values: Mapping[str, Any], max_bytes: int) -> Frame:
 
 
 def _parse_timestamp(value: Any) -> float | None:
+    """Return a timestamp in seconds: a number, a number as text, or a date and time of ISO 8601. Raises InvalidValue."""
     if value is None:
         return None
     try:
-        seconds = math.nan if isinstance(value, (bool, str)) else float(value)
+        seconds = math.nan if isinstance(value, bool) else _to_seconds(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
         raise InvalidValue("The timestamp is not a number.", hint="Send seconds of the camera's clock, or omit it.")
     return seconds
+
+
+def _to_seconds(text: str) -> float:
+    if _NUMBER.fullmatch(text.strip()[:_MAX_TIMESTAMP_LENGTH]):
+        return float(text)
+    time = datetime.fromisoformat(text.strip())
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
 
 
 def encode_reply(reply: FrameReply | dict[str, Any]) -> str:

@@ -41,6 +41,8 @@ STATUS_CODES: dict[type[e.HunyuanOcrError], int] = {  # a class that is not list
     e.OutOfDescriptors: 503,
     e.DeadlineExceeded: 504,
 }
+_BASIC = 'Basic realm="HunyuanOCR", charset="UTF-8"'
+_BROWSER_HEADERS = frozenset({"sec-fetch-mode", "sec-fetch-site", "sec-fetch-dest", "origin", "referer", "x-requested-with"})
 OPENAI_PATH = "/v1/chat/completions"
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CLIENT_GONE = 499  # for the access log only: the connection is closed
@@ -99,18 +101,36 @@ def error_response(
     """Return the error as an HTTP response, with `Retry-After` (seconds) if the error is temporary."""
     wait = getattr(error, "retry_after", None)
     headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
-    headers |= _challenge(error)
-    return json_error(request, status_of(error), error.code, error.message, error.hint, headers=headers, errors=errors)
+    response = json_error(request, status_of(error), error.code, error.message, error.hint, headers=headers, errors=errors)
+    for challenge in _challenges(error, request):
+        response.headers.append("WWW-Authenticate", challenge)
+    return response
 
 
-def _challenge(error: e.HunyuanOcrError) -> dict[str, str]:
-    """Return the `WWW-Authenticate` header of RFC 6750, section 3; empty for other errors."""
-    challenges = {
+def _challenges(error: e.HunyuanOcrError, request: HTTPConnection) -> list[str]:
+    """Return the values of `WWW-Authenticate` (RFC 6750, RFC 7617); none for errors other than those of authentication.
+
+    A browser that receives the challenge of Basic opens a dialog of its own, over the page. Browsers do not get it.
+    """
+    parameters = {
         e.Unauthorized: "",
         e.InvalidCredential: ' error="invalid_token"',
         e.MissingScope: ' error="insufficient_scope"',
     }
-    return {"WWW-Authenticate": f"Bearer{challenges[type(error)]}"} if type(error) in challenges else {}
+    if type(error) not in parameters:
+        return []
+    bearer = f"Bearer{parameters[type(error)]}"
+    return [bearer, _BASIC] if isinstance(error, e.Unauthorized) and not _is_browser(request) else [bearer]
+
+
+def _is_browser(request: HTTPConnection) -> bool:
+    """Return whether a browser may have sent the request. On plain HTTP, browsers send no `Sec-Fetch-*` headers."""
+    headers = request.headers
+    return (
+        not _BROWSER_HEADERS.isdisjoint(headers.keys())
+        or "text/html" in headers.get("accept", "")
+        or headers.get("user-agent", "").startswith("Mozilla/5.0")
+    )
 
 
 def json_error(

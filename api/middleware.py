@@ -22,8 +22,28 @@ access = logging.getLogger("hunyuanocr.access")
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # safe in headers and logs
+_SLASHES = re.compile("/{2,}")
+_API_PATH = re.compile(r"/(?:ocr|ws/ocr|health|ready|version|metrics|docs|openapi\.json|v1/.+)", re.DOTALL)
 _QUIET = {"/health", "/ready", "/metrics"}  # requested every few seconds
 _PROBE_PATHS = {"/health", "/metrics"}  # answered during shutdown too
+
+
+class PathMiddleware:
+    """Corrects paths of the API that clients compose from a base URL and a route: `//ocr`, `/v1//jobs` and `/ocr/`.
+
+    It runs first, so that all layers below use the same path: access policies, limits, the audit log and the router.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Correct the path in the scope and call the app."""
+        if scope["type"] in ("http", "websocket"):
+            path = _SLASHES.sub("/", scope["path"]).rstrip("/")
+            if path != scope["path"] and _API_PATH.fullmatch(path):
+                scope["path"] = path
+        await self.app(scope, receive, send)
 
 
 class RequestContext:

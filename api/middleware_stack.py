@@ -7,8 +7,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api.auth.authenticator import Authenticator
 from api.auth.middleware import AuthMiddleware
-from api.middleware import RequestContext
+from api.middleware import PathMiddleware, RequestContext
 from api.network.body_limit import BodyLimitMiddleware
+from api.network.content_encoding import ContentEncodingMiddleware
 from api.network.limits import NetworkLimits
 from api.network.middleware import IpFilterMiddleware, IpRateLimitMiddleware, KeyRateLimitMiddleware, ProxyHeadersMiddleware
 from api.network.security_headers import SecurityHeadersMiddleware
@@ -24,12 +25,14 @@ def middleware_stack(network: NetworkLimits, authenticator: Authenticator) -> li
     identity that `AuthMiddleware` sets. Gradio's own CORS layer, which allows every origin, stays inactive behind this one.
     """
     return [
-        Middleware(ProxyHeadersMiddleware, network=network),  # first: all layers below use the client's real address and scheme
+        Middleware(PathMiddleware),  # first: all layers below use the same path
+        Middleware(ProxyHeadersMiddleware, network=network),  # next: all layers below use the client's real address and scheme
         Middleware(RequestContext),  # request id, access log and metrics: they must cover the refusals of all layers below
         Middleware(SecurityHeadersMiddleware),  # before anything that can answer: refusals carry these headers too
         Middleware(IpFilterMiddleware, network=network),  # a blocked address costs no further work, not even a count
         _cors(network),  # preflights carry no key; a 401 is readable
         Middleware(IpRateLimitMiddleware, network=network),  # before authentication, so that keys cannot be guessed at full speed
+        Middleware(ContentEncodingMiddleware),  # around the limits on bodies: they count the unpacked bytes
         Middleware(BodyLimitMiddleware, network=network),  # around all code that reads a body, whatever its route checks
         Middleware(AuthMiddleware, authenticator=authenticator),  # sets the identity; reads no body
         Middleware(KeyRateLimitMiddleware, network=network),  # last: it counts per identity

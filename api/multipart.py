@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -25,7 +25,7 @@ _HINT = "Send multipart/form-data as in RFC 7578, for example with an HTTP libra
 _CHARSET_FIELD = "_charset_"  # RFC 7578, section 4.6: the character set of the parts that declare none
 _EXTENDED_NAME = re.compile(r"""filename\*\s*=\s*"?([\w.:+-]{1,40})'[\w-]{0,40}'([^;"\s]{0,2000})""", re.IGNORECASE | re.ASCII)
 _TEXT_TYPES = re.compile(r"text/.*|application/(?:json|xml|x-www-form-urlencoded)|.*\+(?:json|xml)")
-_TRANSFER_DECODERS = {"base64": binascii.a2b_base64, "quoted-printable": binascii.a2b_qp}
+_TRANSFER_DECODERS: dict[str, Callable[[bytes], bytes]] = {"base64": binascii.a2b_base64, "quoted-printable": binascii.a2b_qp}
 
 
 @dataclass

@@ -26,6 +26,7 @@ def uvicorn_options(settings: Settings) -> dict[str, Any]:
         "http": TimeoutH11Protocol if context is None else https_protocol(context),
         "proxy_headers": False,
         "server_header": False,
+        "timeout_keep_alive": settings.network.keep_alive_s,
     }
 
 

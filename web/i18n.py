@@ -83,6 +83,7 @@ _WARNINGS: Mapping[str, str] = {  # code: Chinese text; the English text comes w
     "truncated": "内容太多，没有识别完，后面的可能缺了。",
     "incomplete_image": "图片没传完整，可能缺了一部分，最好重新发一次。",
     "unknown_field": "有的名称没看懂，图上也没有，请换个说法。",
+    "unknown_key": "请求里有个参数名没认出来，没有用上，请检查拼写。",
     "low_resolution": "照片太小，小字可能认不准，最好靠近一点重拍。",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import logging
 from collections import Counter
@@ -90,10 +91,12 @@ class Authenticator:
         """Return the identity by API key, token, ticket, session cookie or client address.
 
         A key, token or ticket that is sent must be valid. If no authentication is required, any is accepted, because many
-        clients insist on sending one. Raises Unauthorized, InvalidCredential, StoreUnavailable.
+        clients insist on sending one. A password of HTTP Basic need not be valid if the cookie or the address suffices: it may
+        be meant for a proxy. Raises Unauthorized, InvalidCredential, StoreUnavailable.
         """
         by_address = await self._by_address(connection)
-        credential = credential_from(connection)
+        basic = ticket is None and uses_basic(connection)
+        credential = credential_from(connection) if ticket is None else None
         identity = (
             await self.identity_from_token(credential)
             if credential is not None
@@ -102,14 +105,14 @@ class Authenticator:
             else None
         )
         if identity is not None:
-            return identity
+            return replace(identity, ambient=True) if basic else identity
         sent = credential is not None or ticket is not None
-        if not sent:
+        if not sent or basic:
             cookie = connection.cookies.get(COOKIE)
             session = None if cookie is None else await self.sessions.identity(cookie)
             if session is not None:
                 return session
-        if by_address is not None and (by_address.method == "local" or not sent):
+        if by_address is not None and (by_address.method == "local" or not sent or basic):
             return by_address
         if sent:
             raise InvalidCredential("The key, token or ticket is invalid, expired or revoked.")
@@ -251,12 +254,32 @@ class Authenticator:
 
 
 def credential_from(connection: HTTPConnection) -> str | None:
-    """Return the key or token of a request: `Authorization: Bearer` or `X-API-Key`. The query string is not accepted."""
+    """Return the key or token of a request, without spaces: `Authorization: Bearer`, `X-API-Key`, or the password of `Basic`.
+
+    The query string is not accepted. `X-API-Key` has precedence over `Basic`, which may be meant for a proxy.
+    """
     scheme, _, text = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return text.strip()
     api_key = connection.headers.get("x-api-key")
-    return None if api_key is None else api_key.strip()
+    if api_key is not None:
+        return api_key.strip()
+    return _basic_password(text) if scheme.lower() == "basic" else None
+
+
+def uses_basic(connection: HTTPConnection) -> bool:
+    """Return whether the credential of a request is the password of HTTP Basic, which browsers send by themselves."""
+    headers = connection.headers
+    return headers.get("authorization", "").lower().startswith("basic ") and "x-api-key" not in headers
+
+
+def _basic_password(text: str) -> str:
+    """Return the password of HTTP Basic (RFC 7617), whatever the user name is; empty if the header is malformed."""
+    try:
+        user_and_password = base64.b64decode(text.strip(), validate=True).decode("utf-8", "replace")
+    except ValueError:  # binascii.Error is one
+        return ""
+    return user_and_password.partition(":")[2].strip()
 
 
 def _is_loopback(host: str) -> bool:

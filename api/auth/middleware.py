@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from urllib.parse import parse_qsl, urlencode
 
 from starlette._utils import get_route_path
@@ -10,14 +11,17 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth.authenticator import Authenticator, credential_from
+from api.auth.authenticator import Authenticator, credential_from, uses_basic
 from api.auth.identity import Identity
 from api.auth.policy import ANONYMOUS, DEFAULT_POLICY, LOGIN_PAGES, RoutePolicy, policy_for
 from api.auth.websocket import FirstMessageAuth, RevocationCheck
+from api.errors import status_of
 from api.network.middleware import client_host, reject
 from hunyuanocr.errors import HunyuanOcrError, InvalidCredential, MissingScope, NotFound, Unauthorized
 
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+_RECHECK_AFTER_S = 1.0  # a response that begins later is not sent if its key was revoked meanwhile
 
 
 class AuthMiddleware:
@@ -76,12 +80,19 @@ class AuthMiddleware:
             checked = RevocationCheck(self._authenticator, identity, receive, send)
             await self.app(scope, checked.receive, checked.send)
             return
-        status, location = 0, ""
+        status, location, refused = 0, "", False
+        began = time.monotonic()
 
         async def observing_send(message: Message) -> None:
-            nonlocal status, location
+            nonlocal status, location, refused
+            if refused:
+                return
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if time.monotonic() - began > _RECHECK_AFTER_S and (error := await self._no_longer_valid(identity)) is not None:
+                    refused, status = True, status_of(error)
+                    await reject(scope, receive, send, error)
+                    return
                 location = dict(message.get("headers", [])).get(b"location", b"").decode("latin-1")
             await send(message)
 
@@ -89,6 +100,14 @@ class AuthMiddleware:
             await self.app(scope, receive, observing_send)
         finally:
             self._audit(policy, identity, scope, status, location if status in (201, 202) else "")
+
+    async def _no_longer_valid(self, identity: Identity) -> HunyuanOcrError | None:
+        """Return the error if the credential was revoked or has expired while the request was waiting; None if it is valid."""
+        try:
+            valid = await self._authenticator.is_valid(identity)
+        except HunyuanOcrError as e:
+            return e
+        return None if valid else InvalidCredential("The key or token has expired or was revoked.")
 
     def _audit(self, policy: RoutePolicy, identity: Identity, scope: Scope, status: int, location: str = "") -> None:
         """Write an audit log entry for the created resource, or for the requested path if nothing was created."""
@@ -125,7 +144,8 @@ def _take_ticket(scope: Scope) -> str | None:
     if not tickets:
         return None
     scope["query_string"] = urlencode([pair for pair in query if pair[0] != "ticket"]).encode()
-    return tickets[-1] if credential_from(HTTPConnection(scope)) is None else None
+    connection = HTTPConnection(scope)
+    return tickets[-1] if credential_from(connection) is None or uses_basic(connection) else None
 
 
 def _accepts_html(connection: HTTPConnection) -> bool:

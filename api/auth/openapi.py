@@ -18,6 +18,7 @@ _ERROR_DESCRIPTIONS = {
 _SECURITY_SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "API key."},
     "bearer": {"type": "http", "scheme": "bearer", "description": "API key, or token (JWT) of the identity provider."},
+    "basic": {"type": "http", "scheme": "basic", "description": "API key or token as the password, with any user name."},
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.schemas.ocr import Schema, Text
 from hunyuanocr.errors import InvalidValue
@@ -12,6 +12,7 @@ from hunyuanocr.result_schema import Usage
 
 _MAX_MESSAGES = 200
 _MAX_PARTS = 100
+_IMAGE_TYPES = ("image_url", "image", "input_image")  # OpenAI's chat format, the model's own, OpenAI's responses format
 
 
 class _Lenient(BaseModel):
@@ -32,13 +33,24 @@ class FilePart(_Lenient):
     file_data: str = Field(description="Data URI.")
 
 
+def _or_data_uri(part: type[BaseModel], key: str) -> BeforeValidator:
+    """Return a validator that also accepts the data URI itself, as some clients send it, instead of a `part` with `key`."""
+    input_type: Any = part | str | None
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value, json_schema_input_type=input_type)
+
+
 class ContentPart(_Lenient):
     """Part of a message: text, an image or a document."""
 
     type: Annotated[Text, Field(max_length=40, examples=["text", "image_url", "file"])]
     text: Text | None = None
-    image_url: ImageUrl | None = None
-    file: FilePart | None = None
+    image_url: Annotated[ImageUrl | None, _or_data_uri(ImageUrl, "url")] = Field(
+        None, description="An object with `url`, or the data URI itself."
+    )
+    image: Text | None = Field(None, description="Data URI of a part of type `image`, as the model's own examples send it.")
+    file: Annotated[FilePart | None, _or_data_uri(FilePart, "file_data")] = Field(
+        None, description="An object with `file_data`, or the data URI itself."
+    )
 
 
 class Message(_Lenient):
@@ -106,11 +118,13 @@ class ChatRequest(_Lenient):
 
 
 def _image_url(part: ContentPart) -> str | None:
-    if part.type == "image_url" and part.image_url is not None:
+    if part.type in _IMAGE_TYPES and part.image_url is not None:
         return part.image_url.url
+    if part.type in _IMAGE_TYPES and part.image is not None:
+        return part.image
     if part.type == "file" and part.file is not None:
         return part.file.file_data
-    if part.type == "text":
+    if part.type in ("text", "input_text"):
         return None
     raise InvalidValue(f"Part type '{part.type}' is not supported.", hint="Send parts of type text, image_url or file.")
 

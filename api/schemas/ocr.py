@@ -42,12 +42,15 @@ def _is_blank(value: Any) -> bool:
 
 
 def _require_unicode(value: Any) -> Any:
-    """Return `value`. Raises ValueError for unpaired surrogates: the response repeats keys and texts, and must be UTF-8."""
+    """Return `value`. Raises ValueError for unpaired surrogates and infinite numbers: responses repeat keys, texts and numbers.
+
+    Python parses `1e999` as infinity and writes it as `Infinity`, which is not JSON.
+    """
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         raise ValueError("not valid Unicode text") from None
-    except (RecursionError, TypeError):
+    except (RecursionError, TypeError, ValueError):
         raise ValueError("not a JSON value") from None
     return value
 

@@ -41,6 +41,11 @@ class NetworkSettings(SettingsGroup):
         description="Memory for request bodies, MB, half of it for one IP address. At least twice the largest allowed body.",
     )
     header_timeout_s: float = Field(15.0, gt=0, description="Time limit for receiving the request headers, seconds.")
+    keep_alive_s: int = Field(
+        75,
+        ge=1,
+        description="Time that an idle connection stays open for the next request, seconds. Longer than that of a proxy.",
+    )
     min_upload_kb_s: float = Field(
         4.0, gt=0, description="Minimum upload rate, KB/s. Checked after 20 seconds; slower uploads are aborted."
     )

@@ -41,7 +41,8 @@ class Unauthorized(HunyuanOcrError):
 
     code = "unauthorized"
     hint = (
-        "Send a key as 'Authorization: Bearer …' or 'X-API-Key: …'. The administrator creates keys with: hunyuanocr keys create"
+        "Send a key as 'Authorization: Bearer …' or 'X-API-Key: …', or as the password of HTTP Basic. The administrator creates "
+        "keys with: hunyuanocr keys create"
     )
 
 

@@ -18,12 +18,14 @@ from hunyuanocr.store import keys
 from tests.support.fake_backend import FakeBackend, picture, wait_until
 
 ORDER = [
+    "PathMiddleware",
     "ProxyHeadersMiddleware",
     "RequestContext",
     "SecurityHeadersMiddleware",
     "IpFilterMiddleware",
     "CORSMiddleware",
     "IpRateLimitMiddleware",
+    "ContentEncodingMiddleware",
     "BodyLimitMiddleware",
     "AuthMiddleware",
     "KeyRateLimitMiddleware",

@@ -131,7 +131,49 @@ async def test_a_binary_frame_is_a_header_and_a_picture(base_url: str) -> None:
         assert (answer["frame_id"], answer["status"]) == ("a", "success")
 
 
-async def test_the_task_can_be_set_and_changed(base_url: str, reader: Reader) -> None:
+async def test_a_binary_message_that_is_an_image_is_a_frame_with_a_counted_id(base_url: Any) -> None:
+    async with camera(base_url, "?rate=15") as client:
+        for number, bars in ((1, 1), (2, 3)):
+            await client.socket.send(card(bars))
+            answer = await client.answer()
+            assert (answer["frame_id"], answer["status"]) == (number, "success")
+        await client.binary({"frame_id": "own", "timestamp": 9}, card(2))
+        assert (await client.answer())["frame_id"] == "own"
+        await client.socket.send(b"\xff\xd8\xff broken")
+        failed = await client.answer()
+        assert (failed["frame_id"], failed["error"]["code"]) == (3, "unreadable_image")
+
+
+async def test_a_timestamp_may_be_text(base_url: Any) -> None:
+    async with camera(base_url) as client:
+        for number, timestamp in enumerate((" 12.5", "2026-11-20T08:30:00Z", "2026-11-20T08:30:00.100+08:00", "1.7e9", "-3")):
+            await client.frame(number, bars=number, timestamp=timestamp)
+            assert (await client.answer())["frame_id"] == number
+
+
+async def test_authentication_that_nobody_asked_for_is_accepted(base_url: Any) -> None:
+    async with camera(base_url) as client:
+        for message in ({"key": "any"}, {"ticket": "any"}, {}):
+            await client.send(type="auth", **message)
+            assert await client.next() == {"type": "authenticated", "owner": "local"}
+        await client.frame(1)
+        assert (await client.answer())["status"] == "success"
+
+
+async def test_a_misspelled_option_is_told(base_url: Any) -> None:
+    async with camera(base_url, "?Instruction=total&v=3") as client:
+        (warning,) = (await client.next("configured"))["warnings"]
+        assert warning["code"] == "unknown_key"
+        assert "'Instruction'" in warning["message"]
+        assert "'instruction'" in warning["message"]
+        await client.send(type="configure", feilds=["total"], rate=3)
+        (warning,) = (await client.next("configured"))["warnings"]
+        assert "'fields'" in warning["message"]
+        await client.send(type="configure", rate=3, room=7)
+        assert (await client.next("configured"))["warnings"] == []
+
+
+async def test_the_task_can_be_set_and_changed(base_url: Any, reader: Any) -> None:
     async with camera(base_url, "?instruction=%E6%8F%90%E5%8F%96%E6%80%BB%E9%87%91%E9%A2%9D&rate=5") as client:
         configured = await client.next()
         assert (configured["type"], configured["task"], configured["fields"]) == ("configured", "extract", ["total_amount"])
@@ -196,7 +238,13 @@ IMAGE = base64.b64encode(card(1)).decode()
     (as_json(type="configure", rate=0), None, "invalid_value"),
     (as_json(type="configure", session="short"), None, "invalid_value"),
     (b"", None, "bad_request"),
-    (card(1), None, "bad_request"),
+    (b"no image " * 9, None, "bad_request"),
+    ('{"frame_id": 1e999, "image": "' + IMAGE + '"}', None, "invalid_value"),
+    ('{"type": "ping", "timestamp": 1e999}', None, "invalid_value"),
+    ('{"type": "ping", "timestamp": [-1e999]}', None, "invalid_value"),
+    (as_json(frame_id=1, timestamp="nan", image=IMAGE), 1, "invalid_value"),
+    (as_json(frame_id=1, timestamp="1e999", image=IMAGE), 1, "invalid_value"),
+    (as_json(frame_id=1, timestamp="9" * 5000, image=IMAGE), 1, "invalid_value"),
     (b"\0\0\0\x02[]", None, "bad_request"),
     (b"\0\0\0\x0e{\"frame_id\":1}", 1, "empty_input"),
     (b"\0\0\0\x0e{\"frame_id\":1}" + bytes(100_001), 1, "image_too_large"),
