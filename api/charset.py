@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
 
 from hunyuanocr.errors import BadRequest
 
 _HINT = "Send UTF-8, or declare the character set of the text: 'Content-Type: text/plain; charset=GBK'."
 # Only character sets: Python's other codecs ("idna", "unicode_escape", "zlib") take more time or write more than they read.
+_LATIN = "cp1252"
 _CODECS = frozenset(
     {"utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "gb18030", "big5hkscs", "cp932", "euc_jp",
      "iso2022_jp", "cp949", "koi8-r", "iso8859-15", "cp874"} | {f"cp{number}" for number in range(1250, 1259)}
@@ -21,9 +23,13 @@ _SUPERSETS = {
 def decode_text(data: bytes | bytearray, charset: str, what: str) -> str:
     """Decode `data`. A byte order mark is removed; without a known `charset` the text must be UTF-8.
 
+    Libraries declare Latin-1 by default, whatever they send: text that is valid UTF-8 is read as such then.
     Raises BadRequest, whose message names `what` and the declared character set.
     """
     codec = _codec(charset)
+    if codec == _LATIN and not data.isascii():
+        with suppress(UnicodeDecodeError):
+            return data.decode()
     try:
         return data.decode(codec or "utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as e:

@@ -184,7 +184,7 @@ def _filename(disposition: str, plain: bytes | None) -> str | None:
         words = decode_header(text)
     except (HeaderParseError, ValueError):
         return text
-    return "".join(word if isinstance(word, str) else _decoded(word, charset or "utf-8") for word, charset in words)
+    return "".join(word if isinstance(word, str) else _decoded(word, charset or "utf-8") for word, charset in words) or text
 
 
 def _decoded(data: bytes, charset: str) -> str:

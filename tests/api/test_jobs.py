@@ -452,3 +452,26 @@ async def test_old_jobs_are_forgotten_and_their_records_stay(shop: Callable[...,
     assert (await client.get(f"/v1/jobs/{id}")).status_code == 404
     assert (await client.get(f"/v1/records/{id}")).status_code == 200
     assert (await send(client, headers={"Idempotency-Key": "k"})).json()["id"] != id
+
+
+async def test_a_misspelled_key_is_told_in_the_result_of_a_job(shop):
+    client = await shop()
+    single = (await send(client, Instruction="total")).json()["id"]
+    await client.post("/v1/batch?instruction=total", files={"file": ("a.png", picture(2))}, data={"feilds": "total"})
+    batch = (await client.get("/v1/jobs")).json()["data"][0]["id"]
+    for id, count in ((single, 1), (batch, 2)):
+        warnings = [w for w in (await done(client, id))["result"]["warnings"] if w["code"] == "unknown_key"]
+        assert len(warnings) == count
+    assert "'Instruction'" in (await done(client, single))["result"]["warnings"][-1]["message"]
+
+
+async def test_a_key_of_a_job_is_a_conflict_for_a_batch_and_the_reverse(shop):
+    client = await shop()
+    for first, second in (("/v1/jobs", "/v1/batch"), ("/v1/batch", "/v1/jobs")):
+        headers = {"Idempotency-Key": first}
+        files = {"file": ("a.png", picture(1))}
+        assert (await client.post(first, files=files, headers=headers)).status_code == 202
+        answer = await client.post(second, files=files, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_conflict")
+        again = await client.post(first, files=files, headers=headers)
+        assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
