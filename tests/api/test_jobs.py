@@ -454,7 +454,7 @@ async def test_old_jobs_are_forgotten_and_their_records_stay(shop: Callable[...,
     assert (await send(client, headers={"Idempotency-Key": "k"})).json()["id"] != id
 
 
-async def test_a_misspelled_key_is_told_in_the_result_of_a_job(shop):
+async def test_a_misspelled_key_is_told_in_the_result_of_a_job(shop: Any) -> None:
     client = await shop()
     single = (await send(client, Instruction="total")).json()["id"]
     await client.post("/v1/batch?instruction=total", files={"file": ("a.png", picture(2))}, data={"feilds": "total"})
@@ -465,7 +465,7 @@ async def test_a_misspelled_key_is_told_in_the_result_of_a_job(shop):
     assert "'Instruction'" in (await done(client, single))["result"]["warnings"][-1]["message"]
 
 
-async def test_a_key_of_a_job_is_a_conflict_for_a_batch_and_the_reverse(shop):
+async def test_a_key_of_a_job_is_a_conflict_for_a_batch_and_the_reverse(shop: Any) -> None:
     client = await shop()
     for first, second in (("/v1/jobs", "/v1/batch"), ("/v1/batch", "/v1/jobs")):
         headers = {"Idempotency-Key": first}

@@ -200,7 +200,7 @@ class JobWorkers:
                 data, task, owner=job.owner, id=job.id, deadline_s=self.settings.jobs.deadline_s, client=job.fair_key
             )
             result = await self.background.read(request, partial(self._events.progress.publish, job.id))
-            notices = (ResultWarning(code, message) for code, message in job.wanted.get("warnings", ()))
+            notices = (ResultWarning(code, message) for code, message in job.params.get("warnings", ()))
             return replace(result, notices=(*result.notices, *notices))
 
     async def _finish(self, job: Job, data: bytes, outcome: Result | HunyuanOcrError) -> None:

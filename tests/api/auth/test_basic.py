@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -32,7 +33,7 @@ def basic(password: str, user: str = "camera") -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
-async def test_the_password_of_basic_is_a_key(running_app):
+async def test_the_password_of_basic_is_a_key(running_app: Any) -> None:
     shop = running_app.keys["shop"]
     for password, user in ((shop, "camera"), (shop, ""), (shop, "相机"), (token(), "nurse"), (f" {shop} ", "a b")):
         async with running_app.client(headers=basic(password, user)) as client:
@@ -42,7 +43,7 @@ async def test_the_password_of_basic_is_a_key(running_app):
         assert code(await client.post("/v1/ocr", files=FILE)) == (403, "missing_scope")
 
 
-async def test_a_wrong_password_is_refused_and_counted(running_app):
+async def test_a_wrong_password_is_refused_and_counted(running_app: Any) -> None:
     shop = running_app.keys["shop"]
     wrong = [basic("wrong"), basic("", shop), basic(shop + "x"), {"Authorization": "Basic !!!"}, {"Authorization": "basic "}]
     for headers in wrong:
@@ -54,7 +55,7 @@ async def test_a_wrong_password_is_refused_and_counted(running_app):
     assert sum(entry["times"] for entry in entries if entry["action"] == "refused") == len(wrong)
 
 
-async def test_programs_are_offered_both_schemes_and_browsers_never_basic(build):
+async def test_programs_are_offered_both_schemes_and_browsers_never_basic(build: Any) -> None:
     running_app = await build(**AWAY, network={"auth_failures_per_minute": 0})
     for headers, offered in [(h, False) for h in BROWSERS] + [(h, True) for h in PROGRAMS]:
         for wrong in ({}, basic("wrong"), {"X-API-Key": "wrong"}):
@@ -67,13 +68,13 @@ async def test_programs_are_offered_both_schemes_and_browsers_never_basic(build)
                     assert bool(challenges[1:]) is offered, (headers, path)
 
 
-async def test_a_scope_that_is_missing_asks_for_no_password(running_app):
+async def test_a_scope_that_is_missing_asks_for_no_password(running_app: Any) -> None:
     async with running_app.client("reader") as client:
         answer = await client.post("/v1/ocr", files=FILE)
     assert answer.headers.get_list("www-authenticate") == ['Bearer error="insufficient_scope"']
 
 
-async def test_a_password_for_a_proxy_does_no_harm(build):
+async def test_a_password_for_a_proxy_does_no_harm(build: Any) -> None:
     made = await build(**AWAY, security={"devices": ["192.168.1.77"]})
     made.key("shop")
     proxy = basic("password of the proxy")
@@ -87,14 +88,14 @@ async def test_a_password_for_a_proxy_does_no_harm(build):
         assert (await client.get("/v1/models")).status_code == 200
 
 
-async def test_another_website_cannot_use_a_password_that_the_browser_keeps(running_app):
+async def test_another_website_cannot_use_a_password_that_the_browser_keeps(running_app: Any) -> None:
     own, foreign = {"Origin": "http://192.168.1.5:8000"}, {"Origin": "http://evil.example"}
     async with running_app.client(headers=basic(running_app.keys["shop"])) as client:
         assert (await client.post("/v1/ocr", files=FILE, headers=own)).status_code == 200
         assert code(await client.post("/v1/ocr", files=FILE, headers=foreign)) == (403, "foreign_site")
 
 
-async def test_a_websocket_accepts_basic_in_its_handshake(running_app):
+async def test_a_websocket_accepts_basic_in_its_handshake(running_app: Any) -> None:
     async with listening(running_app) as place:
         async with connect(f"ws://{place}/v1/ws", additional_headers=basic(running_app.keys["shop"])) as socket:
             await socket.send(json.dumps({"type": "auth", "key": "not needed"}))
@@ -108,7 +109,7 @@ async def test_a_websocket_accepts_basic_in_its_handshake(running_app):
 
 
 @pytest.mark.parametrize("revoked", [True, False])
-async def test_a_request_that_waits_while_its_key_is_revoked_gets_no_answer(running_app, revoked):
+async def test_a_request_that_waits_while_its_key_is_revoked_gets_no_answer(running_app: Any, revoked: Any) -> None:
     reader = running_app.app.state.pipeline.backend
     reader.gate = asyncio.Event()
     async with running_app.client("clinic") as client:
