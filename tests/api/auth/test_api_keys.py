@@ -36,7 +36,7 @@ async def test_missing_and_invalid_keys_are_rejected_on_every_route(running_app:
                 answer = await nobody.get("/v1/records", headers=header)
                 assert code(answer) == (401, "bad_key"), bad
                 assert bad not in answer.text or not bad, "it is not sent back"
-        assert code(await nobody.get("/v1/records", headers={"Authorization": "Basic YTpi"})) == (401, "unauthorized")
+        assert code(await nobody.get("/v1/records", headers={"Authorization": "Digest YTpi"})) == (401, "unauthorized")
         for lasting in ("key", "api_key", "token", "access_token", "ticket"):
             answer = await nobody.get("/v1/records", params={lasting: running_app.keys["admin"]})
             assert code(answer) == (401, "unauthorized"), "no key in an address"

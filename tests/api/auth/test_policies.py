@@ -108,11 +108,13 @@ SPELLINGS = (
     "/health/../v1/records",
     "/v1/%72ecords",
     "/V1/records",
-    "/health/",
     "/login/x",
     "/health\n",
-    "/ready/",
     "/version/x",
+    "/health/x/",
+    "//v1//records//",
+    "/%2Fv1/records",
+    "//v1/admin/keys/",
     "/v1/ocr/../../health",
     "/v1;/records",
     "/\u200b/v1/records",
@@ -129,10 +131,18 @@ async def test_other_spellings_of_a_path_are_not_open(served: Any) -> None:
         assert denied(status, headers), method
 
 
+async def test_a_slash_too_many_has_the_policy_of_the_path_without_it(served: Any) -> None:
+    assert [(await send_request(served.app, "GET", path))[0] for path in ("/health/", "//health", "/version//")] == [200] * 3
+    kiosk = {"X-API-Key": served.keys["kiosk"]}  # it may not read
+    for path in ("/v1/records", "//v1/records/", "/v1//admin/keys"):
+        assert (await send_request(served.app, "GET", path, kiosk))[0] == 403, path
+
+
 async def test_www_authenticate(served: Any) -> None:
-    status, headers = await send_request(served.app, "GET", "/v1/records")
+    browser = {"User-Agent": "Mozilla/5.0"}  # test_basic.py: other clients are offered a second scheme
+    status, headers = await send_request(served.app, "GET", "/v1/records", browser)
     assert (status, headers["www-authenticate"]) == (401, "Bearer")
-    status, headers = await send_request(served.app, "GET", "/v1/records", {"X-API-Key": "x"})
+    status, headers = await send_request(served.app, "GET", "/v1/records", browser | {"X-API-Key": "x"})
     assert (status, headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
     status, headers = await send_request(served.app, "GET", "/v1/records", {"X-API-Key": served.keys["kiosk"]})
     assert (status, headers["www-authenticate"]) == (403, 'Bearer error="insufficient_scope"')
@@ -140,7 +150,7 @@ async def test_www_authenticate(served: Any) -> None:
 
 async def test_openapi_documents_the_required_scope(served: Any) -> None:
     paths = served.app.openapi()["paths"]
-    assert paths["/v1/records"]["get"]["security"] == [{"key": ["read"]}, {"bearer": ["read"]}]
+    assert paths["/v1/records"]["get"]["security"] == [{scheme: ["read"]} for scheme in ("key", "bearer", "basic")]
     assert paths["/v1/admin/keys"]["post"]["security"][0] == {"key": ["admin"]}
     assert paths["/health"]["get"]["security"] == []
     for path, methods in paths.items():

@@ -299,3 +299,19 @@ def test_malformed_requests_are_client_errors(caplog: pytest.LogCaptureFixture) 
             client.sendall(b"nonsense\r\n")
             assert b"HTTP/1.1" not in heard(client)
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("keep_alive_s", [1, 3])
+def test_an_idle_connection_stays_open_for_the_configured_time(keep_alive_s):
+    """The default is longer than the minute for which nginx keeps connections to its upstream."""
+    assert NetworkSettings().keep_alive_s == 75
+    settings = Settings(network=NetworkSettings(keep_alive_s=keep_alive_s))
+    with served(create_app(settings, Pipeline(FakeBackend(), settings))) as base:
+        address = base.removeprefix("http://").split(":")
+        with socket.create_connection((address[0], int(address[1])), timeout=30) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            began = time.monotonic()
+            while connection.recv(4096):
+                pass
+            assert keep_alive_s - 0.5 < time.monotonic() - began < keep_alive_s + 20
