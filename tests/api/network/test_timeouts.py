@@ -302,7 +302,7 @@ def test_malformed_requests_are_client_errors(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize("keep_alive_s", [1, 3])
-def test_an_idle_connection_stays_open_for_the_configured_time(keep_alive_s):
+def test_an_idle_connection_stays_open_for_the_configured_time(keep_alive_s: int) -> None:
     """The default is longer than the minute for which nginx keeps connections to its upstream."""
     assert NetworkSettings().keep_alive_s == 75
     settings = Settings(network=NetworkSettings(keep_alive_s=keep_alive_s))
