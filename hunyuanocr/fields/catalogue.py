@@ -1,7 +1,7 @@
-"""The known fields: their names in Chinese and English, their printed labels, and their types.
+"""The known fields: their names, their printed labels, and their types.
 
-The words are in `catalogue.toml`, which documents its columns. `lookup` uses them to find the field that a client requests, and
-`rules.labels` to find it on a page.
+The words in Chinese and English are in `catalogue.toml`, which documents its columns; those of other languages are in `labels/`,
+one file per language. `lookup` uses them to find the field that a client requests, and `rules.labels` to find it on a page.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any
 
 from rapidfuzz import fuzz, process
 
@@ -38,14 +40,20 @@ class KnownField:
 
 
 def _load() -> dict[str, KnownField]:
-    table = tomllib.loads(files(__package__).joinpath("catalogue.toml").read_text(encoding="utf-8"))
     return {
         name: KnownField(name, FieldType(row.pop("type")), **{key: tuple(words) for key, words in row.items()})
-        for name, row in table.items()
+        for name, row in _read("catalogue.toml").items()
     }
 
 
+def _read(path: str) -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath(path).read_text(encoding="utf-8"))
+
+
 KNOWN: Mapping[str, KnownField] = MappingProxyType(_load())
+
+# Languages whose words are in labels/; Malay words are with the Indonesian ones.
+LANGUAGES = ("zh-Hant", "ja", "ko", "de", "fr", "es", "it", "pt", "nl", "pl", "tr", "vi", "id", "th")
 
 # The fields of each kind of document, in order of demand.
 DOCUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -116,6 +124,26 @@ DOCUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "card": ("name", "gender", "birth_date", "nationality", "id_number", "address", "issue_date", "expiry_date"),
     }
 )
+
+
+@lru_cache
+def labels_of(language: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the words of each field in a language, the most usual first: printed labels, also used to request the field.
+
+    `language` is en, zh or one of `LANGUAGES`. Raises KeyError for another one.
+    """
+    if language in ("en", "zh"):
+        words = {name: _words_in(field, ascii=language == "en") for name, field in KNOWN.items()}
+    elif language in LANGUAGES:
+        words = {name: tuple(printed) for name, printed in _read(f"labels/{language}.toml").items()}
+    else:
+        raise KeyError(language)
+    return MappingProxyType(words)
+
+
+def _words_in(field: KnownField, *, ascii: bool) -> tuple[str, ...]:
+    words = (*(field.en if ascii else field.zh), *(word for word in field.labels if word.isascii() is ascii))
+    return tuple(dict.fromkeys(words))
 
 
 def normalise_key(text: str) -> str:
