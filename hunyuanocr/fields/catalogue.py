@@ -19,6 +19,7 @@ from typing import Any
 from rapidfuzz import fuzz, process
 
 from hunyuanocr.chinese import to_simplified
+from hunyuanocr.fields.folding import fold_key, spellings
 from hunyuanocr.types import FieldType
 
 
@@ -170,14 +171,55 @@ def _index(fields: Iterable[KnownField]) -> dict[str, KnownField]:
 
 _IN_BRACKETS = re.compile(r"[(（][^()（）]*[)）]")  # a unit or a note: total (RM), 金额（元）
 _INDEX = _index(KNOWN.values())
+_MAX_WORDS = 60  # letters; a longer text is no name of a field
+
+
+# English words that clients use in instructions, but not for the field that they are in another language (data: a date).
+_NO_FIELD = frozenset(
+    "data not note top base pin bed bar port charge position unit form text mobile code page articles lot site carte dose"
+    " ore del note solde retour terms result position contact ticket charge poli kom cad val seal sig die per via".split()
+)
+_MEANING_TOTAL = ("total", "total amount", "合计", "总计", "总金额", "总额", "合计金额")
+
+
+@lru_cache(maxsize=1)
+def _other_languages() -> Mapping[str, KnownField]:
+    """Map every word of the other languages to its field; the more usual meaning of a word precedes."""
+    ranked = [
+        (rank, name, word)
+        for language in LANGUAGES
+        for name, printed in labels_of(language).items()
+        for rank, word in enumerate(printed)
+    ]
+    index: dict[str, KnownField] = {}
+    for _, name, word in sorted(ranked, key=lambda found: found[0]):
+        for key in spellings(word):
+            if key not in _NO_FIELD and (len(key) > 2 or not key.isascii()):
+                index.setdefault(key, KNOWN[name])
+    return index
+
+
+@lru_cache(maxsize=1)
+def _generic_words() -> frozenset[str]:
+    """Return the words that denote a field, whatever label is printed: canonical names, and each language's usual word."""
+    usual = [printed[0] for language in LANGUAGES for printed in labels_of(language).values()]
+    for field in KNOWN.values():
+        usual += [field.name, *field.asked, *(() if field.name == "total_amount" else (*field.zh[:1], *field.en[:1]))]
+    return frozenset(fold_key(word) for word in (*usual, *_MEANING_TOTAL))
+
+
+def is_generic(words: str) -> bool:
+    """Return whether a client's words denote the field as such, not one of its labels: "total", not "balance due"."""
+    return fold_key(words) in _generic_words()
 
 
 def lookup(words: str) -> KnownField | None:
-    """Return the known field of these words in Chinese or English, or None.
+    """Return the known field of these words in any language, or None.
 
-    Ignores case, spaces, underscores, plural, and whether characters are traditional or simplified.
+    Ignores case, spaces, underscores, plural, and whether characters are traditional or simplified. Words of English and Chinese have
+    priority. Diacritics may be missing (Ruckgeld) or written out (Rueckgeld).
     """
-    simplified = to_simplified(words)
+    simplified, plain = to_simplified(words), _IN_BRACKETS.sub("", words)
     key = normalise_key(simplified)
     for candidate in (
         key,
@@ -188,7 +230,10 @@ def lookup(words: str) -> KnownField | None:
     ):
         if candidate in _INDEX:
             return _INDEX[candidate]
-    return None
+    if not key or len(words) > _MAX_WORDS:
+        return None
+    others = _other_languages()
+    return others.get(fold_key(words)) or others.get(fold_key(plain))
 
 
 _MIN_SIMILARITY = {True: 75.0, False: 60.0}  # per cent of equal letters, of Latin and other names: one letter in four, 总额金

@@ -14,6 +14,7 @@ from hunyuanocr.fields.line_items.columns import Item
 from hunyuanocr.fields.line_items.extract import find_items
 from hunyuanocr.fields.line_items.header import column_for
 from hunyuanocr.fields.rules.document_date import choose_date, choose_time
+from hunyuanocr.fields.rules.labels import asked_literally
 from hunyuanocr.fields.rules.merchant import NameCandidate, choose_address, choose_merchant, party_labels, strip_label_marks
 from hunyuanocr.fields.rules.page_analysis import PageAnalysis
 from hunyuanocr.fields.rules.total import choose_total
@@ -28,6 +29,8 @@ _HOSPITAL = re.compile(
 _PAYMENT_METHOD = re.compile(
     r"微信|支付宝|现金|银联|刷卡|云闪付|扫码|医保|cash|card|visa|master|wallet|paynow|touch", re.IGNORECASE
 )
+# Types whose values cannot be other words of the page.
+_STRICT_TYPES = {FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PERCENT, FieldType.IDENTIFIER}
 # Fields that are recognised by their format if they have no label.
 _FORMATS: Mapping[str, re.Pattern[str]] = {
     "phone": re.compile(  # with area code, mobile, service or international number; longer digit sequences are codes
@@ -64,6 +67,8 @@ class RuleExtractor:
 
     def segments(self, spec: FieldSpec) -> Sequence[TextSegment]:
         """Return the segments of the field's value; empty if it is not on the page."""
+        if (literal := self._literal(spec)) is not None:
+            return [literal]
         if chooser := self._choosers.get(spec.name or ""):
             return chooser()
         link = self.page.best(spec.name or f"?{spec.key}", 0.4)
@@ -72,6 +77,13 @@ class RuleExtractor:
         if link is not None:
             return [link.cell, *self.page.continuation(link)] if spec.type is FieldType.ADDRESS else [link.cell]
         return self._by_format(spec.name)
+
+    def _literal(self, spec: FieldSpec) -> TextSegment | None:
+        """Return the value of a label that consists of the requested words (Balance due), which precedes all synonyms."""
+        if spec.name is None or not asked_literally(spec):
+            return None
+        link = self.page.best(f"?{spec.key}", 0.5 if spec.type in _STRICT_TYPES else 0.8)
+        return link.cell if link else None
 
     @cached_property
     def items(self) -> list[Item]:

@@ -9,8 +9,13 @@ from __future__ import annotations
 import re
 
 from hunyuanocr.chinese import to_simplified
+from hunyuanocr.fields.folding import fold
 
+_TAX = r"(?:\d+\s?%\s?)?(?:u\.?st|mwst|tva|iva|btw|vat|kdv|ppn|ptu)\b"
+_SUM = r"(?:total\w*|tot|\w*summe|\w*betrag|\w*bedrag|totaal\w*|montant|importe|importo|valor|razem|suma|gesamt\w*|toplam|prix|\w*preis)"
 _FIELD_PATTERNS: tuple[tuple[str, str], ...] = (
+    ("subtotal", rf"(?:\bohne|\bexk?c?l\w*\.?|\bhors|\bsans|\bsin|\bsenza|\bsem|\bzonder|\bbez) {_TAX}|{_SUM} (?:h\.?t\b|netto)"),
+    ("total_amount", rf"{_SUM} (?:ttc\b|brutto|(?:(?:ink?c?l|einschl)\w*\.?|con|com|z|avec) {_TAX})"),
     ("change", r"找[零回补赎钱]|^应?找|\bchange\b|\bbaki\b"),
     ("points", r"积分|\bpoints?\b|\breward"),
     ("balance", r"余额|结余|\bbal(?:ance)?\b(?! due)"),
@@ -54,5 +59,5 @@ _PATTERNS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern i
 
 def infer_field(words: str) -> str | None:
     """Return the most likely field of a label with these words, or None."""
-    plain = to_simplified(words).replace("_", " ")
+    plain = fold(to_simplified(words)).replace("_", " ")
     return next((name for name, pattern in _PATTERNS if pattern.search(plain)), None)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rapidfuzz import fuzz, process
 
 from hunyuanocr.chinese import to_simplified
-from hunyuanocr.fields.catalogue import KNOWN, normalise_key
+from hunyuanocr.fields.catalogue import KNOWN, is_generic
+from hunyuanocr.fields.folding import fold
 from hunyuanocr.fields.layout import Layout, TextSegment
 from hunyuanocr.fields.rules.label_inference import infer_field
+from hunyuanocr.fields.rules.label_words import Weights, label_key, label_starts, label_table, page_languages, starts, weighted
 from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.money import find_money
 from hunyuanocr.fields.values.span import to_halfwidth
 from hunyuanocr.types import FieldSpec, FieldType, Line
 
 _SEPARATORS = ":=;|#."
-CURRENCY_WORDS = re.compile(r"\b(?:rm|myr|rmb|cny|usd|sgd)\b|[¥￥$]|[(（]元[)）]|[大小]写", re.IGNORECASE)
+_CODES = r"\b(?:rm|myr|rmb|cny|usd|sgd|eur|gbp|chf|pln|idr|rp|try|vnd|thb|jpy|krw|twd|hkd|brl)\b"
+CURRENCY_WORDS = re.compile(_CODES + r"|[¥￥$€£]|[(（][元円][)）]|[大小]写", re.IGNORECASE)
+_CODE = re.compile(_CODES)
 _CONFUSABLE = str.maketrans("0158i", "olsbl")  # T0TAL, TOTAI: letters and digits that OCR confuses
 _BRACKET = re.compile(r"\s?[(\[【][^()\[\]\d]{1,20}[)\]】]")
+# After the title of a document: the word before its number.
+_NUMBER_SIGN = re.compile(r"(?:\s[a-z]{2,12}){0,2}\s?(?:\([^()]{1,20}\)\s?)?\b(?:n[ro]?|num|number|numero|nummer)\b[.:o]{0,3}(?=\s?[a-z]{0,4}[-/]?\d)|\s?#(?=\s?\w*\d)")
 _MIN_SIMILARITY = 84.0  # per cent of equal letters: one wrong letter in seven
-
-Weights = Mapping[str, float]  # field name → strength of the word as a label of it, 0 … 1
-
 
 @dataclass(frozen=True)
 class Label:
@@ -36,39 +40,37 @@ class Label:
     colon: bool = False
 
 
-def _weights(words: Iterable[tuple[str, Sequence[str]]]) -> dict[str, dict[str, float]]:
-    table: dict[str, dict[str, float]] = {}
-    for name, printed in words:
-        for rank, word in enumerate(printed):
-            if key := normalise_key(word):
-                table.setdefault(key, {}).setdefault(name, 1 - 0.3 * rank / len(printed))
-    return table
-
-
-def _starts(words: Iterable[str]) -> dict[str, list[int]]:
-    """Return the lengths of the words by their first two letters, the longest first."""
-    lengths: dict[str, set[int]] = {}
-    for word in words:
-        lengths.setdefault(word[:2], set()).add(len(word))
-    return {start: sorted(values, reverse=True) for start, values in lengths.items()}
-
-
-_KNOWN_LABELS = _weights((name, field.printed_labels) for name, field in KNOWN.items())
-_KNOWN_STARTS = _starts(_KNOWN_LABELS)
 # Labels that resemble those of the total and the date.
 _ALWAYS_FUZZY = {"total_amount", "subtotal", "paid_amount", "change", "print_date"}
+
+
+def asked_literally(spec: FieldSpec) -> bool:
+    """Return whether a label with exactly the requested words precedes all synonyms: Balance due, but not total amount."""
+    return spec.type is not FieldType.ROWS and (spec.name is None or not is_generic(spec.key))
+
+
+@lru_cache(maxsize=64)
+def _fuzzy_keys(languages: tuple[str, ...], fields: frozenset[str]) -> Mapping[str, str]:
+    """Return the labels of the fields that may be misread, by their letters without those that OCR confuses."""
+    keys = (key for key, found in label_table(languages).items() if len(key) >= 4 and fields & found.keys())
+    return {key.translate(_CONFUSABLE): key for key in keys}
 
 
 class LabelFinder:
     """Finds the labels of the known fields and of the client's own fields."""
 
-    def __init__(self, specs: Sequence[FieldSpec]) -> None:
-        own = _weights((f"?{spec.key}", (to_simplified(spec.key).replace("_", " "),)) for spec in specs if spec.name is None)
-        self.words = {**_KNOWN_LABELS, **{key: {**_KNOWN_LABELS.get(key, {}), **fields} for key, fields in own.items()}}
-        self._starts = _starts(self.words) if own else _KNOWN_STARTS
-        fuzzy = _ALWAYS_FUZZY | {spec.name for spec in specs if spec.name}
-        keys = (key for key, fields in self.words.items() if len(key) >= 4 and (key in own or fuzzy & fields.keys()))
-        self._fuzzy = {key.translate(_CONFUSABLE): key for key in keys}
+    def __init__(self, specs: Sequence[FieldSpec], languages: tuple[str, ...] = ()) -> None:
+        known = label_table(languages)
+        own = weighted((f"?{spec.key}", (spec.key.replace("_", " "),)) for spec in specs if asked_literally(spec))
+        self.words: Mapping[str, Weights] = known
+        self._starts = label_starts(languages)
+        self._fuzzy = _fuzzy_keys(languages, frozenset(_ALWAYS_FUZZY | {spec.name for spec in specs if spec.name}))
+        if own:
+            self.words = {**known, **{key: {**known.get(key, {}), **fields} for key, fields in own.items()}}
+            lengths = starts(own)
+            both = {start: sorted({*own, *self._starts.get(start, ())}, reverse=True) for start, own in lengths.items()}
+            self._starts = {**self._starts, **both}
+            self._fuzzy = {**self._fuzzy, **{key.translate(_CONFUSABLE): key for key in own if len(key) >= 4}}
 
     def find(self, layout: Layout) -> list[Label]:
         """Return all labels in reading order."""
@@ -86,7 +88,7 @@ class LabelFinder:
 
     def _in_line(self, layout: Layout, cell: TextSegment) -> Iterator[Label]:
         """Yield words of the catalogue at the start of a line, after a gap or before a colon; the longest first."""
-        text = to_simplified(to_halfwidth(layout.lines[cell.line].text)).lower()
+        text = fold(to_simplified(to_halfwidth(layout.lines[cell.line].text)))
         letters = [i for i, c in enumerate(text) if c.isalnum()]
         key_of_line = "".join(text[i] for i in letters)
         position = 0
@@ -101,6 +103,8 @@ class LabelFinder:
                 if (quality := _quality(text, start, end)) > 0:
                     if bracket := _BRACKET.match(text[end:]):  # 商户名称(MERCHANT NAME)：, 合计(元)
                         end += bracket.end()
+                    elif (number := _NUMBER_SIGN.match(text[end:])) and _numbered(fields):  # Rechnung (380) Nr. 471102
+                        end, quality = end + number.end(), max(quality, 0.9)
                     colon = text[end:].lstrip(" )）")[:1] in (":", "=")
                     yield Label(layout.segment(cell.line, start, end), fields, quality, colon)
                     step = sum(i < end for i in letters[position:])
@@ -118,7 +122,7 @@ class LabelFinder:
         `alone`: no segment is to its right, which makes a label less certain.
         """
         end = _phrase_end(layout.lines[cell.line])
-        key = normalise_key(CURRENCY_WORDS.sub(" ", to_simplified(layout.lines[cell.line].text[:end])))
+        key = label_key(CURRENCY_WORDS.sub(" ", layout.lines[cell.line].text[:end]))
         if not 2 <= len(key) <= 40:
             return []
         colon = to_halfwidth(layout.lines[cell.line].text)[end:].lstrip()[:1] == ":"
@@ -168,7 +172,7 @@ def _quality(text: str, start: int, end: int) -> float:
         return 0.0
     if not after or after[0] in _SEPARATORS:
         quality = 1.0
-    elif after[0].isdigit() or after[0] in "¥￥$€£-(（" or after.startswith("rm") or (chinese and after[0].isascii()):
+    elif after[0].isdigit() or after[0] in "¥￥$€£₩฿₫₺-(（" or after.startswith("rm") or _CODE.match(after) or (chinese and after[0].isascii()):
         quality = 0.9
     elif rest[:1].isspace():
         quality = 0.7 if chinese else 0.5
@@ -183,6 +187,10 @@ def _quality(text: str, start: int, end: int) -> float:
     if end - start == 1 and not (after[:1] in (":", "") or rest[:1].isspace()):
         return 0.0
     return quality * (0.4 if inside else 1.0)
+
+
+def _numbered(fields: Weights) -> bool:
+    return any(name in KNOWN and KNOWN[name].type is FieldType.IDENTIFIER for name in fields)
 
 
 def _prefixed(before: str) -> bool:

@@ -10,6 +10,7 @@ from functools import cached_property
 from hunyuanocr.fields.catalogue import DOCUMENTS, KNOWN, normalise_key
 from hunyuanocr.fields.layout import Layout, TextSegment
 from hunyuanocr.fields.line_items.header import Table, find_header
+from hunyuanocr.fields.rules.label_words import page_languages
 from hunyuanocr.fields.rules.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
 from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.money import Money, find_money
@@ -27,6 +28,8 @@ _TITLES = tuple(
         ("invoice", r"发票|invoice"),
     )
 )
+# The number of a firm after the name of a tax: a country and eight to twelve letters and digits, or nine digits and more.
+_TAX_NUMBER = re.compile(r"(?:[A-Z]{2}\s?)?(?=(?:\D{0,2}\d){7})[A-Z\d][A-Z\d .-]{7,16}[A-Z\d](?![.,]?\d)")
 _WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)
 
 
@@ -59,7 +62,9 @@ class PageAnalysis:
         self.specs = tuple(specs)
         self.table: Table | None = find_header(self.layout)
         self._heads = {c.line for c in self.table.header} if self.table else set()
-        self.labels = [label for label in LabelFinder(specs).find(self.layout) if label.cell.line not in self._heads]
+        self.languages = page_languages(line.text for line in self.lines)
+        finder = LabelFinder(specs, self.languages)
+        self.labels = [label for label in finder.find(self.layout) if label.cell.line not in self._heads]
         self._labels_of: dict[int, list[Label]] = {}
         for label in self.labels:
             self._labels_of.setdefault(label.cell.line, []).append(label)
@@ -97,6 +102,9 @@ class PageAnalysis:
         self, name: str, weight: float, label: Label, right: Sequence[TextSegment], row: int, *, last: bool
     ) -> Iterator[LabelValuePair]:
         type = field_type(name, self.specs)
+        if name == "tax_number" and "tax_amount" in label.fields:  # TVA: FR40303265045, but not TVA 4,15
+            right = [c for c in right if _TAX_NUMBER.match(c.text.lstrip(" :.-"))]
+            last = False
         if (match := self._right_of(label, right, type)) is not None:
             cell, share = match
             yield LabelValuePair(name, label, cell, label.quality * share, weight * label.quality * share)
