@@ -156,6 +156,9 @@ def _singular(key: str) -> str:
     return key[:-1] if key.isascii() and len(key) > 3 and key.endswith("s") else key
 
 
+_ONLY_PRINTED = ("ph",)  # a phone number where it is printed; a client means the pH value
+
+
 def _index(fields: Iterable[KnownField]) -> dict[str, KnownField]:
     """Map every word to its field. Names precede printed labels, and earlier fields precede later ones."""
     index: dict[str, KnownField] = {}
@@ -163,6 +166,8 @@ def _index(fields: Iterable[KnownField]) -> dict[str, KnownField]:
     for words in (lambda f: (f.name,), lambda f: f.zh[:1] + f.en[:1], lambda f: f.zh + f.en + f.asked, lambda f: f.labels):
         for f in ordered:
             for word in words(f):
+                if word in _ONLY_PRINTED:
+                    continue
                 index.setdefault(normalise_key(word), f)
     for key in tuple(index):
         index.setdefault(_singular(key), index[key])
@@ -176,9 +181,12 @@ _MAX_WORDS = 60  # letters; a longer text is no name of a field
 
 # English words that clients use in instructions, but not for the field that they are in another language (data: a date).
 _NO_FIELD = frozenset(
-    "data not note top base pin bed bar port charge position unit form text mobile code page articles lot site carte dose"
-    " ore del note solde retour terms result position contact ticket charge poli kom cad val seal sig die per via".split()
-)
+    [
+        "data", "not", "note", "top", "base", "pin", "bed", "bar", "port", "charge", "position", "unit", "form", "text", "mobile",
+        "code", "page", "articles", "lot", "site", "carte", "dose", "ore", "del", "solde", "retour", "terms", "result", "contact",
+        "ticket", "poli", "kom", "cad", "val", "sig", "die", "per", "via",
+    ]
+)  # fmt: skip
 _MEANING_TOTAL = ("total", "total amount", "合计", "总计", "总金额", "总额", "合计金额")
 
 

@@ -17,6 +17,7 @@ from hunyuanocr.fields.rules.document_date import choose_date, choose_time
 from hunyuanocr.fields.rules.labels import asked_literally
 from hunyuanocr.fields.rules.merchant import NameCandidate, choose_address, choose_merchant, party_labels, strip_label_marks
 from hunyuanocr.fields.rules.page_analysis import PageAnalysis
+from hunyuanocr.fields.rules.parties import party_field, party_value
 from hunyuanocr.fields.rules.total import choose_total
 from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.normalize import comparable
@@ -67,13 +68,17 @@ class RuleExtractor:
 
     def segments(self, spec: FieldSpec) -> Sequence[TextSegment]:
         """Return the segments of the field's value; empty if it is not on the page."""
-        if (literal := self._literal(spec)) is not None:
+        if (literal := self._literal(spec) or self._of_party(spec)) is not None:
             return [literal]
         if chooser := self._choosers.get(spec.name or ""):
             return chooser()
         link = self.page.best(spec.name or f"?{spec.key}", 0.4)
         if link is None and spec.name == "discount":  # savings, if there is no label for a discount
             link = self.page.best("savings", 0.4)
+        if spec.type is FieldType.MONEY and (link is None or link.cell.row > link.label.cell.row):
+            cell = self.page.in_total_row(spec.name or "")
+            if cell is not None:
+                return [cell]
         if link is not None:
             return [link.cell, *self.page.continuation(link)] if spec.type is FieldType.ADDRESS else [link.cell]
         return self._by_format(spec.name)
@@ -84,6 +89,12 @@ class RuleExtractor:
             return None
         link = self.page.best(f"?{spec.key}", 0.5 if spec.type in _STRICT_TYPES else 0.8)
         return link.cell if link else None
+
+    def _of_party(self, spec: FieldSpec) -> TextSegment | None:
+        """Return the value in the block of a party: the buyer's name, the seller's tax number."""
+        if (asked := party_field(spec)) is None or (link := party_value(self.page, *asked)) is None:
+            return None
+        return link.cell
 
     @cached_property
     def items(self) -> list[Item]:
@@ -130,6 +141,8 @@ class RuleExtractor:
         return choose_merchant(self.page)
 
     def _merchant(self) -> Sequence[TextSegment]:
+        if (seller := party_value(self.page, "seller", "name")) is not None:
+            return [seller.cell]
         return self._name_block.segments if self._name_block else []
 
     def _hospital(self) -> Sequence[TextSegment]:

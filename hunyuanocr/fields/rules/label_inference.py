@@ -12,9 +12,15 @@ from hunyuanocr.chinese import to_simplified
 from hunyuanocr.fields.folding import fold
 
 _TAX = r"(?:\d+\s?%\s?)?(?:u\.?st|mwst|tva|iva|btw|vat|kdv|ppn|ptu)\b"
-_SUM = r"(?:total\w*|tot|\w*summe|\w*betrag|\w*bedrag|totaal\w*|montant|importe|importo|valor|razem|suma|gesamt\w*|toplam|prix|\w*preis)"
+_SUM = (
+    r"(?:total\w*|tot|\w*summe|\w*betrag|\w*bedrag|totaal\w*|montant|importe|importo|valor|razem|suma|gesamt\w*|toplam|prix"
+    r"|\w*preis)"
+)
 _FIELD_PATTERNS: tuple[tuple[str, str], ...] = (
-    ("subtotal", rf"(?:\bohne|\bexk?c?l\w*\.?|\bhors|\bsans|\bsin|\bsenza|\bsem|\bzonder|\bbez) {_TAX}|{_SUM} (?:h\.?t\b|netto)"),
+    (
+        "subtotal",
+        rf"\b(?:ohne|exk?c?l\w*\.?|hors|sans|sin|senza|sem|zonder|bez) {_TAX}|{_SUM} (?:h\.?t\b|netto)",
+    ),
     ("total_amount", rf"{_SUM} (?:ttc\b|brutto|(?:(?:ink?c?l|einschl)\w*\.?|con|com|z|avec) {_TAX})"),
     ("change", r"找[零回补赎钱]|^应?找|\bchange\b|\bbaki\b"),
     ("points", r"积分|\bpoints?\b|\breward"),

@@ -35,7 +35,8 @@ _TYPICAL = {
     " novembre dicembre il della e",
     "pt": "iva obrigado obrigada rua pela sua visita volte sempre nif contribuinte cnpj janeiro fevereiro marco abril maio junho"
     " julho agosto setembro outubro novembro dezembro os da e",
-    "nl": "btw bedankt voor uw bezoek kvk graag tot ziens straat januari februari maart april mei juni juli augustus oktober het een",
+    "nl": "btw bedankt voor uw bezoek kvk graag tot ziens straat januari februari maart april mei juni juli augustus oktober"
+    " het een",
     "pl": "nip ptu zl pln dziekujemy zapraszamy ul paragon fiskalny niefiskalny styczen luty marzec kwiecien maj czerwiec lipiec"
     " sierpien wrzesien pazdziernik listopad grudzien sp zoo",
     "tr": "kdv tl tesekkur ederiz fis cad sok sti ltd tic vd ocak subat mart nisan mayis haziran temmuz agustos eylul ekim kasim"
@@ -46,13 +47,15 @@ _TYPICAL = {
 }
 # Words of English pages that are labels in other languages.
 _ENGLISH = frozenset(
-    "data not note notes top base pin bed bar port carte charge service services material position unit form mobile portable"
-    " code station page articles article points point lot site contact client patient operator operators server solution order"
-    " transport number terminal table ticket tickets transaction transactions total taxes mars april may august september"
-    " november reference restaurant medical hospital dose name bank status product products debit local general hotel jalan"
-    " sub ltd euro resto minute menu son main sale pay via per version debit kredit discount invoice tip produce item data"
-    " department instruction instructions ref plus pro card cards".split()
-)
+    [
+        "data", "note", "notes", "base", "port", "carte", "charge", "service", "services", "material", "position", "unit", "form",
+        "mobile", "portable", "code", "station", "page", "articles", "article", "points", "point", "site", "contact", "client",
+        "patient", "operator", "operators", "server", "order", "transport", "number", "terminal", "table", "ticket", "tickets",
+        "transaction", "transactions", "total", "taxes", "reference", "restaurant", "hospital", "dose", "name", "bank", "product",
+        "products", "debit", "hotel", "menu", "sale", "version", "invoice", "produce", "item", "department", "instruction",
+        "instructions", "card", "cards", "email", "website", "internet", "diagnosis", "specimen", "outlet", "unite", "date",
+    ]
+)  # fmt: skip
 _MIN_SCORE, _MIN_SHARE = 0.8, 0.6
 _ENGLISH_SHARE = 0.25  # other languages on a page with many English labels need that much evidence for each of them
 

@@ -27,8 +27,12 @@ _CODE = re.compile(_CODES)
 _CONFUSABLE = str.maketrans("0158i", "olsbl")  # T0TAL, TOTAI: letters and digits that OCR confuses
 _BRACKET = re.compile(r"\s?[(\[【][^()\[\]\d]{1,20}[)\]】]")
 # After the title of a document: the word before its number.
-_NUMBER_SIGN = re.compile(r"(?:\s[a-z]{2,12}){0,2}\s?(?:\([^()]{1,20}\)\s?)?\b(?:n[ro]?|num|number|numero|nummer)\b[.:o]{0,3}(?=\s?[a-z]{0,4}[-/]?\d)|\s?#(?=\s?\w*\d)")
+_NUMBER_SIGN = re.compile(
+    r"(?:\s[a-z]{2,12}){0,2}\s?(?:\([^()]{1,20}\)\s?)?\b(?:n[ro]?|num|number|numero|nummer)\b[.:o]{0,3}(?=\s?[a-z]{0,4}[-/]?\d)"
+    r"|\s?#(?=\s?\w*\d)"
+)
 _MIN_SIMILARITY = 84.0  # per cent of equal letters: one wrong letter in seven
+
 
 @dataclass(frozen=True)
 class Label:
@@ -76,8 +80,10 @@ class LabelFinder:
         """Return all labels in reading order."""
         labels = []
         for row in layout.rows:
-            for cell in row:
+            for before, cell in zip((None, *row), row, strict=False):
                 found = list(self._in_line(layout, cell))
+                if not found and before is not None:
+                    found = self._stretched(layout, before, cell)
                 first = found[0] if found and found[0].cell.start == cell.start else None
                 # A word before other words (Total excl. of GST) may be the start of a longer label, misread or reworded.
                 if first is None or (first.quality < 0.7 and (first.cell.text.isascii() or len(first.cell.text) < 3)):
@@ -94,7 +100,7 @@ class LabelFinder:
         position = 0
         while position < len(letters):
             step = 1
-            for length in self._starts.get(key_of_line[position : position + 2], ()) if _opens(text, letters[position]) else ():
+            for length in self._lengths(key_of_line[position : position + 2]) if _opens(text, letters[position]) else ():
                 last = position + length - 1
                 fields = self.words.get(key_of_line[position : last + 1]) if last < len(letters) else None
                 if fields is None or self._continues(text[letters[last] + 1 :]):
@@ -110,6 +116,21 @@ class LabelFinder:
                     step = sum(i < end for i in letters[position:])
                     break
             position += step
+
+    def _lengths(self, start: str) -> Sequence[int]:
+        """Return the lengths of the labels that begin with these two letters, or are the first of them: K, in a laboratory."""
+        lengths = self._starts.get(start, ())
+        return (*lengths, 1) if start[:1] in self.words else lengths
+
+    def _stretched(self, layout: Layout, before: TextSegment, cell: TextSegment) -> list[Label]:
+        """Return a label whose characters are printed so far apart that they are two lines: 名 称：, 合 计."""
+        first = label_key(before.text)
+        end = next((i for i, c in enumerate(to_halfwidth(cell.text)) if c == ":"), len(cell.text))
+        last = label_key(cell.text[:end])
+        if len(first) != 1 or first.isascii() or not 1 <= len(last) <= 2 or (fields := self.words.get(first + last)) is None:
+            return []
+        colon = end < len(cell.text)
+        return [Label(layout.segment(cell.line, cell.start, cell.start + end), fields, 1.0 if colon else 0.9, colon)]
 
     def _continues(self, rest: str) -> bool:
         """Return whether Chinese characters before a colon make it another label: 医疗机构|类型: is not 医疗机构."""
@@ -172,7 +193,13 @@ def _quality(text: str, start: int, end: int) -> float:
         return 0.0
     if not after or after[0] in _SEPARATORS:
         quality = 1.0
-    elif after[0].isdigit() or after[0] in "¥￥$€£₩฿₫₺-(（" or after.startswith("rm") or _CODE.match(after) or (chinese and after[0].isascii()):
+    elif (
+        after[0].isdigit()
+        or after[0] in "¥￥$€£₩฿₫₺-(（"
+        or after.startswith("rm")
+        or _CODE.match(after)
+        or (chinese and after[0].isascii())
+    ):
         quality = 0.9
     elif rest[:1].isspace():
         quality = 0.7 if chinese else 0.5

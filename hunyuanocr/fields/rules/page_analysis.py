@@ -10,7 +10,7 @@ from functools import cached_property
 from hunyuanocr.fields.catalogue import DOCUMENTS, KNOWN, normalise_key
 from hunyuanocr.fields.layout import Layout, TextSegment
 from hunyuanocr.fields.line_items.header import Table, find_header
-from hunyuanocr.fields.rules.label_words import page_languages
+from hunyuanocr.fields.rules.label_words import label_key, label_table, page_languages
 from hunyuanocr.fields.rules.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
 from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.money import Money, find_money
@@ -72,15 +72,18 @@ class PageAnalysis:
 
     def _stream(self, row: Sequence[TextSegment]) -> Iterator[Label | TextSegment]:
         """Yield a row from left to right as labels and the text between them."""
+        awaited = False  # the last item is a label with a colon, whose value follows
         for cell in row:
             position = cell.start
             for label in self._labels_of.get(cell.line, ()):
-                if label.cell.start > cell.start and label.quality < _MIN_QUALITY:
-                    continue  # a word of a value that is also a label: Family Clinic
+                if label.quality < _MIN_QUALITY and (awaited or label.cell.start > cell.start):
+                    continue  # a word of a value that is also a label: Family Clinic, Name: Supplier Ltd
                 if _has_letters(self.lines[cell.line].text[position : label.cell.start]):
                     yield self.layout.segment(cell.line, position, label.cell.start)
                 yield label
                 position = label.cell.end
+            last = self._labels_of.get(cell.line, ())[-1:]
+            awaited = any(k.colon and not _has_letters(self.lines[cell.line].text[k.cell.end :]) for k in last)
             if _has_letters(self.lines[cell.line].text[position : cell.end]):
                 yield self.layout.segment(cell.line, position, cell.end)
 
@@ -105,7 +108,10 @@ class PageAnalysis:
         if name == "tax_number" and "tax_amount" in label.fields:  # TVA: FR40303265045, but not TVA 4,15
             right = [c for c in right if _TAX_NUMBER.match(c.text.lstrip(" :.-"))]
             last = False
-        if (match := self._right_of(label, right, type)) is not None:
+        match = self._right_of(label, right, type)
+        if match is not None and type in _WORDS and (below := self._below_both(label, match[0], row)) is not None:
+            yield LabelValuePair(name, label, below, label.quality * 0.7, weight * label.quality * 0.7)
+        elif match is not None:
             cell, share = match
             yield LabelValuePair(name, label, cell, label.quality * share, weight * label.quality * share)
         elif last and (not right or type not in _WORDS):
@@ -172,6 +178,14 @@ class PageAnalysis:
                     return self.layout.segment(item.line, item.start + spans[0].start, item.start + spans[0].end)
         return None
 
+    def _below_both(self, label: Label, other: TextSegment, row: int) -> TextSegment | None:
+        """Return the value below a label and its translation right of it, if it has one: 航班 FLIGHT above AB 1234."""
+        translated = label.cell.line == other.line and not label.colon and other.text.isascii() and not label.cell.text.isascii()
+        if not translated or not re.fullmatch(r"[A-Z][A-Za-z]*\.?(?: [A-Za-z]+\.?)?", other.text) or len(self._streams[row]) < 3:
+            return None
+        both = self.layout.segment(label.cell.line, label.cell.start, other.end)
+        return self._below(Label(both, label.fields, label.quality), FieldType.TEXT, row)
+
     def continuation(self, link: LabelValuePair) -> list[TextSegment]:
         """Return the lines below a labelled address that continue it: unlabelled, aligned with its value, directly below."""
         cells: list[TextSegment] = []
@@ -215,6 +229,20 @@ class PageAnalysis:
         own = [link for link in self.links if link.field == name and link.score >= min_score and not self._for_another(link)]
         own = [link for link in own if self.competing_label(link.cell.line, link.cell.start, link.label) <= link.fit + 0.05]
         return max(own, key=lambda link: link.score, default=None)
+
+    def in_total_row(self, name: str) -> TextSegment | None:
+        """Return the amount in the row of the total below the column of a field: 合计 388.10 23.90 below 金额 and 税额."""
+        words = label_table(self.languages)
+        heads = [c for row in self.layout.rows for c in row if name in words.get(label_key(c.text), ())]
+        for label in self.labels:
+            if not {"total_amount", "subtotal"} & label.fields.keys():
+                continue
+            amounts = [a.cell for a in self.amounts if a.cell.row == label.cell.row and a.printed_as_money]
+            for head in heads if len(amounts) > 1 else ():
+                below = [a for a in amounts if a.page == head.page and a.y > head.y and min(a.x1, head.x1) > max(a.x0, head.x0)]
+                if below:
+                    return below[0]
+        return None
 
     def competing_label(self, line: int, start: int, label: Label | None = None) -> float:
         """Return the strongest link of any other label to a value."""
