@@ -161,6 +161,8 @@ class RuleExtractor:
         if len(names) > 1:
             return [names[0].cell]
         link = self.page.best("buyer", 0.5)
+        if link is None and self.page.kind == "invoice":  # the only name on it that has a label
+            link = self.page.best("name", 0.7)
         return [link.cell] if link else []
 
     def _payment_method(self) -> Sequence[TextSegment]:

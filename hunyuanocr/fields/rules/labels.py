@@ -14,7 +14,7 @@ from hunyuanocr.fields.catalogue import KNOWN, is_generic
 from hunyuanocr.fields.folding import fold
 from hunyuanocr.fields.layout import Layout, TextSegment
 from hunyuanocr.fields.rules.label_inference import infer_field
-from hunyuanocr.fields.rules.label_words import Weights, label_key, label_starts, label_table, page_languages, starts, weighted
+from hunyuanocr.fields.rules.label_words import Weights, label_key, label_starts, label_table, starts, weighted
 from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.money import find_money
 from hunyuanocr.fields.values.span import to_halfwidth
@@ -189,7 +189,7 @@ def _quality(text: str, start: int, end: int) -> float:
     glued = rest[:1]
     if latin and glued.isascii() and glued.isalpha() and not rest.startswith("rm"):
         return 0.0
-    if (text[end - 1].isdigit() and glued.isdigit()) or (latin and re.match(r"-\w", rest)):  # INV-20931 is a number, not a label
+    if (text[end - 1].isdigit() and glued.isdigit()) or (latin and re.match(r"-\w|@", rest)):  # INV-20931, sales@…
         return 0.0
     if not after or after[0] in _SEPARATORS:
         quality = 1.0

@@ -24,8 +24,16 @@ _TITLES = tuple(
         ("lab_report", r"检验报告|检查报告|检测报告|化验|laboratory|test report|lab report"),
         ("parcel", r"运单|快递|速运|物流|面单|waybill|consignment|tracking"),
         ("card", r"身份证|护照|驾驶证|passport|identity card|driving licen[cs]e"),
-        ("receipt", r"小票|收据|结账|收银|receipt|cash bill"),
-        ("invoice", r"发票|invoice"),
+        (
+            "receipt",
+            r"小票|收据|结账|收银|receipt|cash bill|quittung|kassenbon|kassabon|ticket de caisse|scontrino|ricevuta|\brecibo"
+            r"|paragon|領収|レシート|영수증|ใบเสร็จ|\bstruk\b|\bresit\b|收據",
+        ),
+        (
+            "invoice",
+            r"发票|發票|invoice|rechnung|fa[ck]?t[uo]ra?\b|facture|factuur|fattura|faktura?\b|請求書|청구서|ใบกำกับ"
+            r"|h[óo]a [đd][ơo]n|invois",
+        ),
     )
 )
 # The number of a firm after the name of a tax: a country and eight to twelve letters and digits, or nine digits and more.
@@ -174,6 +182,8 @@ class PageAnalysis:
                 if not alone and overlap < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
                     continue
                 spans = find_values(item.text, type)
+                if type is FieldType.MONEY and spans and not label.colon and not _is_amount(spans[0].text):
+                    continue  # a count, or a code of a tax
                 if spans and sum(len(s.text) for s in spans[:1]) >= 0.6 * len(item.text.strip()):
                     return self.layout.segment(item.line, item.start + spans[0].start, item.start + spans[0].end)
         return None
@@ -283,6 +293,10 @@ def _next_label(stream: Sequence[Label | TextSegment], position: int) -> int:
         (n for n in range(position + 1, len(stream)) if (i := stream[n]) and isinstance(i, Label) and i.quality >= 0.6),
         len(stream),
     )
+
+
+def _is_amount(text: str) -> bool:
+    return sum(map(str.isdigit, text)) > 2 or _has_money_format(text)
 
 
 def _has_money_format(text: str) -> bool:
