@@ -35,7 +35,7 @@ LAYERS = [  # lowest first; a part is a module or a package, and the longest nam
     },
     {"hunyuanocr.image_quality", "hunyuanocr.grammar", "hunyuanocr.result_schema"},
     # fields
-    {"hunyuanocr.fields.folding"},
+    {"hunyuanocr.fields.folding", "hunyuanocr.fields.rules.document_kind"},
     {"hunyuanocr.fields.catalogue", "hunyuanocr.fields.layout", "hunyuanocr.fields.rules.label_inference"},
     {"hunyuanocr.fields.values", "hunyuanocr.fields.line_items.header", "hunyuanocr.fields.rules.label_words"},
     {"hunyuanocr.fields.grounding", "hunyuanocr.fields.rules.labels"},

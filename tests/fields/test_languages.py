@@ -36,7 +36,8 @@ _RECEIPTS = [
     ),
     (
         "it",
-        ["TRATTORIA ROMA", [(0, "Imponibile"), (20, "20,00")], [(0, "IVA 10%"), (20, "2,00")], [(0, "TOTALE COMPLESSIVO"), (20, "22,00")],
+        ["TRATTORIA ROMA", [(0, "Imponibile"), (20, "20,00")], [(0, "IVA 10%"), (20, "2,00")],
+        [(0, "TOTALE COMPLESSIVO"), (20, "22,00")],
          [(0, "Pagamento contante"), (20, "30,00")], [(0, "Resto"), (20, "8,00")], "Documento n. 0012-0044"],
         {"Totale": "22,00", "Subtotale": "20,00", "IVA": "2,00", "Resto": "8,00", "Contanti": "30,00"},
     ),
@@ -48,7 +49,8 @@ _RECEIPTS = [
     ),
     (
         "nl",
-        ["BAKKERIJ JANSEN", [(0, "Subtotaal"), (20, "11,00")], [(0, "Te betalen"), (20, "12,00")], [(0, "Contant"), (20, "20,00")],
+        ["BAKKERIJ JANSEN", [(0, "Subtotaal"), (20, "11,00")], [(0, "Te betalen"), (20, "12,00")],
+        [(0, "Contant"), (20, "20,00")],
          [(0, "Wisselgeld"), (20, "8,00")], "BTW 9% 0,99", "Bonnummer: 55210"],
         {"Te betalen": "12,00", "Subtotaal": "11,00", "Wisselgeld": "8,00", "BTW": "0,99", "Bonnummer": "55210"},
     ),
@@ -60,7 +62,8 @@ _RECEIPTS = [
     ),
     (
         "tr",
-        ["MARKET LTD ŞTİ", "TARİH: 05.03.2025", "FİŞ NO: 0042", [(0, "TOPKDV"), (20, "1,50")], [(0, "GENEL TOPLAM"), (20, "16,50")],
+        ["MARKET LTD ŞTİ", "TARİH: 05.03.2025", "FİŞ NO: 0042", [(0, "TOPKDV"), (20, "1,50")],
+        [(0, "GENEL TOPLAM"), (20, "16,50")],
          [(0, "NAKİT"), (20, "20,00")], [(0, "PARA ÜSTÜ"), (20, "3,50")]],
         {"Toplam": "16,50", "Toplam KDV": "1,50", "Para üstü": "3,50", "Tarih": "05.03.2025", "Fiş no": "0042"},
     ),
@@ -133,7 +136,15 @@ def test_a_receipt_is_read_in_the_words_of_its_language(language, rows, asked):
 @pytest.mark.parametrize(
     "rows",
     [
-        ["KEDAI MAJU SDN BHD", "TAX INVOICE", "Invoice No: 22", "Total Amount 20.00", "Cash 50.00", "Change 30.00", "Served by: Data"],
+        [
+            "KEDAI MAJU SDN BHD",
+            "TAX INVOICE",
+            "Invoice No: 22",
+            "Total Amount 20.00",
+            "Cash 50.00",
+            "Change 30.00",
+            "Served by: Data",
+        ],
         ["BAR HARBOR GRILL", "Table 4", "Server: Rita Marko", "Subtotal 12.00", "Sales tax 1.00", "Total 13.00", "Thank you"],
         ["清和便利店", "日期：2026-05-02", "合计：8.00", "谢谢惠顾"],
     ],
@@ -160,10 +171,12 @@ def test_folding_keeps_the_length_of_a_text():
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        ("USt-IdNr.", "tax_number"), ("MwSt", "tax_amount"), ("TVA", "tax_amount"), ("N° TVA", "tax_number"), ("BTW", "tax_amount"),
+        ("USt-IdNr.", "tax_number"), ("MwSt", "tax_amount"), ("TVA", "tax_amount"), ("N° TVA", "tax_number"), ("BTW",
+        "tax_amount"),
         ("Zwischensumme", "subtotal"), ("Summe", "total_amount"), ("Rechnungsnummer", "invoice_number"), ("合計", "total_amount"),
         ("Nr faktury", "invoice_number"), ("Ngày hóa đơn", "date"), ("Tanggal", "date"), ("합계", "total_amount"), ("IBAN", "iban"),
-        ("Kontonummer", "bank_account"), ("統一編號", "tax_number"), ("Faelligkeitsdatum", "due_date"), ("Numero de factura", "invoice_number"),
+        ("Kontonummer", "bank_account"), ("統一編號", "tax_number"), ("Faelligkeitsdatum", "due_date"), ("Numero de factura",
+        "invoice_number"),
         ("passport number", "passport_number"), ("batch no", "batch_number"),
     ],
 )  # fmt: skip
@@ -185,7 +198,11 @@ def test_a_word_has_the_meaning_of_the_language_of_the_page():
 
 def test_printed_words_precede_synonyms():
     clinic = page(["DENTAL CLINIC", "Treatment 350.00", "Total 350.00", "Less deposit 100.00", "Balance due 250.00"])
-    assert values(clinic, "Balance due", "Total", "total_amount") == {"Balance due": "250.00", "Total": "350.00", "total_amount": "350.00"}
+    assert values(clinic, "Balance due", "Total", "total_amount") == {
+        "Balance due": "250.00",
+        "Total": "350.00",
+        "total_amount": "350.00",
+    }
     invoice = page(["INVOICE", "Net amount 100.00", "VAT amount 20.00", "Grand total 120.00"])
     assert values(invoice, "Net amount", "Grand total") == {"Net amount": "100.00", "Grand total": "120.00"}
 
@@ -215,7 +232,11 @@ def test_the_number_of_a_document_follows_its_title():
 
 def test_a_sum_without_tax_is_no_tax_and_one_with_tax_no_subtotal():
     lines = page(
-        [[(0, "Rechnungssumme ohne USt."), (30, "473,00")], [(0, "Steuerbetrag"), (30, "56,87")], [(0, "Summe inkl. USt:"), (30, "529,87")]]
+        [
+            [(0, "Rechnungssumme ohne USt."), (30, "473,00")],
+            [(0, "Steuerbetrag"), (30, "56,87")],
+            [(0, "Summe inkl. USt:"), (30, "529,87")],
+        ]
     )
     wanted = {"subtotal": "473,00", "VAT amount": "56,87", "total": "529,87"}
     assert values(lines, *wanted) == wanted
@@ -226,7 +247,12 @@ def test_values_belong_to_the_party_of_their_block():
         ["Rechnung Nr. 12", "Verkäufer", [(0, "Name:"), (20, "Lieferant GmbH")], [(0, "USt.-Id.-Nr.:"), (20, "DE123456789")],
          "Käufer", [(0, "Name:"), (20, "Kunden AG")], [(0, "USt.-Id.-Nr.:"), (20, "DE987654321")], "Gesamtbetrag 10,00"]
     )  # fmt: skip
-    wanted = {"Vendor": "Lieferant GmbH", "Käufer": "Kunden AG", "buyer VAT number": "DE987654321", "seller VAT number": "DE123456789"}
+    wanted = {
+        "Vendor": "Lieferant GmbH",
+        "Käufer": "Kunden AG",
+        "buyer VAT number": "DE987654321",
+        "seller VAT number": "DE123456789",
+    }
     assert values(lines, *wanted) == wanted
 
 
@@ -247,7 +273,8 @@ def test_parties_beside_a_narrow_column_with_stretched_labels():
 def test_the_tax_stands_below_its_column_in_the_row_of_the_total():
     lines = page(
         [[(0, "货物名称"), (12, "数量"), (20, "金额"), (28, "税率"), (34, "税额")],
-         [(0, "餐饮"), (12, "1"), (20, "379.25"), (28, "6%"), (34, "22.75")], [(0, "日用品"), (12, "1"), (20, "8.85"), (28, "13%"), (34, "1.15")],
+         [(0, "餐饮"), (12, "1"), (20, "379.25"), (28, "6%"), (34, "22.75")],
+         [(0, "日用品"), (12, "1"), (20, "8.85"), (28, "13%"), (34, "1.15")],
          [(0, "合"), (4, "计"), (20, "¥388.10"), (34, "¥23.90")]]
     )  # fmt: skip
     assert values(lines, "税额") == {"税额": "¥23.90"}
@@ -260,4 +287,9 @@ def test_a_label_with_its_translation_has_the_value_below():
 
 def test_short_names_of_a_laboratory_report():
     lines = page(["LABORATORY REPORT", "pH: 7.36", "Na: 140 mmol/L", "K: 4.1 mmol/L", "Phone: 03-4021 0276"])
-    assert values(lines, "pH", "K", "Na", "phone") == {"pH": "7.36", "K": "4.1 mmol/L", "Na": "140 mmol/L", "phone": "03-4021 0276"}
+    assert values(lines, "pH", "K", "Na", "phone") == {
+        "pH": "7.36",
+        "K": "4.1 mmol/L",
+        "Na": "140 mmol/L",
+        "phone": "03-4021 0276",
+    }

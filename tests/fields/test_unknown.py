@@ -36,7 +36,7 @@ def read(*names: str, only_misspelt: bool = False) -> dict[str, Field]:
         ("mechant", "merchant"),
         ("总额金", "total_amount"),
         ("開票日其", "date"),
-        ("Gesamtbetrag", "total_amount"),
+        ("celkem", "total_amount"),
         ("итого", "total_amount"),
         ("合計金額は", "total_amount"),
     ],

@@ -10,6 +10,7 @@ from functools import cached_property
 from hunyuanocr.fields.catalogue import DOCUMENTS, KNOWN, normalise_key
 from hunyuanocr.fields.layout import Layout, TextSegment
 from hunyuanocr.fields.line_items.header import Table, find_header
+from hunyuanocr.fields.rules.document_kind import kind_of
 from hunyuanocr.fields.rules.label_words import label_key, label_table, page_languages
 from hunyuanocr.fields.rules.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
 from hunyuanocr.fields.values.finders import find_values
@@ -17,25 +18,6 @@ from hunyuanocr.fields.values.money import Money, find_money
 from hunyuanocr.types import FieldSpec, FieldType, Line
 
 _MIN_QUALITY = 0.6  # of a label inside a line; below it the label is part of a value
-_TITLES = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE))
-    for kind, pattern in (
-        ("prescription", r"处\s?方|\brx\b|prescription|\bRp\b"),
-        ("lab_report", r"检验报告|检查报告|检测报告|化验|laboratory|test report|lab report"),
-        ("parcel", r"运单|快递|速运|物流|面单|waybill|consignment|tracking"),
-        ("card", r"身份证|护照|驾驶证|passport|identity card|driving licen[cs]e"),
-        (
-            "receipt",
-            r"小票|收据|结账|收银|receipt|cash bill|quittung|kassenbon|kassabon|ticket de caisse|scontrino|ricevuta|\brecibo"
-            r"|paragon|領収|レシート|영수증|ใบเสร็จ|\bstruk\b|\bresit\b|收據",
-        ),
-        (
-            "invoice",
-            r"发票|發票|invoice|rechnung|fa[ck]?t[uo]ra?\b|facture|factuur|fattura|faktura?\b|請求書|청구서|ใบกำกับ"
-            r"|h[óo]a [đd][ơo]n|invois",
-        ),
-    )
-)
 # The number of a firm after the name of a tax: a country and eight to twelve letters and digits, or nine digits and more.
 _TAX_NUMBER = re.compile(r"(?:[A-Z]{2}\s?)?(?=(?:\D{0,2}\d){7})[A-Z\d][A-Z\d .-]{7,16}[A-Z\d](?![.,]?\d)")
 _WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)
@@ -270,8 +252,7 @@ class PageAnalysis:
     @cached_property
     def kind(self) -> str | None:
         """The kind of document by its title, or None."""
-        head = " ".join(c.text for row in self.layout.rows[:8] for c in row)
-        return next((kind for kind, pattern in _TITLES if pattern.search(head)), None)
+        return kind_of(" ".join(c.text for row in self.layout.rows[:8] for c in row))
 
 
 def _has_letters(text: str) -> bool:
