@@ -171,12 +171,11 @@ def test_folding_keeps_the_length_of_a_text():
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        ("USt-IdNr.", "tax_number"), ("MwSt", "tax_amount"), ("TVA", "tax_amount"), ("N° TVA", "tax_number"), ("BTW",
-        "tax_amount"),
-        ("Zwischensumme", "subtotal"), ("Summe", "total_amount"), ("Rechnungsnummer", "invoice_number"), ("合計", "total_amount"),
-        ("Nr faktury", "invoice_number"), ("Ngày hóa đơn", "date"), ("Tanggal", "date"), ("합계", "total_amount"), ("IBAN", "iban"),
-        ("Kontonummer", "bank_account"), ("統一編號", "tax_number"), ("Faelligkeitsdatum", "due_date"), ("Numero de factura",
-        "invoice_number"),
+        ("USt-IdNr.", "tax_number"), ("MwSt", "tax_amount"), ("TVA", "tax_amount"), ("N° TVA", "tax_number"),
+        ("BTW", "tax_amount"), ("Zwischensumme", "subtotal"), ("Summe", "total_amount"), ("Rechnungsnummer", "invoice_number"),
+        ("合計", "total_amount"), ("Nr faktury", "invoice_number"), ("Ngày hóa đơn", "date"), ("Tanggal", "date"),
+        ("합계", "total_amount"), ("IBAN", "iban"), ("Kontonummer", "bank_account"), ("統一編號", "tax_number"),
+        ("Faelligkeitsdatum", "due_date"), ("Numero de factura", "invoice_number"),
         ("passport number", "passport_number"), ("batch no", "batch_number"),
     ],
 )  # fmt: skip
@@ -258,8 +257,9 @@ def test_values_belong_to_the_party_of_their_block():
 
 def test_parties_beside_a_narrow_column_with_stretched_labels():
     lines = page(
-        ["电子普通发票", [(0, "购"), (2, "名"), (5, "称：北京甲科技有限公司")], [(0, "买"), (2, "纳税人识别号：91011111AA2AAAAA00")],
-         [(0, "方"), (2, "地址、电话：")], [(2, "合"), (4, "计"), (20, "¥388.10")],
+        ["电子普通发票", [(0, "购"), (2, "名"), (5, "称：北京甲科技有限公司")],
+         [(0, "买"), (2, "纳税人识别号：91011111AA2AAAAA00")],
+         [(0, "方"), (2, "地址、电话：")], [(2, "合"), (4, "计"), (20, "¥9.10")],
          [(0, "销"), (2, "名"), (5, "称：深圳乙餐饮有限公司")], [(0, "售"), (2, "纳税人识别号：911100008000000000")],
          [(0, "方"), (2, "地址、电话：")]]
     )  # fmt: skip

@@ -77,7 +77,7 @@ def page_languages(texts: Iterable[str]) -> tuple[str, ...]:
 
 def _latin_languages(texts: Iterable[str]) -> list[str]:
     evidence, english = _evidence()
-    seen = {key for text in texts for key in _phrases(fold(text))}
+    seen = {key for text in texts for key in _word_sequences(fold(text))}
     scores = dict.fromkeys(_LATIN, 0.0)
     for key in seen & evidence.keys():
         for language, weight in evidence[key].items():
@@ -86,7 +86,7 @@ def _latin_languages(texts: Iterable[str]) -> list[str]:
     return sorted((language for language in _LATIN if scores[language] >= least), key=lambda language: -scores[language])[:3]
 
 
-def _phrases(text: str) -> Iterable[str]:
+def _word_sequences(text: str) -> Iterable[str]:
     """Yield each word of a text, and each sequence of two to four words, without the spaces."""
     words = re.findall(r"[a-z]+", text)
     for start in range(len(words)):
