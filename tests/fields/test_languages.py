@@ -283,6 +283,8 @@ def test_the_tax_stands_below_its_column_in_the_row_of_the_total():
 def test_a_label_with_its_translation_has_the_value_below():
     lines = page([[(0, "航班 FLIGHT"), (14, "日期 DATE"), (28, "舱位 CLASS")], [(0, "AB 1234"), (14, "03DEC"), (28, "W")]])
     assert values(lines, "航班", "舱位") == {"航班": "AB 1234", "舱位": "W"}
+    lines = page([[(0, "航班 FLIGHT"), (14, "日期 DATE"), (28, "舱位 CLASS")], [(0, "AB 1234"), (12, "03DEC"), (25, "W")]])
+    assert values(lines, "航班", "舱位") == {"航班": "AB 1234", "舱位": "W"}
 
 
 def test_short_names_of_a_laboratory_report():

@@ -176,7 +176,15 @@ class PageAnalysis:
         if not translated or not re.fullmatch(r"[A-Z][A-Za-z]*\.?(?: [A-Za-z]+\.?)?", other.text) or len(self._streams[row]) < 3:
             return None
         both = self.layout.segment(label.cell.line, label.cell.start, other.end)
-        return self._below(Label(both, label.fields, label.quality), FieldType.TEXT, row)
+        return self._below(Label(both, label.fields, label.quality), FieldType.TEXT, row) or self._in_next_row(both, row)
+
+    def _in_next_row(self, head: TextSegment, row: int) -> TextSegment | None:
+        """Return the value at the same place in the next row, if it has as many segments and no label: columns out of line."""
+        heads, below = self.layout.rows[row], self.layout.rows[row + 1] if row + 1 < len(self.layout.rows) else []
+        if len(heads) != len(below) or any(cell.line in self._labels_of for cell in below):
+            return None
+        cell = below[next(n for n, c in enumerate(heads) if c.line == head.line)]
+        return cell if cell.page == head.page and 0 < cell.y - head.y < 3.2 * max(cell.h, head.h) else None
 
     def continuation(self, link: LabelValuePair) -> list[TextSegment]:
         """Return the lines below a labelled address that continue it: unlabelled, aligned with its value, directly below."""
