@@ -12,10 +12,11 @@ from rapidfuzz import fuzz
 
 from hunyuanocr.fields.catalogue import normalise_key
 from hunyuanocr.fields.layout import segment_box, union_box
-from hunyuanocr.fields.values.dates import find_dates, find_times
+from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.money import find_money
 from hunyuanocr.fields.values.normalize import normalize
+from hunyuanocr.fields.values.times import find_times
 from hunyuanocr.types import FieldType, Line, Quad
 
 _MIN_SIMILARITY = 88.0  # per cent of equal letters: one misread letter in eight

@@ -10,7 +10,8 @@ from typing import Any
 from hunyuanocr.fields.catalogue import KNOWN
 from hunyuanocr.fields.layout import TextSegment
 from hunyuanocr.fields.rules.page_analysis import PageAnalysis
-from hunyuanocr.fields.values.dates import find_dates, find_times
+from hunyuanocr.fields.values.dates import find_dates
+from hunyuanocr.fields.values.times import find_times
 from hunyuanocr.types import FieldType
 
 _WEIGHTS = {
@@ -45,7 +46,7 @@ def date_candidates(page: PageAnalysis, type: FieldType) -> list[DateCandidate]:
         DateCandidate(page.layout.segment(cell.line, span.start, span.end), value)
         for row in page.layout.rows
         for cell in row
-        for span, value in find(page.lines[cell.line].text)
+        for span, value in find(page.lines[cell.line].text, page.style)
     ]
 
 

@@ -15,6 +15,7 @@ from hunyuanocr.fields.rules.label_words import label_key, label_table, page_lan
 from hunyuanocr.fields.rules.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
 from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.money import Money, find_money
+from hunyuanocr.fields.values.style import PageStyle
 from hunyuanocr.types import FieldSpec, FieldType, Line
 
 _MIN_QUALITY = 0.6  # of a label inside a line; below it the label is part of a value
@@ -49,6 +50,7 @@ class PageAnalysis:
     def __init__(self, lines: Sequence[Line], specs: Sequence[FieldSpec]) -> None:
         self.layout = Layout(lines)
         self.lines = self.layout.lines
+        self.style = PageStyle.of(line.text for line in lines)
         self.specs = tuple(specs)
         self.table: Table | None = find_header(self.layout)
         self._heads = {c.line for c in self.table.header} if self.table else set()
@@ -118,7 +120,7 @@ class PageAnalysis:
                 first.line == label.cell.line and not label.colon and label.quality < 0.7 and not _person(label, first)
             ):
                 return None
-            spans = find_values(first.text, type)
+            spans = find_values(first.text, type, self.style)
             return (
                 (self.layout.segment(first.line, first.start + spans[0].start, first.start + spans[0].end), 1.0)
                 if spans
@@ -127,7 +129,7 @@ class PageAnalysis:
         skipped = 0
         candidates: list[tuple[TextSegment, float]] = []
         for cell in right:
-            spans = find_values(cell.text, type)
+            spans = find_values(cell.text, type, self.style)
             position = 0
             for span in spans:
                 skipped += _count_letters(cell.text[position : span.start])
@@ -163,7 +165,7 @@ class PageAnalysis:
                 overlap = min(item.x1, of.x1) - max(item.x0, of.x0)
                 if not alone and overlap < 0.4 * min(item.x1 - item.x0, of.x1 - of.x0):
                     continue
-                spans = find_values(item.text, type)
+                spans = find_values(item.text, type, self.style)
                 if type is FieldType.MONEY and spans and not label.colon and not _is_amount(spans[0].text):
                     continue  # a count, or a code of a tax
                 if spans and sum(len(s.text) for s in spans[:1]) >= 0.6 * len(item.text.strip()):
@@ -215,7 +217,7 @@ class PageAnalysis:
         for row in self.layout.rows:
             for cell in row:
                 text = self.lines[cell.line].text
-                for span, money in find_money(text):
+                for span, money in find_money(text, self.style):
                     whole = money.amount == money.amount.to_integral_value() and "." not in span.text and "," not in span.text
                     found.append(
                         Amount(

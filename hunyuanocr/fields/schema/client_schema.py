@@ -111,9 +111,16 @@ def _forms(field: Field, part: Mapping[str, Any]) -> Iterator[Any]:
         typed = {**normal, "amount" if "amount" in normal else "number": float(str(text))}
         properties = part.get("properties", {})
         yield from (dict(normal), typed, *({k: v for k, v in form.items() if k in properties} for form in (normal, typed)))
+    elif isinstance(normal, Mapping):
+        yield from _certain_order(normal["candidates"])
     if text is not None:
         yield text
     yield field.value
+
+
+def _certain_order(readings: Sequence[str]) -> Sequence[str]:
+    """Return the likeliest date if it is the only reading with its year (25-12-18); none if day and month may be exchanged."""
+    return readings[:1] if sum(r[:4] == readings[0][:4] for r in readings) == 1 else ()
 
 
 def _printed_form(part: Mapping[str, Any]) -> FieldType | None:

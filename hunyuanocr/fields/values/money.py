@@ -1,79 +1,50 @@
 """Amounts of money in a text, as exact decimals with their currency.
 
-Ambiguous signs have a default: ¥ is CNY, $ alone is USD. Both decimal separators are supported: the last of comma and point is
-the decimal separator if one or two digits follow it, or if both occur.
+A number is taken whole or not at all: 35.50 is not in 35.50.2025, and 895 not in VAT 232 153 895. Both decimal marks and the
+groups of all countries are supported (1,234.50, 1.234,50, 1 234,50, 1'234.50, 1,23,456.00); where a mark may be either
+(75.000), the page decides (`PageStyle`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from hunyuanocr.fields.values.currencies import WORDS, currency, is_currency
+from hunyuanocr.fields.values.numerals import ZH_MONEY, chinese_amount
 from hunyuanocr.fields.values.span import Span, to_halfwidth
+from hunyuanocr.fields.values.style import PLAIN, PageStyle
 
-_CURRENCIES = {
-    "¥": "CNY",
-    "￥": "CNY",
-    "元": "CNY",
-    "圆": "CNY",
-    "块": "CNY",
-    "rmb": "CNY",
-    "cny": "CNY",
-    "人民币": "CNY",
-    "y": "CNY",
-    "羊": "CNY",
-    "rm": "MYR",
-    "myr": "MYR",
-    "$": "USD",
-    "usd": "USD",
-    "us$": "USD",
-    "美元": "USD",
-    "s$": "SGD",
-    "sgd": "SGD",
-    "hk$": "HKD",
-    "hkd": "HKD",
-    "港币": "HKD",
-    "nt$": "TWD",
-    "€": "EUR",
-    "eur": "EUR",
-    "欧元": "EUR",
-    "£": "GBP",
-    "gbp": "GBP",
-    "円": "JPY",
-    "jpy": "JPY",
-    "日元": "JPY",
-    "₩": "KRW",
-}
-_BEFORE = (
-    r"人民币|美元|港币|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|US\$|HK\$|NT\$|S\$|RM|[¥￥$€£₩]"
-    r"|羊|Y(?=\d+[.,]\d\d)"  # common misreadings of ¥
+_WHOLE = r"(?!\d|[.,'’]\d)"  # the end of a number
+_GROUPED = r"\d{1,3}(?:[,.'’]\d{3}){1,6}(?!\d)|\d{1,2}(?:,\d{2}){1,6},\d{3}(?!\d)"  # 1,234,567 and 1,23,456
+_DECIMALS = r"(?:[.,]\d{1,6}|\s?[.,]\s?\d\d)"  # a reader sometimes adds a space next to the mark
+_NUMBER = re.compile(
+    rf"(?<![\d.,])(?<!\d['’])(?:(?P<spaced>\d{{1,3}}(?: \d{{3}}){{1,5}}(?:[.,]\d\d)?{_WHOLE})"
+    rf"|(?:{_GROUPED}|\d+){_DECIMALS}?{_WHOLE}|\.\d{{2}}(?!\d))"
 )
-_AFTER = r"元|圆|块|円|美元|欧元|日元|RMB|CNY|MYR|USD|SGD|HKD|EUR|GBP|JPY|€"
-# A number: groups of three digits, or plain digits; decimals; OCR sometimes adds a space next to the point.
-_NUMBER = r"(?:(?:\d{1,3}(?:[,.'’]\d{3})+(?!\d)|\d+)(?:\s?[.,]\s?\d{1,4})?|\.\d{2}(?!\d))"
-_MONEY = re.compile(
-    rf"(?P<open>\()?(?P<minus>[-−–]\s?)?(?P<before>(?<![A-Za-z])(?:{_BEFORE})\s*)?[:：]?\s?(?P<minus2>[-−–]\s?)?"
-    rf"(?<![\d.,])(?P<number>{_NUMBER})(?P<after>\s?(?:{_AFTER})(?![A-Za-z]))?(?P<minus3>-(?![\d]))?(?P<close>\))?",
-    re.IGNORECASE,
+_UNSPACED = re.compile(rf"(?<![\d.,])(?:\d+{_DECIMALS}?{_WHOLE})")
+# Groups of digits without decimals are one longer number: a tax number, a card, a telephone number.
+_GROUPS = re.compile(r"(?<![\d.,])\d{2,9}(?:[ -]\d{2,9}){2,6}(?![\d.,]|[ -]\d)")
+_MINUS = r"(?<!\w)(?:[-−–]\s?|\+)"
+_BEFORE = re.compile(
+    rf"(?P<open>\()?(?P<minus>{_MINUS})?"
+    rf"(?:(?P<sign>{WORDS}|(?<![A-Za-z0-9])[A-Za-zđłč]{{1,4}}[.$/]{{0,2}}|[^\w\s()+:：,;.'\"−–-])(?P<gap>\s{{0,2}}[:：]?\s?)(?P<minus2>[-−–]\s?|\+)?)?$"
 )
+_AFTER = re.compile(rf"(?P<gap>\s?)(?P<sign>{WORDS}|[^\W\d_]{{1,4}}\.?|[^\w\s()+:：,;.'\"−–-])(?![^\W\d_]|\s?\d)")
+_CHINESE_AFTER = re.compile(r"\s?(?P<sign>[元圆圓块塊円원])")
+_CLOSE = re.compile(r"(?P<minus>-(?!\w))?(?P<close>\))?")
 _DIGIT = re.compile(r"\d")
-_LETTERS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Za-z]+$")
-_NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d")  # a unit, per cent, a fraction, a digit misread as a letter
+_LETTERS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Za-z]{1,40}$")
+_NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d|:\d\d(?!\d)")  # a unit, per cent, a fraction, a misread digit, a time
+_CENTS = re.compile(r"\d[.,]\d\d$")
+_NOTHING = _BEFORE.match("", 0)
+_CODE_DIGITS = 9  # digits of a code in groups; prices in a row have fewer
+_CODE_AFTER = re.compile(r"[-–]\w")
+_CODE_BEFORE = re.compile(r"\d[-–:](?=\d)")
 # Letters that OCR confuses with digits; used to compare numbers, never for values.
 CONFUSED = str.maketrans("OoQDIl|!SsBZz", "0000111155822")
-
-_ZH_DIGITS = {
-    c: n
-    for n, row in enumerate(("零〇", "一壹", "二贰两貳", "三叁叄", "四肆", "五伍", "六陆陸", "七柒", "八捌", "九玖"))
-    for c in row
-}
-_ZH_UNITS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
-_ZH_LARGE = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_ZH_NUMBER = "".join((*_ZH_DIGITS, *_ZH_UNITS, *_ZH_LARGE))
-_ZH_MONEY = re.compile(
-    rf"(?:人民币)?[:：]?(?<![{_ZH_NUMBER}])(?P<yuan>[{_ZH_NUMBER}]+)\s?[元圆圓](?:(?P<jiao>[{_ZH_NUMBER}])角)?零?(?:(?P<fen>[{_ZH_NUMBER}])分)?[整正]?"
-)
 
 
 @dataclass(frozen=True)
@@ -90,83 +61,142 @@ class Money:
         return {"amount": f"{self.amount:.{places}f}", "currency": self.currency}
 
 
-def decimal(number: str) -> Decimal:
-    """Parse digits with thousands and decimal separators ("1,234.50", "1.234,50", "36. 80")."""
+def decimal(number: str, style: PageStyle = PLAIN) -> Decimal:
+    """Parse digits with thousands and decimal separators ("1,234.50", "1.234,50", "36. 80", "1 234,50")."""
     digits = re.sub(r"[\s'’]", "", number)
     last = max(digits.rfind("."), digits.rfind(","))
     if last < 0:
         return Decimal(digits)
-    whole, sign, part = digits[:last], digits[last], digits[last + 1 :]
-    other = "," if sign == "." else "."
-    grouped = sign == "," or sign in whole  # "1,234" and "1.234.567" are integers, "1.234" is not
-    if len(part) == 3 and grouped and other not in whole:
+    whole, mark, part = digits[:last], digits[last], digits[last + 1 :]
+    if len(part) == 3 and _is_group(whole, mark, style):
         whole, part = whole + part, ""
     whole = whole.replace(",", "").replace(".", "")
     return Decimal(f"{whole or '0'}.{part}" if part else whole or "0")
 
 
-def chinese_number(text: str) -> int:
-    """Parse a Chinese number: 叁拾陆 → 36, 一万二千 → 12000."""
-    total = section = digit = 0
-    for c in text:
-        if c in _ZH_DIGITS:
-            digit = _ZH_DIGITS[c]
-        elif c in _ZH_UNITS:
-            section += (digit or 1) * _ZH_UNITS[c]
-            digit = 0
-        else:
-            total += (section + digit) * _ZH_LARGE[c]
-            section = digit = 0
-    return total + section + digit
+def _is_group(whole: str, mark: str, style: PageStyle) -> bool:
+    """Return whether three digits after a mark are thousands: "1,234" and "1.234.567"; "1.234" only if the page writes so."""
+    other = "," if mark == "." else "."
+    if other in whole or whole.lstrip("0") == "":
+        return False
+    if mark in whole:
+        return True
+    return style.decimal != "," if mark == "," else style.decimal == "," or style.point_groups
 
 
-def _chinese(match: re.Match[str]) -> Money:
-    cents = sum(chinese_number(match[unit]) * size for unit, size in (("jiao", 10), ("fen", 1)) if match[unit])
-    return Money(Decimal(chinese_number(match["yuan"])) + Decimal(cents).scaleb(-2), "CNY")
+def _currency_before(text: str, start: int, style: PageStyle, decimals: bool) -> tuple[re.Match[str], str]:
+    """Return the bracket, the sign and the currency directly before a number, and the currency."""
+    match = _BEFORE.search(text, max(0, start - 12), start)
+    sign = (match and match["sign"]) or ""
+    if match and sign and not is_currency(sign, style, before=True, decimals=decimals, apart=bool(match["gap"])):
+        match, sign = _BEFORE.search(text, match.end("sign"), start), ""
+        if match and match["sign"]:  # two words
+            match = None
+    return match or _NOTHING, sign
 
 
-def _arabic(match: re.Match[str]) -> Money:
-    sign = (match["before"] or match["after"] or "").strip().lower()
-    amount = decimal(match["number"])
-    bracketed = bool(match["open"] and match["close"])
-    negative = bracketed or any(match[m] for m in ("minus", "minus2", "minus3"))
-    return Money(-amount if negative else amount, _CURRENCIES.get(sign))
+def _currency_after(text: str, end: int, style: PageStyle, decimals: bool) -> tuple[int, str]:
+    """Return the end of an amount with the currency after it, and the currency."""
+    match = _AFTER.match(text, end) if end < len(text) else None
+    if match and is_currency(match["sign"], style, decimals=decimals, apart=bool(match["gap"])):
+        return match.end(), match["sign"]
+    match = None if text.isascii() else _CHINESE_AFTER.match(text, end)
+    return (match.end(), match["sign"]) if match else (end, "")
 
 
-def _trimmed(match: re.Match[str]) -> Span:
-    """Return the match without an unpaired bracket and without outer spaces."""
-    start, end = match.span()
-    if "open" in match.re.groupindex:
-        start += bool(match["open"] and not match["close"])
-        end -= bool(match["close"] and not match["open"])
-    text = match.string[start:end]
-    start += len(text) - len(text.lstrip(" :："))
-    return Span(start, end, text.strip(" :："))
+def _read(text: str, start: int, end: int, style: PageStyle) -> tuple[Span, Money] | None:
+    """Return the amount of the digits `start` … `end` with its sign and currency; None if they are something else."""
+    digits = text[start:end]
+    decimals = not digits.isdigit()
+    before, sign = _currency_before(text, start, style, decimals)
+    last, sign_after = (end, "") if sign else _currency_after(text, end, style, decimals)
+    close = _CLOSE.match(text, last)
+    bracketed = bool(before["open"] and close and close["close"])
+    first = start - len(before[0]) + (1 if before["open"] and not bracketed else 0)
+    if _is_other(text, digits, first, start, last, has_currency=bool(sign or sign_after)):
+        return None
+    minus = "".join((before["minus"] or "", before["minus2"] or "", (close and close["minus"]) or "")).strip(" +")
+    if close and (bracketed or close["minus"]):
+        last = close.end() if bracketed else close.end("minus")
+    if not decimals and before["minus"] == "+":
+        first += 1  # +60 begins a telephone number
+    amount = decimal(digits, style)
+    code = currency(sign or sign_after, style) if sign or sign_after else None
+    return Span(first, last, text[first:last]), Money(-amount if minus or bracketed else amount, code)
 
 
-def find_money(text: str) -> list[tuple[Span, Money]]:
+def _is_other(text: str, digits: str, first: int, start: int, last: int, *, has_currency: bool) -> bool:
+    """Return whether the digits are a part of a code, a fraction, a time, a per cent, or have a unit."""
+    if first and not text[first - 1].isspace():
+        letters = _LETTERS_BEFORE.search(text, max(0, first - 3), first)
+        # PM1.00 is a misread RM1.00; A12 is a code.
+        if letters and (len(letters[0]) > 2 or not _CENTS.search(digits)):
+            return True
+        if text[first - 1] in "#/" or (text[first - 1] == "@" and not has_currency):
+            return True
+    if not has_currency and digits.isdigit() and (_CODE_AFTER.match(text, last) or _CODE_BEFORE.match(text, max(0, start - 2))):
+        return True
+    return last < len(text) and _NOT_MONEY_AFTER.match(text, last) is not None
+
+
+def _is_product(groups: Sequence[str], following: str | None) -> bool:
+    """Return whether numbers with a space between them are a quantity, a price and an amount: 2 150 300."""
+    numbers = [Decimal(g.replace(",", ".")) for g in groups]
+    if following is not None:
+        return len(numbers) == 2 and numbers[0] * numbers[1] == decimal(following)
+    return len(numbers) == 3 and numbers[0] * numbers[1] == numbers[2]
+
+
+def _numbers(text: str, style: PageStyle) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of the numbers in the text; digits with spaces are one number or several."""
+    codes = []
+    for match in _GROUPS.finditer(text) if len(text) > 10 else ():
+        if sum(map(str.isdigit, match[0])) >= _CODE_DIGITS and not _is_product(re.split("[ -]", match[0]), None):
+            codes.append(match.span())
+    for match in _NUMBER.finditer(text):
+        start, end = match.span()
+        found = [(start, end)]
+        if match["spaced"] is not None and not _is_one(text, start, end, style):
+            found = [m.span() for m in _UNSPACED.finditer(text, start, end)]
+        for a, b in found:
+            inside = codes and any(first <= a < last for first, last in codes)
+            if not inside or _has_currency(text, a, b, style):
+                yield a, b
+
+
+def _has_currency(text: str, start: int, end: int, style: PageStyle) -> bool:
+    decimals = "," in text[start:end] or "." in text[start:end]
+    return bool(_currency_before(text, start, style, decimals)[1] or _currency_after(text, end, style, decimals)[1])
+
+
+def _is_one(text: str, start: int, end: int, style: PageStyle) -> bool:
+    """Return whether digits with spaces are one amount: with decimals after a comma, with a currency, or as the page writes."""
+    groups = text[start:end].split(" ")
+    following = _NUMBER.match(text, end + 1) if text[end : end + 1] == " " else None
+    if _is_product(groups, following[0] if following else None):
+        return False
+    if "," in groups[-1] or style.space_groups or (len(groups) > 2 and "." in groups[-1]):
+        return True
+    return _has_currency(text, start, end, style)
+
+
+def find_money(text: str, style: PageStyle = PLAIN) -> list[tuple[Span, Money]]:
     """Return the amounts of the text, left to right. A number with a per cent sign or adjacent letters is not an amount."""
     plain = to_halfwidth(text)
     found: list[tuple[Span, Money]] = []
-    for match in _MONEY.finditer(plain) if _DIGIT.search(plain) else ():
-        span = _trimmed(match)
-        before, after = plain[max(0, span.start - 3) : span.start], plain[span.end : span.end + 3]
-        letters = _LETTERS_BEFORE.search(before)
-        glued = letters[0] if letters else ""
-        # PM1.00 is a misread RM1.00; A12 is a code.
-        if len(glued) > 2 or (glued and not re.search(r"\d[.,]\d\d$", span.text)) or before[-1:] in ("#", "/", "@"):
-            continue
-        if not _NOT_MONEY_AFTER.match(after):
-            found.append((Span(span.start, span.end, text[span.start : span.end]), _arabic(match)))
-    for match in () if plain.isascii() else _ZH_MONEY.finditer(plain):
-        if any(c in _ZH_DIGITS or c in _ZH_UNITS for c in match["yuan"]):
-            found.append((Span(*match.span(), text[match.start() : match.end()]), _chinese(match)))
-    return sorted(found, key=lambda f: f[0].start)
+    for start, end in _numbers(plain, style) if _DIGIT.search(plain) else ():
+        if amount := _read(plain, start, end, style):
+            span, money = amount
+            found.append((span if plain is text else Span(span.start, span.end, text[span.start : span.end]), money))
+    for match in () if plain.isascii() else ZH_MONEY.finditer(plain):
+        if (words := chinese_amount(match)) is not None:
+            found.append((Span(*match.span(), text[match.start() : match.end()]), Money(words, currency("元", style))))
+    return sorted(found, key=lambda f: f[0].start) if len(found) > 1 else found
 
 
-def parse_money(text: str) -> Money | None:
+def parse_money(text: str, style: PageStyle = PLAIN) -> Money | None:
     """Return the amount of the text; None if it has none, or several different ones."""
-    found = [money for _, money in find_money(text)]
+    found = [money for _, money in find_money(text, style)]
     if not found or any(m.amount != found[0].amount for m in found):
         return None
     return next((m for m in found if m.currency), found[0])
