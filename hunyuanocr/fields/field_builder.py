@@ -9,6 +9,7 @@ from typing import Any
 from hunyuanocr.fields.grounding import Occurrence, find_occurrences
 from hunyuanocr.fields.layout import TextSegment, union_box
 from hunyuanocr.fields.values.normalize import normalize
+from hunyuanocr.fields.values.style import PLAIN, PageStyle
 from hunyuanocr.types import Field, FieldSpec, FieldType, Line
 
 FREE_TEXT_TYPES = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)  # types whose values may be long
@@ -30,12 +31,14 @@ def join_lines(texts: Sequence[str]) -> str:
     return value
 
 
-def field_from_segments(key: str, type: FieldType, segments: Sequence[TextSegment], lines: Sequence[Line]) -> Field:
+def field_from_segments(
+    key: str, type: FieldType, segments: Sequence[TextSegment], lines: Sequence[Line], style: PageStyle = PLAIN
+) -> Field:
     """Return the field whose value is these segments. It is not grounded if the confidence of a line is low."""
     occurrence = Occurrence(tuple((c.line, c.start, c.end) for c in segments))
     value, confidence = join_lines([c.text for c in segments]), occurrence.confidence(lines)
     grounded = confidence is None or confidence >= _MIN_CONFIDENCE
-    normal, box, page = normalize(value, type), occurrence.box(lines), occurrence.page(lines)
+    normal, box, page = normalize(value, type, style), occurrence.box(lines), occurrence.page(lines)
     return Field(key, type, value, normal, box, page, confidence, grounded=grounded)
 
 
@@ -45,7 +48,14 @@ def cell_key(key: str, row: int, column: str) -> str:
 
 
 def field_from_value(
-    key: str, type: FieldType, value: Any, *, lines: Sequence[Line], confidence: float | None, near: Occurrence | None = None
+    key: str,
+    type: FieldType,
+    value: Any,
+    *,
+    lines: Sequence[Line],
+    confidence: float | None,
+    near: Occurrence | None = None,
+    style: PageStyle = PLAIN,
 ) -> Field:
     """Return the field of a language model's value, grounded on the page; of several occurrences, the nearest to `near`."""
     if value is None or not str(value).strip():
@@ -53,14 +63,14 @@ def field_from_value(
     if isinstance(value, (bool, Mapping, list)) or (isinstance(value, (int, float)) and type in FREE_TEXT_TYPES):
         return _from_raw(key, type, value, lines, confidence)
     text = str(value).strip()
-    occurrences = list(find_occurrences(text, type, lines))
+    occurrences = list(find_occurrences(text, type, lines, style))
     if near is not None and occurrences:
         near_lines = {n for n, _, _ in near.parts}
         occurrences.sort(key=lambda o: min(abs(n - m) for n, _, _ in o.parts for m in near_lines))
     if not occurrences:
-        return Field(key, type, text, normalize(text, type), confidence=confidence)
+        return Field(key, type, text, normalize(text, type, style), confidence=confidence)
     first = occurrences[0]
-    return Field(key, type, text, normalize(text, type), first.box(lines), first.page(lines), confidence, grounded=True)
+    return Field(key, type, text, normalize(text, type, style), first.box(lines), first.page(lines), confidence, grounded=True)
 
 
 def _from_raw(key: str, type: FieldType, value: Any, lines: Sequence[Line], confidence: float | None) -> Field:

@@ -5,6 +5,7 @@ A number matches only the same number: one different digit is another amount. Wo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,16 @@ from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.money import find_money
 from hunyuanocr.fields.values.normalize import normalize
+from hunyuanocr.fields.values.span import to_halfwidth
+from hunyuanocr.fields.values.style import PLAIN, PageStyle
 from hunyuanocr.fields.values.times import find_times
 from hunyuanocr.types import FieldType, Line, Quad
 
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_MARK = re.compile(r"(?<=\d)[.,]\s?(?=\d)")
+_SIGN = re.compile(r"([-−–+<>≤≥±])\s?(?=\.?\d)")
+_SIGN_BEFORE = re.compile(r"(?:^|(?<=[\s:：=(]))([-−–+<>≤≥±])$")
+_SIGNS = str.maketrans("−–", "--", "+")  # +1.50 is 1.50
 _MIN_SIMILARITY = 88.0  # per cent of equal letters: one misread letter in eight
 _MAX_LINES = 6  # of one value
 
@@ -44,35 +52,41 @@ class Occurrence:
         return min(known) if len(known) == len(scores) else None
 
 
-def find_occurrences(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Occurrence]:
-    """Yield every occurrence of the value in reading order; exact ones before those with a misread letter."""
+def find_occurrences(value: str, type: FieldType, lines: Sequence[Line], style: PageStyle = PLAIN) -> Iterator[Occurrence]:
+    """Yield every occurrence of the value in reading order; exact ones before those with a misread letter.
+
+    `style` are the habits of the page, by which its numbers and dates are read.
+    """
     if type in (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE):
-        yield from _typed(value, type, lines)
+        yield from _typed(value, type, lines, style)
     # Amounts and dates are compared by value; their letters are compared only if they cannot be parsed.
     exact = type in (FieldType.DATE, FieldType.DATETIME, FieldType.MONEY)
-    if not exact or normalize(value, type) is None:
+    if not exact or normalize(value, type, style) is None:
         yield from _worded(value, lines)
 
 
-def _typed(value: str, type: FieldType, lines: Sequence[Line]) -> Iterator[Occurrence]:
-    meanings = _meanings(value, type)
+def _typed(value: str, type: FieldType, lines: Sequence[Line], style: PageStyle) -> Iterator[Occurrence]:
+    meanings = _meanings(value, type, style)
     for number, line in enumerate(lines):
-        for span in find_values(line.text, type) if meanings else ():
-            if meanings & _meanings(span.text, type):
+        for span in find_values(line.text, type, style) if meanings else ():
+            if meanings & _meanings(span.text, type, style):
                 yield Occurrence(((number, span.start, span.end),))
 
 
-def _meanings(text: str, type: FieldType) -> set[object]:
+def _meanings(text: str, type: FieldType, style: PageStyle) -> set[object]:
     """Return the possible values of the amount, date, time or number in the text; none if there are several."""
     if type is FieldType.MONEY:
-        amounts = {m.amount for _, m in find_money(text)}
+        amounts = {m.amount for _, m in find_money(text, style)}
         return set(amounts) if len(amounts) == 1 else set()
     if type in (FieldType.DATE, FieldType.DATETIME):
-        dates = find_dates(text)
+        dates = find_dates(text, style)
+        if not dates:  # a month: 05/2026
+            month = normalize(text, FieldType.DATE)
+            return {month} if month else set()
         return set(dates[0][1]) if len(dates) == 1 else set()
     if type is FieldType.TIME:
-        return {t for _, t in find_times(text)}
-    number = normalize(text, type)
+        return {t for _, t in find_times(text, style, point=True)}
+    number = normalize(text, type, style)
     return {number} if number else set()
 
 
@@ -94,7 +108,8 @@ def _worded(value: str, lines: Sequence[Line]) -> Iterator[Occurrence]:
     for number, (text, at) in enumerate(keys):
         start = text.find(key)
         while start >= 0:
-            if _is_whole_number(text, at, lines[number].text, start, start + len(key)):
+            whole = _is_whole_number(text, at, lines[number].text, start, start + len(key))
+            if whole and _has_same_marks(value, lines[number].text, at[start], at[start + len(key) - 1] + 1):
                 yield Occurrence(((number, at[start], at[start + len(key) - 1] + 1),))
             start = text.find(key, start + 1)
     yield from _multi_line(key, keys)
@@ -111,6 +126,21 @@ def _is_whole_number(text: str, at: Sequence[int], line: str, start: int, end: i
     if text[start].isdigit() and (digit(first - 1) or (line[first - 1 : first] in (".", ",") and digit(first - 2))):
         return False
     return not (text[end - 1].isdigit() and (digit(last + 1) or (line[last + 1 : last + 2] in (".", ",") and digit(last + 2))))
+
+
+def _numerals(text: str) -> str:
+    """Return the digits of a text with the decimal marks between them; without thousands separators."""
+    plain = _MARK.sub("·", _THOUSANDS.sub("", to_halfwidth(text)))
+    return "".join(c for c in plain if c.isdigit() or c == "·")
+
+
+def _has_same_marks(value: str, line: str, start: int, end: int) -> bool:
+    """Return whether the value and characters `start` … `end` of the line have the same decimal marks and the same sign."""
+    if not line[start].isdigit():
+        return True
+    printed, own = _SIGN_BEFORE.search(line, max(0, start - 2), start), _SIGN.match(value.strip())
+    signs = [(m[1].translate(_SIGNS) if m else "") for m in (printed, own)]
+    return signs[0] == signs[1] and _numerals(value) == _numerals(line[start:end])
 
 
 def _multi_line(key: str, keys: Sequence[tuple[str, list[int]]]) -> Iterator[Occurrence]:

@@ -26,6 +26,7 @@ from hunyuanocr.fields.rules.page_analysis import PageAnalysis
 from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.money import find_money
 from hunyuanocr.fields.values.span import to_halfwidth
+from hunyuanocr.fields.values.style import PageStyle
 
 _WORDS = (Kind.NAME, Kind.SPEC)
 
@@ -64,9 +65,10 @@ def find_items(page: PageAnalysis) -> list[Item]:
     return [_item(page, group, before) for group in groups]
 
 
-def item_amounts(items: Sequence[Item]) -> list[Decimal]:
+def item_amounts(items: Sequence[Item], style: PageStyle) -> list[Decimal]:
     """Return the amounts of the items that have one."""
-    return [found[0][1].amount for item in items for c in item.columns.get("amount", ())[:1] if (found := find_money(c.text))]
+    cells = [c for item in items for c in item.columns.get("amount", ())[:1]]
+    return [found[0][1].amount for c in cells if (found := find_money(c.text, style))]
 
 
 def _region(page: PageAnalysis) -> Iterator[list[TextSegment]]:

@@ -11,6 +11,7 @@ from hunyuanocr.fields.catalogue import KNOWN
 from hunyuanocr.fields.layout import TextSegment
 from hunyuanocr.fields.rules.page_analysis import PageAnalysis
 from hunyuanocr.fields.values.dates import find_dates
+from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.times import find_times
 from hunyuanocr.types import FieldType
 
@@ -51,12 +52,18 @@ def date_candidates(page: PageAnalysis, type: FieldType) -> list[DateCandidate]:
 
 
 def choose_date(page: PageAnalysis) -> tuple[TextSegment, float] | None:
-    """Return the date of the sale, invoice or prescription, and its score; None if only other dates are printed."""
+    """Return the date of the sale, invoice or prescription, and its score; None if only other dates are printed.
+
+    A labelled date that is not understood (31/02/2025) is returned as printed.
+    """
     candidates = date_candidates(page, FieldType.DATE)
     features = [_features(page, candidates, number) for number in range(len(candidates))]
     rated = [(sum(_WEIGHTS[name] * value for name, value in found.items()), number) for number, found in enumerate(features)]
     score, number = max(rated, key=lambda r: (r[0], -r[1]), default=(0.0, 0))
-    return (candidates[number].cell, score) if score >= _MIN_SCORE else None
+    if score >= _MIN_SCORE:
+        return candidates[number].cell, score
+    link = page.best("date", 0.4)
+    return (link.cell, link.score) if link and not find_values(link.cell.text, FieldType.DATE, page.style) else None
 
 
 def _features(page: PageAnalysis, candidates: Sequence[DateCandidate], number: int) -> dict[str, float]:

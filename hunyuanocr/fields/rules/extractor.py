@@ -20,6 +20,7 @@ from hunyuanocr.fields.rules.page_analysis import PageAnalysis
 from hunyuanocr.fields.rules.parties import party_field, party_value
 from hunyuanocr.fields.rules.total import choose_total
 from hunyuanocr.fields.values.finders import find_values
+from hunyuanocr.fields.values.identifiers import IdentifierKind, find_valid, has_form, identifier_kind
 from hunyuanocr.fields.values.normalize import comparable
 from hunyuanocr.fields.values.span import to_halfwidth
 from hunyuanocr.types import Field, FieldSpec, FieldType, Line
@@ -64,7 +65,9 @@ class RuleExtractor:
         if spec.type is FieldType.ROWS or spec.name == "items":
             return rows_field(spec, [self._row(item) for item in self.items])
         cells = self.segments(spec)
-        return field_from_segments(spec.key, spec.type, cells, self.page.lines) if cells else Field(spec.key, spec.type)
+        if not cells:
+            return Field(spec.key, spec.type)
+        return field_from_segments(spec.key, spec.type, cells, self.page.lines, self.page.style)
 
     def segments(self, spec: FieldSpec) -> Sequence[TextSegment]:
         """Return the segments of the field's value; empty if it is not on the page."""
@@ -73,6 +76,8 @@ class RuleExtractor:
         if chooser := self._choosers.get(spec.name or ""):
             return chooser()
         link = self.page.best(spec.name or f"?{spec.key}", 0.4)
+        if (kind := identifier_kind(spec.key)) is not None and (link is None or not has_form(kind, link.cell.text)):
+            return self._valid_identifier(kind)
         if link is None and spec.name == "discount":  # savings, if there is no label for a discount
             link = self.page.best("savings", 0.4)
         if spec.type is FieldType.MONEY and (link is None or link.cell.row > link.label.cell.row):
@@ -96,6 +101,13 @@ class RuleExtractor:
             return None
         return link.cell
 
+    def _valid_identifier(self, kind: IdentifierKind) -> Sequence[TextSegment]:
+        """Return the only number of the page that is of this kind by its check digits."""
+        cells = (cell for row in self.page.layout.rows for cell in row)
+        spans = ((c, s) for c in cells for s in find_valid(c.text, kind))
+        found = [self.page.layout.segment(c.line, c.start + s.start, c.start + s.end) for c, s in spans]
+        return found[:1] if len({cell.text for cell in found}) == 1 else []
+
     @cached_property
     def items(self) -> list[Item]:
         """The line items of the pages."""
@@ -106,7 +118,7 @@ class RuleExtractor:
         row = {}
         for name, type in COLUMN_TYPES.items():
             if cells := columns.get(name):
-                row[name] = field_from_segments(name, type, cells, lines)
+                row[name] = field_from_segments(name, type, cells, lines, self.page.style)
         return row
 
     def _total(self) -> Sequence[TextSegment]:
@@ -131,7 +143,9 @@ class RuleExtractor:
         if day is None:
             return []
         line = self.page.lines[day.line].text
-        whole = next((s for s in find_values(line, FieldType.DATETIME) if s.start == day.start and s.end > day.end), None)
+        whole = next(
+            (s for s in find_values(line, FieldType.DATETIME, self.page.style) if s.start == day.start and s.end > day.end), None
+        )
         if whole is not None:
             return [self.page.layout.segment(day.line, whole.start, whole.end)]
         return [day, *(c for c in self._time() if c.row == day.row or c.row == day.row + 1)]
@@ -217,41 +231,39 @@ def ground_values(
 
 
 def _grounded(extractor: RuleExtractor, spec: FieldSpec, value: Any, confidences: Mapping[str, float]) -> Field:
-    lines, confidence = extractor.page.lines, confidences.get(spec.key)
+    lines, style, confidence = extractor.page.lines, extractor.page.style, confidences.get(spec.key)
     if spec.type is FieldType.ROWS or isinstance(value, (list, tuple)):
         rows = value if isinstance(value, (list, tuple)) else [value]
-        grounded = [_grounded_row(row, n, lines, spec.key, confidences) for n, row in enumerate(rows)]
+        grounded = [_grounded_row(row, n, extractor.page, spec.key, confidences) for n, row in enumerate(rows)]
         return rows_field(spec, [row for row in grounded if row])
     if isinstance(value, Mapping) and value.keys() <= {"amount", "currency"}:
         value = " ".join(str(part) for part in value.values() if part)
     cells = extractor.segments(spec) if value is not None else ()
     near = Occurrence(tuple((c.line, c.start, c.end) for c in cells)) if cells else None
     if isinstance(value, str) and near is not None and _same(value, " ".join(c.text for c in cells), spec.type):
-        extracted = field_from_segments(spec.key, spec.type, cells, lines)
+        extracted = field_from_segments(spec.key, spec.type, cells, lines, style)
         normal, box, page = extracted.normalized, extracted.box, extracted.page
         return Field(spec.key, spec.type, value.strip(), normal, box, page, confidence, grounded=True)
-    return field_from_value(spec.key, spec.type, value, lines=lines, confidence=confidence, near=near)
+    return field_from_value(spec.key, spec.type, value, lines=lines, confidence=confidence, near=near, style=style)
 
 
 def _same(value: str, text: str, type: FieldType) -> bool:
     return bool(value.strip()) and comparable(text, type) == comparable(value, type)
 
 
-def _grounded_row(
-    row: Any, number: int, lines: Sequence[Line], key: str, confidences: Mapping[str, float]
-) -> Mapping[str, Field]:
+def _grounded_row(row: Any, number: int, page: PageAnalysis, key: str, confidences: Mapping[str, float]) -> Mapping[str, Field]:
     """Return the grounded cells of a row; of several occurrences, those nearest to the first cell."""
     cells = row.items() if isinstance(row, Mapping) else (("name", row),)
-    fields: dict[str, Field] = {}
+    lines, fields = page.lines, dict[str, Field]()
     near: Occurrence | None = None
     for column, value in cells:
         name = str(column)
         type = COLUMN_TYPES.get(name) or COLUMN_TYPES.get(column_for(name) or "", FieldType.TEXT)
         confidence = confidences.get(cell_key(key, number, name), confidences.get(key))
-        field = field_from_value(name, type, value, lines=lines, confidence=confidence, near=near)
+        field = field_from_value(name, type, value, lines=lines, confidence=confidence, near=near, style=page.style)
         if field.value is None:
             continue
         fields[name] = field
         if near is None and field.grounded:
-            near = next(find_occurrences(field.value, type, lines), None)
+            near = next(find_occurrences(field.value, type, lines, page.style), None)
     return fields

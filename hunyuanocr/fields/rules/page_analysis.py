@@ -13,7 +13,7 @@ from hunyuanocr.fields.line_items.header import Table, find_header
 from hunyuanocr.fields.rules.document_kind import kind_of
 from hunyuanocr.fields.rules.label_words import label_key, label_table, page_languages
 from hunyuanocr.fields.rules.labels import CURRENCY_WORDS, Label, LabelFinder, field_type
-from hunyuanocr.fields.values.finders import find_values
+from hunyuanocr.fields.values.finders import UNREAD_FORMS, find_values, trimmed_text
 from hunyuanocr.fields.values.money import Money, find_money
 from hunyuanocr.fields.values.style import PageStyle
 from hunyuanocr.types import FieldSpec, FieldType, Line
@@ -21,6 +21,7 @@ from hunyuanocr.types import FieldSpec, FieldType, Line
 _MIN_QUALITY = 0.6  # of a label inside a line; below it the label is part of a value
 # The number of a firm after the name of a tax: a country and eight to twelve letters and digits, or nine digits and more.
 _TAX_NUMBER = re.compile(r"(?:[A-Z]{2}\s?)?(?=(?:\D{0,2}\d){7})[A-Z\d][A-Z\d .-]{7,16}[A-Z\d](?![.,]?\d)")
+_MIN_PRINTED = 0.9  # of a label whose value is not understood
 _WORDS = (FieldType.TEXT, FieldType.NAME, FieldType.ADDRESS)
 
 
@@ -140,8 +141,19 @@ class PageAnalysis:
                 )
             skipped += _count_letters(cell.text[position:])
         if not candidates:
-            return None
+            return self._as_printed(label, right, type)
         return max(candidates, key=lambda c: self._amount_priority(c[0])) if type is FieldType.MONEY else candidates[0]
+
+    def _as_printed(self, label: Label, right: Sequence[TextSegment], type: FieldType) -> tuple[TextSegment, float] | None:
+        """Return what stands after a certain label and has no form of the type: 31/02/2025 as a date, 1Z.5O as a total.
+
+        It is short and has digits; the client gets it as printed, without a normalised value.
+        """
+        form = UNREAD_FORMS.get(type)
+        spans = trimmed_text(right[0].text) if form and right and label.quality >= _MIN_PRINTED and len(right) == 1 else []
+        if not form or not spans or not form.fullmatch(spans[0].text):
+            return None
+        return self.layout.segment(right[0].line, right[0].start + spans[0].start, right[0].start + spans[0].end), 0.7
 
     def _amount_priority(self, cell: TextSegment) -> tuple[bool, float]:
         """Return the sort key of several amounts of a label: printed as money, under the amount header, else rightmost."""

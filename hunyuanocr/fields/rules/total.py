@@ -23,7 +23,10 @@ _WEIGHTS = {
     "paid_less_change": 1.6,
     "items_sum": 1.2,
     "subtotal_and_tax": 1.2,
-    "rounded": 1.2,  # the total after cash is rounded to five cents
+    "rounded": 1.2,  # the total after cash is rounded to five cents, or with the tip
+    "superseded": -2.0,  # a total that is printed again later, rounded or with the tip
+    "zero": -1.5,  # an amount that is still due after the payment is often zero
+    "negative": -0.5,  # the total of a refund
     "before_payment": 0.6,  # the last amount above the payment
     "repeated": 0.3,  # printed more than once
     "largest": 0.4,  # the largest amount except for payments
@@ -69,7 +72,7 @@ def _label_scores(page: PageAnalysis, cell: TextSegment) -> tuple[float, float]:
     """Return the scores of the best label for the total, and of the best label for something else."""
     links = [link for link in page.links if link.cell.line == cell.line and link.cell.start == cell.start]
     names = {"total_amount"}
-    if any(m.amount > _MAX_ROUNDING and m.amount.as_tuple().exponent != 0 for _, m in find_money(cell.text)):
+    if any(m.amount > _MAX_ROUNDING and m.amount.as_tuple().exponent != 0 for _, m in find_money(cell.text, page.style)):
         names.add("rounding")
     own = max((link.score for link in links if link.field in names), default=0.0)
     other = max((link.score for link in links if not names & link.label.fields.keys()), default=0.0)
@@ -100,8 +103,13 @@ def _targets(page: PageAnalysis, items: Sequence[Decimal]) -> dict[str, list[Dec
         "paid_less_change": [p - c for p in paid for c in change if p > c],
         "items_sum": [s for s in (sum(items, Decimal(0)), sum(items, Decimal(0)) - less) if items and s > 0],
         "subtotal_and_tax": [s + extra - less for s in subtotal if extra or less] + _sums_across(page),
-        "rounded": [t + sign * r for t in _linked(page, "total_amount", 0.3) for r in rounding if r for sign in (1, -1)],
+        "rounded": [v for t in _linked(page, "total_amount", 0.3) for v in _final(t, rounding, _linked(page, "tip"))],
     }
+
+
+def _final(total: Decimal, rounding: Sequence[Decimal], tips: Sequence[Decimal]) -> list[Decimal]:
+    """Return the amounts that may be payable in the end: the total rounded, or with the tip."""
+    return [total + sign * r for r in rounding if r for sign in (1, -1)] + [total + tip for tip in tips if tip > 0]
 
 
 def _sums_across(page: PageAnalysis) -> list[Decimal]:
@@ -125,6 +133,7 @@ class _Context:
     counts: Mapping[Decimal, int]
     is_only: bool
     row_sizes: Sequence[int]  # segments with text in each row
+    superseded: Set[Decimal]
 
     def features(self, amount: Amount, own: float, other: float) -> dict[str, float]:
         """Return the features of an amount; `own` and `other` are the scores of its labels."""
@@ -135,11 +144,14 @@ class _Context:
         return {
             "label": own,
             "labelled": float(own >= 0.6 and own > other),
-            "other": other if other > own else 0.0,
+            "other": other if other > own and not self._is_proved(value) else 0.0,
             "paid_less_change": float(_near(value, self.targets["paid_less_change"])),
             "items_sum": float(_near(value, self.targets["items_sum"]) and not is_item),
             "subtotal_and_tax": float(_near(value, self.targets["subtotal_and_tax"], _ROUNDING)),
             "rounded": float(_near(value, self.targets["rounded"])),
+            "superseded": float(value in self.superseded),
+            "zero": float(value == 0),
+            "negative": float(value < 0),
             "before_payment": float(cell.row == self.payment_row and not is_item),
             "repeated": float(self.counts[value] > 1),
             "largest": float(value == self.largest),
@@ -150,15 +162,39 @@ class _Context:
             "late": float(cell.row > self.late_row),
         }
 
+    def _is_proved(self, value: Decimal) -> bool:
+        """Return whether a total that is rounded or has a tip is also cash less change: "amount to be paid" is no payment."""
+        return _near(value, self.targets["paid_less_change"]) and _near(value, self.targets["rounded"])
+
+
+def _may_be_total(amount: Amount, own: float, other: float) -> bool:
+    """Return whether the amount is positive, or zero or negative with a label of the total: that of a voucher or a refund."""
+    value = amount.money.amount
+    loose = amount.cell.text[:1] in "-−–" and amount.cell.text[1:2].isspace()  # TOTAL - 12.50
+    return value > 0 or (own >= 0.5 and own > other and (value == 0 or not loose))
+
+
+def _superseded(page: PageAnalysis, amounts: Sequence[Amount], targets: Mapping[str, Sequence[Decimal]]) -> set[Decimal]:
+    """Return the totals that are printed again further down, rounded or with the tip, with a label or as cash less change."""
+    rounding, tips = [r for r in _linked(page, "rounding") if abs(r) <= _MAX_ROUNDING], _linked(page, "tip")
+    labelled = {*_linked(page, "total_amount", 0.3), *targets["paid_less_change"]}
+    found = set()
+    for first in amounts:
+        final = {*_final(first.money.amount, rounding, tips)} & labelled
+        if any(a.money.amount in final and a.cell.row > first.cell.row for a in amounts):
+            found.add(first.money.amount)
+    return found
+
 
 def _candidates(page: PageAnalysis, items: Sequence[Item]) -> list[Candidate]:
     item_starts = {(c.line, c.start) for item in items for cells in item.columns.values() for c in cells}
-    amounts = [a for a in page.amounts if a.money.amount > 0]
-    scores = {id(a): _label_scores(page, a.cell) for a in amounts}
+    scores = {id(a): _label_scores(page, a.cell) for a in page.amounts}
+    amounts = [a for a in page.amounts if _may_be_total(a, *scores[id(a)])]
+    targets = _targets(page, item_amounts(items, page.style))
     free = [a for a in amounts if a.printed_as_money and (a.cell.line, a.cell.start) not in item_starts]
     context = _Context(
         page,
-        _targets(page, item_amounts(items)),
+        targets,
         item_starts,
         last_item_row=max((item.last_row for item in items), default=-1),
         largest=max((a.money.amount for a in free if scores[id(a)][0] >= scores[id(a)][1]), default=Decimal(0)),
@@ -167,6 +203,7 @@ def _candidates(page: PageAnalysis, items: Sequence[Item]) -> list[Candidate]:
         counts=Counter(a.money.amount for a in amounts),
         is_only=len({a.money.amount for a in free}) == 1,
         row_sizes=[sum(any(c.isalnum() for c in cell.text) for cell in row) for row in page.layout.rows],
+        superseded=_superseded(page, amounts, targets),
     )
     labelled = [a for a in amounts if a.printed_as_money or scores[id(a)][0] >= 0.4]
     return [Candidate(a, context.features(a, *scores[id(a)])) for a in labelled]

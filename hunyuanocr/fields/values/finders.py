@@ -19,11 +19,21 @@ _IDENTIFIER = re.compile(
     r"(?:[A-Za-z]{1,5}[\s-]|(?<![A-Za-z0-9]))[A-Za-z0-9]*[\d*][A-Za-z0-9*]*(?:(?:[-/.]|\s(?=[\dA-Z*]{2,}(?![^\W*])))[A-Za-z0-9*]*[\d*][A-Za-z0-9*]*)*"
 )
 _QUANTITY = re.compile(
-    r"(?<![\d.,])(?:[x×*]\s?|(?<!\w)[-−+<>≤≥±]\s?)?\d[\d,]*(?:\.\d+)?\s?(?:[^\W\d_]{1,4}(?:/[^\W\d_]{1,4})?(?![^\W_]))?", re.IGNORECASE
+    r"(?<![\d.,])(?:[x×*]\s?|(?<!\w)[-−+<>≤≥±]\s?)?\d[\d,]*(?:\.\d+)?\s?(?:[^\W\d_]{1,4}(?:/[^\W\d_]{1,4})?(?![^\W_]))?",
+    re.IGNORECASE,
 )
 _PERCENT = re.compile(r"(?:(?<!\w)[-−+<>≤≥±]\s?)?(?<!\d)\d+(?:[.,]\d+)?\s?[%％]")
 _MARKS = " \t:：;；,，.。=|-—_#*"
 _SIGNED = re.compile(r"(?:^|(?<=[\s:：=]))[-−–—+<>≤≥±~≈＜＞＋－]\s?\.?\d")  # a sign that is a part of the number after it
+
+# Values that are not understood, but certainly are of the type after a label of it: 31/02/2025, 05/26, 1Z.5O.
+UNREAD_FORMS: Mapping[FieldType, re.Pattern[str]] = {
+    FieldType.DATE: re.compile(
+        r"(?=[^/.年-]{0,4}\d)[\dOoIlSBZ]{1,4}\s?[-/.年]\s?[\dOoIlSBZ]{1,4}(?:\s?[-/.月]\s?[\dOoIlSBZ]{1,4}日?)?"
+    ),
+    FieldType.TIME: re.compile(r"(?=[^:.]?\d)[\dOoIlSBZ]{1,2}[:.][\dOoIlSBZ]{2}(?:[:.][\dOoIlSBZ]{2})?"),
+    FieldType.MONEY: re.compile(r"[¥￥$€£]?\s?(?=\D{0,3}\d)[\dOoIlSBZ,]{1,9}[.,][\dOoIlSBZ]{2}"),
+}
 
 
 def _spans(pattern: re.Pattern[str]) -> Callable[[str], list[Span]]:

@@ -30,16 +30,17 @@ _GROUPS = re.compile(r"(?<![\d.,])\d{2,9}(?:[ -]\d{2,9}){2,6}(?![\d.,]|[ -]\d)")
 _MINUS = r"(?<!\w)(?:[-−–]\s?|\+)"
 _BEFORE = re.compile(
     rf"(?P<open>\()?(?P<minus>{_MINUS})?"
-    rf"(?:(?P<sign>{WORDS}|(?<![A-Za-z0-9])[A-Za-zđłč]{{1,4}}[.$/]{{0,2}}|[^\w\s()+:：,;.'\"−–-])(?P<gap>\s{{0,2}}[:：]?\s?)(?P<minus2>[-−–]\s?|\+)?)?$"
+    rf"(?:(?P<sign>{WORDS}|(?<![A-Za-z0-9])[A-Za-zđłč]{{1,4}}[.$/]{{0,2}}|[^\w\s()+:：,;.'\"−–-])"
+    r"(?P<gap>\s{0,2}[:：]?\s?)(?P<minus2>[-−–]\s?|\+)?)?$"
 )
-_AFTER = re.compile(rf"(?P<gap>\s?)(?P<sign>{WORDS}|[^\W\d_]{{1,4}}\.?|[^\w\s()+:：,;.'\"−–-])(?![^\W\d_]|\s?\d)")
+_AFTER = re.compile(rf"(?P<gap>\s?)(?P<sign>{WORDS}|[^\W\d_]{{1,4}}\.?|[^\w\s()+:：,;.'\"−–-])(?!\.?[^\W\d_]|\s?\d)")
 _CHINESE_AFTER = re.compile(r"\s?(?P<sign>[元圆圓块塊円원])")
 _CLOSE = re.compile(r"(?P<minus>-(?!\w))?(?P<close>\))?")
 _DIGIT = re.compile(r"\d")
 _LETTERS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Za-z]{1,40}$")
-_NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d|:\d\d(?!\d)")  # a unit, per cent, a fraction, a misread digit, a time
+# A unit, per cent, a fraction, a misread digit, a time.
+_NOT_MONEY_AFTER = re.compile(r"[A-Za-z]|[%/]|\s%|[.,][OolISB]\d|:\d\d(?!\d)")
 _CENTS = re.compile(r"\d[.,]\d\d$")
-_NOTHING = _BEFORE.match("", 0)
 _CODE_DIGITS = 9  # digits of a code in groups; prices in a row have fewer
 _CODE_AFTER = re.compile(r"[-–]\w")
 _CODE_BEFORE = re.compile(r"\d[-–:](?=\d)")
@@ -84,15 +85,20 @@ def _is_group(whole: str, mark: str, style: PageStyle) -> bool:
     return style.decimal != "," if mark == "," else style.decimal == "," or style.point_groups
 
 
+def _before(text: str, first: int, start: int) -> re.Match[str]:
+    """Return the match of bracket, sign and currency that ends at `start`. It may be empty, so there always is one."""
+    return next(_BEFORE.finditer(text, first, start))
+
+
 def _currency_before(text: str, start: int, style: PageStyle, decimals: bool) -> tuple[re.Match[str], str]:
     """Return the bracket, the sign and the currency directly before a number, and the currency."""
-    match = _BEFORE.search(text, max(0, start - 12), start)
-    sign = (match and match["sign"]) or ""
-    if match and sign and not is_currency(sign, style, before=True, decimals=decimals, apart=bool(match["gap"])):
-        match, sign = _BEFORE.search(text, match.end("sign"), start), ""
-        if match and match["sign"]:  # two words
-            match = None
-    return match or _NOTHING, sign
+    match = _before(text, max(0, start - 12), start)
+    sign = match["sign"] or ""
+    if sign and not is_currency(sign, style, before=True, decimals=decimals, apart=bool(match["gap"])):
+        match, sign = _before(text, match.end("sign"), start), ""
+        if match["sign"]:  # two words
+            match = _before(text, start, start)
+    return match, sign
 
 
 def _currency_after(text: str, end: int, style: PageStyle, decimals: bool) -> tuple[int, str]:

@@ -22,7 +22,8 @@ from hunyuanocr.types import FieldType
 _PHONE = re.compile(r"(?<![\d])\(?\+?\(?\d[\d\s()./-]{4,20}\d(?!\d)")
 _EXTENSION = re.compile(r"(?:转|ext\.?|x)\s?(\d{1,6})\s*$", re.IGNORECASE)
 _QUANTITY = re.compile(
-    r"(?:[x×*]\s*)?(?P<number>(?:[-−]\s?)?\+?\d[\d,]*(?:\.\d+)?)\s*+(?:[x×*](?!\w))?\s*+(?P<unit>[^\W\d]{1,8}(?:/[^\W\d]{1,6}|\.)?)?",
+    r"(?:[x×*]\s*)?(?P<number>(?:[-−]\s?)?\+?\d[\d,]*(?:\.\d+)?)\s*+(?:[x×*](?!\w))?\s*+"
+    r"(?P<unit>[^\W\d]{1,8}(?:/[^\W\d]{1,6}|\.)?)?",
     re.IGNORECASE,
 )
 _LIKE_DIGIT = re.compile(r"(?<=[\d.,])[OoQDIl|SBZ](?![A-Za-z])|(?<![A-Za-z])[OoQDIl|SBZ](?=[\d.,])")
@@ -127,8 +128,8 @@ _NORMALIZERS: Mapping[FieldType, Callable[[str, PageStyle], Any]] = {
 def normalize(value: str, type: FieldType, style: PageStyle = PLAIN) -> Any | None:
     """Return a printed value as JSON, or None if it cannot be parsed.
 
-    Money → {"amount": "36.80", "currency": "CNY" or None}; date → ISO 8601, {"candidates": [likeliest, …]}, or a month "2026-05";
-    time → "20:13" or "20:13:39"; phone → digits with + and ;ext= (RFC 3966); quantity → {"number": "2.5", "unit": "kg" or None};
+    Money → {"amount": "36.80", "currency": "CNY" or None}; date → ISO 8601, a month "2026-05", or {"candidates": [likeliest,
+    …]}; time → "20:13" or "20:13:39"; phone → digits with + and ;ext= (RFC 3966); quantity → {"number": "2.5", "unit": "kg" or None};
     per cent → "6"; identifiers without spaces, upper case; words in NFKC with single spaces.
     """
     normalizer = _NORMALIZERS.get(type)
@@ -155,8 +156,8 @@ def comparable(value: str, type: FieldType) -> str:
 
     Names, addresses, text, identifiers: NFKC, lower case, letters and digits only (spaces and punctuation removed). Money: the
     amount as a plain decimal without trailing zeros, without currency, with letters that resemble digits replaced (O → 0). Dates:
-    the calendar date; if day and month are ambiguous, the readings of the likeliest year, joined by "|". Times, phones, quantities, per cents: their
-    normalised form. A value that cannot be parsed is compared as text.
+    the calendar date; if day and month are ambiguous, the readings of the likeliest year, joined by "|". Times, phones,
+    quantities, per cents: their normalised form. A value that cannot be parsed is compared as text.
     """
     if type is FieldType.MONEY:
         return _number_key(value)

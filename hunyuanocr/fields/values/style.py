@@ -12,7 +12,9 @@ from hunyuanocr.fields.values.span import to_halfwidth
 _COMMA = re.compile(r"(?<![\d.,])\d{1,3}(?:[. ]?\d{3}){0,4},\d\d(?![\d.,%])")  # 1.234,50
 _POINT = re.compile(r"(?<![\d.,])\d{1,3}(?:[, ]?\d{3}){0,4}\.\d\d(?![\d.,%])")  # 1,234.50
 _POINT_GROUP = re.compile(r"(?<![\d.,-])[1-9]\d{0,2}(?:\.\d{3}){1,4}(?![\d.,]|\s?[a-z])")  # 75.000
-_SPACE_GROUP = re.compile(r"(?<![\d.,] )(?<![\d.,])[1-9]\d{0,2}(?: \d{3}){1,3}(?:,\d\d)?\s?(?:€|EUR|kr|zł|Kč|Ft|PLN|CZK|SEK|NOK|₽)(?!\w)")
+_SPACE_GROUP = re.compile(
+    r"(?<![\d.,] )(?<![\d.,])[1-9]\d{0,2}(?: \d{3}){1,3}(?:,\d\d)?\s?(?:€|EUR|kr|zł|Kč|Ft|PLN|CZK|SEK|NOK|₽)(?!\w)"
+)
 _WHOLE_CURRENCY = re.compile(r"(?<![A-Za-z])(?:Rp\.?|IDR|VND|CLP|COP|PYG)(?![A-Za-z])|[₫đ](?![a-z])")  # no decimals in use
 _DOLLAR = re.compile(r"(?<![A-Za-z])(?:(AUD|CAD|SGD|HKD|NZD|TWD|MXN)(?![A-Za-z])|(HK|NT|NZ|AU|CA|S)\$)")
 _DOLLARS = {"HK": "HKD", "NT": "TWD", "NZ": "NZD", "AU": "AUD", "CA": "CAD", "S": "SGD"}

@@ -19,7 +19,9 @@ _TIME = re.compile(
 _CHARACTERS = re.compile(
     rf"(?P<before>{_HALVES})?\s?(?<!\d)(?P<h>[01]?\d|2[0-3])\s?[时時点點시]\s?(?P<m>[0-5]?\d)\s?[分분](?:\s?(?P<s>[0-5]?\d)\s?[秒초])?(?P<after>)"
 )
-_HOURS = re.compile(r"(?P<before>)(?<![\d.,:/-])(?P<h>[01]?\d|2[0-3])\s?[hH]\s?(?P<m>[0-5]\d)(?:(?P<s>[0-5]\d)s)?(?![\d.,])(?P<after>)")
+_HOURS = re.compile(
+    r"(?P<before>)(?<![\d.,:/-])(?P<h>[01]?\d|2[0-3])\s?[hH]\s?(?P<m>[0-5]\d)(?:(?P<s>[0-5]\d)s)?(?![\d.,])(?P<after>)"
+)
 _POINT = r"(?P<h>[01]?\d|2[0-3])\.(?P<m>[0-5]\d)(?:\.(?P<s>[0-5]\d))?(?![\d.,]\d|\d|\s?%)"
 # A point between hours and minutes: after a date, after a word for time, or before one.
 _AFTER_WORD = re.compile(
@@ -27,7 +29,9 @@ _AFTER_WORD = re.compile(
     r"\s?(?P<after>[ap]\.?m\b\.?)?",
     re.IGNORECASE,
 )
-_BEFORE_WORD = re.compile(rf"(?P<before>)(?<![\d.,]){_POINT}\s?(?:(?P<after>[ap]\.?m\b\.?)|Uhr\b|hrs?\b|WIB\b|น\.)", re.IGNORECASE)
+_BEFORE_WORD = re.compile(
+    rf"(?P<before>)(?<![\d.,]){_POINT}\s?(?:(?P<after>[ap]\.?m\b\.?)|Uhr\b|hrs?\b|WIB\b|น\.)", re.IGNORECASE
+)
 _AFTER_DATE = re.compile(rf"(?P<before>)[\s,]{{1,3}}{_POINT}(?P<after>)")
 _ALONE = re.compile(rf"(?P<before>)(?<![\d.,]){_POINT}(?P<after>)")
 _DIGIT = re.compile(r"\d")
