@@ -88,6 +88,13 @@ def test_an_ambiguous_date_is_given_as_printed_but_never_as_an_iso_date() -> Non
         answer({**properties(date={"type": "string", "format": "date"}), "required": ["date"]}, MALAYSIAN)
 
 
+def test_a_date_whose_year_could_also_be_at_its_beginning_is_given_as_the_likeliest() -> None:
+    schema = {**properties(date={"type": "string", "format": "date"}), "required": ["date"]}
+    assert answer(schema, ["SHOP", "Date: 25-12-18", "TOTAL RM 9.00"]) == {"date": "2018-12-25"}
+    with pytest.raises(SchemaNotSatisfied):
+        answer(schema, ["SHOP", "Date: 05-12-18", "TOTAL RM 9.00"])
+
+
 def test_a_missing_field_is_null_where_allowed_left_out_where_optional_and_an_error_where_required() -> None:
     assert answer(properties(patient=NULLABLE), SUPERMARKET) == {"patient": None}
     assert answer(properties(patient={"type": "string"}), SUPERMARKET) == {}

@@ -129,8 +129,8 @@ def normalize(value: str, type: FieldType, style: PageStyle = PLAIN) -> Any | No
     """Return a printed value as JSON, or None if it cannot be parsed.
 
     Money → {"amount": "36.80", "currency": "CNY" or None}; date → ISO 8601, a month "2026-05", or {"candidates": [likeliest,
-    …]}; time → "20:13" or "20:13:39"; phone → digits with + and ;ext= (RFC 3966); quantity → {"number": "2.5", "unit": "kg" or None};
-    per cent → "6"; identifiers without spaces, upper case; words in NFKC with single spaces.
+    …]}; time → "20:13" or "20:13:39"; phone → digits with + and ;ext= (RFC 3966); quantity → {"number": "2.5", "unit": "kg" or
+    None}; per cent → "6"; identifiers without spaces, upper case; words in NFKC with single spaces.
     """
     normalizer = _NORMALIZERS.get(type)
     return normalizer(value, style) if normalizer else None
