@@ -107,7 +107,7 @@ def _targets(page: PageAnalysis, items: Sequence[Decimal]) -> dict[str, list[Dec
     }
 
 
-def _final(total: Decimal, rounding: Sequence[Decimal], tips: Sequence[Decimal]) -> list[Decimal]:
+def _final(total: Decimal, rounding: Iterable[Decimal], tips: Iterable[Decimal]) -> list[Decimal]:
     """Return the amounts that may be payable in the end: the total rounded, or with the tip."""
     return [total + sign * r for r in rounding if r for sign in (1, -1)] + [total + tip for tip in tips if tip > 0]
 
@@ -177,13 +177,17 @@ def _may_be_total(amount: Amount, own: float, other: float) -> bool:
 def _superseded(page: PageAnalysis, amounts: Sequence[Amount], targets: Mapping[str, Sequence[Decimal]]) -> set[Decimal]:
     """Return the totals that are printed again further down, rounded or with the tip, with a label or as cash less change."""
     rounding, tips = [r for r in _linked(page, "rounding") if abs(r) <= _MAX_ROUNDING], _linked(page, "tip")
-    labelled = {*_linked(page, "total_amount", 0.3), *targets["paid_less_change"]}
-    found = set()
-    for first in amounts:
-        final = {*_final(first.money.amount, rounding, tips)} & labelled
-        if any(a.money.amount in final and a.cell.row > first.cell.row for a in amounts):
-            found.add(first.money.amount)
-    return found
+    last_row: dict[Decimal, int] = {}
+    for amount in amounts:
+        last_row[amount.money.amount] = max(amount.cell.row, last_row.get(amount.money.amount, 0))
+    payable = {v: last_row[v] for v in (*_linked(page, "total_amount", 0.3), *targets["paid_less_change"]) if v in last_row}
+    if not payable or not (rounding or tips):
+        return set()
+    return {
+        a.money.amount
+        for a in amounts
+        if any(payable.get(final, -1) > a.cell.row for final in _final(a.money.amount, set(rounding), set(tips)))
+    }
 
 
 def _candidates(page: PageAnalysis, items: Sequence[Item]) -> list[Candidate]:
