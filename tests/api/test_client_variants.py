@@ -168,7 +168,11 @@ async def test_a_compressed_body_is_unpacked(client: Any, pack: Any, path: Any) 
     coding = "gzip" if packed[:2] == b"\x1f\x8b" else "deflate"
     answer = await send(client, packed, JSON | {"content-encoding": coding}, path)
     assert answer.status_code == 200, answer.text
-    members = gzip.compress(b"", mtime=0) + gzip.compress(form(named("file", IMAGE))[:40]) + gzip.compress(form(named("file", IMAGE))[40:])
+    members = (
+        gzip.compress(b"", mtime=0)
+        + gzip.compress(form(named("file", IMAGE))[:40])
+        + gzip.compress(form(named("file", IMAGE))[40:])
+    )
     assert (await send(client, members, FORM | {"content-encoding": "GZIP"})).status_code == 200
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -37,12 +38,12 @@ ENGLISH = PageStyle.of(["Tea 1.50", "Cake 2.50"])
         ("7年3月5日", JAPANESE, ["2025-03-05", "2007-03-05"]),
     ],
 )
-def test_every_reading_is_kept_the_likeliest_first(text, style, days):
+def test_every_reading_is_kept_the_likeliest_first(text: Any, style: Any, days: Any) -> None:
     ((_, readings),) = find_dates(text, style)
     assert [d.isoformat() for d in readings] == days
 
 
-def test_the_order_of_the_other_dates_decides():
+def test_the_order_of_the_other_dates_decides() -> None:
     style = PageStyle.of(["AUSTIN TX 78701", "25/12/2024"])
     assert find_dates("03/04/2026", style)[0][1][0] == date(2026, 4, 3)
     style = PageStyle.of(["12/25/2024"])
@@ -59,7 +60,7 @@ MARCH_5 = [
 
 
 @pytest.mark.parametrize("text", MARCH_5)
-def test_the_fifth_of_march(text):
+def test_the_fifth_of_march(text: Any) -> None:
     ((span, readings),) = find_dates(text)
     assert readings[0] == date(2025, 3, 5)
     assert span.text in text
@@ -78,11 +79,11 @@ def test_the_fifth_of_march(text):
         ("DIC/21/2016", "2016-12-21"),
     ],
 )
-def test_months_and_eras(text, iso):
+def test_months_and_eras(text: Any, iso: Any) -> None:
     assert normalize(text, FieldType.DATE) == iso
 
 
-def test_years_of_the_republic_are_read_where_they_are_in_use():
+def test_years_of_the_republic_are_read_where_they_are_in_use() -> None:
     assert find_dates("114/03/05", TAIWAN)[0][1] == (date(2025, 3, 5),)
     assert find_dates("114/03/05", ENGLISH) == []
     assert find_dates("R7.3.5", ENGLISH) == []
@@ -91,11 +92,11 @@ def test_years_of_the_republic_are_read_where_they_are_in_use():
 @pytest.mark.parametrize(
     "text", ["2 SET 19.90", "1 set 20", "12-34-56", "REG 12- 10", "2023年12月688", "31 02 2025", "1 2 2025 7"]
 )
-def test_other_numbers_are_no_date(text):
+def test_other_numbers_are_no_date(text: Any) -> None:
     assert find_dates(text) == []
 
 
-def test_a_number_before_a_date_does_not_hide_it():
+def test_a_number_before_a_date_does_not_hide_it() -> None:
     assert [s.text for s, _ in find_dates("REG 12- 10/03/2013 13:57")] == ["10/03/2013"]
 
 
@@ -113,15 +114,15 @@ def test_a_number_before_a_date_does_not_hide_it():
         ("1005/2026", None),
     ],
 )
-def test_a_month_of_expiry(text, normal):
+def test_a_month_of_expiry(text: Any, normal: Any) -> None:
     assert normalize(text, FieldType.DATE) == normal
 
 
-def test_a_full_date_is_no_month():
+def test_a_full_date_is_no_month() -> None:
     assert find_months("05/03/2026") == find_months("2026-05-03") == []
 
 
-def test_an_expiry_is_given_as_printed():
+def test_an_expiry_is_given_as_printed() -> None:
     field = ask(page(["VITAMIN C", "Expiry date: 05/2026"]), "expiry date")["expiry date"]
     assert (field.value, field.normalized, field.grounded) == ("05/2026", "2026-05", True)
 
@@ -146,9 +147,9 @@ def test_an_expiry_is_given_as_printed():
         ("05/03/2025 36.80", []),
     ],
 )
-def test_times(text, found):
+def test_times(text: Any, found: Any) -> None:
     assert [(s.text, str(t)) for s, t in find_times(text)] == found
 
 
-def test_a_label_makes_a_point_a_time():
+def test_a_label_makes_a_point_a_time() -> None:
     assert values(page(["SHOP", "Time: 14.22", "Total 4.20"]), "time", "total") == {"time": "14.22", "total": "4.20"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def amounts(text: str, style: PageStyle = ENGLISH) -> list[tuple[str, str]]:
         ("= 7.36", "7.36"),
     ],
 )
-def test_a_sign_before_digits_is_a_part_of_a_text(text, found):
+def test_a_sign_before_digits_is_a_part_of_a_text(text: Any, found: Any) -> None:
     assert [s.text for s in find_values(text, FieldType.TEXT)] == [found]
 
 
@@ -62,7 +63,7 @@ def test_a_sign_before_digits_is_a_part_of_a_text(text, found):
         ("Tel: +60 31", [("60", "60"), ("31", "31")]),
     ],
 )
-def test_the_sign_of_an_amount(text, found):
+def test_the_sign_of_an_amount(text: Any, found: Any) -> None:
     assert amounts(text) == found
 
 
@@ -76,7 +77,7 @@ def test_the_sign_of_an_amount(text, found):
         ("<5 mg/L", FieldType.QUANTITY, None),
     ],
 )
-def test_the_sign_of_a_quantity(text, type, normal):
+def test_the_sign_of_a_quantity(text: Any, type: Any, normal: Any) -> None:
     assert normalize(text, type) == normal
 
 
@@ -96,7 +97,7 @@ def test_the_sign_of_a_quantity(text, type, normal):
         ("1.234.567,89", "1234567.89"),
     ],
 )
-def test_a_number_is_taken_whole(text, amount):
+def test_a_number_is_taken_whole(text: Any, amount: Any) -> None:
     assert [a for _, a in amounts(text)] == [amount]
 
 
@@ -107,7 +108,7 @@ def test_a_number_is_taken_whole(text, amount):
         "03-2093", "(113925-U)", "5412 3456 7890 1234", "09 88 77 66 55", "GB-123-4567-89",
     ],
 )  # fmt: skip
-def test_a_piece_of_a_longer_number_is_no_amount(text):
+def test_a_piece_of_a_longer_number_is_no_amount(text: Any) -> None:
     assert amounts(text) == []
 
 
@@ -120,7 +121,7 @@ def test_a_piece_of_a_longer_number_is_no_amount(text):
         ("Children 12 £5.00", ["12", "5.00"]),
     ],
 )
-def test_numbers_in_a_row_are_not_one_number(text, found):
+def test_numbers_in_a_row_are_not_one_number(text: Any, found: Any) -> None:
     assert [a for _, a in amounts(text)] == found
 
 
@@ -140,16 +141,16 @@ def test_numbers_in_a_row_are_not_one_number(text, found):
         ("1 500", PageStyle.of(["Summa 12 500 kr"]), "1500"),
     ],
 )
-def test_three_digits_after_a_mark_are_read_as_the_page_writes(text, style, amount):
+def test_three_digits_after_a_mark_are_read_as_the_page_writes(text: Any, style: Any, amount: Any) -> None:
     assert [a for _, a in amounts(text, style)] == [amount]
 
 
-def test_weights_with_three_decimals_are_no_thousands():
+def test_weights_with_three_decimals_are_no_thousands() -> None:
     assert not PageStyle.of(["0.522 kg", "1.245 kg", "Total 12.50"]).point_groups
     assert not PageStyle.of(["1.245", "2.371"]).point_groups
 
 
-def test_a_total_of_an_indonesian_receipt_is_thousands():
+def test_a_total_of_an_indonesian_receipt_is_thousands() -> None:
     rows = ["TOKO MAJU", [(0, "Beras 5kg"), (20, "75.000")], [(0, "Gula 1kg"), (20, "17.500")], [(0, "Total"), (20, "92.500")]]
     assert ask(page(rows), "total")["total"].normalized == {"amount": "92500.00", "currency": None}
 
@@ -171,18 +172,18 @@ def test_a_total_of_an_indonesian_receipt_is_thousands():
         ("R$ 12,50", "R$ 12,50", "BRL"),
     ],
 )
-def test_the_currency_is_kept_as_printed(text, printed, code):
+def test_the_currency_is_kept_as_printed(text: Any, printed: Any, code: Any) -> None:
     assert [(s.text, m.currency) for s, m in find_money(text)] == [(printed, code)]
 
 
 @pytest.mark.parametrize(
     "text", ["CUP 3", "PEN 2", "5 Ft.Lauderdale", "BND1167", "DH1167", "TOP 40", "ALL 12.00", "Mo.-Fr. 08.30", "R 12.00"]
 )
-def test_a_word_or_a_code_is_no_currency(text):
+def test_a_word_or_a_code_is_no_currency(text: Any) -> None:
     assert [m.currency for _, m in find_money(text) if m.currency] == []
 
 
-def test_signs_of_several_currencies_are_read_by_the_page():
+def test_signs_of_several_currencies_are_read_by_the_page() -> None:
     assert (currency("¥", JAPANESE), currency("¥", CHINESE)) == ("JPY", "CNY")
     assert (currency("元", TAIWAN), currency("元", CHINESE)) == ("TWD", "CNY")
     assert (currency("$", PageStyle.of(["All prices in AUD"])), currency("$", AMERICAN)) == ("AUD", "USD")
@@ -207,7 +208,7 @@ def test_signs_of_several_currencies_are_read_by_the_page():
         (["MINI MART", "Total 25.44", "CASH 50.00", "CHANGE 24.56"], "25.44"),
     ],
 )
-def test_the_last_payable_amount_is_the_total(rows, total):
+def test_the_last_payable_amount_is_the_total(rows: Any, total: Any) -> None:
     normal = ask(page(rows), "total amount")["total amount"].normalized
     assert Decimal(normal["amount"]) == Decimal(total)
 
@@ -225,7 +226,7 @@ def test_the_last_payable_amount_is_the_total(rows, total):
         ("Due date: on request", "due date", None),
     ],
 )
-def test_a_value_that_is_not_understood_is_given_as_printed(row, asked, value):
+def test_a_value_that_is_not_understood_is_given_as_printed(row: Any, asked: Any, value: Any) -> None:
     field = ask(page(["SHOP", row]), asked)[asked]
     assert (field.value, field.normalized) == (value, None)
 
@@ -233,14 +234,14 @@ def test_a_value_that_is_not_understood_is_given_as_printed(row, asked, value):
 # -- numbers with check digits --------------------
 
 
-def test_a_number_without_the_form_of_an_iban_is_none():
+def test_a_number_without_the_form_of_an_iban_is_none() -> None:
     rows = ["DELTA FREIGHT LTD", "Account Number: 998877665544332"]
     assert values(page(rows), "IBAN", "account number") == {"IBAN": None, "account number": "998877665544332"}
     rows = ["Account Number: 998877665544332", "Bank DE88 2008 0000 0970 3757 00"]
     assert values(page(rows), "IBAN")["IBAN"] == "DE88 2008 0000 0970 3757 00"
 
 
-def test_forms_and_check_digits():
+def test_forms_and_check_digits() -> None:
     assert is_valid(IdentifierKind.IBAN, "DE88 2008 0000 0970 3757 00")
     assert has_form(IdentifierKind.IBAN, "DE88 2008 0000 0970 3757 01")  # one letter may be misread
     assert not is_valid(IdentifierKind.IBAN, "DE88 2008 0000 0970 3757 01")
@@ -257,7 +258,7 @@ def test_forms_and_check_digits():
     ("words", "kind"),
     [("IBAN", "iban"), ("VAT ID", "vat"), ("USt-IdNr.", "vat"), ("EAN", "gtin"), ("VAT amount", None), ("total", None)],
 )
-def test_the_kind_of_number_that_is_asked(words, kind):
+def test_the_kind_of_number_that_is_asked(words: Any, kind: Any) -> None:
     found = identifier_kind(words)
     assert (found.value if found else None) == kind
 
@@ -279,6 +280,6 @@ def test_the_kind_of_number_that_is_asked(words, kind):
         ("1234", "Code 1,234", True),
     ],
 )
-def test_a_value_with_another_sign_or_decimal_mark_is_not_on_the_page(value, line, grounded):
+def test_a_value_with_another_sign_or_decimal_mark_is_not_on_the_page(value: Any, line: Any, grounded: Any) -> None:
     field = field_from_value("x", FieldType.TEXT, value, lines=page([line]), confidence=None)
     assert field.grounded is grounded

@@ -1,5 +1,7 @@
 """Words of the trade in many languages: as data, in requests, and as labels on pages."""
 
+from typing import Any
+
 import pytest
 
 from hunyuanocr.fields.catalogue import KNOWN, LANGUAGES, labels_of, lookup
@@ -107,26 +109,26 @@ _RECEIPTS = [
 
 
 @pytest.mark.parametrize("language", ["en", "zh", *LANGUAGES])
-def test_each_language_has_words_for_the_common_fields(language):
+def test_each_language_has_words_for_the_common_fields(language: Any) -> None:
     words = labels_of(language)
     assert set(words) <= set(KNOWN)
     assert [name for name in _COMMON if not words.get(name)] == []
     assert [name for name, printed in words.items() if len({w.casefold() for w in printed}) < len(printed)] == []
 
 
-def test_an_unknown_language_is_refused():
+def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(KeyError):
         labels_of("tlh")
 
 
-def test_the_most_usual_word_is_first():
+def test_the_most_usual_word_is_first() -> None:
     assert labels_of("de")["change"][0] == "Rückgeld"
     assert labels_of("zh")["total_amount"][0] == "实付金额"
     assert labels_of("en")["due_date"][0] == "due date"
 
 
 @pytest.mark.parametrize(("language", "rows", "asked"), _RECEIPTS, ids=[r[0] for r in _RECEIPTS])
-def test_a_receipt_is_read_in_the_words_of_its_language(language, rows, asked):
+def test_a_receipt_is_read_in_the_words_of_its_language(language: Any, rows: Any, asked: Any) -> None:
     lines = page(rows)
     assert language in page_languages(line.text for line in lines)
     found = values(lines, *asked)
@@ -149,17 +151,17 @@ def test_a_receipt_is_read_in_the_words_of_its_language(language, rows, asked):
         ["清和便利店", "日期：2026-05-02", "合计：8.00", "谢谢惠顾"],
     ],
 )
-def test_an_english_or_chinese_page_is_in_no_other_language(rows):
+def test_an_english_or_chinese_page_is_in_no_other_language(rows: Any) -> None:
     assert page_languages(rows) == ()
 
 
 @pytest.mark.parametrize("printed", ["Rückgeld", "Ruckgeld", "RUECKGELD"])
-def test_a_label_without_its_diacritics_is_found(printed):
+def test_a_label_without_its_diacritics_is_found(printed: Any) -> None:
     lines = page(["BÄCKEREI", [(0, "Summe"), (20, "14,20")], [(0, printed), (20, "5,80")]])
     assert values(lines, "Rückgeld", "change") == {"Rückgeld": "5,80", "change": "5,80"}
 
 
-def test_folding_keeps_the_length_of_a_text():
+def test_folding_keeps_the_length_of_a_text() -> None:
     for text in ("Straße", "İndirim ÜÇ", "œuvre Łódź", "Tổng cộng", "合計 ¥1", "한국어"):
         assert len(fold(text)) == len(text)
     assert fold("İNDİRİM") == "indirim"
@@ -179,23 +181,23 @@ def test_folding_keeps_the_length_of_a_text():
         ("passport number", "passport_number"), ("batch no", "batch_number"),
     ],
 )  # fmt: skip
-def test_words_of_other_languages_name_their_field(words, name):
+def test_words_of_other_languages_name_their_field(words: Any, name: Any) -> None:
     assert lookup(words).name == name
 
 
 @pytest.mark.parametrize("words", ["data", "top", "not", "pH", "H", "form", "code", "x" * 300])
-def test_words_of_instructions_and_short_names_are_no_fields(words):
+def test_words_of_instructions_and_short_names_are_no_fields(words: Any) -> None:
     assert lookup(words) is None
 
 
-def test_a_word_has_the_meaning_of_the_language_of_the_page():
+def test_a_word_has_the_meaning_of_the_language_of_the_page() -> None:
     spanish = page(["CASA PEPE", "Fecha: 05/03/2025", "Suma 20,00", "IVA 2,00", "Total a pagar 22,00", "Gracias por su visita"])
     polish = page(["SKLEP ABC", "Paragon fiskalny", "Suma 22,00", "Gotówka 30,00", "Reszta 8,00"])
     assert values(spanish, "total_amount", "subtotal") == {"total_amount": "22,00", "subtotal": "20,00"}
     assert values(polish, "total_amount", "subtotal") == {"total_amount": "22,00", "subtotal": None}
 
 
-def test_printed_words_precede_synonyms():
+def test_printed_words_precede_synonyms() -> None:
     clinic = page(["DENTAL CLINIC", "Treatment 350.00", "Total 350.00", "Less deposit 100.00", "Balance due 250.00"])
     assert values(clinic, "Balance due", "Total", "total_amount") == {
         "Balance due": "250.00",
@@ -206,30 +208,30 @@ def test_printed_words_precede_synonyms():
     assert values(invoice, "Net amount", "Grand total") == {"Net amount": "100.00", "Grand total": "120.00"}
 
 
-def test_a_synonym_is_used_if_the_requested_words_are_not_printed():
+def test_a_synonym_is_used_if_the_requested_words_are_not_printed() -> None:
     assert values(page(["SHOP", "Amount due 12.00"]), "Balance due") == {"Balance due": "12.00"}
 
 
-def test_a_tax_number_is_no_tax_amount():
+def test_a_tax_number_is_no_tax_amount() -> None:
     lines = page(["BÄCKEREI GMBH", "USt-IdNr. DE123456789", "Summe 14,20 EUR"])
     assert values(lines, "VAT amount", "VAT ID") == {"VAT amount": None, "VAT ID": "DE123456789"}
     lines = page(["AU BON MOULIN SARL", "Facture FA-2017-0010", "TVA: FR11999999998", "TVA 20% 4,15", "Total TTC 24,90"])
     assert values(lines, "TVA", "N° TVA") == {"TVA": "4,15", "N° TVA": "FR11999999998"}
 
 
-def test_another_number_of_the_same_kind_is_no_answer():
+def test_another_number_of_the_same_kind_is_no_answer() -> None:
     lines = page(["DELTA FREIGHT LTD", "Account Number: 998877665544332", "Total 119.00"])
     assert values(lines, "IBAN", "account number") == {"IBAN": None, "account number": "998877665544332"}
     lines = page(["出租汽车专用发票", "证号：9000141435", "金额：51.00"])
     assert values(lines, "护照号码", "证号") == {"护照号码": None, "证号": "9000141435"}
 
 
-def test_the_number_of_a_document_follows_its_title():
+def test_the_number_of_a_document_follows_its_title() -> None:
     lines = page(["Handelsrechnung (380) Nr. 471102 vom 05.03.2018", "Gesamtbetrag 12,00 EUR"])
     assert values(lines, "Invoice No", "Invoice date") == {"Invoice No": "471102", "Invoice date": "05.03.2018"}
 
 
-def test_a_sum_without_tax_is_no_tax_and_one_with_tax_no_subtotal():
+def test_a_sum_without_tax_is_no_tax_and_one_with_tax_no_subtotal() -> None:
     lines = page(
         [
             [(0, "Rechnungssumme ohne USt."), (30, "473,00")],
@@ -241,7 +243,7 @@ def test_a_sum_without_tax_is_no_tax_and_one_with_tax_no_subtotal():
     assert values(lines, *wanted) == wanted
 
 
-def test_values_belong_to_the_party_of_their_block():
+def test_values_belong_to_the_party_of_their_block() -> None:
     lines = page(
         ["Rechnung Nr. 12", "Verkäufer", [(0, "Name:"), (20, "Lieferant GmbH")], [(0, "USt.-Id.-Nr.:"), (20, "DE123456789")],
          "Käufer", [(0, "Name:"), (20, "Kunden AG")], [(0, "USt.-Id.-Nr.:"), (20, "DE987654321")], "Gesamtbetrag 10,00"]
@@ -255,7 +257,7 @@ def test_values_belong_to_the_party_of_their_block():
     assert values(lines, *wanted) == wanted
 
 
-def test_parties_beside_a_narrow_column_with_stretched_labels():
+def test_parties_beside_a_narrow_column_with_stretched_labels() -> None:
     lines = page(
         ["电子普通发票", [(0, "购"), (2, "名"), (5, "称：北京甲科技有限公司")],
          [(0, "买"), (2, "纳税人识别号：91011111AA2AAAAA00")],
@@ -270,7 +272,7 @@ def test_parties_beside_a_narrow_column_with_stretched_labels():
     assert values(lines, *wanted) == wanted
 
 
-def test_the_tax_stands_below_its_column_in_the_row_of_the_total():
+def test_the_tax_stands_below_its_column_in_the_row_of_the_total() -> None:
     lines = page(
         [[(0, "货物名称"), (12, "数量"), (20, "金额"), (28, "税率"), (34, "税额")],
          [(0, "餐饮"), (12, "1"), (20, "379.25"), (28, "6%"), (34, "22.75")],
@@ -280,14 +282,14 @@ def test_the_tax_stands_below_its_column_in_the_row_of_the_total():
     assert values(lines, "税额") == {"税额": "¥23.90"}
 
 
-def test_a_label_with_its_translation_has_the_value_below():
+def test_a_label_with_its_translation_has_the_value_below() -> None:
     lines = page([[(0, "航班 FLIGHT"), (14, "日期 DATE"), (28, "舱位 CLASS")], [(0, "AB 1234"), (14, "03DEC"), (28, "W")]])
     assert values(lines, "航班", "舱位") == {"航班": "AB 1234", "舱位": "W"}
     lines = page([[(0, "航班 FLIGHT"), (14, "日期 DATE"), (28, "舱位 CLASS")], [(0, "AB 1234"), (12, "03DEC"), (25, "W")]])
     assert values(lines, "航班", "舱位") == {"航班": "AB 1234", "舱位": "W"}
 
 
-def test_short_names_of_a_laboratory_report():
+def test_short_names_of_a_laboratory_report() -> None:
     lines = page(["LABORATORY REPORT", "pH: 7.36", "Na: 140 mmol/L", "K: 4.1 mmol/L", "Phone: 03-4021 0276"])
     assert values(lines, "pH", "K", "Na", "phone") == {
         "pH": "7.36",
