@@ -224,8 +224,8 @@ def is_generic(words: str) -> bool:
 def lookup(words: str) -> KnownField | None:
     """Return the known field of these words in any language, or None.
 
-    Ignores case, spaces, underscores, plural, and whether characters are traditional or simplified. English and Chinese words have
-    priority. Diacritics may be missing (Ruckgeld) or written out (Rueckgeld).
+    Ignores case, spaces, underscores, plural, and whether characters are traditional or simplified. English and Chinese words
+    have priority. Diacritics may be missing (Ruckgeld) or written out (Rueckgeld).
     """
     simplified, plain = to_simplified(words), _IN_BRACKETS.sub("", words)
     key = normalise_key(simplified)
