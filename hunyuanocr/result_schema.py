@@ -11,6 +11,13 @@ from hunyuanocr import types as t
 Box = list[tuple[float, float]]
 
 
+class Doubt(BaseModel):
+    """A reason to check a value."""
+
+    code: str = Field(description="Stable code, for programs: `embedded_data_differs`.")
+    message: str = Field(description="The reason, for people.")
+
+
 class FieldDetail(BaseModel):
     """One extracted field: its printed value, its normalised value and its position."""
 
@@ -32,6 +39,8 @@ class FieldDetail(BaseModel):
         exclude_if=lambda names: not names,
     )
 
+    doubts: list[Doubt] = Field([], description="Reasons to check the value.", exclude_if=lambda doubts: not doubts)
+
     @classmethod
     def of(cls, field: t.Field) -> FieldDetail:
         """Convert a Field of the pipeline."""
@@ -45,6 +54,7 @@ class FieldDetail(BaseModel):
             grounded=field.grounded,
             reason=field.reason,
             suggestions=list(field.suggestions),
+            doubts=[Doubt(code=d.code, message=d.message) for d in field.doubts],
         )
 
 

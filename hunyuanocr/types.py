@@ -98,6 +98,10 @@ class Page:
     height: int
     index: int = 0
     notices: tuple[ResultWarning, ...] = ()
+    text_layer: tuple[Line, ...] = ()  # of a digital document: exact text, boxes in pixels of the original
+    declared: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of a document with an embedded e-invoice: field → value; on its first page
 
     def to_original(self, points: Sequence[Sequence[float]]) -> Quad:
         """Convert four points in pixels of `pixels` to pixels of the original, clipped to the page."""
@@ -123,6 +127,14 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """A reason to check a value: a stable code and a message."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Field:
     """The value of a FieldSpec. `value` is as printed, or None if it is not on the page; `rows` is for line items."""
 
@@ -137,6 +149,7 @@ class Field:
     rows: tuple[Mapping[str, Field], ...] | None = None
     reason: Literal["unknown_field"] | None = None  # of a missing value, where one is known
     suggestions: tuple[str, ...] = ()  # known names that an unknown field may mean
+    doubts: tuple[Doubt, ...] = ()  # why a person should look at the value
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,13 @@ from hunyuanocr.config import ImageSettings
 from hunyuanocr.errors import DocumentTooComplex, HunyuanOcrError, TooManyPages, UnreadableImage, UnsupportedCompression
 from hunyuanocr.image_quality import assess
 from hunyuanocr.images.cancellation import Cancellation, WorkCancelled
+from hunyuanocr.images.einvoice import parse_einvoice
 from hunyuanocr.images.kinds import kind_of, sniff
 from hunyuanocr.images.memory import DecodingMemory
 from hunyuanocr.images.pdf_pool import DOCUMENT_PAGES, PdfPool
+from hunyuanocr.images.pdf_process import RenderedPage
 from hunyuanocr.images.pictures import Decoded, picture, picture_pages
+from hunyuanocr.images.text_layer import text_lines
 from hunyuanocr.types import Page, ResultWarning
 
 _DOCUMENTS = ("PDF", "TIFF")
@@ -65,18 +68,17 @@ class ImageDecoder:
         deadline = time.monotonic() + DOCUMENT_PAGES * self.settings.pdf_timeout_s
         pages: list[Page] = []
         with _map_decoder_errors(kind):
-            for index, (pixels, width, height, incomplete) in enumerate(self._decoded(data, kind, cancellation)):
-                notices = (_incomplete(index),) * incomplete + assess(pixels, width, height, index)
-                pages.append(Page(pixels, width, height, index, notices))
+            for index, decoded in enumerate(self._decoded(data, kind, cancellation)):
+                pages.append(_page(decoded, index))
                 if index and time.monotonic() > deadline:
                     raise DocumentTooComplex(
                         f"Opening the {kind} takes too long; the time limit was reached after page {index + 1}."
                     )
         return tuple(pages)
 
-    def _decoded(self, data: bytes, kind: str, cancellation: Cancellation) -> Iterator[Decoded]:
+    def _decoded(self, data: bytes, kind: str, cancellation: Cancellation) -> Iterator[Decoded | RenderedPage]:
         if kind == "PDF":
-            return (Decoded(*page) for page in self.pdf.pages(data, self.settings, cancellation))
+            return self.pdf.pages(data, self.settings, cancellation)
         return picture_pages(data, kind, self.settings, self.memory, cancellation)
 
     def open_all(self, files: Sequence[bytes], cancellation: Cancellation | None = None) -> tuple[Page, ...]:
@@ -114,8 +116,18 @@ def _incomplete(index: int) -> ResultWarning:
     return ResultWarning("incomplete_image", message, index)
 
 
+def _page(decoded: Decoded | RenderedPage, index: int) -> Page:
+    pixels, width, height = decoded.pixels, decoded.width, decoded.height
+    page = Page(pixels, width, height, index, assess(pixels, width, height, index))
+    if isinstance(decoded, Decoded):
+        return replace(page, notices=(_incomplete(index), *page.notices)) if decoded.incomplete else page
+    declared: dict[str, str] = next((found for data in decoded.files if (found := parse_einvoice(data))), {})
+    return replace(page, text_layer=text_lines(decoded.runs, pixels, width, height, index), declared=declared)
+
+
 def _numbered(page: Page, index: int) -> Page:
-    return replace(page, index=index, notices=tuple(replace(n, page=index) for n in page.notices))
+    notices = tuple(replace(n, page=index) for n in page.notices)
+    return replace(page, index=index, notices=notices, text_layer=tuple(replace(n, page=index) for n in page.text_layer))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import select
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +36,19 @@ _MAX_MESSAGE = 64 * 1024  # bytes of a frame without pixels
 _PIPE_BYTES = 1024 * 1024  # fewer wake-ups than the usual 64 KiB
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH")  # needed to start the interpreter; nothing else is passed on
 
-RenderedPage = tuple[NDArray[np.uint8], int, int]  # RGB pixels [h, w, 3], and the original's width and height
+_MAX_TEXT = 8 * 1024 * 1024  # bytes of a text layer
+_MAX_EMBEDDED = 8  # files
+TextRun = tuple[str, float, float, float, float]  # text; left, top, right, bottom in pixels of the rendered page
+
+
+class RenderedPage(NamedTuple):
+    """A page: RGB pixels [h, w, 3], the original's width and height, and its text layer."""
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    runs: tuple[TextRun, ...]
+    files: tuple[bytes, ...] = ()  # embedded XML files of the document; only on its first page
 
 
 @dataclass(frozen=True)
@@ -108,19 +122,26 @@ class PdfProcess:
             len(data), limits.max_pages, limits.dpi, limits.long_side, limits.max_pixels, limits.document_s
         )
         expected, page = 0, 0
+        drawn: bytearray | None = None  # a page without its text
+        files: list[bytes] = []
         try:
             self._send(head, data, ends=ends)
             while True:
                 kind, payload = self._frame(min(ends, time.monotonic() + limits.page_s), limits)
-                if kind == worker.DONE and page == expected:
+                if kind == worker.DONE and page == expected and drawn is None:
                     break
                 if kind == worker.FAILED:
                     raise _error(bytes(payload[:1]), payload[1:].decode(errors="replace"), limits)
                 if kind == worker.COUNT:
                     expected = min(limits.max_pages, int.from_bytes(payload, "big"))
-                elif kind == worker.PIXELS and page < expected:
+                elif kind == worker.FILE and len(files) < _MAX_EMBEDDED:
+                    files.append(bytes(payload))
+                elif kind == worker.PIXELS and page < expected and drawn is None:
+                    drawn = payload
+                elif kind == worker.TEXT and drawn is not None:
                     page += 1
-                    yield _rendered(payload)
+                    pixels, drawn = drawn, None
+                    yield RenderedPage(*_rendered(pixels), _text_runs(payload), tuple(files) if page == 1 else ())
                 else:
                     raise DocumentTooComplex("The PDF made the rendering process fail.")
         except TimeoutError as e:
@@ -171,7 +192,8 @@ class PdfProcess:
         """Receive a message. Its length is checked before memory is allocated, since a compromised child may send anything."""
         kind, length = worker.FRAME.unpack(self._read(worker.FRAME.size, ends))
         pixels = 0 if limits is None or kind != worker.PIXELS else min(limits.max_pixels, (limits.long_side + 1) ** 2)
-        if length > _MAX_MESSAGE + 4 * pixels:
+        data = {worker.TEXT: _MAX_TEXT, worker.FILE: worker.MAX_FILE_BYTES}.get(kind, _MAX_MESSAGE + 4 * pixels)
+        if length > data:
             raise DocumentTooComplex("A page of the PDF exceeds the pixel limit.")
         return kind, self._read(length, ends)
 
@@ -198,13 +220,22 @@ def _wait(number: int, event: int, ends: float) -> None:
         raise TimeoutError
 
 
-def _rendered(payload: bytearray) -> RenderedPage:
+def _rendered(payload: bytearray) -> tuple[NDArray[np.uint8], int, int]:
     width, height, columns, rows, stride = worker.PAGE.unpack_from(payload)
     pixels = np.frombuffer(payload, np.uint8, offset=worker.PAGE.size)
     if not (columns and rows and stride >= 3 * columns and pixels.size == stride * rows):
         raise DocumentTooComplex("The size of a rendered PDF page is inconsistent.")
     shown = pixels.reshape(rows, stride)[:, : 3 * columns].reshape(rows, columns, 3)
     return np.ascontiguousarray(shown), width, height
+
+
+def _text_runs(payload: bytearray) -> tuple[TextRun, ...]:
+    """Return the text layer; a compromised child may send anything."""
+    try:
+        runs = json.loads(payload)
+        return tuple((str(text), float(x0), float(y0), float(x1), float(y1)) for text, x0, y0, x1, y1 in runs)
+    except (ValueError, TypeError, RecursionError) as e:
+        raise DocumentTooComplex("The PDF made the rendering process fail.") from e
 
 
 def _error(code: bytes, detail: str, limits: PdfLimits) -> HunyuanOcrError:

@@ -8,6 +8,7 @@ Each message to the parent is a frame: `FRAME` (kind, payload length) and the pa
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import resource
@@ -15,7 +16,8 @@ import select
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 REQUEST = struct.Struct(">QIIIQd")  # bytes of the PDF, max. pages, dpi, long side, max. pixels of a page, seconds
 FRAME = struct.Struct(">cI")
 PAGE = struct.Struct(">IIIII")  # the original's width and height; columns, rows and bytes a row of the RGB pixels that follow
-READY, COUNT, PIXELS, FAILED, DONE = b"R", b"N", b"P", b"E", b"D"
+READY, COUNT, FILE, PIXELS, TEXT, FAILED, DONE = b"R", b"N", b"F", b"P", b"T", b"E", b"D"
 PASSWORD, TOO_MANY_PAGES, NO_PAGES, NO_AREA, MEMORY, DAMAGED = (
     b"p",
     b"n",
@@ -33,6 +35,10 @@ PASSWORD, TOO_MANY_PAGES, NO_PAGES, NO_AREA, MEMORY, DAMAGED = (
     b"m",
     b"d",
 )  # first byte of a FAILED payload
+TextLayer = Callable[[Any, int, int], bytes]  # page, columns and rows of its rendering → JSON
+
+MAX_FILE_BYTES = 4_000_000  # of an embedded file
+_MAX_ATTACHMENTS = 8
 _MAX_FILES = 64  # PDFium opens system fonts
 _MAX_SIDE = 2**32 - 1  # of the original, pixels; a page may declare more
 
@@ -61,18 +67,19 @@ def main(memory_bytes: int) -> None:
     threading.Thread(target=_end_with_parent, args=(requests.fileno(),), daemon=True).start()
     import pypdfium2  # noqa: F401, PLC0415 -- the parent imports this module for the names above
 
+    text_layer = _load_text_module().text_layer
     _limit(memory_bytes)
     _send(answers, READY)
     while head := requests.read(REQUEST.size):
         length, *limits, seconds = REQUEST.unpack(head)
         _limit_processor(seconds)
-        _answer(answers, requests.read(length), _Limits(*limits))
+        _answer(answers, requests.read(length), _Limits(*limits), text_layer)
         _trim()
 
 
-def _answer(answers: BinaryIO, data: bytes, limits: _Limits) -> None:
+def _answer(answers: BinaryIO, data: bytes, limits: _Limits, text_layer: TextLayer) -> None:
     try:
-        for kind, parts in _drawn(data, limits):
+        for kind, parts in _drawn(data, limits, text_layer):
             _send(answers, kind, *parts)
         _send(answers, DONE)
     except _Failure as e:
@@ -85,7 +92,7 @@ def _answer(answers: BinaryIO, data: bytes, limits: _Limits) -> None:
         _send(answers, FAILED, DAMAGED + f"{type(e).__name__}: {e}".encode()[:400])
 
 
-def _drawn(data: bytes, limits: _Limits) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+def _drawn(data: bytes, limits: _Limits, text_layer: TextLayer) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
     document = _opened(data)
     try:
         if len(document) > limits.max_pages:
@@ -93,11 +100,22 @@ def _drawn(data: bytes, limits: _Limits) -> Iterator[tuple[bytes, tuple[Any, ...
         if len(document) == 0:
             raise _Failure(NO_PAGES)
         yield COUNT, (struct.pack(">I", len(document)),)
+        yield from _embedded_xml(document)
         document.init_forms()  # renders form fields with their values
         for number in range(len(document)):
-            yield PIXELS, _page(document, number, limits)
+            yield from _page(document, number, limits, text_layer)
     finally:
         document.close()
+
+
+def _embedded_xml(document: pypdfium2.PdfDocument) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+    """Yield the embedded XML files, such as e-invoices."""
+    for number in range(min(document.count_attachments(), _MAX_ATTACHMENTS)):
+        attachment = document.get_attachment(number)
+        if attachment.get_name().lower().endswith(".xml"):
+            data = bytes(attachment.get_data())
+            if len(data) <= MAX_FILE_BYTES:
+                yield FILE, (data,)
 
 
 def _opened(data: bytes) -> pypdfium2.PdfDocument:
@@ -112,8 +130,10 @@ def _opened(data: bytes) -> pypdfium2.PdfDocument:
         raise
 
 
-def _page(document: pypdfium2.PdfDocument, number: int, limits: _Limits) -> tuple[bytes, Any]:
-    """Render one page scaled to the limits. Its original size is that of the page at `limits.dpi`."""
+def _page(
+    document: pypdfium2.PdfDocument, number: int, limits: _Limits, text_layer: TextLayer
+) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+    """Render one page scaled to the limits, then extract its text. Its original size is that of the page at `limits.dpi`."""
     page = document[number]
     try:
         points = page.get_size()
@@ -123,9 +143,20 @@ def _page(document: pypdfium2.PdfDocument, number: int, limits: _Limits) -> tupl
         fits = min(1.0, limits.long_side / max(width, height), (limits.max_pixels / (width * height)) ** 0.5)
         bitmap = page.render(scale=limits.dpi / 72 * fits, rev_byteorder=True)
         original = (min(side, _MAX_SIDE) for side in (width, height))
-        return PAGE.pack(*original, bitmap.width, bitmap.height, bitmap.stride), bitmap.buffer
+        yield PIXELS, (PAGE.pack(*original, bitmap.width, bitmap.height, bitmap.stride), bitmap.buffer)
+        yield TEXT, (text_layer(page, bitmap.width, bitmap.height),)
     finally:
         page.close()
+
+
+def _load_text_module() -> Any:
+    """Load the neighbouring file by its path, because the child cannot import the package."""
+    spec = importlib.util.spec_from_file_location("pdf_text", Path(__file__).with_name("pdf_text.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError("pdf_text.py is missing.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _send(answers: BinaryIO, kind: bytes, *parts: Any) -> None:

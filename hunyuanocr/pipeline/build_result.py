@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hunyuanocr.fields import extract_fields, ground_values
+from hunyuanocr.fields.declared import check_declared
 from hunyuanocr.fields.schema.client_schema import coerce
 from hunyuanocr.fields.unknown import mark_unknown, unknown_field_warnings
 from hunyuanocr.pipeline.rotation import to_original, to_upright
@@ -53,8 +54,17 @@ def classify_lines(lines: Sequence[Line]) -> tuple[Line, ...]:
     return tuple(replace(n, type=classify_line(n.text)) if n.type is FieldType.TEXT else n for n in lines)
 
 
-def resolve_fields(task: Task, reading: Reading, lines: Sequence[Line], sizes: Sequence[tuple[int, int]]) -> tuple[Field, ...]:
-    """Return one Field for each requested one: extracted from the lines, or a language model's value grounded on the lines."""
+def resolve_fields(
+    task: Task,
+    reading: Reading,
+    lines: Sequence[Line],
+    sizes: Sequence[tuple[int, int]],
+    declared: Mapping[str, str] | None = None,
+) -> tuple[Field, ...]:
+    """Return one Field for each requested one: extracted from the lines, or a language model's value grounded on the lines.
+
+    `declared`: the values of an embedded e-invoice, a cross-check.
+    """
     if not task.fields:
         return ()
     lines, upright_sizes, rotations = to_upright(lines, sizes)
@@ -62,6 +72,7 @@ def resolve_fields(task: Task, reading: Reading, lines: Sequence[Line], sizes: S
         fields = extract_fields(lines, task.fields, upright_sizes)
     else:
         fields = ground_values(reading.values, task.fields, lines, reading.confidences)
+    fields = check_declared(fields, task.fields, lines, declared or {})
     fields = mark_unknown(fields, task.fields, lines, only_misspelt=reading.values is not None)
     return to_original(fields, upright_sizes, rotations)
 
@@ -76,7 +87,8 @@ def build_result(
     """
     sizes = tuple((p.width, p.height) for p in pages)
     source = evidence if evidence is not None and not reading.lines else reading
-    fields = resolve_fields(task, reading, source.lines, sizes)
+    declared = next((page.declared for page in pages if page.declared), None)
+    fields = resolve_fields(task, reading, source.lines, sizes, declared)
     return Result(
         id=id,
         task=task.kind,

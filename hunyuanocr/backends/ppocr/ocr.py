@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hunyuanocr.backends.ppocr.crops import crop_line, crop_widths, initial_rotation, rotate_quads, shrink_to_text
 from hunyuanocr.backends.ppocr.detector import Detector, DetectorOptions, Quads, clockwise
+from hunyuanocr.backends.ppocr.digital import confirmed, layer_quads, uncovered
 from hunyuanocr.backends.ppocr.network import EngineOptions
 from hunyuanocr.backends.ppocr.reading_order import group_rows
 from hunyuanocr.backends.ppocr.recogniser import RecognisedText, Recogniser, load_charset
@@ -52,7 +53,10 @@ class PageReader:
         self._recogniser.read([np.full((self._recogniser.height, w, 3), 255, np.uint8) for w in widths])
 
     def read(self, page: Page, check_cancelled: Callable[[], None] = lambda: None) -> list[list[Line]]:
-        """Return the lines of a page by row, in reading order. `check_cancelled` is called between steps and may raise."""
+        """Return the lines of a page by row, in reading order. `check_cancelled` is called between steps and may raise.
+
+        The text layer of a digital document is taken as it is; OCR reads what it does not cover.
+        """
         check_cancelled()
         if self._small_memory:
             trim_memory()  # returns the memory of decoding before detection needs its own
@@ -60,12 +64,25 @@ class PageReader:
         quads = self.detector(image)
         if self._small_memory:
             trim_memory()
-        if len(quads) == 0:
-            return []
-        texts, upright = self._texts(image, quads, initial_rotation(quads), check_cancelled)
-        kept = [i for i, t in enumerate(texts) if t.text and t.confidence >= _MIN_CONFIDENCE]
-        lengths = np.array([len(texts[i].text) for i in kept], dtype=np.float32)
-        return [[self._line(page, upright[kept[i]], texts[kept[i]]) for i in row] for row in group_rows(upright[kept], lengths)]
+        layer = layer_quads(page)
+        if page.text_layer and self._is_confirmed(page, image, layer, check_cancelled):
+            quads = quads[uncovered(quads, layer)]
+        else:
+            layer = layer[:0]
+        lines, places = list(page.text_layer[: len(layer)]), [layer]
+        if len(quads):
+            texts, upright = self._texts(image, quads, initial_rotation(quads), check_cancelled)
+            kept = [i for i, t in enumerate(texts) if t.text and t.confidence >= _MIN_CONFIDENCE]
+            lines += [self._line(page, upright[i], texts[i]) for i in kept]
+            places.append(upright[kept])
+        lengths = np.array([len(line.text) for line in lines], dtype=np.float32)
+        return [[lines[i] for i in row] for row in group_rows(np.concatenate(places), lengths)]
+
+    def _is_confirmed(self, page: Page, image: NDArray[np.uint8], layer: Quads, check_cancelled: Callable[[], None]) -> bool:
+        def read(quads: Quads) -> list[str]:
+            return [text.text for text in self._recognise(image, quads, check_cancelled)]
+
+        return confirmed(page.text_layer, layer, self._recogniser.characters, read)
 
     def _texts(
         self, image: NDArray[np.uint8], quads: Quads, turns: NDArray[np.intp], check_cancelled: Callable[[], None]

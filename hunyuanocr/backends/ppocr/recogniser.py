@@ -42,6 +42,7 @@ class Recogniser:
         number, channels, height, width = network.shape
         self._network = network
         self._characters = np.array(["", *characters], dtype=object)
+        self.characters = frozenset(characters)
         self._fixed_number, self._fixed_width = number, width
         self._grey = channels == 1
         self._batch = number or batch

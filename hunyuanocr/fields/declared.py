@@ -1,0 +1,51 @@
+"""Values that a PDF declares in an embedded e-invoice, as a cross-check of the printed ones.
+
+The print is answered. A declared value selects among the printed values; where it is not printed, the answer is doubtful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hunyuanocr.fields.catalogue import normalise_key
+from hunyuanocr.fields.field_builder import join_lines
+from hunyuanocr.fields.grounding import find_occurrences
+from hunyuanocr.fields.values.normalize import comparable, normalize
+from hunyuanocr.types import Doubt, Field, FieldSpec, FieldType, Line
+
+_SAME_AS = {"merchant": "seller"}  # names of the catalogue that e-invoices have under another name
+
+
+def check_declared(
+    fields: Sequence[Field], specs: Sequence[FieldSpec], lines: Sequence[Line], declared: Mapping[str, str]
+) -> tuple[Field, ...]:
+    """Return the fields, those of declared values as the page prints these, or in doubt if it prints another value."""
+    return tuple(
+        _checked(field, declared.get(_SAME_AS.get(spec.name or "", spec.name or "")), lines)
+        for field, spec in zip(fields, specs, strict=True)
+    )
+
+
+def _checked(field: Field, declared: str | None, lines: Sequence[Line]) -> Field:
+    if declared is None or field.rows is not None or (field.value is not None and _agrees(field.value, declared, field.type)):
+        return field
+    place = next(find_occurrences(declared, field.type, lines), None)
+    if place is not None:
+        value = join_lines([lines[n].text[start:end] for n, start, end in place.parts])
+        confidence, box, page = place.confidence(lines), place.box(lines), place.page(lines)
+        normal = normalize(value, field.type)
+        return replace(field, value=value, normalized=normal, box=box, page=page, confidence=confidence, grounded=True)
+    if field.value is None:
+        return field
+    message = f"The electronic invoice inside the file declares another value: {declared[:80]}."
+    return replace(field, doubts=(*field.doubts, Doubt("embedded_data_differs", message)))
+
+
+def _agrees(value: str, declared: str, type: FieldType) -> bool:
+    """Return whether both are the same amount, one of the readings of a date, or one text contains the other."""
+    left, right = comparable(value, type), comparable(declared, type)
+    if left == right or right in left.split("|"):
+        return True
+    names = type in (FieldType.NAME, FieldType.TEXT, FieldType.ADDRESS)
+    return names and min(len(left), len(right)) >= 4 and (normalise_key(left) in right or right in normalise_key(left))
