@@ -158,7 +158,7 @@ FIELDS: dict[str, str] = {  # instruction: keys of the answer
     # traditional characters
     "請提取總金額、日期、商戶名稱": "total_amount date merchant",
     "請提取發票號碼和開票日期": "invoice_number date",
-    "提取統一編號": "統一編號",
+    "提取統一編號": "tax_number",
     "提取車牌號和總金額": "車牌號 total_amount",
     "總共多少錢？什麼時候買的？": "total_amount date",
     "幫我看看這張單據的總金額是多少": "total_amount",
@@ -182,7 +182,7 @@ FIELDS: dict[str, str] = {  # instruction: keys of the answer
     "plate no. and total": "plate no total_amount",
     "extract totl amuont": "totl amuont",
     "总额金": "总额金",
-    "Gesamtbetrag": "Gesamtbetrag",
+    "Gesamtbetrag": "total_amount",
     "итого": "итого",
     "提取里程数和上车时间": "里程数 上车时间",
     "提取舱位、航班号": "舱位 航班号",

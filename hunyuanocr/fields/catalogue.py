@@ -187,6 +187,7 @@ _NO_FIELD = frozenset(
         "ticket", "poli", "kom", "cad", "val", "sig", "die", "per", "via",
     ]
 )  # fmt: skip
+_SHORT = 4  # letters; without its diacritics such a word may be an English one: Thẻ (a card), the
 _MEANING_TOTAL = ("total", "total amount", "合计", "总计", "总金额", "总额", "合计金额")
 
 
@@ -201,7 +202,8 @@ def _other_languages() -> Mapping[str, KnownField]:
     ]
     index: dict[str, KnownField] = {}
     for _, name, word in sorted(ranked, key=lambda found: found[0]):
-        for key in spellings(word):
+        short = not word.isascii() and len(fold_key(word)) <= _SHORT and fold_key(word).isascii()
+        for key in (normalise_key(word),) if short else spellings(word):
             if key not in _NO_FIELD and (len(key) > 2 or not key.isascii()):
                 index.setdefault(key, KNOWN[name])
     return index
@@ -241,7 +243,7 @@ def lookup(words: str) -> KnownField | None:
     if not key or len(words) > _MAX_WORDS:
         return None
     others = _other_languages()
-    return others.get(fold_key(words)) or others.get(fold_key(plain))
+    return others.get(fold_key(words)) or others.get(fold_key(plain)) or others.get(key)
 
 
 _MIN_SIMILARITY = {True: 75.0, False: 60.0}  # per cent of equal letters, of Latin and other names: one letter in four, 总额金

@@ -17,7 +17,7 @@ _COMMON = (
 )  # fmt: skip
 
 # Language, rows of a receipt, and what clients request in that language.
-_RECEIPTS = [
+_RECEIPTS: list[tuple[str, list[Any], dict[str, str]]] = [
     (
         "de",
         ["BÄCKEREI KRUSE", [(0, "Zwischensumme"), (20, "13,20")], [(0, "SUMME EUR"), (20, "14,20")], [(0, "Bar"), (20, "20,00")],
@@ -178,14 +178,14 @@ def test_folding_keeps_the_length_of_a_text() -> None:
         ("合計", "total_amount"), ("Nr faktury", "invoice_number"), ("Ngày hóa đơn", "date"), ("Tanggal", "date"),
         ("합계", "total_amount"), ("IBAN", "iban"), ("Kontonummer", "bank_account"), ("統一編號", "tax_number"),
         ("Faelligkeitsdatum", "due_date"), ("Numero de factura", "invoice_number"),
-        ("passport number", "passport_number"), ("batch no", "batch_number"),
+        ("Thẻ", "paid_amount"), ("passport number", "passport_number"), ("batch no", "batch_number"),
     ],
 )  # fmt: skip
 def test_words_of_other_languages_name_their_field(words: Any, name: Any) -> None:
     assert lookup(words).name == name
 
 
-@pytest.mark.parametrize("words", ["data", "top", "not", "pH", "H", "form", "code", "x" * 300])
+@pytest.mark.parametrize("words", ["data", "top", "not", "the", "pH", "H", "form", "code", "x" * 300])
 def test_words_of_instructions_and_short_names_are_no_fields(words: Any) -> None:
     assert lookup(words) is None
 
