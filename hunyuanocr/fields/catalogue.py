@@ -184,7 +184,7 @@ _NO_FIELD = frozenset(
     [
         "data", "not", "note", "top", "base", "pin", "bed", "bar", "port", "charge", "position", "unit", "form", "text", "mobile",
         "code", "page", "articles", "lot", "site", "carte", "dose", "ore", "del", "solde", "retour", "terms", "result", "contact",
-        "ticket", "poli", "kom", "cad", "val", "sig", "die", "per", "via",
+        "ticket", "poli", "kom", "norm", "probe", "handler", "cad", "val", "sig", "die", "per", "via",
     ]
 )  # fmt: skip
 _SHORT = 4  # letters; without its diacritics such a word may be an English one: Thẻ (a card), the
