@@ -185,7 +185,9 @@ def test_without_a_temporary_folder_the_api_is_served_without_the_page() -> None
 
 
 def test_vllm_without_a_temporary_folder_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
     with pytest.raises(ConfigError, match="No temporary folder is writable"):
         temporary_folder()

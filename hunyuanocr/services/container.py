@@ -37,7 +37,6 @@ from hunyuanocr.store.workdir import BACKUP, EXPORT, RESTORE, remove_dead
 log = logging.getLogger(__name__)
 
 _DRAIN_POLL_INTERVAL_S = 0.05  # for requests that are still running
-_CHECK_INTERVAL_S = 60.0  # of the database
 _PROBE = "probe"  # key of the state that the check writes
 _CANCEL_TIMEOUT_S = 0.5  # a service that has not ended by then is cancelled again
 
@@ -47,6 +46,8 @@ class Services:
 
     Raises ConfigError and MissingDependency when the settings of the store cannot work.
     """
+
+    check_interval_s = 60.0  # of the database
 
     def __init__(self, settings: Settings, pipeline: Pipeline, folder: DataFolder | None = None) -> None:
         self.pipeline = pipeline
@@ -154,7 +155,7 @@ class Services:
             else:
                 self.recorder.last_error = None if write else self.recorder.last_error
             write = self.recorder.last_error is not None  # otherwise a read is enough: fewer writes, for SD cards
-            await asyncio.sleep(_CHECK_INTERVAL_S)
+            await asyncio.sleep(self.check_interval_s)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new requests and wait at most so many seconds for those that are running.

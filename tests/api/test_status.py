@@ -19,6 +19,7 @@ from api.app import create_app
 from hunyuanocr import __version__
 from hunyuanocr.errors import MissingDependency
 from hunyuanocr.pipeline import Pipeline
+from hunyuanocr.services.container import Services
 from tests.api.conftest import open_client, quick_settings, served, wait_ready
 from tests.support.app_client import AppClient
 from tests.support.fake_backend import FakeBackend, picture
@@ -209,24 +210,24 @@ def small_disk(tmp_path: Path) -> Any:
 
 async def test_a_full_disk_at_start_is_reported_until_there_is_space(
     small_disk: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
-) -> Any:
+) -> None:
     """/ready said `ok`, because the database could be read."""
-    monkeypatch.setattr("hunyuanocr.services.container._CHECK_INTERVAL_S", 0.05)
+    monkeypatch.setattr(Services, "check_interval_s", 0.05)
     settings = quick_settings().model_copy(update={"data": small_disk / "data"})
 
-    async def store(client: Any) -> Any:
-        await asyncio.sleep(0.2)
-        return (await client.get("/ready")).json()["store"]
+    async def reported(client: Any, store: str) -> None:
+        while store not in (await client.get("/ready")).json()["store"]:
+            await asyncio.sleep(0.02)
 
     async with AsyncExitStack() as stack:
-        assert await store(await open_client(stack, settings, reader)) == "ok"
+        await reported(await open_client(stack, settings, reader), "ok")
     filler = small_disk / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while file.write(bytes(4096)):
             pass
     async with AsyncExitStack() as stack:
         client = await open_client(stack, settings, reader)
-        assert "full" in await store(client)
+        await reported(client, "full")
         filler.unlink()
-        assert await store(client) == "ok"
+        await reported(client, "ok")
         assert await warnings(client, 1) == {"low_resolution"}

@@ -342,7 +342,7 @@ def test_the_data_folder_may_have_any_name(tmp_path: Path, name: Any, monkeypatc
     assert (tmp_path / name / "hunyuanocr.db").is_file()
     assert [path.name for path in tmp_path.iterdir()] == [name]
     monkeypatch.setenv("HUNYUANOCR_DATA", str(shop.settings.data))
-    assert storage._sqlite(shop.settings.data / "hunyuanocr.db").verdict == "ok"
+    assert storage.check_sqlite(shop.settings.data / "hunyuanocr.db").verdict == "ok"
     assert list(storage.ages(shop.settings)) == []
     saved = run("backup", tmp_path / "shop.tar.gz")
     assert saved.exit_code == 0, saved.output

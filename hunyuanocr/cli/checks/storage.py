@@ -72,10 +72,11 @@ def check_database(settings: Settings) -> CheckResult:
     file = Path(str(database.url.database))
     if not file.exists():
         return CheckResult("database", "ok", _DATABASE, (f"{file} 首次使用时建立", f"{file} will be created on first use."))
-    return _sqlite(file)
+    return check_sqlite(file)
 
 
-def _sqlite(file: Path) -> CheckResult:
+def check_sqlite(file: Path) -> CheckResult:
+    """Check that the database file can be read and written."""
     try:
         connection = sqlite3.connect(sqlite_uri(file, "mode=rw"), uri=True, timeout=_BUSY_S, isolation_level=None)
         try:
