@@ -34,8 +34,8 @@ def pdf(
     for mode, group in ((0, texts), (_INVISIBLE, hidden)):
         for text, x, y in group:
             item = pdfium.FPDFPageObj_NewTextObj(document, b"Helvetica", 14.0)
-            letters = (text + "\0").encode("utf-16-le")
-            pdfium.FPDFText_SetText(item, ctypes.cast(letters, ctypes.POINTER(ctypes.c_ushort)))
+            letters = [ord(c) for c in text] + [0]  # UTF-16; no character outside the first plane
+            pdfium.FPDFText_SetText(item, (ctypes.c_ushort * len(letters))(*letters))
             pdfium.FPDFTextObj_SetTextRenderMode(item, mode)
             pdfium.FPDFPageObj_Transform(item, 1, 0, 0, 1, x, HEIGHT - y)
             pdfium.FPDFPage_InsertObject(page, item)
