@@ -41,7 +41,7 @@ LAYERS = [  # lowest first; a part is a module or a package, and the longest nam
     {"hunyuanocr.fields.grounding", "hunyuanocr.fields.rules.labels"},
     {"hunyuanocr.fields.field_builder", "hunyuanocr.fields.rules.page_analysis"},
     {"hunyuanocr.fields.line_items"},
-    {"hunyuanocr.fields.rules", "hunyuanocr.fields.schema", "hunyuanocr.fields.unknown"},
+    {"hunyuanocr.fields.declared", "hunyuanocr.fields.rules", "hunyuanocr.fields.schema", "hunyuanocr.fields.unknown"},
     {"hunyuanocr.fields"},
     {"hunyuanocr.images", "hunyuanocr.output", "hunyuanocr.weights"},
     {"hunyuanocr.instructions"},
