@@ -149,18 +149,21 @@ def split_form(parts: Iterable[Part], form: type[OcrRequest]) -> tuple[list[Part
     texts: list[Part] = []
     for part in parts:
         part.decode_transfer()
-        is_file = part.name in FILE_KEYS or (part.name not in names and (part.declares_file or _is_binary(part.data)))
+        is_file = part.name in FILE_KEYS or (part.name not in names and (part.declares_file or _is_binary(part)))
         (files if is_file else texts).append(part)
     return files, texts
 
 
-def _is_binary(data: bytearray) -> bool:
-    return b"\0" in data[:_BINARY_START] or data.startswith(b"%PDF-")
+def _is_binary(part: Part) -> bool:
+    """Return whether the data are no text in the declared character set; UTF-16 and UTF-32 have zero bytes."""
+    has_zeros = part.charset.lower().startswith(("utf-16", "utf-32", "utf16", "utf32"))
+    return (b"\0" in part.data[:_BINARY_START] and not has_zeros) or part.data.startswith(b"%PDF-")
 
 
 def image_of(part: Part) -> bytes:
     """Return the bytes of a file, which a field without a file name may contain as base64. Blocking. Raises InvalidBase64."""
-    if part.declares_file or not part.data.isascii() or sniff(bytes(part.data[:_BINARY_START])) is not None:
+    is_text = part.data.isascii() and not _is_binary(part)
+    if part.declares_file or not is_text or sniff(bytes(part.data[:_BINARY_START])) is not None:
         return bytes(part.data)
     return decode_base64(part.text())
 
