@@ -11,10 +11,8 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from hunyuanocr.clock import utc_now
-from hunyuanocr.store import keys
 from tests.api.auth.conftest import AWAY, code, token
-from tests.api.auth.test_websockets import listening, pong, refused
+from tests.api.auth.test_websockets import listening, pong, refused, revoke
 from tests.support.fake_backend import picture, wait_until
 
 FILE = {"file": picture()}
@@ -49,7 +47,7 @@ async def test_a_wrong_password_is_refused_and_counted(running_app: Any) -> None
     for headers in wrong:
         async with running_app.client(headers=headers) as client:
             assert code(await client.get("/v1/models")) == (401, "bad_key"), headers
-    await running_app.gate.audit_log.flush()
+    await running_app.authenticator.audit_log.flush()
     async with running_app.client("admin") as client:
         entries = (await client.get("/v1/admin/audit")).json()["data"]
     assert sum(entry["times"] for entry in entries if entry["action"] == "refused") == len(wrong)
@@ -117,9 +115,7 @@ async def test_a_request_that_waits_while_its_key_is_revoked_gets_no_answer(runn
         waiting = asyncio.create_task(client.get(f"/v1/jobs/{id}?wait=60"))
         await wait_until(lambda: reader.begun == 1)
         if revoked:
-            with running_app.gate.database.transaction() as conn:
-                assert keys.revoke(conn, running_app.keys["clinic"].split("_")[1], utc_now())
-            running_app.gate.api_keys.invalidate()
+            revoke(running_app, "clinic")
         await asyncio.sleep(1.1)  # a shorter wait is answered
         reader.gate.set()
         answer = await waiting
