@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -47,8 +46,22 @@ def is_printed(name: str, lines: Sequence[Line]) -> bool:
     if not simplified.isascii():
         key = normalise_key(simplified)
         return bool(key) and any(key in normalise_key(to_simplified(line.text)) for line in lines)
-    letters = re.findall(r"[a-z0-9]", simplified.lower())
-    if not letters:
-        return False
-    pattern = re.compile(r"(?<![a-z0-9])" + r"[\W_]*".join(letters) + r"(?![a-z0-9])")  # PatientCode is Patient code
-    return any(pattern.search(line.text.lower()) for line in lines)
+    name = "".join(filter(str.isalnum, simplified.lower()))
+    return bool(name) and any(_has_words(line.text.lower(), name) for line in lines)
+
+
+def _has_words(text: str, name: str) -> bool:
+    """Return whether the letters of the name are in the text, whole words of it: PatientCode is Patient code."""
+    at = [i for i, c in enumerate(text) if c.isalnum()]
+    letters = "".join(text[i] for i in at)
+    start = letters.find(name)
+    while start >= 0:
+        before, after = text[at[start] - 1 : at[start]], text[at[start + len(name) - 1] + 1 :][:1]
+        if not _is_latin(before) and not _is_latin(after):
+            return True
+        start = letters.find(name, start + 1)
+    return False
+
+
+def _is_latin(c: str) -> bool:
+    return c.isascii() and c.isalnum()

@@ -10,10 +10,10 @@ import re
 
 from hunyuanocr.instructions.patterns import ANY_LANGUAGE, DOCUMENT, DOCUMENT_ZH
 
-_UP_TO_COMMA = r"[^,.;!?。\n]{0,100}"
+_UP_TO_COMMA = r"[^,.;!?。\n]{0,60}"
 _REST = r"(?:[^.;!?。\n]|\.(?=\w))*"  # of the sentence
 # The rest of a negative list: a comma continues it only if "or" follows ("no comments, quotes or markdown").
-_NEGATED = r"(?:[^.,;!?。\n]|\.(?=\w)|,(?=[^.;!?。\n]*\b(?:or|nor)\b))*"
+_NEGATED = r"(?:[^.,;!?。\n]|\.(?=\w)|,(?=[^.;!?。\n]{0,80}\b(?:or|nor)\b))*"
 _EXTRAS = (
     r"(?:(?:any|other|additional|extra|further|more|surrounding|unnecessary|special)\s+){0,3}(?:markdown|currency|"
     r"symbols?|units?|signs?|code|explan\w+|comment(?:s|ary)|prose|"
@@ -60,14 +60,14 @@ _ENGLISH: tuple[str, ...] = (
     rf"think|let'?s think|"
     rf"double.?check|pay attention|take care)\b{_REST}",
     rf"\b(?:e\.g\.|i\.e\.|for example|for instance)\s?{_REST}",
-    r"(?:^|(?<=[,.;!?。\n])|\band\b)\s*(?:please )?(?:use|format|write|convert|normali[sz]e|round|keep|represent|express|"
+    r"(?:^|(?<=[,.;!?。\n])|\band\b)\s?(?:please )?(?:use|format|write|convert|normali[sz]e|round|keep|represent|express|"
     r"give)\b(?: \w+){0,3}"
     r" (?:as|in|to|with)\b[^,.;!?。\n]{0,60}"
     r"(?:yyyy|\biso\b|dd/|mm/|decimals?|numbers?|digits?|floats?|integers?|strings?|numeric|format)[^,.;!?。\n]*",
     r"\bnothing (?:else|more)\b",
     r"\b(?:ocr|scan|read|process|parse) (?:this|it)(?: \w+)? and(?: then)?\b",
     r"\buse (?:the )?iso(?:[ -]?8601)?\b" + _UP_TO_COMMA,
-    rf"(?:(?<=[.;!?。\n])|^)\s*(?:all |the |each |every )?(?:\w+ ){{1,3}}(?:should|must|has to|have to|need to|needs to|"
+    rf"(?:(?<=[.;!?。\n])|^)\s?(?:all |the |each |every )?(?:\w+ ){{1,3}}(?:should|must|has to|have to|need to|needs to|"
     rf"will|shall)\b{_REST}",
     r"\b(?:and |then ){0,2}(?:please )?(?:return|output|respond|reply|answer|give|provide|present|format|send|write|"
     r"produce|generate|deliver|"
@@ -97,17 +97,17 @@ _CHINESE: tuple[str, ...] = (
     rf"(?:如果|若是?|假如|假设|要是|倘若|如(?=[有没无果找看缺字某]))[^。;!?\n]{{0,40}}?(?:没有|缺|不存在|找不到|"
     rf"看不[清到]|识别不|无法|不确定|未|为空|空缺|没|不清|无)"
     rf"[^,。;!?\n]*(?:,[^,。;!?\n]*{_EMPTY_ZH}[^,。;!?\n]*)?",
-    rf"(?:(?<=[,。;!?\n])|^)\s*[^,。;!?\n、]{{0,10}}(?:没有|缺失|不存在|找不到|看不清|识别不[出到了]|没找到|未找到|为空|"
+    rf"(?:(?<=[,。;!?\n])|^)\s?[^,。;!?\n、]{{0,10}}(?:没有|缺失|不存在|找不到|看不清|识别不[出到了]|没找到|未找到|为空|"
     rf"看不到|没写|读不出)[^,。;!?\n]{{0,12}}"
     rf"(?:{_EMPTY_ZH}|跳过|略过|不填)[^,。;!?\n]*",
     rf"(?:就|则|请|一律|统一|都|可以?){{0,3}}(?:用|填写?|写|返回|输出|置|设置?|标记?|留|"
     rf"显示)[为成入上]?{_EMPTY_ZH}(?:字符串|值|白|代替|表示|即可|就行){{0,3}}(?=[,。;!?\n]|$)",
-    r"(?:(?<=[,。;!?\n])|^)\s*(?:你是|你现在是|假设你是|请你?扮演|作为)[^,。;!?\n]{0,40}?(?:助手|专家|机器人|模型|工程师|"
+    r"(?:(?<=[,。;!?\n])|^)\s?(?:你是|你现在是|假设你是|请你?扮演|作为)[^,。;!?\n]{0,40}?(?:助手|专家|机器人|模型|工程师|"
     r"引擎|系统|会计|财务|助理|人员|师|员)[^,。;!?\n]*",
-    rf"(?:(?<=[,。;!?\n])|^)\s*(?:这|那|下面|以下|附件|上传|图片?|我|我这|附上|现在)(?:里|中|上|个|张){{0,2}}(?:是|有|"
+    rf"(?:(?<=[,。;!?\n])|^)\s?(?:这|那|下面|以下|附件|上传|图片?|我|我这|附上|现在)(?:里|中|上|个|张){{0,2}}(?:是|有|"
     rf"的是|为|了)[^,。;:!?\n]{{0,12}}?{DOCUMENT_ZH}"
     r"(?:图片|照片|的?图)?(?=[,。;!?\n]|$)",
-    rf"(?:(?<=[,。;!?\n])|^)\s*(?:请|帮我|麻烦){{0,3}}(?:根据|基于|对于?|针对|从|看看?|分析|阅读|识别|扫描|查看|处理|"
+    rf"(?:(?<=[,。;!?\n])|^)\s?(?:请|帮我|麻烦){{0,3}}(?:根据|基于|对于?|针对|从|看看?|分析|阅读|识别|扫描|查看|处理|"
     rf"读取?|看下|看一下|识别一下)(?:一下)?(?:我|上传的|所附的|附件的|附件){{0,2}}"
     rf"[这该此那给下]?[一定面]?[张个份段幅]?(?:的)?{DOCUMENT_ZH}(?:图片|照片|内容)?(?:进行(?:识别|分析|解析|"
     rf"处理))?[里中上]?(?=[,。;!?\n]|$|(?:并|然后|后))(?:并且?|然后|后)?(?=.*\w)",
@@ -115,7 +115,7 @@ _CHINESE: tuple[str, ...] = (
     r"记帐|做账|入账|对账|存档|归档|统计|走账)"
     r"(?:用的?|使用|单)?(?=[,。;:!?\s]|$)",
     r"(?:报销|报账|记账|做账|入账|对账|存档|归档)(?:用的?|使用|需要|要用)(?=[,。;:!?\s]|$)",
-    r"(?:(?<=[,。;!?\n])|^)\s*(?:日期|金额)?(?:格式|保留\S{1,2}位|精确到|单位)(?!号|名)[^,。;!?\n]*",
+    r"(?:(?<=[,。;!?\n])|^)\s?(?:日期|金额)?(?:格式|保留\S{1,2}位|精确到|单位)(?!号|名)[^,。;!?\n]*",
     r"(?:请)?直接(?:输出|返回|给出|给我)(?:结果|答案|内容)?(?:即可|就行|就好)?(?=[,。;!?\n]|$)",
     r"(?:如果|若|要是)是?[^,。;!?\n]{0,8}?(?:的话,?|[,就])",
     rf"(?:请)?用(?:{ANY_LANGUAGE})(?:来)?(?:回答|回复|告诉我|输出|返回|作答)",
@@ -132,7 +132,7 @@ _CHINESE: tuple[str, ...] = (
     r"(?:结果|数据|即可|就行|就好|就可以|给我|了){0,3}(?![ :]*(?:字段|key|键))",
     r"(?:非常|十分)?(?:谢谢您?你?|多谢|感谢|辛苦了?|拜托了?|请问|劳驾|麻烦了)[啦啊了!]*",
     r"^\s*(?:您好|你好|嗨|在吗)[啊呀]?(?=[,。!?\s].*\w)",
-    r"(?:这几项|这几个|这些|以上)?(?:就行了?|即可|就好了?|就可以了?|就够了|都要|也要|全都要)(?=[,。;!?\s]|$)|谢+(?=[,。!\s]|$)",
+    r"(?:这几项|这几个|这些|以上)?(?:就行了?|即可|就好了?|就可以了?|就够了|都要|也要|全都要)(?=[,。;!?\s]|$)|谢{1,4}(?=[,。!\s]|$)",
 )
 _DROPPED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (*_ENGLISH, *_CHINESE))
 

@@ -29,12 +29,16 @@ from hunyuanocr.instructions.patterns import (
 from hunyuanocr.instructions.questions import question_field
 from hunyuanocr.types import FieldType
 
+_POLITE = re.compile(POLITE, re.IGNORECASE)
+_LOCATION = re.compile(LOCATION, re.IGNORECASE)
+_FILLER = re.compile(FILLER, re.IGNORECASE)
+_VERBS = re.compile(VERBS, re.IGNORECASE)
 _STRONG = re.compile(r"[,，、;；\n|。!！?？•·*]+|\s\+\s|\s&\s|\s[-–—]+\s|^-\s|\.(?:\s|$)")
 _SENTENCE = re.compile(r"[。!?;]|\.(?:\s|$)")
 _ABBREVIATION = re.compile(r"\b(no|tel|reg|inv|incl|excl|ref|ext|dr|mr|mrs|qty|amt|co|dept|st)\.(?=\s)", re.IGNORECASE)
 _CIRCLED = re.compile(r"[①-⒇]")
 _WEAK = re.compile(AND, re.IGNORECASE)
-_QUOTED = re.compile(r"(?<!\w)[\"'“”‘’「『`]+([^\"'“”‘’「」『』`]+)[\"'“”‘’」』`]+(?!\w)")
+_QUOTED = re.compile(r"(?<!\w)[\"'“”‘’「『`]{1,3}([^\"'“”‘’「」『』`]+)[\"'“”‘’」』`]{1,3}(?!\w)")
 _TEMPLATE = re.compile(r"[\"']([^\"'{}:]+)[\"']\s*:")  # a JSON template that is not valid JSON: {"total": , "date": }
 _NUMBERING = re.compile(
     r"(?:^|(?<=[\s:：,，;；]))\(?\d{1,2}\s?(?:[.)]\s|[、）．]\s?|\.(?=[^\W\d])|(?<=\d)\)\s?)|(?:^|(?<=\s))(?:\(?[a-h]\)\s|"
@@ -49,7 +53,7 @@ _OF_DOCUMENT = re.compile(
     re.IGNORECASE,
 )
 _HAVING = re.compile(r"^(?:要?有|要|含有?|就是?|看看|知道|了解|[查问找读看取念报认填记])")
-_PARTICLES = re.compile(r"^(?:[把将])?|(?:并且?|然后|也|都|呢|吧|吗|了|啊|读|列|写|找|来|出来|给我|一下)+$")
+_PARTICLES = re.compile(r"^(?:[把将])?|(?:并且?|然后|也|都|呢|吧|吗|了|啊|读|列|写|找|来|出来|给我|一下){1,6}$")
 _HAN = re.compile(r"[一-鿿]")
 _REMARK = re.compile(r"[(（][^)）]*[)）]?")
 _EDGE = " \t\r\n.,:;!?。，：；！？、的()（）[]【】{}<>《》\"'`"
@@ -70,7 +74,7 @@ _NOT_A_FIELD = {
 _MAX_WORDS = 24  # of a list separated by blanks
 _WHOLE_DOCUMENT = re.compile(DOCUMENT_NOUN, re.IGNORECASE)
 _FORMAT_ONLY = re.compile(rf"(?:(?:{FORMAT_WORDS})[\s,./-]*)+", re.IGNORECASE)
-_FORM = re.compile(rf"(?P<name>.+?)(?:{FORM_OF_VALUE}).*", re.IGNORECASE)
+_FORM = re.compile(rf"(?P<name>.{{1,100}}?)(?:{FORM_OF_VALUE}).*", re.IGNORECASE)
 
 
 def extract_field_names(sentence: str) -> list[str]:
@@ -140,7 +144,7 @@ def _listed(bare: str) -> Iterator[str]:
     found = [(sentence, list(_sentence(sentence))) for sentence in sentences]
     known = any(lookup(name) for _, names in found for name in names)
     for sentence, names in found:
-        asks = len(found) == 1 or any(map(lookup, names)) or re.search(VERBS, sentence, re.IGNORECASE)
+        asks = len(found) == 1 or any(map(lookup, names)) or _VERBS.search(sentence)
         yield from (name for name in names if asks or not known)
 
 
@@ -177,7 +181,7 @@ def _part(part: str) -> list[str]:
     part = part.strip(_EDGE)
     if lookup(part):
         return [part]
-    bare = _strip(part, POLITE, LOCATION)
+    bare = _strip(part, _POLITE, _LOCATION)
     if name := question_field(bare):
         return [name]
     words = part.split()  # 店名 金额 时间
@@ -186,14 +190,14 @@ def _part(part: str) -> list[str]:
         if all(len(found) == 1 and is_field_like(found[0]) for found in names) and any(lookup(found[0]) for found in names):
             return [found[0] for found in names]
     halves = [half.strip(_EDGE) for half in _WEAK.split(part)]
-    if len(halves) > 1 and any(question_field(_strip(half, POLITE, LOCATION)) for half in halves):
+    if len(halves) > 1 and any(question_field(_strip(half, _POLITE, _LOCATION)) for half in halves):
         return [name for half in halves for name in _part(half)]
-    return _pieces(_strip(bare, FILLER, VERBS))
+    return _pieces(_strip(bare, _FILLER, _VERBS))
 
 
-def _strip(text: str, *patterns: str) -> str:
+def _strip(text: str, *patterns: re.Pattern[str]) -> str:
     for pattern in patterns:
-        text = re.sub(pattern, " ", text, flags=re.IGNORECASE)
+        text = pattern.sub(" ", text)
     return text.strip(_EDGE)
 
 

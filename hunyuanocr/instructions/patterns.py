@@ -116,7 +116,7 @@ FORMAT_WORDS = (  # words about the form of an answer
     r"即可|就行|结果"
 )
 FORM_OF_VALUE = (  # what follows a name and only describes the form of its value: "date as YYYY-MM-DD", 日期格式为YYYY-MM-DD
-    r"\s(?:in|as|formatted|format|using|without|rounded|normali[sz]ed|converted)\s(?=.*(?:yyyy|\biso|format|numbers?|"
+    r"\s(?:in|as|formatted|format|using|without|rounded|normali[sz]ed|converted)\s(?=.{0,40}(?:yyyy|\biso|format|numbers?|"
     r"digits?|float|integer|string|"
     r"currency|symbol|sign|decimal|dd|written|printed|upper|lower))|\s(?=yyyy|dd/|mm/)"
     r"|的?格式|保留|精确到|统一[用为成]|转换?[为成]|只要数字|[用按以]?(?=yyyy)|不带|要?[写用]数字|\s?[(=<\[]"

@@ -51,13 +51,13 @@ TASK_PATTERNS: tuple[tuple[TaskKind, str], ...] = (  # tried in this order
             r"^(?:识别|读取?|看看?|扫描|提取)\s*这?[张个份]?(?:图片?|照片|小票|收据|发票|单[子据]|文档|页面|图像|截图)$",
             "^(?:ocr|text|full text|plain text)$",
             rf"(?:{_ALL}|extract|read|recogni[sz]e|transcribe|output|return|copy|get|convert)"
-            r" (?:of )?(?:(?:the|all|only|its|every) )*(?:printed |visible |plain |raw |full |complete |written )?(?:text|"
+            r" (?:of )?(?:(?:the|all|only|its|every) ){0,4}(?:printed |visible |plain |raw |full |complete |written )?(?:text|"
             r"words|texts)",
             rf"\btext (?:in|on|from|of) (?:(?:the|this) )?{DOCUMENT}|\b{DOCUMENT} to text\b",
             rf"(?:read|extract|get|show|list|transcribe|return|output) (?:everything|all)(?: (?:in|on|from|of) (?:the|"
             rf"this) {DOCUMENT})?$",
             "(?:read|extract|get|show|list|return) (?:all|every) (?:the )?(?:fields?|info(?:rmation)?|data|details|content)$",
-            r"^(?:extract|get|read|return|show|give|list) (?:(?:the|all|any|me) )*(?:(?:key|main|important|relevant) )?"
+            r"^(?:extract|get|read|return|show|give|list) (?:(?:the|all|any|me) ){0,4}(?:(?:key|main|important|relevant) )?"
             "(?:info(?:rmation)?|data|details|contents?)$",
             "(?:发票|小票|票据|收据|单据|处方|证件|关键|主要|重要|有用|图片|票面)[上里中]?面?的?(?:信息|内容|数据|要素)$",
             "[提读获抽][取出].?(?:所有|全部|一切)[^,，。]{0,2}(?:信息|字段|数据|内容)?$|[所全][有部](?:信息|字段|数据)$",

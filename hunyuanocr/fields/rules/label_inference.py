@@ -11,17 +11,15 @@ import re
 from hunyuanocr.chinese import to_simplified
 from hunyuanocr.fields.folding import fold
 
-_TAX = r"(?:\d+\s?%\s?)?(?:u\.?st|mwst|tva|iva|btw|vat|kdv|ppn|ptu)\b"
+_TAX = r"(?:\d{1,3}\s?%\s?)?(?:u\.?st|mwst|tva|iva|btw|vat|kdv|ppn|ptu)\b"
+_WORD = r"\w{0,20}"  # the rest of a word
 _SUM = (
-    r"(?:total\w*|tot|\w*summe|\w*betrag|\w*bedrag|totaal\w*|montant|importe|importo|valor|razem|suma|gesamt\w*|toplam|prix"
-    r"|\w*preis)"
+    rf"(?:total{_WORD}|tot|{_WORD}(?:summe|betrag|bedrag|preis)|totaal{_WORD}|montant|importe|importo|valor|razem|suma"
+    rf"|gesamt{_WORD}|toplam|prix)"
 )
 _FIELD_PATTERNS: tuple[tuple[str, str], ...] = (
-    (
-        "subtotal",
-        rf"\b(?:ohne|exk?c?l\w*\.?|hors|sans|sin|senza|sem|zonder|bez) {_TAX}|{_SUM} (?:h\.?t\b|netto)",
-    ),
-    ("total_amount", rf"{_SUM} (?:ttc\b|brutto|(?:(?:ink?c?l|einschl)\w*\.?|con|com|z|avec) {_TAX})"),
+    ("subtotal", rf"\b(?:ohne|exk?c?l{_WORD}\.?|hors|sans|sin|senza|sem|zonder|bez) {_TAX}|{_SUM} (?:h\.?t\b|netto)"),
+    ("total_amount", rf"{_SUM} (?:ttc\b|brutto|(?:(?:ink?c?l|einschl){_WORD}\.?|con|com|z|avec) {_TAX})"),
     ("change", r"找[零回补赎钱]|^应?找|\bchange\b|\bbaki\b"),
     ("points", r"积分|\bpoints?\b|\breward"),
     ("balance", r"余额|结余|\bbal(?:ance)?\b(?! due)"),
