@@ -92,7 +92,7 @@ def take_next(conn: Connection, *, suspects: bool) -> str | None:
     if front is None:
         return None
     if front.turn > _now(conn):
-        state.replace(conn, _STATE, front.turn)
+        state.set_state(conn, _STATE, front.turn)
     best = _preferred(conn, front.fair_key, front.attempts)
     if best is None or best.id == front.id:
         return str(front.id)

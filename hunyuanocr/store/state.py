@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
 from hunyuanocr.store.tables import state
@@ -19,13 +19,7 @@ def get_state(conn: Connection, name: str) -> Any:
 
 
 def set_state(conn: Connection, name: str, value: Any) -> None:
-    """Replace a value."""
-    conn.execute(delete(state).where(state.c.owner == _OWNER, state.c.name == name))
-    conn.execute(state.insert().values(owner=_OWNER, name=name, value=value))
-
-
-def replace(conn: Connection, name: str, value: Any) -> None:
-    """Like `set_state`, safe for concurrent writers: the last value stays."""
+    """Replace a value. Of concurrent writers, also in other processes, the last one wins."""
     row = (state.c.owner == _OWNER, state.c.name == name)
     if conn.execute(update(state).where(*row).values(value=value)).rowcount:
         return
