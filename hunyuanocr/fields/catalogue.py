@@ -223,6 +223,7 @@ def is_generic(words: str) -> bool:
     return fold_key(words) in _generic_words()
 
 
+@lru_cache(maxsize=1024)  # one instruction asks for the same words many times
 def lookup(words: str) -> KnownField | None:
     """Return the known field of these words in any language, or None.
 

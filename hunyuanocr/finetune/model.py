@@ -13,6 +13,7 @@ from torch.nn import functional
 from transformers import HunYuanVLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
+from hunyuanocr.backends.torch_local.linear import bfloat16_on_cpu
 from hunyuanocr.finetune.batching import IGNORED, Batch
 from hunyuanocr.finetune.char_head import CharacterHead
 from hunyuanocr.weights.verify import verify
@@ -59,6 +60,12 @@ def enable_gradient_checkpointing(model: Any) -> None:
     """Keep only the input of every layer and recompute the rest in the backward pass: same numbers, less memory."""
     newer = getattr(model, "activation_checkpointing_enable", None)  # new name in transformers
     (newer or model.gradient_checkpointing_enable)()
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Return the context of forward passes: 16 bits, or float32 on a CPU that computes those in software, 50 times slower."""
+    slow = device.type == "cpu" and not bfloat16_on_cpu()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=not slow)
 
 
 def save(model: Any, source: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:

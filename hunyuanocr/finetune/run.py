@@ -210,7 +210,7 @@ def evaluate(net: Any, collator: Collator, documents: Sequence[TrainingDocument]
     loss = exact = tokens = answers = 0.0
     for document in documents:
         batch = collator([Sample(dataset.load_pixels(document.path, images), document.all_turns())])
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with model.mixed_precision(device):
             losses = model.compute_losses(net, batch.to(device))
         if losses.answer is None:
             raise InvalidValue(f"{document.path} has no answers.")

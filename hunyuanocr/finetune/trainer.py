@@ -22,7 +22,7 @@ from hunyuanocr.finetune import checkpoint, loss_plot
 from hunyuanocr.finetune.batching import Batch, Collator, SampleSource
 from hunyuanocr.finetune.char_head import CharacterHead
 from hunyuanocr.finetune.config import TrainConfig
-from hunyuanocr.finetune.model import Losses, compute_losses
+from hunyuanocr.finetune.model import Losses, compute_losses, mixed_precision
 from hunyuanocr.finetune.optimizer import Optimizers
 
 _SMOOTHING = 0.98  # of the running losses
@@ -168,7 +168,7 @@ class Trainer:
 
     def _step(self, batch: Batch, pace: float) -> Losses:
         batch = batch.to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with mixed_precision(self.device):
             losses = compute_losses(self.model, batch, self.head)
         parts = [losses.answer, None if losses.reading is None else self.recipe.reading * losses.reading]
         torch.stack([part for part in parts if part is not None]).sum().backward()  # type: ignore[no-untyped-call]

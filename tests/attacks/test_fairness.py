@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -84,7 +85,8 @@ def test_thirty_requests_of_one_are_served_among_forty_connections_of_another() 
     with shop("greedy", "light") as (base, headers, _):
         statuses, waits, counts = asyncio.run(attack(base, headers))
     assert statuses == [200] * 30, Counter(statuses)
-    assert max(waits) < 40 * READING_S, max(waits)  # alone it would wait for three; behind the others for thirty-three
+    # Alone a request would wait for three readings, behind the others for forty; a busy machine delays single ones.
+    assert statistics.median(waits) < 20 * READING_S, sorted(waits)
     assert set(counts) <= {200, 429}
     assert counts[200] > 20, "the greedy one has what is left"
 

@@ -389,5 +389,5 @@ def test_the_receiver_refuses_what_is_no_batch(tmp_path: Path, message: Any) -> 
 
 
 def test_a_batch_that_would_fill_the_memory_is_refused() -> None:
-    with pytest.raises(BadRequest, match="too long"):
+    with pytest.raises(BadRequest, match="too large"):
         decrypt_batch(encrypt_batch("x" * 2000, public_key(PUBLIC)), private_key(PRIVATE), max_bytes=1000)

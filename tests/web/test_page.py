@@ -359,6 +359,7 @@ def test_a_new_file_during_a_reading_is_not_replaced_by_the_old_result(visit: An
     page.press("#instruction input", "Enter")
     choose_file(page, jpeg(drawn(["合计：¥11.00"])))
     page.wait_for_function("(old) => document.querySelector('#picture img')?.getAttribute('src') !== old", arg=before)
+    page.wait_for_function("document.querySelectorAll('#fields table').length === 0")
     page.wait_for_timeout(3000)
     assert page.locator("#fields table").count() == 0
     page.click("#read")

@@ -43,7 +43,7 @@ TITLE = re.compile(
 OWNER = re.compile(r"\b(?:owned|operated|managed|run)\s*by\b", re.IGNORECASE)
 # A registration number after a name: in brackets, or like 81109-A and 201901012345.
 REGISTRATION = re.compile(
-    r"(?<!\s)\s*[(（\[](?=[^()（）]{0,80}?\d[^()（）]{2,80}\d)[^()（）]{0,160}+[)）\]]?.{0,6}$"
+    r"(?<!\s)\s*[(（\[](?=[^()（）\[\]]{0,80}?\d[^()（）\[\]]{2,80}\d)[^()（）\[\]]{0,160}+[)）\]]?.{0,6}$"
     r"|(?<!\s)\s++(?:(?:co|reg|no)\.?\s*+){0,4}+:?\s*+\d{5,12}\s?-?\s?[A-Z]?\b.{0,6}$|^\d{5,7}\s?-\s?[A-Z]$",
     re.IGNORECASE,
 )
