@@ -131,18 +131,18 @@ class Webhooks:
         try:
             if late := await database.read(deliveries.stuck, clock.timer(), _MAX_DUE_S):
                 await database.write(deliveries.hasten, clock.timer(), late)
-            while await self._begin_some(client):
-                pass
             now = clock.timer()
-            due = await database.read(deliveries.next_due, now)
+            while await self._begin_some(client, now):
+                now = clock.timer()
+            due = await database.read(deliveries.next_due, now)  # also if it became due since `now`
         except StoreUnavailable as e:
             log.warning("Webhooks wait for the database: %s", e.message)
             return _IDLE_S
-        return _IDLE_S if due is None else min((due - now).total_seconds(), _IDLE_S)
+        return _IDLE_S if due is None else min((due - clock.timer()).total_seconds(), _IDLE_S)
 
-    async def _begin_some(self, client: WebhookClient) -> bool:
-        """Start deliveries for each owner with due messages; return False if none could start."""
-        database, now = self.database, self.clock.timer()
+    async def _begin_some(self, client: WebhookClient, now: datetime) -> bool:
+        """Start deliveries for each owner with messages due at `now`; return False if none could start."""
+        database = self.database
         owners = self._lanes.turns(await database.read(deliveries.due_owners, now))
         started = False
         for n, owner in enumerate(owners):
