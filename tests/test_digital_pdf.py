@@ -117,14 +117,39 @@ async def test_ocr_reads_the_picture_on_a_digital_page(pipeline: Pipeline) -> No
     assert any("2024-11-20" in text for text in texts)
 
 
+WRONG: list[Text] = [("XQZV KWJB 99.10", 60, 200 + 20 * n) for n in range(4)]
+
+
+@pytest.mark.parametrize("layer", ["hidden", "covered"])
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_wrong_layer_over_a_scan_is_replaced_by_ocr(pipeline: Pipeline) -> None:
-    """A scanner's own OCR may be wrong. Its text is invisible, but lies on ink."""
+async def test_a_wrong_layer_over_a_scan_is_replaced_by_ocr(pipeline: Pipeline, layer: str) -> None:
+    """A scanner's own OCR may be wrong, and so may text under a picture: both lie on ink."""
     scan = Image.open(io.BytesIO(draw_text(["TOTAL 36.80"]))).convert("RGB")
-    wrong: list[Text] = [("XQZV KWJB 99.10", 60, 200 + 20 * n) for n in range(4)]
-    result, _ = await read(pipeline, pdf([], hidden=wrong, picture=scan))
+    data = pdf([], picture=scan, hidden=WRONG) if layer == "hidden" else pdf([], picture=scan, covered=WRONG)
+    result, _ = await read(pipeline, data)
     assert "99.10" not in result.text
     assert "36.80" in result.text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_one_hidden_amount_on_a_digital_invoice_is_not_read(pipeline: Pipeline) -> None:
+    result, fields = await read(pipeline, pdf(INVOICE, hidden=[("Total 9571.04", 40, 150)]), "total amount")
+    assert fields["total amount"].value == "571.04"
+    assert "9571" not in result.text
+
+
+def test_text_that_is_drawn_twice_is_one_line() -> None:
+    (page,) = open_pages(pdf([("TOTAL", 40, 60), ("TOTAL", 40.4, 60)]), ImageSettings())
+    assert [line.text for line in page.text_layer] == ["TOTAL"]
+
+
+def test_a_page_with_thousands_of_texts_is_left_to_ocr() -> None:
+    """The time and memory of what follows depend on the number of lines and their length."""
+    crowd: list[Text] = [(f"{n}", n % 40 * 10, n // 40 * 9 + 9) for n in range(1200)]
+    (page,) = open_pages(pdf(crowd), ImageSettings())
+    assert page.text_layer == ()
+    (page,) = open_pages(pdf([("x" * 5000, 0, 60)]), ImageSettings())
+    assert max((len(line.text) for line in page.text_layer), default=0) <= 400
 
 
 @pytest.mark.parametrize(("number", "total", "doubtful"), [("RE-2014/O0l1I", "571.04", False), ("RE-2014/O0l1I", "571.40", True)])

@@ -5,17 +5,22 @@ from __future__ import annotations
 import ctypes
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import pypdfium2
 
 MAX_CHARACTERS = 60_000  # of a page; a page with more is read from its pixels
+_MAX_RUN = 400  # characters of a run
 _SUBPIXELS = 8  # PDFium returns device coordinates as integers
 _MAX_SLANT = 0.09  # radians; characters at another angle are left to OCR
 _COLUMN_GAP = 0.9  # in heights of the characters: a wider gap separates two runs
 _WORD_GAP = 0.3
+_INVISIBLE = (3, 7)  # text rendering modes that draw nothing (ISO 32000-1, table 106): a scanner's own OCR, or a deception
+
+
+Device = Callable[[float, float], tuple[float, float]]  # points of the page → pixels
 
 
 class _Character(NamedTuple):
@@ -45,7 +50,7 @@ def _characters(page: pypdfium2.PdfPage, layer: pypdfium2.PdfTextPage, columns: 
     """Yield the upright characters in the order of the file; None where a line ends."""
     import pypdfium2.raw as pdfium  # noqa: PLC0415 -- loaded by the child process only
 
-    at_x, at_y, origin_x, origin_y = ctypes.c_int(), ctypes.c_int(), ctypes.c_double(), ctypes.c_double()
+    at_x, at_y = ctypes.c_int(), ctypes.c_int()
 
     def device(x: float, y: float) -> tuple[float, float]:
         size = (columns * _SUBPIXELS, rows * _SUBPIXELS)
@@ -58,17 +63,32 @@ def _characters(page: pypdfium2.PdfPage, layer: pypdfium2.PdfTextPage, columns: 
         text = chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
         if text in "\r\n\x02":
             yield None
-            continue
-        angle = pdfium.FPDFText_GetCharAngle(layer, index)
-        slant = math.remainder(angle - turn, math.tau)
-        if angle >= 0 and abs(slant) > _MAX_SLANT:
-            continue
-        x0, _, x1, _ = layer.get_charbox(index, loose=True)  # the advance: a narrow 1 is as wide as a 0
-        _, y0, _, y1 = layer.get_charbox(index)
-        (a, b), (c, d) = device(x0, y0), device(x1, y1)
-        pdfium.FPDFText_GetCharOrigin(layer, index, ctypes.byref(origin_x), ctypes.byref(origin_y))
-        base = device(origin_x.value, origin_y.value)[1]
-        yield _Character(text, min(a, c), min(b, d), max(a, c), max(b, d), base)
+        elif _is_drawn_upright(layer, index, turn):
+            yield _placed(layer, index, text, device)
+
+
+def _is_drawn_upright(layer: pypdfium2.PdfTextPage, index: int, turn: float) -> bool:
+    """Return whether a character is drawn at all, and along the rows of the page, which is turned by `turn` radians."""
+    import pypdfium2.raw as pdfium  # noqa: PLC0415
+
+    part = pdfium.FPDFText_GetTextObject(layer, index)
+    if part and pdfium.FPDFTextObj_GetTextRenderMode(part) in _INVISIBLE:
+        return False
+    angle = pdfium.FPDFText_GetCharAngle(layer, index)
+    return angle < 0 or abs(math.remainder(angle - turn, math.tau)) <= _MAX_SLANT  # negative: unknown
+
+
+def _placed(layer: pypdfium2.PdfTextPage, index: int, text: str, device: Device) -> _Character:
+    """Return a character with its place in pixels: as wide as its advance (a narrow 1 as a 0), as high as its ink."""
+    import pypdfium2.raw as pdfium  # noqa: PLC0415
+
+    left, low, right, high = layer.get_charbox(index)
+    start, _, end, _ = layer.get_charbox(index, loose=True)
+    margin = high - low  # the advance of a font for upright writing is not horizontal
+    (a, b), (c, d) = device(max(start, left - margin), low), device(min(end, right + margin), high)
+    origin_x, origin_y = ctypes.c_double(), ctypes.c_double()
+    pdfium.FPDFText_GetCharOrigin(layer, index, ctypes.byref(origin_x), ctypes.byref(origin_y))
+    return _Character(text, min(a, c), min(b, d), max(a, c), max(b, d), device(origin_x.value, origin_y.value)[1])
 
 
 def _runs(characters: Iterator[_Character | None]) -> Iterator[_Character]:
@@ -89,7 +109,8 @@ def _runs(characters: Iterator[_Character | None]) -> Iterator[_Character]:
 
 def _continues(run: _Character, c: _Character) -> bool:
     height = max(run.bottom - run.top, c.bottom - c.top, 1.0)
-    return abs(run.base - c.base) < 0.35 * height and -0.6 * height < c.left - run.right < _COLUMN_GAP * height
+    beside = -0.6 * height < c.left - run.right < _COLUMN_GAP * height
+    return beside and abs(run.base - c.base) < 0.35 * height and len(run.text) < _MAX_RUN
 
 
 def _joined(run: _Character, c: _Character) -> _Character:

@@ -12,6 +12,7 @@ from hunyuanocr.images.pdf_process import TextRun
 from hunyuanocr.types import Line, Quad
 
 _MAX_UNREADABLE = 0.1  # share of characters without a meaning, from which the encoding of the fonts is broken
+_MAX_LINES = 1000  # of a page; one with more is read by OCR
 _MIN_CONTRAST = 24  # grey levels between the darkest and the brightest pixel under visible text
 
 
@@ -26,12 +27,14 @@ def text_lines(runs: Sequence[TextRun], pixels: NDArray[np.uint8], width: int, h
     if not letters or unreadable > _MAX_UNREADABLE * len(letters):
         return ()
     scale_x, scale_y = width / pixels.shape[1], height / pixels.shape[0]
-    lines = []
+    lines: dict[tuple[str, int, int], Line] = {}
     for text, *edges in runs:
-        printed = " ".join("".join(" " if _is_meaningless(c) else c for c in text).split())
+        printed = unicodedata.normalize("NFC", " ".join("".join(" " if _is_meaningless(c) else c for c in text).split()))
         if printed and _visible(pixels, edges):
-            lines.append(Line(unicodedata.normalize("NFC", printed), _box(edges, scale_x, scale_y, width, height), 1.0, page))
-    return tuple(lines)
+            step = max(edges[3] - edges[1], 1.0)  # some programs draw bold text twice, a little apart
+            place = (printed, round(edges[0] / step), round(edges[1] / step))
+            lines.setdefault(place, Line(printed, _box(edges, scale_x, scale_y, width, height), 1.0, page))
+    return tuple(lines.values()) if len(lines) <= _MAX_LINES else ()
 
 
 def _is_meaningless(c: str) -> bool:
