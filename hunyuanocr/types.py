@@ -149,7 +149,7 @@ class Field:
     rows: tuple[Mapping[str, Field], ...] | None = None
     reason: Literal["unknown_field"] | None = None  # of a missing value, where one is known
     suggestions: tuple[str, ...] = ()  # known names that an unknown field may mean
-    doubts: tuple[Doubt, ...] = ()  # why a person should look at the value
+    doubts: tuple[Doubt, ...] = ()  # why a person should check the value
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def test_characters_without_a_meaning(text: str, kept: bool) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_digital_invoice_is_read_exactly(pipeline: Pipeline) -> None:
-    """O, 0, l, 1 and I look alike to OCR."""
+    """OCR confuses O with 0, and l with 1 and I."""
     result, fields = await read(pipeline, pdf(INVOICE), "invoice number", "date", "total amount")
     assert fields["invoice number"].value == "RE-2014/O0l1I"
     assert fields["total amount"].value == "571.04"

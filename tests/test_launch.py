@@ -123,7 +123,7 @@ def test_flags_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (none.vram_gb, none.dtype) == (8.0, "auto")
 
 
-def test_missing_weights_are_told_before_a_port_is_looked_at() -> None:
+def test_missing_weights_are_reported_before_a_port_is_looked_at() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run("--backend", "torch", "--model-path", "/no/weights", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2
@@ -146,12 +146,12 @@ async def test_answers_are_sent_at_once() -> None:
     """Else the second answer on a kept connection waits 40 ms for the client's acknowledgement (Nagle's algorithm)."""
     reported = []
 
-    async def look(reader: Any, writer: Any) -> None:
+    async def report_option(reader: Any, writer: Any) -> None:
         reported.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
     with app_web.bound_socket("127.0.0.1", 0, "--port") as listener:
-        async with await asyncio.start_server(look, sock=listener) as server:
+        async with await asyncio.start_server(report_option, sock=listener) as server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             await reader.read()
             writer.close()
@@ -228,7 +228,7 @@ def test_an_old_python_is_refused_with_the_way_out(folder: Path, tmp_path: Path)
     assert "apt install" in done.stderr
 
 
-def test_no_python_at_all_is_told(folder: Path, tmp_path: Path) -> None:
+def test_no_python_at_all_is_reported(folder: Path, tmp_path: Path) -> None:
     done = launch(folder, only=tools(tmp_path / "bin"))
     assert done.returncode == 2
     assert "no Python was found" in done.stderr
@@ -251,7 +251,7 @@ def test_a_newer_python_is_found_beside_an_old_one(folder: Path, tmp_path: Path)
     assert (folder / ".venv" / "bin" / "python").exists()
 
 
-def test_a_full_disk_is_told_before_anything_is_installed(folder: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_before_anything_is_installed(folder: Path, tmp_path: Path) -> None:
     first = tmp_path / "bin"
     program(first, "df", "echo Filesystem; echo '/dev/x 100 90 10 90% /'\n")
     program(first, "nvidia-smi", "exit 9\n")
@@ -262,7 +262,7 @@ def test_a_full_disk_is_told_before_anything_is_installed(folder: Path, tmp_path
     assert not (folder / ".venv").exists()
 
 
-def test_a_taken_port_is_told_before_anything_is_installed(folder: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_is_installed(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for arguments in (["--port", str(port)], [f"--api-port={port}"]):
@@ -322,7 +322,7 @@ def test_a_broken_environment_is_made_anew(folder: Path, faked: Callable[..., An
     assert "pip install" in asked
 
 
-def test_a_failed_installation_is_told_and_tried_again(folder: Path, faked: Callable[..., Any]) -> None:
+def test_a_failed_installation_is_reported_and_tried_again(folder: Path, faked: Callable[..., Any]) -> None:
     _, done = faked(status=2, PIP_FAILS="1")
     assert "could not be installed" in done.stderr
     assert "served" not in done.stdout
@@ -399,7 +399,7 @@ def test_pytorch_once_installed_stays(folder: Path, faked: Callable[..., Any], m
     assert "[torch]" in faked("--backend", "ppocr")[0], "also when the pins change"
 
 
-def test_a_disk_too_small_for_pytorch_is_told_with_the_way_round(
+def test_a_disk_too_small_for_pytorch_is_reported_with_the_way_round(
     folder: Path, faked: Callable[..., Any], machine: Callable[..., Any], tmp_path: Path
 ) -> None:
     weights = machine(gpu=True)

@@ -95,7 +95,7 @@ def test_an_interrupted_installation_is_begun_afresh(folder: Path, launch: Calla
     assert not (folder / ".venv-vllm" / "half").exists()
 
 
-def test_a_failed_installation_is_told_and_tried_again(folder: Path, launch: Callable[..., Any]) -> None:
+def test_a_failed_installation_is_reported_and_tried_again(folder: Path, launch: Callable[..., Any]) -> None:
     launch("--vllm-url", "http://a")  # .venv
     _, done = launch(status=2, PIP_FAILS="1")
     assert "vLLM could not be installed" in done.stderr
@@ -113,7 +113,7 @@ def test_with_a_gpu_it_is_the_vllm_for_it_and_the_transformers_that_know_the_mod
 
 
 @pytest.mark.parametrize(("gpu", "megabytes", "needed"), [(False, 3400, "3500 MB"), (True, 23000, "24000 MB")])
-def test_a_disk_that_is_too_small_is_told_with_the_way_round(
+def test_a_disk_that_is_too_small_is_reported_with_the_way_round(
     folder: Path, launch: Callable[..., Any], gpu: bool, megabytes: int, needed: str
 ) -> None:
     launch("--vllm-url", "http://a")

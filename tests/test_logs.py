@@ -160,7 +160,7 @@ def test_words_of_a_failure_are_left_out_where_they_may_hold_text(written: Calla
     assert "BackendFailed: The reader broke." in line["exception"], "and what cannot be anybody's text"
 
 
-def test_a_group_and_a_circle_of_failures_are_told() -> None:
+def test_a_group_and_a_circle_of_failures_are_reported() -> None:
     group = ExceptionGroup("quokka", [OSError(28, "No space left on device"), KeyError("quokka")])
     group.__cause__ = sqlite3.OperationalError("no such table: jobs")
     group.__cause__.__context__ = group
@@ -212,7 +212,7 @@ def test_the_file_is_turned_over(written: Callable[..., Any]) -> None:
     assert all(f.stat().st_size <= 1000 for f in file.parent.iterdir())
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, written: Callable[..., Any]) -> None:
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path, written: Callable[..., Any]) -> None:
     (tmp_path / "folder").write_text("not a folder")
     with pytest.raises(ConfigError, match="cannot be written"):
         written()

@@ -45,20 +45,20 @@ def test_a_sharp_receipt_gets_no_notice() -> None:
 
 
 @pytest.mark.parametrize("contrast", [1.0, 0.4])
-def test_blur_is_told_whatever_the_contrast(contrast: float) -> None:
+def test_blur_is_reported_whatever_the_contrast(contrast: float) -> None:
     image = receipt().point(lambda v: int(200 - (200 - v) * contrast))
     assert "blurry" not in codes(image)
     assert "blurry" not in codes(image.filter(ImageFilter.GaussianBlur(0.8)))
     assert "blurry" in codes(image.filter(ImageFilter.GaussianBlur(3.5)))
 
 
-def test_motion_blur_is_told_although_one_direction_stays_sharp() -> None:
+def test_motion_blur_is_reported_although_one_direction_stays_sharp() -> None:
     pixels = np.asarray(receipt()).astype(float)
     moved = np.mean([np.roll(pixels, shift, axis=1) for shift in range(12)], axis=0).astype(np.uint8)
     assert "blurry" in codes(Image.fromarray(moved))
 
 
-def test_glare_is_told() -> None:
+def test_glare_is_reported() -> None:
     assert "glare" in codes(spot(receipt(), (200, 300, 420, 560)))
 
 
@@ -72,7 +72,7 @@ def test_a_white_table_or_white_paper_is_no_glare() -> None:
     assert "glare" not in codes(on_dark)
 
 
-def test_few_pixels_are_told_but_not_of_a_cut_out_line_or_one_pixel() -> None:
+def test_few_pixels_are_reported_but_not_of_a_cut_out_line_or_one_pixel() -> None:
     assert codes(receipt().resize((150, 225))).count("low_resolution") == 1
     assert "low_resolution" not in codes(receipt().crop((30, 30, 500, 60)))
     assert codes(Image.new("RGB", (1, 1))) == []

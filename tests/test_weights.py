@@ -111,7 +111,7 @@ def test_every_form_verifies_and_loads_to_the_same_weights(whole: Path, folder: 
     assert list(rope.mrope_section) == list(right.mrope_section)
 
 
-def test_what_is_told_of_a_whole_one(folder: Path) -> None:
+def test_what_is_reported_of_a_whole_one(folder: Path) -> None:
     (folder / "dflash").mkdir()
     shutil.copy(folder / "config.json", folder / "dflash")
     found = verify(folder)
@@ -298,7 +298,7 @@ def tokenizer_cut(folder: Path) -> None:
     (without("processor_config.json"), WeightsMissing, "no processor_config.json or preprocessor_config.json"),
     (without("chat_template.jinja"), WeightsMissing, "no chat template"),
 ], ids=lambda v: getattr(v, "__name__", None))  # fmt: skip
-def test_damage_is_told(folder: Path, harm: Callable[[Path], None], error: type[ConfigError], reported: str) -> None:
+def test_damage_is_reported(folder: Path, harm: Callable[[Path], None], error: type[ConfigError], reported: str) -> None:
     verify(folder)
     harm(folder)
     with pytest.raises(error, match=reported) as refusal:

@@ -1,17 +1,17 @@
 // Runs once in the picker (gr.HTML provides element, trigger and props). One input opens the camera, the other the file dialog;
 // drop and paste work too. File names are not sent to the server.
 //
-// The newest file wins, and so does the newest wish (a tap on Read or on a preset). `data-upload` of the document says why no wish
-// can be granted now. "sending": a file is being uploaded or opened; the wish waits for it. "failed": the file was refused, and the
+// The newest file wins, and so does the newest action (a tap on Read or on a preset). `data-upload` of the document says why no action
+// can start now. "sending": a file is being uploaded or opened; the action waits for it. "failed": the file was refused, and the
 // server may not know yet that the previous picture must not be read.
 const root = document.documentElement;
-const MAX_WAIT_MS = 60000;  // without an answer of the server a wish waits no longer
-let newest = 0, opening = 0, wish = null, running = null, reason = "", since = 0;
+const MAX_WAIT_MS = 60000;  // without an answer of the server an action waits no longer
+let newest = 0, opening = 0, action = null, running = null, reason = "", since = 0;
 
-const want = (button) => {
-  wish?.classList.remove("wanted");
-  wish = button;
-  wish?.classList.add("wanted");
+const setPending = (button) => {
+  action?.classList.remove("pending");
+  action = button;
+  action?.classList.add("pending");
 };
 const setState = (state) => {
   if (state) root.dataset.upload = state;
@@ -19,7 +19,7 @@ const setState = (state) => {
 };
 const refuse = (code) => {
   reason = code;
-  want(null);
+  setPending(null);
   setState("failed");
   trigger("refused", { reason });
 };
@@ -58,9 +58,9 @@ document.addEventListener("upload-opened", () => {
   setTimeout(() => {  // the preview is rendered
     if (opening > 0 || root.dataset.upload !== "sending" || element.dataset.busy) return;
     setState("");
-    const wanted = wish;
-    want(null);
-    if (document.querySelector("#picture img")) wanted?.click();
+    const pending = action;
+    setPending(null);
+    if (document.querySelector("#picture img")) pending?.click();
   }, 100);
 });
 document.addEventListener("upload-refused", () => { if (root.dataset.upload === "failed") setState(""); });
@@ -73,7 +73,7 @@ const hold = (event, button) => {
   if (!root.dataset.upload) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  if (root.dataset.upload === "sending") want(button);
+  if (root.dataset.upload === "sending") setPending(button);
   else refuse(reason);  // tell the server again: the connection may have been down
 };
 document.addEventListener("click", (event) => {

@@ -256,9 +256,9 @@ async def test_no_validation_message_names_internals(client: Any, body: Any) -> 
     error = chat.json()["error"]
     assert not INTERNALS.search(error["message"].partition(" (request")[0]), error
     assert not INTERNALS.search(error["param"]), error
-    wanted = {"fields": {"a": 1}, "schema": "{", "instruction": 5, "evidence": [], "device": {}, "stream": "x"}
-    ocr = (await client.post("/ocr", json={"image": B64, **wanted})).json()
-    assert {error["loc"][0] for error in ocr["errors"]} == set(wanted)
+    wrong = {"fields": {"a": 1}, "schema": "{", "instruction": 5, "evidence": [], "device": {}, "stream": "x"}
+    ocr = (await client.post("/ocr", json={"image": B64, **wrong})).json()
+    assert {error["loc"][0] for error in ocr["errors"]} == set(wrong)
     assert not INTERNALS.search(json.dumps([ocr["detail"], [error["msg"] for error in ocr["errors"]]]))
 
 
@@ -275,7 +275,7 @@ KEYS = [
 
 
 @pytest.mark.parametrize(("key", "name"), KEYS)
-async def test_a_misspelled_key_is_told_in_a_warning(client: Any, key: Any, name: Any) -> None:
+async def test_a_misspelled_key_is_reported_in_a_warning(client: Any, key: Any, name: Any) -> None:
     for answer in (
         await client.post("/ocr", json={"image": B64, key: "total"}),
         await client.post("/ocr", files={"file": IMAGE}, data={key: "total"}),

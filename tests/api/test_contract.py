@@ -118,7 +118,7 @@ async def test_json_with_a_charset_and_unknown_keys(client: AppClient) -> None:
     assert r.status_code == 200
 
 
-async def test_an_unknown_name_is_told_and_a_printed_one_is_not(client: Any, reader: Any) -> None:
+async def test_an_unknown_name_is_reported_and_a_printed_one_is_not(client: Any, reader: Any) -> None:
     reader.text = "Total 12.00\nLocker: 7"
     body = (await client.post("/ocr", files={"file": IMAGE}, data={"fields": "totl amuont,Locker,tax"})).json()
     assert body["fields"] == {"totl amuont": None, "Locker": "7", "tax": None}

@@ -179,18 +179,18 @@ def _compressed(rng: random.Random, made: Composed) -> None:
 
 def check(made: Composed, answer: httpx.Response) -> None:
     """Fail if the answer is an error of the server, blames the wrong thing, or names internals."""
-    told = f"{made.words} {made.headers} {answer.status_code} {answer.text[:500]}"
+    description = f"{made.words} {made.headers} {answer.status_code} {answer.text[:500]}"
     if answer.status_code == 422 and answer.json()["code"] == "task_not_supported":
         return  # a question for a language model
     if not made.faults:
-        assert answer.status_code == 200, told
-        assert answer.json().get("width", 40) == 40, told
+        assert answer.status_code == 200, description
+        assert answer.json().get("width", 40) == 40, description
         return
-    assert 400 <= answer.status_code < 500, told
+    assert 400 <= answer.status_code < 500, description
     body = answer.json()
-    assert body["code"] in made.faults, told
-    assert body["detail"], told
-    assert not INTERNALS.search(answer.text), told
+    assert body["code"] in made.faults, description
+    assert body["detail"], description
+    assert not INTERNALS.search(answer.text), description
 
 
 @pytest.mark.parametrize("count", [SAMPLE, pytest.param(ALL, marks=pytest.mark.long)])

@@ -224,7 +224,7 @@ async def test_an_abandoned_lease_expires(database: Database) -> None:
     now, seconds = utc_now(), 0.0
     watch = LeaseWatch(60.0, lambda: seconds)
 
-    async def look() -> None:
+    async def recover() -> None:
         await database.write(recover_jobs, None, watch.expired(await database.read(leases.leases)), Clock())
 
     await database.write(jobs.add, Job("a", "local", now, {}, 1), b"x", QueueLimits(9, 9))
@@ -234,12 +234,12 @@ async def test_an_abandoned_lease_expires(database: Database) -> None:
         assert await database.write(jobs.claim, "living", now, 60.0, suspects=True) is None
         assert await database.write(jobs.renew, "dead", {"a"}, now, 60.0) == {"a"}
         assert await database.write(jobs.renew, "living", {"a"}, now, 60.0) == set()
-        await look()
+        await recover()
         seconds += 59
-        await look()
+        await recover()
         assert (await database.read(jobs.get, "local", "a")).status == "running"
         seconds += 2
-        await look()
+        await recover()
         assert await database.write(jobs.finish, job, "done", now, pages=1) is False, "it came too late"
     found = await database.read(jobs.get, "local", "a")
     assert (found.status, found.error["code"]) == ("failed", "reader_crashed")
@@ -454,7 +454,7 @@ async def test_old_jobs_are_forgotten_and_their_records_stay(shop: Callable[...,
     assert (await send(client, headers={"Idempotency-Key": "k"})).json()["id"] != id
 
 
-async def test_a_misspelled_key_is_told_in_the_result_of_a_job(shop: Any) -> None:
+async def test_a_misspelled_key_is_reported_in_the_result_of_a_job(shop: Any) -> None:
     client = await shop()
     single = (await send(client, Instruction="total")).json()["id"]
     await client.post("/v1/batch?instruction=total", files={"file": ("a.png", picture(2))}, data={"feilds": "total"})

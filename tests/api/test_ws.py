@@ -161,7 +161,7 @@ async def test_authentication_that_nobody_asked_for_is_accepted(base_url: Any) -
         assert (await client.answer())["status"] == "success"
 
 
-async def test_a_misspelled_option_is_told(base_url: Any) -> None:
+async def test_a_misspelled_option_is_reported(base_url: Any) -> None:
     async with camera(base_url, "?Instruction=total&v=3") as client:
         (warning,) = (await client.next("configured"))["warnings"]
         assert warning["code"] == "unknown_key"

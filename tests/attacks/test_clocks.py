@@ -131,7 +131,7 @@ async def test_a_pending_webhook_is_tried_again_in_its_normal_time(
         assert receiver.forged == 0
 
 
-async def test_jobs_end_and_are_told_while_the_clock_stands_elsewhere(tmp_path: Path, moment: Time) -> None:
+async def test_jobs_end_and_are_reported_while_the_clock_stands_elsewhere(tmp_path: Path, moment: Time) -> None:
     with receiving() as receiver:
         settings = {"jobs": JobSettings(webhook_hosts=[receiver.address.removeprefix("http://")], webhook_secret=SECRET)}
         async with box(tmp_path, moment, **settings) as (client, _):

@@ -231,7 +231,7 @@ async def test_one_client_cannot_keep_another_from_having_a_pdf_read() -> None:
         assert pipeline.busy is False
 
 
-async def test_too_many_documents_are_told_when_to_come_again() -> None:
+async def test_too_many_documents_are_reported_when_to_come_again() -> None:
     async with opened(settings(page_s=30, queue_size=4)) as (client, pipeline):
         attacks = [asyncio.create_task(read(client, hostile.shadings())) for _ in range(3)]
         await wait_until(lambda: pipeline.decoding.open_documents.waiting == 2)

@@ -42,7 +42,7 @@ def test_the_model_is_made_without_loading_it(weights: Path) -> None:
     asyncio.run(backend.close())
 
 
-def test_a_model_without_weights_is_told_at_once(tmp_path: Path, weights: Path) -> None:
+def test_a_model_without_weights_is_reported_at_once(tmp_path: Path, weights: Path) -> None:
     with pytest.raises(WeightsMissing, match="does not exist") as missing:
         create_backend(Settings(backend="torch", model_path=tmp_path / "none"))
     assert "hunyuanocr fetch" in missing.value.hint
@@ -131,7 +131,7 @@ def test_a_model_gets_a_witness_and_the_cpu_reader_none(weights: Path, monkeypat
     asyncio.run(model.close())
 
 
-def test_gpu_is_told_by_its_device_file_or_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_is_reported_by_its_device_file_or_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not has_gpu(tmp_path)
     (tmp_path / "nvidiactl").touch()

@@ -222,7 +222,7 @@ async def test_an_engine_that_ends_without_a_word_has_failed() -> None:
         await run(Player(Play("x", finish=None)))
 
 
-async def test_pages_are_told_in_their_order_whichever_is_written_first() -> None:
+async def test_pages_are_reported_in_their_order_whichever_is_written_first() -> None:
     player = Player(by_page(Play("A(1,2),(3,4)\nA2(1,5),(3,8)\n" * 9), Play("B(1,2),(3,4)"), Play("")))
     deltas, reading = await run(player, pages=[page(0), page(1), page(2)])
     assert reading.text == "A\nA2\n" * 9 + "B" == "".join(deltas).strip()

@@ -73,7 +73,7 @@ def test_engine_against_transformers(
     assert "2 streams" in reported
 
 
-def test_a_scenario_that_fails_is_told_and_the_others_go_on(
+def test_a_scenario_that_fails_is_reported_and_the_others_go_on(
     bench: Callable[..., Any], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, found = compare(bench, folder, tmp_path / "r.json", "--scenarios", "memory,first_token", "--large-tokens", "1000000")
@@ -90,7 +90,7 @@ def test_seconds_to_ready(bench: Callable[..., Any], folder: Path, tmp_path: Pat
     assert 0 < found["ready"]["ready_s"] <= found["ready"]["first_answer_s"]
 
 
-def test_an_engine_that_does_not_start_is_told(bench: Callable[..., Any], tmp_path: Path) -> None:
+def test_an_engine_that_does_not_start_is_reported(bench: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="did not start"):
         bench("torch_engine_only").ready(tmp_path, "nowhere")
 
@@ -143,7 +143,7 @@ def test_float16_range(bench: Callable[..., Any], folder: Path, tmp_path: Path) 
     assert found["overflow"] is None
 
 
-def test_float16_that_overflows_is_told(bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_float16_that_overflows_is_reported(bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights so large that the residual stream leaves the range."""
     large = random_checkpoint(tmp_path / "large", text={"initializer_range": 40.0})
     assert bench("fp16_range").main(["--model-path", str(large), "--tokens", "4", "--out", str(tmp_path / "f.json")]) == 1

@@ -32,7 +32,7 @@ def test_the_checksums_are_those_that_sha256sum_knows(project: Path, tmp_path: P
     assert there - listed == {"SHA256SUMS"}
 
 
-def test_what_pip_cannot_bring_is_told_and_leaves_nothing(project: Path, tmp_path: Path) -> None:
+def test_what_pip_cannot_bring_is_reported_and_leaves_nothing(project: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleFailed, match=r"pip cannot download.*torch==9\.0"):
         build(tmp_path / "a.tar.gz", project, BundleSpec(extras=("heavy",)))
     with pytest.raises(BundleFailed, match="Unknown extra 'nonesuch'"):
@@ -43,7 +43,7 @@ def test_what_pip_cannot_bring_is_told_and_leaves_nothing(project: Path, tmp_pat
         build(tmp_path / "none" / "a.tar", project, BundleSpec())
     with pytest.raises(WeightsMissing):
         build(tmp_path / "a.tar.gz", project, BundleSpec(weights=(tmp_path / "none",)))
-    assert {path.name for path in tmp_path.iterdir()} == {"project", "shelf"}
+    assert {path.name for path in tmp_path.iterdir()} == {"project", "cache"}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_bill_of_materials_is_valid_and_counts_every_package(project: Path, 
     assert {"fastapi", "rapidocr", "starlette", "numpy"} <= {c["name"] for c in found["components"]}
     asked = {line["ref"].partition("@")[0]: line["dependsOn"] for line in found["dependencies"]}
     assert f"pkg:pypi/starlette@{distribution('starlette').version}" in asked["pkg:pypi/fastapi"]
-    assert not valid(raw.replace(b'"type": "library"', b'"type": "shelf"'))
+    assert not valid(raw.replace(b'"type": "library"', b'"type": "cache"'))
 
 
 @pytest.mark.parametrize(("said", "licence"), [

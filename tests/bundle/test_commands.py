@@ -43,5 +43,5 @@ def test_what_is_installed_is_listed(extras: tuple[Any, ...], there: bool) -> No
     assert ("torch" in names) == there
 
 
-def test_an_unknown_extra_is_told() -> None:
+def test_an_unknown_extra_is_reported() -> None:
     assert isinstance(run("sbom", "--extra", "nonesuch").exception, ConfigError)

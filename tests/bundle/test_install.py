@@ -107,7 +107,7 @@ def test_a_bundle_is_not_installed_over_itself(shop: dict[Any, Any], tmp_path: P
     assert "in its own folder" in install(bundle, str(bundle)).stderr
 
 
-def test_a_missing_file_is_told(shop: dict[Any, Any], tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(shop: dict[Any, Any], tmp_path: Path) -> None:
     bundle = unpack(shop["first"].path, tmp_path / "b")
     (bundle / "app" / "app_web.py").unlink()
     done = install(bundle, "--check")
@@ -149,14 +149,14 @@ FITTING = {"python": "3.11", "machine": "x86_64", "glibc": "2.28"}
     ({"libc": ("glibc", "2.17")}, "needs glibc 2.28 or newer; this machine has glibc 2.17"),
     ({"libc": ("", "")}, "another C library"),
 ])  # fmt: skip
-def test_a_machine_that_does_not_fit_is_told_why(here: dict[str, Any], said: str) -> None:
+def test_a_machine_that_does_not_fit_is_reported_why(here: dict[str, Any], said: str) -> None:
     good: dict[str, Any] = {"version": "3.11", "machine": "x86_64", "libc": ("glibc", "2.36")}
     fits(FITTING, **good)
     with pytest.raises(CannotInstall, match=said):
         fits(FITTING, **good | here)
 
 
-def test_a_driver_that_is_too_old_or_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_is_too_old_or_missing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     manifest = {"cuda": "13.0", "driver": "580"}
     assert driver_warning({"cuda": None, "driver": None}) is None

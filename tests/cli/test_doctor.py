@@ -36,13 +36,13 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("HUNYUANOCR_SERVER__PORT", str(free_port()))
     monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", str(free_port()))
 
-    def look(language: str = "en") -> dict[Any, Any]:
+    def diagnose(language: str = "en") -> dict[Any, Any]:
         done = run("--quick", "--json", "--language", language)
         reported = json.loads(done.stdout)
         assert done.exit_code == int(reported["verdict"] == "fail")
         return {finding["name"]: finding for finding in reported["findings"]}
 
-    return look
+    return diagnose
 
 
 def test_a_machine_where_all_is_well(box: Callable[..., Any]) -> None:
@@ -269,7 +269,7 @@ def test_it_reads_a_line(box: Callable[..., Any]) -> None:
     assert "read a test line" in done.stdout
 
 
-def test_a_reader_that_cannot_start_is_told(tmp_path: Path) -> None:
+def test_a_reader_that_cannot_start_is_reported(tmp_path: Path) -> None:
     found = model.check_reading(Settings(backend="torch", model_path=tmp_path))
     assert (found.verdict, "weights_missing" in found.detail[1]) == ("fail", True)
     shutil.rmtree(tmp_path)

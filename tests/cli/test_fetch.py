@@ -290,7 +290,7 @@ def test_a_name_that_leads_outside_is_refused(hub: str, state: HubState, tmp_pat
     assert state.downloads() == []
 
 
-def test_a_full_disk_is_told_before_anything_comes(hub: str, state: HubState, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_before_anything_comes(hub: str, state: HubState, tmp_path: Path) -> None:
     state.listed[WEIGHTS] = {"Size": 10**18}
     error = refused(fetch(tmp_path, "--source", "modelscope"))
     assert "Not enough disk space" in error.message

@@ -177,7 +177,7 @@ def test_the_checkpoint_to_begin_with_is_never_written_to(documents: Path, tmp_p
     assert "contains the documents" in refused(monkeypatch, capsys, *command(documents, documents))
 
 
-def test_what_cannot_be_trained_is_told_before_anything_is_written(
+def test_what_cannot_be_trained_is_reported_before_anything_is_written(
     documents: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
     out, bare = tmp_path / "out", tmp_path / "bare"

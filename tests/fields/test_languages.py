@@ -239,8 +239,8 @@ def test_a_sum_without_tax_is_no_tax_and_one_with_tax_no_subtotal() -> None:
             [(0, "Summe inkl. USt:"), (30, "529,87")],
         ]
     )
-    wanted = {"subtotal": "473,00", "VAT amount": "56,87", "total": "529,87"}
-    assert values(lines, *wanted) == wanted
+    expected = {"subtotal": "473,00", "VAT amount": "56,87", "total": "529,87"}
+    assert values(lines, *expected) == expected
 
 
 def test_values_belong_to_the_party_of_their_block() -> None:
@@ -248,13 +248,13 @@ def test_values_belong_to_the_party_of_their_block() -> None:
         ["Rechnung Nr. 12", "Verkäufer", [(0, "Name:"), (20, "Lieferant GmbH")], [(0, "USt.-Id.-Nr.:"), (20, "DE123456789")],
          "Käufer", [(0, "Name:"), (20, "Kunden AG")], [(0, "USt.-Id.-Nr.:"), (20, "DE987654321")], "Gesamtbetrag 10,00"]
     )  # fmt: skip
-    wanted = {
+    expected = {
         "Vendor": "Lieferant GmbH",
         "Käufer": "Kunden AG",
         "buyer VAT number": "DE987654321",
         "seller VAT number": "DE123456789",
     }
-    assert values(lines, *wanted) == wanted
+    assert values(lines, *expected) == expected
 
 
 def test_parties_beside_a_narrow_column_with_stretched_labels() -> None:
@@ -265,11 +265,11 @@ def test_parties_beside_a_narrow_column_with_stretched_labels() -> None:
          [(0, "销"), (2, "名"), (5, "称：深圳乙餐饮有限公司")], [(0, "售"), (2, "纳税人识别号：911100008000000000")],
          [(0, "方"), (2, "地址、电话：")]]
     )  # fmt: skip
-    wanted = {
+    expected = {
         "购买方名称": "北京甲科技有限公司", "销售方名称": "深圳乙餐饮有限公司",
         "购买方纳税人识别号": "91011111AA2AAAAA00", "销售方纳税人识别号": "911100008000000000",
     }  # fmt: skip
-    assert values(lines, *wanted) == wanted
+    assert values(lines, *expected) == expected
 
 
 def test_the_tax_stands_below_its_column_in_the_row_of_the_total() -> None:

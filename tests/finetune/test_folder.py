@@ -181,7 +181,7 @@ def bad(folder: Path, name: str) -> None:
         ("nothing", "labels are empty"),
     ],
 )
-def test_every_mistake_is_told_by_the_files_name(tmp_path: Path, processor: Processor, name: str, said: str) -> None:
+def test_every_mistake_is_reported_by_the_files_name(tmp_path: Path, processor: Processor, name: str, said: str) -> None:
     bad(tmp_path, name)
     with pytest.raises(InvalidValue, match=said) as raised:
         load(tmp_path, processor)
@@ -199,7 +199,7 @@ def test_a_folder_without_documents_and_a_page_that_does_not_fit(tmp_path: Path,
         load(tmp_path, processor, max_tokens=60)
 
 
-def test_a_picture_that_goes_or_changes_later_is_told_too(tmp_path: Path, processor: Processor) -> None:
+def test_a_picture_that_goes_or_changes_later_is_reported_too(tmp_path: Path, processor: Processor) -> None:
     path = put(tmp_path, "a.png")
     ours = DocumentDataset(load(tmp_path, processor), IMAGES)
     path.write_bytes(b"")

@@ -189,7 +189,7 @@ def test_a_run_is_not_gone_on_from_as_another(base: Path, documents: Path, tmp_p
         Trainer(ours.net, ours.source, collator=ours.collator, recipe=RECIPE, folder=tmp_path / "training")
 
 
-def test_without_peft_the_install_line_is_told(base: Path, documents: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_without_peft_the_install_line_is_reported(base: Path, documents: Path, tmp_path: Path, monkeypatch: Any) -> None:
     find = util.find_spec
     monkeypatch.setattr(lora, "find_spec", lambda name: None if name == "peft" else find(name))
     with pytest.raises(MissingDependency) as raised:

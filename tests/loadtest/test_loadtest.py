@@ -144,7 +144,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     assert soak("--out", tmp_path).exit_code == 2, "for how long?"
 
 
-def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_reported(tmp_path: Path) -> None:
     flags = ["--backend", "torch", "--model-path", str(tmp_path)]
     with pytest.raises(ConfigError, match="did not start"), server(flags, tmp_path / "server.log"):
         pass

@@ -44,7 +44,7 @@ def test_print_that_looks_like_a_place_stays_text(text: str) -> None:
     assert texts(f"A(1,2),(3,4)\n{text}(10,20),(30,40)") == [("A", (1, 2, 3, 4)), (text, (10, 20, 30, 40))]
 
 
-def test_where_a_text_stands_is_told_for_its_confidence() -> None:
+def test_where_a_text_stands_is_reported_for_its_confidence() -> None:
     written = "A(1,2),(3,4)\n  二三 (10,20),(30,40)"
     assert [written[run.start : run.end] for run in parse(written)] == ["A", "二三"]
 

@@ -37,7 +37,7 @@ def count(value: Any) -> Any:
 
 
 @given(objects)
-def test_every_value_is_told_once(value: Any) -> None:
+def test_every_value_is_reported_once(value: Any) -> None:
     assert len(list(iter_leaves(json.dumps(value)))) == count(value)
 
 

@@ -203,7 +203,7 @@ async def test_a_failing_reader_is_given_a_rest_and_probed(make: Callable[..., A
     assert (await pipeline.health()).ready
 
 
-async def test_those_who_waited_are_told_when_the_reader_is_given_a_rest(make: Callable[..., Any], reader: FakeBackend) -> None:
+async def test_those_who_waited_are_reported_when_the_reader_is_given_a_rest(make: Callable[..., Any], reader: FakeBackend) -> None:
     pipeline = await make(breaker_failures=1, breaker_reset_s=60)
     reader.gate = asyncio.Event()
     reader.fault = lambda: BackendFailed("broken")
@@ -264,7 +264,7 @@ async def test_before_start_and_after_close_requests_are_refused(make: Callable[
     await pipeline.close()
 
 
-async def test_a_failed_start_is_told_by_health(reader: FakeBackend) -> None:
+async def test_a_failed_start_is_reported_by_health(reader: FakeBackend) -> None:
     reader.start_fault = BackendUnavailable("no weights", hint="fetch them")
     pipeline = Pipeline(reader, Settings())
     with pytest.raises(BackendUnavailable):

@@ -213,12 +213,12 @@ async def test_hq_is_away_for_a_week(shop: Shop, hq: Hq, monkeypatch: pytest.Mon
     shop.time.at(24 * 7, lambda: setattr(hq, "fault", lambda request: None))
     state = None
 
-    def look() -> Any:
+    def read_state() -> Any:
         nonlocal state
         state = asyncio.ensure_future(shop.sync.state())
         return state
 
-    shop.time.at(24 * 6 + 12, look)
+    shop.time.at(24 * 6 + 12, read_state)
     await shop.sync.send_all()
     for task in made:
         ids += await task
@@ -356,7 +356,7 @@ async def test_a_clock_that_is_set_back_does_not_silence_it(shop: Shop, hq: Hq) 
     ({"public_key": None}, "public key"), ({"public_key": "short"}, "public key"), ({"schedule": "every day"}, "sync.schedule"),
     ({"schedule": "0 0 30 2 *"}, "sync.schedule"), ({"ca_file": "/no/such/file"}, "sync.ca_file"),
 ])  # fmt: skip
-def test_wrong_settings_are_told_at_the_start(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
+def test_wrong_settings_are_reported_at_the_start(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
     given = {"enabled": True, "url": "https://hq.test/x", "public_key": PUBLIC} | wrong
     settings = Settings(data=tmp_path, sync=SyncSettings(**given))
     database = Database(settings.database_url)

@@ -46,7 +46,7 @@ def test_the_signature_is_the_specifications() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "not base64 at all!", "whsec_" + "A" * 100])
-def test_a_key_that_cannot_sign_is_told_at_the_start(secret: str) -> None:
+def test_a_key_that_cannot_sign_is_reported_at_the_start(secret: str) -> None:
     with pytest.raises(ValidationError, match="openssl rand"):
         allowing("a", secret=secret)
     with pytest.raises(ConfigError, match=r"jobs\.webhook_secret") as e:

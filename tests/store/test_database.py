@@ -238,7 +238,7 @@ database.close()
         ("oracle+nothing://x", "oracle"),
     ],
 )
-def test_a_url_that_cannot_work_is_told_at_once(url: str, said: str) -> None:
+def test_a_url_that_cannot_work_is_reported_at_once(url: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Database(url)
 

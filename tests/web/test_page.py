@@ -294,12 +294,12 @@ def test_the_newest_wish_during_an_upload_is_granted(visit: Any, receipt: Any) -
     page.wait_for_selector("[data-upload=sending]")
     page.click("#presets button >> text=提取总金额")
     page.click("#presets button >> text=识别全部文字")
-    assert page.locator(".wanted").count() == 1
+    assert page.locator(".pending").count() == 1
     held[0].continue_()
     page.wait_for_selector("#text pre")
     assert "便民超市" in page.text_content("#text pre")
     assert page.input_value("#instruction input") == "识别全部文字"
-    assert page.locator(".wanted, #fields table").count() == 0
+    assert page.locator(".pending, #fields table").count() == 0
 
 
 def test_read_during_an_upload_reads_the_new_picture(visit: Any, receipt: Any) -> None:

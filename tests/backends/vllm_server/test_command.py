@@ -45,7 +45,7 @@ def test_the_share_of_the_card_is_worked_out_from_its_real_size() -> None:
         (8, Gpu(0, 8 * 10**9), "less than --vram-gb 8"),
     ],
 )
-def test_memory_that_cannot_do_is_told(gigabytes: float, card: Gpu, words: str) -> None:
+def test_memory_that_cannot_do_is_reported(gigabytes: float, card: Gpu, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as reported:
         flags(settings(vram_gb=gigabytes), gpu=card)
     assert "--vram-gb" in reported.value.hint
@@ -156,7 +156,7 @@ def test_without_cards_auto_is_the_cpu(nvidia_smi: Callable[..., Any], words: st
         command.find_gpu("cuda")
 
 
-def test_vllm_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "PYTHON", Path("/no/python"))
     with pytest.raises(MissingDependency) as reported:
         flags(settings())

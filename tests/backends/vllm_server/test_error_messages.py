@@ -63,7 +63,7 @@ async def test_words_after_the_first_answer_are_not_logged(engine: Callable[...,
     assert "Smith" not in caplog.text
 
 
-async def test_words_of_an_engine_that_nobody_could_ask_are_told(
+async def test_words_of_an_engine_that_nobody_could_ask_are_reported(
     engine: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     vllm = engine("broken")
@@ -72,7 +72,7 @@ async def test_words_of_an_engine_that_nobody_could_ask_are_told(
     assert "no model of the kind abacus" in caplog.text
 
 
-def test_a_refusal_is_told_to_the_client_and_not_to_the_log() -> None:
+def test_a_refusal_is_reported_to_the_client_and_not_to_the_log() -> None:
     error = openai_protocol.map_error(400, "1 validation error: input_value='Mrs Smith 4711'")
     assert "Smith" in error.hint
     assert log_setup.format_exception_chain(error) == "hunyuanocr.errors.backend.BackendFailed: vLLM refused the request (400)."

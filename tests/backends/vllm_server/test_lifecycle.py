@@ -72,7 +72,7 @@ def test_a_request_that_is_left_leaves_no_running_sequence(vllm: VllmGenerator, 
     loop.run(leave_early())
 
 
-def test_weights_that_vllm_cannot_load_are_told_with_its_words(
+def test_weights_that_vllm_cannot_load_are_reported_with_its_words(
     checkpoint: Path, loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(VllmProcess, "max_early_exits", 1)  # else it tries three times, which takes three times as long
@@ -90,7 +90,7 @@ def test_weights_that_vllm_cannot_load_are_told_with_its_words(
 
 
 @pytest.mark.long
-def test_a_crash_loop_is_told_and_ends_when_its_cause_does(
+def test_a_crash_loop_is_reported_and_ends_when_its_cause_does(
     checkpoint: Path, loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(VllmProcess, "backoffs_s", (0.0, 0.5, 0.5, 5.0))
@@ -104,10 +104,10 @@ def test_a_crash_loop_is_told_and_ends_when_its_cause_does(
         (folder / "config.json").rename(folder / "elsewhere.json")
         ours[-1].send_signal(signal.SIGKILL)
 
-        async def is_told() -> bool:
+        async def is_reported() -> bool:
             return "times in a row" in (await vllm.health()).detail
 
-        assert await until(is_told, 120)
+        assert await until(is_reported, 120)
         health = await vllm.health()
         assert not health.ready
         assert "ModelConfig" in health.detail, "its own last words"

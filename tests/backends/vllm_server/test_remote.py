@@ -174,7 +174,7 @@ async def _nonsense(reader: Any, writer: Any) -> None:
 
 
 @pytest.mark.parametrize("answers", [None, _nonsense], ids=["nobody", "somebody else"])
-async def test_an_address_without_vllm_is_told_at_start(
+async def test_an_address_without_vllm_is_reported_at_start(
     answers: Callable[..., Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RemoteServer, "start_timeout_s", 0.5)

@@ -58,6 +58,6 @@ def test_an_answer_that_is_cut_is_an_error(vllm: VllmGenerator, loop: Loop, monk
     (Generation((), "x", {}), InvalidSchema),
     (Generation((), "x", {"type": "nothing"}), InvalidSchema),
 ], ids=["elongated", "too long", "says nothing", "no schema"])  # fmt: skip
-def test_what_cannot_be_answered_is_told(vllm: VllmGenerator, loop: Loop, request_: Generation, error: Any) -> None:
+def test_what_cannot_be_answered_is_reported(vllm: VllmGenerator, loop: Loop, request_: Generation, error: Any) -> None:
     with pytest.raises(error):
         loop.run(write(vllm, request_))
