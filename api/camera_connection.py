@@ -31,11 +31,10 @@ from api.ignored_keys import ignored_key_warnings
 from api.request_body import device_from
 from api.schemas.camera import CameraOptions
 from hunyuanocr.errors import HunyuanOcrError, InvalidValue
-from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.result_schema import OcrResponse
 from hunyuanocr.services.camera import CameraConnection, CameraService, FrameDelta, FrameFailed, FrameReply
 from hunyuanocr.services.camera.messages import FrameId
-from hunyuanocr.types import ResultWarning, Task
+from hunyuanocr.types import ResultWarning
 
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # RFC 6455 and the IANA registry of close codes
 MAX_QUEUED = 256  # messages for a client that does not read; beyond it, the server stops reading from the client
@@ -183,16 +182,7 @@ class CameraSocket:
         task_values = {key: values[key] for key in TASK_KEYS if key in values}
         if not task_values or task_values == self._task_values:
             return
-        task: Task = await asyncio.to_thread(
-            parse_instruction,
-            options.instruction or "",
-            task=options.task,
-            fields=options.fields,
-            schema=options.json_schema,
-            language=options.language,
-            evidence=options.evidence,
-        )
-        self._require_camera().configure(task)
+        self._require_camera().configure(await options.parse_task())
         self._task_values = task_values
 
     def _require_camera(self) -> CameraConnection:

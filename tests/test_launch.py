@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 import app_web
+from hunyuanocr.config.flags import create_parser, settings_from_flags
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.lan import lan_addresses
 from tests.support.appliance import ROOT, Appliance, appliance
@@ -104,22 +105,22 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path,
     file.write_text("[server]\nport = 1001\napi_port = 1002\nhost = '0.0.0.0'\n")
     monkeypatch.setenv("HUNYUANOCR_CONFIG", "")  # restored afterwards: the flag sets it
     monkeypatch.setenv("HUNYUANOCR_SERVER__API_PORT", "2002")
-    flags = app_web.create_parser().parse_args(["--config", str(file), "--port", "3001", "--no-page"])
-    server = app_web.settings_from_flags(flags).server
+    flags = create_parser().parse_args(["--config", str(file), "--port", "3001", "--no-page"])
+    server = settings_from_flags(flags).server
     assert (server.port, server.api_port, server.host, server.page) == (3001, 2002, "0.0.0.0", False)
 
 
 def test_flags_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNYUANOCR_TORCH__MAX_NUM_SEQS", "3")
     flags = ("--vram-gb", "6.5", "--dtype", "bfloat16", "--device", "cuda:1")
-    settings = app_web.settings_from_flags(app_web.create_parser().parse_args(flags))
+    settings = settings_from_flags(create_parser().parse_args(flags))
     assert (settings.torch.vram_gb, settings.torch.dtype, settings.torch.max_num_seqs, settings.device) == (
         6.5,
         "bfloat16",
         3,
         "cuda:1",
     )
-    none = app_web.settings_from_flags(app_web.create_parser().parse_args([])).torch
+    none = settings_from_flags(create_parser().parse_args([])).torch
     assert (none.vram_gb, none.dtype) == (8.0, "auto")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -19,10 +18,9 @@ from api.errors import ErrorResponse, error_payload
 from api.openapi import ERROR_RESPONSES, openapi_request_body, operation_id
 from api.request_body import device_from, parse_upload
 from api.schemas.ocr import FieldsResponse, OcrRequest
-from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Request as PipelineRequest
 from hunyuanocr.result_schema import OcrResponse, fields_object
-from hunyuanocr.types import Progress, Result, Task, TextDelta
+from hunyuanocr.types import Progress, Result, TextDelta
 
 _EVENTS: dict[str, Any] = {
     "text/event-stream": {  # without a type: clients disagree whether it is the stream (a string) or one event (an object)
@@ -57,7 +55,7 @@ async def recognize(
     """
     upload = await parse_upload(request, settings.images.max_bytes, OcrRequest)
     params = upload.params
-    work = PipelineRequest(upload.data, await _parse_task(params), owner=owner, client=fair_key_of(request))
+    work = PipelineRequest(upload.data, await params.parse_task(), owner=owner, client=fair_key_of(request))
     request.state.created_resource = f"/v1/records/{work.id}"
     record = partial(
         services.recorder.record,
@@ -104,19 +102,6 @@ async def _events(
         if not started:
             raise  # the status line is not sent yet: the error gets its status
         yield sse.format_event(error_payload(errors.to_client_error(e), request_id).model_dump(exclude_none=True), "error")
-
-
-async def _parse_task(params: OcrRequest) -> Task:
-    """Parse the instruction in a thread: a long instruction or schema takes milliseconds, which would block other requests."""
-    return await asyncio.to_thread(
-        parse_instruction,
-        params.instruction or "",
-        task=params.task,
-        fields=params.fields,
-        schema=params.json_schema,
-        language=params.language,
-        evidence=params.evidence,
-    )
 
 
 router.add_api_route("/ocr", recognize, methods=["POST"], include_in_schema=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from api.json_limits import parse_json
 from hunyuanocr import types as t
 from hunyuanocr.errors import BadRequest
+from hunyuanocr.instructions import parse_instruction
 
 _MAX_SCHEMA_LENGTH = 50_000  # characters of JSON
 _MAX_SCHEMA_DEPTH = 40
@@ -144,6 +146,21 @@ class OcrRequest(BaseModel):
     stream: bool = Field(
         False, description="Stream the result as server-sent events: text while it is generated, then the result."
     )
+
+    async def parse_task(self) -> t.Task:
+        """Return the task, parsed in a thread: a long instruction or schema takes milliseconds, which would block others.
+
+        Raises InvalidValue, InvalidSchema, UnknownTask.
+        """
+        return await asyncio.to_thread(
+            parse_instruction,
+            self.instruction or "",
+            task=self.task,
+            fields=self.fields,
+            schema=self.json_schema,
+            language=self.language,
+            evidence=self.evidence,
+        )
 
 
 class FieldsResponse(RootModel[dict[str, Any]]):

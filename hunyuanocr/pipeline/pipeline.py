@@ -274,16 +274,8 @@ class Pipeline:
                     evidence = await evidence_task
             with timing.stage("fields"):
                 reading = replace(reading, notices=(*reading.notices, *evidence.notices))
-                work = partial(
-                    build_result,
-                    request.task,
-                    pages,
-                    reading,
-                    evidence.reading,
-                    id=request.id,
-                    backend=backend.name.value,
-                    model=backend.model,
-                )
+                names = {"id": request.id, "backend": backend.name.value, "model": backend.model}
+                work = partial(build_result, request.task, pages, reading, evidence.reading, **names)
                 result = await self._thread(deadline, work)
         yield result  # after the slot was released: a slow client does not hold it
 

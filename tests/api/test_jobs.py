@@ -216,7 +216,7 @@ async def test_an_abandoned_lease_expires(database: Database) -> None:
     """A worker died, or its claim was lost: another worker reads the job again, at most three times."""
     from hunyuanocr.clock import Clock, utc_now
     from hunyuanocr.services.jobs.leases import LeaseWatch
-    from hunyuanocr.services.jobs.worker import recover_jobs
+    from hunyuanocr.services.jobs.recovery import recover_jobs
     from hunyuanocr.store import jobs, leases
     from hunyuanocr.store.jobqueue import QueueLimits
     from hunyuanocr.store.jobs import Job

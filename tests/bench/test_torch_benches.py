@@ -143,7 +143,9 @@ def test_float16_range(bench: Callable[..., Any], folder: Path, tmp_path: Path) 
     assert found["overflow"] is None
 
 
-def test_float16_that_overflows_is_reported(bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_float16_that_overflows_is_reported(
+    bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Weights so large that the residual stream leaves the range."""
     large = random_checkpoint(tmp_path / "large", text={"initializer_range": 40.0})
     assert bench("fp16_range").main(["--model-path", str(large), "--tokens", "4", "--out", str(tmp_path / "f.json")]) == 1

@@ -33,6 +33,7 @@ from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.services.sync import DeliveryError, Sync
 from hunyuanocr.store.database import Database
 from tests.store.results import result
+from tests.support.certificates import certificate
 
 PROGRAM = [sys.executable, "-c", "from hunyuanocr.cli import main; main()"]
 
@@ -192,39 +193,10 @@ def test_nobody_sends_without_a_token_over_the_network(tmp_path: Path, flags: li
     assert "--token-file" in done.stderr
 
 
-def certificate(folder: Path) -> None:
-    """A certificate for 127.0.0.1 that is its own authority."""
-    made = subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=hq",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            folder / "tls.key",
-            "-out",
-            folder / "tls.pem",
-        ],
-        capture_output=True,
-        timeout=60,
-    )
-    assert made.returncode == 0, made.stderr
-
-
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl to make a certificate (apt install openssl)")
 async def test_a_shop_sends_over_https_to_an_hq_of_its_own_authority(tmp_path: Path, receiver: Callable[..., Any]) -> None:
     public = make_keys(tmp_path)
-    certificate(tmp_path)
+    certificate(tmp_path / "tls.pem", tmp_path / "tls.key")
     (tmp_path / "token").write_text("s3cret")
     url = receiver(
         "--token-file", tmp_path / "token", "--certificate", tmp_path / "tls.pem", "--certificate-key", tmp_path / "tls.key"

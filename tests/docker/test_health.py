@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.network.certificates import certificate
 from tests.docker.dockerfiles import ROOT
+from tests.support.certificates import certificate
 
 
 @contextmanager

@@ -203,7 +203,9 @@ async def test_a_failing_reader_is_given_a_rest_and_probed(make: Callable[..., A
     assert (await pipeline.health()).ready
 
 
-async def test_those_who_waited_are_reported_when_the_reader_is_given_a_rest(make: Callable[..., Any], reader: FakeBackend) -> None:
+async def test_those_who_waited_are_reported_when_the_reader_is_given_a_rest(
+    make: Callable[..., Any], reader: FakeBackend
+) -> None:
     pipeline = await make(breaker_failures=1, breaker_reset_s=60)
     reader.gate = asyncio.Event()
     reader.fault = lambda: BackendFailed("broken")

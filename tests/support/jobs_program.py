@@ -11,11 +11,11 @@ import uvicorn
 from api.app import create_app
 from hunyuanocr.config import load_settings
 from hunyuanocr.pipeline import Pipeline
-from hunyuanocr.services.jobs import worker
+from hunyuanocr.services.jobs import recovery
 from tests.support.fake_backend import FakeBackend
 
 if __name__ == "__main__":
-    worker.MAX_ATTEMPTS = 1000
+    recovery.MAX_ATTEMPTS = 1000
     settings = load_settings(pipeline={"cache_mb": 0})
     pipeline = Pipeline(FakeBackend(float(sys.argv[2])), settings)
     uvicorn.run(create_app(settings, pipeline), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,27 +14,26 @@ from sqlalchemy import Connection
 
 from hunyuanocr import log_setup
 from hunyuanocr.aio import run_alongside
-from hunyuanocr.clock import Clock
 from hunyuanocr.config import Settings
-from hunyuanocr.errors import BackendCrashed, BackendFailed, DeadlineExceeded, HunyuanOcrError, StoreUnavailable
+from hunyuanocr.errors import BackendFailed, DeadlineExceeded, HunyuanOcrError, StoreUnavailable
 from hunyuanocr.ids import new_id
 from hunyuanocr.instructions import parse_instruction
 from hunyuanocr.pipeline import Request
 from hunyuanocr.services.background_reader import MAX_WORKERS, BackgroundReader
+from hunyuanocr.services.jobs import recovery
 from hunyuanocr.services.jobs.events import JobEvents
 from hunyuanocr.services.jobs.leases import LeaseWatch
+from hunyuanocr.services.jobs.recovery import fail_job, recover_jobs
 from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.store import batches, deliveries, jobs, leases
 from hunyuanocr.store.database import Database
 from hunyuanocr.store.jobs import Job
-from hunyuanocr.store.leases import Lease
 from hunyuanocr.store.records import Entry
 from hunyuanocr.types import Result, ResultWarning, Task
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 3  # of a job during which the process died or the backend failed
 POLL_INTERVAL_S = 5.0  # for jobs that another process at the same database has accepted
 _STORE_RETRY_S = 5.0
 _ERROR_PAUSE_S = 1.0
@@ -215,12 +214,12 @@ class JobWorkers:
                 device=job.device,
             )
             stored = await self._retry_store(partial(self._database.write, self._done, job, outcome, entry, data))
-        elif _is_transient(outcome) and job.attempts < MAX_ATTEMPTS:
+        elif _is_transient(outcome) and job.attempts < recovery.MAX_ATTEMPTS:
             await self._retry_store(partial(self._database.write, jobs.requeue, job, uncounted=False))
             self._events.submitted.publish()
             return
         else:
-            stored = await self._retry_store(partial(self._database.write, _failed, job, outcome, self._clock))
+            stored = await self._retry_store(partial(self._database.write, fail_job, job, outcome, self._clock))
         if stored:
             self.counts["done" if isinstance(outcome, Result) else "failed"] += 1
         self._events.finished.publish(job.id)
@@ -293,22 +292,3 @@ def task_from_params(params: Mapping[str, Any]) -> Task:
 def _is_transient(e: HunyuanOcrError) -> bool:
     """Return whether another attempt may succeed."""
     return isinstance(e, (BackendFailed, DeadlineExceeded)) or type(e) is HunyuanOcrError
-
-
-def _failed(conn: Connection, job: Job, e: HunyuanOcrError, clock: Clock) -> bool:
-    error = {"code": e.code, "detail": e.message, "hint": e.hint}
-    if not jobs.finish(conn, job, "failed", clock.now(), pages=None, error=error):
-        return False
-    deliveries.add(conn, replace(job, status="failed"), new_id(), clock.timer())
-    return True
-
-
-def recover_jobs(conn: Connection, worker: str | None, expired: Collection[Lease], clock: Clock) -> None:
-    """Queue the jobs of dead workers again; one that was being read at `MAX_ATTEMPTS` crashes fails."""
-    if worker is not None:
-        deliveries.release_stale(conn, worker, clock.timer())
-    for job in leases.find_orphaned(conn, worker, expired):
-        if job.attempts >= MAX_ATTEMPTS:
-            _failed(conn, job, BackendCrashed(f"The process crashed {job.attempts} times while it read this image."), clock)
-        else:
-            jobs.requeue(conn, job, uncounted=False)

@@ -18,8 +18,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.api.network.certificates import certificate
 from tests.api.network.conftest import ROOT, child
+from tests.support.certificates import certificate
 from tests.support.fake_backend import picture
 from tests.support.ports import free_port
 

@@ -25,9 +25,9 @@ from hunyuanocr.config import NetworkSettings, Settings
 from hunyuanocr.errors import ConfigError
 from hunyuanocr.pipeline import Pipeline
 from tests.api.conftest import served
-from tests.api.network.certificates import certificate
 from tests.api.network.test_timeouts import hung_up
 from tests.support.appliance import appliance
+from tests.support.certificates import certificate
 from tests.support.fake_backend import FakeBackend
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
