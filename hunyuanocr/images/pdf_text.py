@@ -109,8 +109,8 @@ def _runs(characters: Iterator[_Character | None]) -> Iterator[_Character]:
 
 def _continues(run: _Character, c: _Character) -> bool:
     height = max(run.bottom - run.top, c.bottom - c.top, 1.0)
-    beside = -0.6 * height < c.left - run.right < _COLUMN_GAP * height
-    return beside and abs(run.base - c.base) < 0.35 * height and len(run.text) < _MAX_RUN
+    adjacent = -0.6 * height < c.left - run.right < _COLUMN_GAP * height
+    return adjacent and abs(run.base - c.base) < 0.35 * height and len(run.text) < _MAX_RUN
 
 
 def _joined(run: _Character, c: _Character) -> _Character:

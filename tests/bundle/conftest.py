@@ -63,7 +63,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_project(place: Path, monkeypatch: Any) -> Path:
-    root, cache = place / "project", place / "shelf"
+    root, cache = place / "project", place / "cache"
     for folder in (root / "scripts", root / "hunyuanocr" / "bundle", cache):
         folder.mkdir(parents=True)
     for name in ("scripts/bootstrap.sh", "scripts/install.sh", "hunyuanocr/bundle/install.py"):
