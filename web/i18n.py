@@ -9,7 +9,7 @@ from typing import Literal
 
 from hunyuanocr.fields.catalogue import KNOWN
 from hunyuanocr.instructions import parse_instruction
-from hunyuanocr.types import ResultWarning, TaskKind
+from hunyuanocr.types import Doubt, ResultWarning, TaskKind
 
 Language = Literal["zh", "en"]
 LANGUAGES: Mapping[str, Language] = {"中文": "zh", "English": "en"}
@@ -88,6 +88,9 @@ _WARNINGS: Mapping[str, str] = {  # code: Chinese text; the English text comes w
 }
 
 
+_DOUBTS: Mapping[str, tuple[str, str]] = {  # code: short text of a table cell
+    "embedded_data_differs": ("和文件里的电子发票不一致，请核对", "differs from the e-invoice in the file, please check"),
+}
 _NAMES: Mapping[str, str] = {  # table headings for fields where the first Chinese label in the catalogue does not serve as one
     "total_amount": "总金额",
     "merchant": "商户",
@@ -102,6 +105,12 @@ _COLUMNS: Mapping[str, str] = {  # table headings of line items
     "specification": "规格",
     "dosage": "用法用量",
 }
+
+
+def doubt_text(doubt: Doubt, language: Language) -> str:
+    """Return the text of a doubt, for a table cell."""
+    zh, en = _DOUBTS.get(doubt.code, (doubt.message, doubt.message))
+    return zh if language == "zh" else en
 
 
 def translate(key: str, language: Language) -> str:

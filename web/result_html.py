@@ -9,7 +9,7 @@ from typing import Any
 from hunyuanocr.error_texts import error_text
 from hunyuanocr.errors import HunyuanOcrError
 from hunyuanocr.types import Field, ResultWarning
-from web.i18n import Language, escape_html, field_label, translate, warning_text
+from web.i18n import Language, doubt_text, escape_html, field_label, translate, warning_text
 
 _ITEM_COLUMNS = ("name", "specification", "dosage", "quantity", "unit", "unit_price", "amount")  # shown first, in this order
 _COLUMNS = ("field", "value", "normalized", "confidence", "proof")
@@ -51,14 +51,21 @@ def _row(number: int, item: Field, language: Language, pages: int, first: str | 
     place = f" · {translate('page', language).format(item.page + 1)}" if pages > 1 and item.page is not None else ""
     confidence = "–" if item.confidence is None else f"{int(item.confidence * 100)}%"  # rounded down: 99.8 % is not 100 %
     normalized = format_value(item.normalized, language)
-    proof = translate("grounded" if item.grounded else "ungrounded", language)
+    state, proof = _proof(item, language)
     cells = (
         f'<td class="value">{escape_html(item.value)}</td>'
         f'<td class="normalized{" same" if normalized in ("–", item.value) else ""}">{escape_html(normalized)}</td>'
         f'<td class="confidence">{confidence}</td>'
-        f'<td class="proof {"yes" if item.grounded else "no"}">{proof}{place}</td>'
+        f'<td class="proof {state}">{escape_html(proof)}{place}</td>'
     )
     return f"<tr{_select_attributes(str(number), item, first)}>{head}{cells}</tr>"
+
+
+def _proof(item: Field, language: Language) -> tuple[str, str]:
+    """Return the class and the text of the cell that says whether the value was checked."""
+    if item.doubts:
+        return "no doubt", "; ".join(doubt_text(doubt, language) for doubt in item.doubts)
+    return ("yes", translate("grounded", language)) if item.grounded else ("no", translate("ungrounded", language))
 
 
 def _missing(item: Field, language: Language) -> str:

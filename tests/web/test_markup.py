@@ -1,6 +1,7 @@
 """Tables and pictures as HTML: every value is there, marked as what it is, and nothing read from a page becomes markup."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from hunyuanocr.errors import PasswordProtected
-from hunyuanocr.types import Field, FieldType, Line, Page, ResultWarning
+from hunyuanocr.types import Doubt, Field, FieldType, Line, Page, ResultWarning
 from web.preview_html import MAX_PREVIEWS, make_previews, render_pages
 from web.result_html import first_marked, format_value, numbered, render_error, render_fields, render_text, render_warnings
 
@@ -188,3 +189,14 @@ def test_an_unknown_name_is_shown_with_names_to_try() -> None:
     unknown = Field("totl", FieldType.TEXT, reason="unknown_field", suggestions=("total_amount", "date"))
     assert "Try: Total amount, Date" in render_fields([unknown], "en")
     assert "可以试试：总金额、日期" in render_fields([unknown], "zh")
+
+
+def test_a_doubtful_value_is_not_shown_as_checked() -> None:
+    value = Field("total", FieldType.MONEY, "571.04", grounded=True)
+    doubt = Doubt("embedded_data_differs", "The electronic invoice inside the file declares another value: <571.40>.")
+    assert "和文件里的电子发票不一致" in render_fields([replace(value, doubts=(doubt,))], "zh")
+    html = render_fields([replace(value, doubts=(replace(doubt, code="new"),))], "en")
+    assert "proof no" in html
+    assert "&lt;571.40&gt;" in html
+    assert "found on the page" not in html
+    assert "proof yes" in render_fields([value], "en")
