@@ -68,6 +68,24 @@ class Line(BaseModel):
     page: int = Field(description="Page number, from 0.")
 
 
+class Code(BaseModel):
+    """A QR or bar code."""
+
+    format: str = Field(description="`QRCode`, `DataMatrix`, `PDF417`, `Aztec`, `EAN13`, `Code128` and others.")
+    text: str = Field(
+        description="Payload of the code as text. It may be anything, also the address of a harmful website. U+FFFD replaces "
+        "control characters."
+    )
+    box: Box = Field(description="Corners in pixels of the upright original page, clockwise from top-left.")
+    page: int = Field(description="Page number, from 0.")
+    meaning: dict[str, Any] | None = Field(
+        None,
+        description="The understood payload; null for others. `kind` is `fapiao` (the QR code of a Chinese invoice: type, code, "
+        "number, amount, tax_included, date, check_code) or `epc_payment` (a SEPA payment: name, iban, bic, amount, currency, "
+        "purpose, reference).",
+    )
+
+
 class Warning(BaseModel):
     """A problem that may affect the result, for example a blurred image."""
 
@@ -98,7 +116,7 @@ _EXAMPLE: dict[str, Any] = {
         "box": [[310, 812], [421, 812], [421, 846], [310, 846]], "page": 0, "confidence": 0.98, "grounded": True}},
     "lines": [{"text": "合计 ¥36.80", "box": [[62, 812], [421, 812], [421, 846], [62, 846]], "confidence": 0.99,
                "type": "money", "page": 0}],
-    "width": 937, "height": 1450, "page_sizes": [[937, 1450]], "pages": 1, "warnings": [],
+    "width": 937, "height": 1450, "page_sizes": [[937, 1450]], "pages": 1, "codes": [], "warnings": [],
     "truncated": False, "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     "backend": "ppocr", "model": "PP-OCRv6-small", "elapsed_ms": 412.0,
 }  # fmt: skip
@@ -123,6 +141,7 @@ class OcrResponse(BaseModel):
     height: int = Field(description="Height of the first page, upright, in pixels.")
     page_sizes: list[tuple[int, int]] = Field(description="Width and height of each page, in pixels.")
     pages: int = Field(description="Number of pages.")
+    codes: list[Code] = Field([], description="QR and bar codes of the pages, from top to bottom.")
     warnings: list[Warning]
     truncated: bool = Field(description="True if the output was cut off.")
     usage: Usage
@@ -149,6 +168,16 @@ class OcrResponse(BaseModel):
             height=height,
             page_sizes=list(result.page_sizes),
             pages=len(result.page_sizes),
+            codes=[
+                Code(
+                    format=c.format,
+                    text=c.text,
+                    box=list(c.box),
+                    page=c.page,
+                    meaning=None if c.meaning is None else dict(c.meaning),
+                )
+                for c in result.codes
+            ],
             warnings=[Warning(code=w.code, message=w.message, page=w.page) for w in result.notices],
             truncated=result.truncated,
             backend=result.backend,

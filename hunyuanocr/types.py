@@ -127,6 +127,17 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Code:
+    """A QR or bar code. `text` is its payload; `meaning` the understood payload, whose `kind` says what it is, or None."""
+
+    format: str  # "QRCode", "EAN13" …: a name of zxing-cpp
+    text: str
+    box: Quad
+    page: int = 0
+    meaning: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Doubt:
     """A reason to check a value: a stable code and a message."""
 
@@ -209,3 +220,4 @@ class Result:
     notices: tuple[ResultWarning, ...] = ()
     truncated: bool = False
     usage: Usage = Usage()
+    codes: tuple[Code, ...] = ()

@@ -20,7 +20,7 @@ from hunyuanocr.services.recorder import Recorder
 from hunyuanocr.types import Page, Result, ResultWarning
 from web.i18n import Language, escape_html, translate
 from web.preview_html import make_previews, render_pages
-from web.result_html import muted, render_error, render_fields, render_text, render_warnings
+from web.result_html import muted, render_codes, render_error, render_fields, render_text, render_warnings
 from web.upload_store import OpenedUpload, PendingUploads, PictureCache
 
 _MAX_CONCURRENT_DECODES = 2  # images decoded for previews; each may have up to `images.max_pixels`
@@ -121,11 +121,12 @@ class PageController:
             return View(render_warnings(session.notices, language), _preview(session, upload, language) if upload else "")
         result = upload.result
         pages = len(result.page_sizes)
+        codes = render_codes(result.codes, language)
         return View(
             notices=render_warnings(result.notices, language) + muted(_footnote(result, language)),
             picture=render_pages(upload.sheets, pages, language, result.lines, result.fields, token=session.token or ""),
-            fields=render_fields(result.fields, language, pages),
-            text=render_text(result.markdown or result.text, language, translate("no_text", language)),
+            fields=render_fields(result.fields, language, pages) + codes,
+            text=render_text(result.markdown or result.text, language, translate("no_text", language)) + codes,
             json=render_text(result_json(result), language),
             tab="fields" if result.fields else "text",
         )

@@ -57,6 +57,8 @@ TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
     "no_picture": ("请先拍照或选择文件。", "Take a photo or choose a file first."),
     "expired": ("图片已经清除了，请重新选择。", "The image has expired. Please choose it again."),
     "upload_failed": ("上传没成功，请检查网络后再试。", "The upload failed. Check the network and try again."),
+    "qr_code": ("二维码", "QR code"),
+    "bar_code": ("条码", "Bar code"),
 }
 
 PRESETS: Mapping[Language, tuple[str, ...]] = {  # instructions as a user would type them, each behind a button
@@ -89,7 +91,10 @@ _WARNINGS: Mapping[str, str] = {  # code: Chinese text; the English text comes w
 
 
 _DOUBTS: Mapping[str, tuple[str, str]] = {  # code: short text of a table cell
-    "embedded_data_differs": ("和文件里的电子发票不一致，请核对", "differs from the e-invoice in the file, please check"),
+    "embedded_data_differs": (
+        "和文件里的电子发票或二维码不一致，请核对",
+        "differs from the e-invoice or the QR code, please check",
+    ),
 }
 _NAMES: Mapping[str, str] = {  # table headings for fields where the first Chinese label in the catalogue does not serve as one
     "total_amount": "总金额",

@@ -8,10 +8,11 @@ from typing import Any
 
 from hunyuanocr.error_texts import error_text
 from hunyuanocr.errors import HunyuanOcrError
-from hunyuanocr.types import Field, ResultWarning
+from hunyuanocr.types import Code, Field, ResultWarning
 from web.i18n import Language, doubt_text, escape_html, field_label, translate, warning_text
 
 _ITEM_COLUMNS = ("name", "specification", "dosage", "quantity", "unit", "unit_price", "amount")  # shown first, in this order
+_MAX_CODE_LENGTH = 500  # characters of a payload that are shown
 _COLUMNS = ("field", "value", "normalized", "confidence", "proof")
 
 
@@ -126,6 +127,16 @@ def render_text(text: str, language: Language, placeholder: str = "") -> str:
         f'<button type="button" data-copy data-copied="{translate("copied", language)}">{translate("copy", language)}</button>'
     )
     return f'<div class="copyable">{button}<pre>{escape_html(text)}</pre></div>'
+
+
+def render_codes(codes: Sequence[Code], language: Language) -> str:
+    """Return the payloads of QR and bar codes as plain text: an address in a code may be harmful, so that it is not a link."""
+    rows = ""
+    for code in codes:
+        name = translate("qr_code" if code.format == "QRCode" else "bar_code", language)
+        text = code.text if len(code.text) <= _MAX_CODE_LENGTH else f"{code.text[:_MAX_CODE_LENGTH]}…"
+        rows += f"<div><dt>{name}</dt><dd>{escape_html(text)}</dd></div>"
+    return f'<dl class="codes">{rows}</dl>' if rows else ""
 
 
 def render_error(error: HunyuanOcrError, language: Language) -> str:

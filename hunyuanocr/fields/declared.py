@@ -1,4 +1,4 @@
-"""Values that a PDF declares in an embedded e-invoice, as a cross-check of the printed ones.
+"""Values that a document declares in an embedded e-invoice or in a code, as a cross-check of the printed ones.
 
 The print is answered. A declared value selects among the printed values; where it is not printed, the answer is doubtful.
 """
@@ -6,7 +6,7 @@ The print is answered. A declared value selects among the printed values; where 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hunyuanocr.fields.catalogue import normalise_key
 from hunyuanocr.fields.field_builder import join_lines
@@ -17,17 +17,25 @@ from hunyuanocr.types import Doubt, Field, FieldSpec, FieldType, Line
 _SAME_AS = {"merchant": "seller"}  # names of the catalogue that e-invoices have under another name
 
 
+@dataclass(frozen=True)
+class Declared:
+    """Declared values by field of the catalogue. `source` says in English where they stand."""
+
+    source: str
+    values: Mapping[str, str]
+
+
 def check_declared(
-    fields: Sequence[Field], specs: Sequence[FieldSpec], lines: Sequence[Line], declared: Mapping[str, str]
+    fields: Sequence[Field], specs: Sequence[FieldSpec], lines: Sequence[Line], declared: Declared
 ) -> tuple[Field, ...]:
     """Return the fields, those of declared values as the page prints these, or in doubt if it prints another value."""
     return tuple(
-        _checked(field, declared.get(_SAME_AS.get(spec.name or "", spec.name or "")), lines)
+        _checked(field, declared.values.get(_SAME_AS.get(spec.name or "", spec.name or "")), declared.source, lines)
         for field, spec in zip(fields, specs, strict=True)
     )
 
 
-def _checked(field: Field, declared: str | None, lines: Sequence[Line]) -> Field:
+def _checked(field: Field, declared: str | None, source: str, lines: Sequence[Line]) -> Field:
     if declared is None or field.rows is not None or (field.value is not None and _agrees(field.value, declared, field.type)):
         return field
     place = next(find_occurrences(declared, field.type, lines), None)
@@ -38,7 +46,7 @@ def _checked(field: Field, declared: str | None, lines: Sequence[Line]) -> Field
         return replace(field, value=value, normalized=normal, box=box, page=page, confidence=confidence, grounded=True)
     if field.value is None:
         return field
-    message = f"The electronic invoice inside the file declares another value: {declared[:80]}."
+    message = f"The {source} declares another value: {declared[:80]}."
     return replace(field, doubts=(*field.doubts, Doubt("embedded_data_differs", message)))
 
 

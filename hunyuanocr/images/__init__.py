@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hunyuanocr.config import ImageSettings
 from hunyuanocr.images.cancellation import Cancellation, WorkCancelled
+from hunyuanocr.images.codes import find_codes
 from hunyuanocr.images.decoder import ImageDecoder, is_document
 from hunyuanocr.images.kinds import sniff
 from hunyuanocr.types import Page
@@ -21,6 +22,7 @@ __all__ = [
     "Cancellation",
     "ImageDecoder",
     "WorkCancelled",
+    "find_codes",
     "is_document",
     "load_gray_thumbnail",
     "open_documents",

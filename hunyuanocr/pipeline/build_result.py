@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hunyuanocr.fields import extract_fields, ground_values
-from hunyuanocr.fields.declared import check_declared
+from hunyuanocr.fields.declared import Declared, check_declared
 from hunyuanocr.fields.schema.client_schema import coerce
 from hunyuanocr.fields.unknown import mark_unknown, unknown_field_warnings
+from hunyuanocr.images.payloads import declared_by_codes
 from hunyuanocr.pipeline.rotation import to_original, to_upright
-from hunyuanocr.types import Field, FieldType, Line, Page, Reading, Result, Task
+from hunyuanocr.types import Code, Field, FieldType, Line, Page, Reading, Result, Task
 
 _TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first match decides
     (
@@ -59,11 +60,11 @@ def resolve_fields(
     reading: Reading,
     lines: Sequence[Line],
     sizes: Sequence[tuple[int, int]],
-    declared: Mapping[str, str] | None = None,
+    declared: Sequence[Declared] = (),
 ) -> tuple[Field, ...]:
     """Return one Field for each requested one: extracted from the lines, or a language model's value grounded on the lines.
 
-    `declared`: the values of an embedded e-invoice, a cross-check.
+    `declared`: the values of an embedded e-invoice and of codes, a cross-check.
     """
     if not task.fields:
         return ()
@@ -72,13 +73,22 @@ def resolve_fields(
         fields = extract_fields(lines, task.fields, upright_sizes)
     else:
         fields = ground_values(reading.values, task.fields, lines, reading.confidences)
-    fields = check_declared(fields, task.fields, lines, declared or {})
+    for source in declared:
+        fields = check_declared(fields, task.fields, lines, source)
     fields = mark_unknown(fields, task.fields, lines, only_misspelt=reading.values is not None)
     return to_original(fields, upright_sizes, rotations)
 
 
 def build_result(
-    task: Task, pages: Sequence[Page], reading: Reading, evidence: Reading | None = None, *, id: str, backend: str, model: str
+    task: Task,
+    pages: Sequence[Page],
+    reading: Reading,
+    evidence: Reading | None = None,
+    codes: tuple[Code, ...] = (),
+    *,
+    id: str,
+    backend: str,
+    model: str,
 ) -> Result:
     """Return the complete Result except for its elapsed time. Raises SchemaNotSatisfied if the page does not fit the schema.
 
@@ -87,7 +97,8 @@ def build_result(
     """
     sizes = tuple((p.width, p.height) for p in pages)
     source = evidence if evidence is not None and not reading.lines else reading
-    declared = next((page.declared for page in pages if page.declared), None)
+    e_invoice = next((page.declared for page in pages if page.declared), {})
+    declared = (Declared("electronic invoice inside the file", e_invoice), Declared("QR code", declared_by_codes(codes)))
     fields = resolve_fields(task, reading, source.lines, sizes, declared)
     return Result(
         id=id,
@@ -104,4 +115,5 @@ def build_result(
         notices=(*(n for p in pages for n in p.notices), *reading.notices, *unknown_field_warnings(fields)),
         truncated=reading.finish_reason != "stop",
         usage=reading.usage,
+        codes=codes,
     )

@@ -24,6 +24,7 @@ from hunyuanocr.pipeline.active_backend import ActiveBackend, SwapGate, create_a
 from hunyuanocr.pipeline.admission import AdmissionQueue
 from hunyuanocr.pipeline.backend_call import read_within_deadline
 from hunyuanocr.pipeline.build_result import build_result
+from hunyuanocr.pipeline.code_search import CodeSearch
 from hunyuanocr.pipeline.deadline import Deadline
 from hunyuanocr.pipeline.decoding import Decoding
 from hunyuanocr.pipeline.evidence import EvidenceReading, lacks_evidence, needs_evidence, read_evidence
@@ -56,6 +57,7 @@ class Pipeline:
         self.loading = asyncio.Lock()
         self.gate = SwapGate(limits.queue_size)
         self.decoding = Decoding(settings, self.concurrency)
+        self._codes = CodeSearch(settings, self.concurrency)
         # One spare thread: work whose request was cancelled must not delay the next request.
         self._threads = ThreadPoolExecutor(self.concurrency + 1, thread_name_prefix="pipeline")
 
@@ -155,6 +157,7 @@ class Pipeline:
         await self.admission.close(_GRACE_PERIOD_S)
         await self.active.close()
         self.decoding.close()
+        self._codes.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.cache.clear()
 
@@ -252,6 +255,7 @@ class Pipeline:
             backend, timing.pages = active.backend, len(pages)
             if len(pages) > 1:
                 yield Progress(0, len(pages))
+            codes_task = await stack.enter_async_context(self._codes.run(pages, deadline))
             evidence_task: asyncio.Task[EvidenceReading] | None = None
             if needs_evidence(request.task, backend):
                 reading_evidence = read_evidence(active.evidence_backend, pages, deadline)
@@ -272,10 +276,12 @@ class Pipeline:
             if evidence_task is not None and not reading.lines:  # lines of the backend itself are evidence
                 with timing.stage("evidence"):
                     evidence = await evidence_task
+            with timing.stage("codes"):
+                codes = await codes_task
             with timing.stage("fields"):
                 reading = replace(reading, notices=(*reading.notices, *evidence.notices))
                 names = {"id": request.id, "backend": backend.name.value, "model": backend.model}
-                work = partial(build_result, request.task, pages, reading, evidence.reading, **names)
+                work = partial(build_result, request.task, pages, reading, evidence.reading, codes, **names)
                 result = await self._thread(deadline, work)
         yield result  # after the slot was released: a slow client does not hold it
 

@@ -14,7 +14,7 @@ from hunyuanocr.types import TextDelta, Usage
 class Timing:
     """The seconds of each stage of one request, and its outcome: 'ok' or the code of an error.
 
-    The stages are `wait`, `decode`, `read`, `fields`, and `evidence`: the time to wait for evidence after `read`. `first_s` is
+    The stages are `wait`, `decode`, `read`, `fields`, and the time to wait for `evidence` and `codes` after `read`. `first_s` is
     the time to the first text within `read`, for a backend that streams.
     """
 

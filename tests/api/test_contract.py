@@ -25,6 +25,7 @@ ANSWER_KEYS = {
     "width",
     "height",
     "page_sizes",
+    "codes",
     "pages",
     "warnings",
     "truncated",

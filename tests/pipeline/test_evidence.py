@@ -95,7 +95,7 @@ async def test_the_witness_reads_while_the_model_writes(
     model.gate.set()
     assert (await answer).fields[0].grounded
     stages = pipeline.timings[-1].stages
-    assert set(stages) == {"wait", "decode", "read", "evidence", "fields"}
+    assert set(stages) == {"wait", "decode", "read", "evidence", "codes", "fields"}
     assert stages["evidence"] < stages["read"]
 
 

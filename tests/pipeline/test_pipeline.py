@@ -40,7 +40,7 @@ async def test_a_picture_becomes_a_result(make: Callable[..., Any], reader: Fake
     assert result.elapsed_ms > 0
     timing = pipeline.timings[-1]
     assert timing.outcome == "ok"
-    assert set(timing.stages) == {"wait", "decode", "read", "fields"}
+    assert set(timing.stages) == {"wait", "decode", "read", "codes", "fields"}
 
 
 async def test_further_pictures_are_further_pages(make: Callable[..., Any], reader: FakeBackend) -> None:

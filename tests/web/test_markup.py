@@ -194,7 +194,7 @@ def test_an_unknown_name_is_shown_with_names_to_try() -> None:
 def test_a_doubtful_value_is_not_shown_as_checked() -> None:
     value = Field("total", FieldType.MONEY, "571.04", grounded=True)
     doubt = Doubt("embedded_data_differs", "The electronic invoice inside the file declares another value: <571.40>.")
-    assert "和文件里的电子发票不一致" in render_fields([replace(value, doubts=(doubt,))], "zh")
+    assert "和文件里的电子发票或二维码不一致" in render_fields([replace(value, doubts=(doubt,))], "zh")
     html = render_fields([replace(value, doubts=(replace(doubt, code="new"),))], "en")
     assert "proof no" in html
     assert "&lt;571.40&gt;" in html
