@@ -1,6 +1,10 @@
 """Line items in the ways in which tills, invoices and prescriptions print them."""
 
-from tests.fields.pages import page, rows
+from dataclasses import replace
+
+from hunyuanocr.fields import extract_fields
+from hunyuanocr.types import FieldType
+from tests.fields.pages import page, rows, spec
 
 HEAD = [[(6, "惠民便利店", 1.3)], [(0, "日期：2026-11-20 18:42:07")]]
 SUMS = [[(0, "合计"), (20, "36.80")], [(0, "收款"), (20, "50.00")]]
@@ -114,3 +118,23 @@ def test_sums_and_payments_are_no_items() -> None:
 def test_no_items_on_a_page_without_any() -> None:
     assert rows(page(["今天天气很好，我们去公园。", "晚上回家。"])) == []
     assert rows([]) == []
+
+
+def test_a_key_that_is_the_name_of_a_row_hides_no_items() -> None:
+    table = [
+        [(0, "项目"), (12, "结果"), (16, "单位")],
+        [(0, "白细胞"), (12, "6.2"), (16, "10^9/L")],
+        [(0, "血红蛋白"), (12, "132"), (16, "g/L")],
+    ]
+    for asked in (["白细胞", "items"], ["items", "血红蛋白"]):
+        specs = [replace(spec(words), type=FieldType.ROWS) if words == "items" else spec(words) for words in asked]
+        fields = {f.key: f for f in extract_fields(page(["检验报告单", *table]), specs, [(1000, 2000)])}
+        assert [row["name"].value for row in fields["items"].rows or ()] == ["白细胞", "血红蛋白"]
+        assert next(f.value for key, f in fields.items() if key != "items") in ("6.2", "132")
+
+
+def test_a_label_of_the_request_with_a_colon_still_ends_the_items() -> None:
+    table = [[(0, "Cable"), (20, "5.00")], [(0, "Loyalty points: 12"), (20, "3.00")], [(0, "Total"), (20, "5.00")]]
+    specs = [spec("Loyalty points"), replace(spec("items"), type=FieldType.ROWS)]
+    items = extract_fields(page([[(5, "CORNER SHOP")], *table]), specs, [(1000, 2000)])[1]
+    assert [row["name"].value for row in items.rows or ()] == ["Cable"]

@@ -22,6 +22,7 @@ from hunyuanocr.fields.line_items.tokens import (
     trailing_quantity,
     trimmed_name,
 )
+from hunyuanocr.fields.rules.labels import Label
 from hunyuanocr.fields.rules.page_analysis import PageAnalysis
 from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.money import find_money
@@ -74,12 +75,11 @@ def item_amounts(items: Sequence[Item], style: PageStyle) -> list[Decimal]:
 def _region(page: PageAnalysis) -> Iterator[list[TextSegment]]:
     """Yield the rows below the table header, or below the document's details, down to the sums."""
     rows = page.layout.rows
-    sums = {
-        label.cell.row for label in page.labels if ENDS & label.fields.keys() and label.quality >= 0.6 and label.cell.start <= 2
-    }
+    labels = [label for label in page.labels if not _may_be_name(label)]
+    sums = {label.cell.row for label in labels if ENDS & label.fields.keys() and label.quality >= 0.6 and label.cell.start <= 2}
     details = {
         label.cell.row
-        for label in page.labels
+        for label in labels
         if label.quality >= 0.9 and not ENDS & label.fields.keys() and not is_numbered(label.cell.text)
     }
     details |= {n for n, row in enumerate(rows) if any(find_dates(c.text) for c in row)}
@@ -94,6 +94,11 @@ def _region(page: PageAnalysis) -> Iterator[list[TextSegment]]:
         if number in sums or (number in details and not any(USAGE.search(c.text) for c in rows[number])):
             return
         yield rows[number]
+
+
+def _may_be_name(label: Label) -> bool:
+    """Return whether a word of the request may be the name of an item: asked "Milk" and items, printed "Milk 2 9.00"."""
+    return not label.colon and all(name.startswith("?") for name in label.fields)
 
 
 def _grouped(page: PageAnalysis, rows: Sequence[Sequence[TextSegment]]) -> list[_Group]:
