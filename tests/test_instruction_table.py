@@ -34,6 +34,11 @@ PIECES = [
     "\x00",
 ]
 FIELDS: dict[str, str] = {  # instruction: keys of the answer
+    # two fields of a sentence, although pages print the words as one label
+    "extract date and time": "date time",
+    "What is the date and time on this receipt?": "date time",
+    'extract "date and time"': "datetime",
+    "extract date/time": "datetime",
     # the form of the answer is no wish
     "Return JSON with keys total, date. Do not add explanations.": "total date",
     "Extract total amount and date. Return valid JSON without markdown.": "total_amount date",

@@ -38,6 +38,7 @@ _SENTENCE = re.compile(r"[。!?;]|\.(?:\s|$)")
 _ABBREVIATION = re.compile(r"\b(no|tel|reg|inv|incl|excl|ref|ext|dr|mr|mrs|qty|amt|co|dept|st)\.(?=\s)", re.IGNORECASE)
 _CIRCLED = re.compile(r"[①-⒇]")
 _WEAK = re.compile(AND, re.IGNORECASE)
+_JOINED = re.compile(r"\band\b", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<!\w)[\"'“”‘’「『`]{1,3}([^\"'“”‘’「」『』`]+)[\"'“”‘’」』`]{1,3}(?!\w)")
 _TEMPLATE = re.compile(r"[\"']([^\"'{}:]+)[\"']\s*:")  # a JSON template that is not valid JSON: {"total": , "date": }
 _NUMBERING = re.compile(
@@ -106,7 +107,7 @@ def is_field_like(words: str) -> bool:
 
 def _names(plain: str) -> list[str]:
     if lookup(whole := plain.strip(_EDGE)):
-        return [whole]
+        return [whole] if whole != plain.strip() and _QUOTED.search(plain) else _joined(whole) or [whole]
     if (keys := _template_keys(plain)) is not None:
         return keys
     bare = _ABBREVIATION.sub(r"\1 ", strip_clauses(plain))
@@ -136,7 +137,7 @@ def _listed(bare: str) -> Iterator[str]:
     quoted = [q for q in _QUOTED.findall(bare) if not _FORMAT_ONLY.fullmatch(q.strip())]
     if quoted:
         for position, part in enumerate(_QUOTED.split(bare)):
-            names = _part(part) if position % 2 == 0 else _pieces(part)
+            names = _part(part) if position % 2 == 0 else [part.strip(_EDGE)] if lookup(part.strip(_EDGE)) else _pieces(part)
             yield from (name for name in names if position % 2 or lookup(name))
         return
     bare = _NUMBERING.sub("\n", bare)
@@ -180,7 +181,7 @@ def _part(part: str) -> list[str]:
     """Return the names in a part of a list, which may be joined by "and", blanks, or be a question."""
     part = part.strip(_EDGE)
     if lookup(part):
-        return [part]
+        return _joined(part) or [part]
     bare = _strip(part, _POLITE, _LOCATION)
     if name := question_field(bare):
         return [name]
@@ -209,12 +210,18 @@ def _pieces(part: str) -> list[str]:
     if part.lower() in _NOT_A_FIELD or _FORMAT_ONLY.fullmatch(part):
         return []
     if lookup(part):
-        return [part]
+        return _joined(part) or [part]
     halves = [half for half in _WEAK.split(part) if half.strip(_EDGE)]
     if halves != [part] and all(_splits(half) for half in halves):
         return [piece for half in halves for piece in _pieces(half)]
     plain = _plain(part)
     return [plain] if lookup(plain) else (_slashed(part) or split_at_blanks(part) or [plain])
+
+
+def _joined(name: str) -> list[str]:
+    """Return the fields that a known name joins by a word: "date and time" is one label of a page, but two of a sentence."""
+    halves = [half.strip(_EDGE) for half in _JOINED.split(name)]
+    return halves if len(halves) > 1 and all(map(lookup, halves)) else []
 
 
 def _splits(half: str) -> bool:
