@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -40,6 +41,11 @@ class FieldDetail(BaseModel):
     )
 
     doubts: list[Doubt] = Field([], description="Reasons to check the value.", exclude_if=lambda doubts: not doubts)
+    document: int | None = Field(
+        None,
+        description="Index in `documents`; absent if the file is one document.",
+        exclude_if=lambda document: document is None,
+    )
 
     @classmethod
     def of(cls, field: t.Field) -> FieldDetail:
@@ -55,6 +61,32 @@ class FieldDetail(BaseModel):
             reason=field.reason,
             suggestions=list(field.suggestions),
             doubts=[Doubt(code=d.code, message=d.message) for d in field.doubts],
+            document=field.document,
+        )
+
+
+Details = dict[str, FieldDetail | list[dict[str, FieldDetail]]]
+
+
+class Document(BaseModel):
+    """One of several documents in a file."""
+
+    page: int = Field(description="Number of its first page, from 0.")
+    box: Box | None = Field(description="Its region on that page, as corners in pixels; null if it has no text.")
+    fields: dict[str, Any] | None = Field(
+        description="The requested fields of this document; null if it does not fit the schema of the request."
+    )
+    details: Details = Field(description="Details of each field of this document.")
+
+    @classmethod
+    def of(cls, document: t.Document, *, with_schema: bool) -> Document:
+        """Convert a Document of the pipeline. `with_schema`: the request has a schema, which `fields` satisfies."""
+        answer = document.answer if with_schema else _printed_values(document.fields)
+        return cls(
+            page=document.page,
+            box=_to_box(document.box),
+            fields=None if answer is None else dict(answer),
+            details=_details(document.fields),
         )
 
 
@@ -132,8 +164,12 @@ class OcrResponse(BaseModel):
     task: t.TaskKind
     text: str = Field(description="All text in reading order; empty if the page has none.")
     fields: dict[str, Any] = Field(description="The requested fields as printed; null for a field that is not on the page.")
-    details: dict[str, FieldDetail | list[dict[str, FieldDetail]]] = Field(
-        description="Details of each field; for a table, one object for each row."
+    details: Details = Field(description="Details of each field; for a table, one object for each row.")
+    documents: list[Document] = Field(
+        [],
+        description="The documents, if the file has several: receipts side by side in a photo, or different receipts in a PDF. "
+        "`fields` and `details` are then those of the first one. Absent if the file is one document.",
+        exclude_if=lambda documents: not documents,
     )
     lines: list[Line] = Field(description="Lines of text with their positions.")
     markdown: str | None = Field(None, description="The page as Markdown, for tasks that produce it.")
@@ -159,7 +195,8 @@ class OcrResponse(BaseModel):
             text=result.text,
             markdown=result.markdown,
             fields=fields_object(result),
-            details={f.key: _field_details(f) for f in result.fields},
+            details=_details(result.fields),
+            documents=[Document.of(d, with_schema=result.answer is not None) for d in result.documents],
             lines=[
                 Line(text=n.text, box=list(n.box), confidence=_round_confidence(n.confidence), type=n.type, page=n.page)
                 for n in result.lines
@@ -189,7 +226,15 @@ class OcrResponse(BaseModel):
 
 def fields_object(result: t.Result) -> dict[str, Any]:
     """Return the fields object: normalised values if the request has a schema, else printed values."""
-    return dict(result.answer) if result.answer is not None else {f.key: _printed_value(f) for f in result.fields}
+    return dict(result.answer) if result.answer is not None else _printed_values(result.fields)
+
+
+def _printed_values(fields: Sequence[t.Field]) -> dict[str, Any]:
+    return {f.key: _printed_value(f) for f in fields}
+
+
+def _details(fields: Sequence[t.Field]) -> Details:
+    return {f.key: _field_details(f) for f in fields}
 
 
 def _printed_value(field: t.Field) -> Any:

@@ -58,6 +58,14 @@ class EvidenceMode(StrEnum):
     NONE = "none"
 
 
+class PagesMode(StrEnum):
+    """Which pages of a file are one document."""
+
+    AUTO = "auto"  # a page with its own issuer and total begins a new document; several papers in a picture are separated
+    TOGETHER = "together"  # all pages are one document
+    SEPARATE = "separate"  # each page is a document
+
+
 @dataclass(frozen=True)
 class FieldSpec:
     """A requested field. `key` is the exact key in the answer; `name` is the name in the catalogue, if known."""
@@ -78,6 +86,7 @@ class Task:
     language: str | None = None  # target of a translation, ISO 639-1
     evidence: EvidenceMode = EvidenceMode.FAST
     max_tokens: int | None = None  # limit set by the client, if lower than that of the task
+    pages: PagesMode = PagesMode.AUTO
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,20 @@ class Field:
     reason: Literal["unknown_field"] | None = None  # of a missing value, where one is known
     suggestions: tuple[str, ...] = ()  # known names that an unknown field may mean
     doubts: tuple[Doubt, ...] = ()  # why a person should check the value
+    document: int | None = None  # index in `Result.documents`; None if the file is one document
+
+
+@dataclass(frozen=True)
+class Document:
+    """One of several documents in a file. `box` is its region on `page`, the first of its pages; None if it has no text.
+
+    `answer` is the fields object if the client sent a schema; None if the document does not fit the schema.
+    """
+
+    page: int
+    box: Quad | None
+    fields: tuple[Field, ...] = ()
+    answer: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +210,15 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class PageValues:
+    """The fields of one page as a language model wrote them, and their confidences as in a Reading."""
+
+    page: int
+    values: Mapping[str, Any]
+    confidences: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Reading:
     """The output of a backend. `values` are the fields as a language model wrote them, not yet typed or grounded, or None."""
 
@@ -200,6 +232,7 @@ class Reading:
     usage: Usage = Usage()
     finish_reason: Literal["stop", "length", "repetition"] = "stop"
     notices: tuple[ResultWarning, ...] = ()
+    page_values: tuple[PageValues, ...] = ()  # `values` page by page, if there are several pages
 
 
 @dataclass(frozen=True)
@@ -221,3 +254,4 @@ class Result:
     truncated: bool = False
     usage: Usage = Usage()
     codes: tuple[Code, ...] = ()
+    documents: tuple[Document, ...] = ()  # if the file has several; `fields` and `answer` are those of the first

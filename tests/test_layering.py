@@ -42,6 +42,7 @@ LAYERS = [  # lowest first; a part is a module or a package, and the longest nam
     {"hunyuanocr.fields.field_builder", "hunyuanocr.fields.rules.page_analysis"},
     {"hunyuanocr.fields.line_items"},
     {"hunyuanocr.fields.declared", "hunyuanocr.fields.rules", "hunyuanocr.fields.schema", "hunyuanocr.fields.unknown"},
+    {"hunyuanocr.fields.documents"},
     {"hunyuanocr.fields"},
     {"hunyuanocr.images", "hunyuanocr.output", "hunyuanocr.weights"},
     {"hunyuanocr.instructions"},

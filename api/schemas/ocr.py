@@ -134,6 +134,12 @@ class OcrRequest(BaseModel):
             json_schema_extra={"enum": [*t.EvidenceMode]},
         ),
     ] = "fast"
+    pages: Literal["auto", "together", "separate"] = Field(
+        "auto",
+        description="Which pages are one document: `together` all, `separate` each page is a document of its own, `auto` a page "
+        "begins a document if it has its own issuer and total. With `auto` and `separate`, several receipts in one picture "
+        "are documents as well.",
+    )
     device: Annotated[
         Annotated[str, Field(max_length=200)] | None,
         BeforeValidator(_require_unicode),
@@ -160,6 +166,7 @@ class OcrRequest(BaseModel):
             schema=self.json_schema,
             language=self.language,
             evidence=self.evidence,
+            pages=self.pages,
         )
 
 

@@ -18,7 +18,7 @@ from hunyuanocr.fields.schema import client_schema as json_schema
 from hunyuanocr.instructions.names import asks_for_own_keys, extract_field_names
 from hunyuanocr.instructions.patterns import ANY_LANGUAGE, INTO, LANGUAGES
 from hunyuanocr.instructions.tasks import guess_task
-from hunyuanocr.types import EvidenceMode, FieldSpec, Task, TaskKind
+from hunyuanocr.types import EvidenceMode, FieldSpec, PagesMode, Task, TaskKind
 
 MAX_INSTRUCTION = 4000  # characters; longer texts are probably pasted documents
 MAX_FIELDS = 64
@@ -32,6 +32,7 @@ def parse_instruction(
     schema: Mapping[str, Any] | None = None,
     language: str | None = None,
     evidence: str = "fast",
+    pages: str = "auto",
 ) -> Task:
     """Return the requested task. Raise UnknownTask, InvalidSchema or InvalidValue for invalid parameters."""
     instruction = instruction.strip()
@@ -46,7 +47,8 @@ def parse_instruction(
     if len(specs) > MAX_FIELDS:
         raise InvalidValue(f"The request has {len(specs)} fields; the limit is {MAX_FIELDS}.")
     target = _language(language) if language else (_target(instruction) if kind is TaskKind.TRANSLATE else None)
-    return Task(kind, instruction, specs if kind is TaskKind.EXTRACT else (), schema, target, _evidence(evidence))
+    specs = specs if kind is TaskKind.EXTRACT else ()
+    return Task(kind, instruction, specs, schema, target, _evidence(evidence), pages=_pages(pages))
 
 
 def _kind(task: str | None, has_specs: bool, instruction: str) -> TaskKind:
@@ -98,3 +100,10 @@ def _evidence(word: str) -> EvidenceMode:
         return EvidenceMode(word)
     except ValueError:
         raise InvalidValue(f"Unknown evidence mode '{word[:40]}'.", hint=f"Use one of: {', '.join(EvidenceMode)}.") from None
+
+
+def _pages(word: str) -> PagesMode:
+    try:
+        return PagesMode(word)
+    except ValueError:
+        raise InvalidValue(f"Unknown value '{word[:40]}' of 'pages'.", hint=f"Use one of: {', '.join(PagesMode)}.") from None

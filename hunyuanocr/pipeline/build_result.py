@@ -6,13 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hunyuanocr.fields import extract_fields, ground_values
-from hunyuanocr.fields.declared import Declared, check_declared
+from hunyuanocr.fields.declared import Declared
 from hunyuanocr.fields.schema.client_schema import coerce
-from hunyuanocr.fields.unknown import mark_unknown, unknown_field_warnings
-from hunyuanocr.images.payloads import declared_by_codes
-from hunyuanocr.pipeline.rotation import to_original, to_upright
-from hunyuanocr.types import Code, Field, FieldType, Line, Page, Reading, Result, Task
+from hunyuanocr.fields.unknown import unknown_field_warnings
+from hunyuanocr.pipeline.documents import resolve_documents, several_documents_warnings
+from hunyuanocr.types import Code, FieldType, Line, Page, Reading, Result, ResultWarning, Task
 
 _TAGS: tuple[tuple[FieldType, re.Pattern[str]], ...] = (  # the first match decides
     (
@@ -55,30 +53,6 @@ def classify_lines(lines: Sequence[Line]) -> tuple[Line, ...]:
     return tuple(replace(n, type=classify_line(n.text)) if n.type is FieldType.TEXT else n for n in lines)
 
 
-def resolve_fields(
-    task: Task,
-    reading: Reading,
-    lines: Sequence[Line],
-    sizes: Sequence[tuple[int, int]],
-    declared: Sequence[Declared] = (),
-) -> tuple[Field, ...]:
-    """Return one Field for each requested one: extracted from the lines, or a language model's value grounded on the lines.
-
-    `declared`: the values of an embedded e-invoice and of codes, a cross-check.
-    """
-    if not task.fields:
-        return ()
-    lines, upright_sizes, rotations = to_upright(lines, sizes)
-    if reading.values is None:
-        fields = extract_fields(lines, task.fields, upright_sizes)
-    else:
-        fields = ground_values(reading.values, task.fields, lines, reading.confidences)
-    for source in declared:
-        fields = check_declared(fields, task.fields, lines, source)
-    fields = mark_unknown(fields, task.fields, lines, only_misspelt=reading.values is not None)
-    return to_original(fields, upright_sizes, rotations)
-
-
 def build_result(
     task: Task,
     pages: Sequence[Page],
@@ -98,13 +72,14 @@ def build_result(
     sizes = tuple((p.width, p.height) for p in pages)
     source = evidence if evidence is not None and not reading.lines else reading
     e_invoice = next((page.declared for page in pages if page.declared), {})
-    declared = (Declared("electronic invoice inside the file", e_invoice), Declared("QR code", declared_by_codes(codes)))
-    fields = resolve_fields(task, reading, source.lines, sizes, declared)
+    declared = (Declared("electronic invoice inside the file", e_invoice),)
+    resolved = resolve_documents(task, reading, source.lines, sizes, declared, codes=codes)
+    fields, documents = resolved.fields, resolved.documents
     return Result(
         id=id,
         task=task.kind,
-        text=reading.text or source.text,
-        lines=classify_lines(source.lines),
+        text=resolved.text or reading.text or source.text,
+        lines=classify_lines(resolved.lines),
         fields=fields,
         markdown=reading.markdown,
         page_sizes=sizes,
@@ -112,8 +87,22 @@ def build_result(
         model=model,
         elapsed_ms=0.0,
         answer=None if task.schema is None else coerce(task.schema, fields),
-        notices=(*(n for p in pages for n in p.notices), *reading.notices, *unknown_field_warnings(fields)),
+        notices=(
+            *(n for p in pages for n in p.notices),
+            *reading.notices,
+            *_nothing_found(resolved.lines or codes, reading),
+            *several_documents_warnings(documents),
+            *unknown_field_warnings(fields),
+        ),
         truncated=reading.finish_reason != "stop",
         usage=reading.usage,
         codes=codes,
+        documents=documents,
     )
+
+
+def _nothing_found(found: Sequence[Line | Code], reading: Reading) -> tuple[ResultWarning, ...]:
+    """Return a warning if no text was found; a language model's values are text without lines."""
+    if found or reading.text.strip() or any(value not in (None, "", []) for value in (reading.values or {}).values()):
+        return ()
+    return (ResultWarning("nothing_found", "No text was found on the picture."),)

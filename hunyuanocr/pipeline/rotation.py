@@ -47,12 +47,16 @@ def to_original(fields: Sequence[Field], sizes: Sequence[Size], turns: Sequence[
     return tuple(_rotated_back(f, sizes, turns) for f in fields)
 
 
+def to_original_box(box: Quad, page: int, sizes: Sequence[Size], turns: Sequence[int]) -> Quad:
+    """Return a box of an upright page in image coordinates."""
+    return _rotated(box, 4 - turns[page], sizes[page]) if turns[page] else box
+
+
 def _rotated_back(field: Field, sizes: Sequence[Size], turns: Sequence[int]) -> Field:
     rows = field.rows and tuple({k: _rotated_back(v, sizes, turns) for k, v in row.items()} for row in field.rows)
     if field.box is None or not turns[field.page or 0]:
         return replace(field, rows=rows)
-    page = field.page or 0
-    return replace(field, rows=rows, box=_rotated(field.box, 4 - turns[page], sizes[page]))
+    return replace(field, rows=rows, box=to_original_box(field.box, field.page or 0, sizes, turns))
 
 
 def _rotated(box: Quad, turn: int, size: Size) -> Quad:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hunyuanocr.instructions import parse_instruction
-from hunyuanocr.pipeline.build_result import resolve_fields
+from hunyuanocr.pipeline.documents import resolve_documents
 from hunyuanocr.pipeline.rotation import detect_rotation, to_original, to_upright
 from hunyuanocr.types import Field, FieldType, Line, Reading
 
@@ -44,7 +44,7 @@ def test_values_are_those_of_the_upright_page_and_stand_where_they_lie(turn: Any
     assert detect_rotation(lines) == turn
     task = parse_instruction(fields=["total", "date", "merchant", "change", "items"])
     size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
-    total, date, merchant, change, items = resolve_fields(task, Reading(""), lines, [size])
+    total, date, merchant, change, items = resolve_documents(task, Reading(""), lines, [size]).fields
     assert (total.value, date.value, merchant.value, change.value) == ("36.80", "2026-03-14", "CORNER SHOP", "13.20")
     assert total.box == lines[9].box
     assert items.rows is not None
@@ -57,7 +57,7 @@ def test_values_of_a_language_model_are_found_where_they_lie(turn: Any) -> None:
     lines = lying(turn)
     size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
     wrote = Reading("", values={"total": "36.80", "date": "2026-03-14", "change": "99.99"}, confidences={"total": 0.75})
-    total, date, change = resolve_fields(parse_instruction(fields=["total", "date", "change"]), wrote, lines, [size])
+    total, date, change = resolve_documents(parse_instruction(fields=["total", "date", "change"]), wrote, lines, [size]).fields
     assert (total.grounded, total.box, total.confidence) == (True, lines[9].box, 0.75)
     assert date.grounded
     assert (change.value, change.grounded, change.box) == ("99.99", False, None), "nobody's word is taken on trust"

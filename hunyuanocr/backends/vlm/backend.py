@@ -23,7 +23,7 @@ from hunyuanocr.backends.vlm.parsing import (
 from hunyuanocr.errors import BackendUnavailable
 from hunyuanocr.output.spotting import SpottingStream
 from hunyuanocr.prompts import SPOTTING, Prompt, build_prompt
-from hunyuanocr.types import EvidenceMode, Line, Page, Progress, Reading, Task, TaskKind, TextDelta, Usage
+from hunyuanocr.types import EvidenceMode, Line, Page, PageValues, Progress, Reading, Task, TaskKind, TextDelta, Usage
 
 MAX_CONCURRENT_PAGES = 4  # of one document; other requests need the engine as well
 MAX_PAGES_PER_PROMPT = 8  # of a free question; longer documents are processed page by page
@@ -54,6 +54,7 @@ class VlmBackend:
         self.name = generator.name
         self.model = generator.model
         self.tasks = frozenset(TaskKind)
+        self.scripts: tuple[str, ...] = ()
 
     async def start(self) -> None:
         """Load the engine. Raises its errors."""
@@ -204,6 +205,7 @@ def _reading(task: Task, done: Sequence[tuple[_PageRequest, Completion]]) -> Rea
     texts: list[str] = []
     markdowns: list[str] = []
     fields: list[ExtractedFields] = []
+    read: list[PageValues] = []
     keys = [spec.key for spec in task.fields]
     for request, completion in done:
         if request.spots:
@@ -212,6 +214,7 @@ def _reading(task: Task, done: Sequence[tuple[_PageRequest, Completion]]) -> Rea
         elif request.prompt.schema is not None:
             text = ""
             fields.append(parse_fields(completion, keys, request.pages[0]))
+            read.append(PageValues(request.pages[0].index, fields[-1].values, fields[-1].confidences()))
         else:
             text, markdown = parse_markup(task.kind, completion)
             markdowns += [markdown] if markdown else []
@@ -227,5 +230,6 @@ def _reading(task: Task, done: Sequence[tuple[_PageRequest, Completion]]) -> Rea
         markdown="\n\n".join(markdowns) if has_markdown else None,
         usage=Usage(sum(c.usage.prompt_tokens for _, c in done), sum(c.usage.completion_tokens for _, c in done)),
         finish_reason=next((f for f in ENDED_EARLY if f in finishes), "stop"),
+        page_values=tuple(read) if len(read) > 1 else (),
         notices=tuple(warning for request, c in done for warning in truncation_warnings(c, request.pages)),
     )

@@ -286,6 +286,7 @@ def task_from_params(params: Mapping[str, Any]) -> Task:
         schema=params.get("schema"),
         language=params.get("language"),
         evidence=params.get("evidence") or "fast",
+        pages=params.get("pages") or "auto",
     )
 
 
