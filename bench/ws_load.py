@@ -54,6 +54,7 @@ class FixedReader:
     """A backend that takes a fixed time and returns it."""
 
     name, model, tasks = BackendName.PPOCR, "fixed", frozenset({TaskKind.READ})
+    scripts = ()
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -86,6 +86,11 @@ _WARNINGS: Mapping[str, str] = {  # code: Chinese text; the English text comes w
     "incomplete_image": "图片没传完整，可能缺了一部分，最好重新发一次。",
     "unknown_field": "有的名称没看懂，图上也没有，请换个说法。",
     "unknown_key": "请求里有个参数名没认出来，没有用上，请检查拼写。",
+    "nothing_found": "图上没有找到文字。",
+    "several_documents": "图里有好几张单据，这里只显示第一张的内容，其余的在 JSON 的 documents 里。",
+    "script_not_supported": "图上的文字大多是认不了的文种。",
+    "looks_mirrored": "图片是左右反的，请关掉相机的镜像再拍一张。",
+    "letters_too_small": "字太小，认不准，请靠近一点拍，或者发原图。",
     "low_resolution": "照片太小，小字可能认不准，最好靠近一点重拍。",
 }
 

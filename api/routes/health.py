@@ -62,6 +62,7 @@ async def list_models(pipeline: PipelineDep) -> ModelList:
         created=_STARTED_AT,
         backend=backend.name.value,
         tasks=sorted(backend.tasks),
+        scripts=list(backend.scripts),
         ready=state.ready,
         detail=pipeline.reason or state.detail,
     )

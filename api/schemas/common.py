@@ -43,6 +43,7 @@ class Model(BaseModel):
     owned_by: str = "local"
     backend: str = Field(description="Recognition backend that runs the model.")
     tasks: list[t.TaskKind] = Field(description="Tasks that the backend supports.")
+    scripts: list[str] = Field(description="Scripts that the model reads; empty if it is not limited to some.")
     ready: bool = Field(description="True if the backend accepts requests.")
     detail: str = Field(description="State of the backend.")
 

@@ -40,6 +40,10 @@ class Backend(Protocol):
     model: str
     tasks: frozenset[TaskKind]
 
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The scripts that it reads, for example Latin; empty if it is not limited to some."""
+
     async def start(self) -> None:
         """Load and warm up; `/ready` succeeds afterwards. Raises a HunyuanOcrError that names what is missing."""
 

@@ -20,6 +20,7 @@ class FakeBackend:
     name = BackendName.FAKE
     model = "fake"
     tasks = CPU_TASKS
+    scripts = ()
 
     async def start(self) -> None:
         """Do nothing: there is nothing to load."""

@@ -139,14 +139,14 @@ async def test_leaving_stops_the_work_between_pages() -> None:
     backend = PpocrBackend(PpocrSettings())
     await backend.start()
     begun = 0
-    real = backend.load_reader().read
+    real = backend.load_reader().read_page
 
     def counted(page: Page, go_on: object) -> object:
         nonlocal begun
         begun += 1
         return real(page, go_on)  # type: ignore[arg-type]
 
-    backend.load_reader().read = counted  # type: ignore[assignment]
+    backend.load_reader().read_page = counted  # type: ignore[assignment]
     task = asyncio.create_task(read(backend, [text_page(["STOP ME"], n) for n in range(200)]))
     while begun == 0:
         await asyncio.sleep(0.005)

@@ -24,6 +24,7 @@ class FakeBackend:
         self.name = name
         self.model = "test-reader"
         self.tasks = tasks
+        self.scripts: tuple[str, ...] = ()
         self.seconds = seconds
         self.fault: Callable[[], Exception] | None = None
         self.start_fault: Exception | None = None

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from hunyuanocr.backends.base import CPU_TASKS, BackendName, Health, check_task
+from hunyuanocr.backends.ppocr.scripts import PPOCR_V6
 from hunyuanocr.config import PpocrSettings
 from hunyuanocr.errors import BackendFailed, BackendUnavailable, HunyuanOcrError
-from hunyuanocr.types import Line, Page, Progress, Reading, Task
+from hunyuanocr.types import Line, Page, Progress, Reading, ResultWarning, Task
 
 if TYPE_CHECKING:
-    from hunyuanocr.backends.ppocr.ocr import PageReader
+    from hunyuanocr.backends.ppocr.ocr import PageReader, PageText
 
 
 class _Cancelled(Exception):
@@ -34,6 +35,13 @@ class PpocrBackend:
         self._loading = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The scripts of the recogniser; of one's own recogniser, once it is loaded."""
+        if self.reader is not None:
+            return self.reader.scripts
+        return PPOCR_V6 if self._settings.recogniser is None else ()
+
     async def start(self) -> None:
         """Load and warm up, unless the settings defer it to the first image. Raises ConfigError, MissingDependency."""
         if self._pool is None:
@@ -51,13 +59,16 @@ class PpocrBackend:
             raise BackendUnavailable("PP-OCR is not started.")
         cancelled = threading.Event()
         rows: list[list[Line]] = []
+        notices: list[ResultWarning] = []
         try:
             for n, page in enumerate(pages, 1):
-                rows += await asyncio.get_running_loop().run_in_executor(self._pool, self._read, page, cancelled)
+                text = await asyncio.get_running_loop().run_in_executor(self._pool, self._read, page, cancelled)
+                rows += text.rows
+                notices += text.notices
                 if len(pages) > 1:
                     yield Progress(n, len(pages))
-            text = "\n".join(" ".join(line.text for line in row) for row in rows)
-            yield Reading(text, tuple(line for row in rows for line in row))
+            whole = "\n".join(" ".join(line.text for line in row) for row in rows)
+            yield Reading(whole, tuple(line for row in rows for line in row), notices=tuple(notices))
         finally:
             cancelled.set()
 
@@ -88,7 +99,7 @@ class PpocrBackend:
                 self.reader = reader
             return self.reader
 
-    def _read(self, page: Page, cancelled: threading.Event) -> list[list[Line]]:
+    def _read(self, page: Page, cancelled: threading.Event) -> PageText:
         def check_cancelled() -> None:
             if cancelled.is_set():
                 raise _Cancelled
@@ -96,7 +107,7 @@ class PpocrBackend:
         check_cancelled()
         reader = self.load_reader()
         try:
-            return reader.read(page, check_cancelled)
+            return reader.read_page(page, check_cancelled)
         except (HunyuanOcrError, _Cancelled):
             raise
         except Exception as e:  # the runtimes and OpenCV raise exception classes that are not ours

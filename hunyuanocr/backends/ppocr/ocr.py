@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,18 +11,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hunyuanocr.backends.ppocr.crops import crop_line, crop_widths, initial_rotation, rotate_quads, shrink_to_text
+from hunyuanocr.backends.ppocr.crops import Crop, crop_line, crop_widths, initial_rotation, rotate_quads, shrink_to_text
 from hunyuanocr.backends.ppocr.detector import Detector, DetectorOptions, Quads, clockwise
 from hunyuanocr.backends.ppocr.digital import confirmed, layer_quads, uncovered
+from hunyuanocr.backends.ppocr.legibility import legibility_warnings
 from hunyuanocr.backends.ppocr.network import EngineOptions
 from hunyuanocr.backends.ppocr.reading_order import group_rows
 from hunyuanocr.backends.ppocr.recogniser import RecognisedText, Recogniser, load_charset
 from hunyuanocr.backends.ppocr.runtimes import choose_runtime, load_network
+from hunyuanocr.backends.ppocr.scripts import known_scripts
 from hunyuanocr.config import PpocrSettings
 from hunyuanocr.cpu_count import usable_cpus
 from hunyuanocr.errors import ConfigError, MissingDependency
 from hunyuanocr.malloc import trim_memory
-from hunyuanocr.types import Line, Page
+from hunyuanocr.types import Line, Page, ResultWarning
 
 _DETECTOR, _RECOGNISER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 INT8_FOLDER = Path("models/ppocr-int8")  # made by bench/quantise.py
@@ -29,6 +32,14 @@ _MIN_CONFIDENCE = 0.5  # below it a line is more likely noise than text
 _DOUBTFUL = 0.75  # confidence below which a line may be upside down
 _DOUBTFUL_SHARE = 0.3  # of a page's lines, from which the whole page may be upside down
 _SAMPLE = 6  # doubtful lines that are rotated first; the others follow only if that helps
+
+
+@dataclass(frozen=True)
+class PageText:
+    """The lines of a page by row, in reading order, and warnings about text that cannot be read."""
+
+    rows: list[list[Line]]
+    notices: tuple[ResultWarning, ...] = ()
 
 
 class PageReader:
@@ -44,6 +55,7 @@ class PageReader:
         # Lines are many and small: one stream per thread is faster than sharing a line among threads.
         recognition = EngineOptions(threads, streams=1 if settings.small_memory else threads, half=half)
         self._recogniser = _recogniser(settings, runtime, recognition)
+        self.scripts = known_scripts(self._recogniser.characters)
         self._small_memory = settings.small_memory
 
     def warm_up(self) -> None:
@@ -53,7 +65,11 @@ class PageReader:
         self._recogniser.read([np.full((self._recogniser.height, w, 3), 255, np.uint8) for w in widths])
 
     def read(self, page: Page, check_cancelled: Callable[[], None] = lambda: None) -> list[list[Line]]:
-        """Return the lines of a page by row, in reading order. `check_cancelled` is called between steps and may raise.
+        """Return the lines of a page by row, in reading order. See `read_page`."""
+        return self.read_page(page, check_cancelled).rows
+
+    def read_page(self, page: Page, check_cancelled: Callable[[], None] = lambda: None) -> PageText:
+        """Return the lines and warnings of a page. `check_cancelled` is called between steps and may raise.
 
         The text layer of a digital document is taken as it is; OCR reads what it does not cover.
         """
@@ -70,13 +86,33 @@ class PageReader:
         else:
             layer = layer[:0]
         lines, places = list(page.text_layer[: len(layer)]), [layer]
+        notices: tuple[ResultWarning, ...] = ()
         if len(quads):
             texts, upright = self._texts(image, quads, initial_rotation(quads), check_cancelled)
             kept = [i for i, t in enumerate(texts) if t.text and t.confidence >= _MIN_CONFIDENCE]
             lines += [self._line(page, upright[i], texts[i]) for i in kept]
             places.append(upright[kept])
+            if not len(layer):
+                notices = self._legibility(page, image, upright, texts, check_cancelled)
         lengths = np.array([len(line.text) for line in lines], dtype=np.float32)
-        return [[lines[i] for i in row] for row in group_rows(np.concatenate(places), lengths)]
+        return PageText([[lines[i] for i in row] for row in group_rows(np.concatenate(places), lengths)], notices)
+
+    def _legibility(
+        self,
+        page: Page,
+        image: NDArray[np.uint8],
+        quads: Quads,
+        texts: Sequence[RecognisedText],
+        check_cancelled: Callable[[], None],
+    ) -> tuple[ResultWarning, ...]:
+        def read_mirrored(sample: Sequence[int]) -> list[RecognisedText]:
+            crops = self._crops(image, quads[list(sample)])
+            both = [np.ascontiguousarray(crop) for crop in (*(c[:, ::-1] for c in crops), *(c[::-1] for c in crops))]
+            texts = self._recogniser.read(both, check_cancelled)  # a mirrored line may look upside down
+            pairs = zip(texts[: len(crops)], texts[len(crops) :], strict=True)
+            return [max(pair, key=lambda text: text.confidence) for pair in pairs]
+
+        return legibility_warnings(page, quads, texts, read_mirrored)
 
     def _is_confirmed(self, page: Page, image: NDArray[np.uint8], layer: Quads, check_cancelled: Callable[[], None]) -> bool:
         def read(quads: Quads) -> list[str]:
@@ -113,10 +149,12 @@ class PageReader:
         return texts, upright
 
     def _recognise(self, image: NDArray[np.uint8], quads: Quads, check_cancelled: Callable[[], None]) -> list[RecognisedText]:
+        return self._recogniser.read(self._crops(image, quads), check_cancelled)
+
+    def _crops(self, image: NDArray[np.uint8], quads: Quads) -> list[Crop]:
         height = self._recogniser.height
         widths = crop_widths(quads, height)
-        crops = [crop_line(image, quad, int(width), height) for quad, width in zip(quads, widths, strict=True)]
-        return self._recogniser.read(crops, check_cancelled)
+        return [crop_line(image, quad, int(width), height) for quad, width in zip(quads, widths, strict=True)]
 
     @staticmethod
     def _line(page: Page, quad: NDArray[np.float32], text: RecognisedText) -> Line:
