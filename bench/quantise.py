@@ -45,10 +45,11 @@ def samples(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     reader, rng = PageReader(PpocrSettings()), np.random.default_rng(0)
     windows, lines = [], []
     for path in sorted(p for p in folder.iterdir() if p.suffix in {".jpg", ".png"}):
-        page = cv2.cvtColor(open_pages(path.read_bytes(), ImageSettings())[0].pixels, cv2.COLOR_RGB2BGR)
+        pixels = open_pages(path.read_bytes(), ImageSettings())[0].pixels
+        page = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         if min(page.shape[:2]) >= SIDE and len(windows) < 24:
             windows.append(page[:SIDE, :SIDE])
-        quads = reader._detector(page)
+        quads = reader.detector(pixels)
         reading = rotate_quads(quads, initial_rotation(quads))
         widths = crop_widths(reading, 48)
         for i in rng.permutation(len(quads))[:8]:

@@ -282,6 +282,17 @@ def test_odd_pdf_pages_are_drawn_small(box: bytes) -> None:
     assert max(page.pixels.shape) <= 2049
 
 
+@pytest.mark.parametrize(("size", "expected"), [((600, 10200), (497, 8444)), ((10200, 600), (8444, 497)), ((400, 9), (400, 9))])
+def test_a_long_page_keeps_readable_letters(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    (page,) = open_pages(encode(Image.new("RGB", size, "white"), "PNG"), SETTINGS)
+    assert page.pixels.shape[1::-1] == expected
+
+
+def test_a_long_pdf_page_keeps_readable_letters() -> None:
+    (page,) = open_pages(pdf([*CATALOGUE, b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 226 3842]>>"], b""), SETTINGS)
+    assert max(abs(a - b) for a, b in zip(page.pixels.shape[:2], (8444, 497), strict=True)) <= 1
+
+
 def test_pdf_without_pages() -> None:
     with pytest.raises(UnreadableImage):
         open_pages(pdf([CATALOGUE[0], b"<</Type/Pages/Kids[]/Count 0>>"], b""), SETTINGS)

@@ -71,7 +71,8 @@ class ImageSettings(SettingsGroup):
     long_side: int = Field(
         2048,
         ge=256,
-        description="Maximum length of the longer side of a page, pixels. Larger pages are scaled down before they are read.",
+        description="Maximum length of the longer side of a page, pixels. Larger pages are scaled down before they are read. "
+        "A page more than three times as long as wide may be longer, with as many pixels as a square page.",
     )
     pdf_dpi: int = Field(200, ge=50, le=600, description="Resolution of rendered PDF pages, dots per inch.")
     pdf_timeout_s: float = Field(

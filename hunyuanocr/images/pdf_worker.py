@@ -140,7 +140,9 @@ def _page(
         if not all(0 < side < math.inf for side in points):
             raise _Failure(NO_AREA, str(number + 1))
         width, height = (max(1, round(side * limits.dpi / 72)) for side in points)
-        fits = min(1.0, limits.long_side / max(width, height), (limits.max_pixels / (width * height)) ** 0.5)
+        ratio = max(width, height) / min(width, height)  # long pages: as in `pictures.fit`
+        long_side = limits.long_side * (min(ratio / 3, ratio**0.5) if 3 < ratio <= 40 else 1.0)
+        fits = min(1.0, long_side / max(width, height), (limits.max_pixels / (width * height)) ** 0.5)
         bitmap = page.render(scale=limits.dpi / 72 * fits, rev_byteorder=True)
         original = (min(side, _MAX_SIDE) for side in (width, height))
         yield PIXELS, (PAGE.pack(*original, bitmap.width, bitmap.height, bitmap.stride), bitmap.buffer)

@@ -133,22 +133,28 @@ def picture(
         if isinstance(image, JpegImage):
             image.has_end = has_end
             # Decodes at ½, ¼ or ⅛ of the size if that is enough.
-            image.draft("L" if mode == "L" else None, fit(width, height, long_side))
+            image.draft("L" if mode == "L" else None, fit(width, height, long_side, mode))
         copies = 3 if kind == "BMP" and image.info.get("compression") else 1
         opened = _opened_pillow(image, (width, height), extra=extra, orientation=orientation_of(image), copies=copies)
         return _decoded(opened, memory, cancellation, long_side, mode)
 
 
-def fit(width: float, height: float, long_side: int) -> tuple[int, int]:
-    """Return columns and rows of the image scaled down to `long_side` (longer side); at least 1 × 1, never upscaled."""
-    scale = min(1.0, long_side / max(width, height))
+def fit(width: float, height: float, long_side: int, mode: Mode = "RGB") -> tuple[int, int]:
+    """Return columns and rows of the image scaled down to `long_side` (longer side); at least 1 × 1, never upscaled.
+
+    A page (RGB) 3 to 40 times as long as wide may be longer, so that its letters stay readable: its shorter side is a third of
+    `long_side`, as far as it has no more pixels than a square page.
+    """
+    ratio = max(width, height) / min(width, height)
+    longer = min(ratio / 3, ratio**0.5) if 3 < ratio <= 40 and mode == "RGB" else 1.0
+    scale = min(1.0, long_side * longer / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _decoded(opened: _Opened, memory: DecodingMemory, cancellation: Cancellation, long_side: int, mode: Mode) -> Decoded:
     pixels = opened.width * opened.height
     band = BAND_BYTES * min(pixels, max(BAND_PIXELS, opened.width))
-    columns, rows = fit(opened.width, opened.height, long_side)
+    columns, rows = fit(opened.width, opened.height, long_side, mode)
     with memory.reserved(opened.needed + band + 3 * columns * rows, cancellation):
         raster = opened.decode()
         missing = raster.missing

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hunyuanocr.backends.ppocr.network import Network
+from hunyuanocr.backends.ppocr.strips import merge_strips, strips
 
 Quads = NDArray[np.float32]  # [n, 4, 2], clockwise from the top-left corner, pixels of the page
 
@@ -44,11 +45,27 @@ class Detector:
         self._options = options
 
     def __call__(self, page: NDArray[np.uint8]) -> Quads:
-        """Return the quads of a page (uint8 BGR [h, w, 3]) in page pixels, in no particular order."""
+        """Return the quads of a page (uint8 RGB [h, w, 3]) in page pixels, in no particular order.
+
+        A very long or wide page is processed in overlapping strips.
+        """
+        rows, columns = page.shape[:2]
+        ranges = strips(columns, rows, self._options.long_side, self._options.pixels)
+        if not ranges:
+            return self._detect(page)
+        upright, found = rows >= columns, []
+        for start, end in ranges:
+            offset = np.array([0, start] if upright else [start, 0], np.float32)
+            found.append(self._detect(page[start:end] if upright else page[:, start:end]) + offset)
+        merged = merge_strips(found, ranges, 1 if upright else 0)
+        return np.array([clockwise(quad) for quad in merged], np.float32).reshape(-1, 4, 2)
+
+    def _detect(self, page: NDArray[np.uint8]) -> Quads:
         rows, columns = page.shape[:2]
         width, height = self.input_size(columns, rows)
         reduced = width * height < columns * rows
         image = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA if reduced else cv2.INTER_LINEAR)
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # as in the network's training
         for output in self.network.run([image[None]]):
             quads = self._boxes(output[0, 0])
         quads *= np.array([columns / width, rows / height], np.float32)

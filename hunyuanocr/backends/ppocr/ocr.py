@@ -76,7 +76,7 @@ class PageReader:
         check_cancelled()
         if self._small_memory:
             trim_memory()  # returns the memory of decoding before detection needs its own
-        image = cv2.cvtColor(page.pixels, cv2.COLOR_RGB2BGR)  # the networks were trained with BGR
+        image = page.pixels
         quads = self.detector(image)
         if self._small_memory:
             trim_memory()
@@ -154,7 +154,8 @@ class PageReader:
     def _crops(self, image: NDArray[np.uint8], quads: Quads) -> list[Crop]:
         height = self._recogniser.height
         widths = crop_widths(quads, height)
-        return [crop_line(image, quad, int(width), height) for quad, width in zip(quads, widths, strict=True)]
+        crops = (crop_line(image, quad, int(width), height) for quad, width in zip(quads, widths, strict=True))
+        return [np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), np.uint8) for crop in crops]  # as in the network's training
 
     @staticmethod
     def _line(page: Page, quad: NDArray[np.float32], text: RecognisedText) -> Line:
