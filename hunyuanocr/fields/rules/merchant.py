@@ -19,7 +19,8 @@ from hunyuanocr.fields.rules.merchant_patterns import (
     TITLE,
     ZH_TITLE_END,
 )
-from hunyuanocr.fields.rules.page_analysis import LabelValuePair, PageAnalysis
+from hunyuanocr.fields.rules.page_analysis import Amount, LabelValuePair, PageAnalysis
+from hunyuanocr.fields.rules.trade_paper import is_trade_paper
 from hunyuanocr.fields.values.dates import find_dates
 from hunyuanocr.fields.values.finders import PHONE
 from hunyuanocr.fields.values.span import to_halfwidth
@@ -43,6 +44,7 @@ _WEIGHTS = {
     "unsure": -1.0,  # 1 - confidence; handwriting above the print has low confidence
     "next_to_address": 0.4,  # an address, a registration number or a phone number follows
 }
+_KIND_AND_LABEL = re.compile(r"kedai|toko|syarikat|perusahaan|gerai|outlet", re.IGNORECASE)  # Toko Maju is a name
 _MIN_SCORE = 1.2
 _CERTAIN_SCORE = 2.5  # a firm at the head with this score has priority over a labelled branch (门店：解放路店)
 
@@ -56,7 +58,7 @@ class NameCandidate:
 
 
 def choose_merchant(page: PageAnalysis) -> NameCandidate | None:
-    """Return a labelled name, or the most prominent name at the head of the first page."""
+    """Return a labelled name, or the most prominent name at the head of the first page; other pages than receipts have none."""
     head = _head(page)
     rated = [(_score(page, head, n), n) for n in range(len(head))]
     score, number = max(rated, key=lambda r: (round(r[0], 3), -r[1]), default=(0.0, -1))
@@ -65,7 +67,9 @@ def choose_merchant(page: PageAnalysis) -> NameCandidate | None:
         score >= _CERTAIN_SCORE and FIRM.search(head[number].text) and not FIRM.search(labelled.segments[0].text)
     ):
         return labelled
-    return NameCandidate(tuple(_trimmed(page, c) for c in _joined(page, head, number)), score) if score >= _MIN_SCORE else None
+    if score < _MIN_SCORE or not is_trade_paper(page, head[number].text):
+        return None
+    return NameCandidate(tuple(_trimmed(page, c) for c in _joined(page, head, number)), score)
 
 
 def party_labels(page: PageAnalysis) -> list[LabelValuePair]:
@@ -178,14 +182,18 @@ def _is_other_content(page: PageAnalysis, cell: TextSegment) -> bool:
     """Return whether a line below a name is something else: a number, a title, a phone number, a date, a labelled value."""
     text = to_halfwidth(REGISTRATION.sub("", cell.text)).strip(" .")
     labelled = any(k.cell.line == cell.line and k.quality >= 0.9 for k in page.labels)
-    foreign = TITLE.search(cell.text) or PHONE.search(cell.text)
+    foreign = TITLE.search(cell.text) or PHONE.search(cell.text) or any(a.cell.line == cell.line for a in _prices(page))
     return not text or text.endswith(":") or labelled or bool(foreign) or bool(find_dates(cell.text))
+
+
+def _prices(page: PageAnalysis) -> list[Amount]:
+    return [a for a in page.amounts if a.printed_as_money]
 
 
 def _own_label(page: PageAnalysis, cell: TextSegment) -> Label | None:
     """Return the label at the start of a name's line, if it is one for names: 店名 …, Merchant …"""
-    of = [k for k in page.labels if k.cell.line == cell.line and k.cell.start == 0]
-    return next((k for k in of if _PARTIES & k.fields.keys()), None)
+    of = [k for k in page.labels if k.cell.line == cell.line and k.cell.start == 0 and _PARTIES & k.fields.keys()]
+    return next((k for k in of if k.colon or not _KIND_AND_LABEL.fullmatch(k.cell.text)), None)
 
 
 def _unclosed(text: str, opening: str = "(", closing: str = ")") -> bool:
