@@ -80,6 +80,8 @@ def _print(metrics: Mapping[str, Any]) -> None:
         errors.print(f"{path}: {error}", style="red")
     out.print(_totals(metrics))
     out.print(_fields(metrics))
+    if metrics["calibration"]:
+        out.print(_calibration(metrics["calibration"]))
     if metrics["groups"]:
         out.print(_by_group(metrics))
 
@@ -99,6 +101,21 @@ def _fields(metrics: Mapping[str, Any]) -> Table:
     for key, r in metrics["fields"].items():
         absent = f"{_number(r['null_accuracy'])} of {r['absent']}" if r["absent"] else "—"
         table.add_row(key, _number(r["precision"]), _number(r["recall"]), _number(r["f1"]), str(r["printed"]), absent)
+    return table
+
+
+def _calibration(figures: Mapping[str, Any]) -> Table:
+    """Return confidence against the share right, and the share of wrong answers among the least certain ones."""
+    title = (
+        f"Confidence: ECE {_number(figures['ece'])}, AUROC {_number(figures['auroc'])}; "
+        f"{figures['doubted']:.0%} of {figures['keys']} keys doubted, {_number(figures['caught'])} of the wrong ones caught "
+        f"(error {figures['error']:.0%})"
+    )
+    table = Table("confidence from", "keys", "mean confidence", "right", title=title, title_justify="left")
+    for row in figures["bins"]:
+        table.add_row(f"{row['from']:.1f}", str(row["keys"]), _number(row["confidence"]), _number(row["right"]))
+    for row in figures["trade_off"]:
+        table.add_row(f"least certain {row['checked']:.0%}", "", "wrong caught", _number(row["caught"]))
     return table
 
 

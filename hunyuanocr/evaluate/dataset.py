@@ -3,8 +3,8 @@
 One of the two labels can be missing.
 
 CSV, as published for ICDAR 2019 SROIE: one `x1,y1,x2,y2,x3,y3,x4,y4,transcript` per line, in pixels of the image; the transcript
-may contain commas. JSON: field → value as printed, or null for a field that is not printed but requested anyway; `items` (or
-明细 …) is a list of rows; keys with a leading `_` are metadata (`_meta`).
+may contain commas. JSON: any key → value as printed, a list of values of which each is right, or null for a field that is not
+printed but requested anyway; `items` (or 明细 …) is a list of rows; keys with a leading `_` are metadata (`_meta`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ class LabelledDocument:
     fields: Mapping[str, str | None]
     items: tuple[Mapping[str, str | None], ...] | None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further right values of fields
+
+    def accepted(self, key: str) -> tuple[str, ...]:
+        """Return all right values of a field; none if it is not printed."""
+        first = self.fields[key]
+        return () if first is None else (first, *self.also.get(key, ()))
 
 
 def load_dataset(folder: Path) -> list[LabelledDocument]:
@@ -49,14 +55,28 @@ def _sample(image: Path) -> LabelledDocument:
     truth = _record(record) if record.exists() else {}
     about = {k: v for k, v in truth.items() if k.startswith("_")}
     printed = {k: v for k, v in truth.items() if k not in about}
-    rows = [v for v in printed.values() if isinstance(v, list)]
+    rows = [v for v in printed.values() if isinstance(v, list) and any(isinstance(row, (dict, list)) for row in v)]
+    values = {k: _accepted(v) for k, v in printed.items() if k != "items" and not any(v is r for r in rows)}
     return LabelledDocument(
         path=image,
         lines=tuple(_lines(csv)) if csv.exists() else None,
-        fields={k: None if v in (None, "") else str(v) for k, v in printed.items() if k != "items" and not isinstance(v, list)},
-        items=tuple(_row(row, record) for row in rows[0]) if rows else None,
+        fields={k: v[0] if v else None for k, v in values.items()},
+        items=tuple(_row(row, record) for row in rows[0]) if rows else _no_rows(printed, record),
         meta=about.get("_meta") or {},
+        also={k: v[1:] for k, v in values.items() if len(v) > 1},
     )
+
+
+def _accepted(value: Any) -> tuple[str, ...]:
+    """Return the right values of a field: one, each of a list, or none."""
+    listed = value if isinstance(value, list) else [value]
+    return tuple(str(one) for one in listed if one not in (None, ""))
+
+
+def _no_rows(printed: Mapping[str, Any], record: Path) -> None:
+    """Raise InvalidValue if the line items are not rows."""
+    if printed.get("items"):
+        raise InvalidValue(f"{record}: a line item is not an object.", hint='A row is {"name": "tea", "amount": "9.00"}.')
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import LCSseq, Levenshtein
@@ -46,6 +46,11 @@ def normalise_text(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKC", text).upper().replace("×", "X") if c.isalnum())
 
 
+def literal_text(text: str) -> str:
+    """Return the form in which transcripts are compared literally: NFC, one space between words."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def match_lines(truth: Sequence[Line], read: Sequence[Line]) -> list[tuple[int, int]]:
     """Return pairs (truth, read) of the same page with IoU ≥ 0.5, best first, each line once."""
     boxes, read_boxes = [bounding_box(line.box) for line in truth], [bounding_box(line.box) for line in read]
@@ -81,13 +86,16 @@ class LineCounts:
     edits: int = 0  # Levenshtein distance; a missed line counts with all its characters
     mixed: int = 0  # lines that mix Han with Latin letters
     mixed_exact: int = 0
+    literal: int = 0  # matched with equal text: spaces, signs, punctuation and case included
+    literal_characters: int = 0
+    literal_edits: int = 0
 
     def __add__(self, other: LineCounts) -> LineCounts:
         return LineCounts(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
 
     def values(self) -> tuple[int, ...]:
-        """Return the eight counts in order."""
-        return (self.truth, self.read, self.matched, self.exact, self.characters, self.edits, self.mixed, self.mixed_exact)
+        """Return the counts in order."""
+        return astuple(self)
 
 
 def count_lines(truth: Sequence[Line], read: Sequence[Line]) -> LineCounts:
@@ -100,7 +108,17 @@ def count_lines(truth: Sequence[Line], read: Sequence[Line]) -> LineCounts:
         got = normalise_text(read[partner[i]].text) if i in partner else ""
         exact, mixed = int(expected == got), int(is_mixed(line.text))
         edits = Levenshtein.distance(expected, got)
-        counts += LineCounts(exact=exact, characters=len(expected), edits=edits, mixed=mixed, mixed_exact=mixed * exact)
+        literal, read_literal = literal_text(line.text), literal_text(read[partner[i]].text) if i in partner else ""
+        counts += LineCounts(
+            exact=exact,
+            characters=len(expected),
+            edits=edits,
+            mixed=mixed,
+            mixed_exact=mixed * exact,
+            literal=int(literal == read_literal),
+            literal_characters=len(literal),
+            literal_edits=Levenshtein.distance(literal, read_literal),
+        )
     return counts
 
 

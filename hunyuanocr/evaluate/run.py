@@ -31,7 +31,10 @@ class Outcome:
             key: {
                 "truth": expected,
                 "answer": results[key].value if key in results else None,
+                "also": list(self.sample.also.get(key, ())),
                 "grounded": key in results and results[key].grounded,
+                "confidence": results[key].confidence if key in results else None,
+                "doubts": [doubt.code for doubt in results[key].doubts] if key in results else [],
             }
             for key, expected in self.sample.fields.items()
         }

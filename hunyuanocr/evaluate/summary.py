@@ -5,9 +5,10 @@ from __future__ import annotations
 import resource
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from hunyuanocr.evaluate.calibration import Stated, calibration
 from hunyuanocr.evaluate.dataset import LabelledDocument
 from hunyuanocr.evaluate.metrics import LineCounts, count_lines, f1, value_in_box, value_on_page
 from hunyuanocr.evaluate.run import Outcome
@@ -34,7 +35,13 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _metrics(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    return {"lines": _lines(outcomes), "fields": _fields(outcomes), "items": _items(outcomes), "evidence": _evidence(outcomes)}
+    return {
+        "lines": _lines(outcomes),
+        "fields": _fields(outcomes),
+        "items": _items(outcomes),
+        "evidence": _evidence(outcomes),
+        "calibration": calibration([s for o in outcomes for s in _stated(o)]),
+    }
 
 
 def _groups(sample: LabelledDocument) -> list[str]:
@@ -61,6 +68,8 @@ def _lines(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
         "detection_f1": round(f1(precision, recall), 4),
         "line_accuracy": _share(c.exact, c.truth),
         "character_error_rate": _share(c.edits, c.characters),
+        "literal_line_accuracy": _share(c.literal, c.truth),
+        "literal_character_error_rate": _share(c.literal_edits, c.literal_characters),
         "mixed_script_lines": c.mixed,
         "mixed_script_accuracy": _share(c.mixed_exact, c.mixed) if c.mixed else None,
         "count": c.truth,
@@ -72,19 +81,34 @@ def _fields(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for o in outcomes:
         results = {f.key: f for f in o.result.fields} if o.result else {}
-        for key, expected in o.sample.fields.items():
+        for key in o.sample.fields:
             value = results[key].value if key in results else None
-            counts[key].update(_verdict(expected, value, _type_of(key)))
+            counts[key].update(_verdict(o.sample.accepted(key), value, _type_of(key)))
     total = sum(counts.values(), Counter())
     return {key: _rates(c) for key, c in [*sorted(counts.items()), ("(all)", total)]} if counts else {}
 
 
-def _verdict(expected: str | None, value: str | None, kind: FieldType) -> list[str]:
-    right = expected is not None and value is not None and comparable(expected, kind) == comparable(value, kind)
-    verdict = ["absent" if expected is None else "present"]
+def _verdict(accepted: Sequence[str], value: str | None, kind: FieldType) -> list[str]:
+    verdict = ["present" if accepted else "absent"]
     verdict += ["answered"] if value is not None else []
-    verdict += ["right"] if right else []
-    return verdict + (["null"] if expected is None and value is None else [])
+    verdict += ["right"] if _is_right(accepted, value, kind) and accepted else []
+    return verdict + (["null"] if not accepted and value is None else [])
+
+
+def _is_right(accepted: Sequence[str], value: str | None, kind: FieldType) -> bool:
+    """Return whether a value is one of the accepted ones, or is missing where nothing is printed."""
+    if value is None or not accepted:
+        return value is None and not accepted
+    return comparable(value, kind) in {comparable(one, kind) for one in accepted}
+
+
+def _stated(outcome: Outcome) -> Iterator[Stated]:
+    """Yield what is stated about each asked key that has a confidence."""
+    for field in outcome.result.fields if outcome.result else ():
+        if field.key in outcome.sample.fields and field.confidence is not None and field.rows is None:
+            right = _is_right(outcome.sample.accepted(field.key), field.value, _type_of(field.key))
+            doubted = bool(field.doubts) or field.reason in ("label_without_value", "unreadable")
+            yield Stated(field.confidence, doubted, right)
 
 
 def _rates(c: Counter[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from hunyuanocr.errors import InvalidValue
 from hunyuanocr.evaluate import LabelledDocument, Outcome, load_dataset, summarise
+from hunyuanocr.evaluate.calibration import Stated, calibration
 from hunyuanocr.evaluate.metrics import (
     LineCounts,
     bounding_box,
@@ -40,7 +41,7 @@ def test_iou() -> None:
 
 def test_a_perfect_reading_has_no_error() -> None:
     truth = [line("合计 Total", top=0, bottom=20), line("36.80", top=30, bottom=50)]
-    assert count_lines(truth, truth) == LineCounts(2, 2, 2, 2, 11, 0, 1, 1)
+    assert count_lines(truth, truth) == LineCounts(2, 2, 2, 2, 11, 0, 1, 1, 2, 13, 0)
 
 
 def test_a_missing_line_costs_all_its_characters_and_an_extra_one_precision() -> None:
@@ -48,6 +49,13 @@ def test_a_missing_line_costs_all_its_characters_and_an_extra_one_precision() ->
     read = [line("ABCDF", top=1, bottom=21), line("noise", top=200, bottom=220)]
     counts = count_lines(truth, read)
     assert (counts.matched, counts.read, counts.exact, counts.edits, counts.characters) == (1, 2, 0, 1 + 3, 8)
+
+
+def test_spaces_signs_and_case_count_in_the_literal_measures_only() -> None:
+    counts = count_lines([line("Total: -3.20 EUR")], [line("TOTAL 3.20EUR")])
+    assert (counts.exact, counts.edits) == (1, 0)
+    assert (counts.literal, counts.literal_edits, counts.literal_characters) == (0, 7, 16)
+    assert count_lines([line("Café  au lait")], [line("Cafe\u0301 au lait")]).literal == 1
 
 
 def test_lines_of_different_pages_do_not_match() -> None:
@@ -141,6 +149,32 @@ def test_load_reads_truth_and_names_broken_files(tmp_path: Path) -> None:
         load_dataset(tmp_path)
     with pytest.raises(InvalidValue, match="not a folder"):
         load_dataset(tmp_path / "nowhere")
+
+
+def test_any_of_several_values_is_right(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    truth = {"Vendor": ["ACME", "ACME Ltd"], "Gate": "B12", "Seat": [], "items": [{"name": "tea"}]}
+    (tmp_path / "a.json").write_text(json.dumps(truth))
+    (sample,) = load_dataset(tmp_path)
+    assert (sample.accepted("Vendor"), sample.accepted("Gate"), sample.accepted("Seat")) == (("ACME", "ACME Ltd"), ("B12",), ())
+    fields = tuple(Field(key, FieldType.TEXT, value) for key, value in (("Vendor", "Acme Ltd"), ("Gate", "B13"), ("Seat", None)))
+    result = Result("1", TaskKind.EXTRACT, "", (), fields, None, ((200, 60),), "ppocr", "m", 1.0)
+    rates = summarise([Outcome(sample, result, 0.5)])["fields"]
+    assert (rates["Vendor"]["recall"], rates["Gate"]["recall"], rates["Seat"]["null_accuracy"]) == (1.0, 0.0, 1.0)
+
+
+def test_calibration_looks_bad_where_it_is() -> None:
+    honest = (
+        [Stated(0.9, False, True)] * 9 + [Stated(0.9, False, False)] + [Stated(0.1, True, False)] * 9 + [Stated(0.1, True, True)]
+    )
+    boastful = [Stated(0.99, False, right) for right in (True, False) * 10]
+    good, bad = calibration(honest), calibration(boastful)
+    assert good is not None
+    assert bad is not None
+    assert (good["ece"], good["auroc"], good["caught"], good["doubted"]) == (0.0, 0.9, 0.9, 0.5)
+    assert (bad["ece"], bad["auroc"], bad["caught"], bad["doubted"]) == (0.49, 0.5, 0.0, 0.0)
+    assert good["trade_off"][-1]["caught"] == 0.9
+    assert calibration([]) is None
 
 
 def test_truth_of_the_users_own_folder_is_read_or_refused_by_name(tmp_path: Path) -> None:
