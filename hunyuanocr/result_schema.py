@@ -15,8 +15,20 @@ Box = list[tuple[float, float]]
 class Doubt(BaseModel):
     """A reason to check a value."""
 
-    code: str = Field(description="Stable code, for programs: `embedded_data_differs`.")
+    code: str = Field(
+        description="Stable code, for programs: `close_rival`, `weak_letters`, `uncertain_choice`, `ambiguous_date`, "
+        "`sum_mismatch`, `embedded_data_differs`."
+    )
     message: str = Field(description="The reason, for people.")
+
+
+class Alternative(BaseModel):
+    """Another value of the page that may be the answer."""
+
+    value: str = Field(description="Value as printed.")
+    box: Box | None = Field(description="Corners in pixels of the upright original page, clockwise from top-left.")
+    page: int | None = Field(description="Page number, from 0.")
+    confidence: float | None = Field(description="Probability that this is the answer, from 0 to 1.")
 
 
 class FieldDetail(BaseModel):
@@ -27,11 +39,16 @@ class FieldDetail(BaseModel):
     normalized: Any = Field(None, description="Normalised value, for example amount and currency.")
     box: Box | None = Field(None, description="Corners in pixels of the upright original page, clockwise from top-left.")
     page: int | None = Field(None, description="Page number, from 0.")
-    confidence: float | None = Field(None, description="From 0 to 1.")
+    confidence: float | None = Field(
+        None, description="Probability that the answer is right, from 0 to 1; null if it is not known. Also that of a null value."
+    )
+    text_confidence: float | None = Field(None, description="Confidence of the letters, from 0 to 1.")
     grounded: bool = Field(description="True if the value was located on the page.")
-    reason: Literal["unknown_field"] | None = Field(
+    reason: t.NullReason | None = Field(
         None,
-        description="Why the value is null: unknown_field means that the name is neither known nor printed on the page.",
+        description="Why the value is null. not_printed: the page has neither label nor value. label_without_value: the label is "
+        "printed, a value was not found. unreadable: the letters could not be read reliably. unknown_field: the name is neither "
+        "known nor printed on the page.",
         exclude_if=lambda reason: reason is None,
     )
     suggestions: list[str] = Field(
@@ -39,8 +56,10 @@ class FieldDetail(BaseModel):
         description="Known names that an unknown name may mean, the most similar first.",
         exclude_if=lambda names: not names,
     )
-
-    doubts: list[Doubt] = Field([], description="Reasons to check the value.", exclude_if=lambda doubts: not doubts)
+    doubts: list[Doubt] = Field([], description="Reasons to check the answer.", exclude_if=lambda doubts: not doubts)
+    alternatives: list[Alternative] = Field(
+        [], description="Up to three other values that may be the answer.", exclude_if=lambda values: not values
+    )
     document: int | None = Field(
         None,
         description="Index in `documents`; absent if the file is one document.",
@@ -61,6 +80,11 @@ class FieldDetail(BaseModel):
             reason=field.reason,
             suggestions=list(field.suggestions),
             doubts=[Doubt(code=d.code, message=d.message) for d in field.doubts],
+            text_confidence=_round_confidence(field.text_confidence),
+            alternatives=[
+                Alternative(value=a.value, box=_to_box(a.box), page=a.page, confidence=_round_confidence(a.confidence))
+                for a in field.alternatives
+            ],
             document=field.document,
         )
 

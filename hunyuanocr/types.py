@@ -126,13 +126,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Line:
-    """A text line and its box. `confidence` is the score of the backend in 0…1, or None."""
+    """A text line and its box. `confidence` is the score of the backend in 0…1, or None; `letters` that of each letter, or ()."""
 
     text: str
     box: Quad
     confidence: float | None = None
     page: int = 0
     type: FieldType = FieldType.TEXT
+    letters: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,25 @@ class Doubt:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another value of the page that may be the answer, and the probability that it is."""
+
+    value: str
+    box: Quad | None
+    page: int | None
+    confidence: float
+
+
+NullReason = Literal["unknown_field", "not_printed", "label_without_value", "unreadable"]
+
+
+@dataclass(frozen=True)
 class Field:
-    """The value of a FieldSpec. `value` is as printed, or None if it is not on the page; `rows` is for line items."""
+    """The value of a FieldSpec. `value` is as printed, or None if it is not on the page; `rows` is for line items.
+
+    `confidence` is the probability that the answer is right, also that of a missing value; None if it is not known.
+    `text_confidence` is that of the letters.
+    """
 
     key: str
     type: FieldType
@@ -167,9 +185,11 @@ class Field:
     confidence: float | None = None
     grounded: bool = False
     rows: tuple[Mapping[str, Field], ...] | None = None
-    reason: Literal["unknown_field"] | None = None  # of a missing value, where one is known
+    reason: NullReason | None = None  # of a missing value
     suggestions: tuple[str, ...] = ()  # known names that an unknown field may mean
     doubts: tuple[Doubt, ...] = ()  # why a person should check the value
+    text_confidence: float | None = None
+    alternatives: tuple[Alternative, ...] = ()  # the likeliest first
     document: int | None = None  # index in `Result.documents`; None if the file is one document
 
 

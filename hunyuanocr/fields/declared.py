@@ -14,6 +14,7 @@ from hunyuanocr.fields.grounding import find_occurrences
 from hunyuanocr.fields.values.normalize import comparable, normalize
 from hunyuanocr.types import Doubt, Field, FieldSpec, FieldType, Line
 
+_CONFIRMED, _CONTRADICTED = 0.99, 0.5  # confidence of a printed value that is declared, or is declared differently
 _SAME_AS = {"merchant": "seller"}  # names of the catalogue that e-invoices have under another name
 
 
@@ -36,18 +37,24 @@ def check_declared(
 
 
 def _checked(field: Field, declared: str | None, source: str, lines: Sequence[Line]) -> Field:
-    if declared is None or field.rows is not None or (field.value is not None and _agrees(field.value, declared, field.type)):
+    if declared is None or field.rows is not None:
         return field
+    if field.value is not None and _agrees(field.value, declared, field.type):
+        return replace(field, confidence=_CONFIRMED, doubts=(), alternatives=())
     place = next(find_occurrences(declared, field.type, lines), None)
     if place is not None:
         value = join_lines([lines[n].text[start:end] for n, start, end in place.parts])
-        confidence, box, page = place.confidence(lines), place.box(lines), place.page(lines)
-        normal = normalize(value, field.type)
-        return replace(field, value=value, normalized=normal, box=box, page=page, confidence=confidence, grounded=True)
+        return replace(
+            Field(field.key, field.type, value, normalize(value, field.type), place.box(lines), place.page(lines)),
+            confidence=_CONFIRMED,
+            text_confidence=place.text_confidence(lines),
+            grounded=True,
+        )
     if field.value is None:
         return field
     message = f"The {source} declares another value: {declared[:80]}."
-    return replace(field, doubts=(*field.doubts, Doubt("embedded_data_differs", message)))
+    doubts = (*field.doubts, Doubt("embedded_data_differs", message))
+    return replace(field, confidence=min(field.confidence or 0.0, _CONTRADICTED), doubts=doubts)
 
 
 def _agrees(value: str, declared: str, type: FieldType) -> bool:

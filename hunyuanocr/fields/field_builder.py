@@ -39,7 +39,8 @@ def field_from_segments(
     value, confidence = join_lines([c.text for c in segments]), occurrence.confidence(lines)
     grounded = confidence is None or confidence >= _MIN_CONFIDENCE
     normal, box, page = normalize(value, type, style), occurrence.box(lines), occurrence.page(lines)
-    return Field(key, type, value, normal, box, page, confidence, grounded=grounded)
+    letters = occurrence.text_confidence(lines)
+    return Field(key, type, value, normal, box, page, confidence, grounded=grounded, text_confidence=letters)
 
 
 def cell_key(key: str, row: int, column: str) -> str:
@@ -68,9 +69,11 @@ def field_from_value(
         near_lines = {n for n, _, _ in near.parts}
         occurrences.sort(key=lambda o: min(abs(n - m) for n, _, _ in o.parts for m in near_lines))
     if not occurrences:
-        return Field(key, type, text, normalize(text, type, style), confidence=confidence)
+        return Field(key, type, text, normalize(text, type, style), confidence=confidence, text_confidence=confidence)
     first = occurrences[0]
-    return Field(key, type, text, normalize(text, type, style), first.box(lines), first.page(lines), confidence, grounded=True)
+    box, page = first.box(lines), first.page(lines)
+    normal = normalize(text, type, style)
+    return Field(key, type, text, normal, box, page, confidence, grounded=True, text_confidence=confidence)
 
 
 def _from_raw(key: str, type: FieldType, value: Any, lines: Sequence[Line], confidence: float | None) -> Field:

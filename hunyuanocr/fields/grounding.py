@@ -45,6 +45,11 @@ class Occurrence:
         """Return the page of its first line."""
         return lines[self.parts[0][0]].page
 
+    def text_confidence(self, lines: Sequence[Line]) -> float | None:
+        """Return the confidence of its weakest letter, or that of its weakest line if the backend gives none of letters."""
+        own = [p for n, start, end in self.parts for p in lines[n].letters[start:end]]
+        return min(own) if own else self.confidence(lines)
+
     def confidence(self, lines: Sequence[Line]) -> float | None:
         """Return the lowest confidence of its lines; None if the backend gives none."""
         scores = [lines[n].confidence for n, _, _ in self.parts]

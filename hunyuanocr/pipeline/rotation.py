@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hunyuanocr.types import Field, Line, Quad
+from hunyuanocr.types import Alternative, Field, Line, Quad
 
 Size = tuple[int, int]  # width and height in pixels
 _MIN_LINES = 4  # of a page, to judge its rotation by their order
@@ -54,9 +54,18 @@ def to_original_box(box: Quad, page: int, sizes: Sequence[Size], turns: Sequence
 
 def _rotated_back(field: Field, sizes: Sequence[Size], turns: Sequence[int]) -> Field:
     rows = field.rows and tuple({k: _rotated_back(v, sizes, turns) for k, v in row.items()} for row in field.rows)
+    if field.alternatives:
+        field = replace(field, alternatives=tuple(_alternative_back(a, sizes, turns) for a in field.alternatives))
     if field.box is None or not turns[field.page or 0]:
         return replace(field, rows=rows)
     return replace(field, rows=rows, box=to_original_box(field.box, field.page or 0, sizes, turns))
+
+
+def _alternative_back(found: Alternative, sizes: Sequence[Size], turns: Sequence[int]) -> Alternative:
+    page = found.page or 0
+    if found.box is None or not turns[page]:
+        return found
+    return replace(found, box=_rotated(found.box, 4 - turns[page], sizes[page]))
 
 
 def _rotated(box: Quad, turn: int, size: Size) -> Quad:

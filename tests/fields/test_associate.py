@@ -41,12 +41,14 @@ def test_a_chinese_receipt(skew: Any) -> None:
     }
 
 
-def test_values_carry_type_box_page_and_the_readers_own_confidence() -> None:
+def test_values_carry_type_box_page_and_both_confidences() -> None:
     field = ask(page(SUPERMARKET), "总金额")["总金额"]
     assert field.normalized == {"amount": "36.80", "currency": None}
     assert field.grounded
     assert field.page == 0
-    assert field.confidence == 0.98
+    assert field.text_confidence == 0.98
+    assert field.confidence > 0.9
+    assert field.doubts == ()
     assert field.box[0][0] > 700  # in the column of amounts
 
 

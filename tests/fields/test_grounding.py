@@ -21,8 +21,10 @@ def test_a_models_values_are_typed_and_placed() -> None:
     found = ground({"总金额": "36.80", "日期": "2026-11-20", "商户": "华盛生活超市"}, lines, {"总金额": 0.9})
     assert all(f.grounded for f in found.values())
     assert found["总金额"].normalized == {"amount": "36.80", "currency": None}
-    assert found["总金额"].confidence == 0.9
-    assert found["日期"].confidence is None
+    assert found["总金额"].text_confidence == 0.9
+    assert found["日期"].text_confidence is None
+    assert min(found[key].confidence for key in ("总金额", "日期")) > 0.8
+    assert found["商户"].alternatives[0].value == "华盛生活超市（南门店）"
     assert found["日期"].box[0][0] > lines[4].box[0][0]  # the date alone, not its label
     assert found["日期"].box[1][0] < lines[4].box[1][0]  # nor the time behind it
 
@@ -94,7 +96,9 @@ def test_money_as_an_object_is_understood() -> None:
 def test_a_line_the_reader_was_unsure_of_proves_nothing() -> None:
     lines = [Line(line.text, line.box, 0.4) for line in page(MALAYSIAN)]
     field = extract_fields(lines, [spec("total")], [(1000, 2000)])[0]
-    assert (field.value, field.confidence, field.grounded) == ("RM 20.65", 0.4, False)
+    assert (field.value, field.text_confidence, field.grounded) == ("RM 20.65", 0.4, False)
+    assert field.confidence <= 0.5
+    assert "weak_letters" in {doubt.code for doubt in field.doubts}
 
 
 def test_no_value_no_lines() -> None:

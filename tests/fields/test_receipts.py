@@ -39,7 +39,7 @@ def test_fields_of_real_receipts(half: int) -> None:
             expected = comparable(truth[field.key], field.type)
             right[field.key] += field.value is not None and comparable(field.value, field.type) == expected
             assert field.value is None or field.grounded
-            assert field.confidence is None  # the transcript has none, and none is made up
+            assert field.text_confidence is None  # the transcript has none, and none is made up
     shares = {key: count / len(files) for key, count in right.items()}
     assert shares["total"] >= 0.93
     assert shares["date"] >= 0.96

@@ -160,7 +160,7 @@ class PageReader:
     @staticmethod
     def _line(page: Page, quad: NDArray[np.float32], text: RecognisedText) -> Line:
         box = page.to_original([(float(x), float(y)) for x, y in clockwise(shrink_to_text(quad))])
-        return Line(text.text, box, round(text.confidence, 4), page.index)
+        return Line(text.text, box, round(text.confidence, 4), page.index, letters=text.letters)
 
 
 def weight_file(name: str) -> Path:

@@ -21,10 +21,11 @@ _PADDING = 127  # 0 after normalisation, as in training
 
 @dataclass(frozen=True)
 class RecognisedText:
-    """A text, and the mean probability of its characters, 0…1 (0 for an empty text)."""
+    """A text, the mean probability of its characters, 0…1 (0 for an empty text), and that of each character."""
 
     text: str
     confidence: float
+    letters: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,23 @@ class Recogniser:
 
     @staticmethod
     def _join(lines: int, pieces: Sequence[_Piece], read: Sequence[tuple[str, NDArray[np.float32]]]) -> list[RecognisedText]:
-        texts = [""] * lines
-        probabilities: list[list[NDArray[np.float32]]] = [[] for _ in range(lines)]
-        for piece, (text, probability) in zip(pieces, read, strict=True):
+        texts, letters = [""] * lines, [np.zeros(0, np.float32)] * lines
+        for piece, (text, probabilities) in zip(pieces, read, strict=True):
             gap = " " if piece.spaced and texts[piece.line] and text else ""
             texts[piece.line] += gap + text
-            probabilities[piece.line].append(probability)
-        means = [np.concatenate(c) if c else np.zeros(0, np.float32) for c in probabilities]
-        return [RecognisedText(t.strip(), float(m.mean()) if len(m) else 0.0) for t, m in zip(texts, means, strict=True)]
+            letters[piece.line] = np.concatenate([letters[piece.line], _UNKNOWN[: len(gap)], probabilities])
+        return [_recognised(text, found) for text, found in zip(texts, letters, strict=True)]
+
+
+_UNKNOWN = np.full(1, np.nan, np.float32)  # probability of a space between two pieces
+
+
+def _recognised(text: str, letters: NDArray[np.float32]) -> RecognisedText:
+    """Return the text without the spaces around it."""
+    start, stripped = len(text) - len(text.lstrip()), text.strip()
+    confidence = float(np.nanmean(letters)) if len(letters) else 0.0
+    own = np.nan_to_num(letters[start : start + len(stripped)], nan=1.0)
+    return RecognisedText(stripped, confidence, tuple(round(float(p), 3) for p in own))
 
 
 def load_charset(network: Network, path: Path | None, classes: int) -> list[str]:

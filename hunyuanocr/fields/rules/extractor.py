@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 from hunyuanocr.fields.field_builder import COLUMN_TYPES, cell_key, field_from_segments, field_from_value, rows_field
@@ -13,6 +14,8 @@ from hunyuanocr.fields.layout import TextSegment
 from hunyuanocr.fields.line_items.columns import Item
 from hunyuanocr.fields.line_items.extract import find_items
 from hunyuanocr.fields.line_items.header import column_for
+from hunyuanocr.fields.ranking.ranker import rank
+from hunyuanocr.fields.ranking.verifier import Evidence, verify
 from hunyuanocr.fields.rules.document_date import choose_date, choose_time
 from hunyuanocr.fields.rules.labels import asked_literally
 from hunyuanocr.fields.rules.merchant import NameCandidate, choose_address, choose_merchant, party_labels, strip_label_marks
@@ -31,6 +34,7 @@ _HOSPITAL = re.compile(
 _PAYMENT_METHOD = re.compile(
     r"微信|支付宝|现金|银联|刷卡|云闪付|扫码|医保|cash|card|visa|master|wallet|paynow|touch", re.IGNORECASE
 )
+_MIN_LABEL = 0.6  # quality and weight of a label that certainly is one of the field
 # Types whose values cannot be other words of the page.
 _STRICT_TYPES = {FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PERCENT, FieldType.IDENTIFIER}
 # Fields that are recognised by their format if they have no label.
@@ -219,7 +223,7 @@ def extract_fields(lines: Sequence[Line], specs: Sequence[FieldSpec], page_sizes
     """Return one Field per spec, in order, from lines and boxes only; the value is None if it is not on the page."""
     del page_sizes  # not needed by the rules; part of the interface
     extractor = RuleExtractor(lines, specs)
-    return tuple(extractor.extract(spec) for spec in specs)
+    return verified(tuple(extractor.extract(spec) for spec in specs), extractor.page, fill=True)
 
 
 def ground_values(
@@ -227,7 +231,26 @@ def ground_values(
 ) -> tuple[Field, ...]:
     """Return a language model's values as typed fields; `grounded` is False for a value that is not found on the lines."""
     extractor = RuleExtractor(lines, specs)
-    return tuple(_grounded(extractor, spec, values.get(spec.key), confidences) for spec in specs)
+    fields = tuple(_grounded(extractor, spec, values.get(spec.key), confidences) for spec in specs)
+    return verified(fields, extractor.page, fill=False)
+
+
+def verified(fields: Sequence[Field], page: PageAnalysis, *, fill: bool) -> tuple[Field, ...]:
+    """Return the fields with confidence and doubts by the ranker; `fill`: and with its values where the rules find none."""
+    rankings = rank(page.layout, page.specs, page.languages, page.style)
+    return verify(fields, page.specs, rankings, evidence_of(page), fill=fill)
+
+
+def evidence_of(page: PageAnalysis) -> Evidence:
+    """Return what the rules know about the values of the page, for the verifier. Fields without a name have the client's word."""
+    certain = (label for label in page.labels if label.quality >= _MIN_LABEL)
+    labels = (name.removeprefix("?") for label in certain for name, weight in label.fields.items() if weight >= _MIN_LABEL)
+    links: dict[tuple[str, str], float] = {}
+    for link in page.links:
+        key = (link.field.removeprefix("?"), link.cell.text)
+        links[key] = max(link.score, links.get(key, 0.0))
+    known = [line.confidence for line in page.lines if line.confidence is not None]
+    return Evidence(page.layout, page.style, frozenset(labels), links, fmean(known) if known else 1.0)
 
 
 def _grounded(extractor: RuleExtractor, spec: FieldSpec, value: Any, confidences: Mapping[str, float]) -> Field:
@@ -243,7 +266,7 @@ def _grounded(extractor: RuleExtractor, spec: FieldSpec, value: Any, confidences
     if isinstance(value, str) and near is not None and _same(value, " ".join(c.text for c in cells), spec.type):
         extracted = field_from_segments(spec.key, spec.type, cells, lines, style)
         normal, box, page = extracted.normalized, extracted.box, extracted.page
-        return Field(spec.key, spec.type, value.strip(), normal, box, page, confidence, grounded=True)
+        return Field(spec.key, spec.type, value.strip(), normal, box, page, confidence, grounded=True, text_confidence=confidence)
     return field_from_value(spec.key, spec.type, value, lines=lines, confidence=confidence, near=near, style=style)
 
 

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 # English, German, French, Spanish, Italian, Portuguese, Dutch, Polish, Turkish, Indonesian, Malay; in lower case.
+# Some also as readers confuse their letters with digits: Ju1, 0ct.
 _LATIN = (
     "jan january januar janner janv janvier ene enero gennaio janeiro januari styczen stycznia sty ocak oca",
     "feb february februar fevr fev fevrier febrero febbraio fevereiro februari pebruari luty lutego subat",
     "mar march marz maerz mrz mars marzo marco maart mrt marzec marca maret mac",
-    "apr april avr avril abr abril aprile kwi kwiecien kwietnia nisan",
+    "apr april avr avril abr abril aprile kwi kwiecien kwietnia nisan apri1",
     "may mai mayo maggio maio mei maj maja mayis",
     "jun june juni juin junio giugno giu junho cze czerwiec czerwca haziran haz",
-    "jul july juli juil juillet julio luglio lug julho lipiec lipca temmuz julai",
+    "jul july juli juil juillet julio luglio lug julho lipiec lipca temmuz julai ju1 ju1y",
     "aug august aout agosto augustus sierpien sierpnia agustos agu agustus agt ogos",
     "sep sept september septembre septiembre setiembre settembre setembro wrz wrzesien wrzesnia eylul eyl",
-    "oct october okt oktober octobre octubre ottobre ott outubro paz pazdziernik pazdziernika ekim",
-    "nov november novembre noviembre novembro listopad listopada kasim nopember nop",
-    "dec december dez dezember decembre dic diciembre dicembre dezembro grudzien grudnia gru aralik disember desember",
+    "oct october okt oktober octobre octubre ottobre ott outubro paz pazdziernik pazdziernika ekim 0ct 0ctober",
+    "nov november novembre noviembre novembro listopad listopada kasim nopember nop n0v n0vember",
+    "dec december dez dezember decembre dic diciembre dicembre dezembro grudzien grudnia gru aralik disember desember 0ec",
 )
 # Short names that are also other words (2 SET 19, CHECK OUT 20): a year of four digits must follow.
 _LATIN_WEAK = ("gen", "sub lut", "mart", "kwi nis", "mag", "", "lip tem", "ago sie", "set", "out eki", "lis kas", "dis des ara")
