@@ -40,7 +40,7 @@ LAYERS = [  # lowest first; a part is a module or a package, and the longest nam
     {"hunyuanocr.fields.values", "hunyuanocr.fields.line_items.header", "hunyuanocr.fields.rules.label_words"},
     {"hunyuanocr.fields.grounding", "hunyuanocr.fields.rules.labels"},
     {"hunyuanocr.fields.field_builder", "hunyuanocr.fields.rules.page_analysis"},
-    {"hunyuanocr.fields.line_items"},
+    {"hunyuanocr.fields.line_items", "hunyuanocr.fields.ranking"},
     {"hunyuanocr.fields.declared", "hunyuanocr.fields.rules", "hunyuanocr.fields.schema", "hunyuanocr.fields.unknown"},
     {"hunyuanocr.fields.documents"},
     {"hunyuanocr.fields"},

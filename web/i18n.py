@@ -42,6 +42,8 @@ TEXT: Mapping[str, tuple[str, str]] = {  # key: (Chinese, English)
     "grounded": ("图上有", "found on the page"),
     "ungrounded": ("图上没找到，请核对", "not found, please check"),
     "missing": ("图上没有", "not on the page"),
+    "label_only": ("图上有这一项，但没找到内容", "its label is on the page, but no value"),
+    "also": ("也可能是：{}", "or is it: {}"),
     "unknown": ("没看懂这个名称，图上也没有。可以试试：{}", "This name is not known and not on the page. Try: {}"),
     "or": ("或", "or"),
     "page": ("第 {} 页", "page {}"),
@@ -100,6 +102,12 @@ _DOUBTS: Mapping[str, tuple[str, str]] = {  # code: short text of a table cell
         "和文件里的电子发票或二维码不一致，请核对",
         "differs from the e-invoice or the QR code, please check",
     ),
+    "close_rival": ("图上还有别的值也像，请核对", "another value looks as likely, please check"),
+    "weak_letters": ("字看不太清，请核对", "hard to read, please check"),
+    "uncertain_choice": ("不确定是不是这一项，请核对", "perhaps not the right one, please check"),
+    "ambiguous_date": ("日期有几种读法，请核对", "the date can be read in several ways, please check"),
+    "invalid_checksum": ("校验位不对，请核对", "the check digits do not fit, please check"),
+    "value_not_certain": ("图上可能有，但拿不准，请看一眼", "perhaps printed, please look"),
 }
 _NAMES: Mapping[str, str] = {  # table headings for fields where the first Chinese label in the catalogue does not serve as one
     "total_amount": "总金额",

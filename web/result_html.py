@@ -65,14 +65,24 @@ def _row(number: int, item: Field, language: Language, pages: int, first: str | 
 def _proof(item: Field, language: Language) -> tuple[str, str]:
     """Return the class and the text of the cell that says whether the value was checked."""
     if item.doubts:
-        return "no doubt", "; ".join(doubt_text(doubt, language) for doubt in item.doubts)
+        return "no doubt", _doubts(item, language)
     return ("yes", translate("grounded", language)) if item.grounded else ("no", translate("ungrounded", language))
 
 
+def _doubts(item: Field, language: Language) -> str:
+    """Return the doubts and the other values that may be the answer."""
+    parts = [doubt_text(doubt, language) for doubt in item.doubts]
+    if item.alternatives:
+        between = "、" if language == "zh" else ", "
+        parts.append(translate("also", language).format(between.join(a.value for a in item.alternatives)))
+    return ("；" if language == "zh" else "; ").join(parts)
+
+
 def _missing(item: Field, language: Language) -> str:
-    """Return why a value is missing, with names to try instead of an unknown one."""
-    if item.reason is None:
-        return translate("missing", language)
+    """Return why a value is missing, with doubts, or with names to try instead of an unknown one."""
+    if item.reason != "unknown_field":
+        said = translate("label_only" if item.reason == "label_without_value" else "missing", language)
+        return f"{said} · {_doubts(item, language)}" if item.doubts else said
     names = ("、" if language == "zh" else ", ").join(field_label(name, language) for name in item.suggestions)
     return translate("unknown", language).format(names)
 

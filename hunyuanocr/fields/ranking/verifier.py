@@ -23,7 +23,7 @@ from hunyuanocr.fields.values.style import PageStyle
 from hunyuanocr.types import Alternative, Doubt, Field, FieldSpec, FieldType, NullReason
 
 _TYPES = (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.PHONE, FieldType.NAME, FieldType.IDENTIFIER)
-_MUST_BE_UNDERSTOOD = (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE, FieldType.PERCENT)
+_MUST_BE_PARSED = (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE, FieldType.PERCENT)
 _ALTERNATIVES = 3
 _LEAST_ALTERNATIVE = 0.02  # probability
 _RIVAL = 0.1  # probability of another value that is named as a rival
@@ -185,7 +185,7 @@ def choice_of(spec: FieldSpec, ranking: Ranking, page: Evidence) -> Field | None
         return None
     field = field_from_segments(spec.key, spec.type, best.segments, page.layout.lines, page.style)
     kind = identifier_kind(spec.key)
-    if (spec.type in _MUST_BE_UNDERSTOOD and field.normalized is None) or (kind and not has_form(kind, best.value)):
+    if (spec.type in _MUST_BE_PARSED and field.normalized is None) or (kind and not has_form(kind, best.value)):
         return None
     return field
 
