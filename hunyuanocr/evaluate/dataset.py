@@ -55,13 +55,14 @@ def _sample(image: Path) -> LabelledDocument:
     truth = _record(record) if record.exists() else {}
     about = {k: v for k, v in truth.items() if k.startswith("_")}
     printed = {k: v for k, v in truth.items() if k not in about}
+    _check_items(printed, record)
     rows = [v for v in printed.values() if isinstance(v, list) and any(isinstance(row, (dict, list)) for row in v)]
     values = {k: _accepted(v) for k, v in printed.items() if k != "items" and not any(v is r for r in rows)}
     return LabelledDocument(
         path=image,
         lines=tuple(_lines(csv)) if csv.exists() else None,
         fields={k: v[0] if v else None for k, v in values.items()},
-        items=tuple(_row(row, record) for row in rows[0]) if rows else _no_rows(printed, record),
+        items=tuple(_row(row, record) for row in rows[0]) if rows else None,
         meta=about.get("_meta") or {},
         also={k: v[1:] for k, v in values.items() if len(v) > 1},
     )
@@ -73,9 +74,9 @@ def _accepted(value: Any) -> tuple[str, ...]:
     return tuple(str(one) for one in listed if one not in (None, ""))
 
 
-def _no_rows(printed: Mapping[str, Any], record: Path) -> None:
+def _check_items(printed: Mapping[str, Any], record: Path) -> None:
     """Raise InvalidValue if the line items are not rows."""
-    if printed.get("items"):
+    if printed.get("items") and not any(isinstance(row, (dict, list)) for row in printed["items"]):
         raise InvalidValue(f"{record}: a line item is not an object.", hint='A row is {"name": "tea", "amount": "9.00"}.')
 
 

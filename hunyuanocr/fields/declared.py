@@ -53,7 +53,7 @@ def _checked(field: Field, declared: str | None, source: str, lines: Sequence[Li
     if field.value is None:
         return field
     message = f"The {source} declares another value: {declared[:80]}."
-    doubts = (*field.doubts, Doubt("embedded_data_differs", message))
+    doubts = (Doubt("embedded_data_differs", message), *field.doubts)
     return replace(field, confidence=min(field.confidence or 0.0, _CONTRADICTED), doubts=doubts)
 
 

@@ -122,7 +122,12 @@ def test_the_ranker_is_small() -> None:
 
 def test_a_certain_value_has_no_doubt_and_a_missing_one_a_reason() -> None:
     found = ask(receipt(), "total", "date", "merchant", "tax", "IBAN")
-    assert [found[key].value for key in ("total", "date", "merchant", "tax")] == ["10.07", "05/03/2025", "MARIGOLD CORNER", "0.57"]
+    assert [found[key].value for key in ("total", "date", "merchant", "tax")] == [
+        "10.07",
+        "05/03/2025",
+        "MARIGOLD CORNER",
+        "0.57",
+    ]
     assert all(found[key].doubts == () and found[key].confidence > 0.8 for key in ("total", "date", "tax"))
     assert (found["IBAN"].value, found["IBAN"].reason, found["IBAN"].doubts) == (None, "not_printed", ())
     assert found["IBAN"].confidence > 0.8
@@ -135,7 +140,9 @@ def test_a_label_without_a_value_is_said() -> None:
 
 
 def test_a_value_that_the_rules_do_not_find_is_filled_in() -> None:
-    lines = page(["ELM DINER", "44 Oak Street, Salem, OR 97301", "(503) 555-0142", "05/03/2025 18:20", [(0, "TOTAL"), (20, "$12.80")]])
+    lines = page(
+        ["ELM DINER", "44 Oak Street, Salem, OR 97301", "(503) 555-0142", "05/03/2025 18:20", [(0, "TOTAL"), (20, "$12.80")]]
+    )
     assert ask(lines, "phone")["phone"].value == "(503) 555-0142"
     assert ask(lines, "fax")["fax"].value is None
 

@@ -58,7 +58,8 @@ def test_values_of_a_language_model_are_found_where_they_lie(turn: Any) -> None:
     size = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
     wrote = Reading("", values={"total": "36.80", "date": "2026-03-14", "change": "99.99"}, confidences={"total": 0.75})
     total, date, change = resolve_documents(parse_instruction(fields=["total", "date", "change"]), wrote, lines, [size]).fields
-    assert (total.grounded, total.box, total.confidence) == (True, lines[9].box, 0.75)
+    assert (total.grounded, total.box, total.text_confidence) == (True, lines[9].box, 0.75)
+    assert all(other.box is None or other.box in {n.box for n in lines} for other in change.alternatives), "turned back as well"
     assert date.grounded
     assert (change.value, change.grounded, change.box) == ("99.99", False, None), "nobody's word is taken on trust"
 

@@ -21,9 +21,10 @@ Weights = Mapping[str, Floats]
 
 def scores(w: Weights, x: PageFeatures) -> Floats:
     """Return the probability of each candidate for each asked field, in the last column that of none, [asked, candidates + 1]."""
-    texts = np.add.reduceat(w["ngrams"][x.rows], x.starts) / np.diff([*x.starts, len(x.rows)])[:, None]
+    counts = np.diff([*x.starts, len(x.rows)])[:, None]
+    texts = np.asarray(np.add.reduceat(w["ngrams"][x.rows], x.starts) / counts, np.float32)
     labels = x.labels @ w["labels"]
-    parts = [texts[x.slots[:, slot]] for slot in TEXT_SLOTS]
+    parts: list[Floats] = [texts[x.slots[:, slot]] for slot in TEXT_SLOTS]
     parts += [labels[x.slots].reshape(len(x.slots), -1), x.numeric]
     h = _linear(w, "input", np.concatenate(parts, axis=1))
     for layer in range(LAYERS):
@@ -50,7 +51,7 @@ def _compare(w: Weights, asked: Floats, candidates: Floats, pairs: Floats) -> Fl
         h = _gelu(h)
         h = h + _gelu(_linear(w, "hidden", h))
         score = h @ w["score"]
-        p = _softmax(score[None])[0]
+        p = _softmax(np.asarray(score[None], np.float32))[0]
         pooled = np.concatenate([vector, p @ h, pair.max(0), [np.clip(score.max(), -20, 20), p.max()]])
         none = _gelu(_linear(w, "none1", pooled)) @ w["none2"]
         found.append(np.append(score, none))

@@ -1,7 +1,6 @@
 """Judge answers by the ranking: the probability that they are right, doubts, alternatives, and reasons for missing values.
 
-The probabilities are those of logistic regressions over the ranking, fitted by `synthesis.ranker` on real papers that the ranker
-was not trained on (`verifier.json`; Platt, 1999).
+The probabilities are fitted by `synthesis.ranker` on real papers that the ranker was not trained on (`verifier.json`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any
 
 from hunyuanocr.fields.field_builder import field_from_segments
 from hunyuanocr.fields.layout import Layout, union_box
+from hunyuanocr.fields.ranking.probability import Probability
 from hunyuanocr.fields.ranking.ranker import Choice, Ranking, value_key
 from hunyuanocr.fields.values.identifiers import IdentifierKind, has_form, identifier_kind, is_valid
 from hunyuanocr.fields.values.style import PageStyle
@@ -41,11 +41,11 @@ _MESSAGES = {
 
 @dataclass(frozen=True)
 class Verifier:
-    """Weights of the regressions for answers and for missing values, and the probabilities below which these are doubtful."""
+    """What was fitted for answers (`answer_features`) and missing values (`missing_features`), and when these are doubtful."""
 
-    answer: Sequence[float]
-    missing: Sequence[float]
-    doubt: float
+    answer: Probability
+    missing: Probability
+    doubt: float  # probability below which an answer is doubtful
     doubt_missing: float
     fill: float  # probability above which the ranker's choice is answered where the rules find nothing
     override: float  # by how much the ranker's choice must be more probable than another answer of the rules
@@ -54,20 +54,8 @@ class Verifier:
     @lru_cache(maxsize=1)
     def load(cls) -> Verifier:
         """Return the fitted verifier."""
-        data: Mapping[str, Any] = json.loads(files(__package__).joinpath("verifier.json").read_text(encoding="utf-8"))
-        return cls(**data)
-
-    def probability(self, features: Sequence[float]) -> float:
-        """Return the probability that an answer with these features (`answer_features`) is right."""
-        return _sigmoid(self.answer, features)
-
-    def probability_missing(self, features: Sequence[float]) -> float:
-        """Return the probability that a missing value with these features (`missing_features`) is not printed."""
-        return _sigmoid(self.missing, features)
-
-
-def _sigmoid(weights: Sequence[float], features: Sequence[float]) -> float:
-    return 1 / (1 + math.exp(-sum(w * x for w, x in zip(weights, features, strict=True))))
+        data: dict[str, Any] = json.loads(files(__package__).joinpath("verifier.json").read_text(encoding="utf-8"))
+        return cls(Probability.of(data.pop("answer")), Probability.of(data.pop("missing")), **data)
 
 
 def _logit(p: float) -> float:
@@ -96,7 +84,7 @@ def answer_features(field: Field, spec: FieldSpec, ranking: Ranking, source: Sou
     form = [float(field.normalized is not None), float(field.grounded)]
     base = [own, rival, _logit(ranking.none), letters, *form, *links, page_letters, size]
     by_source = [x for s in sources for x in (s, s * own, s * rival)]
-    return [1.0, *base, *by_source, *(x for k in known for x in (k, k * own, k * letters, k * sources[1]))]
+    return [*base, *by_source, *(x for k in known for x in (k, k * own, k * letters, k * sources[1]))]
 
 
 def missing_features(spec: FieldSpec, ranking: Ranking, page: Evidence) -> list[float]:
@@ -104,7 +92,7 @@ def missing_features(spec: FieldSpec, ranking: Ranking, page: Evidence) -> list[
     best = ranking.choices[0].probability if ranking.choices else 0.0
     known = [float(spec.type is t) for t in _TYPES]
     base = [_logit(ranking.none), _logit(best), float(page.is_labelled(spec)), _logit(page.letters)]
-    return [1.0, *base, *known, *(k * base[0] for k in known)]
+    return [*base, *known, *(k * base[0] for k in known)]
 
 
 @dataclass(frozen=True)
@@ -167,7 +155,7 @@ def _verified(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *
     if own is not None:
         return _with_doubts(field, spec, ranking, page, own)
     labelled = page.is_labelled(spec)
-    p = verifier.probability_missing(missing_features(spec, ranking, page))
+    p = verifier.missing(missing_features(spec, ranking, page))
     doubtful = p < verifier.doubt_missing
     return replace(
         field,
@@ -201,7 +189,7 @@ def source_of(field: Field, ranking: Ranking, style: PageStyle, *, rival: bool |
 def judged(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *, rival: bool | None) -> float:
     """Return the probability that an answer is right; `rival` as in `source_of`."""
     source = source_of(field, ranking, page.style, rival=rival)
-    p = Verifier.load().probability(answer_features(field, spec, ranking, source, page))
+    p = Verifier.load().answer(answer_features(field, spec, ranking, source, page))
     return p if field.grounded else min(p, _UNGROUNDED)
 
 
