@@ -30,8 +30,8 @@ OTHER_VARIABLES = frozenset(
     }
 )
 _KUBERNETES = re.compile(  # name=value; kubernetes.io/docs/concepts/services-networking/service, "Environment variables"
-    r"""HUNYUANOCR_(?:[A-Z0-9_]+_)?(?:
-        SERVICE_HOST=[0-9a-fA-F.:]+ | SERVICE_PORT(?:_[A-Z0-9_]+)?=[0-9]+
+    r"""HUNYUANOCR_(?:[A-Z0-9_]{1,100}_)?(?:
+        SERVICE_HOST=[0-9a-fA-F.:]+ | SERVICE_PORT(?:_[A-Z0-9_]{1,100})?=[0-9]+
       | PORT=(?:tcp|udp|sctp)://\S+ | PORT_[0-9]+_(?:TCP|UDP|SCTP)=(?:tcp|udp|sctp)://\S+
       | PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO=(?:tcp|udp|sctp) | PORT=[0-9]+ | ADDR=[0-9a-fA-F.:]+)
     )""",

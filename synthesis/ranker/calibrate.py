@@ -19,6 +19,7 @@ from hunyuanocr.fields.ranking.verifier import (
     Verifier,
     answer_features,
     choice_of,
+    may_override,
     missing_features,
     source_of,
 )
@@ -53,6 +54,7 @@ class Observation:
     ruled: Answer | None
     ranked: Answer | None
     missing: Sequence[float]  # features of a missing value
+    replaceable: bool  # whether the ranker may replace the answer of the rules
 
 
 def observe(papers: Iterable[Paper], weights_of: Callable[[Paper], Weights]) -> list[Observation]:
@@ -81,7 +83,16 @@ def _observation(paper: Paper, field: Field, spec: FieldSpec, ranking: Ranking, 
     choice = choice_of(spec, ranking, page)
     same = ruled is not None and choice is not None and value_key(ruled.value, spec.type, style) == ranking.choices[0].key
     ranked = None if choice is None or same else answer(choice, rival=True if ruled else None)
-    return Observation(paper.group, paper.id, spec, bool(truth), ruled, ranked, missing_features(spec, ranking, page))
+    return Observation(
+        paper.group,
+        paper.id,
+        spec,
+        bool(truth),
+        ruled,
+        ranked,
+        missing_features(spec, ranking, page),
+        may_override(field, spec, page),
+    )
 
 
 def fit(observed: Sequence[Observation]) -> Verifier:
@@ -125,7 +136,7 @@ def final_answer(verifier: Verifier, o: Observation) -> Answer | None:
     """Return what the product answers; None for a missing value."""
     if o.ranked is not None:
         p, ruled = verifier.answer(o.ranked.features), verifier.answer(o.ruled.features) if o.ruled else None
-        if (ruled is None and p >= verifier.fill) or (ruled is not None and p >= ruled + verifier.override):
+        if (ruled is None and p >= verifier.fill) or (ruled is not None and o.replaceable and p >= ruled + verifier.override):
             return o.ranked
     return o.ruled
 
@@ -152,6 +163,8 @@ def _quantile(stated: Sequence[float]) -> float:
 
 def _fitted(rows: Sequence[Sequence[float]], right: Sequence[bool]) -> Probability:
     """Return the probability of being right: the mean of small networks that begin with different weights."""
+    if not rows:
+        raise ValueError("There is no answer, or no missing value, to fit to. Use more papers.")
     x, y = torch.tensor(rows, dtype=torch.float32), torch.tensor(right, dtype=torch.float32)
     mean, scale = x.mean(0), x.std(0, unbiased=False) + 1e-3
     hidden, output = [], []

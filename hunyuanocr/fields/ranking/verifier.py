@@ -24,6 +24,8 @@ from hunyuanocr.types import Alternative, Doubt, Field, FieldSpec, FieldType, Nu
 
 _TYPES = (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.PHONE, FieldType.NAME, FieldType.IDENTIFIER)
 _MUST_BE_PARSED = (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE, FieldType.PERCENT)
+_ISSUERS = ("merchant", "seller", "hospital")
+_SMALL_PAGE, _LARGE_PAGE = 15, 150  # lines; few of the papers that the verifier was fitted to are smaller or larger
 _ALTERNATIVES = 3
 _LEAST_ALTERNATIVE = 0.02  # probability
 _RIVAL = 0.1  # probability of another value that is named as a rival
@@ -80,7 +82,7 @@ def answer_features(field: Field, spec: FieldSpec, ranking: Ranking, source: Sou
     sources = [float(source is s) for s in Source]
     known = [float(field.type is t) for t in _TYPES]
     links = page.label_of(spec.name or spec.key, field.value or "")
-    page_letters, size = _logit(page.letters), math.log1p(len(page.layout.lines))
+    page_letters, size = _logit(page.letters), math.log1p(min(max(len(page.layout.lines), _SMALL_PAGE), _LARGE_PAGE))
     form = [float(field.normalized is not None), float(field.grounded)]
     base = [own, rival, _logit(ranking.none), letters, *form, *links, page_letters, size]
     by_source = [x for s in sources for x in (s, s * own, s * rival)]
@@ -108,6 +110,7 @@ class Evidence:
     printed_labels: frozenset[str]
     links: Mapping[tuple[str, str], float]
     letters: float  # mean confidence of the lines
+    has_issuer: bool  # whether the page is a receipt, an invoice …, and not any other text
 
     def is_labelled(self, spec: FieldSpec) -> bool:
         """Return whether a label of the field is printed."""
@@ -150,7 +153,7 @@ def _verified(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *
     rival = choice_of(spec, ranking, page) if fill else None
     if rival is not None and (own is None or value_key(field.value or "", field.type, page.style) != ranking.choices[0].key):
         other = judged(rival, spec, ranking, page, rival=True if own is not None else None)
-        if (own is None and other >= verifier.fill) or (own is not None and other >= own + verifier.override):
+        if other >= verifier.fill if own is None else other >= own + verifier.override and may_override(field, spec, page):
             return _with_doubts(rival, spec, ranking, page, other)
     if own is not None:
         return _with_doubts(field, spec, ranking, page, own)
@@ -166,10 +169,15 @@ def _verified(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *
     )
 
 
+def may_override(field: Field, spec: FieldSpec, page: Evidence) -> bool:
+    """Return whether the ranker may replace an answer of the rules: only a merchant without a label, which they guess."""
+    return spec.name == "merchant" and not any(page.label_of(spec.name, field.value or ""))
+
+
 def choice_of(spec: FieldSpec, ranking: Ranking, page: Evidence) -> Field | None:
     """Return the likeliest choice as an answer, or None if it has not the form of the field."""
     best = ranking.choices[0] if ranking.choices else None
-    if best is None:
+    if best is None or (spec.name in _ISSUERS and not page.has_issuer):
         return None
     field = field_from_segments(spec.key, spec.type, best.segments, page.layout.lines, page.style)
     kind = identifier_kind(spec.key)

@@ -22,6 +22,7 @@ from hunyuanocr.fields.rules.merchant import NameCandidate, choose_address, choo
 from hunyuanocr.fields.rules.page_analysis import PageAnalysis
 from hunyuanocr.fields.rules.parties import party_field, party_value
 from hunyuanocr.fields.rules.total import choose_total
+from hunyuanocr.fields.rules.trade_paper import is_trade_paper
 from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.identifiers import IdentifierKind, find_valid, has_form, identifier_kind
 from hunyuanocr.fields.values.normalize import comparable
@@ -250,7 +251,7 @@ def evidence_of(page: PageAnalysis) -> Evidence:
         key = (link.field.removeprefix("?"), link.cell.text)
         links[key] = max(link.score, links.get(key, 0.0))
     known = [line.confidence for line in page.lines if line.confidence is not None]
-    return Evidence(page.layout, page.style, frozenset(labels), links, fmean(known) if known else 1.0)
+    return Evidence(page.layout, page.style, frozenset(labels), links, fmean(known) if known else 1.0, is_trade_paper(page, ""))
 
 
 def _grounded(extractor: RuleExtractor, spec: FieldSpec, value: Any, confidences: Mapping[str, float]) -> Field:
