@@ -228,6 +228,7 @@ def _without_confidence(answer: dict) -> list[float]:
     return found
 
 
+@pytest.mark.long
 def test_killed_under_load_it_serves_again_and_its_own_end_takes_the_engine_along(served: Appliance) -> None:
     kills(served, 1)
 
