@@ -20,7 +20,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _DIGIT, _MARKS = re.compile(r"\d"), re.compile(r"[^\w%#€$¥£]+|_")
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=2048)  # the texts of some pages
 def ngrams(text: str) -> tuple[int, ...]:
     """Return the hashes of the words and n-grams of a text, at most 72. Digits are all the same; case and diacritics are ignored.
 
