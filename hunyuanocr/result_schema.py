@@ -17,7 +17,7 @@ class Doubt(BaseModel):
 
     code: str = Field(
         description="Stable code, for programs: `close_rival`, `weak_letters`, `uncertain_choice`, `ambiguous_date`, "
-        "`sum_mismatch`, `embedded_data_differs`."
+        "`invalid_checksum`, `embedded_data_differs`, and of a null value `value_not_certain`."
     )
     message: str = Field(description="The reason, for people.")
 

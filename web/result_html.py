@@ -13,6 +13,7 @@ from web.i18n import Language, doubt_text, escape_html, field_label, translate, 
 
 _ITEM_COLUMNS = ("name", "specification", "dosage", "quantity", "unit", "unit_price", "amount")  # shown first, in this order
 _MAX_CODE_LENGTH = 500  # characters of a payload that are shown
+_SEPARATORS: Mapping[Language, str] = {"zh": "；", "en": "; "}
 _COLUMNS = ("field", "value", "normalized", "confidence", "proof")
 
 
@@ -65,7 +66,8 @@ def _row(number: int, item: Field, language: Language, pages: int, first: str | 
 def _proof(item: Field, language: Language) -> tuple[str, str]:
     """Return the class and the text of the cell that says whether the value was checked."""
     if item.doubts:
-        return "no doubt", _doubts(item, language)
+        missing = [] if item.grounded else [translate("ungrounded", language)]
+        return "no doubt", _SEPARATORS[language].join([*missing, _doubts(item, language)])
     return ("yes", translate("grounded", language)) if item.grounded else ("no", translate("ungrounded", language))
 
 
@@ -75,7 +77,7 @@ def _doubts(item: Field, language: Language) -> str:
     if item.alternatives:
         between = "、" if language == "zh" else ", "
         parts.append(translate("also", language).format(between.join(a.value for a in item.alternatives)))
-    return ("；" if language == "zh" else "; ").join(parts)
+    return _SEPARATORS[language].join(parts)
 
 
 def _missing(item: Field, language: Language) -> str:

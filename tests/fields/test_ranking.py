@@ -139,6 +139,14 @@ def test_a_label_without_a_value_is_said() -> None:
     assert (doctor.value, doctor.reason) == (None, "label_without_value")
 
 
+def test_a_value_that_cannot_be_read_is_said() -> None:
+    lines = page(["PEAK CLINIC", "Patient: Ana Silva", [(0, "Date:"), (8, "0S/O3/2O2S")]])
+    smudged = [Line(n.text, n.box, 0.5, n.page, letters=(0.2,) * len(n.text)) if n.text.startswith("0S") else n for n in lines]
+    found = ask(smudged, "date", "IBAN")
+    assert found["date"].value is None or "weak_letters" in {doubt.code for doubt in found["date"].doubts}
+    assert found["IBAN"].reason == "not_printed"
+
+
 def test_a_value_that_the_rules_do_not_find_is_filled_in() -> None:
     lines = page(
         ["ELM DINER", "44 Oak Street, Salem, OR 97301", "(503) 555-0142", "05/03/2025 18:20", [(0, "TOTAL"), (20, "$12.80")]]

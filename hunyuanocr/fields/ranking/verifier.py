@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from hunyuanocr.fields.field_builder import field_from_segments
+from hunyuanocr.fields.grounding import Occurrence
 from hunyuanocr.fields.layout import Layout, union_box
 from hunyuanocr.fields.ranking.probability import Probability
 from hunyuanocr.fields.ranking.ranker import Choice, Ranking, value_key
@@ -141,8 +142,13 @@ def _unranked(field: Field, spec: FieldSpec, page: Evidence) -> Field:
     return replace(field, reason=_reason(spec, page)) if missing else field
 
 
-def _reason(spec: FieldSpec, page: Evidence) -> NullReason:
-    return "label_without_value" if page.is_labelled(spec) else "not_printed"
+def _reason(spec: FieldSpec, page: Evidence, choices: Sequence[Choice] = ()) -> NullReason:
+    """Return why a value is missing. `choices`: those of the ranker, whose letters may be unreadable."""
+    if not page.is_labelled(spec):
+        return "not_printed"
+    likely = [s for c in choices[:1] if c.probability >= _RIVAL for s in c.segments]
+    letters = Occurrence(tuple((s.line, s.start, s.end) for s in likely)).text_confidence(page.layout.lines) if likely else None
+    return "unreadable" if letters is not None and letters < _UNREADABLE else "label_without_value"
 
 
 def _verified(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *, fill: bool) -> Field:
@@ -163,7 +169,7 @@ def _verified(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *
     return replace(
         field,
         confidence=p,
-        reason=field.reason or _reason(spec, page),
+        reason=field.reason or _reason(spec, page, ranking.choices),
         doubts=(*field.doubts, *([_doubt("value_not_certain")] if doubtful else [])),
         alternatives=_alternatives(ranking.choices, page) if doubtful or labelled else (),
     )
