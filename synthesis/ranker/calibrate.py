@@ -13,9 +13,10 @@ import torch
 from hunyuanocr.evaluate.calibration import Stated, calibration
 from hunyuanocr.fields.ranking.network import Weights
 from hunyuanocr.fields.ranking.probability import Probability
-from hunyuanocr.fields.ranking.ranker import Ranking, rank, value_key
+from hunyuanocr.fields.ranking.ranker import Ranking, rank
 from hunyuanocr.fields.ranking.verifier import (
     Evidence,
+    Source,
     Verifier,
     answer_features,
     choice_of,
@@ -73,26 +74,18 @@ def _observe(paper: Paper, weights: Weights) -> Iterator[Observation]:
 
 
 def _observation(paper: Paper, field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence) -> Observation:
-    truth, style = paper.truth[spec.key], page.style
+    truth = paper.truth[spec.key]
 
-    def answer(found: Field, *, rival: bool | None) -> Answer:
-        features = answer_features(found, spec, ranking, source_of(found, ranking, style, rival=rival), page)
-        return Answer(found.value or "", features, agrees(found.value or "", truth, spec.type))
+    def answer(found: Field, source: Source) -> Answer:
+        right = agrees(found.value or "", truth, spec.type)
+        return Answer(found.value or "", answer_features(found, spec, ranking, source, page), right)
 
-    ruled = answer(field, rival=False) if field.value is not None else None
-    choice = choice_of(spec, ranking, page)
-    same = ruled is not None and choice is not None and value_key(ruled.value, spec.type, style) == ranking.choices[0].key
-    ranked = None if choice is None or same else answer(choice, rival=True if ruled else None)
-    return Observation(
-        paper.group,
-        paper.id,
-        spec,
-        bool(truth),
-        ruled,
-        ranked,
-        missing_features(spec, ranking, page),
-        may_override(field, spec, page),
-    )
+    source = source_of(field, ranking, page.style)
+    ruled = answer(field, source) if field.value is not None else None
+    choice = None if source is Source.BOTH else choice_of(spec, ranking, page)
+    ranked = None if choice is None else answer(choice, Source.RIVAL if ruled else Source.ALONE)
+    missing, replaceable = missing_features(spec, ranking, page), may_override(field, spec, page)
+    return Observation(paper.group, paper.id, spec, bool(truth), ruled, ranked, missing, replaceable)
 
 
 def fit(observed: Sequence[Observation]) -> Verifier:

@@ -154,15 +154,12 @@ def _reason(spec: FieldSpec, page: Evidence, choices: Sequence[Choice] = ()) -> 
 def _verified(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *, fill: bool) -> Field:
     if field.rows is not None:
         return field
-    verifier = Verifier.load()
-    own = judged(field, spec, ranking, page, rival=False) if field.value is not None else None
-    rival = choice_of(spec, ranking, page) if fill else None
-    if rival is not None and (own is None or value_key(field.value or "", field.type, page.style) != ranking.choices[0].key):
-        other = judged(rival, spec, ranking, page, rival=True if own is not None else None)
-        if other >= verifier.fill if own is None else other >= own + verifier.override and may_override(field, spec, page):
-            return _with_doubts(rival, spec, ranking, page, other)
+    own = judged(field, spec, ranking, page, source_of(field, ranking, page.style)) if field.value is not None else None
+    if fill and (better := _better(field, own, spec, ranking, page)) is not None:
+        return better
     if own is not None:
         return _with_doubts(field, spec, ranking, page, own)
+    verifier = Verifier.load()
     labelled = page.is_labelled(spec)
     p = verifier.missing(missing_features(spec, ranking, page))
     doubtful = p < verifier.doubt_missing
@@ -173,6 +170,18 @@ def _verified(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *
         doubts=(*field.doubts, *([_doubt("value_not_certain")] if doubtful else [])),
         alternatives=_alternatives(ranking.choices, page) if doubtful or labelled else (),
     )
+
+
+def _better(field: Field, own: float | None, spec: FieldSpec, ranking: Ranking, page: Evidence) -> Field | None:
+    """Return the ranker's choice if it is the better answer. `own`: the probability of the rules' answer, if there is one."""
+    choice = choice_of(spec, ranking, page)
+    if choice is None or source_of(field, ranking, page.style) is Source.BOTH:
+        return None
+    verifier = Verifier.load()
+    p = judged(choice, spec, ranking, page, Source.ALONE if own is None else Source.RIVAL)
+    least = verifier.fill if own is None else own + verifier.override
+    allowed = own is None or may_override(field, spec, page)
+    return _with_doubts(choice, spec, ranking, page, p) if allowed and p >= least else None
 
 
 def may_override(field: Field, spec: FieldSpec, page: Evidence) -> bool:
@@ -192,17 +201,15 @@ def choice_of(spec: FieldSpec, ranking: Ranking, page: Evidence) -> Field | None
     return field
 
 
-def source_of(field: Field, ranking: Ranking, style: PageStyle, *, rival: bool | None) -> Source:
-    """Return who chose an answer. `rival`: True: the ranker, against another answer; None: the ranker alone; False: others."""
-    if rival is not False:
-        return Source.RIVAL if rival else Source.ALONE
+def source_of(field: Field, ranking: Ranking, style: PageStyle) -> Source:
+    """Return whether the ranker would choose the same answer as the rules or a language model did."""
     first = ranking.choices[0].key if ranking.choices else None
-    return Source.BOTH if first == value_key(field.value or "", field.type, style) else Source.OTHER
+    same = field.value is not None and first == value_key(field.value, field.type, style)
+    return Source.BOTH if same else Source.OTHER
 
 
-def judged(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, *, rival: bool | None) -> float:
-    """Return the probability that an answer is right; `rival` as in `source_of`."""
-    source = source_of(field, ranking, page.style, rival=rival)
+def judged(field: Field, spec: FieldSpec, ranking: Ranking, page: Evidence, source: Source) -> float:
+    """Return the probability that an answer is right; at most `_UNGROUNDED` if it is not found on the page."""
     p = Verifier.load().answer(answer_features(field, spec, ranking, source, page))
     return p if field.grounded else min(p, _UNGROUNDED)
 
