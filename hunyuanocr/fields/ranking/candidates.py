@@ -13,7 +13,7 @@ from hunyuanocr.fields.layout import Layout, TextSegment
 from hunyuanocr.fields.ranking.line_parts import KINDS, line_parts
 
 MAX_LINES = 260  # of a request; a longer document is ranked by its first and its last lines
-MAX_CANDIDATES = 600
+MAX_CANDIDATES = 450
 SLOTS = ("own", "before", "left", "leftmost", "above", "header", "right", "below")
 _LABEL_BEFORE = re.compile(r"[^\d]{2,40}$")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 _MAX_LETTERS = 160  # of a line
+_MAX_PARTS = 40  # of a line; real ones have at most half as many
 _SHORT = 40  # letters of a line that may be a label and a value with nothing but a space between them
 
 _CURRENCY = r"(?:[¥￥$€£₹₺₫฿₩]|\b(?:RM|RMB|CNY|USD|EUR|GBP|CHF|PLN|IDR|Rp|SGD|HKD|JPY|KRW|THB|VND|TRY|BRL|R\$|kr|zł)\.?)"
@@ -61,9 +62,9 @@ def line_parts(text: str) -> dict[tuple[int, int], set[str]]:
     """Return the parts of a line that may be values, (start, end) → kinds (`KINDS`) and shapes (`SHAPES`)."""
     text = text[:_MAX_LETTERS]
     found: dict[tuple[int, int], set[str]] = {}
-    for first, last, kind in (*_shapes(text), *_typed(text)):
+    for first, last, kind in chain(_shapes(text), _typed(text)):
         start, end = _trimmed(text, first, last)
-        if end > start:
+        if end > start and (len(found) < _MAX_PARTS or (start, end) in found):
             found.setdefault((start, end), set()).add(kind)
     return found
 
