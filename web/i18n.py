@@ -102,12 +102,12 @@ _DOUBTS: Mapping[str, tuple[str, str]] = {  # code: short text of a table cell
         "和文件里的电子发票或二维码不一致，请核对",
         "differs from the e-invoice or the QR code, please check",
     ),
-    "close_rival": ("图上还有别的值也像，请核对", "another value looks as likely, please check"),
+    "close_rival": ("图上还有别的值也像，请核对", "another value is as likely, please check"),
     "weak_letters": ("字看不太清，请核对", "hard to read, please check"),
     "uncertain_choice": ("不确定是不是这一项，请核对", "perhaps not the right one, please check"),
     "ambiguous_date": ("日期有几种读法，请核对", "the date can be read in several ways, please check"),
     "invalid_checksum": ("校验位不对，请核对", "the check digits do not fit, please check"),
-    "value_not_certain": ("图上可能有，但拿不准，请看一眼", "perhaps printed, please look"),
+    "value_not_certain": ("图上可能有，但拿不准，请看一眼", "perhaps printed, please check the picture"),
 }
 _NAMES: Mapping[str, str] = {  # table headings for fields where the first Chinese label in the catalogue does not serve as one
     "total_amount": "总金额",

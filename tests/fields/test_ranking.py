@@ -16,6 +16,8 @@ from hunyuanocr.fields.ranking.line_parts import line_parts
 from hunyuanocr.fields.ranking.network import scores
 from hunyuanocr.fields.ranking.ngrams import ngrams
 from hunyuanocr.fields.ranking.ranker import load_weights
+from hunyuanocr.fields.rules.page_analysis import PageAnalysis
+from hunyuanocr.fields.rules.plausible import is_plausible
 from hunyuanocr.types import Line
 from synthesis.ranker.model import Batch, RankerModel, loss_of
 from synthesis.ranker.pages import generated
@@ -153,6 +155,26 @@ def test_a_value_that_the_rules_do_not_find_is_filled_in() -> None:
     )
     assert ask(lines, "phone")["phone"].value == "(503) 555-0142"
     assert ask(lines, "fax")["fax"].value is None
+
+
+def test_a_title_is_not_filled_in_as_the_merchant() -> None:
+    assert ask(page(["消费清单", "2025-03-05 18:20", [(0, "合计"), (20, "12.80")]]), "merchant")["merchant"].value is None
+
+
+@pytest.mark.parametrize(
+    ("field", "plausible", "implausible"),
+    [
+        ("id_number", "11010519491231002X", "629319******4222"),
+        ("cashier", "王芳", "美诚银行"),
+        ("merchant", "ELM DINER", "RECEIPT"),
+        ("email", "a@example.com", "(503) 555-0142"),
+        ("phone", "(503) 555-0142", ""),
+    ],
+)
+def test_a_filled_value_has_the_form_of_its_field(field: str, plausible: str, implausible: str) -> None:
+    analysis = PageAnalysis(receipt(), [spec(field)])
+    assert is_plausible(analysis, field, plausible)
+    assert not (implausible and is_plausible(analysis, field, implausible))
 
 
 def test_weak_letters_and_values_of_another_label_are_doubted() -> None:

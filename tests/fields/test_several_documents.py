@@ -36,7 +36,7 @@ def moved(lines: Sequence[Line], right: float, down: float, degrees: float = 0.0
     return [replace(line, box=move(line.box)) for line in lines]
 
 
-def beside(*papers: Sequence[Any], gap: float = 150.0, tilts: Sequence[float] = (0, 0, 0)) -> list[Line]:
+def side_by_side(*papers: Sequence[Any], gap: float = 150.0, tilts: Sequence[float] = (0, 0, 0)) -> list[Line]:
     lines: list[Line] = []
     for rows, tilt in zip(papers, tilts, strict=False):
         left = max((x for line in lines for x, _ in line.box), default=0.0) + gap
@@ -57,11 +57,11 @@ def totals(lines: Sequence[Line], pages: int = 1, mode: str = "auto") -> list[st
 
 @pytest.mark.parametrize("tilts", [(0, 0, 0), (3, -4, 2), (-8, 6, 9)])
 def test_three_receipts_side_by_side(tilts: Sequence[float]) -> None:
-    assert totals(beside(ALAM, BIRU, HIJAU, tilts=tilts)) == ["RM 11.10", "RM 22.20", "RM 3.30"]
+    assert totals(side_by_side(ALAM, BIRU, HIJAU, tilts=tilts)) == ["RM 11.10", "RM 22.20", "RM 3.30"]
 
 
 def test_a_document_has_its_own_values_region_and_lines() -> None:
-    lines = beside(ALAM, BIRU)
+    lines = side_by_side(ALAM, BIRU)
     task = parse_instruction("", fields=["merchant", "date", "items"])
     found = resolve_documents(task, Reading("", tuple(lines)), lines, [(3000, 1000)])
     first, second = found.documents
@@ -84,7 +84,7 @@ def test_one_receipt_above_the_other() -> None:
 
 def test_four_receipts_in_two_rows() -> None:
     last = receipt("MERAH STORE", "09-09-2025", "7.70")
-    lines = [*beside(ALAM, BIRU), *moved(beside(HIJAU, last), 0, 600)]
+    lines = [*side_by_side(ALAM, BIRU), *moved(side_by_side(HIJAU, last), 0, 600)]
     assert sorted(map(str, totals(lines))) == ["RM 11.10", "RM 22.20", "RM 3.30", "RM 7.70"]
 
 
@@ -114,7 +114,7 @@ def test_a_card_slip_below_a_receipt_is_part_of_it() -> None:
 
 
 def test_a_copy_beside_a_receipt_is_the_same_document() -> None:
-    assert totals(beside(ALAM, ALAM)) == ["RM 11.10"]
+    assert totals(side_by_side(ALAM, ALAM)) == ["RM 11.10"]
 
 
 def test_pages_of_a_file() -> None:
@@ -157,7 +157,7 @@ def test_values_of_a_language_model_are_those_of_their_page() -> None:
     found = resolve_documents(task, reading, lines, [(900, 900)] * 2)
     assert [d.fields[0].value for d in found.documents] == ["RM 11.10", "22.20"]
     mixed = Reading("", tuple(lines), values={"total_amount": "RM 22.20"})  # of a picture with both: the rules decide
-    both = beside(ALAM, BIRU)
+    both = side_by_side(ALAM, BIRU)
     assert resolve_documents(task, mixed, both, [(3000, 900)]).fields[0].value == "RM 11.10"
 
 

@@ -108,7 +108,7 @@ class PageReader:
         def read_mirrored(sample: Sequence[int]) -> list[RecognisedText]:
             crops = self._crops(image, quads[list(sample)])
             both = [np.ascontiguousarray(crop) for crop in (*(c[:, ::-1] for c in crops), *(c[::-1] for c in crops))]
-            texts = self._recogniser.read(both, check_cancelled)  # a mirrored line may look upside down
+            texts = self._recogniser.read(both, check_cancelled)  # a mirrored line may be taken for one upside down
             pairs = zip(texts[: len(crops)], texts[len(crops) :], strict=True)
             return [max(pair, key=lambda text: text.confidence) for pair in pairs]
 

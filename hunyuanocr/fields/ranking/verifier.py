@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -25,7 +25,6 @@ from hunyuanocr.types import Alternative, Doubt, Field, FieldSpec, FieldType, Nu
 
 _TYPES = (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.PHONE, FieldType.NAME, FieldType.IDENTIFIER)
 _MUST_BE_PARSED = (FieldType.MONEY, FieldType.DATE, FieldType.TIME, FieldType.DATETIME, FieldType.PHONE, FieldType.PERCENT)
-_ISSUERS = ("merchant", "seller", "hospital")
 _SMALL_PAGE, _LARGE_PAGE = 15, 150  # lines; few of the papers that the verifier was fitted to are smaller or larger
 _ALTERNATIVES = 3
 _LEAST_ALTERNATIVE = 0.02  # probability
@@ -111,7 +110,7 @@ class Evidence:
     printed_labels: frozenset[str]
     links: Mapping[tuple[str, str], float]
     letters: float  # mean confidence of the lines
-    has_issuer: bool  # whether the page is a receipt, an invoice …, and not any other text
+    is_plausible: Callable[[str | None, str], bool]  # whether a value may be that of a field of the catalogue, by the rules
 
     def is_labelled(self, spec: FieldSpec) -> bool:
         """Return whether a label of the field is printed."""
@@ -192,7 +191,7 @@ def may_override(field: Field, spec: FieldSpec, page: Evidence) -> bool:
 def choice_of(spec: FieldSpec, ranking: Ranking, page: Evidence) -> Field | None:
     """Return the likeliest choice as an answer, or None if it has not the form of the field."""
     best = ranking.choices[0] if ranking.choices else None
-    if best is None or (spec.name in _ISSUERS and not page.has_issuer):
+    if best is None or not page.is_plausible(spec.name, best.value):
         return None
     field = field_from_segments(spec.key, spec.type, best.segments, page.layout.lines, page.style)
     kind = identifier_kind(spec.key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import fmean
 from typing import Any
 
@@ -21,8 +21,8 @@ from hunyuanocr.fields.rules.labels import asked_literally
 from hunyuanocr.fields.rules.merchant import NameCandidate, choose_address, choose_merchant, party_labels, strip_label_marks
 from hunyuanocr.fields.rules.page_analysis import PageAnalysis
 from hunyuanocr.fields.rules.parties import party_field, party_value
+from hunyuanocr.fields.rules.plausible import FORMS, is_plausible
 from hunyuanocr.fields.rules.total import choose_total
-from hunyuanocr.fields.rules.trade_paper import is_trade_paper
 from hunyuanocr.fields.values.finders import find_values
 from hunyuanocr.fields.values.identifiers import IdentifierKind, find_valid, has_form, identifier_kind
 from hunyuanocr.fields.values.normalize import comparable
@@ -43,13 +43,7 @@ _FORMATS: Mapping[str, re.Pattern[str]] = {
     "phone": re.compile(  # with area code, mobile, service or international number; longer digit sequences are codes
         r"^\s*(?:\(?0\d{1,3}\)?[\s-]?\d{3,4}[\s-]?\d{3,4}|1[3-9]\d[\s-]?\d{4}[\s-]?\d{4}|[48]00-?\d{3}-?\d{4}|\+\d[\d\s()-]{7,16}\d|\(\d{3}\)\s?\d{3}-\d{4})\s*$"
     ),
-    "gender": re.compile(r"(?<![^\s,，/])(?:男|女|Male|Female)(?![^\s,，/])"),
-    "age": re.compile(r"(?<!\d)\d{1,3}\s?(?:岁|周岁|yrs?\b|years old)"),
-    "email": re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "website": re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE),
-    "id_number": re.compile(
-        r"(?<![\dA-Za-z])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])"
-    ),
+    **FORMS,
     "currency": re.compile(r"[¥￥$€£]|\b(?:RM|RMB|CNY|MYR|USD)\b|元"),
 }
 
@@ -251,7 +245,9 @@ def evidence_of(page: PageAnalysis) -> Evidence:
         key = (link.field.removeprefix("?"), link.cell.text)
         links[key] = max(link.score, links.get(key, 0.0))
     known = [line.confidence for line in page.lines if line.confidence is not None]
-    return Evidence(page.layout, page.style, frozenset(labels), links, fmean(known) if known else 1.0, is_trade_paper(page, ""))
+    return Evidence(
+        page.layout, page.style, frozenset(labels), links, fmean(known) if known else 1.0, partial(is_plausible, page)
+    )
 
 
 def _grounded(extractor: RuleExtractor, spec: FieldSpec, value: Any, confidences: Mapping[str, float]) -> Field:
